@@ -1,0 +1,1 @@
+"""The analysis file: a JSON Schema, then its meaning."""

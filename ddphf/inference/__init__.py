@@ -1,0 +1,1 @@
+"""Fits and the statements made of them: discovery, nulls, limits, impacts."""

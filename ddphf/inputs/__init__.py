@@ -1,0 +1,1 @@
+"""Histograms and tables from files, with edges, axis names and units kept."""

@@ -1,0 +1,1 @@
+"""pyhf workspaces as certified likelihoods, with pyhf itself as the reference."""

@@ -1,0 +1,228 @@
+"""What a pyhf workspace must be before anything is fitted to it.
+
+pyhf accepts many of these silently (duplicate names are merged, NaN passes, a shapefactor over
+channels of unequal length reads parameter 0): here each is refused with its place and a remedy.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import pyhf
+
+from ddphf.exceptions import ModelError
+
+__all__ = ["Spec", "check_schema", "check_workspace", "select_measurement"]
+
+Spec = dict[str, Any]
+
+PER_BIN = ("shapefactor", "shapesys", "staterror")
+
+
+def check_schema(workspace: Any) -> None:
+    """Validate against pyhf's own workspace schema.
+
+    Raises:
+        ModelError: The first violation, with its path and what was found.
+    """
+    if not isinstance(workspace, dict):
+        raise ModelError(
+            f"workspace: expected a JSON object, got {type(workspace).__name__}; "
+            "is this a pyhf workspace?"
+        )
+    _refuse_not_finite(workspace, "workspace")
+    try:
+        pyhf.schema.validate(workspace, "workspace.json")
+    except pyhf.exceptions.InvalidSpecification as error:
+        got = repr(error.instance)
+        got = got if len(got) < 80 else got[:77] + "..."
+        message = error.args[0].splitlines()[0] if error.args else "invalid"
+        message = message if len(message) < 200 else message[:197] + "..."
+        raise ModelError(
+            f"workspace schema 1.0.0: at {error.path or 'the top level'}: {message} (got {got})"
+        ) from None
+
+
+def _refuse_not_finite(node: Any, path: str) -> None:
+    if isinstance(node, float) and not math.isfinite(node):
+        raise ModelError(f"{path}: got {node}, expected a finite number")
+    if isinstance(node, dict):
+        for key, value in node.items():
+            _refuse_not_finite(value, f"{path}.{key}")
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            _refuse_not_finite(value, f"{path}[{index}]")
+
+
+def select_measurement(workspace: Any, name: str | None = None) -> Spec:
+    """Return the measurement called ``name``, the first one by default.
+
+    Raises:
+        ModelError: The workspace breaks the schema, or has no such measurement.
+    """
+    check_schema(workspace)
+    measurements: list[Spec] = workspace["measurements"]
+    _refuse_duplicates((m["name"] for m in measurements), "measurement", "workspace")
+    if name is None:
+        return measurements[0]
+    for measurement in measurements:
+        if measurement["name"] == name:
+            return measurement
+    known = ", ".join(m["name"] for m in measurements)
+    raise ModelError(f"measurement '{name}' is not in the workspace; it has: {known}")
+
+
+def check_workspace(workspace: Spec, measurement: Spec) -> list[str]:
+    """Refuse a workspace whose fit would be meaningless.
+
+    Args:
+        workspace: A pyhf workspace that passed :func:`check_schema`.
+        measurement: The measurement to be fitted, out of that workspace.
+
+    Returns:
+        Warnings: sentences about what is unusual but legal, such as a negative yield of one sample.
+
+    Raises:
+        ModelError: Names channel, sample, modifier and bin, and what to do.
+    """
+    channels: list[Spec] = workspace["channels"]
+    _refuse_duplicates((c["name"] for c in channels), "channel", "workspace")
+    _refuse_duplicates((o["name"] for o in workspace["observations"]), "observation", "workspace")
+    observed = {o["name"]: o["data"] for o in workspace["observations"]}
+    warnings: list[str] = []
+    for channel in channels:
+        warnings += _check_channel(channel, observed)
+    if extra := sorted(set(observed) - {c["name"] for c in channels}):
+        # Pruned published workspaces keep them; pyhf ignores them.
+        warnings.append(f"observations without a channel are ignored: {', '.join(extra)}")
+    sizes = _check_shared(channels)
+    _check_measurement(measurement, sizes)
+    return warnings
+
+
+def _refuse_duplicates(names: Iterable[str], kind: str, where: str) -> None:
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise ModelError(
+                f"{where}: {kind} '{name}' appears {count} times; pyhf would silently merge or "
+                "drop them, so rename or remove the others"
+            )
+
+
+def _check_channel(channel: Spec, observed: dict[str, list[float]]) -> Iterator[str]:
+    name = channel["name"]
+    where = f"channel '{name}'"
+    if name not in observed:
+        raise ModelError(f"{where}: no observation with this name")
+    n_bins = len(channel["samples"][0]["data"])
+    if len(observed[name]) != n_bins:
+        raise ModelError(
+            f"{where}: {len(observed[name])} observed bins, but its samples have {n_bins}"
+        )
+    for index, count in enumerate(observed[name]):
+        if count < 0:
+            raise ModelError(f"{where}, bin {index}: observed {count}, expected a count >= 0")
+    _refuse_duplicates((s["name"] for s in channel["samples"]), "sample", where)
+    for sample in channel["samples"]:
+        yield from _check_sample(sample, n_bins, where)
+
+
+def _check_sample(sample: Spec, n_bins: int, where: str) -> Iterator[str]:
+    where = f"{where}, sample '{sample['name']}'"
+    if len(sample["data"]) != n_bins:
+        raise ModelError(f"{where}: {len(sample['data'])} bins, expected {n_bins}")
+    if negative := [i for i, value in enumerate(sample["data"]) if value < 0]:
+        yield (
+            f"{where}: negative yield in bin{'s' if len(negative) > 1 else ''} "
+            + ", ".join(map(str, negative[:8]))
+            + (", ..." if len(negative) > 8 else "")
+        )
+    for (kind, name), count in Counter((m["type"], m["name"]) for m in sample["modifiers"]).items():
+        if count > 1:
+            raise ModelError(
+                f"{where}: modifier '{name}' ({kind}) appears {count} times; pyhf would drop all "
+                "but one, so rename or merge them"
+            )
+    for modifier in sample["modifiers"]:
+        data = modifier["data"]
+        place = f"{where}, modifier '{modifier['name']}' ({modifier['type']})"
+        if modifier["type"] == "histosys":
+            arrays = {"hi_data": data["hi_data"], "lo_data": data["lo_data"]}
+        elif modifier["type"] in ("shapesys", "staterror"):
+            arrays = {"data": data}
+        else:
+            arrays = {}
+            if modifier["type"] == "normsys" and min(data["hi"], data["lo"]) <= 0:
+                raise ModelError(
+                    f"{place}: hi {data['hi']}, lo {data['lo']}; both must be > 0 (a factor of the "
+                    "yield, extrapolated exponentially)"
+                )
+        for key, values in arrays.items():
+            if len(values) != n_bins:
+                raise ModelError(f"{place}: {key} has {len(values)} bins, expected {n_bins}")
+            if modifier["type"] != "histosys" and min(values) < 0:
+                bin_ = int(np.argmin(values))
+                raise ModelError(f"{place}, bin {bin_}: uncertainty {values[bin_]}, expected >= 0")
+
+
+def _check_shared(channels: list[Spec]) -> dict[str, int]:
+    """Return the number of parameters behind each modifier name, refusing inconsistent sharing."""
+    sizes: dict[str, int] = {}
+    first: dict[str, tuple[str, str]] = {}
+    for channel in channels:
+        n_bins = len(channel["samples"][0]["data"])
+        for sample in channel["samples"]:
+            for modifier in sample["modifiers"]:
+                name, kind = modifier["name"], modifier["type"]
+                size = n_bins if kind in PER_BIN else 1
+                where = f"channel '{channel['name']}', sample '{sample['name']}'"
+                if name in sizes and sizes[name] != size:
+                    raise ModelError(
+                        f"{kind} '{name}' is shared by {first[name][0]} ({sizes[name]} parameters) "
+                        f"and {where} ({size}); channels that share it need the same number of bins"
+                    )
+                if kind == "shapesys" and name in first:
+                    raise ModelError(
+                        f"{where}: shapesys '{name}' already belongs to {first[name][0]}; pyhf "
+                        "cannot share it, so give it a name of its own"
+                    )
+                sizes.setdefault(name, size)
+                first.setdefault(name, (where, kind))
+    return sizes
+
+
+def _check_measurement(measurement: Spec, sizes: dict[str, int]) -> None:
+    where = f"measurement '{measurement['name']}'"
+    poi = measurement["config"]["poi"]
+    if poi and poi not in sizes:
+        raise ModelError(f"{where}: the POI '{poi}' is not a parameter of any modifier")
+    if poi and sizes[poi] != 1:
+        raise ModelError(f"{where}: the POI '{poi}' has {sizes[poi]} components, expected one")
+    parameters = measurement["config"]["parameters"]
+    _refuse_duplicates((p["name"] for p in parameters), "parameter", where)
+    for parameter in parameters:
+        name = parameter["name"]
+        if name not in sizes:
+            continue  # pyhf ignores settings of parameters that a pruned workspace lost
+        for key in ("inits", "bounds", "auxdata", "sigmas"):
+            if key in parameter and len(parameter[key]) != sizes[name]:
+                raise ModelError(
+                    f"{where}, parameter '{name}': {len(parameter[key])} {key}, expected "
+                    f"{sizes[name]}"
+                )
+        for index, bound in enumerate(parameter.get("bounds", [])):
+            if len(bound) != 2 or bound[0] >= bound[1]:
+                raise ModelError(
+                    f"{where}, parameter '{name}', component {index}: bounds {bound}, expected "
+                    "[lower, upper] with lower < upper"
+                )
+            start = parameter["inits"][index] if "inits" in parameter else None
+            if start is not None and not bound[0] <= start <= bound[1]:
+                raise ModelError(
+                    f"{where}, parameter '{name}', component {index}: starting value {start} is "
+                    f"outside its bounds {bound}"
+                )

@@ -1,0 +1,209 @@
+"""pyhf itself as the reference: one context manager around its global state, one model wrapper.
+
+Nothing else in ddphf touches pyhf's backend. Every published number is evaluated here once more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pyhf
+
+from ddphf.exceptions import ModelError
+from ddphf.likelihood.checks import Spec, check_workspace, select_measurement
+
+__all__ = ["ParameterTable", "ReferenceModel", "pyhf_backend"]
+
+BackendName = Literal["jax", "numpy"]
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+
+@contextlib.contextmanager
+def pyhf_backend(name: BackendName = "jax", optimizer: Any = "scipy") -> Iterator[None]:
+    """Run a block under a pyhf backend and optimizer, and restore both afterwards.
+
+    ``pyhf.set_backend("jax")`` alone would reset the optimizer to scipy, so both are passed.
+
+    Args:
+        name: pyhf tensor backend.
+        optimizer: ``"scipy"``, ``"minuit"`` or an optimizer instance.
+
+    Yields:
+        Nothing.
+
+    Example:
+        >>> with pyhf_backend("numpy", "minuit"):
+        ...     pyhf.get_backend()[0].name
+        'numpy'
+    """
+    before = pyhf.get_backend()
+    # pyhf.get_backend() creates the backend of the first call; restoring the same objects is cheap.
+    pyhf.set_backend(name, optimizer, precision="64b")
+    try:
+        yield
+    finally:
+        pyhf.set_backend(*before)
+
+
+@dataclass(frozen=True)
+class ParameterTable:
+    """The parameters of one model in pyhf's order, expanded to scalars.
+
+    Attributes:
+        names: Such as ``mu`` or ``symmetric_shape[317]``.
+        init: Starting values.
+        lower: Lower bounds.
+        upper: Upper bounds.
+        fixed: True where the measurement holds the parameter at its initial value.
+        poi: Index of the parameter of interest, or None.
+    """
+
+    names: tuple[str, ...]
+    init: Array
+    lower: Array
+    upper: Array
+    fixed: np.ndarray[Any, np.dtype[np.bool_]]
+    poi: int | None
+
+
+@dataclass
+class ReferenceModel:
+    """One measurement of a pyhf workspace, evaluated by pyhf.
+
+    Args:
+        workspace: The pyhf JSON workspace as a dictionary.
+        measurement: Name of the measurement; the first one by default.
+
+    Raises:
+        ModelError: The workspace is refused (see :mod:`ddphf.likelihood.checks`).
+
+    Attributes:
+        model: ``pyhf.Model``.
+        data: Main and auxiliary data in pyhf's order, shape (n_main + n_aux,).
+        n_main: Number of bins over all channels.
+        parameters: Names, starting values, bounds and fixed flags.
+        warnings: What is unusual but not wrong, as sentences.
+
+    Example:
+        >>> spec = {"channels": [{"name": "c", "samples": [
+        ...     {"name": "s", "data": [5.0], "modifiers": [
+        ...         {"name": "mu", "type": "normfactor", "data": None}]},
+        ...     {"name": "b", "data": [50.0], "modifiers": []}]}],
+        ...     "observations": [{"name": "c", "data": [60.0]}], "version": "1.0.0",
+        ...     "measurements": [{"name": "m", "config": {"poi": "mu", "parameters": []}}]}
+        >>> reference = ReferenceModel(spec)
+        >>> round(reference.twice_nll(np.array([2.0])), 6)
+        5.934999
+    """
+
+    workspace: Spec
+    measurement: str | None = None
+    model: Any = field(init=False, repr=False)
+    data: Array = field(init=False, repr=False)
+    n_main: int = field(init=False)
+    parameters: ParameterTable = field(init=False, repr=False)
+    warnings: list[str] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        measurement = select_measurement(self.workspace, self.measurement)
+        self.measurement = measurement["name"]
+        self.warnings = check_workspace(self.workspace, measurement)
+        with pyhf_backend("jax"):
+            workspace = pyhf.Workspace(self.workspace)
+            # histosys code4p and normsys code4 are what `pyhf fit` and cabinetry use; both keys are
+            # given because a partial dictionary would move the other one to its old default.
+            self.model = workspace.model(
+                measurement_name=self.measurement,
+                poi_name=measurement["config"]["poi"],
+                modifier_settings={
+                    "normsys": {"interpcode": "code4"},
+                    "histosys": {"interpcode": "code4p"},
+                },
+            )
+            self.data = np.asarray(workspace.data(self.model), dtype=float)
+            rates = np.asarray(
+                self.model.expected_data(self.model.config.suggested_init(), include_auxdata=False)
+            )
+        config = self.model.config
+        self._refuse_no_expectation(rates)
+        self.n_main = int(config.nmaindata)
+        bounds = np.array(config.suggested_bounds(), dtype=float).reshape(-1, 2)
+        self.parameters = ParameterTable(
+            names=tuple(config.par_names),
+            init=np.array(config.suggested_init(), dtype=float),
+            lower=bounds[:, 0],
+            upper=bounds[:, 1],
+            fixed=np.array(config.suggested_fixed(), dtype=bool),
+            poi=config.poi_index,
+        )
+        self._functions: dict[str, Callable[..., Any]] = {}
+
+    def _refuse_no_expectation(self, rates: Array) -> None:
+        for channel, where in self.channel_slices().items():
+            observed = self.data[where]
+            for index in np.flatnonzero((rates[where] <= 0) & (observed != 0)):
+                raise ModelError(
+                    f"channel '{channel}', bin {index}: the total expectation at the starting "
+                    f"values is {rates[where][index]:g}, but {observed[index]:g} events were "
+                    "observed; no fit can start there, so add a background or remove the bin"
+                )
+
+    def _jitted(self, name: str) -> Callable[..., Any]:
+        if name not in self._functions:
+
+            def twice_nll(pars: Any, data: Any) -> Any:
+                return -2.0 * self.model.logpdf(pars, data)[0]
+
+            makers: dict[str, Callable[[], Any]] = {
+                "twice_nll": lambda: twice_nll,
+                "value_and_gradient": lambda: jax.value_and_grad(twice_nll),
+                "hessian": lambda: jax.hessian(twice_nll),
+                "rates": lambda: lambda pars: self.model.expected_data(pars, include_auxdata=False),
+            }
+            self._functions[name] = jax.jit(makers[name]())
+        return self._functions[name]
+
+    def _call(self, name: str, *args: Any) -> Any:
+        with pyhf_backend("jax"):
+            return self._jitted(name)(*[jnp.asarray(arg) for arg in args])
+
+    def twice_nll(
+        self, pars: Array, *, data: Array | None = None, backend: BackendName = "jax"
+    ) -> float:
+        """Return -2 ln L by pyhf, constants and constraint terms included.
+
+        Args:
+            pars: Parameter values in the order of ``parameters.names``.
+            data: Main and auxiliary data, the observed ones by default.
+            backend: pyhf backend to use.
+        """
+        values = self.data if data is None else data
+        if backend == "jax":
+            return float(self._call("twice_nll", pars, values))
+        with pyhf_backend(backend):
+            return -2.0 * float(self.model.logpdf(list(map(float, pars)), list(values))[0])
+
+    def value_and_gradient(self, pars: Array, data: Array | None = None) -> tuple[float, Array]:
+        """Return -2 ln L and its gradient, shape (n_parameters,)."""
+        value, gradient = self._call(
+            "value_and_gradient", pars, self.data if data is None else data
+        )
+        return float(value), np.array(gradient)
+
+    def hessian(self, pars: Array, data: Array | None = None) -> Array:
+        """Return the second derivatives of -2 ln L, shape (n_parameters, n_parameters)."""
+        return np.array(self._call("hessian", pars, self.data if data is None else data))
+
+    def rates(self, pars: Array) -> Array:
+        """Return the expected main data, shape (n_main,), channels in alphabetical order."""
+        return np.array(self._call("rates", pars))
+
+    def channel_slices(self) -> dict[str, slice]:
+        """Return where each channel lies in the main data."""
+        return dict(self.model.config.channel_slices)

@@ -1,0 +1,1 @@
+"""From two samples to the pair whose symmetry is tested."""

@@ -1,0 +1,1 @@
+"""From the pair, systematics and signal to the pyhf workspace."""
