@@ -1,0 +1,118 @@
+"""``ddphf fit``: certified fits and the discovery statement of any pyhf workspace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+from rich.table import Table
+
+from ddphf.cli.build import metadata_path
+from ddphf.cli.common import force_option, output_option, print_warnings, progress_line, stderr
+from ddphf.exceptions import InputError
+from ddphf.files import check_writable, read_json, to_json, write_file, write_output
+
+if TYPE_CHECKING:
+    from ddphf.inference.fit import Engine
+    from ddphf.results import DiscoveryResult, FitResult
+
+__all__ = ["command"]
+
+
+@click.command("fit")
+@click.argument("workspace")
+@output_option
+@click.option("--measurement", metavar="NAME", help="Which one to fit; the first by default.")
+@click.option(
+    "--engine", type=click.Choice(["ddphf", "pyhf"]), default="ddphf", show_default=True,
+    help="pyhf: its jax backend with iminuit, polished; for comparison.",
+)  # fmt: skip
+@click.option("--plots", metavar="DIR", help="Draw pre- and post-fit spectra into this folder.")
+@force_option
+def command(
+    workspace: str,
+    output: str,
+    measurement: str | None,
+    engine: str,
+    plots: str | None,
+    force: bool,
+) -> None:
+    """Fit WORKSPACE (any pyhf workspace; - reads standard input) and write what was found."""
+    figures = [] if plots is None else [Path(plots) / f"{s}.png" for s in ("prefit", "postfit")]
+    for path in [output, *map(str, figures)]:
+        check_writable(path, force=force)
+    with progress_line() as say:
+        say("reading")
+        from ddphf.inference.fit import fit_workspace
+
+        spec = read_json(workspace)
+        result = fit_workspace(
+            spec, measurement=measurement, engine=cast("Engine", engine), progress=say
+        )
+    print_warnings(result.warnings)
+    write_output(to_json(result.to_dict()), output, force=force)
+    _print_table(result)
+    for path, values in zip(figures, ("init", "fit"), strict=False):
+        _draw(spec, workspace, result, values, path, force=force)
+
+
+def _print_table(result: FitResult) -> None:
+    table = Table(title=f"measurement {result.measurement}", title_justify="left")
+    for column in ("", "value", "error", "q0", "Z", "p0"):
+        table.add_column(column, justify="left" if column == "" else "right")
+    poi = result.mu_hat
+    if poi is not None:
+        table.add_row(f"{poi.name}_hat", f"{poi.value:.6g}", f"{poi.error:.4g}", "", "", "")
+    for name, statement in (
+        ("discovery (L2)", result.discovery),
+        ("known background (L1)", result.known_background),
+    ):
+        if statement is not None:
+            table.add_row(name, "", "", *_numbers(statement))
+    edm = max(m.certificate.edm for m in (result.fit, result.null) if m is not None)
+    table.caption = f"2NLL {result.fit.twice_nll:.6f}, EDM {edm:.1e}, {result.engine}"
+    stderr.print(table)
+
+
+def _numbers(statement: DiscoveryResult) -> tuple[str, str, str]:
+    return f"{statement.q0:.6g}", f"{statement.z0:.4f}", f"{statement.p0:.4g}"
+
+
+def _draw(
+    spec: dict[str, Any], source: str, result: FitResult, values: str, path: Path, *, force: bool
+) -> None:
+    import numpy as np
+
+    from ddphf.inference.yields import expected_yields
+    from ddphf.report.figures import ChannelSpectrum, draw_spectra, save_figure
+
+    parameters = None if values == "init" else {p.name: p.value for p in result.fit.parameters}
+    expected = expected_yields(spec, result.measurement, parameters)
+    observed = {o["name"]: o["data"] for o in spec["observations"]}
+    channels = [
+        ChannelSpectrum(name, np.asarray(observed[name], dtype=float), samples)
+        for name, samples in expected.items()
+    ]
+    lengths = {len(c.observed) for c in channels}
+    title = {"init": "pre-fit", "fit": "post-fit"}[values]
+    if len(lengths) > 1:
+        raise InputError(
+            f"--plots: the channels have {sorted(lengths)} bins; one figure needs equal binning"
+        )
+    axes = _binning(source, lengths.pop())
+    with write_file(path, force=force) as temporary:
+        save_figure(draw_spectra(channels, axes, f"{title} ({result.measurement})"), temporary)
+
+
+def _binning(source: str, n_bins: int) -> list[dict[str, Any]]:
+    """Return the sidecar's axes where there is one that fits, else numbered bins."""
+    sidecar = metadata_path(source)
+    if source != "-" and sidecar.is_file():
+        axes: list[dict[str, Any]] = read_json(str(sidecar))["binning"]["axes"]
+        size = 1
+        for axis in axes:
+            size *= len(axis["edges"]) - 1
+        if size == n_bins:
+            return axes
+    return [{"label": "bin", "unit": "", "edges": [float(i) for i in range(n_bins + 1)]}]

@@ -1,0 +1,272 @@
+"""The analysis file: YAML, validated by a JSON Schema and then for its meaning."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import jsonschema
+import yaml
+
+from ddphf.exceptions import ConfigError
+
+__all__ = [
+    "Analysis",
+    "ChannelConfig",
+    "SystematicConfig",
+    "TemplateConfig",
+    "parse_analysis",
+    "read_analysis",
+]
+
+
+@dataclass(frozen=True)
+class SystematicConfig:
+    """A correlated uncertainty as written: numbers for normsys, addresses for histosys."""
+
+    name: str
+    kind: Literal["normsys", "histosys"]
+    up: float | str
+    down: float | str
+    relative: bool = False
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class TemplateConfig:
+    """A template as written: addresses of histograms."""
+
+    yields: str
+    error: str | None = None
+    error_kind: Literal["shapesys", "staterror"] = "shapesys"
+    systematics: tuple[SystematicConfig, ...] = ()
+
+
+@dataclass(frozen=True)
+class ChannelConfig:
+    """One of the two samples as written."""
+
+    label: str
+    observed: str
+    signal: TemplateConfig | None = None
+    fakes: TemplateConfig | None = None
+    systematics: tuple[SystematicConfig, ...] = ()
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """A validated analysis file.
+
+    Attributes:
+        name: Letters, digits and underscores.
+        tested: The sample searched for a signal.
+        partner: The sample that tells its background.
+        efficiency_ratio: A number or the address of a histogram.
+        known_background: Address of the true background of the partner channel, or None.
+        floor: Background assumed in bins without any, or None.
+        signal_scale: Factor from stated signal to mu = 1, or ``"auto"``.
+        luminosity_error: Relative, or None.
+        integer_data: Whether counts must be whole numbers.
+        description: Free text.
+        folder: What addresses are relative to.
+    """
+
+    name: str
+    tested: ChannelConfig
+    partner: ChannelConfig
+    efficiency_ratio: float | str = 1.0
+    known_background: str | None = None
+    floor: float | None = None
+    signal_scale: float | Literal["auto"] = 1.0
+    luminosity_error: float | None = None
+    integer_data: bool = True
+    description: str = ""
+    folder: Path = Path()
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.1 with two traps removed: duplicate keys, and 1e4 read as a string."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str):
+                raise ConfigError(
+                    f"line {key_node.start_mark.line + 1}: key {key!r} is not text; quote it"
+                )
+            if key in seen:
+                raise ConfigError(
+                    f"line {key_node.start_mark.line + 1}: key '{key}' appears twice; YAML would "
+                    "keep the last one silently"
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep=deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"),
+    list("-+.0123456789"),
+)
+
+
+@cache
+def _validator() -> Any:
+    text = resources.files("ddphf.config").joinpath("analysis.schema.json").read_text("utf-8")
+    schema = json.loads(text)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema)
+
+
+def read_analysis(path: str | Path) -> Analysis:
+    """Read and validate an analysis file.
+
+    Raises:
+        ConfigError: The file is missing or no YAML, or breaks the schema or its meaning.
+    """
+    file = Path(path)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{file}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: cannot be read ({error})") from None
+    try:
+        return parse_analysis(text, folder=file.parent)
+    except ConfigError as error:
+        raise ConfigError(f"{file}: {error}") from None
+
+
+def parse_analysis(text: str, *, folder: str | Path = ".") -> Analysis:
+    r"""Validate the text of an analysis file.
+
+    Args:
+        text: YAML.
+        folder: What addresses of histograms are relative to.
+
+    Raises:
+        ConfigError: Says path, what, got and expected.
+
+    Example:
+        >>> parse_analysis("schema: ddphf/analysis/1\nname: x\ntested: 3\npartner: {}")
+        Traceback (most recent call last):
+            ...
+        ddphf.exceptions.ConfigError: at tested: got 3, expected object
+    """
+    try:
+        data = yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        raise ConfigError(f"not YAML ({where}{problem})") from None
+    except (ValueError, RecursionError, TypeError) as error:
+        raise ConfigError(f"not YAML ({error})") from None
+    _validate(data)
+    background = data.get("background", {})
+    analysis = Analysis(
+        name=data["name"],
+        tested=_channel(data["tested"]),
+        partner=_channel(data["partner"]),
+        efficiency_ratio=data.get("efficiency_ratio", 1.0),
+        known_background=background.get("known"),
+        floor=background.get("floor"),
+        signal_scale=data.get("signal_scale", 1.0),
+        luminosity_error=data.get("luminosity", {}).get("relative_error"),
+        integer_data=data.get("integer_data", True),
+        description=data.get("description", ""),
+        folder=Path(folder),
+    )
+    _check_meaning(analysis)
+    return analysis
+
+
+def _validate(data: Any) -> None:
+    error = jsonschema.exceptions.best_match(_validator().iter_errors(data))
+    if error is None:
+        return
+    where = "at " + ".".join(str(p) for p in error.absolute_path) if error.path else "at the top"
+    got = json.dumps(error.instance, default=str)
+    got = got if len(got) < 60 else got[:57] + "..."
+    if error.validator == "required":
+        missing = [k for k in error.validator_value if k not in error.instance]
+        raise ConfigError(f"{where}: '{missing[0]}' is missing")
+    if error.validator == "additionalProperties":
+        known = sorted(error.schema.get("properties", {}))
+        extra = sorted(set(error.instance) - set(known))
+        raise ConfigError(f"{where}: unknown key '{extra[0]}', expected one of {', '.join(known)}")
+    expected: dict[str, Callable[[Any], str]] = {
+        "type": lambda v: str(v),
+        "enum": lambda v: "one of " + ", ".join(map(str, v)),
+        "const": lambda v: repr(v),
+        "pattern": lambda _: "letters, digits and underscores",
+        "exclusiveMinimum": lambda v: f"a number > {v}",
+        "exclusiveMaximum": lambda v: f"a number < {v}",
+        "minLength": lambda _: "FILE:NAME",
+        "oneOf": lambda _: error.schema.get("description", "another type"),
+    }
+    rule = str(error.validator)
+    text = expected[rule](error.validator_value) if rule in expected else error.message
+    if error.schema is False:
+        raise ConfigError(f"{where}: got {got}, but a normsys has no such key")
+    raise ConfigError(f"{where}: got {got}, expected {text}")
+
+
+def _channel(data: dict[str, Any]) -> ChannelConfig:
+    return ChannelConfig(
+        label=data["label"],
+        observed=data["observed"],
+        signal=_template(data.get("signal")),
+        fakes=_template(data.get("fakes")),
+        systematics=_systematics(data),
+    )
+
+
+def _template(data: dict[str, Any] | None) -> TemplateConfig | None:
+    if data is None:
+        return None
+    return TemplateConfig(
+        yields=data["yields"],
+        error=data.get("error"),
+        error_kind=data.get("error_kind", "shapesys"),
+        systematics=_systematics(data),
+    )
+
+
+def _systematics(data: dict[str, Any]) -> tuple[SystematicConfig, ...]:
+    return tuple(
+        SystematicConfig(
+            name=item["name"],
+            kind=item["type"],
+            up=item["up"],
+            down=item["down"],
+            relative=item.get("relative", False),
+            source=item.get("source", ""),
+        )
+        for item in data.get("systematics", ())
+    )
+
+
+def _check_meaning(analysis: Analysis) -> None:
+    """Refuse what a schema cannot say."""
+    if analysis.tested.label == analysis.partner.label:
+        raise ConfigError(
+            f"at partner.label: got '{analysis.partner.label}', which is the label of the tested "
+            "sample too; the two need different labels"
+        )
+    if analysis.tested.signal is None and analysis.partner.signal is None:
+        raise ConfigError("at tested: 'signal' is missing; state the template that is searched")
+    for path, channel in (("tested", analysis.tested), ("partner", analysis.partner)):
+        for index, systematic in enumerate(channel.systematics):
+            if systematic.kind == "histosys" and not systematic.relative:
+                raise ConfigError(
+                    f"at {path}.systematics.{index}: '{systematic.name}' acts on the symmetric "
+                    "background, whose yields the fit finds; give factors and 'relative: true'"
+                )

@@ -1,0 +1,145 @@
+"""JSON text that diffs well, and writing that never leaves half a file behind."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ddphf.exceptions import InputError, UsageError
+
+__all__ = ["read_json", "to_json", "write_file", "write_output"]
+
+
+def to_json(data: Any) -> str:
+    """Return deterministic JSON: sorted keys, two spaces, a flat list of numbers on one line.
+
+    Args:
+        data: Dictionaries, lists, strings, finite numbers, booleans and None.
+
+    Raises:
+        ValueError: A NaN or infinity, which JSON does not have.
+
+    Example:
+        >>> print(to_json({"b": [1.0, 2.5], "a": None}), end="")
+        {
+          "a": null,
+          "b": [1.0, 2.5]
+        }
+    """
+    return _dump(data, "") + "\n"
+
+
+def _dump(node: Any, indent: str) -> str:
+    inner = indent + "  "
+    if isinstance(node, dict) and node:
+        items = [f"{inner}{json.dumps(k)}: {_dump(node[k], inner)}" for k in sorted(node)]
+        return "{\n" + ",\n".join(items) + f"\n{indent}}}"
+    if isinstance(node, (list, tuple)) and node:
+        if all(isinstance(item, (int, float)) for item in node):
+            return "[" + ", ".join(_scalar(item) for item in node) + "]"
+        return "[\n" + ",\n".join(inner + _row(item, inner) for item in node) + f"\n{indent}]"
+    return _scalar(list(node) if isinstance(node, tuple) else node)
+
+
+def _row(node: Any, indent: str) -> str:
+    """Write a list's item: a short flat record, such as one fitted parameter, on one line."""
+    if (
+        isinstance(node, dict)
+        and node
+        and not any(isinstance(v, (dict, list)) for v in node.values())
+    ):
+        items = (f"{json.dumps(key)}: {_scalar(node[key])}" for key in sorted(node))
+        return "{" + ", ".join(items) + "}"
+    return _dump(node, indent)
+
+
+def _scalar(value: Any) -> str:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"JSON has no {value}")
+    return json.dumps(value, allow_nan=False)
+
+
+def read_json(source: str) -> Any:
+    """Read JSON from a path, or from standard input where ``source`` is ``-``.
+
+    Raises:
+        InputError: The file is missing, unreadable, or no JSON (NaN and Infinity included).
+    """
+    name = "standard input" if source == "-" else source
+    try:
+        text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{name}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{name}: cannot be read ({error})") from None
+
+    def refuse(constant: str) -> Any:
+        raise InputError(f"{name}: holds {constant}, which is not JSON; replace it by a number")
+
+    try:
+        return json.loads(text, parse_constant=refuse)
+    except json.JSONDecodeError as error:
+        raise InputError(
+            f"{name}: not JSON (line {error.lineno}, column {error.colno}: {error.msg})"
+        ) from None
+    except RecursionError:
+        raise InputError(f"{name}: not a workspace, nested too deeply") from None
+
+
+@contextlib.contextmanager
+def write_file(path: str | Path, *, force: bool = False) -> Iterator[Path]:
+    """Give a temporary path beside ``path`` that replaces it when the block succeeds.
+
+    Raises:
+        UsageError: ``path`` exists and ``force`` is not set, or its folder cannot be written.
+    """
+    target = Path(path)
+    check_writable(target, force=force)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            dir=target.parent, prefix=f".{target.stem}.", suffix=target.suffix
+        )
+    except OSError as error:
+        raise UsageError(f"{target}: cannot be written ({error.strerror})") from None
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        umask = os.umask(0)
+        os.umask(umask)
+        temporary.chmod(0o666 & ~umask)  # mkstemp makes private files; users expect the usual mode
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def check_writable(path: str | Path, *, force: bool = False) -> None:
+    """Refuse to overwrite, before any work is done.
+
+    Raises:
+        UsageError: ``path`` exists and ``force`` is not set, or is a directory.
+    """
+    if str(path) == "-":
+        return
+    if Path(path).is_dir():
+        raise UsageError(f"{path}: is a directory, expected a file name")
+    if Path(path).exists() and not force:
+        raise UsageError(f"{path}: exists; give --force to replace it, or another --output")
+
+
+def write_output(text: str, output: str | Path, *, force: bool = False) -> None:
+    """Write text to a file at once, or to standard output where ``output`` is ``-``."""
+    if str(output) == "-":
+        sys.stdout.write(text)
+        sys.stdout.flush()
+        return
+    with write_file(output, force=force) as path:
+        path.write_text(text, encoding="utf-8")

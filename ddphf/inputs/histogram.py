@@ -1,0 +1,172 @@
+"""One histogram record for every file format, flattened in one documented order."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ddphf.exceptions import InputError
+
+__all__ = ["Array", "Axis", "Histogram", "describe_bin", "make_histogram"]
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+LABEL_WITH_UNIT = re.compile(r"^(?P<label>.*?)\s*\[(?P<unit>[^\[\]]*)\]\s*$")
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis of a binning.
+
+    Attributes:
+        name: Identifier, such as ``collinear_mass``.
+        edges: Increasing bin edges, one more than bins.
+        label: What a figure writes, such as ``collinear mass``.
+        unit: Such as ``GeV``; empty for a pure number.
+    """
+
+    name: str
+    edges: tuple[float, ...]
+    label: str = ""
+    unit: str = ""
+
+    @property
+    def n_bins(self) -> int:
+        """Number of bins, under- and overflow not counted."""
+        return len(self.edges) - 1
+
+    @property
+    def title(self) -> str:
+        """Label with unit, as on a figure."""
+        label = self.label or self.name
+        return f"{label} [{self.unit}]" if self.unit else label
+
+    def same_edges(self, other: Axis) -> bool:
+        """Whether the edges agree up to rounding of single precision."""
+        return self.n_bins == other.n_bins and bool(
+            np.allclose(self.edges, other.edges, rtol=1e-6, atol=1e-9)
+        )
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Bin contents with their axes.
+
+    Flattening is C order: the last axis runs fastest, so for axes (mass, pt) flat bin i is mass
+    bin ``i // n_pt`` and pt bin ``i % n_pt``. ``values.reshape(shape)`` undoes it.
+
+    Attributes:
+        values: Contents without under- and overflow, shape (n_1, ..., n_d).
+        axes: One per dimension, in the same order.
+        variances: Sum of squared weights, same shape, where the source has it.
+        source: Where it came from, for messages.
+        flow: Content of the under- and overflow bins, which are left out.
+
+    Example:
+        >>> h = make_histogram([[1, 2], [3, 4]])
+        >>> h.flat
+        array([1., 2., 3., 4.])
+        >>> [axis.name for axis in h.axes]
+        ['axis_0', 'axis_1']
+    """
+
+    values: Array
+    axes: tuple[Axis, ...]
+    variances: Array | None = None
+    source: str = ""
+    flow: float = 0.0
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Number of bins along each axis."""
+        return tuple(axis.n_bins for axis in self.axes)
+
+    @property
+    def flat(self) -> Array:
+        """Contents in flattened order, shape (M,)."""
+        return np.asarray(self.values.ravel())
+
+
+def make_histogram(data: Any, *, axes: Sequence[Axis] | None = None, source: str = "") -> Histogram:
+    """Make a histogram from a hist.Hist (or any UHI histogram), an array, or a Histogram.
+
+    Args:
+        data: Bin contents with or without axes.
+        axes: Axes for a bare array; by default bins are numbered from 0.
+        source: Where it came from, for messages.
+
+    Raises:
+        InputError: Contents are no numbers, or do not fit the axes.
+    """
+    if isinstance(data, Histogram):
+        return data
+    if hasattr(data, "axes") and hasattr(data, "values"):
+        return _from_uhi(data, source)
+    try:
+        values = np.array(data, dtype=float)
+    except (TypeError, ValueError):
+        raise InputError(f"{source or 'histogram'}: contents are not numbers") from None
+    if values.ndim == 0 or values.size == 0:
+        raise InputError(f"{source or 'histogram'}: has no bins")
+    if axes is None:
+        axes = [
+            Axis(f"axis_{i}" if values.ndim > 1 else "bin", tuple(map(float, range(n + 1))))
+            for i, n in enumerate(values.shape)
+        ]
+    shape = tuple(axis.n_bins for axis in axes)
+    if values.shape != shape:
+        raise InputError(
+            f"{source or 'histogram'}: contents have shape {values.shape}, the axes {shape}"
+        )
+    return Histogram(values=values, axes=tuple(axes), source=source)
+
+
+def _from_uhi(data: Any, source: str) -> Histogram:
+    axes = []
+    for index, axis in enumerate(data.axes):
+        edges = getattr(axis, "edges", None)
+        if callable(edges):  # uproot: a method; hist and boost-histogram: an array
+            edges = edges()
+        if edges is None:
+            raise InputError(f"{source}: axis {index} has no numeric edges")
+        name = getattr(axis, "name", "") or f"axis_{index}"
+        label = str(getattr(axis, "label", "") or name)
+        match = LABEL_WITH_UNIT.match(label)
+        unit = match["unit"] if match else ""
+        label = match["label"] if match else label
+        if name in ("xaxis", "yaxis", "zaxis") and label != name:  # ROOT's names carry nothing
+            name = re.sub(r"\W+", "_", label).strip("_").lower() or name
+        axes.append(Axis(name, tuple(float(e) for e in edges), label, unit))
+    values = np.array(data.values(), dtype=float)
+    variances = data.variances()
+    total = values.sum()
+    try:
+        flow = float(np.sum(data.values(flow=True)) - total)
+    except TypeError:  # PlottableHistogram has no flow argument
+        flow = 0.0
+    return Histogram(
+        values=values,
+        axes=tuple(axes),
+        variances=None if variances is None else np.array(variances, dtype=float),
+        source=source,
+        flow=flow if abs(flow) > 1e-9 * max(1.0, abs(total)) else 0.0,
+    )
+
+
+def describe_bin(axes: Sequence[Axis], index: int) -> str:
+    """Return where a flat bin lies, for messages.
+
+    Example:
+        >>> describe_bin([Axis("mass", (30.0, 35.0, 40.0), unit="GeV")], 1)
+        'bin 1 (mass 35 to 40 GeV)'
+    """
+    shape = tuple(axis.n_bins for axis in axes)
+    parts = []
+    for axis, i in zip(axes, np.unravel_index(index, shape), strict=True):
+        unit = f" {axis.unit}" if axis.unit else ""
+        parts.append(f"{axis.name} {axis.edges[i]:g} to {axis.edges[i + 1]:g}{unit}")
+    return f"bin {index} ({', '.join(parts)})"

@@ -1,0 +1,205 @@
+"""Frozen records of what was found, their JSON, and where the numbers come from."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from typing import Any
+
+from ddphf import __version__
+
+__all__ = [
+    "CertificateResult",
+    "DiscoveryResult",
+    "FitResult",
+    "MinimumResult",
+    "ParameterResult",
+    "make_provenance",
+]
+
+PACKAGES = ("pyhf", "jax", "numpy", "scipy", "iminuit")
+
+
+def make_provenance(**extra: Any) -> dict[str, Any]:
+    """Return the versions behind a number, and whatever else is given (digests, files, seeds).
+
+    No time and no path: the same input gives the same bytes.
+    """
+    versions = {name: metadata.version(name) for name in PACKAGES}
+    versions["ddphf"] = __version__
+    versions["python"] = platform.python_version()
+    return {"versions": versions, **extra}
+
+
+@dataclass(frozen=True)
+class ParameterResult:
+    """One fitted parameter.
+
+    Attributes:
+        name: As pyhf expands it, such as ``symmetric_shape[317]``.
+        value: Best value.
+        error: From the inverse Hessian; 0 where it was fixed or sits at a bound.
+        at_bound: True where it sits on one of its bounds.
+    """
+
+    name: str
+    value: float
+    error: float
+    at_bound: bool = False
+
+
+@dataclass(frozen=True)
+class CertificateResult:
+    """Why a point is accepted as the minimum.
+
+    Attributes:
+        projected_gradient: Largest |d(-2 ln L)| over the free directions.
+        edm: Estimated distance to the minimum in units of -2 ln L.
+        twice_nll_pyhf: -2 ln L at the point by pyhf's numpy backend.
+    """
+
+    projected_gradient: float
+    edm: float
+    twice_nll_pyhf: float
+
+
+@dataclass(frozen=True)
+class MinimumResult:
+    """A certified minimum of -2 ln L.
+
+    Attributes:
+        twice_nll: pyhf's -2 ln L, constants and constraint terms included.
+        parameters: In the model's order.
+        certificate: What certifies it.
+        status: ``"converged"``; anything else never reaches a file.
+    """
+
+    twice_nll: float
+    parameters: tuple[ParameterResult, ...]
+    certificate: CertificateResult
+    status: str = "converged"
+
+    def parameter(self, name: str) -> ParameterResult:
+        """Return a parameter by name.
+
+        Raises:
+            KeyError: There is no such parameter.
+        """
+        for parameter in self.parameters:
+            if parameter.name == name:
+                return parameter
+        raise KeyError(name)
+
+
+@dataclass(frozen=True)
+class DiscoveryResult:
+    """How significant the signal is.
+
+    Attributes:
+        q0: Signed statistic, negative for a deficit (Birman et al., Eq. 5-8).
+        z0: sign(mu_hat) sqrt(|q0|).
+        p0: 1 - Phi(z0), asymptotic.
+        q0_capped: q0, but 0 for a deficit (Cowan et al., Eq. 12).
+        toys: Summary of a toy null, where one was run.
+    """
+
+    q0: float
+    z0: float
+    p0: float
+    q0_capped: float
+    toys: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What ``ddphf fit`` writes.
+
+    Attributes:
+        measurement: Name of the fitted measurement.
+        engine: ``"ddphf"`` or ``"pyhf"``.
+        poi: Name of the parameter of interest, or None.
+        fit: The minimum with everything free.
+        null: The minimum at mu = 0; None without a POI or where it is fixed.
+        discovery: The statement made of the two; None where ``null`` is.
+        known_background: The same where the background is held at its known value (L1).
+        warnings: Sentences for the user.
+        provenance: Versions and the workspace's digest.
+    """
+
+    measurement: str
+    engine: str
+    poi: str | None
+    fit: MinimumResult
+    null: MinimumResult | None
+    discovery: DiscoveryResult | None
+    known_background: DiscoveryResult | None
+    warnings: tuple[str, ...] = ()
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    SCHEMA = "ddphf/fit/1"
+
+    @property
+    def mu_hat(self) -> ParameterResult | None:
+        """The fitted parameter of interest."""
+        return None if self.poi is None else self.fit.parameter(self.poi)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form; absent statements have no key."""
+        fit = asdict(self.fit)
+        fit["parameters"] = list(fit["parameters"])
+        if self.mu_hat is not None:
+            fit["poi"] = asdict(self.mu_hat)
+        out: dict[str, Any] = {
+            "schema": self.SCHEMA,
+            "provenance": self.provenance,
+            "measurement": self.measurement,
+            "engine": self.engine,
+            "fit": fit,
+            "warnings": list(self.warnings),
+        }
+        if self.null is not None:
+            null = asdict(self.null)
+            null["parameters"] = list(null["parameters"])
+            out["null"] = {**null, "poi_value": 0.0}
+        if self.discovery is not None:
+            out["discovery"] = _statement(self.discovery)
+        if self.known_background is not None:
+            out["known_background"] = _statement(self.known_background)
+        return out
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> FitResult:
+        """Read what :meth:`to_dict` wrote.
+
+        Raises:
+            ValueError: Another schema.
+        """
+        if data.get("schema") != cls.SCHEMA:
+            raise ValueError(f"expected schema '{cls.SCHEMA}', got {data.get('schema')!r}")
+        null, discovery = data.get("null"), data.get("discovery")
+        known = data.get("known_background")
+        return cls(
+            measurement=data["measurement"],
+            engine=data["engine"],
+            poi=data["fit"]["poi"]["name"] if "poi" in data["fit"] else None,
+            fit=_minimum(data["fit"]),
+            null=None if null is None else _minimum(null),
+            discovery=None if discovery is None else DiscoveryResult(**discovery),
+            known_background=None if known is None else DiscoveryResult(**known),
+            warnings=tuple(data.get("warnings", ())),
+            provenance=data.get("provenance", {}),
+        )
+
+
+def _statement(result: DiscoveryResult) -> dict[str, Any]:
+    return {key: value for key, value in asdict(result).items() if value is not None}
+
+
+def _minimum(data: dict[str, Any]) -> MinimumResult:
+    return MinimumResult(
+        twice_nll=data["twice_nll"],
+        parameters=tuple(ParameterResult(**parameter) for parameter in data["parameters"]),
+        certificate=CertificateResult(**data["certificate"]),
+        status=data["status"],
+    )

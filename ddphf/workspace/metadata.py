@@ -1,0 +1,73 @@
+"""The sidecar of a workspace: what pyhf's schema has no place for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyhf
+
+from ddphf import __version__
+from ddphf.workspace.yields import PairYields
+
+__all__ = ["make_metadata"]
+
+SCHEMA = "ddphf/metadata/1"
+
+
+def make_metadata(
+    name: str, pair: PairYields, workspace: dict[str, Any], *, scale: float, sigma: float
+) -> dict[str, Any]:
+    """Return bin edges, pairing, signal scale and the source of every modifier.
+
+    Args:
+        name: Name of the analysis.
+        pair: The checked pair.
+        workspace: The emitted workspace.
+        scale: mu = 1 is the stated signal times this.
+        sigma: Expected error of mu (Asimov, null).
+    """
+    tested, partner = pair.channels
+    sources: dict[str, str] = {}
+    for channel in pair.channels:
+        samples = [s for s in (channel.signal, channel.fakes) if s is not None]
+        for variation in [*channel.variations, *(v for s in samples for v in s.variations)]:
+            sources.setdefault(variation.name, variation.source)
+    return {
+        "schema": SCHEMA,
+        "name": name,
+        "workspace_digest": f"sha256:{pyhf.utils.digest(workspace)}",
+        "binning": {
+            "order": "flattened in C order, the last axis fastest",
+            "axes": [
+                {
+                    "name": axis.name,
+                    "label": axis.label or axis.name,
+                    "unit": axis.unit,
+                    "edges": list(axis.edges),
+                }
+                for axis in pair.axes
+            ],
+        },
+        "pairing": {"tested": tested.name, "partner": partner.name},
+        "efficiency_ratio": {
+            "min": float(np.min(tested.ratio)),
+            "max": float(np.max(tested.ratio)),
+        },
+        "background": {
+            "floored_bins": list(pair.floored),
+            "known": pair.known_background is not None,
+        },
+        "signal": {
+            "scale": scale,
+            "expected_sigma_mu": sigma,
+            "events_at_mu_1": {
+                channel.name: float(channel.total(channel.signal).sum() * scale)
+                for channel in pair.channels
+            },
+        },
+        "modifier_sources": sources,
+        "absorbed": list(pair.absorbed),
+        "warnings": list(pair.warnings),
+        "versions": {"ddphf": __version__, "pyhf": pyhf.__version__},
+    }
