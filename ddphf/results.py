@@ -97,6 +97,8 @@ class DiscoveryResult:
     """How significant the signal is.
 
     Attributes:
+        mu_hat: Fitted signal strength.
+        mu_error: Its error; 0 at a bound.
         q0: Signed statistic, negative for a deficit (Birman et al., Eq. 5-8).
         z0: sign(mu_hat) sqrt(|q0|).
         p0: 1 - Phi(z0), asymptotic.
@@ -104,6 +106,8 @@ class DiscoveryResult:
         toys: Summary of a toy null, where one was run.
     """
 
+    mu_hat: float
+    mu_error: float
     q0: float
     z0: float
     p0: float

@@ -40,8 +40,8 @@ def command(
 ) -> None:
     """Fit WORKSPACE (any pyhf workspace; - reads standard input) and write what was found."""
     figures = [] if plots is None else [Path(plots) / f"{s}.png" for s in ("prefit", "postfit")]
-    for path in [output, *map(str, figures)]:
-        check_writable(path, force=force)
+    for target in [output, *map(str, figures)]:
+        check_writable(target, force=force)
     with progress_line() as say:
         say("reading")
         from ddphf.inference.fit import fit_workspace
@@ -59,24 +59,30 @@ def command(
 
 def _print_table(result: FitResult) -> None:
     table = Table(title=f"measurement {result.measurement}", title_justify="left")
-    for column in ("", "value", "error", "q0", "Z", "p0"):
+    for column in ("", f"{result.poi or 'POI'}_hat", "error", "q0", "Z", "p0"):
         table.add_column(column, justify="left" if column == "" else "right")
     poi = result.mu_hat
-    if poi is not None:
-        table.add_row(f"{poi.name}_hat", f"{poi.value:.6g}", f"{poi.error:.4g}", "", "", "")
+    if result.discovery is None and poi is not None:
+        table.add_row(poi.name, f"{poi.value:.6g}", f"{poi.error:.4g}", "", "", "")
     for name, statement in (
         ("discovery (L2)", result.discovery),
         ("known background (L1)", result.known_background),
     ):
         if statement is not None:
-            table.add_row(name, "", "", *_numbers(statement))
+            table.add_row(name, *_numbers(statement))
     edm = max(m.certificate.edm for m in (result.fit, result.null) if m is not None)
     table.caption = f"2NLL {result.fit.twice_nll:.6f}, EDM {edm:.1e}, {result.engine}"
     stderr.print(table)
 
 
-def _numbers(statement: DiscoveryResult) -> tuple[str, str, str]:
-    return f"{statement.q0:.6g}", f"{statement.z0:.4f}", f"{statement.p0:.4g}"
+def _numbers(statement: DiscoveryResult) -> tuple[str, ...]:
+    return (
+        f"{statement.mu_hat:.6g}",
+        f"{statement.mu_error:.4g}",
+        f"{statement.q0:.6g}",
+        f"{statement.z0:.4f}",
+        f"{statement.p0:.4g}",
+    )
 
 
 def _draw(

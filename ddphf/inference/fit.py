@@ -81,7 +81,7 @@ def fit_workspace(
         say("known background (L1)")
         other = ReferenceModel(workspace, "known_background")
         known_free, known_null = _fit_pair(other, engine, say)
-        if known_null is not None:
+        if known_null is not None and other.parameters.poi is not None:
             known = make_discovery(known_free, known_null, other.parameters.poi)
     return FitResult(
         measurement=str(reference.measurement),
@@ -89,7 +89,9 @@ def fit_workspace(
         poi=poi,
         fit=_record(reference, free),
         null=None if null is None else _record(reference, null),
-        discovery=None if null is None else make_discovery(free, null, table.poi),
+        discovery=(
+            None if null is None or table.poi is None else make_discovery(free, null, table.poi)
+        ),
         known_background=known,
         warnings=tuple(warnings),
         provenance=make_provenance(workspace_digest=f"sha256:{pyhf.utils.digest(workspace)}"),
@@ -219,7 +221,7 @@ def _record(reference: ReferenceModel, minimum: Minimum) -> MinimumResult:
     )
 
 
-def make_discovery(free: Minimum, null: Minimum, poi: int | None) -> DiscoveryResult:
+def make_discovery(free: Minimum, null: Minimum, poi: int) -> DiscoveryResult:
     """Return the signed discovery statement of a free and a null fit.
 
     q0 = -2 ln lambda_0 for mu_hat >= 0 and +2 ln lambda_0 for mu_hat < 0 (Birman et al., Eur.
@@ -235,4 +237,11 @@ def make_discovery(free: Minimum, null: Minimum, poi: int | None) -> DiscoveryRe
     # The raw difference is kept: one below 0 by rounding shows as such.
     q0 = 0.0 if mu_hat == 0 else (difference if mu_hat > 0 else -difference)
     z0 = float(np.sign(mu_hat) * np.sqrt(abs(q0)))
-    return DiscoveryResult(q0=q0, z0=z0, p0=float(norm.sf(z0)), q0_capped=max(q0, 0.0))
+    return DiscoveryResult(
+        mu_hat=mu_hat,
+        mu_error=float(free.errors[poi]),
+        q0=q0,
+        z0=z0,
+        p0=float(norm.sf(z0)),
+        q0_capped=max(q0, 0.0),
+    )

@@ -1,0 +1,46 @@
+# Two commands: `make run` (the main job on the shipped sample) and `make test` (everything that is
+# checked). Both set up .venv with the tested versions first.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SAMPLE := workspaces/higgs_lfv
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: run test lint slow bench workspaces clean
+
+run: $(VENV)/run.stamp
+	$(BIN)/ddphf build $(SAMPLE)/analysis.yml -o build/higgs_lfv.json --force
+	$(BIN)/ddphf fit build/higgs_lfv.json -o build/higgs_lfv.fit.json --plots build/figures --force
+
+test: lint
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow"
+
+lint: $(VENV)/test.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# Minutes long: stock pyhf on the full sample, long statistical studies.
+slow: $(VENV)/test.stamp
+	$(BIN)/python -m pytest -q -m slow
+
+# The files that are shipped, made again; `git diff` then shows whether anything moved.
+workspaces: $(VENV)/run.stamp
+	for name in higgs_lfv higgs_lfv_window; do \
+	  $(BIN)/ddphf build workspaces/$$name/analysis.yml -o workspaces/$$name/workspace.json --force && \
+	  $(BIN)/ddphf fit workspaces/$$name/workspace.json -o workspaces/$$name/fit.json --force || exit 1; \
+	done
+
+$(VENV)/run.stamp: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP_INSTALL) -e .
+	touch $@
+
+$(VENV)/test.stamp: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP_INSTALL) -e ".[dev]"
+	touch $@ $(VENV)/run.stamp
+
+clean:
+	rm -rf $(VENV) build
