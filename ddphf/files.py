@@ -8,13 +8,14 @@ import math
 import os
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ddphf.exceptions import InputError, UsageError
 
-__all__ = ["read_json", "to_json", "write_file", "write_output"]
+__all__ = ["check_writable", "read_json", "to_json", "write_file", "write_output"]
 
 
 def to_json(data: Any) -> str:
@@ -83,14 +84,26 @@ def read_json(source: str) -> Any:
     def refuse(constant: str) -> Any:
         raise InputError(f"{name}: holds {constant}, which is not JSON; replace it by a number")
 
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        out = dict(pairs)
+        if len(out) < len(pairs):
+            key = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+            raise InputError(
+                f"{name}: key '{key}' appears twice in one object; JSON readers keep the last one "
+                "silently, so remove the others"
+            )
+        return out
+
     try:
-        return json.loads(text, parse_constant=refuse)
+        return json.loads(text, parse_constant=refuse, object_pairs_hook=unique)
     except json.JSONDecodeError as error:
         raise InputError(
             f"{name}: not JSON (line {error.lineno}, column {error.colno}: {error.msg})"
         ) from None
     except RecursionError:
         raise InputError(f"{name}: not a workspace, nested too deeply") from None
+    except ValueError as error:  # an integer of thousands of digits
+        raise InputError(f"{name}: not JSON ({error})") from None
 
 
 @contextlib.contextmanager
@@ -102,37 +115,48 @@ def write_file(path: str | Path, *, force: bool = False) -> Iterator[Path]:
     """
     target = Path(path)
     check_writable(target, force=force)
+    temporary: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(
             dir=target.parent, prefix=f".{target.stem}.", suffix=target.suffix
         )
-    except OSError as error:
-        raise UsageError(f"{target}: cannot be written ({error.strerror})") from None
-    os.close(handle)
-    temporary = Path(name)
-    try:
+        os.close(handle)
+        temporary = Path(name)
         yield temporary
         umask = os.umask(0)
         os.umask(umask)
         temporary.chmod(0o666 & ~umask)  # mkstemp makes private files; users expect the usual mode
         temporary.replace(target)
+    except OSError as error:  # no such place, or a full disk
+        raise UsageError(f"{target}: cannot be written ({error.strerror})") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
 
 
 def check_writable(path: str | Path, *, force: bool = False) -> None:
     """Refuse to overwrite, before any work is done.
 
     Raises:
-        UsageError: ``path`` exists and ``force`` is not set, or is a directory.
+        UsageError: ``path`` exists and ``force`` is not set, is a directory or a device, or its
+            folder cannot be written.
     """
+    target = Path(path)
     if str(path) == "-":
         return
-    if Path(path).is_dir():
-        raise UsageError(f"{path}: is a directory, expected a file name")
-    if Path(path).exists() and not force:
-        raise UsageError(f"{path}: exists; give --force to replace it, or another --output")
+    try:
+        if target.is_dir():
+            raise UsageError(f"{path}: is a directory, expected a file name")
+        if target.exists() and not target.is_file():
+            raise UsageError(f"{path}: is not a regular file; - writes to standard output")
+        if target.exists() and not force:
+            raise UsageError(f"{path}: exists; give --force to replace it, or another --output")
+        folder = next(p for p in target.absolute().parents if p.exists())
+        if not (folder.is_dir() and os.access(folder, os.W_OK)):
+            raise UsageError(f"{path}: cannot be written, '{folder}' is no writable folder")
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written ({error.strerror})") from None
 
 
 def write_output(text: str, output: str | Path, *, force: bool = False) -> None:

@@ -90,12 +90,18 @@ class Analysis:
     folder: Path = Path()
 
 
+LARGEST = 1e30
+"""A larger number is damage, and its powers overflow."""
+
+
 class _Loader(yaml.SafeLoader):
     """YAML 1.1 with two traps removed: duplicate keys, and 1e4 read as a string."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":  # `<<: *anchor` may be overridden
+                continue
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, str):
                 raise ConfigError(
@@ -169,7 +175,11 @@ def parse_analysis(text: str, *, folder: str | Path = ".") -> Analysis:
         raise ConfigError(f"not YAML ({where}{problem})") from None
     except (ValueError, RecursionError, TypeError) as error:
         raise ConfigError(f"not YAML ({error})") from None
-    _validate(data)
+    try:
+        _validate(data)
+        _refuse_not_finite(data, "")
+    except RecursionError:  # an anchor that contains itself
+        raise ConfigError("not an analysis file, nested too deeply") from None
     background = data.get("background", {})
     analysis = Analysis(
         name=data["name"],
@@ -188,12 +198,25 @@ def parse_analysis(text: str, *, folder: str | Path = ".") -> Analysis:
     return analysis
 
 
+def _refuse_not_finite(node: Any, path: str) -> None:
+    """Refuse .nan, .inf and integers beyond any float: every comparison with them misleads."""
+    if isinstance(node, (int, float)) and not abs(node) < LARGEST:
+        got = str(node) if isinstance(node, float) else "an integer of many digits"
+        raise ConfigError(f"at {path}: got {got}, expected a finite number")
+    items = node.items() if isinstance(node, dict) else ()
+    for key, value in enumerate(node) if isinstance(node, list) else items:
+        _refuse_not_finite(value, f"{path}.{key}" if path else str(key))
+
+
 def _validate(data: Any) -> None:
     error = jsonschema.exceptions.best_match(_validator().iter_errors(data))
     if error is None:
         return
-    where = "at " + ".".join(str(p) for p in error.absolute_path) if error.path else "at the top"
-    got = json.dumps(error.instance, default=str)
+    where = "at " + ".".join(map(str, error.absolute_path)) if error.absolute_path else "at the top"
+    try:
+        got = json.dumps(error.instance, default=str)
+    except (TypeError, ValueError):  # YAML has keys and cycles that JSON has not
+        got = type(error.instance).__name__
     got = got if len(got) < 60 else got[:57] + "..."
     if error.validator == "required":
         missing = [k for k in error.validator_value if k not in error.instance]
@@ -203,19 +226,21 @@ def _validate(data: Any) -> None:
         extra = sorted(set(error.instance) - set(known))
         raise ConfigError(f"{where}: unknown key '{extra[0]}', expected one of {', '.join(known)}")
     expected: dict[str, Callable[[Any], str]] = {
-        "type": lambda v: str(v),
+        "type": lambda v: error.schema.get("description", str(v)).rstrip("."),
         "enum": lambda v: "one of " + ", ".join(map(str, v)),
         "const": lambda v: repr(v),
         "pattern": lambda _: "letters, digits and underscores",
         "exclusiveMinimum": lambda v: f"a number > {v}",
         "exclusiveMaximum": lambda v: f"a number < {v}",
         "minLength": lambda _: "FILE:NAME",
-        "oneOf": lambda _: error.schema.get("description", "another type"),
+        "oneOf": lambda _: error.schema["description"],
     }
     rule = str(error.validator)
     text = expected[rule](error.validator_value) if rule in expected else error.message
     if error.schema is False:
-        raise ConfigError(f"{where}: got {got}, but a normsys has no such key")
+        raise ConfigError(
+            f"{where}: got 'relative', but the factors of a normsys always are; leave it out"
+        )
     raise ConfigError(f"{where}: got {got}, expected {text}")
 
 

@@ -64,7 +64,7 @@ class Histogram:
         axes: One per dimension, in the same order.
         variances: Sum of squared weights, same shape, where the source has it.
         source: Where it came from, for messages.
-        flow: Content of the under- and overflow bins, which are left out.
+        flow: Content of the under- and overflow bins, which are left out; the builder warns.
 
     Example:
         >>> h = make_histogram([[1, 2], [3, 4]])
@@ -153,7 +153,7 @@ def _from_uhi(data: Any, source: str) -> Histogram:
         axes=tuple(axes),
         variances=None if variances is None else np.array(variances, dtype=float),
         source=source,
-        flow=flow if abs(flow) > 1e-9 * max(1.0, abs(total)) else 0.0,
+        flow=0.0 if abs(flow) <= 1e-9 * max(1.0, abs(total)) else flow,
     )
 
 

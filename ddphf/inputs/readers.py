@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import zipfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from ddphf.exceptions import InputError
 from ddphf.files import read_json
-from ddphf.inputs.histogram import Axis, Histogram, make_histogram
+from ddphf.inputs.histogram import LABEL_WITH_UNIT, Axis, Histogram, make_histogram
 
 __all__ = ["read_histogram"]
 
@@ -22,7 +22,8 @@ def read_histogram(address: str, *, folder: str | Path = ".") -> Histogram:
     ``histograms.root:dir/name`` (TH1, TH2, TH3), ``histograms.json:name`` (UHI serialisation of one
     histogram, or of several by name), ``arrays.npz:name`` (with ``edges_0``, ``edges_1``, ... and
     optionally ``axis_names``, ``axis_units``, ``name_variances``), ``table.csv:column`` (columns
-    ``<axis>_low`` and ``<axis>_high`` per axis, one row per bin).
+    ``<axis>_low`` and ``<axis>_high`` per axis, or ``<axis> [<unit>]_low`` with a unit, one row
+    per bin in any order; the first axis is the slowest one).
 
     Args:
         address: File and name; the name may be left out where a file holds a single histogram.
@@ -37,7 +38,7 @@ def read_histogram(address: str, *, folder: str | Path = ".") -> Histogram:
     reader = readers.get(file.suffix.lower())
     if reader is None:
         raise InputError(f"{address}: expected a .root, .json, .npz or .csv file, got '{path}'")
-    if not file.is_file():
+    if not _is_file(file):
         raise InputError(f"{address}: no file '{file}'")
     histogram = reader(file, name, address)
     for axis in histogram.axes:
@@ -46,6 +47,13 @@ def read_histogram(address: str, *, folder: str | Path = ".") -> Histogram:
     if not histogram.values.size:
         raise InputError(f"{address}: has no bins")
     return histogram
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name longer than the system allows
+        return False
 
 
 def _split_address(address: str) -> tuple[str, str]:
@@ -114,11 +122,12 @@ def _read_npz(file: Path, name: str, address: str) -> Histogram:
     try:
         with np.load(file, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+    except Exception as error:  # zipfile, zlib and numpy raise many kinds on damaged files
         raise InputError(f"{address}: cannot be read as npz ({_short(error)})") from None
     reserved = ("edges_", "axis_names", "axis_units")
     names = [k for k in arrays if not k.startswith(reserved) and not k.endswith("_variances")]
-    values = arrays[_pick(names, name, address)]
+    name = _pick(names, name, address)
+    values = arrays[name]
     if values.dtype.kind not in "iufb":
         raise InputError(f"{address}: contents are not numbers (dtype {values.dtype})")
     axes = []
@@ -126,13 +135,16 @@ def _read_npz(file: Path, name: str, address: str) -> Histogram:
         if f"edges_{index}" not in arrays:
             raise InputError(f"{address}: the file has no 'edges_{index}' for axis {index}")
         label = _entry(arrays, "axis_names", index) or f"axis_{index}"
-        edges = tuple(float(e) for e in np.ravel(arrays[f"edges_{index}"]))
+        edges = arrays[f"edges_{index}"]
+        if edges.dtype.kind not in "iuf" or edges.ndim != 1:
+            raise InputError(f"{address}: 'edges_{index}' is not a list of numbers")
+        edges = tuple(edges.astype(float).tolist())
         axes.append(Axis(label, edges, label, _entry(arrays, "axis_units", index)))
     histogram = make_histogram(values, axes=axes, source=address)
     variances = arrays.get(f"{name}_variances")
     if variances is None:
         return histogram
-    if variances.shape != values.shape:
+    if variances.shape != values.shape or variances.dtype.kind not in "iuf":
         raise InputError(f"{address}: variances have shape {variances.shape}, not {values.shape}")
     return Histogram(histogram.values, histogram.axes, variances.astype(float), address)
 
@@ -146,10 +158,14 @@ def _read_csv(file: Path, name: str, address: str) -> Histogram:
     try:
         with file.open(newline="", encoding="utf-8") as stream:
             lines = [line for line in stream if line.strip() and not line.startswith("#")]
-        rows = list(csv.DictReader(lines, strict=True))
+        reader = csv.DictReader(lines, strict=True)
+        rows = list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{address}: cannot be read as CSV ({_short(error)})") from None
-    columns = [c for c in (rows[0] if rows else {}) if c]
+    columns = [c for c in reader.fieldnames or () if c]
+    for column, count in Counter(columns).items():
+        if count > 1:
+            raise InputError(f"{address}: column '{column}' appears {count} times in the header")
     axis_names = [c[:-4] for c in columns if c.endswith("_low") and f"{c[:-4]}_high" in columns]
     if not rows or not axis_names:
         raise InputError(
@@ -182,7 +198,9 @@ def _read_csv(file: Path, name: str, address: str) -> Histogram:
             raise InputError(
                 f"{address}: row {bad + 1}: the bins of axis '{axis}' overlap or leave a gap"
             )
-        axes.append(Axis(axis, tuple(edges.tolist()), axis))
+        match = LABEL_WITH_UNIT.match(axis)
+        label, unit = (match["label"], match["unit"]) if match else (axis, "")
+        axes.append(Axis(label, tuple(edges.tolist()), label, unit))
         places.append(place)
     shape = tuple(axis.n_bins for axis in axes)
     flat = np.ravel_multi_index(places, shape)

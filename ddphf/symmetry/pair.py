@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ddphf.exceptions import InputError
 from ddphf.inputs.histogram import Axis, Histogram, make_histogram
 
 __all__ = ["Channel", "Pair", "Systematic", "Template"]
@@ -102,7 +103,11 @@ class Pair:
     binning: tuple[Axis, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "binning", self.histogram(self.tested.observed).axes)
+        try:
+            axes = self.histogram(self.tested.observed).axes
+        except InputError as error:
+            raise InputError(f"tested sample '{self.tested.label}', observed: {error}") from None
+        object.__setattr__(self, "binning", axes)
 
     @property
     def n_bins(self) -> int:
@@ -117,7 +122,7 @@ class Pair:
         if hasattr(data, "axes"):
             return make_histogram(data)
         axes = self.axes if self.axes is not None else getattr(self, "binning", None)
-        values = np.asarray(data)
+        values = make_histogram(data).values
         if axes is not None:
             shape = tuple(axis.n_bins for axis in axes)
             if values.ndim == 1 and len(shape) > 1 and values.size == np.prod(shape):

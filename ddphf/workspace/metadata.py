@@ -8,6 +8,7 @@ import numpy as np
 import pyhf
 
 from ddphf import __version__
+from ddphf.workspace.naming import stat_name
 from ddphf.workspace.yields import PairYields
 
 __all__ = ["make_metadata"]
@@ -33,6 +34,9 @@ def make_metadata(
         samples = [s for s in (channel.signal, channel.fakes) if s is not None]
         for variation in [*channel.variations, *(v for s in samples for v in s.variations)]:
             sources.setdefault(variation.name, variation.source)
+        for sample in samples:
+            if sample.error is not None:
+                sources[stat_name(sample.name, channel.name)] = sample.error_source
     return {
         "schema": SCHEMA,
         "name": name,

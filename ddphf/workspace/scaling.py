@@ -63,10 +63,13 @@ def _information(pair: PairYields) -> tuple[Array, Array]:
     columns = np.stack([contrast, *directions.values()], axis=1)
     information = columns.T @ (columns / variance[:, None])
     information += np.diag([0.0] + [1.0] * len(directions))
-    if information[0, 0] <= 0:
+    # Equal up to rounding: what is left then is no signal.
+    seen = tested.total(tested.signal) + ratio * partner.total(partner.signal)
+    if information[0, 0] <= 0 or np.all(np.abs(contrast) <= 1e-9 * seen):
         raise ModelError(
             f"channel '{tested.name}', sample 'signal': r times the signal of "
-            f"'{partner.name}' equals it in every bin, so the pair cannot see it"
+            f"'{partner.name}' equals it in every bin, so the pair cannot see it; state the "
+            "signal of one channel only, or of both with different shapes"
         )
     residual = tested.counts - fakes_t - ratio * (partner.counts - fakes_p)
     return information, columns.T @ (residual / variance)
@@ -95,6 +98,10 @@ def choose_scale(sigma: float, requested: float | str) -> float:
         ddphf.exceptions.ModelError: sample 'signal': the expected error of mu is 7.98, outside \
 [0.05, 5], and optimizers stop early there; set 'signal_scale: 10' (or auto)
     """
+    if not 0 < sigma < float("inf"):
+        raise ModelError(
+            f"sample 'signal': the expected error of mu is {sigma:g}; check the signal's yields"
+        )
     suggested = float(10.0 ** math.ceil(math.log10(sigma)))
     if requested == "auto":
         return suggested

@@ -17,6 +17,9 @@ from ddphf.workspace.naming import RESERVED, partner_channel, stat_name, tested_
 
 __all__ = ["ChannelYields", "PairYields", "SampleYields", "Variation", "resolve_pair"]
 
+LARGEST = 1e30
+"""No yield: a larger number is damage, and its powers overflow."""
+
 N_SIGMA_POSITIVE = 5.0
 """A template must stay positive when its nuisances reach this many sigma together."""
 
@@ -46,6 +49,7 @@ class SampleYields:
     variations: tuple[Variation, ...]
     error: Array | None = None
     error_kind: str = "shapesys"
+    error_source: str = ""
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,10 @@ def resolve_pair(pair: Pair) -> PairYields:
     )
     signals = tested.total(tested.signal) + partner.total(partner.signal)
     if tested.signal is None and partner.signal is None:
-        raise ModelError("no signal in either channel; state the template that is searched")
+        raise ModelError(
+            f"channels '{tested.name}' and '{partner.name}': no sample 'signal' in either; state "
+            "the template that is searched"
+        )
     if not np.any(signals):
         raise ModelError(
             f"channel '{tested.name}', sample 'signal': zero in every bin, so mu has no meaning; "
@@ -119,7 +126,7 @@ def resolve_pair(pair: Pair) -> PairYields:
         )
     known = None
     if pair.known_background is not None:
-        known = _flat(pair, pair.known_background, "known background")
+        known = _flat(pair, pair.known_background, "known background", warnings)
         _refuse_negative(pair, known, "known background")
     background, floored = _estimate_background(pair, tested, partner, signals)
     tested, partner, absorbed = _drop_absorbed(tested, partner)
@@ -141,7 +148,8 @@ def resolve_pair(pair: Pair) -> PairYields:
     )
 
 
-def _flat(pair: Pair, data: Any, where: str) -> Array:
+def _flat(pair: Pair, data: Any, where: str, warnings: list[str] | None = None) -> Array:
+    """Return checked contents; events outside the axes are said in ``warnings`` where given."""
     try:
         histogram = pair.histogram(data)
     except DdphfError as error:
@@ -155,9 +163,17 @@ def _flat(pair: Pair, data: Any, where: str) -> Array:
             f"{where}: binning {_binning(histogram.axes)} differs from the tested sample's "
             f"{_binning(pair.binning)}; rebin one of them"
         )
+    if warnings is not None and histogram.flow != 0:
+        warnings.append(
+            f"{where}: {histogram.flow:g} events lie under or over the axes and are left out; "
+            "widen the outer bins if they belong to the search"
+        )
     flat = histogram.flat
-    for index in np.flatnonzero(~np.isfinite(flat)):
-        raise InputError(f"{where}, {describe_bin(pair.binning, int(index))}: got {flat[index]}")
+    for index in np.flatnonzero(~(np.abs(flat) <= LARGEST)):
+        raise InputError(
+            f"{where}, {describe_bin(pair.binning, int(index))}: got {flat[index]:g}, expected a "
+            "finite number; repair the histogram"
+        )
     return flat
 
 
@@ -194,7 +210,7 @@ def _channel(
     if not re.fullmatch(r"[A-Za-z0-9_]+", channel.label):
         raise ModelError(f"label '{channel.label}': expected letters, digits and underscores")
     where = f"channel '{name}', observed"
-    counts = _flat(pair, channel.observed, where)
+    counts = _flat(pair, channel.observed, where, warnings)
     _refuse_negative(pair, counts, where)
     fractional = np.flatnonzero(np.abs(counts - np.round(counts)) > 1e-9)
     if pair.integer_data and fractional.size:
@@ -222,7 +238,7 @@ def _sample(
     if template is None:
         return None
     where = f"channel '{channel}', sample '{sample}'"
-    yields = _flat(pair, template.yields, where)
+    yields = _flat(pair, template.yields, where, warnings)
     _refuse_negative(pair, yields, where)
     error = None
     if template.error is not None:
@@ -241,6 +257,7 @@ def _sample(
         variations=_variations(pair, template.systematics, yields, where),
         error=error,
         error_kind=template.error_kind,
+        error_source="" if error is None else pair.histogram(template.error).source,
     )
 
 
@@ -257,13 +274,17 @@ def _variations(
     for systematic in systematics:
         place = f"{where}, systematic '{systematic.name}'"
         if systematic.name in RESERVED | _stat_names(pair) or not re.fullmatch(
-            r"\w+", systematic.name
+            r"[A-Za-z0-9_]+", systematic.name
         ):
-            raise ModelError(f"{place}: the name is reserved or not letters, digits, underscores")
+            raise ModelError(
+                f"{place}: the name is reserved or not letters, digits, underscores; rename it"
+            )
         if systematic.kind == "normsys":
             up, down = np.asarray(float(systematic.up)), np.asarray(float(systematic.down))
             if not (0 < up < np.inf and 0 < down < np.inf):
-                raise ModelError(f"{place}: factors {up:g} and {down:g}, expected numbers > 0")
+                raise ModelError(
+                    f"{place}: factors {up:g} and {down:g}, expected numbers > 0, 1 for no change"
+                )
         else:
             up, down = (
                 _flat(pair, end, f"{place}, {side}")
