@@ -45,7 +45,8 @@ def command(analysis: str, output: str, force: bool) -> None:
     stderr.print(
         f"{output}: {len(built.workspace['channels'])} channels, mu = 1 is "
         f"{sum(signal['events_at_mu_1'].values()):.6g} signal events (scale "
-        f"{signal['scale']:g}), expected sigma(mu) {signal['expected_sigma_mu']:.3g}"
+        f"{signal['scale']:g}), expected sigma(mu) {signal['expected_sigma_mu']:.3g}",
+        markup=False,
     )
 
 

@@ -29,7 +29,11 @@ def progress_line() -> Iterator[Callable[[str], None]]:
     logging.getLogger("pyhf").setLevel(logging.CRITICAL)
     # pyhf 0.7.6 validates through a deprecated class of jsonschema (scikit-hep/pyhf#2139).
     warnings.filterwarnings("ignore", category=DeprecationWarning, module="pyhf")
-    columns: list[Any] = [SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()]
+    columns: list[Any] = [
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        TimeElapsedColumn(),
+    ]
     with Progress(*columns, console=stderr, transient=True) as bar:
         task = bar.add_task("starting", total=None)
         yield lambda line: bar.update(task, description=line)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 from rich.table import Table
+from rich.text import Text
 
 from ddphf.cli.build import metadata_path
 from ddphf.cli.common import force_option, output_option, print_warnings, progress_line, stderr
@@ -47,6 +49,7 @@ def command(
         from ddphf.inference.fit import fit_workspace
 
         spec = read_json(workspace)
+        axes = _figure_axes(spec, workspace) if figures else []  # refused before any work
         result = fit_workspace(
             spec, measurement=measurement, engine=cast("Engine", engine), progress=say
         )
@@ -54,16 +57,17 @@ def command(
     write_output(to_json(result.to_dict()), output, force=force)
     _print_table(result)
     for path, values in zip(figures, ("init", "fit"), strict=False):
-        _draw(spec, workspace, result, values, path, force=force)
+        _draw(spec, axes, result, values, path, force=force)
 
 
 def _print_table(result: FitResult) -> None:
-    table = Table(title=f"measurement {result.measurement}", title_justify="left")
+    # Text: names of foreign workspaces may hold what rich takes for markup.
+    table = Table(title=Text(f"measurement {result.measurement}"), title_justify="left")
     for column in ("", f"{result.poi or 'POI'}_hat", "error", "q0", "Z", "p0"):
-        table.add_column(column, justify="left" if column == "" else "right")
+        table.add_column(Text(column), justify="left" if column == "" else "right")
     poi = result.mu_hat
     if result.discovery is None and poi is not None:
-        table.add_row(poi.name, f"{poi.value:.6g}", f"{poi.error:.4g}", "", "", "")
+        table.add_row(Text(poi.name), f"{poi.value:.6g}", f"{poi.error:.4g}", "", "", "")
     for name, statement in (
         ("discovery (L2)", result.discovery),
         ("known background (L1)", result.known_background),
@@ -86,7 +90,13 @@ def _numbers(statement: DiscoveryResult) -> tuple[str, ...]:
 
 
 def _draw(
-    spec: dict[str, Any], source: str, result: FitResult, values: str, path: Path, *, force: bool
+    spec: dict[str, Any],
+    axes: list[dict[str, Any]],
+    result: FitResult,
+    values: str,
+    path: Path,
+    *,
+    force: bool,
 ) -> None:
     import numpy as np
 
@@ -100,25 +110,33 @@ def _draw(
         ChannelSpectrum(name, np.asarray(observed[name], dtype=float), samples)
         for name, samples in expected.items()
     ]
-    lengths = {len(c.observed) for c in channels}
     title = {"init": "pre-fit", "fit": "post-fit"}[values]
-    if len(lengths) > 1:
-        raise InputError(
-            f"--plots: the channels have {sorted(lengths)} bins; one figure needs equal binning"
-        )
-    axes = _binning(source, lengths.pop())
     with write_file(path, force=force) as temporary:
         save_figure(draw_spectra(channels, axes, f"{title} ({result.measurement})"), temporary)
 
 
-def _binning(source: str, n_bins: int) -> list[dict[str, Any]]:
+def _figure_axes(spec: Any, source: str) -> list[dict[str, Any]]:
     """Return the sidecar's axes where there is one that fits, else numbered bins."""
+    from ddphf.likelihood.checks import check_schema
+
+    check_schema(spec)
+    lengths = {len(channel["samples"][0]["data"]) for channel in spec["channels"]}
+    if len(lengths) > 1:
+        raise InputError(
+            f"--plots: the channels have {sorted(lengths)} bins; one figure needs equal binning, "
+            "so leave --plots out"
+        )
+    n_bins = lengths.pop()
     sidecar = metadata_path(source)
     if source != "-" and sidecar.is_file():
-        axes: list[dict[str, Any]] = read_json(str(sidecar))["binning"]["axes"]
-        size = 1
-        for axis in axes:
-            size *= len(axis["edges"]) - 1
+        try:
+            axes: list[dict[str, Any]] = read_json(str(sidecar))["binning"]["axes"]
+            size = math.prod(len(axis["edges"]) - 1 for axis in axes)
+        except (KeyError, TypeError):
+            raise InputError(
+                f"{sidecar}: is no sidecar of 'ddphf build' (no binning); build it again or move "
+                "it away"
+            ) from None
         if size == n_bins:
             return axes
     return [{"label": "bin", "unit": "", "edges": [float(i) for i in range(n_bins + 1)]}]

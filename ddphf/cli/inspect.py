@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from ddphf.cli.common import force_option, print_warnings, progress_line
 from ddphf.files import check_writable, read_json, to_json, write_output
@@ -32,16 +33,20 @@ def command(workspace: str, measurement: str | None, output: str | None, force: 
         return
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"workspace   {summary['digest']}", markup=False)
-    console.print(f"measurement {summary['measurement']}, POI {summary['poi'] or 'none'}")
+    console.print(
+        f"measurement {summary['measurement']}, POI {summary['poi'] or 'none'}", markup=False
+    )
     table = Table(title="channels", title_justify="left")
     samples = sorted({name for c in summary["channels"] for name in c["samples"]})
     for column in ("channel", "bins", "observed", *samples):
-        table.add_column(column, justify="left" if column == "channel" else "right")
+        table.add_column(Text(column), justify="left" if column == "channel" else "right")
     for channel in summary["channels"]:
         yields = [
             f"{channel['samples'][s]:.6g}" if s in channel["samples"] else "" for s in samples
         ]
-        table.add_row(channel["name"], str(channel["bins"]), f"{channel['observed']:.10g}", *yields)
+        table.add_row(
+            Text(channel["name"]), str(channel["bins"]), f"{channel['observed']:.10g}", *yields
+        )
     console.print(table)
     for kind, names in summary["modifiers"].items():
         shown = ", ".join(names[:6]) + (", ..." if len(names) > 6 else "")
@@ -54,4 +59,7 @@ def command(workspace: str, measurement: str | None, output: str | None, force: 
             f"measurement {item['name']} (POI {item['poi'] or 'none'}{held})", markup=False
         )
     for channel_name, events in summary["signal_events"].items():
-        console.print(f"signal      {events:.6g} events at {summary['poi']} = 1 in {channel_name}")
+        console.print(
+            f"signal      {events:.6g} events at {summary['poi']} = 1 in {channel_name}",
+            markup=False,
+        )

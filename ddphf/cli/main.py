@@ -53,6 +53,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit."""
     # Before jax or numpy load: small dense solves are slower with more threads than cores.
     os.environ.setdefault("JAX_PLATFORMS", "")
+    for stream in (sys.stdout, sys.stderr):  # names that the terminal's encoding lacks
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
     try:
         group.main(args=arguments, prog_name="ddphf", standalone_mode=False)
     except DdphfError as error:

@@ -6,19 +6,31 @@ channels of unequal length reads parameter 0): here each is refused with its pla
 
 from __future__ import annotations
 
-import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 import pyhf
 
-from ddphf.exceptions import ModelError
+from ddphf.exceptions import ModelError, UsageError
 
 __all__ = ["Spec", "check_schema", "check_workspace", "select_measurement"]
 
 Spec = dict[str, Any]
+
+LARGEST = 1e100
+"""A larger number is damage, and its square overflows; RooFit's infinity is 1e30."""
+
+CONSTRAINT = {  # modifiers that may share a name: those with the same constraint term
+    "normfactor": "free",
+    "shapefactor": "free per bin",
+    "shapesys": "Poisson per bin",
+    "staterror": "Gaussian per bin",
+    "lumi": "luminosity",
+    "normsys": "Gaussian",
+    "histosys": "Gaussian",
+}
 
 PER_BIN = ("shapefactor", "shapesys", "staterror")
 
@@ -34,7 +46,10 @@ def check_schema(workspace: Any) -> None:
             f"workspace: expected a JSON object, got {type(workspace).__name__}; "
             "is this a pyhf workspace?"
         )
-    _refuse_not_finite(workspace, "workspace")
+    try:
+        _refuse_not_finite(workspace, "workspace")
+    except RecursionError:
+        raise ModelError("workspace: nested too deeply; is this a pyhf workspace?") from None
     try:
         pyhf.schema.validate(workspace, "workspace.json")
     except pyhf.exceptions.InvalidSpecification as error:
@@ -48,8 +63,9 @@ def check_schema(workspace: Any) -> None:
 
 
 def _refuse_not_finite(node: Any, path: str) -> None:
-    if isinstance(node, float) and not math.isfinite(node):
-        raise ModelError(f"{path}: got {node}, expected a finite number")
+    if isinstance(node, (int, float)) and not abs(node) <= LARGEST:
+        got = f"{node:g}" if isinstance(node, float) else "an integer of many digits"
+        raise ModelError(f"{path}: got {got}, expected a finite number below {LARGEST:g}")
     if isinstance(node, dict):
         for key, value in node.items():
             _refuse_not_finite(value, f"{path}.{key}")
@@ -62,7 +78,8 @@ def select_measurement(workspace: Any, name: str | None = None) -> Spec:
     """Return the measurement called ``name``, the first one by default.
 
     Raises:
-        ModelError: The workspace breaks the schema, or has no such measurement.
+        ModelError: The workspace breaks the schema.
+        UsageError: It has no such measurement.
     """
     check_schema(workspace)
     measurements: list[Spec] = workspace["measurements"]
@@ -73,7 +90,7 @@ def select_measurement(workspace: Any, name: str | None = None) -> Spec:
         if measurement["name"] == name:
             return measurement
     known = ", ".join(m["name"] for m in measurements)
-    raise ModelError(f"measurement '{name}' is not in the workspace; it has: {known}")
+    raise UsageError(f"measurement '{name}' is not in the workspace; it has: {known}")
 
 
 def check_workspace(workspace: Spec, measurement: Spec) -> list[str]:
@@ -99,8 +116,9 @@ def check_workspace(workspace: Spec, measurement: Spec) -> list[str]:
     if extra := sorted(set(observed) - {c["name"] for c in channels}):
         # Pruned published workspaces keep them; pyhf ignores them.
         warnings.append(f"observations without a channel are ignored: {', '.join(extra)}")
-    sizes = _check_shared(channels)
+    sizes, kinds = _check_shared(channels)
     _check_measurement(measurement, sizes)
+    _check_constraints(measurement, kinds)
     return warnings
 
 
@@ -117,11 +135,12 @@ def _check_channel(channel: Spec, observed: dict[str, list[float]]) -> Iterator[
     name = channel["name"]
     where = f"channel '{name}'"
     if name not in observed:
-        raise ModelError(f"{where}: no observation with this name")
+        raise ModelError(f"{where}: no observation with this name; add one, or drop the channel")
     n_bins = len(channel["samples"][0]["data"])
     if len(observed[name]) != n_bins:
         raise ModelError(
-            f"{where}: {len(observed[name])} observed bins, but its samples have {n_bins}"
+            f"{where}: {len(observed[name])} observed bins, but its samples have {n_bins}; "
+            "give one count per bin"
         )
     for index, count in enumerate(observed[name]):
         if count < 0:
@@ -169,10 +188,12 @@ def _check_sample(sample: Spec, n_bins: int, where: str) -> Iterator[str]:
                 raise ModelError(f"{place}, bin {bin_}: uncertainty {values[bin_]}, expected >= 0")
 
 
-def _check_shared(channels: list[Spec]) -> dict[str, int]:
-    """Return the number of parameters behind each modifier name, refusing inconsistent sharing."""
+def _check_shared(channels: list[Spec]) -> tuple[dict[str, int], dict[str, str]]:
+    """Return number of parameters and type by modifier name, refusing inconsistent sharing."""
     sizes: dict[str, int] = {}
-    first: dict[str, tuple[str, str]] = {}
+    kinds: dict[str, str] = {}
+    first: dict[str, str] = {}
+    stat_channels: dict[str, set[str]] = defaultdict(set)
     for channel in channels:
         n_bins = len(channel["samples"][0]["data"])
         for sample in channel["samples"]:
@@ -180,19 +201,31 @@ def _check_shared(channels: list[Spec]) -> dict[str, int]:
                 name, kind = modifier["name"], modifier["type"]
                 size = n_bins if kind in PER_BIN else 1
                 where = f"channel '{channel['name']}', sample '{sample['name']}'"
+                if name in kinds and CONSTRAINT[kinds[name]] != CONSTRAINT[kind]:
+                    raise ModelError(
+                        f"{where}: {kind} '{name}' has the name of the {kinds[name]} of "
+                        f"{first[name]}; one parameter cannot be both, so rename one"
+                    )
+                kinds[name] = kind
+                if kind == "staterror":  # pyhf: one parameter per bin of every channel with it
+                    if channel["name"] not in stat_channels[name]:
+                        stat_channels[name].add(channel["name"])
+                        sizes[name] = sizes.get(name, 0) + n_bins
+                    first.setdefault(name, where)
+                    continue
                 if name in sizes and sizes[name] != size:
                     raise ModelError(
-                        f"{kind} '{name}' is shared by {first[name][0]} ({sizes[name]} parameters) "
+                        f"{kind} '{name}' is shared by {first[name]} ({sizes[name]} parameters) "
                         f"and {where} ({size}); channels that share it need the same number of bins"
                     )
                 if kind == "shapesys" and name in first:
                     raise ModelError(
-                        f"{where}: shapesys '{name}' already belongs to {first[name][0]}; pyhf "
+                        f"{where}: shapesys '{name}' already belongs to {first[name]}; pyhf "
                         "cannot share it, so give it a name of its own"
                     )
                 sizes.setdefault(name, size)
-                first.setdefault(name, (where, kind))
-    return sizes
+                first.setdefault(name, where)
+    return sizes, kinds
 
 
 def _check_measurement(measurement: Spec, sizes: dict[str, int]) -> None:
@@ -226,3 +259,24 @@ def _check_measurement(measurement: Spec, sizes: dict[str, int]) -> None:
                     f"{where}, parameter '{name}', component {index}: starting value {start} is "
                     f"outside its bounds {bound}"
                 )
+
+
+def _check_constraints(measurement: Spec, kinds: dict[str, str]) -> None:
+    """Refuse settings of constraint terms on which pyhf stops with a TypeError or a NaN."""
+    where = f"measurement '{measurement['name']}'"
+    settings: dict[str, Spec] = {p["name"]: p for p in measurement["config"]["parameters"]}
+    for name, kind in kinds.items():
+        given = settings.get(name, {})
+        place = f"{where}, parameter '{name}' ({kind})"
+        if kind == "lumi":
+            for key in ("inits", "bounds", "auxdata", "sigmas"):
+                if key not in given:
+                    raise ModelError(f"{place}: '{key}' is missing; a lumi needs a configuration")
+        for key, kinds_with in (
+            ("sigmas", ("lumi", "staterror")),
+            ("auxdata", ("lumi", "staterror", "shapesys", "normsys", "histosys")),
+        ):
+            if key in given and kind not in kinds_with:
+                raise ModelError(f"{place}: has no '{key}'; remove them from the measurement")
+        if min(given.get("sigmas", [1.0])) <= 0:
+            raise ModelError(f"{place}: sigmas {given['sigmas']}, expected numbers > 0")

@@ -10,6 +10,7 @@ import pyhf
 
 from ddphf.likelihood.checks import PER_BIN, Spec
 from ddphf.likelihood.reference import ReferenceModel
+from ddphf.results import make_provenance
 
 __all__ = ["summarize_workspace"]
 
@@ -23,7 +24,8 @@ def summarize_workspace(workspace: Spec, measurement: str | None = None) -> dict
 
     Returns:
         JSON-ready: ``digest``, ``channels``, ``modifiers`` (names by type), ``parameters``,
-        ``measurements``, ``signal_events`` (expected at POI = 1 by channel), ``warnings``.
+        ``measurements``, ``signal_events`` (expected at POI = 1 by channel),
+        ``provenance``, ``warnings``.
 
     Raises:
         ModelError: The workspace is refused.
@@ -79,6 +81,7 @@ def summarize_workspace(workspace: Spec, measurement: str | None = None) -> dict
             for m in workspace["measurements"]
         ],
         "signal_events": signal,
+        "provenance": make_provenance(),
         "warnings": [*reference.warnings, *_warn_absorbed(workspace)],
     }
 
