@@ -18,6 +18,10 @@ import pyhf
 from ddphf.exceptions import ModelError
 from ddphf.likelihood.checks import Spec, check_workspace, select_measurement
 
+# pyhf's jax backend sets this too, but only when it is first used: arrays made before would be
+# single precision.
+jax.config.update("jax_enable_x64", True)
+
 __all__ = ["ParameterTable", "ReferenceModel", "pyhf_backend"]
 
 BackendName = Literal["jax", "numpy"]
@@ -114,7 +118,7 @@ class ReferenceModel:
         measurement = select_measurement(self.workspace, self.measurement)
         self.measurement = measurement["name"]
         self.warnings = check_workspace(self.workspace, measurement)
-        with pyhf_backend("jax"):
+        with pyhf_backend("numpy"):  # eager jax would compile every small operation
             workspace = pyhf.Workspace(self.workspace)
             # histosys code4p and normsys code4 are what `pyhf fit` and cabinetry use; both keys are
             # given because a partial dictionary would move the other one to its old default.
@@ -154,24 +158,28 @@ class ReferenceModel:
                     "observed; no fit can start there, so add a background or remove the bin"
                 )
 
-    def _jitted(self, name: str) -> Callable[..., Any]:
-        if name not in self._functions:
-
-            def twice_nll(pars: Any, data: Any) -> Any:
-                return -2.0 * self.model.logpdf(pars, data)[0]
-
-            makers: dict[str, Callable[[], Any]] = {
-                "twice_nll": lambda: twice_nll,
-                "value_and_gradient": lambda: jax.value_and_grad(twice_nll),
-                "hessian": lambda: jax.hessian(twice_nll),
-                "rates": lambda: lambda pars: self.model.expected_data(pars, include_auxdata=False),
-            }
-            self._functions[name] = jax.jit(makers[name]())
-        return self._functions[name]
-
     def _call(self, name: str, *args: Any) -> Any:
+        arrays = [jnp.asarray(arg) for arg in args]
+        if name in self._functions:  # traced: pyhf's global state is no longer read
+            return self._functions[name](*arrays)
+
+        def twice_nll(pars: Any, data: Any) -> Any:
+            return -2.0 * self.model.logpdf(pars, data)[0]
+
+        def rates(pars: Any) -> Any:
+            return self.model.expected_data(pars, include_auxdata=False)
+
+        functions = {
+            "twice_nll": twice_nll,
+            "value_and_gradient": jax.value_and_grad(twice_nll),
+            "hessian": jax.hessian(twice_nll),
+            "rates": rates,
+        }
         with pyhf_backend("jax"):
-            return self._jitted(name)(*[jnp.asarray(arg) for arg in args])
+            function = jax.jit(functions[name])
+            value = function(*arrays)
+        self._functions[name] = function
+        return value
 
     def twice_nll(
         self, pars: Array, *, data: Array | None = None, backend: BackendName = "jax"
