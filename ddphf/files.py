@@ -154,7 +154,7 @@ def check_writable(path: str | Path, *, force: bool = False) -> None:
             raise UsageError(f"{path}: exists; give --force to replace it, or another --output")
         folder = next(p for p in target.absolute().parents if p.exists())
         if not (folder.is_dir() and os.access(folder, os.W_OK)):
-            raise UsageError(f"{path}: cannot be written, '{folder}' is no writable folder")
+            raise UsageError(f"{path}: cannot be written, '{folder.name}' is no writable folder")
     except OSError as error:
         raise UsageError(f"{path}: cannot be written ({error.strerror})") from None
 

@@ -173,13 +173,12 @@ def parse_analysis(text: str, *, folder: str | Path = ".") -> Analysis:
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise ConfigError(f"not YAML ({where}{problem})") from None
-    except (ValueError, RecursionError, TypeError) as error:
+    except RecursionError:
+        raise ConfigError("not YAML (nested too deeply)") from None
+    except (ValueError, TypeError) as error:
         raise ConfigError(f"not YAML ({error})") from None
-    try:
-        _validate(data)
-        _refuse_not_finite(data, "")
-    except RecursionError:  # an anchor that contains itself
-        raise ConfigError("not an analysis file, nested too deeply") from None
+    _validate(data)
+    _refuse_not_finite(data, "")
     background = data.get("background", {})
     analysis = Analysis(
         name=data["name"],

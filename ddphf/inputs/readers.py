@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import zipfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,8 @@ def _arrays(node: Any) -> Any:
 
 
 def _read_npz(file: Path, name: str, address: str) -> Histogram:
+    if not zipfile.is_zipfile(file):  # numpy would offer to unpickle it
+        raise InputError(f"{address}: cannot be read as npz (no zip archive)")
     try:
         with np.load(file, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}

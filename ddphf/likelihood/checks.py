@@ -144,7 +144,10 @@ def _check_channel(channel: Spec, observed: dict[str, list[float]]) -> Iterator[
         )
     for index, count in enumerate(observed[name]):
         if count < 0:
-            raise ModelError(f"{where}, bin {index}: observed {count}, expected a count >= 0")
+            raise ModelError(
+                f"{where}, bin {index}: observed {count}, expected a count >= 0; give "
+                "the raw counts, nothing subtracted"
+            )
     _refuse_duplicates((s["name"] for s in channel["samples"]), "sample", where)
     for sample in channel["samples"]:
         yield from _check_sample(sample, n_bins, where)
@@ -153,7 +156,9 @@ def _check_channel(channel: Spec, observed: dict[str, list[float]]) -> Iterator[
 def _check_sample(sample: Spec, n_bins: int, where: str) -> Iterator[str]:
     where = f"{where}, sample '{sample['name']}'"
     if len(sample["data"]) != n_bins:
-        raise ModelError(f"{where}: {len(sample['data'])} bins, expected {n_bins}")
+        raise ModelError(
+            f"{where}: {len(sample['data'])} bins, expected {n_bins} as its first sample has"
+        )
     if negative := [i for i, value in enumerate(sample["data"]) if value < 0]:
         yield (
             f"{where}: negative yield in bin{'s' if len(negative) > 1 else ''} "
@@ -232,9 +237,15 @@ def _check_measurement(measurement: Spec, sizes: dict[str, int]) -> None:
     where = f"measurement '{measurement['name']}'"
     poi = measurement["config"]["poi"]
     if poi and poi not in sizes:
-        raise ModelError(f"{where}: the POI '{poi}' is not a parameter of any modifier")
+        raise ModelError(
+            f"{where}: the POI '{poi}' is not a parameter of any modifier; give the name "
+            "of a normfactor, or an empty one to fit without"
+        )
     if poi and sizes[poi] != 1:
-        raise ModelError(f"{where}: the POI '{poi}' has {sizes[poi]} components, expected one")
+        raise ModelError(
+            f"{where}: the POI '{poi}' has {sizes[poi]} components, expected one; a normfactor "
+            "has one"
+        )
     parameters = measurement["config"]["parameters"]
     _refuse_duplicates((p["name"] for p in parameters), "parameter", where)
     for parameter in parameters:
@@ -245,7 +256,7 @@ def _check_measurement(measurement: Spec, sizes: dict[str, int]) -> None:
             if key in parameter and len(parameter[key]) != sizes[name]:
                 raise ModelError(
                     f"{where}, parameter '{name}': {len(parameter[key])} {key}, expected "
-                    f"{sizes[name]}"
+                    f"{sizes[name]}, one per component"
                 )
         for index, bound in enumerate(parameter.get("bounds", [])):
             if len(bound) != 2 or bound[0] >= bound[1]:
@@ -271,7 +282,10 @@ def _check_constraints(measurement: Spec, kinds: dict[str, str]) -> None:
         if kind == "lumi":
             for key in ("inits", "bounds", "auxdata", "sigmas"):
                 if key not in given:
-                    raise ModelError(f"{place}: '{key}' is missing; a lumi needs a configuration")
+                    raise ModelError(
+                        f"{place}: '{key}' is missing; a lumi needs inits, bounds, auxdata and "
+                        "sigmas"
+                    )
         for key, kinds_with in (
             ("sigmas", ("lumi", "staterror")),
             ("auxdata", ("lumi", "staterror", "shapesys", "normsys", "histosys")),
@@ -279,4 +293,7 @@ def _check_constraints(measurement: Spec, kinds: dict[str, str]) -> None:
             if key in given and kind not in kinds_with:
                 raise ModelError(f"{place}: has no '{key}'; remove them from the measurement")
         if min(given.get("sigmas", [1.0])) <= 0:
-            raise ModelError(f"{place}: sigmas {given['sigmas']}, expected numbers > 0")
+            raise ModelError(
+                f"{place}: sigmas {given['sigmas']}, expected numbers > 0; fix the "
+                "parameter instead of giving it no error"
+            )

@@ -17,6 +17,8 @@ from ddphf.workspace.naming import RESERVED, partner_channel, stat_name, tested_
 
 __all__ = ["ChannelYields", "PairYields", "SampleYields", "Variation", "resolve_pair"]
 
+EMPTY_BIN = "merge bins, or set the bin to 0 and widen its error"
+
 LARGEST = 1e30
 """No yield: a larger number is damage, and its powers overflow."""
 
@@ -182,11 +184,11 @@ def _binning(axes: Sequence[Axis]) -> str:
     return "(" + ", ".join(parts) + ")"
 
 
-def _refuse_negative(pair: Pair, flat: Array, where: str) -> None:
+def _refuse_negative(pair: Pair, flat: Array, where: str, remedy: str = EMPTY_BIN) -> None:
     for index in np.flatnonzero(flat < 0):
         raise InputError(
             f"{where}, {describe_bin(pair.binning, int(index))}: got {flat[index]:g}, expected "
-            ">= 0; merge bins, or set the bin to 0 and widen its error"
+            f">= 0; {remedy}"
         )
 
 
@@ -211,7 +213,7 @@ def _channel(
         raise ModelError(f"label '{channel.label}': expected letters, digits and underscores")
     where = f"channel '{name}', observed"
     counts = _flat(pair, channel.observed, where, warnings)
-    _refuse_negative(pair, counts, where)
+    _refuse_negative(pair, counts, where, "give the raw counts, nothing subtracted")
     fractional = np.flatnonzero(np.abs(counts - np.round(counts)) > 1e-9)
     if pair.integer_data and fractional.size:
         index = int(fractional[0])

@@ -1,0 +1,382 @@
+"""Every row of docs/refusals.md: the printed message to the letter, the exit code, nothing left.
+
+The table's messages are those of the cases below, run in a folder that holds analysis.yml,
+table.csv and workspace.json.
+"""
+
+import copy
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from conftest import ANALYSIS, COLUMNS, EDGES, invoke, plain_workspace, write_table
+
+DOCUMENT = Path(__file__).parent.parent / "docs" / "refusals.md"
+DROP = object()
+NAN = float("nan")
+
+
+def put(path, value):
+    """Return an edit of nested data: set what lies at a dotted path, or drop it."""
+
+    def edit(data):
+        *parents, last = [int(k) if k.isdigit() else k for k in path.split(".")]
+        for key in parents:
+            data = data[key]
+        if value is DROP:
+            del data[last]
+        elif isinstance(data, list) and last == len(data):
+            data.append(copy.deepcopy(value))
+        else:
+            data[last] = value
+
+    return edit
+
+
+def column(name, values):
+    return {"columns": {name: values}}
+
+
+def histosys(name="jes", **extra):
+    ends = {"up": "table.csv:up", "down": "table.csv:down"}
+    return {"name": name, "type": "histosys", **ends, **extra}
+
+
+def normsys(name, up=1.1, down=0.9):
+    return {"name": name, "type": "normsys", "up": up, "down": down}
+
+
+def text(content, file="analysis.yml"):
+    return {"files": {file: content}}
+
+
+def edit(*edits):
+    return {"edits": edits}
+
+
+BUILD = {
+    "no such analysis file": {"arguments": ["build", "absent.yml", "-o", "out/pair.json"]},
+    "not YAML": text("schema: ddphf/analysis/1\nname: [x\n"),
+    "a YAML key twice": text("name: x\nname: y\n"),
+    "a YAML key that is no text": text("3: x\n"),
+    "YAML nested too deeply": text("[" * 10_000),
+    "a missing key": edit(put("tested.observed", DROP)),
+    "an unknown key": edit(put("backgruond", {"floor": 0.5})),
+    "a wrong type": edit(put("tested.fakes", "table.csv:fakes")),
+    "a number out of range": edit(put("luminosity", {"relative_error": 0.5})),
+    "a name with other characters": edit(put("tested.label", "mu-e")),
+    "an unknown choice": edit(put("tested.fakes.error_kind", "poisson")),
+    "another schema": edit(put("schema", "ddphf/analysis/9")),
+    "neither number nor histogram": edit(put("efficiency_ratio", [0.9])),
+    "neither number nor auto": edit(put("signal_scale", "big")),
+    "NaN or infinity in the analysis file": edit(put("background", {"floor": float("inf")})),
+    "a normsys declared relative": edit(
+        put("tested.signal.systematics.0", {**normsys("theory"), "relative": True})
+    ),
+    "the same label twice": edit(put("partner.label", "mue")),
+    "no signal stated": edit(put("tested.signal", DROP)),
+    "an absolute variation of the symmetric background": edit(
+        put("tested.systematics.0", histosys())
+    ),
+    "an unknown kind of file": edit(put("tested.observed", "table.txt:tested")),
+    "a missing histogram file": edit(put("tested.observed", "absent.root:tested")),
+    "an unknown histogram": edit(put("tested.observed", "table.csv:data")),
+    "a file of several histograms and no name": edit(put("tested.observed", "table.csv")),
+    "a damaged ROOT file": {
+        **edit(put("tested.observed", "bad.root:h")),
+        "files": {"bad.root": "root?"},
+    },
+    "a damaged npz file": {
+        **edit(put("tested.observed", "bad.npz:h")),
+        "files": {"bad.npz": "PK"},
+    },
+    "JSON that is no histogram": {
+        **edit(put("tested.observed", "bad.json:h")),
+        "files": {"bad.json": '{"h": {"axes": []}}'},
+    },
+    "a CSV without bins": {
+        **edit(put("tested.observed", "bad.csv:h")),
+        "files": {"bad.csv": "x,h\n1,2\n"},
+    },
+    "a CSV column twice": {
+        **edit(put("tested.observed", "bad.csv:h")),
+        "files": {"bad.csv": "x_low,x_high,h,h\n0,1,5,6\n"},
+    },
+    "a CSV entry that is no number": {
+        **edit(put("tested.observed", "bad.csv:h")),
+        "files": {"bad.csv": "x_low,x_high,h\n0,1,many\n"},
+    },
+    "CSV bins with a gap": {
+        **edit(put("tested.observed", "bad.csv:h")),
+        "files": {"bad.csv": "x_low,x_high,h\n0,1,5\n2,3,6\n"},
+    },
+    "a CSV grid with missing bins": {
+        **edit(put("tested.observed", "bad.csv:h")),
+        "files": {"bad.csv": "x_low,x_high,y_low,y_high,h\n0,1,0,1,5\n1,2,1,2,6\n"},
+    },
+    "unequal binning": {
+        **edit(put("partner.observed", "other.csv:partner")),
+        "edges": [30.0, 40.0, 50.0, 60.0, 80.0],
+    },
+    "NaN or infinity in a histogram": column("fakes", [12.0, NAN, 5.0, 3.0]),
+    "a negative count": column("tested", [110, 85, -1, 41]),
+    "a negative yield": column("signal", [2.0, 6.0, 5.0, -0.1]),
+    "a negative error": column("fakes_error", [2.0, 1.5, -1.0, 0.8]),
+    "a count that is not whole": column("tested", [110, 85.5, 62, 41]),
+    "an efficiency ratio of zero": column("ratio", [0.9, 0.9, 0.0, 0.9]),
+    "a signal of zero": column("signal", [0.0, 0.0, 0.0, 0.0]),
+    "a systematic twice": edit(put("tested.signal.systematics.1", normsys("theory", 1.2, 0.8))),
+    "a systematic with a reserved name": edit(
+        put("tested.signal.systematics.0", normsys("symmetric_shape"))
+    ),
+    "a template that turns negative": column("up", [1.02, 1.21, 0.99, 0.97]),
+    "a variation in a bin without yield": {
+        **edit(put("tested.fakes.systematics", [histosys()])),
+        **column("fakes", [12.0, 8.0, 5.0, 0.0]),
+    },
+    "signal without background": {
+        "columns": {"tested": [110, 85, 62, 0], "partner": [120, 84, 55, 0]},
+        **edit(put("tested.fakes", DROP)),
+    },
+    "signal too small for optimizers": column("signal", [0.02, 0.06, 0.05, 0.01]),
+    "signal too large for optimizers": edit(put("signal_scale", 1000.0)),
+    "signal that the pair cannot see": {
+        **edit(
+            put("partner.signal", {"yields": "table.csv:signal_partner"}),
+            put("efficiency_ratio", 1.0),
+        ),
+        **column("signal_partner", [2.0, 6.0, 5.0, 1.0]),
+    },
+}
+
+FIT = {
+    "no such workspace": {"arguments": ["fit", "absent.json", "-o", "fit.json"]},
+    "not JSON": text("{", "workspace.json"),
+    "not UTF-8": {"files": {"workspace.json": b"\xff\xfe{"}},
+    "NaN or Infinity in JSON": text('{"channels": NaN}', "workspace.json"),
+    "a JSON key twice": text('{"version": "1.0.0", "version": "1.0.0"}', "workspace.json"),
+    "JSON nested too deeply": text("[" * 100_000, "workspace.json"),
+    "JSON that is no object": text("[1.0]", "workspace.json"),
+    "a number that overflows": text('{"channels": [1e999]}', "workspace.json"),
+    "pyhf's schema broken": edit(put("channels.0.samples.0.data", ["many", 1.0, 1.0])),
+    "a key that the schema lacks": edit(put("channels.0.colour", "red")),
+    "a negative observation": edit(put("observations.0.data.1", -3.0)),
+    "a short observation": edit(put("observations.0.data", [104.0, 79.0])),
+    "a long observation": edit(put("observations.0.data", [104.0, 79.0, 58.0, 31.0])),
+    "no observation": edit(put("observations.0", DROP)),
+    "samples of unequal length": edit(put("channels.1.samples.1.data", [100.0, 80.0])),
+    "one shapefactor over unequal bins": edit(
+        put("channels.0.samples.0.data", [100.0, 80.0]),
+        put("observations.0.data", [104.0, 79.0]),
+    ),
+    "a channel twice": edit(put("channels.1.name", "CR_emu")),
+    "a sample twice": edit(put("channels.1.samples.1.name", "signal")),
+    "a modifier twice": edit(
+        put("channels.1.samples.0.modifiers.1", {"name": "mu", "type": "normfactor", "data": None})
+    ),
+    "an observation twice": edit(put("observations.1.name", "CR_emu")),
+    "a measurement twice": edit(
+        put("measurements.1", {"name": "discovery", "config": {"poi": "mu", "parameters": []}})
+    ),
+    "a parameter configured twice": edit(
+        put("measurements.0.config.parameters.1.name", "mu"),
+    ),
+    "one name for two types of modifier": edit(
+        put(
+            "channels.1.samples.1.modifiers.1",
+            {"name": "mu", "type": "normsys", "data": {"hi": 1.1, "lo": 0.9}},
+        )
+    ),
+    "a shapesys shared": edit(
+        put(
+            "channels.0.samples.0.modifiers.1",
+            {"name": "mc", "type": "shapesys", "data": [1.0] * 3},
+        ),
+        put(
+            "channels.1.samples.1.modifiers.1",
+            {"name": "mc", "type": "shapesys", "data": [1.0] * 3},
+        ),
+    ),
+    "a modifier of another length": edit(
+        put("channels.0.samples.0.modifiers.1", {"name": "mc", "type": "shapesys", "data": [1.0]})
+    ),
+    "a negative uncertainty": edit(
+        put(
+            "channels.0.samples.0.modifiers.1",
+            {"name": "mc", "type": "shapesys", "data": [1.0, -1.0, 1.0]},
+        )
+    ),
+    "a normsys factor of zero": edit(
+        put(
+            "channels.1.samples.0.modifiers.1",
+            {"name": "xs", "type": "normsys", "data": {"hi": 1.1, "lo": 0.0}},
+        )
+    ),
+    "a lumi without configuration": edit(
+        put("channels.1.samples.0.modifiers.1", {"name": "lumi", "type": "lumi", "data": None})
+    ),
+    "a constraint on a free parameter": edit(
+        put("measurements.0.config.parameters.0.sigmas", [0.1])
+    ),
+    "an error of zero": edit(
+        put("channels.1.samples.0.modifiers.1", {"name": "lumi", "type": "lumi", "data": None}),
+        put(
+            "measurements.0.config.parameters.2",
+            {
+                "name": "lumi",
+                "inits": [1.0],
+                "bounds": [[0.5, 1.5]],
+                "auxdata": [1.0],
+                "sigmas": [0.0],
+            },
+        ),
+    ),
+    "an unknown POI": edit(put("measurements.0.config.poi", "strength")),
+    "a POI of several components": edit(put("measurements.0.config.poi", "symmetric_shape")),
+    "wrong number of inits": edit(put("measurements.0.config.parameters.1.inits", [1.0])),
+    "wrong number of bounds": edit(
+        put("measurements.0.config.parameters.1.bounds", [[1e-10, 100.0]])
+    ),
+    "bounds in the wrong order": edit(
+        put("measurements.0.config.parameters.0.bounds", [[10.0, -10.0]])
+    ),
+    "a start outside its bounds": edit(put("measurements.0.config.parameters.0.inits", [11.0])),
+    "nothing expected where data are": edit(
+        put("channels.0.samples.0.data.1", 0.0), put("channels.1.samples.1.data.1", 0.0)
+    ),
+    "bounds of the POI that exclude 0": edit(
+        put("measurements.0.config.parameters.0.bounds", [[1.0, 10.0]]),
+        put("measurements.0.config.parameters.0.inits", [2.0]),
+    ),
+    "plots of channels of unequal length": {
+        **edit(
+            put("channels.0.samples.0.data", [100.0]),
+            put("observations.0.data", [104.0]),
+            put("channels.0.samples.0.modifiers", []),
+        ),
+        "arguments": ["fit", "workspace.json", "-o", "fit.json", "--plots", "figures"],
+    },
+    "plots beside a damaged sidecar": {
+        "files": {"workspace.metadata.json": "{}"},
+        "arguments": ["fit", "workspace.json", "-o", "fit.json", "--plots", "figures"],
+    },
+}
+
+FIT_JSON = ["fit", "workspace.json", "-o", "fit.json"]
+USAGE = {
+    "an existing output": {"files": {"fit.json": "{}"}, "arguments": FIT_JSON},
+    "an existing sidecar": {
+        "files": {"pair.metadata.json": "{}"},
+        "arguments": ["build", "analysis.yml", "-o", "pair.json"],
+    },
+    "an existing figure": {
+        "files": {"figures/prefit.png": "x"},
+        "arguments": [*FIT_JSON, "--plots", "figures"],
+    },
+    "an output that is a folder": {"arguments": ["fit", "workspace.json", "-o", "."]},
+    "an output that is a device": {
+        "arguments": ["fit", "workspace.json", "-o", "/dev/null", "--force"]
+    },
+    "an output below a file": {"arguments": ["fit", "workspace.json", "-o", "table.csv/fit.json"]},
+    "an unknown measurement": {"arguments": [*FIT_JSON, "--measurement", "exclusion"]},
+    "an unknown engine": {"arguments": [*FIT_JSON, "--engine", "root"]},
+    "an unknown option": {"arguments": [*FIT_JSON, "--fast"]},
+    "an unknown command": {"arguments": ["refit"]},
+    "a missing argument": {"arguments": ["fit"]},
+}
+
+CASES = {
+    **{what: ("build", case) for what, case in BUILD.items()},
+    **{what: ("fit", case) for what, case in FIT.items()},
+    **{what: ("usage", case) for what, case in USAGE.items()},
+}
+
+
+def read_rows():
+    rows = {}
+    for line in DOCUMENT.read_text(encoding="utf-8").splitlines():
+        if line.startswith("| ") and not line.startswith(("| What", "| --")):
+            what, message, code, remedy = (c.strip() for c in line.strip("|").split(" | "))
+            assert what not in rows, f"row '{what}' appears twice"
+            assert remedy.endswith("."), f"row '{what}' lacks a remedy"
+            rows[what] = (message.strip("`"), int(code))
+    return rows
+
+
+ROWS = read_rows()
+
+
+def run_case(folder, kind, case):
+    """Prepare the folder of a case and run its command."""
+    analysis, workspace = copy.deepcopy(ANALYSIS), plain_workspace()
+    for change in case.get("edits", ()):
+        change(analysis if kind == "build" else workspace)
+    write_table(folder / "table.csv", {**COLUMNS, **case.get("columns", {})})
+    write_table(folder / "other.csv", COLUMNS, case.get("edges", EDGES))
+    (folder / "analysis.yml").write_text(yaml.safe_dump(analysis, sort_keys=False))
+    (folder / "workspace.json").write_text(json.dumps(workspace))
+    for name, content in case.get("files", {}).items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        if isinstance(content, bytes):
+            (folder / name).write_bytes(content)
+        else:
+            (folder / name).write_text(content)
+    default = ["build", "analysis.yml", "-o", "out/pair.json"] if kind == "build" else FIT_JSON
+    before = snapshot(folder)
+    outcome = invoke(*case.get("arguments", default))
+    assert snapshot(folder) == before, "a refused command left something behind"
+    return outcome
+
+
+def snapshot(folder):
+    return {p: p.read_bytes() if p.is_file() else None for p in folder.rglob("*")}
+
+
+def test_every_row_has_a_case_and_every_case_a_row():
+    assert set(ROWS) == set(CASES)
+    assert len(CASES) == len(BUILD) + len(FIT) + len(USAGE), "a name is used twice"
+
+
+@pytest.mark.parametrize("what", CASES)
+def test_refusal(folder, what):
+    outcome = run_case(folder, *CASES[what])
+    message, code = ROWS[what]
+    # The table writes ... where another library speaks.
+    pattern = ".+".join(re.escape(part) for part in message.split("..."))
+    assert re.fullmatch(pattern, outcome.message), outcome.message
+    assert outcome.code == code
+    assert outcome.out == ""
+
+
+@pytest.mark.parametrize("what", [w for w in FIT if "--plots" not in FIT[w].get("arguments", [])])
+def test_inspect_refuses_what_fit_refuses(folder, what):
+    """The same message, except for the POI's bounds, which only a null fit needs."""
+    kind, case = CASES[what]
+    arguments = [a.replace("fit", "inspect") for a in case.get("arguments", FIT_JSON)[:2]]
+    outcome = run_case(folder, kind, {**case, "arguments": arguments})
+    if what == "bounds of the POI that exclude 0":
+        assert outcome.code == 0
+    else:
+        message, code = ROWS[what]
+        assert outcome.message.startswith(message.split("...")[0])
+        assert outcome.code == code
+
+
+def test_the_examples_themselves_are_accepted(folder):
+    """Without its edit every case runs: the edit is what is refused."""
+    outcome = run_case(folder, "build", {"arguments": ["build", "analysis.yml"]})
+    assert outcome.code == 0
+    assert invoke("fit", "workspace.json", "-o", "fit.json").code == 0
+
+
+def test_negative_yield_of_one_sample_is_a_warning(folder):
+    workspace = plain_workspace()
+    workspace["channels"][1]["samples"][0]["data"][0] = -0.5
+    (folder / "workspace.json").write_text(json.dumps(workspace))
+    outcome = invoke("fit", "workspace.json", "-o", "fit.json")
+    assert outcome.code == 0
+    sentence = "channel 'SR_mue', sample 'signal': negative yield in bin 0"
+    assert f"ddphf: warning: {sentence}" in outcome.err
+    assert sentence in json.loads((folder / "fit.json").read_text())["warnings"]
