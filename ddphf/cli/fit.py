@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ddphf.inference.fit import Engine
     from ddphf.results import DiscoveryResult, FitResult
 
-__all__ = ["command"]
+__all__ = ["command", "make_table"]
 
 
 @click.command("fit")
@@ -55,12 +55,13 @@ def command(
         )
     print_warnings(result.warnings)
     write_output(to_json(result.to_dict()), output, force=force)
-    _print_table(result)
+    stderr.print(make_table(result))
     for path, values in zip(figures, ("init", "fit"), strict=False):
         _draw(spec, axes, result, values, path, force=force)
 
 
-def _print_table(result: FitResult) -> None:
+def make_table(result: FitResult) -> Table:
+    """Return the table that the terminal shows."""
     # Text: names of foreign workspaces may hold what rich takes for markup.
     table = Table(title=Text(f"measurement {result.measurement}"), title_justify="left")
     for column in ("", f"{result.poi or 'POI'}_hat", "error", "q0", "Z", "p0"):
@@ -76,7 +77,7 @@ def _print_table(result: FitResult) -> None:
             table.add_row(name, *_numbers(statement))
     edm = max(m.certificate.edm for m in (result.fit, result.null) if m is not None)
     table.caption = f"2NLL {result.fit.twice_nll:.6f}, EDM {edm:.1e}, {result.engine}"
-    stderr.print(table)
+    return table
 
 
 def _numbers(statement: DiscoveryResult) -> tuple[str, ...]:

@@ -1,0 +1,5 @@
+"""``python -m ddphf``."""
+
+from ddphf.cli import main
+
+main()
