@@ -159,6 +159,7 @@ FIT = {
     "a JSON key twice": text('{"version": "1.0.0", "version": "1.0.0"}', "workspace.json"),
     "JSON nested too deeply": text("[" * 100_000, "workspace.json"),
     "JSON that is no object": text("[1.0]", "workspace.json"),
+    "half a character": edit(put("channels.0.name", "\udc80")),
     "a number that overflows": text('{"channels": [1e999]}', "workspace.json"),
     "pyhf's schema broken": edit(put("channels.0.samples.0.data", ["many", 1.0, 1.0])),
     "a key that the schema lacks": edit(put("channels.0.colour", "red")),

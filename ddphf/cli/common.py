@@ -34,7 +34,8 @@ def progress_line() -> Iterator[Callable[[str], None]]:
         TextColumn("{task.description}", markup=False),
         TimeElapsedColumn(),
     ]
-    with Progress(*columns, console=stderr, transient=True) as bar:
+    hidden = not stderr.is_terminal  # rich would still print an empty line
+    with Progress(*columns, console=stderr, transient=True, disable=hidden) as bar:
         task = bar.add_task("starting", total=None)
         yield lambda line: bar.update(task, description=line)
 

@@ -47,7 +47,7 @@ def check_schema(workspace: Any) -> None:
             "is this a pyhf workspace?"
         )
     try:
-        _refuse_not_finite(workspace, "workspace")
+        _refuse_damaged(workspace, "workspace")
     except RecursionError:
         raise ModelError("workspace: nested too deeply; is this a pyhf workspace?") from None
     try:
@@ -62,16 +62,22 @@ def check_schema(workspace: Any) -> None:
         ) from None
 
 
-def _refuse_not_finite(node: Any, path: str) -> None:
+def _refuse_damaged(node: Any, path: str) -> None:
+    """Refuse numbers that no likelihood can use, and text that no file can hold."""
     if isinstance(node, (int, float)) and not abs(node) <= LARGEST:
         got = f"{node:g}" if isinstance(node, float) else "an integer of many digits"
         raise ModelError(f"{path}: got {got}, expected a finite number below {LARGEST:g}")
+    if isinstance(node, str) and not node.isascii():
+        try:
+            node.encode()
+        except UnicodeEncodeError:
+            raise ModelError(f"{path}: {node!a} holds half a character; rename it") from None
     if isinstance(node, dict):
         for key, value in node.items():
-            _refuse_not_finite(value, f"{path}.{key}")
+            _refuse_damaged(value, f"{path}.{key}")
     elif isinstance(node, list):
         for index, value in enumerate(node):
-            _refuse_not_finite(value, f"{path}[{index}]")
+            _refuse_damaged(value, f"{path}[{index}]")
 
 
 def select_measurement(workspace: Any, name: str | None = None) -> Spec:
