@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import hypothesis
+import numpy as np
 import pytest
 import yaml
 
 from ddphf.cli.main import main
+from ddphf.inputs.histogram import Axis
+from ddphf.symmetry.pair import Channel, Pair, Systematic, Template
 
 # The same examples on every run and machine; time is bounded by the number of examples.
 hypothesis.settings.register_profile(
@@ -144,3 +147,68 @@ def folder(tmp_path, monkeypatch) -> Path:
     """An empty working directory, so that messages show relative paths."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+# The same numbers through the Python API.
+
+C = {name: np.array(values, dtype=float) for name, values in COLUMNS.items()}
+AXES = [Axis("mass", tuple(EDGES), "mass", "GeV")]
+C = {name: np.array(values, dtype=float) for name, values in COLUMNS.items()}
+NORM = Systematic("fake_norm", "normsys", 1.2, 0.85, source="control region")
+JES_B = 1 + np.array([0.03, 0.02, -0.01, -0.04])
+JES_A = 1 + np.array([-0.02, 0.01, 0.02, 0.03])
+LEPTON_B = 1 + np.array([0.010, 0.012, 0.015, 0.02])
+LEPTON_A = 1 - np.array([0.004, 0.003, 0.002, 0.001])
+LUMI_ERROR = 0.02
+
+
+def shape(name, up, nominal=None):
+    """A symmetric histosys: relative, or absolute where the nominal is given."""
+    if nominal is None:
+        return Systematic(name, "histosys", up, 2 - up, relative=True, source="map.root:h")
+    return Systematic(name, "histosys", nominal * up, nominal * (2 - up))
+
+
+def full_pair(**changes):
+    """Every kind of modifier that the builder emits."""
+    options = {
+        "tested": Channel(
+            "mue",
+            C["tested"],
+            signal=Template(
+                C["signal"],
+                error=C["signal_error"],
+                error_kind="staterror",
+                systematics=[shape("lepton", LEPTON_B), Systematic("theory", "normsys", 1.1, 0.9)],
+            ),
+            fakes=Template(
+                C["fakes"], error=C["fakes_error"], systematics=[NORM, shape("jes", JES_B)]
+            ),
+            systematics=[shape("lepton", LEPTON_B)],
+        ),
+        "partner": Channel(
+            "emu",
+            C["partner"],
+            signal=Template(C["signal_partner"]),
+            fakes=Template(
+                C["fakes_partner"],
+                error=0.1 * C["fakes_partner"],
+                error_kind="staterror",
+                systematics=[NORM, shape("jes", JES_A, C["fakes_partner"])],
+            ),
+            systematics=[shape("lepton", LEPTON_A)],
+        ),
+        "efficiency_ratio": C["ratio"],
+        "known_background": C["known"],
+        "luminosity_error": LUMI_ERROR,
+        "axes": AXES,
+    }
+    return Pair(**{**options, **changes})
+
+
+def plain_pair(**changes):
+    options = {
+        "tested": Channel("mue", C["tested"], signal=Template(C["signal"])),
+        "partner": Channel("emu", C["partner"]),
+    }
+    return Pair(**{**options, **changes})

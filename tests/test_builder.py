@@ -7,72 +7,32 @@ import numpy as np
 import pyhf
 import pytest
 import yaml
-from conftest import ANALYSIS, COLUMNS, EDGES, invoke, write_analysis
+from conftest import (
+    ANALYSIS,
+    EDGES,
+    JES_A,
+    JES_B,
+    LEPTON_A,
+    LEPTON_B,
+    LUMI_ERROR,
+    C,
+    full_pair,
+    invoke,
+    plain_pair,
+    shape,
+    write_analysis,
+)
 
 from ddphf.exceptions import InputError, ModelError
 from ddphf.files import to_json
 from ddphf.inference.fit import fit_workspace
-from ddphf.inputs.histogram import Axis
 from ddphf.likelihood.closed_form import PlainPair
-from ddphf.symmetry.pair import Channel, Pair, Systematic, Template
+from ddphf.symmetry.pair import Channel, Template
 from ddphf.workspace.build import build_workspace
 from ddphf.workspace.scaling import asimov_sigma, estimate_mu
 from ddphf.workspace.yields import resolve_pair
 
-M = 4
-AXES = [Axis("mass", tuple(EDGES), "mass", "GeV")]
-C = {name: np.array(values, dtype=float) for name, values in COLUMNS.items()}
-NORM = Systematic("fake_norm", "normsys", 1.2, 0.85, source="control region")
-JES_B = 1 + np.array([0.03, 0.02, -0.01, -0.04])
-JES_A = 1 + np.array([-0.02, 0.01, 0.02, 0.03])
-LEPTON_B = 1 + np.array([0.010, 0.012, 0.015, 0.02])
-LEPTON_A = 1 - np.array([0.004, 0.003, 0.002, 0.001])
-LUMI_ERROR = 0.02
 SCALE = 2.0
-
-
-def shape(name, up, nominal=None):
-    """A symmetric histosys: relative, or absolute where the nominal is given."""
-    if nominal is None:
-        return Systematic(name, "histosys", up, 2 - up, relative=True, source="map.root:h")
-    return Systematic(name, "histosys", nominal * up, nominal * (2 - up))
-
-
-def full_pair(**changes):
-    """Every kind of modifier that the builder emits."""
-    options = {
-        "tested": Channel(
-            "mue",
-            C["tested"],
-            signal=Template(
-                C["signal"],
-                error=C["signal_error"],
-                error_kind="staterror",
-                systematics=[shape("lepton", LEPTON_B), Systematic("theory", "normsys", 1.1, 0.9)],
-            ),
-            fakes=Template(
-                C["fakes"], error=C["fakes_error"], systematics=[NORM, shape("jes", JES_B)]
-            ),
-            systematics=[shape("lepton", LEPTON_B)],
-        ),
-        "partner": Channel(
-            "emu",
-            C["partner"],
-            signal=Template(C["signal_partner"]),
-            fakes=Template(
-                C["fakes_partner"],
-                error=0.1 * C["fakes_partner"],
-                error_kind="staterror",
-                systematics=[NORM, shape("jes", JES_A, C["fakes_partner"])],
-            ),
-            systematics=[shape("lepton", LEPTON_A)],
-        ),
-        "efficiency_ratio": C["ratio"],
-        "known_background": C["known"],
-        "luminosity_error": LUMI_ERROR,
-        "axes": AXES,
-    }
-    return Pair(**{**options, **changes})
 
 
 def expected_by_hand(p, background):
@@ -255,14 +215,6 @@ def test_bytes_do_not_depend_on_run_or_key_order(folder):
     assert outputs[0][0] == outputs[3][0]
 
 
-def test_numbers_of_the_input_are_written_exactly(built):
-    signal = built.workspace["channels"][1]["samples"][1]
-    assert signal["data"] == (SCALE * C["signal"]).tolist()
-    assert built.workspace["observations"][1]["data"] == C["tested"].tolist()
-    fakes = built.workspace["channels"][1]["samples"][0]["modifiers"][-1]
-    assert fakes["data"] == C["fakes_error"].tolist()
-
-
 def test_sidecar(built):
     metadata = built.metadata
     assert metadata["name"] == "full"
@@ -285,19 +237,11 @@ def test_sidecar(built):
     assert json.loads(to_json(metadata)) == metadata
 
 
-def plain(**changes):
-    options = {
-        "tested": Channel("mue", C["tested"], signal=Template(C["signal"])),
-        "partner": Channel("emu", C["partner"]),
-    }
-    return Pair(**{**options, **changes})
-
-
 def test_an_absorbed_variation_is_left_out_and_said():
     common = shape("common", LEPTON_B)
     tested = Channel("mue", C["tested"], signal=Template(C["signal"]), systematics=[common])
     built = build_workspace(
-        plain(tested=tested, partner=Channel("emu", C["partner"], systematics=[common]))
+        plain_pair(tested=tested, partner=Channel("emu", C["partner"], systematics=[common]))
     )
     assert "common" not in to_json(built.workspace)
     assert built.metadata["absorbed"] == ["common"]
@@ -315,7 +259,7 @@ def test_a_variation_that_matters_stays(where):
     signal = Template(C["signal"], systematics=[ours] if where == "signal" else [])
     tested = Channel("mue", C["tested"], signal=signal, systematics=[ours])
     partner = Channel("emu", C["partner"], systematics=[] if where == "one channel" else [theirs])
-    built = build_workspace(plain(tested=tested, partner=partner))
+    built = build_workspace(plain_pair(tested=tested, partner=partner))
     assert "common" in to_json(built.workspace)
     assert built.metadata["absorbed"] == []
 
@@ -323,7 +267,7 @@ def test_a_variation_that_matters_stays(where):
 def test_dropping_an_absorbed_variation_changes_no_result():
     common = shape("common", LEPTON_B)
     tested = Channel("mue", C["tested"], signal=Template(C["signal"]), systematics=[common])
-    pair = plain(tested=tested, partner=Channel("emu", C["partner"], systematics=[common]))
+    pair = plain_pair(tested=tested, partner=Channel("emu", C["partner"], systematics=[common]))
     without = build_workspace(pair).workspace
     kept = copy.deepcopy(without)
     for channel in kept["channels"]:
@@ -342,7 +286,7 @@ def test_dropping_an_absorbed_variation_changes_no_result():
 @pytest.mark.parametrize("strength", [1e-4, 0.01, 1.0, 30.0, 1e4])
 def test_auto_scale_brings_the_error_into_a_decade(strength):
     tested = Channel("mue", C["tested"], signal=Template(strength * C["signal"]))
-    signal = build_workspace(plain(tested=tested)).metadata["signal"]
+    signal = build_workspace(plain_pair(tested=tested)).metadata["signal"]
     assert 0.1 < signal["expected_sigma_mu"] <= 1.0
     assert np.log10(signal["scale"]) == pytest.approx(round(np.log10(signal["scale"])), abs=1e-12)
 
@@ -350,15 +294,15 @@ def test_auto_scale_brings_the_error_into_a_decade(strength):
 def test_the_scale_that_a_refusal_prints_is_accepted():
     tested = Channel("mue", C["tested"], signal=Template(1e-3 * C["signal"]))
     with pytest.raises(ModelError, match=r"outside \[0.05, 5\].* set 'signal_scale: 10000'"):
-        build_workspace(plain(tested=tested), signal_scale=1.0)
-    built = build_workspace(plain(tested=tested), signal_scale=10000.0)
+        build_workspace(plain_pair(tested=tested), signal_scale=1.0)
+    built = build_workspace(plain_pair(tested=tested), signal_scale=10000.0)
     assert 0.05 <= built.metadata["signal"]["expected_sigma_mu"] <= 5
 
 
 @pytest.mark.parametrize("ratio", [1.0, 0.8, C["ratio"]])
 def test_asimov_sigma_is_the_closed_forms_information(ratio):
     """Without nuisances: 1 / sqrt of the information of the Asimov data, to 1e-9."""
-    pair = plain(
+    pair = plain_pair(
         tested=Channel("mue", C["tested"], Template(C["signal"]), Template(C["fakes"])),
         partner=Channel("emu", C["partner"], Template(C["signal_partner"])),
         efficiency_ratio=ratio,
@@ -387,7 +331,7 @@ def test_asimov_sigma_with_nuisances_is_that_of_a_fit():
 
 
 def test_estimate_of_mu_is_near_the_fit():
-    pair = plain()
+    pair = plain_pair()
     fit = fit_workspace(build_workspace(pair, signal_scale=1.0).workspace)
     assert abs(fit.mu_hat.value - estimate_mu(resolve_pair(pair))) < 0.2 * fit.mu_hat.error
 
@@ -396,7 +340,7 @@ def test_an_empty_bin_without_signal_is_floored_and_recorded():
     counts, partner = C["tested"].copy(), C["partner"].copy()
     counts[3] = partner[3] = 0
     tested = Channel("mue", counts, signal=Template(C["signal"] * [1, 1, 1, 0]))
-    built = build_workspace(plain(tested=tested, partner=Channel("emu", partner)))
+    built = build_workspace(plain_pair(tested=tested, partner=Channel("emu", partner)))
     assert built.metadata["background"]["floored_bins"] == [3]
     assert built.workspace["channels"][0]["samples"][0]["data"][3] == 0.5
 
@@ -405,7 +349,7 @@ def test_a_floor_lets_signal_stand_in_an_empty_bin():
     counts, partner = C["tested"] + 6 * C["signal"], C["partner"].copy()
     counts[3] = partner[3] = 0
     tested = Channel("mue", counts, signal=Template(C["signal"]))
-    pair = plain(tested=tested, partner=Channel("emu", partner), floor=0.25)
+    pair = plain_pair(tested=tested, partner=Channel("emu", partner), floor=0.25)
     spec = build_workspace(pair).workspace
     assert spec["channels"][0]["samples"][0]["data"][3] == 0.25
     assert fit_workspace(spec).fit.status == "converged"
@@ -414,15 +358,15 @@ def test_a_floor_lets_signal_stand_in_an_empty_bin():
 def test_asimov_data_need_a_declaration():
     tested = Channel("mue", C["tested"] + 0.5, signal=Template(C["signal"]))
     with pytest.raises(InputError, match="not a whole number; weighted data are not Poisson"):
-        build_workspace(plain(tested=tested))
-    spec = build_workspace(plain(tested=tested, integer_data=False)).workspace
+        build_workspace(plain_pair(tested=tested))
+    spec = build_workspace(plain_pair(tested=tested, integer_data=False)).workspace
     assert spec["observations"][1]["data"] == (C["tested"] + 0.5).tolist()
 
 
 def test_error_of_a_bin_without_yield_is_said():
     fakes = Template(C["fakes"] * [1, 1, 1, 0], error=C["fakes_error"])
     tested = Channel("mue", C["tested"], signal=Template(C["signal"]), fakes=fakes)
-    built = build_workspace(plain(tested=tested))
+    built = build_workspace(plain_pair(tested=tested))
     assert built.workspace["channels"][1]["samples"][0]["modifiers"][0]["data"][3] == 0.0
     assert built.warnings == (
         "channel 'SR_mue', sample 'fakes': the error of 1 bin(s) without yield is ignored (first: "
@@ -451,4 +395,4 @@ def test_error_of_a_bin_without_yield_is_said():
 )  # fmt: skip
 def test_refusals_of_the_python_api(changes, message):
     with pytest.raises((InputError, ModelError), match=message):
-        build_workspace(plain(**changes))
+        build_workspace(plain_pair(**changes))

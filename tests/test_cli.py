@@ -187,3 +187,51 @@ def test_names_are_printed_as_they_are(name):
         outcome = invoke(command, "-", stdin=text)
         assert outcome.code == 0, outcome.err
     assert name + "SR_mue" in outcome.out
+
+
+def test_negative_yield_of_one_sample_is_a_warning(folder):
+    workspace = plain_workspace()
+    workspace["channels"][1]["samples"][0]["data"][0] = -0.5
+    (folder / "workspace.json").write_text(json.dumps(workspace))
+    outcome = invoke("fit", "workspace.json", "-o", "fit.json")
+    assert outcome.code == 0
+    sentence = "channel 'SR_mue', sample 'signal': negative yield in bin 0"
+    assert f"ddphf: warning: {sentence}" in outcome.err
+    assert sentence in json.loads((folder / "fit.json").read_text())["warnings"]
+
+
+def modifier(name, kind, data):
+    return {"name": name, "type": kind, "data": data}
+
+
+def inspect(workspace):
+    outcome = invoke("inspect", "-", "-o", "-", stdin=json.dumps(workspace))
+    assert outcome.code == 0, outcome.err
+    return json.loads(outcome.out)
+
+
+def test_what_looks_alike_but_is_legal():
+    """Shared names that pyhf gives a meaning to, next to the refusals above."""
+    workspace = plain_workspace()
+    partner, tested = (channel["samples"][-1]["modifiers"] for channel in workspace["channels"])
+    # One name for a norm and a shape is one nuisance.
+    tested.append(modifier("theory", "normsys", {"hi": 1.1, "lo": 0.9}))
+    ends = {"hi_data": [101.0, 80.0, 60.0], "lo_data": [99.0, 80.0, 60.0]}
+    partner.append(modifier("theory", "histosys", ends))
+    # One staterror name in two channels is one parameter per bin of both.
+    for modifiers in (partner, tested):
+        modifiers.append(modifier("mc", "staterror", [1.0, 1.0, 1.0]))
+    parameters = workspace["measurements"][0]["config"]["parameters"]
+    parameters.append({"name": "mc", "inits": [1.0] * 6, "bounds": [[0.1, 10.0]] * 6})
+    components = inspect(workspace)["parameters"]["components"]
+    assert components == {"mu": 1, "symmetric_shape": 3, "theory": 1, "mc": 6}
+
+
+def test_leftovers_of_pruned_workspaces_are_accepted():
+    workspace = plain_workspace()
+    workspace["observations"].append({"name": "VR", "data": [1.0]})
+    parameters = workspace["measurements"][0]["config"]["parameters"]
+    parameters.append({"name": "pruned", "inits": [0.0, 0.0]})
+    summary = inspect(workspace)
+    assert summary["warnings"] == ["observations without a channel are ignored: VR"]
+    assert summary["parameters"]["total"] == 4
