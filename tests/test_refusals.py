@@ -56,6 +56,8 @@ def edit(*edits):
     return {"edits": edits}
 
 
+FIT_JSON = ["fit", "workspace.json", "-o", "fit.json"]
+
 BUILD = {
     "no such analysis file": {"arguments": ["build", "absent.yml", "-o", "out/pair.json"]},
     "not YAML": text("schema: ddphf/analysis/1\nname: [x\n"),
@@ -247,6 +249,7 @@ FIT = {
     "nothing expected where data are": edit(
         put("channels.0.samples.0.data.1", 0.0), put("channels.1.samples.1.data.1", 0.0)
     ),
+    "an unknown measurement": {"arguments": [*FIT_JSON, "--measurement", "exclusion"]},
     "bounds of the POI that exclude 0": edit(
         put("measurements.0.config.parameters.0.bounds", [[1.0, 10.0]]),
         put("measurements.0.config.parameters.0.inits", [2.0]),
@@ -265,7 +268,6 @@ FIT = {
     },
 }
 
-FIT_JSON = ["fit", "workspace.json", "-o", "fit.json"]
 USAGE = {
     "an existing output": {"files": {"fit.json": "{}"}, "arguments": FIT_JSON},
     "an existing sidecar": {
@@ -281,7 +283,6 @@ USAGE = {
         "arguments": ["fit", "workspace.json", "-o", "/dev/null", "--force"]
     },
     "an output below a file": {"arguments": ["fit", "workspace.json", "-o", "table.csv/fit.json"]},
-    "an unknown measurement": {"arguments": [*FIT_JSON, "--measurement", "exclusion"]},
     "an unknown engine": {"arguments": [*FIT_JSON, "--engine", "root"]},
     "an unknown option": {"arguments": [*FIT_JSON, "--fast"]},
     "an unknown command": {"arguments": ["refit"]},

@@ -65,7 +65,7 @@ def fit_workspace(
         >>> data = [60.0] + model.config.auxdata
         >>> workspace = pyhf.Workspace.build(model, data)
         >>> round(fit_workspace(dict(workspace)).discovery.z0, 4)
-        0.9571
+        0.9591
     """
     say = progress if progress is not None else _silent
     reference = ReferenceModel(workspace, measurement)
@@ -181,11 +181,13 @@ def _minimize_ddphf(reference: ReferenceModel, start: Array, fixed: Mask) -> tup
     poi = reference.parameters.poi
     if pair is not None and poi is not None:
         mu = float(start[poi]) if fixed[poi] else pair.pair.fit().mu
-        minimum = certify(reference, pair.parameters(reference, mu), fixed)
-        if minimum.converged:
-            _compare(minimum.twice_nll, pair.pair.twice_nll(mu), "pyhf", "the closed form")
-            return minimum, "closed form"
-        start = minimum.parameters
+        point = pair.parameters(reference, mu)
+        if point is not None:
+            minimum = certify(reference, point, fixed)
+            if minimum.converged:
+                _compare(minimum.twice_nll, pair.pair.twice_nll(mu), "pyhf", "the closed form")
+                return minimum, "closed form"
+            start = point
     minimum = minimize_dense(reference, start=start, fixed=fixed, tolerance=EDM_TOLERANCE)
     return minimum, f"Newton on pyhf's likelihood: {minimum.status}"
 

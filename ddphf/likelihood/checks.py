@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyhf
 
-from ddphf.exceptions import ModelError, UsageError
+from ddphf.exceptions import ModelError
 
 __all__ = ["Spec", "check_schema", "check_workspace", "select_measurement"]
 
@@ -84,8 +84,7 @@ def select_measurement(workspace: Any, name: str | None = None) -> Spec:
     """Return the measurement called ``name``, the first one by default.
 
     Raises:
-        ModelError: The workspace breaks the schema.
-        UsageError: It has no such measurement.
+        ModelError: The workspace breaks the schema, or has no such measurement.
     """
     check_schema(workspace)
     measurements: list[Spec] = workspace["measurements"]
@@ -96,7 +95,7 @@ def select_measurement(workspace: Any, name: str | None = None) -> Spec:
         if measurement["name"] == name:
             return measurement
     known = ", ".join(m["name"] for m in measurements)
-    raise UsageError(f"measurement '{name}' is not in the workspace; it has: {known}")
+    raise ModelError(f"measurement '{name}' is not in the workspace; it has: {known}")
 
 
 def check_workspace(workspace: Spec, measurement: Spec) -> list[str]:

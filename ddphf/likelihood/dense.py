@@ -52,7 +52,7 @@ def certify(
             edm = float(gradient[free] @ linalg.cho_solve(factor, gradient[free]) / 2)
             inverse = np.diag(linalg.cho_solve(factor, np.eye(block.shape[0])))
             errors[free] = np.sqrt(2 * inverse)
-        except linalg.LinAlgError:
+        except (linalg.LinAlgError, ValueError):  # ValueError: NaN in the Hessian
             edm = float("inf")
             status = "the Hessian is not positive definite over the free parameters"
     if not np.isfinite(value):
@@ -144,7 +144,7 @@ def minimize_dense(
 def _solve(matrix: Array, right: Array) -> Array | None:
     try:
         solution = linalg.cho_solve(linalg.cho_factor(matrix), right)
-    except linalg.LinAlgError:
+    except (linalg.LinAlgError, ValueError):  # ValueError: NaN
         return None
     return np.asarray(solution) if np.all(np.isfinite(solution)) else None
 

@@ -28,14 +28,21 @@ class RecognisedPair:
     template: Array
     shape: slice
 
-    def parameters(self, reference: ReferenceModel, mu: float) -> Array:
-        """Return the model's parameter vector with the background profiled at ``mu``."""
+    def parameters(self, reference: ReferenceModel, mu: float) -> Array | None:
+        """Return the model's parameters with the background profiled at ``mu``.
+
+        None where the measurement's bounds are in the way: the closed form knows only b >= 0.
+        """
         table = reference.parameters
         x = table.init.copy()
         if table.poi is not None:
             x[table.poi] = mu
         x[self.shape] = self.pair.background(mu) / self.template
-        return np.clip(x, table.lower, table.upper)
+        inside = np.clip(x, table.lower, table.upper)
+        # b = 0 is not in the bounds of a shapefactor, but 1e-10 of the template is as good.
+        moved = np.abs(inside - x)
+        moved[self.shape] *= self.template
+        return inside if moved.max() < 1e-8 else None
 
 
 def recognise_pair(reference: ReferenceModel) -> RecognisedPair | None:

@@ -24,6 +24,13 @@ jax.config.update("jax_enable_x64", True)
 
 __all__ = ["ParameterTable", "ReferenceModel", "pyhf_backend"]
 
+# pyhf's exceptions have no common root.
+PYHF_ERRORS: tuple[type[Exception], ...] = tuple(
+    kind
+    for kind in vars(pyhf.exceptions).values()
+    if isinstance(kind, type) and issubclass(kind, Exception)
+)
+
 BackendName = Literal["jax", "numpy"]
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -118,22 +125,12 @@ class ReferenceModel:
         measurement = select_measurement(self.workspace, self.measurement)
         self.measurement = measurement["name"]
         self.warnings = check_workspace(self.workspace, measurement)
-        with pyhf_backend("numpy"):  # eager jax would compile every small operation
-            workspace = pyhf.Workspace(self.workspace)
-            # histosys code4p and normsys code4 are what `pyhf fit` and cabinetry use; both keys are
-            # given because a partial dictionary would move the other one to its old default.
-            self.model = workspace.model(
-                measurement_name=self.measurement,
-                poi_name=measurement["config"]["poi"],
-                modifier_settings={
-                    "normsys": {"interpcode": "code4"},
-                    "histosys": {"interpcode": "code4p"},
-                },
-            )
-            self.data = np.asarray(workspace.data(self.model), dtype=float)
-            rates = np.asarray(
-                self.model.expected_data(self.model.config.suggested_init(), include_auxdata=False)
-            )
+        try:
+            rates = self._build(measurement)
+        except PYHF_ERRORS as error:
+            raise ModelError(
+                f"measurement '{self.measurement}': pyhf refuses it: {error}"
+            ) from None
         config = self.model.config
         self._refuse_no_expectation(rates)
         self.n_main = int(config.nmaindata)
@@ -147,6 +144,24 @@ class ReferenceModel:
             poi=config.poi_index,
         )
         self._functions: dict[str, Callable[..., Any]] = {}
+
+    def _build(self, measurement: Spec) -> Array:
+        """Make pyhf's model and data; return the expected main data at the starting values."""
+        with pyhf_backend("numpy"):  # eager jax would compile every small operation
+            workspace = pyhf.Workspace(self.workspace)
+            # histosys code4p and normsys code4 are what `pyhf fit` and cabinetry use; both keys are
+            # given because a partial dictionary would move the other one to its old default.
+            self.model = workspace.model(
+                measurement_name=self.measurement,
+                poi_name=measurement["config"]["poi"],
+                modifier_settings={
+                    "normsys": {"interpcode": "code4"},
+                    "histosys": {"interpcode": "code4p"},
+                },
+            )
+            self.data = np.asarray(workspace.data(self.model), dtype=float)
+            start = self.model.config.suggested_init()
+            return np.asarray(self.model.expected_data(start, include_auxdata=False))
 
     def _refuse_no_expectation(self, rates: Array) -> None:
         for channel, where in self.channel_slices().items():

@@ -19,7 +19,13 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 # Okabe and Ito's palette: told apart by colour-blind readers and in print.
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#999999"
 
-FONT = {"font.family": "sans-serif", "font.sans-serif": ["DejaVu Sans"], "font.size": 9}
+# parse_math off: names come from workspaces and may hold a dollar sign.
+FONT = {
+    "text.parse_math": False,
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 9,
+}
 
 
 @dataclass(frozen=True)
