@@ -356,7 +356,8 @@ def test_refusal(folder, what):
 def test_inspect_refuses_what_fit_refuses(folder, what):
     """The same message, except for the POI's bounds, which only a null fit needs."""
     kind, case = CASES[what]
-    arguments = [a.replace("fit", "inspect") for a in case.get("arguments", FIT_JSON)[:2]]
+    given = case.get("arguments", FIT_JSON)
+    arguments = ["inspect", given[1], *given[len(FIT_JSON) :]]
     outcome = run_case(folder, kind, {**case, "arguments": arguments})
     if what == "bounds of the POI that exclude 0":
         assert outcome.code == 0
