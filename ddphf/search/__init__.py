@@ -1,0 +1,1 @@
+"""Statistics on the pair itself: N_sigma, windows, trial factors."""
