@@ -15,6 +15,7 @@ from jax.scipy.special import gammaln
 from ddphf.likelihood.expansion import Expansion
 from ddphf.likelihood.interpolation import (
     histosys_weights,
+    is_symmetric,
     normsys_coefficients,
     normsys_factor,
 )
@@ -82,8 +83,8 @@ def build_arrays(expansion: Expansion) -> tuple[ModelArrays, Codes]:
         for s, u, d in entries:
             up[:, s] += u
             down[:, s] += d
-        if np.array_equal(up, down):
-            symmetric.append((parameter, up))
+        if is_symmetric(up, down, expansion.nominal.T):
+            symmetric.append((parameter, 0.5 * (up + down)))
         else:
             asymmetric.append((parameter, up, down))
     rows = [x[1] for x in symmetric] + [x[1] for x in asymmetric] + [x[2] for x in asymmetric]

@@ -21,10 +21,14 @@ import jax.numpy as jnp
 
 from ddphf.likelihood import precision  # noqa: F401
 
-__all__ = ["Side", "SideSolution", "solve_plain", "solve_side", "two_poles"]
+__all__ = ["Side", "SideSolution", "solve_plain", "solve_side", "tiny", "two_poles"]
 
 Array = Any
-TINY = 1e-300
+
+
+def tiny(x: Array) -> float:
+    """Return the smallest normal number of the precision of ``x``."""
+    return float(jnp.finfo(jnp.result_type(x)).tiny)
 
 
 class Side(NamedTuple):
@@ -84,20 +88,21 @@ def two_poles(a: Array, n: Array, u: Array, d: Array) -> tuple[Array, Array]:
         (14.01764, 15.73515)
     """
     ud = u * d
+    least = tiny(ud)
     delta = ud - (n - a)
     root = jnp.sqrt(delta * delta + 4.0 * a * n)
     low = a + n - ud + root
     high = a + n + ud + root
     # Of the two sums at most one cancels, the one whose linear term is negative; its partner is
     # then at least n + a, and the product of both roots gives the small one exactly.
-    z = jnp.where(a + n < ud, 4.0 * a * ud / jnp.maximum(root - (a + n - ud), TINY), low)
-    m = jnp.where(a + n < -ud, -4.0 * n * ud / jnp.maximum(root - (a + n + ud), TINY), high)
+    z = jnp.where(a + n < ud, 4.0 * a * ud / jnp.maximum(root - (a + n - ud), least), low)
+    m = jnp.where(a + n < -ud, -4.0 * n * ud / jnp.maximum(root - (a + n + ud), least), high)
     return z / (2.0 * u), m / (2.0 * u)
 
 
 def weight(n: Array, rate: Array) -> Array:
     """Return ``n / rate - 1``; an empty bin gives -1 at any rate."""
-    return jnp.where(n > 0, n / jnp.maximum(rate, TINY), 0.0) - 1.0
+    return jnp.where(n > 0, n / jnp.maximum(rate, tiny(rate)), 0.0) - 1.0
 
 
 def solve_plain(b_side: Side, a_side: Side) -> tuple[Array, Array, Array]:
@@ -117,7 +122,7 @@ def solve_side(side: Side, b: Array, *, gaussian: bool = False) -> SideSolution:
     if side.v is None:
         rate = jnp.maximum(shift, 0.0)
         return SideSolution(
-            rate, weight(side.n, rate), side.n / jnp.maximum(rate * rate, TINY), None, None
+            rate, weight(side.n, rate), side.n / jnp.maximum(rate * rate, tiny(rate)), None, None
         )
     has = side.v > 0
     v = jnp.where(has, side.v, 1.0)
@@ -126,7 +131,7 @@ def solve_side(side: Side, b: Array, *, gaussian: bool = False) -> SideSolution:
         q = shift + v * side.aux - spread
         root = jnp.sqrt(q * q + 4.0 * side.n * spread)
         rate = 0.5 * jnp.where(
-            q >= 0, q + root, 4.0 * side.n * spread / jnp.maximum(root - q, TINY)
+            q >= 0, q + root, 4.0 * side.n * spread / jnp.maximum(root - q, tiny(q))
         )
         gamma = (rate - shift) / v
     else:
@@ -136,9 +141,9 @@ def solve_side(side: Side, b: Array, *, gaussian: bool = False) -> SideSolution:
     clipped = jnp.clip(gamma, side.lower, side.upper)
     inside = has & (clipped == gamma)
     rate = jnp.where(inside, rate, jnp.maximum(shift + clipped * jnp.where(has, v, 0.0), 0.0))
-    alpha = side.n / jnp.maximum(rate * rate, TINY)
-    own = 1.0 / jnp.square(side.width) if gaussian else side.aux / jnp.maximum(gamma * gamma, TINY)
+    alpha = side.n / jnp.maximum(rate * rate, tiny(rate))
+    own = 1.0 / jnp.square(side.width) if gaussian else side.aux / jnp.maximum(gamma * gamma, tiny(gamma))
     kappa = jnp.where(inside, own, jnp.inf)
     # alpha kappa / (kappa + alpha v^2): a free factor takes its share of a shift of the rate.
-    info = jnp.where(inside, alpha * own / jnp.maximum(own + alpha * v * v, TINY), alpha)
+    info = jnp.where(inside, alpha * own / jnp.maximum(own + alpha * v * v, tiny(alpha)), alpha)
     return SideSolution(rate, weight(side.n, rate), info, clipped, kappa)

@@ -18,7 +18,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddphf.likelihood.expansion import CannotCompileError, Expansion
-from ddphf.likelihood.interpolation import histosys_weights, normsys_coefficients, normsys_factor
+from ddphf.likelihood.interpolation import (
+    histosys_weights,
+    is_symmetric,
+    normsys_coefficients,
+    normsys_factor,
+)
 
 __all__ = ["PairArrays", "PairStructure", "Part", "build_pair", "features"]
 
@@ -120,33 +125,40 @@ def features(
     structure: PairStructure, coefficients: Array, theta: Array
 ) -> tuple[Array | None, ...]:
     """Return the features of each role, shapes (..., features), of theta, shape (..., k)."""
-    codes = structure.normsys_code, structure.histosys_code
-    weights: list[Array] = []
-    for index, kind in structure.histosys:
-        alpha = theta[..., index]
-        if kind == "linear":
-            weights.append(alpha)
-        else:
-            weights.append(histosys_weights(alpha, codes[1])[kind == "down"])
-    factors = (
-        normsys_factor(theta[..., list(structure.normsys)], coefficients, codes[0]).astype(
-            theta.dtype
-        )
-        if structure.normsys
-        else None
-    )
+    dtype, ones = theta.dtype, jnp.ones((*theta.shape[:-1], 1), theta.dtype)
+
+    def pick(places: Any) -> Array:
+        # A product with a selection matrix: the transpose of a gather is a slow scatter.
+        return theta @ jnp.asarray(np.eye(structure.n_global)[:, list(places)], dtype)
+
+    weights = pick(index for index, _ in structure.histosys)
+    if any(kind != "linear" for _, kind in structure.histosys):
+        up, down = histosys_weights(weights, structure.histosys_code)
+        kinds = np.array([kind for _, kind in structure.histosys])
+        weights = jnp.where(kinds == "up", up, jnp.where(kinds == "down", down, weights))
+    factors = None
+    if structure.normsys:
+        coefficients = jnp.asarray(coefficients, dtype)
+        factors = normsys_factor(pick(structure.normsys), coefficients, structure.normsys_code)
     out: list[Array | None] = []
     for parts in structure.parts:
         columns = []
         for part in parts:
-            scale = jnp.ones(theta.shape[:-1], theta.dtype)
+            rows = [r for r in part.rows if r >= 0]
+            n_rows = len(structure.histosys)
+            if rows == list(range(n_rows)):
+                block = weights
+            else:
+                block = weights @ jnp.asarray(np.eye(n_rows)[:, rows], dtype)
+            if part.rows[0] < 0:
+                block = jnp.concatenate([ones, block], axis=-1)
             for index in part.factors:
-                scale = scale * theta[..., index]
+                block = block * theta[..., index : index + 1]
             for entry in part.normsys:
                 assert factors is not None
-                scale = scale * factors[..., entry]
-            columns += [scale if row < 0 else scale * weights[row] for row in part.rows]
-        out.append(jnp.stack(columns, axis=-1) if columns else None)
+                block = block * factors[..., entry : entry + 1]
+            columns.append(block)
+        out.append(jnp.concatenate(columns, axis=-1) if columns else None)
     return tuple(out)
 
 
@@ -277,16 +289,13 @@ class _PairBuilder:
             if not (up.any() or down.any()):
                 continue
             g = self.place[parameter]
-            for kind, shift in self._shifts(g, up, down):
+            if is_symmetric(up, down, x.nominal[s, bins]):
+                shifts = [("linear", 0.5 * (up + down))]
+            else:
+                shifts = [("up", up), ("down", down)]
+            for kind, shift in shifts:
                 row = self.rows.setdefault((g, kind), len(self.rows))
                 target[row] = target.get(row, 0.0) + shift
-
-    @staticmethod
-    def _shifts(g: int, up: Any, down: Any) -> list[tuple[str, Any]]:
-        del g
-        if np.array_equal(up, down):
-            return [("linear", up)]
-        return [("up", up), ("down", down)]
 
     def _assemble(
         self, first: Any, background: Any, gamma: list[Any], parts: list[dict[Any, dict[int, Any]]]

@@ -15,12 +15,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ddphf.likelihood.cells import TINY, Side, SideSolution, solve_plain, solve_side
+from ddphf.likelihood.cells import Side, SideSolution, solve_plain, solve_side
 from ddphf.likelihood.pair_model import PairArrays, PairStructure, features
 
 __all__ = ["Cell", "PairData", "Profile", "pair_sides", "profile", "solve_cells"]
 
 Array = Any
+TINY = 1e-300
 FLOOR = 1e-8
 """A lower bound of b at or below this (a factor) only keeps pyhf's logarithms finite; b may be 0."""
 
