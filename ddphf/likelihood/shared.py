@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ddphf.likelihood.cells import Side, SideSolution, solve_side, tiny
+from ddphf.likelihood.cells import Side, solve_side, tiny
 from ddphf.likelihood.pair_model import PairArrays, PairStructure, features
 from ddphf.likelihood.pair_profile import PairData, lower_b, pair_sides, solve_cells
 
@@ -138,19 +138,22 @@ def _point(
             out = (b < low) | (b > high)
             edm_cells = jnp.where(jnp.any(out, axis=-1), jnp.inf, edm_cells)
     else:
-        solved: list[SideSolution] = [
-            solve_side(s, b, gaussian=g) for s, g in zip(sides, structure.gaussian, strict=True)
-        ]
-        x_b, x_a = solved
-        slope = s_b.u * x_b.w + s_a.u * x_a.w
-        curvature = s_b.u**2 * x_b.info + s_a.u**2 * x_a.info
-        step = slope / jnp.maximum(curvature, tiny(curvature))
         low, high = lower_b(arrays).astype(dtype), arrays.b_upper.astype(dtype)
-        # A step may not cross 0: the rates stay positive, and Newton recovers from below.
-        new = jnp.clip(jnp.maximum(b + step, 0.1 * b), low, high)
-        move = new - b
-        residual = jnp.where(curvature > 0, slope * step, 0.0)
-        edm_cells = _row_sum(residual)
+        # Two Newton steps while theta still moves far (and single precision makes them cheap).
+        for last in (False, True) if dtype == jnp.float32 else (True,):
+            x_b, x_a = (
+                solve_side(s, b, gaussian=g)
+                for s, g in zip(sides, structure.gaussian, strict=True)
+            )
+            slope = s_b.u * x_b.w + s_a.u * x_a.w
+            curvature = s_b.u**2 * x_b.info + s_a.u**2 * x_a.info
+            step = slope / jnp.maximum(curvature, tiny(curvature))
+            # A step may not cross 0: the rates stay positive, and Newton recovers from below.
+            new = jnp.clip(jnp.maximum(b + step, 0.1 * b), low, high)
+            move = new - b
+            if not last:
+                b = new
+        edm_cells = _row_sum(jnp.where(curvature > 0, slope * step, 0.0))
         # First order in the step of b: the gradient is that of the profile, not of a point nearby.
         weights = (x_b.w - x_b.info * s_b.u * move, x_a.w - x_a.info * s_a.u * move)
         rates = (x_b.rate, x_a.rate)
@@ -170,6 +173,12 @@ def _point(
     pull = theta - data.centre
     gradient = jnp.asarray(arrays.precision, dtype) * pull - score
     return _Point(gradient, edm_cells, b, rates, gammas, weights)
+
+
+class _Rates(NamedTuple):
+    rates: tuple[Array, Array]
+    gammas: tuple[Array | None, Array | None]
+    weights: tuple[Array, Array]
 
 
 class _Loop(NamedTuple):
@@ -193,7 +202,7 @@ def _iterate(
     tolerance: Array,
     stragglers: Array,
     max_steps: Array,
-) -> _Loop:
+) -> tuple[_Loop, _Rates]:
     """Iterate until all but a few toys are done; ``at`` is where the certificate was taken."""
     lower = jnp.asarray(arrays.lower, theta.dtype)
     upper = jnp.asarray(arrays.upper, theta.dtype)
@@ -201,7 +210,7 @@ def _iterate(
     # Only what the next step needs is carried: copies of rates would cost more than the step.
     keep_b = structure.has("v_B") or structure.has("v_A")
 
-    def step_from(theta: Array, b: Array, steps: Array) -> _Loop:
+    def step_from(theta: Array, b: Array, steps: Array) -> tuple[_Loop, _Rates]:
         point = _point(structure, arrays, theta, data, b)
         step = jnp.where(hold[:, None], 0.0, point.gradient @ inverse)
         edm = jnp.sum(step * point.gradient, axis=-1) + point.edm_cells
@@ -212,7 +221,8 @@ def _iterate(
         edm = jnp.where(jnp.any(trial != wanted, axis=-1) & ~hold, jnp.inf, edm)
         trial = jnp.where(jnp.isfinite(trial), trial, theta)
         new_b = point.b if keep_b else b
-        return _Loop(trial, new_b, edm, theta, b, point.gradient, steps + 1)
+        loop = _Loop(trial, new_b, edm, theta, b, point.gradient, steps + 1)
+        return loop, _Rates(point.rates, point.gammas, point.weights)
 
     def proceed(loop: _Loop) -> Array:
         left = jnp.sum((loop.edm > tolerance) & ~hold)
@@ -220,8 +230,17 @@ def _iterate(
 
     if not keep_b:
         b = b[:, :1]
-    first = step_from(theta, b, jnp.zeros((), int))
-    return jax.lax.while_loop(proceed, lambda s: step_from(s.theta, s.b, s.steps), first)
+    first, rates = step_from(theta, b, jnp.zeros((), int))
+    loop = jax.lax.while_loop(proceed, lambda s: step_from(s.theta, s.b, s.steps)[0], first)
+    # Mostly the first step of this precision is the last one, and its rates are at hand.
+    rates = jax.lax.cond(
+        loop.steps > 1,
+        lambda at, b: step_from(at, b, loop.steps)[1],
+        lambda at, b: rates,
+        loop.at,
+        loop.b_at,
+    )
+    return loop, rates
 
 
 def _log_ratio(new: Array, old: Array) -> Array:
@@ -248,8 +267,8 @@ def _difference(
     structure: PairStructure,
     arrays: PairArrays,
     data: PairData,
-    null: tuple[Array, _Point],
-    free: tuple[Array, _Point],
+    null: tuple[Array, _Rates],
+    free: tuple[Array, _Rates],
 ) -> Array:
     """Return 2NLL(null) - 2NLL(free), term by term: no difference of large sums."""
     (theta0, p0), (theta1, p1) = null, free
@@ -269,12 +288,13 @@ def _difference(
 
 
 def _kink(
-    structure: PairStructure, arrays: PairArrays, poi: int, theta: Array, data: PairData, p: _Point
+    structure: PairStructure, arrays: PairArrays, poi: int, null: _Loop, data: PairData, p: _Rates
 ) -> Array:
     """Return True where 0 lies in the subdifferential in the POI at the null fit.
 
     Cells with both rates 0 give a different slope on either side (MODEL.md section 3).
     """
+    theta = null.at
     empty = (data.n[0] + data.n[1] + p.rates[0] + p.rates[1]) == 0
 
     def find(empty: Array) -> Array:
@@ -298,7 +318,7 @@ def _kink(
             db = jnp.maximum(jnp.maximum(-sign * s_b / u_b, -sign * s_a / u_a), 0.0)
             cost = (u_b + u_a) * db + sign * (s_b + s_a)
             slope = jnp.where(empty, -sign * cost - counted, 0.0)
-            side.append(-p.gradient[:, poi] + _row_sum(slope))
+            side.append(-null.gradient[:, poi] + _row_sum(slope))
         right, left = side
         return (right <= 0) & (left >= 0) & (left > right)
 
@@ -330,9 +350,16 @@ def fit_block(
     b = jnp.broadcast_to(shared.b, (n, structure.n_cells))
     nobody = jnp.zeros(n, bool)
 
-    def run(theta: Array, b: Array, inverse: Array, hold: Array) -> _Loop:
+    def run(
+        theta: Array, b: Array, inverse: Array, hold: Array, *, moves: bool = True
+    ) -> tuple[_Loop, _Rates]:
         low = partial(jnp.asarray, dtype=jnp.float32)
-        rough = _iterate(
+        if not moves:
+            return _iterate(
+                structure, arrays, theta, b, data, inverse, hold,
+                shared.tolerance, shared.stragglers, shared.max_steps,
+            )  # fmt: skip
+        rough, _ = _iterate(
             structure, single[0], low(theta), low(b), single[1], low(inverse), hold,
             low(SINGLE_TOLERANCE), shared.stragglers, SINGLE_STEPS,
         )  # fmt: skip
@@ -344,14 +371,15 @@ def fit_block(
             shared.tolerance, shared.stragglers, shared.max_steps,
         )  # fmt: skip
 
-    null = run(theta, b, shared.inverse_null, nobody)
-    at_null = _point(structure, arrays, null.at, data, null.b_at)
-    at_zero = _kink(structure, arrays, poi, null.at, data, at_null)
+    plain = not (structure.has("v_B") or structure.has("v_A"))
+    null, at_null = run(
+        theta, b, shared.inverse_null, nobody, moves=structure.n_global > 1 or not plain
+    )
+    at_zero = _kink(structure, arrays, poi, null, data, at_null)
     start = null.at - jnp.where(at_zero[:, None], 0.0, null.gradient @ shared.inverse_free)
     start = jnp.clip(start, arrays.lower, arrays.upper)
-    free = run(start, null.b, shared.inverse_free, at_zero)
+    free, at_free = run(start, null.b, shared.inverse_free, at_zero)
     edm_free = jnp.where(at_zero, null.edm, free.edm)
-    at_free = _point(structure, arrays, free.at, data, free.b_at)
     difference = _difference(structure, arrays, data, (null.at, at_null), (free.at, at_free))
     # Both values are at most one EDM above their minima; q0 takes the predicted minima.
     difference = jnp.where(at_zero, 0.0, difference + edm_free - null.edm)
