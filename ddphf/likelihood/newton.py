@@ -200,3 +200,25 @@ def certify_point(
     zero = jnp.zeros(())
     state = _State(x, value, rate, gradient, hessian, zero, zero, jnp.zeros((), int))
     return _result(cells, state, fixed, lower, upper, counts)
+
+
+@partial(jax.jit, static_argnums=0)
+def global_covariance(
+    codes: Codes,
+    arrays: ModelArrays,
+    cells: Cells,
+    x: Array,
+    fixed: Array,
+    lower: Array,
+    upper: Array,
+    data: Array,
+) -> Array:
+    """Return the inverse Hessian's global block, shape (k, k), 0 outside the free directions."""
+    _, _, gradient, hessian = arrowhead(codes, arrays, cells, x, data)
+    free = _free(x, gradient, fixed, lower, upper)
+
+    def column(parameter: Array) -> Array:
+        right = jnp.zeros_like(x).at[parameter].set(1.0)
+        return solve(hessian, cells, right, free, jnp.zeros(()))[cells.global_]
+
+    return jax.vmap(column)(cells.global_)

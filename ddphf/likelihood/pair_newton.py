@@ -37,6 +37,7 @@ class NewtonResult(NamedTuple):
         gamma: For B and A, the channel's own factors (1 where absent).
         rates: For B and A.
         hessian: Of -ln L.
+        weights: For B and A, n / rate - 1 (at a rate held at 0, what stationarity implies).
     """
 
     theta: Array
@@ -49,6 +50,7 @@ class NewtonResult(NamedTuple):
     gamma: tuple[Array, Array]
     rates: tuple[Array, Array]
     hessian: Array
+    weights: tuple[Array, Array]
 
 
 class _State(NamedTuple):
@@ -155,6 +157,7 @@ def minimize_profile(
         gamma=(gamma[0], gamma[1]),
         rates=(now.cell.sides[0].rate, now.cell.sides[1].rate),
         hessian=now.hessian,
+        weights=(now.cell.sides[0].w, now.cell.sides[1].w),
     )
 
 

@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 
 from ddphf.likelihood.cells import Side, solve_side, tiny
+from ddphf.likelihood.kinks import one_sided_scores
 from ddphf.likelihood.pair_model import PairArrays, PairStructure, features
 from ddphf.likelihood.pair_profile import PairData, lower_b, pair_sides, solve_cells
 
@@ -298,28 +299,9 @@ def _kink(
     empty = (data.n[0] + data.n[1] + p.rates[0] + p.rates[1]) == 0
 
     def find(empty: Array) -> Array:
-        tangent = jnp.zeros_like(theta).at[:, poi].set(1.0)
-        phi, dphi = jax.jvp(
-            lambda t: tuple(
-                f for f in features(structure, arrays.coefficients, t) if f is not None
-            ),
-            (theta,),
-            (tangent,),
+        right, left = one_sided_scores(
+            structure, arrays, poi, theta, null.gradient, empty, p.weights
         )
-        it, dit = iter(phi), iter(dphi)
-        have = [m is not None for m in arrays.matrices]
-        value = [next(it) @ arrays.matrices[i] if have[i] else None for i in range(6)]
-        change = [next(dit) @ arrays.matrices[i] if have[i] else 0.0 for i in range(6)]
-        u_b, u_a, s_b, s_a = value[0], value[1], change[4], change[5]
-        assert u_b is not None and u_a is not None
-        counted = p.weights[0] * s_b + p.weights[1] * s_a
-        side = []
-        for sign in (1.0, -1.0):
-            db = jnp.maximum(jnp.maximum(-sign * s_b / u_b, -sign * s_a / u_a), 0.0)
-            cost = (u_b + u_a) * db + sign * (s_b + s_a)
-            slope = jnp.where(empty, -sign * cost - counted, 0.0)
-            side.append(-null.gradient[:, poi] + _row_sum(slope))
-        right, left = side
         return (right <= 0) & (left >= 0) & (left > right)
 
     return jax.lax.cond(
