@@ -1,0 +1,214 @@
+"""Toys on disk: one npz per ensemble, written atomically, resumable and mergeable."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import beta, norm
+
+from ddphf.exceptions import InputError, UsageError
+
+__all__ = ["ToySample", "ToySummary", "load_toys", "merge_toys", "save_toys", "summarize_toys"]
+
+Array = np.ndarray[Any, np.dtype[Any]]
+VERSION = 1
+FAILED = 2
+
+
+@dataclass(frozen=True)
+class ToySample:
+    """Toys of one ensemble; row j is toy ``index[j]`` of ``seed[j]``.
+
+    Attributes:
+        seed: Shape (n,).
+        index: Shape (n,): toy number within its seed.
+        q0: Shape (n,): signed; NaN where failed.
+        mu_hat: Shape (n,); NaN where failed.
+        status: Shape (n,): 0 certified on the fast path, 1 on the careful path, 2 failed.
+        at_zero: Shape (n,): mu_hat is exactly 0.
+        mu: The POI that the toys were drawn with.
+        fingerprint: Digest of model, data and parameters that they were drawn from.
+    """
+
+    seed: Array
+    index: Array
+    q0: Array
+    mu_hat: Array
+    status: Array
+    at_zero: Array
+    mu: float
+    fingerprint: str
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @property
+    def z0(self) -> Array:
+        """Signed significances, sgn(q0) sqrt|q0|."""
+        return np.asarray(np.sign(self.q0) * np.sqrt(np.abs(self.q0)))
+
+
+@dataclass(frozen=True)
+class ToySummary:
+    """What an ensemble says about one observed q0.
+
+    Attributes:
+        n: Number of toys, failed ones included.
+        n_failed: Number without a certificate.
+        n_ge: Certified toys with q0 >= the observed one.
+        p0: n_ge / (n - n_failed); None where no toy reached it.
+        p0_interval: Clopper-Pearson interval; failed toys count as >= in its upper end and as <
+            in its lower end.
+        z0: Significance of p0; None where p0 is None, or 1.
+        level: Confidence level of the interval.
+        seed: Seed of the toys; None if several were merged.
+        at_zero: Fraction of certified toys with mu_hat exactly 0.
+    """
+
+    n: int
+    n_failed: int
+    n_ge: int
+    p0: float | None
+    p0_interval: tuple[float, float]
+    z0: float | None
+    level: float
+    seed: int | None
+    at_zero: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the record as JSON values."""
+        return {
+            "n": self.n,
+            "n_failed": self.n_failed,
+            "n_ge": self.n_ge,
+            "p0": self.p0,
+            "p0_interval": list(self.p0_interval),
+            "p0_interval_level": self.level,
+            "z0": self.z0,
+            "seed": self.seed,
+            "at_zero": self.at_zero,
+        }
+
+
+def summarize_toys(toys: ToySample, q0: float, *, level: float = 0.6827) -> ToySummary:
+    """Compare an observed signed q0 with toys.
+
+    Args:
+        toys: Toys drawn with the POI at 0.
+        q0: Observed signed q0.
+        level: Confidence level of the interval of p0.
+
+    Raises:
+        UsageError: There are no toys.
+
+    Example:
+        >>> n = 1000
+        >>> toys = ToySample(np.zeros(n, int), np.arange(n), np.linspace(-9, 9, n), np.zeros(n),
+        ...                  np.zeros(n, np.int8), np.zeros(n, bool), 0.0, "")
+        >>> summary = summarize_toys(toys, 8.0)
+        >>> summary.n_ge, summary.p0, [round(x, 4) for x in summary.p0_interval]
+        (56, 0.056, [0.0486, 0.0642])
+    """
+    n = len(toys)
+    if n == 0:
+        raise UsageError("no toys to compare with; run at least one")
+    ok = toys.status != FAILED
+    n_failed, n_ge = int(np.sum(~ok)), int(np.sum(ok & (toys.q0 >= q0)))
+    tail = (1 - level) / 2
+    low = float(beta.ppf(tail, n_ge, n - n_ge + 1)) if n_ge else 0.0
+    above = n_ge + n_failed
+    high = float(beta.ppf(1 - tail, above + 1, n - above)) if above < n else 1.0
+    p0 = n_ge / (n - n_failed) if n_ge else None
+    seeds = np.unique(toys.seed)
+    return ToySummary(
+        n=n,
+        n_failed=n_failed,
+        n_ge=n_ge,
+        p0=p0,
+        p0_interval=(low, high),
+        z0=float(norm.isf(p0)) if p0 is not None and p0 < 1 else None,
+        level=level,
+        seed=int(seeds[0]) if len(seeds) == 1 else None,
+        at_zero=float(np.mean(toys.at_zero[ok])) if ok.any() else 0.0,
+    )
+
+
+def save_toys(toys: ToySample, path: Path) -> None:
+    """Write toys, atomically: a reader sees the old file or the new one."""
+    path = Path(path)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez_compressed(
+                file,
+                version=VERSION,
+                seed=toys.seed,
+                index=toys.index,
+                q0=toys.q0,
+                mu_hat=toys.mu_hat,
+                status=toys.status,
+                at_zero=toys.at_zero,
+                mu=toys.mu,
+                fingerprint=toys.fingerprint,
+            )
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
+def load_toys(path: Path) -> ToySample:
+    """Read toys.
+
+    Raises:
+        InputError: The file is none of ours.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if int(file["version"]) != VERSION:
+                raise InputError(f"{path}: toys of version {file['version']}, expected {VERSION}")
+            return ToySample(
+                *(file[name] for name in ("seed", "index", "q0", "mu_hat", "status", "at_zero")),
+                mu=float(file["mu"]),
+                fingerprint=str(file["fingerprint"]),
+            )
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path}: not a file of toys ({error})") from None
+
+
+def merge_toys(samples: Sequence[ToySample]) -> ToySample:
+    """Merge toys of one ensemble; a toy that appears twice counts once.
+
+    Raises:
+        UsageError: The toys come from different models, data or POI values.
+    """
+    if not samples:
+        raise UsageError("nothing to merge")
+    first = samples[0]
+    for other in samples[1:]:
+        if (other.fingerprint, other.mu) != (first.fingerprint, first.mu):
+            raise UsageError(
+                "these toys were drawn from different models, data or POI values "
+                f"({first.fingerprint[:12]} mu={first.mu} and {other.fingerprint[:12]} "
+                f"mu={other.mu}); merge only toys of one ensemble"
+            )
+    columns = {
+        name: np.concatenate([getattr(s, name) for s in samples])
+        for name in ("seed", "index", "q0", "mu_hat", "status", "at_zero")
+    }
+    order = np.lexsort((columns["index"], columns["seed"]))
+    key = np.stack([columns["seed"][order], columns["index"][order]])
+    new = np.ones(len(order), dtype=bool)
+    new[1:] = np.any(key[:, 1:] != key[:, :-1], axis=0)
+    order = order[new]
+    return ToySample(
+        **{name: value[order] for name, value in columns.items()},
+        mu=first.mu,
+        fingerprint=first.fingerprint,
+    )

@@ -1,0 +1,295 @@
+"""Toy ensembles: draw from the conditional parameters, fit with and without signal, keep q0.
+
+Main and auxiliary data both fluctuate. Toy i of a seed is a function of (seed, i) alone: toys are
+drawn in blocks of fixed size, each from its own generator, so chunking, resuming and merging cannot
+change them. Drawing runs in threads beside the fits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from ddphf.exceptions import FitError, ModelError, UsageError
+from ddphf.inference.toy_store import FAILED, ToySample, load_toys, merge_toys, save_toys
+from ddphf.likelihood.batch import CAREFUL, CONVERGED_FAST, minimize_batch
+from ddphf.likelihood.compiled import CompiledModel
+from ddphf.likelihood.minimum import EDM_TOLERANCE, Array
+from ddphf.likelihood.shared import SharedInputs, fit_block
+
+__all__ = ["ToySource", "toy_ensemble"]
+
+DRAW_BLOCK = 32
+"""Toys per generator. Part of the definition of toy i: changing it changes all toys."""
+
+FIT_BLOCK = 256
+"""Toys per compiled call; a multiple of DRAW_BLOCK. Memory: about 40 arrays of the data's size."""
+
+NEGATIVE_Q0 = 1e-6
+SAVE_SECONDS = 10.0
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class ToySource:
+    """Where toys are drawn from.
+
+    Attributes:
+        model: The model.
+        parameters: Shape (n,): conditional parameters, the POI at ``mu``.
+        mu: The POI that toys are drawn with.
+        rates: Expected main data.
+        fingerprint: Digest of all of it.
+    """
+
+    model: CompiledModel
+    parameters: Array
+    mu: float
+    rates: Array
+    fingerprint: str
+
+    @classmethod
+    def conditional(cls, model: CompiledModel, mu: float = 0.0) -> ToySource:
+        """Profile everything else at ``mu`` on the observed data.
+
+        Raises:
+            FitError: That fit has no certificate.
+        """
+        table = model.parameters
+        if table.poi is None:
+            raise ModelError("the measurement has no POI, so there is no null to draw toys from")
+        held, values = table.fixed.copy(), table.init.copy()
+        held[table.poi], values[table.poi] = True, mu
+        fit = model.minimize(fixed=held, values=values)
+        if not fit.converged:
+            raise FitError(f"the fit at mu = {mu:g} that toys are drawn from: {fit.status}")
+        return cls.at(model, fit.parameters)
+
+    @classmethod
+    def at(cls, model: CompiledModel, parameters: Array) -> ToySource:
+        """Draw from stated parameters, shape (n,)."""
+        poi = model.parameters.poi
+        if poi is None:
+            raise ModelError("the measurement has no POI, so there is no null to draw toys from")
+        digest = hashlib.sha256()
+        for array in (*jax.tree.leaves(model.arrays), model.parameters.lower, parameters):
+            digest.update(np.ascontiguousarray(np.asarray(array, dtype=float)).tobytes())
+        digest.update(model.parameters.upper.tobytes() + model.parameters.fixed.tobytes())
+        # Rounding may leave -1e-17 in an empty bin.
+        rates = np.maximum(model.rates(parameters), 0.0)
+        return cls(model, parameters, float(parameters[poi]), rates, digest.hexdigest())
+
+    def auxiliary(self) -> Array:
+        """Return the expected auxiliary data."""
+        con, x = self.model.expansion.constraints, self.parameters
+        out = np.zeros(len(self.model.data) - self.model.n_main)
+        out[con.normal_data] = x[con.normal_parameter]
+        out[con.poisson_data] = x[con.poisson_parameter] * con.poisson_tau
+        return out
+
+    def draw_block(self, seed: int, block: int) -> Array:
+        """Draw toys DRAW_BLOCK * block and following, shape (DRAW_BLOCK, n_main + n_aux)."""
+        # SFC64 is numpy's fastest generator; SeedSequence keeps blocks independent.
+        sequence = np.random.SeedSequence(seed, spawn_key=(block,))
+        generator = np.random.Generator(np.random.SFC64(sequence))
+        n_main, con = self.model.n_main, self.model.expansion.constraints
+        out = np.empty((DRAW_BLOCK, len(self.model.data)))
+        out[:, :n_main] = generator.poisson(self.rates, (DRAW_BLOCK, n_main))
+        mean = self.auxiliary()
+        if con.normal_data.size:
+            out[:, n_main + con.normal_data] = generator.normal(
+                mean[con.normal_data], con.normal_sigma, (DRAW_BLOCK, con.normal_data.size)
+            )
+        if con.poisson_data.size:
+            out[:, n_main + con.poisson_data] = generator.poisson(
+                mean[con.poisson_data], (DRAW_BLOCK, con.poisson_data.size)
+            )
+        return out
+
+    def draw(self, seed: int, toy: int) -> Array:
+        """Draw one toy, shape (n_main + n_aux,)."""
+        return np.asarray(self.draw_block(seed, toy // DRAW_BLOCK)[toy % DRAW_BLOCK])
+
+
+def toy_ensemble(
+    source: ToySource,
+    n: int,
+    *,
+    seed: int,
+    first: int = 0,
+    store: Path | None = None,
+    progress: Progress | None = None,
+    fit_block_size: int = FIT_BLOCK,
+) -> ToySample:
+    """Draw and fit toys first, ..., first + n - 1 of a seed.
+
+    Args:
+        source: Where they are drawn from.
+        n: Number of toys.
+        seed: Non-negative integer.
+        first: First toy.
+        store: File to resume from and to keep what is done, also when interrupted.
+        progress: Called with (done, n).
+        fit_block_size: Toys per compiled call.
+
+    Returns:
+        All toys of the range (and any others that the store held), by seed and number.
+
+    Raises:
+        UsageError: The store holds another ensemble, or n is not positive.
+        KeyboardInterrupt: After saving what is done.
+    """
+    if n < 1 or first < 0 or seed < 0:
+        raise UsageError(f"n = {n}, first = {first}, seed = {seed}: expected n >= 1, others >= 0")
+    old: ToySample | None = None
+    if store is not None and Path(store).exists():
+        old = load_toys(store)
+        if (old.fingerprint, old.mu) != (source.fingerprint, source.mu):
+            raise UsageError(
+                f"{store} holds toys of another model, data set or POI; choose another file"
+            )
+    wanted = np.arange(first, first + n)
+    if old is not None:
+        wanted = wanted[~np.isin(wanted, old.index[old.seed == seed])]
+    pieces: list[ToySample] = [] if old is None else [old]
+    skipped, done, saved = n - len(wanted), 0, time.monotonic()
+
+    def keep() -> ToySample:
+        merged = merge_toys(pieces)
+        pieces[:] = [merged]
+        if store is not None:
+            save_toys(merged, store)
+        return merged
+
+    try:
+        for toys in _run(source, wanted, seed, fit_block_size):
+            pieces.append(toys)
+            done += len(toys)
+            if progress is not None:
+                progress(skipped + done, n)
+            if store is not None and time.monotonic() - saved > SAVE_SECONDS:
+                keep()
+                saved = time.monotonic()
+    except BaseException:
+        if pieces:
+            keep()
+        raise
+    return keep()
+
+
+def _run(source: ToySource, wanted: Array, seed: int, size: int) -> Iterator[ToySample]:
+    """Fit the wanted toys chunk by chunk, drawing ahead in threads."""
+    chunks = [wanted[i : i + size] for i in range(0, len(wanted), size)]
+    fitter = _Fitter(source, size)
+
+    def draw(chunk: Array) -> Array:
+        blocks, within = np.divmod(chunk, DRAW_BLOCK)
+        out = np.empty((size, len(source.model.data)))
+        for block in np.unique(blocks):
+            here = blocks == block
+            out[: len(chunk)][here] = source.draw_block(seed, int(block))[within[here]]
+        out[len(chunk) :] = out[0]  # padding: one shape, one compilation
+        return out
+
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        ahead: list[Future[Array]] = [pool.submit(draw, c) for c in chunks[:3]]
+        try:
+            for i, chunk in enumerate(chunks):
+                data = ahead.pop(0).result()
+                if i + 3 < len(chunks):
+                    ahead.append(pool.submit(draw, chunks[i + 3]))
+                q0, mu_hat, status, at_zero = fitter.fit(data, len(chunk))
+                yield ToySample(
+                    np.full(len(chunk), seed), chunk, q0, mu_hat, status, at_zero,
+                    source.mu, source.fingerprint,
+                )  # fmt: skip
+        finally:
+            for future in ahead:
+                future.cancel()
+
+
+class _Fitter:
+    """Fits blocks of toys: shared information first, then careful fits one by one."""
+
+    def __init__(self, source: ToySource, size: int) -> None:
+        self.source, self.model = source, source.model
+        table, pair = self.model.parameters, self.model.pair
+        assert table.poi is not None
+        self.poi = table.poi
+        self.null_held = table.fixed.copy()
+        self.null_held[self.poi] = True
+        self.null_start = source.parameters.copy()
+        self.null_start[self.poi] = 0.0
+        self.shared: SharedInputs | None = None
+        if table.fixed[self.poi]:
+            raise ModelError("the POI is fixed in this measurement, so there is no q0")
+        if pair is not None and pair.poi is not None:
+            shared = pair.share(
+                source.parameters, source.rates, source.auxiliary(), table.fixed
+            )
+            theta = np.array(shared.theta)
+            theta[pair.poi] = 0.0
+            stragglers = jax.numpy.asarray(size // 32)
+            self.shared = shared._replace(
+                theta=jax.numpy.asarray(theta), stragglers=stragglers
+            )
+            self.arrays = jax.tree.map(
+                jax.numpy.asarray, pair.held(source.parameters, table.fixed)
+            )
+
+    def fit(self, data: Array, n: int) -> tuple[Array, Array, Array, Array]:
+        """Return signed q0, mu_hat, status, at_zero of the first n rows."""
+        if self.shared is None:
+            return self._general(data, n)
+        pair = self.model.pair
+        assert pair is not None and pair.poi is not None
+        result = jax.tree.map(
+            np.array,
+            fit_block(pair.structure, pair.poi, self.arrays, self.shared, pair.split(data)),
+        )
+        mu_hat, difference = result.free[:, pair.poi], result.difference
+        edm = np.maximum(result.edm_null, result.edm_free)
+        good = (edm < EDM_TOLERANCE) & (difference > -NEGATIVE_Q0) & np.isfinite(difference)
+        status = np.where(good, CONVERGED_FAST, FAILED).astype(np.int8)
+        at_zero = result.at_zero & good
+        for j in np.flatnonzero(~good[:n]):
+            difference[j], mu_hat[j], status[j], at_zero[j] = self._careful(data[j])
+        q0 = np.where(mu_hat >= 0, 1.0, -1.0) * difference
+        q0[at_zero] = 0.0
+        return q0[:n], mu_hat[:n], status[:n], at_zero[:n]
+
+    def _careful(self, data: Array) -> tuple[float, float, int, bool]:
+        null = self.model.minimize(data=data, start=self.null_start, fixed=self.null_held)
+        start = self.source.parameters if not null.converged else null.parameters
+        free = self.model.minimize(data=data, start=start)
+        if not free.converged:
+            free = self.model.minimize(data=data, start=self.source.parameters)
+        difference = null.twice_nll - free.twice_nll
+        mu_hat = float(free.parameters[self.poi])
+        if null.converged and free.converged and difference > -NEGATIVE_Q0:
+            return difference, mu_hat, CAREFUL, mu_hat == 0.0
+        return np.nan, np.nan, FAILED, False
+
+    def _general(self, data: Array, n: int) -> tuple[Array, Array, Array, Array]:
+        model = self.model
+        data = data[:n]
+        null = minimize_batch(model, data, start=self.null_start, fixed=self.null_held)
+        free = minimize_batch(model, data, start=self.source.parameters)
+        column = list(free.names).index(model.parameters.names[self.poi])
+        mu_hat, difference = free.parameters[:, column], null.twice_nll - free.twice_nll
+        bad = (null.status == FAILED) | (free.status == FAILED) | ~(difference > -NEGATIVE_Q0)
+        status = np.where(bad, FAILED, np.maximum(null.status, free.status)).astype(np.int8)
+        at_zero = (mu_hat == 0.0) & ~bad
+        q0 = np.where(mu_hat >= 0, 1.0, -1.0) * difference
+        q0[at_zero] = 0.0
+        q0[bad], mu_hat[bad] = np.nan, np.nan
+        return q0, mu_hat, status, at_zero

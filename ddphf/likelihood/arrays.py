@@ -1,0 +1,173 @@
+"""Any compiled model as dense arrays over (bin, sample), and its likelihood.
+
+The arrays are inputs of every compiled function, so that two models of one shape share one
+compilation; what fixes the shape of the program is in :class:`Codes`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import gammaln
+
+from ddphf.likelihood.expansion import Expansion
+from ddphf.likelihood.interpolation import (
+    histosys_weights,
+    is_symmetric,
+    normsys_coefficients,
+    normsys_factor,
+)
+
+__all__ = ["Codes", "ModelArrays", "build_arrays", "constraint_logpdf", "log_poisson", "logpdf", "rates"]
+
+Array = Any
+
+
+class Codes(NamedTuple):
+    """What is fixed at compilation: interpolation codes and the number of symmetric histosys."""
+
+    normsys: str
+    histosys: str
+    n_symmetric: int
+
+
+class ModelArrays(NamedTuple):
+    """One model.
+
+    Attributes:
+        nominal: Shape (bins, samples).
+        shift: Shape (rows, bins, samples): symmetric shifts, then up, then down shifts.
+        histosys: Shape (symmetric + asymmetric,): parameter of each histosys.
+        factor: Shape (bins, samples, factors): place of each factor in
+            [parameters, normsys factors, 1].
+        normsys: Shape (entries,): parameter of each normsys factor.
+        coefficients: Shape (entries, 8), see :func:`normsys_coefficients`.
+        normal_parameter: Shape (n_normal,).
+        normal_data: Shape (n_normal,): place in the auxiliary data.
+        normal_sigma: Shape (n_normal,).
+        poisson_parameter: Shape (n_poisson,).
+        poisson_data: Shape (n_poisson,).
+        poisson_tau: Shape (n_poisson,).
+    """
+
+    nominal: Array
+    shift: Array
+    histosys: Array
+    factor: Array
+    normsys: Array
+    coefficients: Array
+    normal_parameter: Array
+    normal_data: Array
+    normal_sigma: Array
+    poisson_parameter: Array
+    poisson_data: Array
+    poisson_tau: Array
+
+
+def build_arrays(expansion: Expansion) -> tuple[ModelArrays, Codes]:
+    """Lay an expansion out densely.
+
+    Returns:
+        The arrays (numpy, moved to the device at first use) and the static codes.
+    """
+    n_samples, n_bins, n = *expansion.nominal.shape, expansion.n_parameters
+    by_parameter: dict[int, list[tuple[int, np.ndarray[Any, Any], np.ndarray[Any, Any]]]] = {}
+    for s, variations in enumerate(expansion.histosys):
+        for parameter, up, down in variations:
+            by_parameter.setdefault(parameter, []).append((s, up, down))
+    symmetric, asymmetric = [], []
+    for parameter, entries in by_parameter.items():
+        up, down = np.zeros((n_bins, n_samples)), np.zeros((n_bins, n_samples))
+        for s, u, d in entries:
+            up[:, s] += u
+            down[:, s] += d
+        if is_symmetric(up, down, expansion.nominal.T):
+            symmetric.append((parameter, 0.5 * (up + down)))
+        else:
+            asymmetric.append((parameter, up, down))
+    rows = [x[1] for x in symmetric] + [x[1] for x in asymmetric] + [x[2] for x in asymmetric]
+
+    entries_: dict[tuple[int, float, float], int] = {}
+    columns: list[list[np.ndarray[Any, Any]]] = [[] for _ in range(n_samples)]
+    for s in range(n_samples):
+        for index, _ in expansion.factors[s]:
+            columns[s].append(index)
+        for norm in expansion.normsys[s]:
+            column = np.full(n_bins, -1)
+            for channel in np.unique(expansion.channel[norm.mask]):
+                where = norm.mask & (expansion.channel == channel)
+                first = int(np.flatnonzero(where)[0])
+                key = (norm.parameter, float(norm.low[first]), float(norm.high[first]))
+                column[where] = n + entries_.setdefault(key, len(entries_))
+            columns[s].append(column)
+    one = n + len(entries_)
+    factor = np.full((n_bins, n_samples, max(1, *map(len, columns))), one)
+    for s, cols in enumerate(columns):
+        for f, column in enumerate(cols):
+            factor[:, s, f] = np.where(column >= 0, column, one)
+    keys = list(entries_)
+    constraints = expansion.constraints
+    arrays = ModelArrays(
+        nominal=expansion.nominal.T.copy(),
+        shift=np.stack(rows) if rows else np.zeros((0, n_bins, n_samples)),
+        histosys=np.array([x[0] for x in (*symmetric, *asymmetric)], dtype=int),
+        factor=factor,
+        normsys=np.array([key[0] for key in keys], dtype=int),
+        coefficients=normsys_coefficients(
+            np.array([key[1] for key in keys]),
+            np.array([key[2] for key in keys]),
+            expansion.normsys_code,
+        ),
+        normal_parameter=constraints.normal_parameter,
+        normal_data=constraints.normal_data,
+        normal_sigma=constraints.normal_sigma,
+        poisson_parameter=constraints.poisson_parameter,
+        poisson_data=constraints.poisson_data,
+        poisson_tau=constraints.poisson_tau,
+    )
+    return arrays, Codes(expansion.normsys_code, expansion.histosys_code, len(symmetric))
+
+
+def rates(codes: Codes, arrays: ModelArrays, parameters: Array) -> Array:
+    """Return the expected counts, shape (bins,), from the parameters, shape (n,)."""
+    alpha = parameters[arrays.histosys]
+    split = codes.n_symmetric
+    up, down = histosys_weights(alpha[split:], codes.histosys)
+    weights = jnp.concatenate([alpha[:split], up, down])
+    base = arrays.nominal + jnp.tensordot(weights, arrays.shift, axes=1)
+    factors = normsys_factor(parameters[arrays.normsys], arrays.coefficients, codes.normsys)
+    table = jnp.concatenate([parameters, factors, jnp.ones(1)])
+    return jnp.sum(base * jnp.prod(table[arrays.factor], axis=-1), axis=-1)
+
+
+def log_poisson(n: Array, rate: Array) -> Array:
+    """Return ln Poisson(n | rate) with its gradient finite for n = rate = 0.
+
+    A negative rate gives NaN also for n = 0, where pyhf would reward it (PITFALLS: it is no
+    probability).
+    """
+    safe = jnp.where((n > 0) & (rate > 0), rate, 1.0)
+    value = jnp.where(n > 0, n * jnp.log(safe), 0.0) - rate - gammaln(n + 1.0)
+    impossible = jnp.where(rate < 0, jnp.nan, -jnp.inf)
+    return jnp.where((rate > 0) | ((n <= 0) & (rate == 0)), value, impossible)
+
+
+def constraint_logpdf(arrays: ModelArrays, parameters: Array, auxiliary: Array) -> Array:
+    """Return ln of all constraint terms, normalisations included."""
+    pull = (
+        auxiliary[arrays.normal_data] - parameters[arrays.normal_parameter]
+    ) / arrays.normal_sigma
+    normal = -0.5 * jnp.sum(pull * pull) - jnp.sum(
+        jnp.log(arrays.normal_sigma) + 0.5 * np.log(2.0 * np.pi)
+    )
+    mean = parameters[arrays.poisson_parameter] * arrays.poisson_tau
+    return normal + jnp.sum(log_poisson(auxiliary[arrays.poisson_data], mean))
+
+
+def logpdf(codes: Codes, arrays: ModelArrays, parameters: Array, data: Array) -> Array:
+    """Return ln L of main and auxiliary data, as pyhf defines it (negative rates: NaN)."""
+    n_bins = arrays.nominal.shape[0]
+    main = jnp.sum(log_poisson(data[:n_bins], rates(codes, arrays, parameters)))
+    return main + constraint_logpdf(arrays, parameters, data[n_bins:])

@@ -1,0 +1,171 @@
+"""Fits of many data sets or many held values: one compilation, bounded memory, failures as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+from ddphf.exceptions import ModelError
+from ddphf.likelihood import newton
+from ddphf.likelihood.arrays import logpdf
+from ddphf.likelihood.compiled import CompiledModel
+from ddphf.likelihood.minimum import EDM_TOLERANCE, Array, Mask
+from ddphf.likelihood.pair_newton import minimize_profiles
+
+__all__ = ["CAREFUL", "CONVERGED_FAST", "FAILED", "STATUS_TEXT", "BatchResult", "minimize_batch"]
+
+CONVERGED_FAST, CAREFUL, FAILED = 0, 1, 2
+STATUS_TEXT = {
+    CONVERGED_FAST: "converged",
+    CAREFUL: "converged on the careful path, after the fast one was not certified",
+    FAILED: "not certified, also not on the careful path",
+}
+BLOCK = 64
+"""Fits per compiled call. The state of a 28x28 pair with 60 nuisances is about 1 MB per fit."""
+
+_logpdfs = jax.jit(jax.vmap(logpdf, in_axes=(None, None, 0, 0)), static_argnums=0)
+
+
+@dataclass(frozen=True)
+class BatchResult:
+    """Many fits, in the order of the input.
+
+    Attributes:
+        names: Names of the global parameters, k of them.
+        parameters: Shape (n, k); NaN where failed.
+        twice_nll: Shape (n,), constants included; NaN where failed.
+        edm: Shape (n,).
+        status: Shape (n,): a key of :data:`STATUS_TEXT`.
+        reasons: Per failed item, why, as a sentence.
+    """
+
+    names: tuple[str, ...]
+    parameters: Array
+    twice_nll: Array
+    edm: Array
+    status: np.ndarray[Any, np.dtype[np.int8]]
+    reasons: dict[int, str]
+
+    @property
+    def n_failed(self) -> int:
+        """Number of items without a certificate."""
+        return int(np.sum(self.status == FAILED))
+
+
+def minimize_batch(
+    model: CompiledModel,
+    data: Array | None = None,
+    *,
+    start: Array | None = None,
+    fixed: Mask | None = None,
+    values: Array | None = None,
+    block: int = BLOCK,
+) -> BatchResult:
+    """Fit many data sets, or one at many held values, or both.
+
+    Args:
+        model: The model.
+        data: Shape (n, n_main + n_aux) or (n_main + n_aux,); the observed by default.
+        start: Starting point, shape (parameters,).
+        fixed: Held parameters, shape (parameters,); the measurement's by default.
+        values: Values of held parameters, shape (n, parameters) or (parameters,).
+        block: Fits per compiled call; memory grows with it.
+
+    Returns:
+        One row per item. An item that fails is a row with its reason, never an exception.
+
+    Example:
+        >>> import pyhf
+        >>> from ddphf.likelihood.reference import ReferenceModel
+        >>> spec = pyhf.simplemodels.uncorrelated_background([5.0], [50.0], [7.0])
+        >>> workspace = pyhf.Workspace.build(spec, [60.0] + spec.config.auxdata)
+        >>> model = CompiledModel.from_reference(ReferenceModel(dict(workspace)))
+        >>> data = np.stack([model.data, model.data + [5.0, 0.0]])
+        >>> [round(float(x), 4) for x in minimize_batch(model, data).parameters[:, 0]]
+        [2.0, 3.0]
+    """
+    table = model.parameters
+    data = np.atleast_2d(model.data if data is None else np.asarray(data, dtype=float))
+    held = np.asarray(table.fixed if fixed is None else fixed, dtype=bool)
+    begin = np.asarray(table.init if start is None else start, dtype=float)
+    points = np.atleast_2d(begin if values is None else np.where(held, values, begin))
+    n = max(len(data), len(points))
+    for name, array, width in (
+        ("data", data, len(model.data)),
+        ("values", points, len(table.names)),
+    ):
+        if array.shape[1] != width or len(array) not in (1, n):
+            raise ModelError(f"{name}: shape {array.shape}, expected ({n}, {width})")
+    names = model.global_names()
+    where = np.asarray(model.cells.global_)
+    out = BatchResult(
+        names=tuple(names),
+        parameters=np.full((n, len(names)), np.nan),
+        twice_nll=np.full(n, np.nan),
+        edm=np.full(n, np.inf),
+        status=np.full(n, FAILED, dtype=np.int8),
+        reasons={},
+    )
+    for first in range(0, n, block):
+        rows = np.arange(first, min(first + block, n))
+        # The last block is padded with its first row: one shape, one compilation.
+        padded = np.concatenate([rows, np.full(block - len(rows), rows[0])])
+        some = data[padded if len(data) > 1 else np.zeros(block, int)]
+        x = points[padded if len(points) > 1 else np.zeros(block, int)]
+        done, edm, found = _fit_rows(model, some, x, held)
+        value = -2.0 * np.asarray(_logpdfs(model.codes, model.arrays, found, some))
+        for j, row in enumerate(rows):
+            if done[j]:
+                out.parameters[row], out.twice_nll[row] = found[j, where], value[j]
+                out.edm[row], out.status[row] = edm[j], CONVERGED_FAST
+                continue
+            minimum = model.minimize(data=some[j], start=x[j], fixed=held)
+            out.edm[row] = minimum.edm
+            if minimum.converged:
+                out.parameters[row] = minimum.parameters[where]
+                out.twice_nll[row], out.status[row] = minimum.twice_nll, CAREFUL
+            else:
+                out.reasons[int(row)] = minimum.status
+    return out
+
+
+def _fit_rows(
+    model: CompiledModel, data: Array, x: Array, held: Mask
+) -> tuple[Mask, Array, Array]:
+    """Return (certified, EDM, parameters) of one block."""
+    table, n = model.parameters, len(data)
+    pair = model.pair
+
+    def rows(value: Any) -> Any:
+        return np.broadcast_to(value, (n, *np.shape(value)))
+
+    if pair is None:
+        result = newton.minimize_general_batch(
+            model.codes, model.arrays, model.cells, x, rows(held),
+            rows(table.lower), rows(table.upper), data,
+        )  # fmt: skip
+        edm = np.asarray(result.edm)
+        done = (edm < EDM_TOLERANCE) & np.asarray(result.physical)
+        return done, edm, np.asarray(result.parameters)
+    where, pieces = pair.places.global_, pair.split(data)
+    local_fixed = held.copy()
+    local_fixed[where] = False
+    if local_fixed.any() and len(x) > 1 and np.any(x[:, local_fixed] != x[0, local_fixed]):
+        return np.zeros(n, bool), np.full(n, np.inf), x  # held cells differ: one by one
+    fit = minimize_profiles(
+        pair.structure, pair.held(x[0], held), x[:, where], rows(held[where]),
+        rows(pair.arrays.lower), rows(pair.arrays.upper), pieces,
+    )  # fmt: skip
+    edm = np.asarray(fit.edm)
+    poi_free = pair.poi is not None and not held[where][pair.poi]
+    # Corners need the slopes on both sides, which the careful path takes.
+    empty = np.any((pieces.n[0] == 0) & (pieces.n[1] == 0), axis=-1) & poi_free
+    done = (edm < EDM_TOLERANCE) & ~empty
+    found = x.copy()
+    fits = jax.tree.map(np.asarray, fit)
+    for j in np.flatnonzero(done):
+        found[j], _ = pair.parameters(jax.tree.map(lambda a, j=j: a[j], fits), x[j], held)
+    return done, edm, found

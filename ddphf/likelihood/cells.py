@@ -1,0 +1,149 @@
+r"""The bins' own parameters in closed form: one cell of a pair, eliminated.
+
+A cell is bin ``i`` of both channels. Its rates are
+
+.. math::  \lambda_X = b\,u_X + \gamma_X v_X + c_X, \qquad X \in \{B, A\},
+
+with the symmetric background ``b`` free and shared, and an optional factor ``gamma_X`` on the fakes
+of each channel with a Poisson (``shapesys``) or Gaussian (``staterror``) constraint. Everything is
+element-wise, so the arrays may have any common shape; the last axis is the bin.
+
+Each elimination is the root of ``a/z + n/(z + d) = U``, which is a quadratic with one root where
+both rates are positive (MODEL.md section 3; derived). Both rates come out without
+cancellation and are never negative, whatever the sign of ``d``.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+
+from ddphf.likelihood import precision  # noqa: F401
+
+__all__ = ["Side", "SideSolution", "solve_plain", "solve_side", "tiny", "two_poles"]
+
+Array = Any
+
+
+def tiny(x: Array) -> float:
+    """Return the smallest normal number of the precision of ``x``."""
+    return float(jnp.finfo(jnp.result_type(x)).tiny)
+
+
+class Side(NamedTuple):
+    """One channel of a cell, all arrays broadcastable to (..., M).
+
+    Attributes:
+        n: Observed counts.
+        u: Coefficient of the shared ``b``.
+        c: The part of the rate that the cell's own parameters do not touch.
+        v: Coefficient of the channel's own factor; 0 where a bin has none. None: no bin has one.
+        aux: Auxiliary datum of that factor: counts (Poisson) or its centre (Gaussian).
+        width: tau (Poisson: aux ~ Poisson(gamma tau)) or sigma (Gaussian).
+        lower: Lower bound of the factor.
+        upper: Upper bound of the factor.
+    """
+
+    n: Array
+    u: Array
+    c: Array
+    v: Array | None = None
+    aux: Array | None = None
+    width: Array | None = None
+    lower: Array | None = None
+    upper: Array | None = None
+
+
+class SideSolution(NamedTuple):
+    """A channel at given ``b``, its own factor profiled.
+
+    Attributes:
+        rate: Expected counts, never negative.
+        w: ``n / rate - 1``, the derivative of ln L with respect to the rate.
+        info: Curvature of -ln L along a shift of the rate, the channel's own factor profiled.
+        gamma: The factor (1 where there is none).
+        kappa: Curvature of the factor's own constraint; inf where it is at a bound or absent.
+    """
+
+    rate: Array
+    w: Array
+    info: Array
+    gamma: Array | None
+    kappa: Array | None
+
+
+def two_poles(a: Array, n: Array, u: Array, d: Array) -> tuple[Array, Array]:
+    """Return ``z`` and ``z + d`` where ``a/z + n/(z + d) = u``, both >= 0.
+
+    Args:
+        a: Counts at the pole z = 0, >= 0.
+        n: Counts at the pole z = -d, >= 0.
+        u: Positive.
+        d: Any sign.
+
+    Example:
+        >>> z, m = two_poles(jnp.array(12.0), jnp.array(18.0), jnp.array(2.0), jnp.array(1.7175037))
+        >>> round(float(z), 5), round(float(m), 5)
+        (14.01764, 15.73515)
+    """
+    ud = u * d
+    least = tiny(ud)
+    delta = ud - (n - a)
+    root = jnp.sqrt(delta * delta + 4.0 * a * n)
+    low = a + n - ud + root
+    high = a + n + ud + root
+    # Of the two sums at most one cancels, the one whose linear term is negative; its partner is
+    # then at least n + a, and the product of both roots gives the small one exactly.
+    z = jnp.where(a + n < ud, 4.0 * a * ud / jnp.maximum(root - (a + n - ud), least), low)
+    m = jnp.where(a + n < -ud, -4.0 * n * ud / jnp.maximum(root - (a + n + ud), least), high)
+    return z / (2.0 * u), m / (2.0 * u)
+
+
+def weight(n: Array, rate: Array) -> Array:
+    """Return ``n / rate - 1``; an empty bin gives -1 at any rate."""
+    return jnp.where(n > 0, n / jnp.maximum(rate, tiny(rate)), 0.0) - 1.0
+
+
+def solve_plain(b_side: Side, a_side: Side) -> tuple[Array, Array, Array]:
+    """Return ``b`` and the two rates of a cell without factors of its own, ``b`` unbounded."""
+    x = b_side.c / b_side.u
+    y = a_side.c / a_side.u
+    z, m = two_poles(a_side.n, b_side.n, b_side.u + a_side.u, x - y)
+    return z - y, m * b_side.u, z * a_side.u
+
+
+def solve_side(side: Side, b: Array, *, gaussian: bool = False) -> SideSolution:
+    """Profile a channel's own factor at given ``b``.
+
+    The factor's profile is convex, so clipping the root to its bounds is exact.
+    """
+    shift = b * side.u + side.c
+    if side.v is None:
+        rate = jnp.maximum(shift, 0.0)
+        return SideSolution(
+            rate, weight(side.n, rate), side.n / jnp.maximum(rate * rate, tiny(rate)), None, None
+        )
+    has = side.v > 0
+    v = jnp.where(has, side.v, 1.0)
+    if gaussian:
+        spread = jnp.square(side.width * v)
+        q = shift + v * side.aux - spread
+        root = jnp.sqrt(q * q + 4.0 * side.n * spread)
+        rate = 0.5 * jnp.where(
+            q >= 0, q + root, 4.0 * side.n * spread / jnp.maximum(root - q, tiny(q))
+        )
+        gamma = (rate - shift) / v
+    else:
+        gamma, over = two_poles(side.aux, side.n, side.width + v, shift / v)
+        rate = over * v
+    gamma = jnp.where(has, gamma, 1.0)
+    clipped = jnp.clip(gamma, side.lower, side.upper)
+    inside = has & (clipped == gamma)
+    rate = jnp.where(inside, rate, jnp.maximum(shift + clipped * jnp.where(has, v, 0.0), 0.0))
+    alpha = side.n / jnp.maximum(rate * rate, tiny(rate))
+    own = 1.0 / jnp.square(side.width) if gaussian else side.aux / jnp.maximum(gamma * gamma, tiny(gamma))
+    kappa = jnp.where(inside, own, jnp.inf)
+    # alpha kappa / (kappa + alpha v^2): a free factor takes its share of a shift of the rate.
+    info = jnp.where(inside, alpha * own / jnp.maximum(own + alpha * v * v, tiny(alpha)), alpha)
+    return SideSolution(rate, weight(side.n, rate), info, clipped, kappa)

@@ -1,0 +1,272 @@
+"""A pyhf model and measurement, compiled: the likelihood that the rest of ddphf fits.
+
+:class:`CompiledModel` chooses the way: a pair (MODEL.md section 1) has its cells eliminated in
+closed form, any other model goes to the arrowhead Newton. Both end in the same certificate, taken
+from the exact joint gradient and Hessian.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+
+from ddphf.exceptions import ModelError
+from ddphf.likelihood import newton
+from ddphf.likelihood.arrays import Codes, ModelArrays, build_arrays, logpdf, rates
+from ddphf.likelihood.arrowhead import Cells, find_cells
+from ddphf.likelihood.expansion import CannotCompileError, Expansion, expand_model
+from ddphf.likelihood.minimum import CONVERGED, EDM_TOLERANCE, Array, Mask, Minimum
+from ddphf.likelihood.pair_likelihood import PairLikelihood, find_pair
+from ddphf.likelihood.pair_fit import PairFit
+from ddphf.likelihood.reference import ParameterTable, ReferenceModel
+
+__all__ = ["CannotCompileError", "CompiledModel"]
+
+_logpdf = partial(jax.jit, static_argnums=0)(logpdf)
+_rates = partial(jax.jit, static_argnums=0)(rates)
+
+
+@dataclass(frozen=True)
+class CompiledModel:
+    """One measurement of a workspace as arrays, with its fits.
+
+    Attributes:
+        parameters: Names, starting values, bounds and fixed flags, in pyhf's order.
+        data: Main and auxiliary data in pyhf's order.
+        n_main: Number of bins.
+        expansion: The model taken apart.
+        codes: Static codes.
+        arrays: The general arrays.
+        cells: Global and local parameters.
+        pair: The pair, or None.
+        not_a_pair: Why it is not a pair; empty if it is one.
+
+    Example:
+        >>> import pyhf
+        >>> model = pyhf.simplemodels.uncorrelated_background([5.0], [50.0], [7.0])
+        >>> workspace = pyhf.Workspace.build(model, [60.0] + model.config.auxdata)
+        >>> compiled = CompiledModel.from_reference(ReferenceModel(dict(workspace)))
+        >>> fit = compiled.minimize()
+        >>> fit.converged, round(float(fit.parameters[0]), 6)
+        (True, 2.0)
+    """
+
+    parameters: ParameterTable
+    data: Array = field(repr=False)
+    n_main: int
+    expansion: Expansion = field(repr=False)
+    codes: Codes
+    arrays: ModelArrays = field(repr=False)
+    cells: Cells = field(repr=False)
+    pair: PairLikelihood | None = field(repr=False)
+    not_a_pair: str = ""
+
+    @classmethod
+    def from_reference(cls, reference: ReferenceModel) -> CompiledModel:
+        """Compile.
+
+        Raises:
+            CannotCompileError: Says what is not compiled; fit with pyhf's own likelihood instead.
+        """
+        return cls._build(
+            expand_model(reference.model), reference.parameters, reference.data, reference.n_main
+        )
+
+    @classmethod
+    def _build(
+        cls, expansion: Expansion, table: ParameterTable, data: Array, n_main: int
+    ) -> CompiledModel:
+        arrays, codes = build_arrays(expansion)
+        pair, reason = None, ""
+        try:
+            pair = find_pair(expansion, table)
+        except CannotCompileError as error:
+            reason = str(error)
+        return cls(
+            parameters=table,
+            data=np.asarray(data, dtype=float),
+            n_main=n_main,
+            expansion=expansion,
+            codes=codes,
+            arrays=jax.tree.map(jax.numpy.asarray, arrays),
+            cells=jax.tree.map(jax.numpy.asarray, find_cells(expansion)),
+            pair=pair,
+            not_a_pair=reason,
+        )
+
+    def replace_sample(self, sample: int, nominal: Array) -> CompiledModel:
+        """Return the model with other yields of one sample, without recompilation.
+
+        Args:
+            sample: Index of the sample, in alphabetical order.
+            nominal: Shape (n_main,): its yields; 0 where the sample was absent.
+
+        Raises:
+            ModelError: The sample has histosys variations, or would appear in other bins: those
+                change with the template, so build a workspace.
+        """
+        nominal = np.asarray(nominal, dtype=float)
+        if self.expansion.histosys[sample]:
+            raise ModelError(
+                f"sample {sample} has histosys variations, which belong to its old yields; "
+                "build a workspace for each template"
+            )
+        if nominal.shape != (self.n_main,) or np.any(
+            (nominal != 0) & ~self.expansion.present[sample]
+        ):
+            raise ModelError(
+                f"expected {self.n_main} yields, 0 where the sample was absent; "
+                "build a workspace for such a template"
+            )
+        changed = self.expansion.nominal.copy()
+        changed[sample] = nominal
+        return self._build(
+            replace(self.expansion, nominal=changed), self.parameters, self.data, self.n_main
+        )
+
+    def twice_nll(self, parameters: Array, *, data: Array | None = None) -> float:
+        """Return -2 ln L, constants and constraint terms included, as pyhf does."""
+        data = self.data if data is None else data
+        return -2.0 * float(_logpdf(self.codes, self.arrays, np.asarray(parameters), data))
+
+    def rates(self, parameters: Array) -> Array:
+        """Return the expected main data, shape (n_main,)."""
+        return np.array(_rates(self.codes, self.arrays, np.asarray(parameters)))
+
+    def minimize(
+        self,
+        *,
+        data: Array | None = None,
+        start: Array | None = None,
+        fixed: Mask | None = None,
+        values: Array | None = None,
+    ) -> Minimum:
+        """Fit one data set.
+
+        Args:
+            data: Main and auxiliary data, shape (n_main + n_aux,); the observed by default.
+            start: Starting point, shape (n,); the measurement's by default.
+            fixed: True for parameters to hold, shape (n,); the measurement's by default.
+            values: Values of the held parameters, shape (n,) (others ignored); ``start`` by
+                default.
+
+        Returns:
+            The point with its certificate; ``status`` says what is wrong where it does not hold.
+        """
+        table = self.parameters
+        data = self.data if data is None else np.asarray(data, dtype=float)
+        held = table.fixed if fixed is None else np.asarray(fixed, dtype=bool)
+        x = np.array(table.init if start is None else start, dtype=float)
+        if values is not None:
+            x = np.where(held, values, x)
+        self._check_shapes(data, x, held)
+        if self.pair is not None:
+            fit = self.pair.fit(data, x, held)
+            minimum = self._pair_minimum(fit, data, x, held)
+            if minimum.converged:
+                return minimum
+            x = minimum.parameters if np.all(np.isfinite(minimum.parameters)) else x
+        result = newton.minimize_one(
+            self.codes, self.arrays, self.cells, x, held, table.lower, table.upper, data
+        )
+        return self._minimum(result, data, held)
+
+    def _check_shapes(self, data: Array, x: Array, held: Mask) -> None:
+        n = len(self.parameters.names)
+        for name, value, expected in (
+            ("data", data, self.data.shape),
+            ("start", x, (n,)),
+            ("fixed", held, (n,)),
+        ):
+            if value.shape != expected:
+                raise ModelError(f"{name}: shape {value.shape}, expected {expected}")
+
+    def _certify(self, x: Array, held: Mask, data: Array) -> newton.GeneralResult:
+        table = self.parameters
+        return newton.certify_point(
+            self.codes, self.arrays, self.cells, x, held, table.lower, table.upper, data
+        )
+
+    def _minimum(
+        self,
+        result: newton.GeneralResult,
+        data: Array,
+        held: Mask,
+        *,
+        edm: float | None = None,
+        projected: float | None = None,
+    ) -> Minimum:
+        table, x = self.parameters, np.array(result.parameters)
+        edm = float(result.edm) if edm is None else edm
+        status = CONVERGED
+        if not bool(result.physical):
+            status = (
+                f"the expected rate of main bin {int(np.argmin(result.rates))} is not positive "
+                "at the solution"
+            )
+        elif not edm < EDM_TOLERANCE:
+            status = f"EDM {edm:.1e} is above {EDM_TOLERANCE:.0e}"
+        return Minimum(
+            parameters=x,
+            twice_nll=self.twice_nll(x, data=data),
+            errors=np.array(result.errors),
+            at_bound=((x <= table.lower) | (x >= table.upper)) & ~held,
+            projected_gradient=float(result.projected) if projected is None else projected,
+            edm=edm,
+            status=status,
+        )
+
+    def _pair_minimum(self, fit: PairFit, data: Array, x: Array, held: Mask) -> Minimum:
+        """Turn a pair's fit into a minimum of the joint likelihood."""
+        assert self.pair is not None
+        x, dark = self.pair.parameters(fit.result, x, held)
+        if not (dark.any() or fit.at_kink):
+            return self._minimum(self._certify(x, held, data), data, held)
+        # A rate held at 0 is a bound that no box describes: the profile's certificate, which has
+        # its multiplier, counts; the joint Hessian still gives the errors of the free cells.
+        frozen = held.copy()
+        frozen[self.pair.places.b[dark]] = True
+        result = self._certify(x, frozen, data)
+        errors = np.array(result.errors)
+        places = self.pair.places.global_
+        own = self.pair.errors(fit.result, held)
+        errors[places] = own
+        return self._minimum(
+            result._replace(errors=errors),
+            data,
+            held,
+            edm=float(fit.result.edm),
+            projected=0.0 if fit.at_kink and fit.careful else float(fit.result.projected),
+        )
+
+    def covariance(
+        self, parameters: Array, *, data: Array | None = None, fixed: Mask | None = None
+    ) -> Array:
+        """Return the covariance of the global parameters from the exact Hessian, shape (k, k).
+
+        The cells' parameters are eliminated, not held. Rows of held parameters and of those at a
+        bound are 0.
+
+        Args:
+            parameters: Where, shape (n,): a minimum.
+            data: Main and auxiliary data; the observed by default.
+            fixed: Held parameters; the measurement's by default.
+        """
+        table = self.parameters
+        held = table.fixed if fixed is None else np.asarray(fixed, dtype=bool)
+        data = self.data if data is None else data
+        return np.array(
+            newton.global_covariance(
+                self.codes, self.arrays, self.cells, np.asarray(parameters, dtype=float), held,
+                table.lower, table.upper, data,
+            )  # fmt: skip
+        )
+
+    def global_names(self) -> Sequence[str]:
+        """Return the names of the global parameters, in the order of :meth:`covariance`."""
+        return [self.parameters.names[i] for i in np.asarray(self.cells.global_)]

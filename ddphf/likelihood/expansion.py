@@ -1,0 +1,208 @@
+"""A pyhf model taken apart: which parameter touches which sample in which bin, and how.
+
+This is the only module that reads pyhf's internals (checked on 0.7.6, which the dependency pins to
+that minor series). It runs once per workspace, in numpy; everything else sees plain arrays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ddphf.exceptions import ModelError
+
+__all__ = ["CannotCompileError", "Constraints", "Expansion", "NormSys", "expand_model"]
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+Indices = np.ndarray[Any, np.dtype[np.int64]]
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
+
+SCALAR_FACTORS = ("normfactor", "lumi")
+PER_BIN_FACTORS = ("shapefactor", "shapesys", "staterror")
+KNOWN = {*SCALAR_FACTORS, *PER_BIN_FACTORS, "normsys", "histosys"}
+NORMSYS_CODES = ("code1", "code4")
+HISTOSYS_CODES = ("code0", "code4p")
+
+
+class CannotCompileError(ModelError):
+    """The model uses something that ddphf does not compile; pyhf itself can still evaluate it."""
+
+
+@dataclass(frozen=True)
+class Constraints:
+    """Auxiliary measurements.
+
+    Attributes:
+        normal_parameter: Shape (n_normal,): parameter index.
+        normal_data: Shape (n_normal,): place of its centre in the auxiliary data.
+        normal_sigma: Shape (n_normal,).
+        poisson_parameter: Shape (n_poisson,): parameter index.
+        poisson_data: Shape (n_poisson,): place of its counts in the auxiliary data.
+        poisson_tau: Shape (n_poisson,): expected counts at parameter 1.
+    """
+
+    normal_parameter: Indices
+    normal_data: Indices
+    normal_sigma: Array
+    poisson_parameter: Indices
+    poisson_data: Indices
+    poisson_tau: Array
+
+
+@dataclass(frozen=True)
+class NormSys:
+    """One normsys on one sample: the factor at -1 and +1 sigma, per bin (constant in a channel)."""
+
+    parameter: int
+    mask: Mask
+    low: Array
+    high: Array
+
+
+@dataclass(frozen=True)
+class Expansion:
+    """All modifiers of one model.
+
+    Samples and bins are in pyhf's order: channels and samples alphabetical, bins concatenated.
+
+    Attributes:
+        n_parameters: Number of scalar parameters.
+        nominal: Shape (samples, bins); 0 where a channel lacks the sample.
+        channel: Shape (bins,): index of the channel of each bin.
+        present: Shape (samples, bins): True where the sample contributes to the bin at all.
+        factors: Per sample, (parameter index or -1 per bin, is_per_bin).
+        normsys: Per sample.
+        histosys: Per sample, (parameter, up - nominal, nominal - down), shapes (bins,).
+        normsys_code: ``"code1"`` or ``"code4"``.
+        histosys_code: ``"code0"`` or ``"code4p"``.
+        per_bin: Shape (n_parameters,): True for components of shapefactor, shapesys, staterror.
+        constraints: Auxiliary measurements.
+    """
+
+    n_parameters: int
+    nominal: Array
+    channel: Indices
+    present: Mask
+    factors: tuple[tuple[tuple[Indices, bool], ...], ...]
+    normsys: tuple[tuple[NormSys, ...], ...]
+    histosys: tuple[tuple[tuple[int, Array, Array], ...], ...]
+    normsys_code: str
+    histosys_code: str
+    per_bin: Mask
+    constraints: Constraints
+
+    @property
+    def n_bins(self) -> int:
+        """Number of bins over all channels."""
+        return int(self.nominal.shape[1])
+
+
+def _mask(applier: Any, kind: str) -> Mask:
+    """Return where each modifier acts, shape (modifiers, samples, bins)."""
+    return np.asarray(getattr(applier, f"_{kind}_mask"), dtype=bool)[:, :, 0]
+
+
+def _selection(applier: Any) -> list[Indices]:
+    return [np.asarray(s, dtype=int).reshape(-1) for s in applier.param_viewer.index_selection]
+
+
+def expand_model(model: Any) -> Expansion:
+    """Take a ``pyhf.Model`` apart.
+
+    Args:
+        model: ``pyhf.Model`` without batch size and clipping.
+
+    Raises:
+        CannotCompileError: Names what is not compiled.
+    """
+    main, config = model.main_model, model.config
+    if model.batch_size is not None:
+        raise CannotCompileError("a model with a batch size is not compiled; build it without one")
+    if main.clip_sample_data is not None or main.clip_bin_data is not None:
+        raise CannotCompileError("clipped expectations (clip_sample_data, clip_bin_data)")
+    appliers = main.modifiers_appliers
+    if unknown := sorted({kind for _, kind in config.modifiers} - KNOWN):
+        raise CannotCompileError(f"modifier type not compiled: {', '.join(unknown)}")
+    normsys_code = getattr(appliers.get("normsys"), "interpcode", "code4")
+    histosys_code = getattr(appliers.get("histosys"), "interpcode", "code4p")
+    for kind, code, known in (
+        ("normsys", normsys_code, NORMSYS_CODES),
+        ("histosys", histosys_code, HISTOSYS_CODES),
+    ):
+        if code not in known:
+            raise CannotCompileError(f"{kind} interpolation {code}; compiled: {', '.join(known)}")
+
+    nominal = np.asarray(main._nominal_rates, dtype=float)[0, :, 0]
+    n_samples, n_bins = nominal.shape
+    factors: list[list[tuple[Indices, bool]]] = [[] for _ in range(n_samples)]
+    normsys: list[list[NormSys]] = [[] for _ in range(n_samples)]
+    histosys: list[list[tuple[int, Array, Array]]] = [[] for _ in range(n_samples)]
+    present = nominal != 0
+    per_bin = np.zeros(config.npars, dtype=bool)
+
+    for kind in (*SCALAR_FACTORS, *PER_BIN_FACTORS):
+        applier = appliers.get(kind)
+        if applier is None or not applier.param_viewer.index_selection:
+            continue
+        for m, selection in enumerate(_selection(applier)):
+            if kind in SCALAR_FACTORS:
+                index = np.full(n_bins, selection[0])
+            else:
+                index = np.asarray(applier._access_field[m][0], dtype=int)
+                per_bin[selection] = True
+            for s, mask in enumerate(_mask(applier, kind)[m]):
+                if mask.any():
+                    factors[s].append((np.where(mask, index, -1), kind in PER_BIN_FACTORS))
+    for kind in ("normsys", "histosys"):
+        applier = appliers.get(kind)
+        if applier is None or not applier.param_viewer.index_selection:
+            continue
+        sets = np.asarray(getattr(applier, f"_{kind}_histoset"), dtype=float)
+        masks = _mask(applier, kind)
+        for m, selection in enumerate(_selection(applier)):
+            for s in np.flatnonzero(masks[m].any(axis=1)):
+                mask, (low, centre, high) = masks[m, s], sets[m, s]
+                if kind == "normsys":
+                    entry = NormSys(int(selection[0]), mask, low / centre, high / centre)
+                    normsys[s].append(entry)
+                else:
+                    up = np.where(mask, high - centre, 0.0)
+                    down = np.where(mask, centre - low, 0.0)
+                    histosys[s].append((int(selection[0]), up, down))
+                    present[s] |= (up != 0) | (down != 0)
+    if not all(np.isfinite(nominal).ravel()):
+        raise CannotCompileError("a nominal yield is not finite")
+
+    slices = config.channel_slices
+    channel = np.concatenate(
+        [np.full(slices[c].stop - slices[c].start, i) for i, c in enumerate(config.channels)]
+    )
+    return Expansion(
+        n_parameters=int(config.npars),
+        nominal=nominal,
+        channel=channel,
+        present=present,
+        factors=tuple(map(tuple, factors)),
+        normsys=tuple(map(tuple, normsys)),
+        histosys=tuple(map(tuple, histosys)),
+        normsys_code=normsys_code,
+        histosys_code=histosys_code,
+        per_bin=per_bin,
+        constraints=_constraints(model.constraint_model),
+    )
+
+
+def _constraints(constraint: Any) -> Constraints:
+    empty_index, empty = np.zeros(0, dtype=int), np.zeros(0)
+    normal, poisson = constraint.constraints_gaussian, constraint.constraints_poisson
+    has_normal, has_poisson = normal.has_pdf(), poisson.has_pdf()
+    return Constraints(
+        normal_parameter=np.asarray(normal._access_field[0], dtype=int) if has_normal else empty_index,
+        normal_data=np.asarray(normal._normal_data, dtype=int) if has_normal else empty_index,
+        normal_sigma=np.asarray(normal._sigmas, dtype=float) if has_normal else empty,
+        poisson_parameter=np.asarray(poisson._access_field[0], dtype=int) if has_poisson else empty_index,
+        poisson_data=np.asarray(poisson._poisson_data, dtype=int) if has_poisson else empty_index,
+        poisson_tau=np.asarray(poisson._batched_factors[0]) if has_poisson else empty,
+    )

@@ -1,0 +1,98 @@
+r"""pyhf's interpolations between variations, as functions of the nuisance alone.
+
+histosys: the change of a yield is :math:`p(\alpha)\,\Delta_+ + m(\alpha)\,\Delta_-` with
+:math:`\Delta_\pm` the shifts at one sigma; a symmetric variation, :math:`\Delta_+ = \Delta_-`,
+is :math:`\alpha\Delta` under every code. normsys: a factor from its values at -1 and +1.
+
+Source: pyhf.interpolators (code0, code1, code4, code4p), HistFactory CERN-OPEN-2012-016.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from ddphf.likelihood import precision  # noqa: F401
+
+__all__ = ["histosys_weights", "is_symmetric", "normsys_coefficients", "normsys_factor"]
+
+Array = Any
+
+# Rows: coefficients a_1..a_6 of code4's polynomial from value, slope and curvature at +-1.
+_CODE4 = np.array(
+    [
+        [15 / 16, -15 / 16, -7 / 16, -7 / 16, 1 / 16, -1 / 16],
+        [3 / 2, 3 / 2, -9 / 16, 9 / 16, 1 / 16, 1 / 16],
+        [-5 / 8, 5 / 8, 5 / 8, 5 / 8, -1 / 8, 1 / 8],
+        [-3 / 2, -3 / 2, 7 / 8, -7 / 8, -1 / 8, -1 / 8],
+        [3 / 16, -3 / 16, -3 / 16, -3 / 16, 1 / 16, -1 / 16],
+        [1 / 2, 1 / 2, -5 / 16, 5 / 16, 1 / 16, 1 / 16],
+    ]
+)
+
+
+def is_symmetric(up: Array, down: Array, nominal: Array) -> bool:
+    """Return whether two shifts are one, up to the rounding of ``nominal * (1 +- variation)``.
+
+    Such a variation is linear in its nuisance under every code, with half the work.
+    """
+    size = np.maximum(np.abs(nominal), np.abs(up))
+    return bool(np.all(np.abs(up - down) <= 4 * np.finfo(float).eps * size))
+
+
+def histosys_weights(alpha: Array, code: str) -> tuple[Array, Array]:
+    """Return the weights of the up and the down shift, each of the shape of ``alpha``.
+
+    Example:
+        >>> up, down = histosys_weights(jnp.array([0.5, 2.0, -2.0]), "code4p")
+        >>> [round(float(x), 6) for x in up], [round(float(x), 6) for x in down]
+        ([0.449219, 2.0, 0.0], [0.050781, 0.0, -2.0])
+    """
+    if code == "code0":
+        return jnp.where(alpha > 0, alpha, 0.0), jnp.where(alpha > 0, 0.0, alpha)
+    square = alpha * alpha
+    even = square * (square * (square * 3.0 - 10.0) + 15.0) / 16.0
+    up = jnp.where(alpha > 1, alpha, jnp.where(alpha < -1, 0.0, 0.5 * alpha + even))
+    down = jnp.where(alpha > 1, 0.0, jnp.where(alpha < -1, alpha, 0.5 * alpha - even))
+    return up, down
+
+
+def normsys_coefficients(low: Array, high: Array, code: str) -> Array:
+    """Return what :func:`normsys_factor` needs, shape (entries, 8), from the factors at -1, +1."""
+    low, high = np.asarray(low, dtype=float), np.asarray(high, dtype=float)
+    log_low, log_high = np.log(low), np.log(high)
+    polynomial = np.zeros((low.size, 6))
+    if code == "code4":
+        conditions = np.stack(
+            [
+                high - 1.0,
+                low - 1.0,
+                log_high * high,
+                -log_low * low,
+                log_high**2 * high,
+                log_low**2 * low,
+            ]
+        )
+        polynomial = (_CODE4 @ conditions).T
+    return np.concatenate([log_low[:, None], log_high[:, None], polynomial], axis=1)
+
+
+def normsys_factor(alpha: Array, coefficients: Array, code: str) -> Array:
+    """Return the factors of all entries.
+
+    Args:
+        alpha: Shape (..., entries).
+        coefficients: Shape (entries, 8).
+        code: ``"code1"`` or ``"code4"``.
+    """
+    log_low, log_high = coefficients[:, 0], coefficients[:, 1]
+    if code == "code1":
+        return jnp.exp(jnp.where(alpha >= 0, alpha * log_high, -alpha * log_low))
+    inside = jnp.abs(alpha) < 1
+    outer = jnp.exp(jnp.where(alpha >= 0, alpha * log_high, -alpha * log_low))
+    polynomial = jnp.zeros_like(alpha)
+    for power in range(7, 1, -1):
+        polynomial = (polynomial + coefficients[:, power]) * alpha
+    return jnp.where(inside, 1.0 + polynomial, outer)

@@ -1,0 +1,204 @@
+"""A pair between pyhf's parameter and data vectors and the matrices of the fast path."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ddphf.likelihood.expansion import CannotCompileError, Expansion
+from ddphf.likelihood.minimum import Array, Mask
+from ddphf.likelihood.pair_fit import PairFit, fit_pair
+from ddphf.likelihood.pair_model import (
+    PairArrays,
+    PairPlaces,
+    PairStructure,
+    build_pair,
+    features,
+)
+from ddphf.likelihood.pair_newton import NewtonResult
+from ddphf.likelihood.pair_profile import PairData, profile
+from ddphf.likelihood.reference import ParameterTable
+from ddphf.likelihood.shared import SharedInputs
+
+__all__ = ["PairLikelihood", "find_pair"]
+
+_profile = jax.jit(profile, static_argnums=0, static_argnames="expected")
+
+
+@dataclass(frozen=True)
+class PairLikelihood:
+    """A recognised pair.
+
+    Attributes:
+        structure: Static structure.
+        arrays: The matrices.
+        places: Where everything lies in pyhf's vectors.
+        poi: Index of the POI among the global parameters, or None.
+        n_main: Number of main-data bins.
+        init: Starting values of all parameters.
+    """
+
+    structure: PairStructure
+    arrays: PairArrays
+    places: PairPlaces
+    poi: int | None
+    n_main: int
+    init: Array
+
+    def split(self, data: Any) -> PairData:
+        """Split data, shape (..., n_main + n_aux), into the pair's pieces (numpy)."""
+        data = np.asarray(data, dtype=float)
+        aux = data[..., self.n_main :]
+
+        def pick(index: Any, other: float) -> Any:
+            if aux.shape[-1] == 0:
+                return np.full((*data.shape[:-1], len(index)), other)
+            return np.where(index >= 0, aux[..., index], other)
+
+        return PairData(
+            n=(data[..., self.places.bins[0]], data[..., self.places.bins[1]]),
+            aux=tuple(  # type: ignore[arg-type]
+                None if width is None else pick(index, 1.0)
+                for index, width in zip(self.places.gamma_data, self.arrays.width, strict=True)
+            ),
+            centre=pick(self.places.global_data, 0.0),
+        )
+
+    def held(self, x: Array, fixed: Mask) -> PairArrays:
+        """Return the arrays with held cell parameters as equal bounds; the same shapes."""
+        arrays, places = self.arrays, self.places
+        if not fixed[places.b].any() and not any(fixed[g[g >= 0]].any() for g in places.gamma):
+            return arrays
+        is_b = fixed[places.b]
+        lower: list[Any] = []
+        upper: list[Any] = []
+        for index, low, high in zip(
+            places.gamma, arrays.gamma_lower, arrays.gamma_upper, strict=True
+        ):
+            if low is None or high is None:
+                lower.append(None)
+                upper.append(None)
+                continue
+            hold = (index >= 0) & fixed[index]
+            lower.append(np.where(hold, x[index], low))
+            upper.append(np.where(hold, x[index], high))
+        return arrays._replace(
+            b_lower=np.where(is_b, x[places.b], arrays.b_lower),
+            b_upper=np.where(is_b, x[places.b], arrays.b_upper),
+            gamma_lower=(lower[0], lower[1]),
+            gamma_upper=(upper[0], upper[1]),
+        )
+
+    def fit(self, data: Array, x: Array, fixed: Mask) -> PairFit:
+        """Fit one data set from ``x``, shape (n,), with ``fixed`` parameters held there."""
+        where = self.places.global_
+        return fit_pair(
+            self.structure, self.held(x, fixed), self.poi, x[where], fixed[where], self.split(data)
+        )
+
+    def parameters(self, result: NewtonResult, x: Array, fixed: Mask) -> tuple[Array, Mask]:
+        """Return all parameters, shape (n,), and the cells in which a rate is held at 0."""
+        x, places = x.copy(), self.places
+        theta = np.array(result.theta)
+        free = ~fixed[places.global_]
+        x[places.global_[free]] = theta[free]
+        b = np.array(result.b)
+        dark = (np.asarray(result.rates[0]) <= 0) | (np.asarray(result.rates[1]) <= 0)
+        b_free = ~fixed[places.b]
+        low, high = self.arrays.b_lower, self.arrays.b_upper
+        dark = dark & b_free & (b > low)
+        # One rounding step up, so that the rate is 0 or above in any order of summation.
+        b = np.where(dark, b * (1 + 4 * np.finfo(float).eps), b)
+        b = np.clip(b, low, high)
+        x[places.b[b_free]] = b[b_free]
+        for gamma, index in zip(result.gamma, places.gamma, strict=True):
+            use = (index >= 0) & ~fixed[index]
+            x[index[use]] = np.asarray(gamma)[use]
+        return x, dark
+
+    def errors(self, result: NewtonResult, fixed: Mask) -> Array:
+        """Return errors of the global parameters from the profile's Hessian, shape (k,)."""
+        theta, gradient = np.array(result.theta), np.array(result.gradient)
+        lower, upper = self.arrays.lower, self.arrays.upper
+        pushed = ((theta <= lower) & (gradient > 0)) | ((theta >= upper) & (gradient < 0))
+        free = ~fixed[self.places.global_] & ~pushed
+        out = np.zeros(len(theta))
+        if free.any():
+            block = np.array(result.hessian)[np.ix_(free, free)]
+            scale = 1 / np.sqrt(np.maximum(np.diag(block), 1e-300))
+            try:
+                inverse = np.linalg.inv(block * np.outer(scale, scale))
+            except np.linalg.LinAlgError:
+                return out
+            out[free] = scale * np.sqrt(np.maximum(np.diag(inverse), 0.0))
+        return out
+
+    def share(self, x: Array, rates: Array, auxiliary: Array, fixed: Mask) -> SharedInputs:
+        """Return what an ensemble drawn at ``x`` shares: start and expected information.
+
+        Args:
+            x: Shape (n,): the parameters that the toys are drawn from.
+            rates: Expected main data there, shape (n_main,).
+            auxiliary: Expected auxiliary data there.
+            fixed: Held parameters, shape (n,), the POI not among them.
+        """
+        where = self.places.global_
+        expected = np.concatenate([rates, auxiliary])
+        arrays = self.held(x, fixed)
+        data = self.split(expected)
+        free = ~fixed[where]
+        theta = x[where]
+        # At expected data equal to the rates the profile sits at x itself.
+        data = data._replace(centre=np.where(self.arrays.precision > 0, theta, data.centre))
+        point = _profile(self.structure, arrays, theta, data, expected=True)
+        hessian = np.array(point.hessian)
+
+        def inverse(mask: Any) -> Any:
+            out = np.zeros_like(hessian)
+            if mask.any():
+                block = hessian[np.ix_(mask, mask)]
+                scale = 1 / np.sqrt(np.maximum(np.diag(block), 1e-300))
+                inner = np.linalg.inv(block * np.outer(scale, scale))
+                out[np.ix_(mask, mask)] = inner * np.outer(scale, scale)
+            return out
+
+        null = free.copy()
+        if self.poi is not None:
+            null[self.poi] = False
+        return SharedInputs(
+            theta=jnp.asarray(theta),
+            b=jnp.asarray(x[self.places.b]),
+            inverse_null=jnp.asarray(inverse(null)),
+            inverse_free=jnp.asarray(inverse(free)),
+            tolerance=jnp.asarray(1e-8),
+            stragglers=jnp.asarray(0),
+            max_steps=jnp.asarray(20),
+        )
+
+
+def find_pair(expansion: Expansion, table: ParameterTable) -> PairLikelihood:
+    """Recognise a pair.
+
+    Raises:
+        CannotCompileError: Says why the model is not one.
+    """
+    structure, arrays, places = build_pair(expansion, table.lower, table.upper)
+    phi = features(structure, arrays.coefficients, jnp.asarray(table.init[places.global_]))
+    for role in (0, 1):
+        value = phi[role]
+        assert value is not None
+        if not np.all(np.asarray(value @ arrays.matrices[role]) > 0):
+            raise CannotCompileError("an expectation of the shared background is not positive")
+    where = np.flatnonzero(places.global_ == table.poi) if table.poi is not None else []
+    return PairLikelihood(
+        structure=structure,
+        arrays=arrays,
+        places=places,
+        poi=int(where[0]) if len(where) else None,
+        n_main=expansion.n_bins,
+        init=table.init,
+    )
