@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -10,8 +12,11 @@ import pyhf
 from scipy.stats import norm
 
 from ddphf.exceptions import FitError, ModelError
-from ddphf.likelihood.dense import certify, minimize_dense, minimize_minuit
-from ddphf.likelihood.minimum import EDM_TOLERANCE, EDM_TOLERANCE_PYHF, Array, Mask, Minimum
+from ddphf.inference.toy_store import summarize_toys
+from ddphf.inference.toys import ToySource, toy_ensemble
+from ddphf.likelihood.compiled import CannotCompileError, CompiledModel
+from ddphf.likelihood.dense import minimize_dense, minimize_minuit
+from ddphf.likelihood.minimum import EDM_TOLERANCE_PYHF, Array, Mask, Minimum
 from ddphf.likelihood.pair import recognise_pair
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.results import (
@@ -23,7 +28,7 @@ from ddphf.results import (
     make_provenance,
 )
 
-__all__ = ["Engine", "fit_workspace", "make_discovery"]
+__all__ = ["Engine", "Fitter", "fit_workspace", "make_discovery"]
 
 Engine = Literal["ddphf", "pyhf"]
 
@@ -40,7 +45,11 @@ def fit_workspace(
     *,
     measurement: str | None = None,
     engine: Engine = "ddphf",
+    toys: int = 0,
+    seed: int = 0,
+    toy_store: Path | None = None,
     progress: Progress | None = None,
+    toy_progress: Callable[[int, int], None] | None = None,
 ) -> FitResult:
     """Fit a pyhf workspace with and without signal, and certify both fits.
 
@@ -48,7 +57,11 @@ def fit_workspace(
         workspace: Any pyhf JSON workspace (schema 1.0.0) as a dictionary.
         measurement: Name of the measurement; the first one by default.
         engine: ``"ddphf"``, or ``"pyhf"`` for pyhf's jax backend with iminuit, polished.
+        toys: Number of toys of the null; none by default.
+        seed: Seed of the toys.
+        toy_store: File that keeps the toys, to resume from.
         progress: Called with a line for each stage.
+        toy_progress: Called with (done, toys).
 
     Returns:
         Free fit, null fit (mu = 0), signed q0 and its significance; the same with the background
@@ -56,8 +69,8 @@ def fit_workspace(
         a fixed one, ``null`` and ``discovery`` are None.
 
     Raises:
-        ModelError: The workspace is refused.
-        FitError: No certificate, or two calculations disagree.
+        ModelError: The workspace is refused, or toys are asked for without a null.
+        FitError: No certificate, two calculations disagree, or too many toys failed.
 
     Example:
         >>> import pyhf
@@ -68,30 +81,44 @@ def fit_workspace(
         0.9591
     """
     say = progress if progress is not None else _silent
-    reference = ReferenceModel(workspace, measurement)
-    free, null = _fit_pair(reference, engine, say)
-    table = reference.parameters
+    fitter = Fitter(ReferenceModel(workspace, measurement), engine)
+    table = fitter.reference.parameters
+    free, null = _fit_both(fitter, say)
     poi = None if table.poi is None else table.names[table.poi]
-    warnings = list(reference.warnings)
-    if poi is not None and free.at_bound[table.poi]:
+    warnings = [*fitter.reference.warnings, *fitter.warnings]
+    if table.poi is not None and free.at_bound[table.poi]:
         warnings.append(f"the POI '{poi}' is at a bound of its measurement")
-    known = None
+    discovery = None
+    if null is not None and table.poi is not None:
+        discovery = make_discovery(free, null, table.poi)
+    if toys:
+        if discovery is None:
+            raise ModelError(
+                f"measurement '{fitter.reference.measurement}' has no free POI, so there is no "
+                "null to draw toys from; pick a measurement that has one"
+            )
+        say(f"{toys} toys")
+        model = fitter.require_compiled()
+        sample = toy_ensemble(
+            ToySource.conditional(model), toys, seed=seed, store=toy_store, progress=toy_progress
+        )
+        discovery = replace(discovery, toys=summarize_toys(sample, discovery.q0).to_dict())
     names = [m["name"] for m in workspace["measurements"]]
-    if "known_background" in names and reference.measurement != "known_background":
+    known = None
+    if "known_background" in names and fitter.reference.measurement != "known_background":
         say("known background (L1)")
-        other = ReferenceModel(workspace, "known_background")
-        known_free, known_null = _fit_pair(other, engine, say)
-        if known_null is not None and other.parameters.poi is not None:
-            known = make_discovery(known_free, known_null, other.parameters.poi)
+        other = Fitter(ReferenceModel(workspace, "known_background"), engine)
+        known_free, known_null = _fit_both(other, say)
+        known_poi = other.reference.parameters.poi
+        if known_null is not None and known_poi is not None:
+            known = make_discovery(known_free, known_null, known_poi)
     return FitResult(
-        measurement=str(reference.measurement),
+        measurement=str(fitter.reference.measurement),
         engine=engine,
         poi=poi,
-        fit=_record(reference, free),
-        null=None if null is None else _record(reference, null),
-        discovery=(
-            None if null is None or table.poi is None else make_discovery(free, null, table.poi)
-        ),
+        fit=_record(fitter.reference, free),
+        null=None if null is None else _record(fitter.reference, null),
+        discovery=discovery,
         known_background=known,
         warnings=tuple(warnings),
         provenance=make_provenance(workspace_digest=f"sha256:{pyhf.utils.digest(workspace)}"),
@@ -102,13 +129,89 @@ def _silent(line: str) -> None:
     del line
 
 
-def _fit_pair(
-    reference: ReferenceModel, engine: Engine, say: Progress
-) -> tuple[Minimum, Minimum | None]:
+class Fitter:
+    """Certified fits of one measurement by one engine.
+
+    Args:
+        reference: The measurement.
+        engine: Which engine minimises.
+
+    Attributes:
+        reference: The measurement.
+        warnings: What the user should know of the way the fits went.
+    """
+
+    def __init__(self, reference: ReferenceModel, engine: Engine = "ddphf") -> None:
+        self.reference, self.engine = reference, engine
+        self.warnings: list[str] = []
+        self._pair = recognise_pair(reference)
+        self._model: CompiledModel | None = None
+        self._not_compiled = "the pyhf engine was asked for"
+        if engine == "ddphf":
+            try:
+                self._model = CompiledModel.from_reference(reference)
+            except CannotCompileError as error:
+                self._not_compiled = str(error)
+                self.warnings.append(f"not compiled ({error}): fitted with pyhf's own likelihood")
+
+    def require_compiled(self) -> CompiledModel:
+        """Return the compiled model.
+
+        Raises:
+            ModelError: There is none, with the reason.
+        """
+        if self._model is None:
+            raise ModelError(f"toys need the compiled likelihood: {self._not_compiled}")
+        return self._model
+
+    def minimize(self, start: Array, fixed: Mask, what: str) -> Minimum:
+        """Return a certified minimum.
+
+        Args:
+            start: Shape (n,).
+            fixed: Shape (n,): True for parameters to hold.
+            what: Name of the fit, for the message.
+
+        Raises:
+            FitError: Says what was tried.
+        """
+        tried: list[str] = []
+        if self._model is not None:
+            minimum = self._model.minimize(start=start, fixed=fixed)
+            tried.append(f"arrowhead Newton: {minimum.status}")
+        elif self.engine == "pyhf":
+            stopped = minimize_minuit(self.reference, start=start, fixed=fixed)
+            minimum = minimize_dense(
+                self.reference, start=stopped, fixed=fixed, tolerance=EDM_TOLERANCE_PYHF
+            )
+            tried.append(f"pyhf with iminuit, then Newton: {minimum.status}")
+        if not (tried and minimum.converged):
+            minimum = minimize_dense(self.reference, start=start, fixed=fixed)
+            tried.append(f"Newton on pyhf's likelihood: {minimum.status}")
+        if not minimum.converged:
+            raise FitError(f"{self.reference.measurement}, {what} failed: " + "; ".join(tried))
+        self._compare_with_closed_form(minimum, fixed)
+        return minimum
+
+    def _compare_with_closed_form(self, minimum: Minimum, fixed: Mask) -> None:
+        poi = self.reference.parameters.poi
+        if self._pair is None or poi is None:
+            return
+        if not self._pair.pair.has_signal:
+            return
+        mu = float(minimum.parameters[poi]) if fixed[poi] else self._pair.pair.fit().mu
+        if self._pair.parameters(self.reference, mu) is None:
+            return
+        _compare(
+            minimum.twice_nll, self._pair.pair.twice_nll(mu), "the fit", "the closed form", 1e-6
+        )
+
+
+def _fit_both(fitter: Fitter, say: Progress) -> tuple[Minimum, Minimum | None]:
     """Return the free fit and, where mu can be 0, the null fit; both certified."""
-    table = reference.parameters
+    reference, table = fitter.reference, fitter.reference.parameters
     say(f"{reference.measurement}: free fit")
-    free = _minimize(reference, engine, table.init, table.fixed, "free fit")
+    free = fitter.minimize(table.init, table.fixed, "free fit")
     if table.poi is None or table.fixed[table.poi]:
         return free, None
     if not table.lower[table.poi] <= 0.0 <= table.upper[table.poi]:
@@ -117,10 +220,10 @@ def _fit_pair(
             f"'{table.names[table.poi]}' exclude 0, so it has no null; widen them or fix the POI"
         )
     say(f"{reference.measurement}: null fit")
-    null = _fit_null(reference, engine, free)
+    null = _fit_null(fitter, free)
     if null.twice_nll - free.twice_nll < NEGATIVE_Q0:
         # The null found a better point, so the free fit stopped in the wrong place: start there.
-        free = _minimize(reference, engine, null.parameters, table.fixed, "free fit, second start")
+        free = fitter.minimize(null.parameters, table.fixed, "free fit, second start")
         if null.twice_nll - free.twice_nll < NEGATIVE_Q0:
             raise FitError(
                 f"q0 is negative: 2NLL is {free.twice_nll:.9g} free and {null.twice_nll:.9g} at "
@@ -129,20 +232,20 @@ def _fit_pair(
     return free, null
 
 
-def _fit_null(reference: ReferenceModel, engine: Engine, free: Minimum) -> Minimum:
+def _fit_null(fitter: Fitter, free: Minimum) -> Minimum:
     """Fit at mu = 0, from the free fit and in steps if that fails."""
-    table = reference.parameters
+    table = fitter.reference.parameters
     fixed = table.fixed.copy()
     fixed[table.poi] = True
     try:
-        return _minimize(reference, engine, _at(free.parameters, table.poi, 0.0), fixed, "null fit")
+        return fitter.minimize(_at(free.parameters, table.poi, 0.0), fixed, "null fit")
     except FitError:
         start = free.parameters
         mu_hat = float(start[table.poi])
         for step in range(1, STEPS_TO_NULL + 1):
             mu = mu_hat * (1 - step / STEPS_TO_NULL)
             what = f"null fit in steps, mu = {mu:.4g}"
-            minimum = _minimize(reference, engine, _at(start, table.poi, mu), fixed, what)
+            minimum = fitter.minimize(_at(start, table.poi, mu), fixed, what)
             start = minimum.parameters
         return minimum
 
@@ -153,55 +256,17 @@ def _at(parameters: Array, index: int | None, value: float) -> Array:
     return moved
 
 
-def _minimize(
-    reference: ReferenceModel, engine: Engine, start: Array, fixed: Mask, what: str
-) -> Minimum:
-    """Return a certified minimum.
-
-    Raises:
-        FitError: Says what was tried.
-    """
-    tried: list[str] = []
-    if engine == "pyhf":
-        stopped = minimize_minuit(reference, start=start, fixed=fixed)
-        minimum = minimize_dense(
-            reference, start=stopped, fixed=fixed, tolerance=EDM_TOLERANCE_PYHF
-        )
-        tried.append(f"pyhf with iminuit, then Newton: {minimum.status}")
-    else:
-        minimum, line = _minimize_ddphf(reference, start, fixed)
-        tried.append(line)
-    if not minimum.converged:
-        raise FitError(f"{reference.measurement}, {what} failed: " + "; ".join(tried))
-    return minimum
-
-
-def _minimize_ddphf(reference: ReferenceModel, start: Array, fixed: Mask) -> tuple[Minimum, str]:
-    pair = recognise_pair(reference)
-    poi = reference.parameters.poi
-    if pair is not None and poi is not None:
-        mu = float(start[poi]) if fixed[poi] else pair.pair.fit().mu
-        point = pair.parameters(reference, mu)
-        if point is not None:
-            minimum = certify(reference, point, fixed)
-            if minimum.converged:
-                _compare(minimum.twice_nll, pair.pair.twice_nll(mu), "pyhf", "the closed form")
-                return minimum, "closed form"
-            start = point
-    minimum = minimize_dense(reference, start=start, fixed=fixed, tolerance=EDM_TOLERANCE)
-    return minimum, f"Newton on pyhf's likelihood: {minimum.status}"
-
-
-def _compare(one: float, other: float, name: str, other_name: str) -> None:
-    if abs(one - other) > 1e-8 * max(1.0, abs(one)):
+def _compare(one: float, other: float, name: str, other_name: str, tolerance: float) -> None:
+    if not abs(one - other) <= tolerance + 1e-11 * abs(one):
         raise FitError(
-            f"-2 ln L is {one:.12g} by {name} and {other:.12g} by {other_name} at the same point"
+            f"-2 ln L is {one:.12g} by {name} and {other:.12g} by {other_name}; one of them is "
+            "wrong, so there is no result"
         )
 
 
 def _record(reference: ReferenceModel, minimum: Minimum) -> MinimumResult:
     twice_nll_pyhf = reference.twice_nll(minimum.parameters, backend="numpy")
-    _compare(minimum.twice_nll, twice_nll_pyhf, "the fit", "pyhf's numpy backend")
+    _compare(minimum.twice_nll, twice_nll_pyhf, "the fit", "pyhf's numpy backend", 1e-8)
     return MinimumResult(
         twice_nll=minimum.twice_nll,
         parameters=tuple(

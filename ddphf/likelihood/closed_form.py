@@ -118,6 +118,11 @@ class PlainPair:
             None if known_background is None else full(known_background),
         )
 
+    @property
+    def has_signal(self) -> bool:
+        """Whether any bin of either channel expects signal."""
+        return bool(np.any(self.signal_tested) or np.any(self.signal_partner))
+
     def background(self, mu: float) -> Array:
         """Return the best b at a given mu, shape (M,)."""
         if self.known_background is not None:
@@ -193,7 +198,7 @@ class PlainPair:
         Raises:
             FitError: No signal in any bin, or data that no rate can explain.
         """
-        if not np.any(self.signal_tested) and not np.any(self.signal_partner):
+        if not self.has_signal:
             raise FitError("plain pair: the signal template is zero in every bin")
         mu, at_kink = self._maximise()
         information = self.information(mu)
