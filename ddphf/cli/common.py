@@ -4,40 +4,75 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 import warnings
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import click
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
+from rich.text import Text
 
-__all__ = ["force_option", "output_option", "print_warnings", "progress_line", "stderr"]
+__all__ = [
+    "force_option",
+    "output_option",
+    "print_warnings",
+    "progress_line",
+    "seed_option",
+    "stderr",
+]
 
-stderr = Console(stderr=True, highlight=False, soft_wrap=True)
+# Logs are not folded at 80 columns; a terminal knows its own width.
+stderr = Console(
+    stderr=True, highlight=False, soft_wrap=True, width=None if sys.stderr.isatty() else 120
+)
 
 output_option = click.option(
     "-o", "--output", default="-", show_default=True, metavar="FILE",
     help="Where to write the JSON; - is standard output.",
 )  # fmt: skip
+seed_option = click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the toys."
+)
 force_option = click.option("--force", is_flag=True, help="Replace existing output files.")
 
 
+class Stages:
+    """The running stage on stderr; ``toys`` turns it into a bar with rate and time left."""
+
+    def __init__(self, bar: Progress) -> None:
+        self._bar, self._task = bar, bar.add_task("starting", total=None)
+
+    def __call__(self, line: str) -> None:
+        """Name the running stage."""
+        self._bar.reset(self._task, description=line, total=None)
+
+    def toys(self, done: int, total: int) -> None:
+        """Say how many toys are done."""
+        self._bar.update(self._task, description="toys", completed=done, total=total)
+
+
+class _Counts(ProgressColumn):
+    """Done, rate and time left, once the number to do is known; the elapsed time before."""
+
+    def render(self, task: Task) -> Text:
+        if task.total is None:
+            return Text(f"{task.elapsed or 0:.0f} s")
+        rate = "" if task.speed is None else f", {task.speed:,.0f}/s"
+        left = "" if task.time_remaining is None else f", {task.time_remaining:.0f} s left"
+        return Text(f"{task.completed:,.0f} of {task.total:,.0f}{rate}{left}")
+
+
 @contextlib.contextmanager
-def progress_line() -> Iterator[Callable[[str], None]]:
+def progress_line() -> Iterator[Stages]:
     """Show the running stage and its time on stderr, when that is a terminal."""
     logging.getLogger("pyhf").setLevel(logging.CRITICAL)
     # pyhf 0.7.6 validates through a deprecated class of jsonschema (scikit-hep/pyhf#2139).
     warnings.filterwarnings("ignore", category=DeprecationWarning, module="pyhf")
-    columns: list[Any] = [
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        TimeElapsedColumn(),
-    ]
+    columns = [SpinnerColumn(), TextColumn("{task.description}", markup=False), _Counts()]
     hidden = not stderr.is_terminal  # rich would still print an empty line
     with Progress(*columns, console=stderr, transient=True, disable=hidden) as bar:
-        task = bar.add_task("starting", total=None)
-        yield lambda line: bar.update(task, description=line)
+        yield Stages(bar)
 
 
 def print_warnings(lines: list[str] | tuple[str, ...]) -> None:

@@ -11,7 +11,14 @@ from rich.table import Table
 from rich.text import Text
 
 from ddphf.cli.build import metadata_path
-from ddphf.cli.common import force_option, output_option, print_warnings, progress_line, stderr
+from ddphf.cli.common import (
+    force_option,
+    output_option,
+    print_warnings,
+    progress_line,
+    seed_option,
+    stderr,
+)
 from ddphf.exceptions import InputError
 from ddphf.files import check_writable, read_json, to_json, write_file, write_output
 
@@ -30,6 +37,14 @@ __all__ = ["command", "make_table"]
     "--engine", type=click.Choice(["ddphf", "pyhf"]), default="ddphf", show_default=True,
     help="pyhf: its jax backend with iminuit, polished; for comparison.",
 )  # fmt: skip
+@click.option(
+    "--toys",
+    type=click.IntRange(min=1),
+    default=0,
+    metavar="N",
+    help="Draw N toys of the null too.",
+)
+@seed_option
 @click.option("--plots", metavar="DIR", help="Draw pre- and post-fit spectra into this folder.")
 @force_option
 def command(
@@ -38,6 +53,8 @@ def command(
     measurement: str | None,
     engine: str,
     plots: str | None,
+    toys: int,
+    seed: int,
     force: bool,
 ) -> None:
     """Fit WORKSPACE (any pyhf workspace; - reads standard input) and write what was found."""
@@ -51,8 +68,9 @@ def command(
         spec = read_json(workspace)
         axes = _figure_axes(spec, workspace) if figures else []  # refused before any work
         result = fit_workspace(
-            spec, measurement=measurement, engine=cast("Engine", engine), progress=say
-        )
+            spec, measurement=measurement, engine=cast("Engine", engine), toys=toys, seed=seed,
+            progress=say, toy_progress=say.toys,
+        )  # fmt: skip
     print_warnings(result.warnings)
     write_output(to_json(result.to_dict()), output, force=force)
     stderr.print(make_table(result))
@@ -75,6 +93,8 @@ def make_table(result: FitResult) -> Table:
     ):
         if statement is not None:
             table.add_row(name, *_numbers(statement))
+        if statement is not None and statement.toys is not None:
+            table.add_row(*_toy_row(statement.toys))
     edm = max(m.certificate.edm for m in (result.fit, result.null) if m is not None)
     table.caption = f"2NLL {result.fit.twice_nll:.6f}, EDM {edm:.1e}, {result.engine}"
     return table
@@ -88,6 +108,15 @@ def _numbers(statement: DiscoveryResult) -> tuple[str, ...]:
         f"{statement.z0:.4f}",
         f"{statement.p0:.4g}",
     )
+
+
+def _toy_row(toys: dict[str, Any]) -> tuple[str, ...]:
+    name = f"{toys['n']} toys, {toys['n_failed']} failed"
+    low, high = toys["p0_interval"]
+    if toys["p0"] is None:
+        return (name, "", "", "", "", f"< {high:.2g}")
+    z0 = "" if toys["z0"] is None else f"{toys['z0']:.4f}"
+    return (name, "", "", "", z0, f"{toys['p0']:.3g} [{low:.3g}, {high:.3g}]")
 
 
 def _draw(

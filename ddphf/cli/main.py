@@ -19,6 +19,7 @@ COMMANDS = {
     "build": "Emit the pyhf workspace of an analysis file.",
     "fit": "Fit any pyhf workspace, certify the fit, state its significance.",
     "inspect": "Print what is in a pyhf workspace.",
+    "toys": "Draw and fit toys of a workspace, kept in a file.",
 }
 
 

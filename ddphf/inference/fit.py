@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -12,7 +11,7 @@ import pyhf
 from scipy.stats import norm
 
 from ddphf.exceptions import FitError, ModelError
-from ddphf.inference.toy_store import summarize_toys
+from ddphf.inference.toy_store import FAILED, ToySample, summarize_toys
 from ddphf.inference.toys import ToySource, toy_ensemble
 from ddphf.likelihood.compiled import CannotCompileError, CompiledModel
 from ddphf.likelihood.dense import minimize_dense, minimize_minuit
@@ -28,7 +27,7 @@ from ddphf.results import (
     make_provenance,
 )
 
-__all__ = ["Engine", "Fitter", "fit_workspace", "make_discovery"]
+__all__ = ["Engine", "Fitter", "check_failures", "fit_workspace", "make_discovery"]
 
 Engine = Literal["ddphf", "pyhf"]
 
@@ -36,6 +35,9 @@ NEGATIVE_Q0 = -1e-6
 """A null fit below the free one by more than this is a failed fit, never a q0 of 0."""
 
 STEPS_TO_NULL = 8
+
+MAX_FAILED_TOYS = 1e-3
+"""Largest accepted fraction of toys without a certificate."""
 
 Progress = Callable[[str], None]
 
@@ -47,7 +49,6 @@ def fit_workspace(
     engine: Engine = "ddphf",
     toys: int = 0,
     seed: int = 0,
-    toy_store: Path | None = None,
     progress: Progress | None = None,
     toy_progress: Callable[[int, int], None] | None = None,
 ) -> FitResult:
@@ -59,7 +60,6 @@ def fit_workspace(
         engine: ``"ddphf"``, or ``"pyhf"`` for pyhf's jax backend with iminuit, polished.
         toys: Number of toys of the null; none by default.
         seed: Seed of the toys.
-        toy_store: File that keeps the toys, to resume from.
         progress: Called with a line for each stage.
         toy_progress: Called with (done, toys).
 
@@ -99,9 +99,8 @@ def fit_workspace(
             )
         say(f"{toys} toys")
         model = fitter.require_compiled()
-        sample = toy_ensemble(
-            ToySource.conditional(model), toys, seed=seed, store=toy_store, progress=toy_progress
-        )
+        sample = toy_ensemble(ToySource.conditional(model), toys, seed=seed, progress=toy_progress)
+        check_failures(sample)
         discovery = replace(discovery, toys=summarize_toys(sample, discovery.q0).to_dict())
     names = [m["name"] for m in workspace["measurements"]]
     known = None
@@ -123,6 +122,20 @@ def fit_workspace(
         warnings=tuple(warnings),
         provenance=make_provenance(workspace_digest=f"sha256:{pyhf.utils.digest(workspace)}"),
     )
+
+
+def check_failures(toys: ToySample) -> None:
+    """Refuse an ensemble of which too many toys failed.
+
+    Raises:
+        FitError: More than one in a thousand have no certificate.
+    """
+    failed = int(np.sum(toys.status == FAILED))
+    if failed > MAX_FAILED_TOYS * len(toys):
+        raise FitError(
+            f"{failed} of {len(toys)} toys have no certificate, more than {MAX_FAILED_TOYS:g}; "
+            "their p-value would mean nothing"
+        )
 
 
 def _silent(line: str) -> None:

@@ -1,0 +1,78 @@
+"""``ddphf toys``: the null distribution of q0 by pseudo-experiments, kept in a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ddphf.cli.common import (
+    force_option,
+    print_warnings,
+    progress_line,
+    seed_option,
+    stderr,
+)
+from ddphf.exceptions import InputError, UsageError
+from ddphf.files import check_writable, read_json
+
+__all__ = ["command"]
+
+
+@click.command("toys")
+@click.argument("workspace")
+@click.option("--toys", type=click.IntRange(min=0), default=20000, show_default=True)
+@seed_option
+@click.option("--mu", type=float, default=0.0, show_default=True, help="POI to draw toys with.")
+@click.option("--measurement", metavar="NAME", help="Which one; the first by default.")
+@click.option("-o", "--output", required=True, metavar="FILE", help="npz file of the toys.")
+@click.option("--resume", is_flag=True, help="Keep the toys of an existing output and add to them.")
+@click.option(
+    "--merge", multiple=True, metavar="FILE", help="Add the toys of this file; may be repeated."
+)
+@force_option
+def command(
+    workspace: str, toys: int, seed: int, mu: float, measurement: str | None, output: str,
+    resume: bool, merge: tuple[str, ...], force: bool,
+) -> None:  # fmt: skip
+    """Draw and fit toys of WORKSPACE: signed q0, mu_hat and status of each, in an npz file.
+
+    Toy i of a seed is always the same, however the work is split. Interrupting keeps what is done;
+    --resume goes on.
+    """
+    if output == "-":
+        raise UsageError("-o: toys are a binary file; give a file name")
+    if not toys and not merge:
+        raise UsageError("--toys 0: there is nothing to do; ask for toys, or --merge files")
+    check_writable(output, force=force or resume)
+    path = Path(output)
+    with progress_line() as say:
+        say("reading")
+        from ddphf.inference.fit import Fitter, check_failures
+        from ddphf.inference.toy_store import FAILED, load_toys, merge_toys, save_toys
+        from ddphf.inference.toys import ToySource, toy_ensemble
+        from ddphf.likelihood.reference import ReferenceModel
+
+        fitter = Fitter(ReferenceModel(read_json(workspace), measurement))
+        names = [Path(name) for name in merge] + [path] * (resume and path.exists())
+        others = {name: load_toys(name) for name in names}
+        say(f"fit at mu = {mu:g}")
+        source = ToySource.conditional(fitter.require_compiled(), mu)
+        for name, sample in others.items():
+            if (sample.fingerprint, sample.mu) != (source.fingerprint, source.mu):
+                raise InputError(f"{name}: holds toys of another model, data set or --mu")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if force and not resume:
+            path.unlink(missing_ok=True)
+        if others:
+            save_toys(merge_toys(list(others.values())), path)
+        if toys:
+            toy_ensemble(source, toys, seed=seed, store=path, progress=say.toys)
+    print_warnings(fitter.reference.warnings)
+    sample = load_toys(path)
+    stderr.print(
+        f"{output}: {len(sample)} toys at mu = {mu:g}, {(sample.status == FAILED).sum()} failed, "
+        f"{sample.at_zero.mean():.3g} with mu_hat exactly 0",
+        markup=False,
+    )
+    check_failures(sample)
