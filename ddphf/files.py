@@ -162,8 +162,14 @@ def check_writable(path: str | Path, *, force: bool = False) -> None:
 def write_output(text: str, output: str | Path, *, force: bool = False) -> None:
     """Write text to a file at once, or to standard output where ``output`` is ``-``."""
     if str(output) == "-":
-        sys.stdout.write(text)
-        sys.stdout.flush()
+        try:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115  Python flushes it again at exit
+            raise UsageError(f"standard output cannot be written ({error.strerror})") from None
         return
     with write_file(output, force=force) as path:
         path.write_text(text, encoding="utf-8")

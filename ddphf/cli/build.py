@@ -17,7 +17,7 @@ __all__ = ["command"]
 @output_option
 @force_option
 def command(analysis: str, output: str, force: bool) -> None:
-    """Emit the pyhf workspace of the analysis file ANALYSIS.
+    """Emit the pyhf workspace of the analysis file ANALYSIS (- reads standard input).
 
     Beside the workspace goes its sidecar, NAME.metadata.json: bin edges, units, pairing, signal
     scale, sources. With standard output as the target only the workspace is written.

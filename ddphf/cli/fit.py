@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -19,11 +18,11 @@ from ddphf.cli.common import (
     seed_option,
     stderr,
 )
-from ddphf.exceptions import InputError
+from ddphf.exceptions import InputError, UsageError
 from ddphf.files import check_writable, read_json, to_json, write_file, write_output
 
 if TYPE_CHECKING:
-    from ddphf.inference.fit import Engine
+    from ddphf.inference.fitter import Engine
     from ddphf.results import DiscoveryResult, FitResult
 
 __all__ = ["command", "make_table"]
@@ -61,6 +60,8 @@ def command(
     figures = [] if plots is None else [Path(plots) / f"{s}.png" for s in ("prefit", "postfit")]
     for target in [output, *map(str, figures)]:
         check_writable(target, force=force)
+    if Path(output).absolute() in [figure.absolute() for figure in figures]:
+        raise UsageError(f"-o {output}: is the name of a figure of --plots; choose another")
     with progress_line() as say:
         say("reading")
         from ddphf.inference.fit import fit_workspace
@@ -87,12 +88,17 @@ def make_table(result: FitResult) -> Table:
     poi = result.mu_hat
     if result.discovery is None and poi is not None:
         table.add_row(Text(poi.name), f"{poi.value:.6g}", f"{poi.error:.4g}", "", "", "")
+    main = result.measurement
+    if result.known_background is not None:
+        main = "discovery (L2)"
+    elif main == "known_background":
+        main = "known background (L1)"
     for name, statement in (
-        ("discovery (L2)", result.discovery),
+        (main, result.discovery),
         ("known background (L1)", result.known_background),
     ):
         if statement is not None:
-            table.add_row(name, *_numbers(statement))
+            table.add_row(Text(name), *_numbers(statement))
         if statement is not None and statement.toys is not None:
             table.add_row(*_toy_row(statement.toys))
     edm = max(m.certificate.edm for m in (result.fit, result.null) if m is not None)
@@ -147,6 +153,8 @@ def _draw(
 
 def _figure_axes(spec: Any, source: str) -> list[dict[str, Any]]:
     """Return the sidecar's axes where there is one that fits, else numbered bins."""
+    import pyhf
+
     from ddphf.likelihood.checks import check_schema
 
     check_schema(spec)
@@ -160,13 +168,15 @@ def _figure_axes(spec: Any, source: str) -> list[dict[str, Any]]:
     sidecar = metadata_path(source)
     if source != "-" and sidecar.is_file():
         try:
-            axes: list[dict[str, Any]] = read_json(str(sidecar))["binning"]["axes"]
-            size = math.prod(len(axis["edges"]) - 1 for axis in axes)
+            metadata = read_json(str(sidecar))
+            axes: list[dict[str, Any]] = metadata["binning"]["axes"]
+            digest = metadata["workspace_digest"]
         except (KeyError, TypeError):
             raise InputError(
                 f"{sidecar}: is no sidecar of 'ddphf build' (no binning); build it again or move "
                 "it away"
             ) from None
-        if size == n_bins:
+        if digest == f"sha256:{pyhf.utils.digest(spec)}":
             return axes
+        print_warnings([f"{sidecar}: belongs to another workspace; figures show bin numbers"])
     return [{"label": "bin", "unit": "", "edges": [float(i) for i in range(n_bins + 1)]}]

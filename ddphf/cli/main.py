@@ -46,14 +46,13 @@ class _Group(click.Group):
 def group() -> None:
     """Search for new physics through Standard Model symmetries with pyhf workspaces.
 
-    Exit codes: 0 done, 1 a bug, 2 usage, 3 bad input, config or model, 4 the numbers failed.
+    Exit codes: 0 done, 1 a bug, 2 usage, 3 bad input, config or model, 4 the
+    numbers failed, 130 interrupted.
     """
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit."""
-    # Before jax or numpy load: small dense solves are slower with more threads than cores.
-    os.environ.setdefault("JAX_PLATFORMS", "")
     for stream in (sys.stdout, sys.stderr):  # names that the terminal's encoding lacks
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

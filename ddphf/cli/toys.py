@@ -48,7 +48,8 @@ def command(
     path = Path(output)
     with progress_line() as say:
         say("reading")
-        from ddphf.inference.fit import Fitter, check_failures
+        from ddphf.inference.fit import check_failures
+        from ddphf.inference.fitter import Fitter
         from ddphf.inference.toy_store import FAILED, load_toys, merge_toys, save_toys
         from ddphf.inference.toys import ToySource, toy_ensemble
         from ddphf.likelihood.reference import ReferenceModel

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -132,13 +133,15 @@ def _validator() -> Any:
 
 
 def read_analysis(path: str | Path) -> Analysis:
-    """Read and validate an analysis file.
+    """Read and validate an analysis file; ``-`` reads standard input.
 
     Raises:
         ConfigError: The file is missing or no YAML, or breaks the schema or its meaning.
     """
     file = Path(path)
     try:
+        if str(path) == "-":
+            return parse_analysis(sys.stdin.read())
         text = file.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigError(f"{file}: no such file") from None

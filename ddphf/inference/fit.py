@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyhf
 from scipy.stats import norm
 
 from ddphf.exceptions import FitError, ModelError
+from ddphf.inference.fitter import Engine, Fitter, Progress, compare_values
 from ddphf.inference.toy_store import FAILED, ToySample, summarize_toys
 from ddphf.inference.toys import ToySource, toy_ensemble
-from ddphf.likelihood.compiled import CannotCompileError, CompiledModel
-from ddphf.likelihood.dense import minimize_dense, minimize_minuit
-from ddphf.likelihood.minimum import EDM_TOLERANCE_PYHF, Array, Mask, Minimum
-from ddphf.likelihood.pair import recognise_pair
+from ddphf.likelihood.minimum import Minimum
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.results import (
     CertificateResult,
@@ -27,19 +25,13 @@ from ddphf.results import (
     make_provenance,
 )
 
-__all__ = ["Engine", "Fitter", "check_failures", "fit_workspace", "make_discovery"]
+__all__ = ["check_failures", "fit_workspace", "make_discovery"]
 
-Engine = Literal["ddphf", "pyhf"]
-
-NEGATIVE_Q0 = -1e-6
-"""A null fit below the free one by more than this is a failed fit, never a q0 of 0."""
-
-STEPS_TO_NULL = 8
+KNOWN = "known_background"
+"""Name of the measurement whose background is held at its known value (L1)."""
 
 MAX_FAILED_TOYS = 1e-3
 """Largest accepted fraction of toys without a certificate."""
-
-Progress = Callable[[str], None]
 
 
 def fit_workspace(
@@ -83,11 +75,8 @@ def fit_workspace(
     say = progress if progress is not None else _silent
     fitter = Fitter(ReferenceModel(workspace, measurement), engine)
     table = fitter.reference.parameters
-    free, null = _fit_both(fitter, say)
+    free, null = fitter.fit_both(say)
     poi = None if table.poi is None else table.names[table.poi]
-    warnings = [*fitter.reference.warnings, *fitter.warnings]
-    if table.poi is not None and free.at_bound[table.poi]:
-        warnings.append(f"the POI '{poi}' is at a bound of its measurement")
     discovery = None
     if null is not None and table.poi is not None:
         discovery = make_discovery(free, null, table.poi)
@@ -104,10 +93,12 @@ def fit_workspace(
         discovery = replace(discovery, toys=summarize_toys(sample, discovery.q0).to_dict())
     names = [m["name"] for m in workspace["measurements"]]
     known = None
-    if "known_background" in names and fitter.reference.measurement != "known_background":
+    warnings = list(fitter.warnings)
+    if discovery is not None and fitter.reference.measurement == "discovery" and KNOWN in names:
         say("known background (L1)")
-        other = Fitter(ReferenceModel(workspace, "known_background"), engine)
-        known_free, known_null = _fit_both(other, say)
+        other = Fitter(ReferenceModel(workspace, KNOWN), engine)
+        known_free, known_null = other.fit_both(say)
+        warnings += [f"{KNOWN}: {line}" for line in other.warnings if line not in warnings]
         known_poi = other.reference.parameters.poi
         if known_null is not None and known_poi is not None:
             known = make_discovery(known_free, known_null, known_poi)
@@ -142,144 +133,9 @@ def _silent(line: str) -> None:
     del line
 
 
-class Fitter:
-    """Certified fits of one measurement by one engine.
-
-    Args:
-        reference: The measurement.
-        engine: Which engine minimises.
-
-    Attributes:
-        reference: The measurement.
-        warnings: What the user should know of the way the fits went.
-    """
-
-    def __init__(self, reference: ReferenceModel, engine: Engine = "ddphf") -> None:
-        self.reference, self.engine = reference, engine
-        self.warnings: list[str] = []
-        self._pair = recognise_pair(reference)
-        self._model: CompiledModel | None = None
-        self._not_compiled = "the pyhf engine was asked for"
-        if engine == "ddphf":
-            try:
-                self._model = CompiledModel.from_reference(reference)
-            except CannotCompileError as error:
-                self._not_compiled = str(error)
-                self.warnings.append(f"not compiled ({error}): fitted with pyhf's own likelihood")
-
-    def require_compiled(self) -> CompiledModel:
-        """Return the compiled model.
-
-        Raises:
-            ModelError: There is none, with the reason.
-        """
-        if self._model is None:
-            raise ModelError(f"toys need the compiled likelihood: {self._not_compiled}")
-        return self._model
-
-    def minimize(self, start: Array, fixed: Mask, what: str) -> Minimum:
-        """Return a certified minimum.
-
-        Args:
-            start: Shape (n,).
-            fixed: Shape (n,): True for parameters to hold.
-            what: Name of the fit, for the message.
-
-        Raises:
-            FitError: Says what was tried.
-        """
-        tried: list[str] = []
-        if self._model is not None:
-            minimum = self._model.minimize(start=start, fixed=fixed)
-            tried.append(f"arrowhead Newton: {minimum.status}")
-        elif self.engine == "pyhf":
-            stopped = minimize_minuit(self.reference, start=start, fixed=fixed)
-            minimum = minimize_dense(
-                self.reference, start=stopped, fixed=fixed, tolerance=EDM_TOLERANCE_PYHF
-            )
-            tried.append(f"pyhf with iminuit, then Newton: {minimum.status}")
-        if not (tried and minimum.converged):
-            minimum = minimize_dense(self.reference, start=start, fixed=fixed)
-            tried.append(f"Newton on pyhf's likelihood: {minimum.status}")
-        if not minimum.converged:
-            raise FitError(f"{self.reference.measurement}, {what} failed: " + "; ".join(tried))
-        self._compare_with_closed_form(minimum, fixed)
-        return minimum
-
-    def _compare_with_closed_form(self, minimum: Minimum, fixed: Mask) -> None:
-        poi = self.reference.parameters.poi
-        if self._pair is None or poi is None:
-            return
-        if not self._pair.pair.has_signal:
-            return
-        mu = float(minimum.parameters[poi]) if fixed[poi] else self._pair.pair.fit().mu
-        if self._pair.parameters(self.reference, mu) is None:
-            return
-        _compare(
-            minimum.twice_nll, self._pair.pair.twice_nll(mu), "the fit", "the closed form", 1e-6
-        )
-
-
-def _fit_both(fitter: Fitter, say: Progress) -> tuple[Minimum, Minimum | None]:
-    """Return the free fit and, where mu can be 0, the null fit; both certified."""
-    reference, table = fitter.reference, fitter.reference.parameters
-    say(f"{reference.measurement}: free fit")
-    free = fitter.minimize(table.init, table.fixed, "free fit")
-    if table.poi is None or table.fixed[table.poi]:
-        return free, None
-    if not table.lower[table.poi] <= 0.0 <= table.upper[table.poi]:
-        raise ModelError(
-            f"measurement '{reference.measurement}': the bounds of the POI "
-            f"'{table.names[table.poi]}' exclude 0, so it has no null; widen them or fix the POI"
-        )
-    say(f"{reference.measurement}: null fit")
-    null = _fit_null(fitter, free)
-    if null.twice_nll - free.twice_nll < NEGATIVE_Q0:
-        # The null found a better point, so the free fit stopped in the wrong place: start there.
-        free = fitter.minimize(null.parameters, table.fixed, "free fit, second start")
-        if null.twice_nll - free.twice_nll < NEGATIVE_Q0:
-            raise FitError(
-                f"q0 is negative: 2NLL is {free.twice_nll:.9g} free and {null.twice_nll:.9g} at "
-                "mu = 0, also when the free fit starts at the null one"
-            )
-    return free, null
-
-
-def _fit_null(fitter: Fitter, free: Minimum) -> Minimum:
-    """Fit at mu = 0, from the free fit and in steps if that fails."""
-    table = fitter.reference.parameters
-    fixed = table.fixed.copy()
-    fixed[table.poi] = True
-    try:
-        return fitter.minimize(_at(free.parameters, table.poi, 0.0), fixed, "null fit")
-    except FitError:
-        start = free.parameters
-        mu_hat = float(start[table.poi])
-        for step in range(1, STEPS_TO_NULL + 1):
-            mu = mu_hat * (1 - step / STEPS_TO_NULL)
-            what = f"null fit in steps, mu = {mu:.4g}"
-            minimum = fitter.minimize(_at(start, table.poi, mu), fixed, what)
-            start = minimum.parameters
-        return minimum
-
-
-def _at(parameters: Array, index: int | None, value: float) -> Array:
-    moved = parameters.copy()
-    moved[index] = value
-    return moved
-
-
-def _compare(one: float, other: float, name: str, other_name: str, tolerance: float) -> None:
-    if not abs(one - other) <= tolerance + 1e-11 * abs(one):
-        raise FitError(
-            f"-2 ln L is {one:.12g} by {name} and {other:.12g} by {other_name}; one of them is "
-            "wrong, so there is no result"
-        )
-
-
 def _record(reference: ReferenceModel, minimum: Minimum) -> MinimumResult:
     twice_nll_pyhf = reference.twice_nll(minimum.parameters, backend="numpy")
-    _compare(minimum.twice_nll, twice_nll_pyhf, "the fit", "pyhf's numpy backend", 1e-8)
+    compare_values(reference, minimum.twice_nll, twice_nll_pyhf, "pyhf's numpy backend", 1e-8)
     return MinimumResult(
         twice_nll=minimum.twice_nll,
         parameters=tuple(

@@ -47,9 +47,10 @@ class Axis:
 
     def same_edges(self, other: Axis) -> bool:
         """Whether the edges agree up to rounding of single precision."""
-        return self.n_bins == other.n_bins and bool(
-            np.allclose(self.edges, other.edges, rtol=1e-6, atol=1e-9)
-        )
+        if self.n_bins != other.n_bins:
+            return False
+        narrowest = float(np.min(np.diff(self.edges)))
+        return bool(np.allclose(self.edges, other.edges, rtol=1e-6, atol=1e-6 * narrowest))
 
 
 @dataclass(frozen=True)

@@ -95,13 +95,16 @@ def _draw_channel(
     observed = _project(channel.observed, shape, column)
     parts = {name: _project(values, shape, column) for name, values in channel.samples.items()}
     colours = {"symmetric": BLUE, "fakes": GREY, "signal": ORANGE}
+    # Nothing to see, as the signal before a fit: nothing in the legend.
+    parts = {name: part for name, part in parts.items() if np.any(part)}
     order = sorted(parts, key=lambda name: (name == "signal", name == "symmetric", name))
     spares = [GREEN, "#CC79A7", "#56B4E9", "#F0E442", "#E69F00"]
     palette = [colours.get(name, spares[i % len(spares)]) for i, name in enumerate(order)]
     top, low = panels
     positive = [np.maximum(parts[name], 0.0) for name in order]
     mplhep.histplot(
-        positive, bins=edges, stack=True, histtype="fill", color=palette, label=order, ax=top,
+        positive, bins=edges, stack=True, histtype="fill", color=palette,
+        label=[f" {name}" for name in order], ax=top,  # matplotlib drops a leading underscore
         alpha=0.75,
     )  # fmt: skip
     centres = (edges[1:] + edges[:-1]) / 2

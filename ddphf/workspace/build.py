@@ -18,7 +18,7 @@ from ddphf.inputs.histogram import Array
 from ddphf.symmetry.pair import Pair
 from ddphf.workspace.metadata import make_metadata
 from ddphf.workspace.naming import LUMI, MU, SHAPE, stat_name
-from ddphf.workspace.scaling import asimov_sigma, choose_scale, estimate_mu
+from ddphf.workspace.scaling import asimov_sigma, choose_scale, largest_mu
 from ddphf.workspace.yields import (
     ChannelYields,
     PairYields,
@@ -95,7 +95,7 @@ def build_workspace(
         ],
     }
     workspace["measurements"] = _measurements(
-        workspace, yields, sigma / scale, estimate_mu(yields) / scale
+        workspace, yields, sigma / scale, largest_mu(yields) / scale
     )
     return BuiltWorkspace(
         workspace=workspace,
@@ -165,7 +165,7 @@ def _modifier(variation: Variation, nominal: Array) -> Spec:
 
 def _measurements(workspace: Spec, pair: PairYields, sigma: float, mu: float) -> list[Spec]:
     nuisances = _nuisance_parameters(workspace, pair)
-    reach = max(10.0, 20.0 * sigma, 3.0 * abs(mu))
+    reach = max(10.0, 20.0 * sigma, 3.0 * mu)
     # A round number: the bound says "unbounded" and must not depend on the last digit of the data.
     bound = float(10.0 ** math.ceil(math.log10(reach)))
     poi = {"name": MU, "inits": [0.0], "bounds": [[-bound, bound]]}
@@ -212,6 +212,7 @@ def _shape_parameter(pair: PairYields) -> Spec:
 def _nuisance_parameters(workspace: Spec, pair: PairYields) -> list[Spec]:
     """Return explicit inits and bounds of every other parameter, sorted by name."""
     settings: dict[str, Spec] = {}
+    observed = {o["name"]: np.array(o["data"]) for o in workspace["observations"]}
     for channel in workspace["channels"]:
         for sample in channel["samples"]:
             for modifier in sample["modifiers"]:
@@ -219,12 +220,7 @@ def _nuisance_parameters(workspace: Spec, pair: PairYields) -> list[Spec]:
                 if kind in ("normsys", "histosys"):
                     settings[name] = {"name": name, "inits": [0.0], "bounds": [[-5.0, 5.0]]}
                 elif kind in ("shapesys", "staterror"):
-                    n = len(modifier["data"])
-                    settings[name] = {
-                        "name": name,
-                        "inits": [1.0] * n,
-                        "bounds": [[FACTOR_FLOOR, 10.0]] * n,
-                    }
+                    settings[name] = _factor_parameter(modifier, sample, observed[channel["name"]])
     if pair.luminosity_error is not None:
         error = pair.luminosity_error
         settings[LUMI] = {
@@ -235,3 +231,20 @@ def _nuisance_parameters(workspace: Spec, pair: PairYields) -> list[Spec]:
             "bounds": [[max(FACTOR_FLOOR, 1 - 5 * error), 1 + 5 * error]],
         }
     return [settings[name] for name in sorted(settings)]
+
+
+def _factor_parameter(modifier: Spec, sample: Spec, counts: Array) -> Spec:
+    """Return the settings of a per-bin uncertainty, bounded above what data or error ask for."""
+    nominal, error = np.array(sample["data"]), np.array(modifier["data"])
+    relative = error / np.where(nominal > 0, nominal, 1.0)
+    # Only a poorly known bin can follow the data that far; 10 is 45 sigma for the others.
+    loose = (nominal > 0) & (relative > 0.2)
+    data = (counts + 5 * np.sqrt(counts) + 5) / np.where(nominal > 0, nominal, 1.0)
+    reach = np.maximum(data, 1 + 5 * relative)[loose]
+    bound = float(10.0 ** math.ceil(math.log10(max(10.0, np.max(reach, initial=10.0)))))
+    n = len(error)
+    return {
+        "name": modifier["name"],
+        "inits": [1.0] * n,
+        "bounds": [[FACTOR_FLOOR, bound]] * n,
+    }

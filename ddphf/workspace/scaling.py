@@ -14,7 +14,7 @@ from ddphf.exceptions import ModelError
 from ddphf.inputs.histogram import Array
 from ddphf.workspace.yields import ChannelYields, PairYields
 
-__all__ = ["asimov_sigma", "choose_scale", "estimate_mu"]
+__all__ = ["asimov_sigma", "choose_scale", "largest_mu"]
 
 SIGMA_RANGE = (0.05, 5.0)
 
@@ -34,10 +34,23 @@ def asimov_sigma(pair: PairYields) -> float:
     return float(np.sqrt(np.linalg.inv(information)[0, 0]))
 
 
-def estimate_mu(pair: PairYields) -> float:
-    """Return the linear estimate of mu from the data, in units of the stated signal."""
+def largest_mu(pair: PairYields) -> float:
+    """Return the size of the largest linear estimate of mu, in units of the stated signal.
+
+    With the background measured, and with it known where it is.
+    """
     information, right = _information(pair)
-    return float(np.linalg.solve(information, right)[0])
+    estimates = [float(np.linalg.solve(information, right)[0])]
+    if pair.known_background is not None:
+        top = bottom = 0.0
+        for channel in pair.channels:
+            rate = channel.ratio * pair.known_background + channel.total(channel.fakes)
+            signal = channel.total(channel.signal)
+            variance = np.maximum(rate, 1.0)
+            top += float(np.sum(signal * (channel.counts - rate) / variance))
+            bottom += float(np.sum(signal**2 / variance))
+        estimates.append(top / bottom if bottom > 0 else 0.0)
+    return max(map(abs, estimates))
 
 
 def _information(pair: PairYields) -> tuple[Array, Array]:

@@ -229,7 +229,11 @@ def _channel(
         signal=_sample(pair, channel.signal, "signal", name, warnings),
         fakes=_sample(pair, channel.fakes, "fakes", name, warnings),
         variations=_variations(
-            pair, channel.systematics, np.ones_like(counts), f"channel '{name}', sample 'symmetric'"
+            pair,
+            channel.systematics,
+            np.ones_like(counts),
+            f"channel '{name}', sample 'symmetric'",
+            warnings,
         ),
     )
 
@@ -256,7 +260,7 @@ def _sample(
     return SampleYields(
         name=sample,
         yields=yields,
-        variations=_variations(pair, template.systematics, yields, where),
+        variations=_variations(pair, template.systematics, yields, where, warnings),
         error=error,
         error_kind=template.error_kind,
         error_source="" if error is None else pair.histogram(template.error).source,
@@ -264,7 +268,11 @@ def _sample(
 
 
 def _variations(
-    pair: Pair, systematics: Sequence[Systematic], nominal: Array, where: str
+    pair: Pair,
+    systematics: Sequence[Systematic],
+    nominal: Array,
+    where: str,
+    warnings: list[str],
 ) -> tuple[Variation, ...]:
     for (name, kind), count in Counter((s.name, s.kind) for s in systematics).items():
         if count > 1:
@@ -303,6 +311,11 @@ def _variations(
                 up = np.where(nominal > 0, up / safe, 1.0)
                 down = np.where(nominal > 0, down / safe, 1.0)
         variations.append(Variation(systematic.name, systematic.kind, up, down, systematic.source))
+        if np.any((up - 1) * (down - 1) * nominal > 0):
+            warnings.append(
+                f"{place}: up and down change some bin the same way; such a one-sided variation "
+                "makes several minima, so check it"
+            )
     _refuse_turning_negative(pair, variations, nominal, where)
     return tuple(variations)
 

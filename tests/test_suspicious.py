@@ -1,0 +1,162 @@
+"""Models that mislead a single certified fit: several minima, bounds, flat and dead directions."""
+
+import numpy as np
+import pytest
+
+from ddphf.exceptions import FitError
+from ddphf.inference.fit import fit_workspace
+from ddphf.symmetry.pair import Channel, Pair, Systematic, Template
+from ddphf.workspace.build import build_workspace
+
+
+def free_parameter(name, kind, data=None):
+    return {"name": name, "type": kind, "data": data}
+
+
+STRENGTH = free_parameter("mu", "normfactor")
+
+
+def foreign(channels, observations, parameters=(), poi="mu"):
+    return {
+        "version": "1.0.0",
+        "channels": [{"name": n, "samples": s} for n, s in channels.items()],
+        "observations": [{"name": n, "data": d} for n, d in observations.items()],
+        "measurements": [{"name": "m", "config": {"poi": poi, "parameters": list(parameters)}}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("counts", "up", "down", "sign", "q0"),
+    [
+        ([10600, 11550], [1.15, 1.155], [1.05, 1.15], -1, 0.3908),
+        ([11400, 11550], [1.05, 1.155], [1.15, 1.15], 1, None),
+    ],
+)
+def test_one_sided_variations_get_more_starts(counts, up, down, sign, q0):
+    """A single start falls into Z = -4.24 here, with a perfect local certificate."""
+    pair = Pair(
+        Channel(
+            "b", counts, signal=Template([100.0, 0.0]),
+            systematics=[Systematic("id", "histosys", up, down, relative=True)],
+        ),
+        Channel("a", [10000, 10000]),
+    )  # fmt: skip
+    built = build_workspace(pair)
+    assert any("makes several minima" in line for line in built.warnings)
+    result = fit_workspace(built.workspace)
+    assert any("several minima" in line for line in result.warnings)
+    assert np.sign(result.discovery.z0) == sign
+    assert abs(result.discovery.z0) < 0.8
+    if q0 is not None:
+        assert abs(result.discovery.q0) == pytest.approx(q0, abs=1e-4)
+
+
+def test_poorly_known_fakes_are_not_cut_off():
+    """Fakes of 1 +- 3 may follow 45 observed events; a bound of 10 made Z = 4.56 of 2.21."""
+    pair = Pair(
+        Channel("b", [45, 300], signal=Template([10.0] * 2), fakes=Template([1.0] * 2, [3.0, 0.5])),
+        Channel("a", [5, 300]),
+    )
+    result = fit_workspace(build_workspace(pair).workspace)
+    assert result.discovery.z0 == pytest.approx(2.2105, abs=1e-3)
+    assert result.warnings == ()
+
+
+def test_known_background_reaches_its_own_maximum():
+    pair = Pair(
+        Channel("b", [4000, 4000], signal=Template([180.0, 0.0])),
+        Channel("a", [4000, 4000]),
+        known_background=[1000.0, 4000.0],
+    )
+    result = fit_workspace(build_workspace(pair).workspace)
+    assert result.known_background.mu_hat == pytest.approx(3000 / 180, rel=1e-6)
+
+
+def test_parameters_at_bounds_are_named():
+    """Default bounds (0, 10) of a foreign shapefactor, and data that ask for 30."""
+    shape = free_parameter("sf", "shapefactor")
+    spec = foreign(
+        {
+            "A": [{"name": "x", "data": [1.0, 1.0], "modifiers": [shape]}],
+            "B": [
+                {"name": "s", "data": [5.0, 10.0], "modifiers": [STRENGTH]},
+                {"name": "x", "data": [1.0, 1.0], "modifiers": [shape]},
+            ],
+        },
+        {"A": [30.0, 25.0], "B": [35.0, 31.0]},
+    )  # fmt: skip
+    result = fit_workspace(spec)
+    assert result.mu_hat.value == pytest.approx(2.926, abs=1e-3)
+    assert any("free fit: 2 parameters at a bound" in line for line in result.warnings)
+    assert any("null fit: 2 parameters at a bound" in line for line in result.warnings)
+
+
+def test_flat_directions_are_named():
+    """k1 and k2 scale the same yields: their product is all that the data know."""
+    both = [free_parameter("k1", "normfactor"), free_parameter("k2", "normfactor")]
+    spec = foreign(
+        {"c": [{"name": "b", "data": [50.0, 50.0], "modifiers": both}]},
+        {"c": [60.0, 55.0]},
+        poi="",
+    )
+    with pytest.raises(FitError, match=r"do not determine k1|not positive definite|EDM inf"):
+        fit_workspace(spec)
+
+
+def test_a_parameter_without_effect_is_held():
+    spec = foreign(
+        {
+            "c": [
+                {"name": "b", "data": [50.0, 50.0], "modifiers": []},
+                {"name": "s", "data": [5.0, 9.0], "modifiers": [STRENGTH]},
+                {"name": "z", "data": [0.0, 0.0], "modifiers": [free_parameter("k", "normfactor")]},
+            ]
+        },
+        {"c": [60.0, 55.0]},
+    )  # fmt: skip
+    result = fit_workspace(spec)
+    assert any("without any effect are held: k" in line for line in result.warnings)
+    assert result.discovery.z0 > 1
+
+
+@pytest.mark.parametrize("level", [1e8, 1e12])
+def test_large_counts(level):
+    """2NLL is a sum of terms of the size of the counts: where its rounding shows, it is said."""
+    rng = np.random.default_rng(3)
+    tested, partner = (np.round(rng.normal(level, np.sqrt(level), 20)) for _ in range(2))
+    pair = Pair(
+        Channel("b", tested, signal=Template(np.full(20, np.sqrt(level)))), Channel("a", partner)
+    )
+    result = fit_workspace(build_workspace(pair).workspace)
+    expected = (tested - partner).sum() / np.sqrt((tested + partner).sum())
+    if level < 1e10:
+        assert result.discovery.z0 == pytest.approx(expected, rel=1e-3)
+        assert result.warnings == ()
+    else:
+        assert any("rounding alone moves q0" in line for line in result.warnings)
+
+
+def test_rate_zero_away_from_no_signal():
+    """An empty tested bin pulls mu down until its rate is 0."""
+    pair = Pair(Channel("b", [0, 5], signal=Template([1.0, 1.0])), Channel("a", [7, 5]), floor=0.5)
+    result = fit_workspace(build_workspace(pair).workspace)
+    assert result.discovery.z0 < 0
+
+
+def test_poi_that_is_no_signal_strength():
+    spec = foreign(
+        {
+            "c": [
+                {
+                    "name": "b",
+                    "data": [50.0],
+                    "modifiers": [free_parameter("a", "normsys", {"hi": 1.1, "lo": 0.9})],
+                }
+            ]
+        },
+        {"c": [60.0]},
+        poi="a",
+    )
+    result = fit_workspace(spec)
+    assert result.discovery is None
+    assert any("is no normfactor" in line for line in result.warnings)
