@@ -38,7 +38,7 @@ __all__ = ["command", "make_table"]
 )  # fmt: skip
 @click.option(
     "--toys",
-    type=click.IntRange(min=1),
+    type=click.IntRange(min=0),
     default=0,
     metavar="N",
     help="Draw N toys of the null too.",
