@@ -193,7 +193,7 @@ def find_pair(expansion: Expansion, table: ParameterTable) -> PairLikelihood:
         assert value is not None
         if not np.all(np.asarray(value @ arrays.matrices[role]) > 0):
             raise CannotCompileError("an expectation of the shared background is not positive")
-    where = np.flatnonzero(places.global_ == table.poi) if table.poi is not None else []
+    where: Any = np.flatnonzero(places.global_ == table.poi) if table.poi is not None else []
     return PairLikelihood(
         structure=structure,
         arrays=arrays,
