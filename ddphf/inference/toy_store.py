@@ -174,7 +174,12 @@ def load_toys(path: Path) -> ToySample:
             if int(file["version"]) != VERSION:
                 raise InputError(f"{path}: toys of version {file['version']}, expected {VERSION}")
             return ToySample(
-                *(file[name] for name in ("seed", "index", "q0", "mu_hat", "status", "at_zero")),
+                seed=file["seed"],
+                index=file["index"],
+                q0=file["q0"],
+                mu_hat=file["mu_hat"],
+                status=file["status"],
+                at_zero=file["at_zero"],
                 mu=float(file["mu"]),
                 fingerprint=str(file["fingerprint"]),
             )
