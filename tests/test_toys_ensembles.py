@@ -84,18 +84,16 @@ def test_summary_counts_failed_toys_both_ways(source):
     assert 0.09 < summary.p0_interval[1] < 0.13
 
 
-@pytest.mark.parametrize("kind", ["variations", "shapesys", "staterror"])
+@pytest.mark.parametrize("kind", ["shapesys", "staterror"])
 def test_shared_information_agrees_with_single_fits(kind):
     rng = np.random.default_rng(3)
     m = 36
-    options = {"variations": eigen_variations(3, m, rng)}
-    if kind != "variations":
-        options |= {
-            "fakes": (np.full(m, 10.0), np.full(m, 6.0)),
-            "kind": kind,
-            "errors": (np.full(m, 2.0), np.full(m, 1.0)),
-        }
-    source = make_source(variations=options.pop("variations"), **options)
+    source = make_source(
+        variations=eigen_variations(3, m, rng),
+        fakes=(np.full(m, 10.0), np.full(m, 6.0)),
+        errors=(np.full(m, 2.0), np.full(m, 1.0)),
+        kind=kind,
+    )
     toys = toy_ensemble(source, 64, seed=2, fit_block_size=64)
     assert np.sum(toys.status == 2) == 0
     assert np.mean(toys.status == 0) > 0.9
@@ -122,16 +120,31 @@ def test_a_model_that_is_no_pair_has_toys():
     assert np.mean(toys.at_zero) == pytest.approx(0.5, abs=0.25)  # mu >= 0 is a bound there
 
 
-@pytest.mark.parametrize(("mean", "at_zero"), [(0.5, 1.0), (2.0, 0.49), (5.0, 0.002)])
-def test_low_counts_never_fail(mean, at_zero):
+def fraction_at_zero(mean, n_bins, n=200_000):
+    """Fraction of null toys with 0 in the subdifferential, from the closed form alone.
+
+    MODEL.md section 3 with r = 1 and flat S: the scores on both sides of 0 are S times
+    sum (B - A)/(A + B) over the other bins, minus or plus the number of (0,0) bins.
+    """
+    rng = np.random.default_rng(0)
+    a, b = rng.poisson(mean, (2, n, n_bins))
+    total = a + b
+    other = np.sum(np.where(total > 0, (b - a) / np.maximum(total, 1), 0.0), axis=1)
+    empty = np.sum(total == 0, axis=1)
+    return np.mean((np.abs(other) <= empty + 1e-12) & (empty > 0))
+
+
+@pytest.mark.parametrize("mean", [0.5, 2.0, 5.0])
+def test_low_counts_never_fail(mean):
     flat = np.full(36, mean)
     workspace = make_pair(flat, flat, flat, np.full(36, 1 / 36))
     source = ToySource.conditional(CompiledModel.from_reference(ReferenceModel(workspace)))
     toys = toy_ensemble(source, 512, seed=11)
     assert np.sum(toys.status == 2) == 0
-    # MODEL.md section 3; 4 standard deviations of a fraction of 512.
-    band = 4 * np.sqrt(max(at_zero * (1 - at_zero), 0.002) / 512)
-    assert np.mean(toys.at_zero) == pytest.approx(at_zero, abs=band)
+    expected = fraction_at_zero(mean, 36)
+    # 4 standard deviations of a fraction of 512.
+    band = 4 * np.sqrt(max(expected * (1 - expected), 0.002) / 512)
+    assert np.mean(toys.at_zero) == pytest.approx(expected, abs=band)
 
 
 @pytest.mark.slow
@@ -144,3 +157,32 @@ def test_null_of_signed_z_is_standard_normal(mean):
     toys = toy_ensemble(source, 20_000, seed=1)
     assert np.sum(toys.status == 2) == 0
     assert kstest(toys.z0, "norm").pvalue > 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("mean", "mu", "z_mean", "z_sd", "auc"),
+    [(1e4, 3004.163780, 3.5364, 0.997, 0.99398), (100.0, 304.138356, 3.5303, 0.982, 0.99416)],
+)
+def test_signal_ensembles_of_model_md(mean, mu, z_mean, z_sd, auc):
+    from ddphf.inference.toys import _Fitter
+
+    m, n, size = 784, 20_000, 250
+    s, flat = rectangle_signal(), np.full(784, mean)
+    workspace = make_pair(flat, flat, flat, s * 30 * np.sqrt(mean))
+    source = ToySource.conditional(CompiledModel.from_reference(ReferenceModel(workspace)))
+    fitter, rng = _Fitter(source, size), np.random.default_rng(12)
+    null, signal = [], []
+    for _ in range(n // size):
+        a, b = rng.poisson(mean, (2, size, m)).astype(float)
+        for tested, out in ((b, null), (b + mu * s, signal)):
+            q0, _, status, _ = fitter.fit(np.concatenate([a, tested], axis=1), size)
+            assert np.all(status < 2)
+            out.append(np.sign(q0) * np.sqrt(np.abs(q0)))
+    null, signal = np.concatenate(null), np.concatenate(signal)
+    # The tolerances of MODEL.md section 3.
+    assert np.mean(signal) == pytest.approx(z_mean, abs=0.03)
+    assert np.std(signal) == pytest.approx(z_sd, abs=0.02)
+    both = np.argsort(np.argsort(np.concatenate([null, signal])))
+    area = (np.sum(both[n:] + 1) - n * (n + 1) / 2) / n**2
+    assert area == pytest.approx(auc, abs=1e-3)
