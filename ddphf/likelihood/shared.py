@@ -27,7 +27,7 @@ from ddphf.likelihood.pair_profile import PairData, lower_b, pair_sides, solve_c
 __all__ = ["BlockResult", "SharedInputs", "fit_block"]
 
 Array = Any
-SINGLE_TOLERANCE = 1e-6
+SINGLE_TOLERANCE = 1e-5
 SINGLE_STEPS = 12
 
 
