@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from ddphf.exceptions import InputError, UsageError
 
 __all__ = ["ToySample", "ToySummary", "load_toys", "merge_toys", "save_toys", "summarize_toys"]
 
-Array = np.ndarray[Any, np.dtype[Any]]
+AnyArray = np.ndarray[Any, np.dtype[Any]]
 VERSION = 1
 FAILED = 2
 
@@ -36,12 +36,12 @@ class ToySample:
         fingerprint: Digest of model, data and parameters that they were drawn from.
     """
 
-    seed: Array
-    index: Array
-    q0: Array
-    mu_hat: Array
-    status: Array
-    at_zero: Array
+    seed: AnyArray
+    index: AnyArray
+    q0: AnyArray
+    mu_hat: AnyArray
+    status: AnyArray
+    at_zero: AnyArray
     mu: float
     fingerprint: str
 
@@ -49,7 +49,7 @@ class ToySample:
         return len(self.index)
 
     @property
-    def z0(self) -> Array:
+    def z0(self) -> AnyArray:
         """Signed significances, sgn(q0) sqrt|q0|."""
         return np.asarray(np.sign(self.q0) * np.sqrt(np.abs(self.q0)))
 
@@ -174,7 +174,12 @@ def load_toys(path: Path) -> ToySample:
             if int(file["version"]) != VERSION:
                 raise InputError(f"{path}: toys of version {file['version']}, expected {VERSION}")
             return ToySample(
-                *(file[name] for name in ("seed", "index", "q0", "mu_hat", "status", "at_zero")),
+                seed=file["seed"],
+                index=file["index"],
+                q0=file["q0"],
+                mu_hat=file["mu_hat"],
+                status=file["status"],
+                at_zero=file["at_zero"],
                 mu=float(file["mu"]),
                 fingerprint=str(file["fingerprint"]),
             )
@@ -198,7 +203,7 @@ def merge_toys(samples: Sequence[ToySample]) -> ToySample:
                 f"({first.fingerprint[:12]} mu={first.mu} and {other.fingerprint[:12]} "
                 f"mu={other.mu}); merge only toys of one ensemble"
             )
-    columns = {
+    columns: dict[str, Any] = {
         name: np.concatenate([getattr(s, name) for s in samples])
         for name in ("seed", "index", "q0", "mu_hat", "status", "at_zero")
     }
@@ -207,8 +212,5 @@ def merge_toys(samples: Sequence[ToySample]) -> ToySample:
     new = np.ones(len(order), dtype=bool)
     new[1:] = np.any(key[:, 1:] != key[:, :-1], axis=0)
     order = order[new]
-    return ToySample(
-        **{name: value[order] for name, value in columns.items()},
-        mu=first.mu,
-        fingerprint=first.fingerprint,
-    )
+    picked = {name: value[order] for name, value in columns.items()}
+    return replace(first, **picked)

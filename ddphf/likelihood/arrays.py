@@ -20,7 +20,15 @@ from ddphf.likelihood.interpolation import (
     normsys_factor,
 )
 
-__all__ = ["Codes", "ModelArrays", "build_arrays", "constraint_logpdf", "log_poisson", "logpdf", "rates"]
+__all__ = [
+    "Codes",
+    "ModelArrays",
+    "build_arrays",
+    "constraint_logpdf",
+    "log_poisson",
+    "logpdf",
+    "rates",
+]
 
 Array = Any
 
@@ -72,7 +80,7 @@ def build_arrays(expansion: Expansion) -> tuple[ModelArrays, Codes]:
     Returns:
         The arrays (numpy, moved to the device at first use) and the static codes.
     """
-    n_samples, n_bins, n = *expansion.nominal.shape, expansion.n_parameters
+    (n_samples, n_bins), n = expansion.nominal.shape, expansion.n_parameters
     by_parameter: dict[int, list[tuple[int, np.ndarray[Any, Any], np.ndarray[Any, Any]]]] = {}
     for s, variations in enumerate(expansion.histosys):
         for parameter, up, down in variations:

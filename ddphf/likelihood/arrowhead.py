@@ -50,7 +50,7 @@ class Arrowhead(NamedTuple):
 def find_cells(expansion: Expansion, max_locals: int = MAX_LOCALS) -> Cells:
     """Split the parameters; those of a component with too many locals stay global."""
     n, n_bins = expansion.n_parameters, expansion.n_bins
-    parent = {}
+    parent: dict[int, int] = {}
 
     def root(x: int) -> int:
         while parent.setdefault(x, x) != x:

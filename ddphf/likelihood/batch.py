@@ -132,9 +132,7 @@ def minimize_batch(
     return out
 
 
-def _fit_rows(
-    model: CompiledModel, data: Array, x: Array, held: Mask
-) -> tuple[Mask, Array, Array]:
+def _fit_rows(model: CompiledModel, data: Array, x: Array, held: Mask) -> tuple[Mask, Array, Array]:
     """Return (certified, EDM, parameters) of one block."""
     table, n = model.parameters, len(data)
     pair = model.pair

@@ -142,7 +142,11 @@ def solve_side(side: Side, b: Array, *, gaussian: bool = False) -> SideSolution:
     inside = has & (clipped == gamma)
     rate = jnp.where(inside, rate, jnp.maximum(shift + clipped * jnp.where(has, v, 0.0), 0.0))
     alpha = side.n / jnp.maximum(rate * rate, tiny(rate))
-    own = 1.0 / jnp.square(side.width) if gaussian else side.aux / jnp.maximum(gamma * gamma, tiny(gamma))
+    own = (
+        1.0 / jnp.square(side.width)
+        if gaussian
+        else side.aux / jnp.maximum(gamma * gamma, tiny(gamma))
+    )
     kappa = jnp.where(inside, own, jnp.inf)
     # alpha kappa / (kappa + alpha v^2): a free factor takes its share of a shift of the rate.
     info = jnp.where(inside, alpha * own / jnp.maximum(own + alpha * v * v, tiny(alpha)), alpha)

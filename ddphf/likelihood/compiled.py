@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
@@ -21,9 +21,12 @@ from ddphf.likelihood.arrays import Codes, ModelArrays, build_arrays, logpdf, ra
 from ddphf.likelihood.arrowhead import Cells, find_cells
 from ddphf.likelihood.expansion import CannotCompileError, Expansion, expand_model
 from ddphf.likelihood.minimum import CONVERGED, EDM_TOLERANCE, Array, Mask, Minimum
-from ddphf.likelihood.pair_likelihood import PairLikelihood, find_pair
 from ddphf.likelihood.pair_fit import PairFit
+from ddphf.likelihood.pair_likelihood import PairLikelihood, find_pair
 from ddphf.likelihood.reference import ParameterTable, ReferenceModel
+
+if TYPE_CHECKING:
+    from ddphf.likelihood.batch import BatchResult
 
 __all__ = ["CannotCompileError", "CompiledModel"]
 
@@ -188,9 +191,10 @@ class CompiledModel:
 
     def _certify(self, x: Array, held: Mask, data: Array) -> newton.GeneralResult:
         table = self.parameters
-        return newton.certify_point(
+        result: newton.GeneralResult = newton.certify_point(
             self.codes, self.arrays, self.cells, x, held, table.lower, table.upper, data
         )
+        return result
 
     def _minimum(
         self,
@@ -262,10 +266,22 @@ class CompiledModel:
         data = self.data if data is None else data
         return np.array(
             newton.global_covariance(
-                self.codes, self.arrays, self.cells, np.asarray(parameters, dtype=float), held,
-                table.lower, table.upper, data,
-            )  # fmt: skip
+                self.codes,
+                self.arrays,
+                self.cells,
+                np.asarray(parameters, dtype=float),
+                held,
+                table.lower,
+                table.upper,
+                data,
+            )
         )
+
+    def minimize_batch(self, data: Array | None = None, **options: Any) -> BatchResult:
+        """Fit many data sets: see :func:`ddphf.likelihood.batch.minimize_batch`."""
+        from ddphf.likelihood.batch import minimize_batch  # it is built on this class
+
+        return minimize_batch(self, data, **options)
 
     def global_names(self) -> Sequence[str]:
         """Return the names of the global parameters, in the order of :meth:`covariance`."""

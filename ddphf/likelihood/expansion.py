@@ -162,7 +162,7 @@ def expand_model(model: Any) -> Expansion:
         sets = np.asarray(getattr(applier, f"_{kind}_histoset"), dtype=float)
         masks = _mask(applier, kind)
         for m, selection in enumerate(_selection(applier)):
-            for s in np.flatnonzero(masks[m].any(axis=1)):
+            for s in map(int, np.flatnonzero(masks[m].any(axis=1))):
                 mask, (low, centre, high) = masks[m, s], sets[m, s]
                 if kind == "normsys":
                     entry = NormSys(int(selection[0]), mask, low / centre, high / centre)
@@ -199,10 +199,14 @@ def _constraints(constraint: Any) -> Constraints:
     normal, poisson = constraint.constraints_gaussian, constraint.constraints_poisson
     has_normal, has_poisson = normal.has_pdf(), poisson.has_pdf()
     return Constraints(
-        normal_parameter=np.asarray(normal._access_field[0], dtype=int) if has_normal else empty_index,
+        normal_parameter=np.asarray(normal._access_field[0], dtype=int)
+        if has_normal
+        else empty_index,
         normal_data=np.asarray(normal._normal_data, dtype=int) if has_normal else empty_index,
         normal_sigma=np.asarray(normal._sigmas, dtype=float) if has_normal else empty,
-        poisson_parameter=np.asarray(poisson._access_field[0], dtype=int) if has_poisson else empty_index,
+        poisson_parameter=np.asarray(poisson._access_field[0], dtype=int)
+        if has_poisson
+        else empty_index,
         poisson_data=np.asarray(poisson._poisson_data, dtype=int) if has_poisson else empty_index,
         poisson_tau=np.asarray(poisson._batched_factors[0]) if has_poisson else empty,
     )

@@ -49,7 +49,8 @@ def one_sided_scores(
     value = [next(it) @ arrays.matrices[i] if have[i] else None for i in range(6)]
     change = [next(dit) @ arrays.matrices[i] if have[i] else jnp.zeros(()) for i in range(6)]
     u_b, u_a, s_b, s_a = value[0], value[1], change[4], change[5]
-    assert u_b is not None and u_a is not None
+    assert u_b is not None
+    assert u_a is not None
     counted = weights[0] * s_b + weights[1] * s_a
     scores = []
     for sign in (1.0, -1.0):

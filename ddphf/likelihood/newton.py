@@ -125,9 +125,7 @@ def minimize_general(
 
     value, rate, gradient, hessian = evaluate(x)
     edm = _edm(cells, gradient, hessian, _free(x, gradient, fixed, lower, upper))
-    state = _State(
-        x, value, rate, gradient, hessian, jnp.zeros(()), edm, jnp.zeros((), int)
-    )
+    state = _State(x, value, rate, gradient, hessian, jnp.zeros(()), edm, jnp.zeros((), int))
     state = jax.lax.while_loop(
         lambda s: (s.edm > ENOUGH) & (s.steps < MAX_STEPS) & (s.damping < 1e12), body, state
     )
@@ -178,9 +176,10 @@ def minimize_general_batch(
     data: Array,
 ) -> GeneralResult:
     """Compiled batch: start, fixed, bounds and data have a leading axis."""
-    return jax.vmap(minimize_general, in_axes=(None, None, None, 0, 0, 0, 0, 0))(
+    result: GeneralResult = jax.vmap(minimize_general, in_axes=(None, None, None, 0, 0, 0, 0, 0))(
         codes, arrays, cells, start, fixed, lower, upper, data
     )
+    return result
 
 
 @partial(jax.jit, static_argnums=0)

@@ -114,7 +114,9 @@ def _bracket(
     def score(fit: NewtonResult) -> float:
         return -float(fit.gradient[poi])
 
-    now = at(float(np.clip(0.0 if not np.isfinite(theta[poi]) else theta[poi], lower[poi], upper[poi])))
+    now = at(
+        float(np.clip(0.0 if not np.isfinite(theta[poi]) else theta[poi], lower[poi], upper[poi]))
+    )
     if not np.isfinite(now.value):
         return PairFit(now, False, True)
     sign = np.sign(score(now))

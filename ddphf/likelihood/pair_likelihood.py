@@ -54,13 +54,20 @@ class PairLikelihood:
         data = np.asarray(data, dtype=float)
         aux = data[..., self.n_main :]
 
+        def take(index: Any) -> Any:
+            # A view where the bins are consecutive, as they are in a channel.
+            first, last = int(index[0]), int(index[-1])
+            if last - first == len(index) - 1 and np.all(np.diff(index) == 1):
+                return data[..., first : last + 1]
+            return data[..., index]
+
         def pick(index: Any, other: float) -> Any:
             if aux.shape[-1] == 0:
                 return np.full((*data.shape[:-1], len(index)), other)
             return np.where(index >= 0, aux[..., index], other)
 
         return PairData(
-            n=(data[..., self.places.bins[0]], data[..., self.places.bins[1]]),
+            n=(take(self.places.bins[0]), take(self.places.bins[1])),
             aux=tuple(  # type: ignore[arg-type]
                 None if width is None else pick(index, 1.0)
                 for index, width in zip(self.places.gamma_data, self.arrays.width, strict=True)
@@ -176,7 +183,7 @@ class PairLikelihood:
             inverse_free=jnp.asarray(inverse(free)),
             tolerance=jnp.asarray(1e-8),
             stragglers=jnp.asarray(0),
-            max_steps=jnp.asarray(20),
+            max_steps=jnp.asarray(40),
         )
 
 
@@ -193,7 +200,7 @@ def find_pair(expansion: Expansion, table: ParameterTable) -> PairLikelihood:
         assert value is not None
         if not np.all(np.asarray(value @ arrays.matrices[role]) > 0):
             raise CannotCompileError("an expectation of the shared background is not positive")
-    where = np.flatnonzero(places.global_ == table.poi) if table.poi is not None else []
+    where: Any = np.flatnonzero(places.global_ == table.poi) if table.poi is not None else []
     return PairLikelihood(
         structure=structure,
         arrays=arrays,

@@ -186,6 +186,7 @@ def minimize_profiles(
     data: PairData,
 ) -> NewtonResult:
     """Compiled batch: theta, fixed, bounds and data have a leading axis."""
-    return jax.vmap(minimize_profile, in_axes=(None, None, 0, 0, 0, 0, 0))(
+    result: NewtonResult = jax.vmap(minimize_profile, in_axes=(None, None, 0, 0, 0, 0, 0))(
         structure, arrays, theta, fixed, lower, upper, data
     )
+    return result

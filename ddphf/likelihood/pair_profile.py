@@ -23,7 +23,7 @@ __all__ = ["Cell", "PairData", "Profile", "pair_sides", "profile", "solve_cells"
 Array = Any
 TINY = 1e-300
 FLOOR = 1e-8
-"""A lower bound of b at or below this (a factor) only keeps pyhf's logarithms finite; b may be 0."""
+"""A lower bound of the factor b at or below this only keeps pyhf's logarithms finite: read as 0."""
 
 
 class PairData(NamedTuple):
@@ -119,7 +119,9 @@ def solve_cells(structure: PairStructure, arrays: PairArrays, sides: tuple[Side,
         solved = Cell(b, inside, (solutions[0], solutions[1]))
     else:
         b = _bracketed(structure, sides, low, high)
-        both = [solve_side(s, b, gaussian=g) for s, g in zip(sides, structure.gaussian, strict=True)]
+        both = [
+            solve_side(s, b, gaussian=g) for s, g in zip(sides, structure.gaussian, strict=True)
+        ]
         inside = (b > low) & (b < high)
         solved = Cell(b, inside, (both[0], both[1]))
     return _complete_weights(solved, sides)
@@ -259,10 +261,13 @@ def _deviance(n: Array, rate: Array) -> Array:
 
 
 def _constraint(side: Side, solution: SideSolution, gaussian: bool) -> Array:
+    assert solution.gamma is not None
+    assert side.width is not None
+    assert side.aux is not None
+    assert side.v is not None
     if gaussian:
         pull = (solution.gamma - side.aux) / side.width
         return jnp.where(side.v > 0, 0.5 * pull * pull, 0.0)
-    assert solution.gamma is not None and side.width is not None and side.aux is not None
     return jnp.where(side.v > 0, _deviance(side.aux, solution.gamma * side.width), 0.0)
 
 
@@ -286,9 +291,11 @@ def _curvature(
         if dc is not None:
             dlambda = dlambda + dc
         q = w[:, None] * du
-        e = alpha if solution.kappa is None else alpha
+        e = alpha
         if side.v is not None:
-            assert dv is not None and solution.gamma is not None and solution.kappa is not None
+            assert dv is not None
+            assert solution.gamma is not None
+            assert solution.kappa is not None
             dlambda = dlambda + solution.gamma[:, None] * dv
             free = jnp.isfinite(solution.kappa)
             kappa = jnp.where(free, solution.kappa, 1.0)

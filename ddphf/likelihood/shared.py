@@ -27,7 +27,7 @@ from ddphf.likelihood.pair_profile import PairData, lower_b, pair_sides, solve_c
 __all__ = ["BlockResult", "SharedInputs", "fit_block"]
 
 Array = Any
-SINGLE_TOLERANCE = 1e-6
+SINGLE_TOLERANCE = 1e-5
 SINGLE_STEPS = 12
 
 
@@ -143,8 +143,7 @@ def _point(
         # Two Newton steps while theta still moves far (and single precision makes them cheap).
         for last in (False, True) if dtype == jnp.float32 else (True,):
             x_b, x_a = (
-                solve_side(s, b, gaussian=g)
-                for s, g in zip(sides, structure.gaussian, strict=True)
+                solve_side(s, b, gaussian=g) for s, g in zip(sides, structure.gaussian, strict=True)
             )
             slope = s_b.u * x_b.w + s_a.u * x_a.w
             curvature = s_b.u**2 * x_b.info + s_a.u**2 * x_a.info
