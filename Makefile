@@ -25,6 +25,10 @@ lint: $(VENV)/test.stamp
 slow: $(VENV)/test.stamp
 	$(BIN)/python -m pytest -q -m slow
 
+# Measured on an otherwise idle machine; docs/performance.md says what was found.
+bench: $(VENV)/test.stamp
+	$(BIN)/python tests/benchmarks/bench_engine.py -o build/performance.json
+
 # The files that are shipped, made again; `git diff` then shows whether anything moved.
 workspaces: $(VENV)/run.stamp
 	for name in higgs_lfv higgs_lfv_window; do \

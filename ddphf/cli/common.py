@@ -72,7 +72,12 @@ def progress_line() -> Iterator[Stages]:
     columns = [SpinnerColumn(), TextColumn("{task.description}", markup=False), _Counts()]
     hidden = not stderr.is_terminal  # rich would still print an empty line
     with Progress(*columns, console=stderr, transient=True, disable=hidden) as bar:
-        yield Stages(bar)
+        stages = Stages(bar)
+        stages("loading")
+        from ddphf.likelihood.cache import enable_compilation_cache  # jax: a second of import
+
+        enable_compilation_cache()
+        yield stages
 
 
 def print_warnings(lines: list[str] | tuple[str, ...]) -> None:
