@@ -29,7 +29,7 @@ from ddphf.inference.fit import fit_workspace
 from ddphf.likelihood.closed_form import PlainPair
 from ddphf.symmetry.pair import Channel, Template
 from ddphf.workspace.build import build_workspace
-from ddphf.workspace.scaling import asimov_sigma, estimate_mu
+from ddphf.workspace.scaling import asimov_sigma, largest_mu
 from ddphf.workspace.yields import resolve_pair
 
 SCALE = 2.0
@@ -333,7 +333,7 @@ def test_asimov_sigma_with_nuisances_is_that_of_a_fit():
 def test_estimate_of_mu_is_near_the_fit():
     pair = plain_pair()
     fit = fit_workspace(build_workspace(pair, signal_scale=1.0).workspace)
-    assert abs(fit.mu_hat.value - estimate_mu(resolve_pair(pair))) < 0.2 * fit.mu_hat.error
+    assert abs(fit.mu_hat.value - largest_mu(resolve_pair(pair))) < 0.2 * fit.mu_hat.error
 
 
 def test_an_empty_bin_without_signal_is_floored_and_recorded():

@@ -13,7 +13,7 @@ from reference_numbers import FIVE_BINS, FLAT, TWELVE_BINS, inject_known, square
 from scipy.optimize import minimize
 from scipy.stats import norm, poisson
 
-from ddphf.exceptions import FitError, ModelError
+from ddphf.exceptions import ModelError
 from ddphf.inference.fit import fit_workspace
 from ddphf.likelihood.dense import minimize_dense
 from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
@@ -176,20 +176,17 @@ def test_poi_at_its_lower_bound_gives_zero():
     assert any("at a bound" in line for line in result.warnings)
 
 
-def test_a_fit_that_cannot_be_certified_is_an_error():
-    """mu acts on nothing that the data can tell: the Hessian is singular."""
+def test_a_signal_without_yield_cannot_be_fitted():
+    """mu has no effect on any bin: it is held, named, and there is no evidence either way."""
     spec = copy.deepcopy(one_bin(150))
     for channel in spec["channels"]:
-        channel["samples"] = [s for s in channel["samples"] if s["name"] != "signal"]
-    spec["channels"][0]["samples"].append(
-        {
-            "name": "signal",
-            "data": [0.0],
-            "modifiers": [{"name": "mu", "type": "normfactor", "data": None}],
-        }
-    )
-    with pytest.raises(FitError, match="not positive definite"):
-        fit_workspace(spec)
+        for sample in channel["samples"]:
+            if sample["name"] == "signal":
+                sample["data"] = [0.0]
+    result = fit_workspace(spec)
+    assert any("without any effect are held: mu" in line for line in result.warnings)
+    assert result.discovery.q0 == 0.0
+    assert result.mu_hat.error == 0.0
 
 
 def test_certificate_refuses_a_point_beside_the_minimum():
