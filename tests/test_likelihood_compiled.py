@@ -13,7 +13,7 @@ from ddphf.likelihood.compiled import CannotCompileError, CompiledModel
 from ddphf.likelihood.expansion import expand_model
 from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
 
-DATA = Path("../shared/data")
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 WORKSPACES = [
     "atlas_sbottom_regionC_600_280_150/bottom-squarks.json",
     "cabinetry_tutorial/built_example_workspace.json",

@@ -10,7 +10,7 @@ from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.profile_errors import profile_errors
 from ddphf.likelihood.reference import ReferenceModel
 
-DATA = Path("../shared/data")
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 FIVE = {
     "a": (12, 30, 7, 0, 55), "b": (18, 33, 0, 4, 80), "signal": (0.1, 0.2, 0.1, 0.2, 0.4),
 }  # fmt: skip

@@ -27,7 +27,8 @@ from ddphf.inference.toys import ToySource, _Fitter, toy_ensemble
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
 
-SBOTTOM = Path("../shared/data/atlas_sbottom_regionC_600_280_150/bottom-squarks.json")
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+SBOTTOM = SHARED / "atlas_sbottom_regionC_600_280_150" / "bottom-squarks.json"
 
 
 def machine():
