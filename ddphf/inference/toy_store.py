@@ -113,7 +113,7 @@ def summarize_toys(toys: ToySample, q0: float, *, level: float = 0.6827) -> ToyS
         ...                  np.zeros(n, np.int8), np.zeros(n, bool), 0.0, "")
         >>> summary = summarize_toys(toys, 8.0)
         >>> summary.n_ge, summary.p0, [round(x, 4) for x in summary.p0_interval]
-        (56, 0.056, [0.0486, 0.0642])
+        (56, 0.056, [0.0487, 0.0643])
     """
     n = len(toys)
     if n == 0:

@@ -48,7 +48,7 @@ def histosys_weights(alpha: Array, code: str) -> tuple[Array, Array]:
     Example:
         >>> up, down = histosys_weights(jnp.array([0.5, 2.0, -2.0]), "code4p")
         >>> [round(float(x), 6) for x in up], [round(float(x), 6) for x in down]
-        ([0.449219, 2.0, 0.0], [0.050781, 0.0, -2.0])
+        ([0.448242, 2.0, 0.0], [0.051758, 0.0, -2.0])
     """
     if code == "code0":
         return jnp.where(alpha > 0, alpha, 0.0), jnp.where(alpha > 0, 0.0, alpha)

@@ -28,7 +28,7 @@ from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
-SBOTTOM = SHARED / "atlas_sbottom_regionC_600_280_150/bottom-squarks.json"
+SBOTTOM = SHARED / "atlas_sbottom_regionC_600_280_150" / "bottom-squarks.json"
 
 
 def machine():
