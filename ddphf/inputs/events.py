@@ -72,7 +72,9 @@ def make_events(columns: Mapping[str, Any], *, source: str = "") -> EventTable:
         try:
             out[name] = np.asarray(data, dtype=float)
         except (TypeError, ValueError):
-            raise InputError(f"{where}: column '{name}' holds something that is no number") from None
+            raise InputError(
+                f"{where}: column '{name}' holds something that is no number"
+            ) from None
         if out[name].ndim != 1:
             raise InputError(
                 f"{where}: column '{name}' has shape {out[name].shape}, expected one number per event"

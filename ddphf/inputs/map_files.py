@@ -289,8 +289,8 @@ def _walk(
     if node.flow == "clamp":
         clamped = clamped | set(variables)
     pairs = [list(itertools.pairwise(e)) for e in edges]
-    for content, ends in zip(node.content, itertools.product(*pairs), strict=True):
-        inner = {**box, **dict(zip(variables, ends, strict=True))}
+    for content, cell in zip(node.content, itertools.product(*pairs), strict=True):
+        inner = {**box, **dict(zip(variables, cell, strict=True))}
         yield from _walk(content, fixed, inner, clamped, where, renamed)
 
 

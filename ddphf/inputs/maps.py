@@ -9,8 +9,13 @@ from typing import Any, Literal
 import numpy as np
 
 from ddphf.exceptions import InputError
-from ddphf.inputs.covariance import Covariance, axis_correlation, make_covariance
-from ddphf.inputs.covariance import rho_covariance, source_covariance
+from ddphf.inputs.covariance import (
+    Covariance,
+    axis_correlation,
+    make_covariance,
+    rho_covariance,
+    source_covariance,
+)
 from ddphf.inputs.histogram import Array
 
 __all__ = ["AXES", "LeptonMap", "make_map", "map_covariance"]
@@ -145,15 +150,17 @@ class LeptonMap:
                 "the column in 'leptons'"
             )
         cell: list[IntArray] = []
-        edges = [np.unique(np.append(lo, hi)) for lo, hi in zip(self.lows.T, self.highs.T, strict=True)]
-        known = None
+        edges = [
+            np.unique(np.append(lo, hi)) for lo, hi in zip(self.lows.T, self.highs.T, strict=True)
+        ]
+        known = np.ones(len(np.asarray(given[self.axes[0]])), dtype=bool)
         for axis, points in zip(self.axes, edges, strict=True):
             values = np.asarray(given[axis], dtype=float)
             place = np.searchsorted(points, values, side="right") - 1
             if nearest or axis in self.clamped:
                 place = np.clip(place, 0, len(points) - 2)
             inside = (place >= 0) & (place < len(points) - 1) & ~np.isnan(values)
-            known = inside if known is None else known & inside
+            known &= inside
             cell.append(np.clip(place, 0, len(points) - 2))
         flat = np.ravel_multi_index(cell, [len(points) - 1 for points in edges])
         return np.where(known, self._cells(edges)[flat], OUTSIDE)
@@ -165,7 +172,9 @@ class LeptonMap:
         for index in range(self.n_bins):
             box = tuple(
                 slice(int(np.searchsorted(points, low)), int(np.searchsorted(points, high)))
-                for points, low, high in zip(edges, self.lows[index], self.highs[index], strict=True)
+                for points, low, high in zip(
+                    edges, self.lows[index], self.highs[index], strict=True
+                )
             )
             cells[box] = index
         return cells.ravel()

@@ -131,9 +131,7 @@ def event_efficiencies(
             f"exchange of flavours: {len(codes)} map(s), expected one for each of two flavours"
         )
     swap = {codes[0]: codes[-1], codes[-1]: codes[0]} if exchange == "flavour" else {}
-    starts = dict(
-        zip(codes, np.cumsum([0, *(m.n_bins for m in maps.values())])[:-1], strict=True)
-    )
+    starts = dict(zip(codes, np.cumsum([0, *(m.n_bins for m in maps.values())])[:-1], strict=True))
     n = table.n_events
     shape = (n, len(leptons))
     products = {True: np.ones(n), False: np.ones(n)}  # with the labels as they are, exchanged

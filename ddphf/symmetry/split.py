@@ -105,16 +105,16 @@ def evaluate(expression: str, table: EventTable) -> Array:
             case ast.BoolOp(op=op, values=values):
                 join = np.logical_and if isinstance(op, ast.And) else np.logical_or
                 out = visit(values[0])
-                for value in values[1:]:
-                    out = join(out, visit(value))
+                for term in values[1:]:
+                    out = join(out, visit(term))
                 return out
             case ast.Compare(left=left, ops=ops, comparators=others) if all(
                 type(op) in COMPARE for op in ops
             ):
                 terms = [visit(left), *map(visit, others)]
                 out = np.bool_(True)
-                for op, low, high in zip(ops, terms[:-1], terms[1:], strict=True):
-                    out = np.logical_and(out, COMPARE[type(op)](low, high))
+                for sign, low, high in zip(ops, terms[:-1], terms[1:], strict=True):
+                    out = np.logical_and(out, COMPARE[type(sign)](low, high))
                 return out
             case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in FUNCTIONS:
                 return FUNCTIONS[name](*map(visit, arguments))
@@ -173,7 +173,7 @@ def split_events(
 
     Example:
         >>> from ddphf.inputs.events import make_events
-        >>> split = split_events(make_events({"flavour": [11, 13]}), "flavour == 13", "flavour == 11")
+        >>> split = split_events(make_events({"id": [11, 13]}), "id == 13", "id == 11")
         >>> split.tested.tolist()
         [False, True]
     """

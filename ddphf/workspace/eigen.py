@@ -11,6 +11,7 @@ for C = V U V^T and its shapes; the calibration-space form is derived.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -178,7 +179,7 @@ def _groups(values: Array) -> list[tuple[int, int]]:
         return []
     cuts = np.flatnonzero(-np.diff(values) > DEGENERACY * values[0]) + 1
     edges = [0, *(int(c) for c in cuts), len(values)]
-    return list(zip(edges[:-1], edges[1:], strict=True))
+    return list(itertools.pairwise(edges))
 
 
 def _canonical_rotation(columns: Array) -> Array:
@@ -219,7 +220,9 @@ def prune(
         (1, [0.0, 1.0], 1.0)
     """
     if not 0 < retained <= 1:
-        raise ModelError(f"pruning: retained is {retained:g}, expected a part of the trace in (0, 1]")
+        raise ModelError(
+            f"pruning: retained is {retained:g}, expected a part of the trace in (0, 1]"
+        )
     if at_most is not None and at_most < 1:
         raise ModelError(f"pruning: at most {at_most} variations, expected 1 or more")
     total = np.cumsum(eigen.eigenvalues)

@@ -168,8 +168,8 @@ def _metadata(
 ) -> dict[str, Any]:
     digest = hashlib.sha256()
     for array in (config.covariance.matrix, config.tested, config.partner):
-        # Nine digits: the same bytes from other linear algebra libraries.
-        digest.update(np.array([f"{x:.8e}" for x in np.ravel(array) + 0.0]).tobytes())
+        # Rounded: the same bytes where only the order of a sum differs.
+        digest.update((np.round(np.asarray(array, dtype=float), 12) + 0.0).tobytes())
     n_bins = len(eigen.columns) // 2
     difference = full.columns[:n_bins] - full.columns[n_bins:]
     lost = np.sum(difference[:, eigen.n_kept :] ** 2, axis=1)
