@@ -245,12 +245,11 @@ def compose(
     if not (total["tested"] > 0 and total["partner"] > 0):
         raise InputError("composition: no events inside the axes and the maps; check both")
     good = (sums["tested"] > 0) & (sums["partner"] > 0)
-    good &= np.all(counts["tested"] >= 0, axis=1) & np.all(counts["partner"] >= 0, axis=1)
 
     def average(name: str) -> Array:
-        overall = np.maximum(counts[name].sum(axis=0), 0.0) / total[name]
+        overall = _clip(counts[name].sum(axis=0)[None])[0] / total[name]
         safe = np.where(good, sums[name], 1.0)
-        return np.where(good[:, None], counts[name] / safe[:, None], overall)
+        return np.where(good[:, None], _clip(counts[name]) / safe[:, None], overall)
 
     safe = np.where(good, sums["partner"], 1.0)
     return Composition(
@@ -259,6 +258,14 @@ def compose(
         partner=average("partner"),
         empty=tuple(int(i) for i in np.flatnonzero(~good)),
     )
+
+
+def _clip(counts: Array) -> Array:
+    """Set negative contents, left by subtracted fakes, to 0 and keep the sum of each row."""
+    total = counts.sum(axis=1, keepdims=True)
+    positive = np.maximum(counts, 0.0)
+    size = positive.sum(axis=1, keepdims=True)
+    return np.asarray(positive * np.where(size > 0, total / np.where(size > 0, size, 1.0), 0.0))
 
 
 @dataclass(frozen=True)
