@@ -55,8 +55,12 @@ def command(
         from ddphf.report.correlations import draw_widths
         from ddphf.report.figures import save_figure
 
+        tables = {"closed form": result.closed}
+        if result.toys is not None:
+            tables[f"{result.n_toys} toys"] = result.toys
+        drawn = draw_widths(result.rho, tables, f"pull width of {result.poi}")
         with write_file(figure, force=force) as temporary:
-            save_figure(draw_widths(result), temporary)
+            save_figure(drawn, temporary)
 
 
 def make_table(result: CorrelationResult) -> Table:

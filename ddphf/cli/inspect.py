@@ -22,9 +22,7 @@ __all__ = ["command"]
 @click.argument("workspace")
 @click.option("--measurement", metavar="NAME", help="Whose parameters to list; the first one.")
 @click.option("-o", "--output", metavar="FILE", help="Write JSON there (- for standard output).")
-@click.option(
-    "--plots", metavar="DIR", help="Draw the lepton-ID eigen-variations into this folder."
-)
+@click.option("--plots", metavar="DIR", help="Draw the lepton-ID variations into this folder.")
 @force_option
 def command(
     workspace: str, measurement: str | None, output: str | None, plots: str | None, force: bool

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -128,7 +129,7 @@ def _axis(data: Mapping[str, Any], number: int) -> AxisConfig:
         points = [low + (high - low) * i / bins for i in range(bins + 1)]
     else:
         points = [float(x) for x in edges]
-    if any(b <= a for a, b in zip(points[:-1], points[1:], strict=True)):
+    if any(b <= a for a, b in itertools.pairwise(points)):
         raise ConfigError(f"at events.axes.{number}.edges: the edges do not increase")
     return AxisConfig(
         column=data["column"],

@@ -6,6 +6,7 @@ Every matrix is relative: C_kl = cov(eps_k, eps_l) / (eps_k eps_l) over calibrat
 from __future__ import annotations
 
 import csv
+import itertools
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -178,7 +179,7 @@ def combine_covariances(
         matrix[start:stop, start:stop] = block.matrix
     for shifts in shared:
         whole = np.outer(np.concatenate(shifts), np.concatenate(shifts))
-        for start, stop in zip(starts[:-1], starts[1:], strict=True):
+        for start, stop in itertools.pairwise(starts):
             whole[start:stop, start:stop] = 0.0
         matrix += whole
     return Covariance(

@@ -77,7 +77,7 @@ def make_events(columns: Mapping[str, Any], *, source: str = "") -> EventTable:
             ) from None
         if out[name].ndim != 1:
             raise InputError(
-                f"{where}: column '{name}' has shape {out[name].shape}, expected one number per event"
+                f"{where}: column '{name}' has shape {out[name].shape}, expected one per event"
             )
     lengths = {name: len(values) for name, values in out.items()}
     if not lengths:

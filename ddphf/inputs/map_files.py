@@ -48,8 +48,8 @@ def read_map(
     """Read a map.
 
     CSV: columns ``<axis>_low``, ``<axis>_high``, ``value``, optionally ``statistical``; every other
-    column is a source. One row per bin; bins may be missing and need not form a grid. YAML: ``axes``
-    (edges by axis), ``values``, ``statistical``, ``sources``; the last axis runs fastest.
+    column is a source. One row per bin; bins may be missing and need not form a grid. YAML:
+    ``axes`` (edges by axis), ``values``, ``statistical``, ``sources``; the last axis runs fastest.
 
     Args:
         path: ``.csv``, ``.yml``/``.yaml`` or correctionlib ``.json``/``.json.gz``.

@@ -18,6 +18,9 @@ from ddphf.studies.pair_fits import PairFits, ShapedPair, fit_pairs
 
 __all__ = ["RHOS", "CorrelationResult", "closed_widths", "study_correlations", "toy_widths"]
 
+IRRELEVANT = 0.005
+"""Pull widths this close to 1 everywhere: the assumption does not matter."""
+
 RHOS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 FitMany = Callable[[ShapedPair, Array, Array], PairFits]
@@ -236,6 +239,12 @@ def advise(rho: Sequence[float], widths: Array) -> tuple[float | None, str]:
         1.0
     """
     worst = widths.max(axis=0)
+    if np.all(np.abs(widths - 1) <= IRRELEVANT):
+        reach = float(np.max(np.abs(widths - 1)))
+        best = int(np.argmin(worst))
+        return float(rho[best]), (
+            f"the correlation does not matter here: no pull is further than {reach:.2g} from 1"
+        )
     safe = np.flatnonzero(worst <= 1 + 1e-9)
     if safe.size:
         best = int(safe[np.argmax(widths[:, safe].min(axis=0))])

@@ -21,8 +21,8 @@ from ddphf.workspace.yields import resolve_pair
 
 __all__ = ["study_analysis"]
 
-RETAINED = 0.99999
-"""Part of the trace that the study keeps: more than a published workspace needs."""
+RETAINED = 0.999
+"""Part of the trace that the study keeps."""
 
 
 def study_analysis(

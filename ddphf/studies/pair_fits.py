@@ -125,8 +125,10 @@ def fit_pairs(
         for i in range(0, len(tested), step)
     ]
     fits = PairFits(
-        *(np.concatenate([getattr(p, n) for p in parts]) for n in ("poi", "error", "edm")),
-        np.concatenate([p.converged for p in parts]),
+        poi=np.concatenate([p.poi for p in parts]),
+        error=np.concatenate([p.error for p in parts]),
+        edm=np.concatenate([p.edm for p in parts]),
+        converged=np.concatenate([p.converged for p in parts]),
     )
     failed = int(np.count_nonzero(~fits.converged))
     if failed > allowed_failures * len(fits.poi):

@@ -15,6 +15,9 @@ from ddphf.symmetry.pair import Channel, Pair, Systematic, Template
 
 __all__ = ["load_pair"]
 
+NO_ERROR = "none"
+"""In the place of an address: weighted events without their statistical error."""
+
 
 def load_pair(analysis: Analysis) -> Pair:
     """Read what an analysis names.
@@ -94,10 +97,10 @@ def _yields(
     read: Callable[[str], Histogram],
 ) -> tuple[Histogram, Histogram | None]:
     """Return a template and its error: of weighted events the root of the sum of their squares."""
-    error = None if config.error is None else read(config.error)
+    error = None if config.error in (None, NO_ERROR) else read(str(config.error))
     if config.yields is not None:
         return read(config.yields), error
     filled = samples.histograms[key]
-    if error is None and filled.variances is not None:
+    if config.error is None and filled.variances is not None:
         error = Histogram(np.sqrt(filled.variances), filled.axes, source=f"{filled.source}, sumw2")
     return filled, error

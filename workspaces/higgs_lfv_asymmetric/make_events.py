@@ -50,7 +50,7 @@ Array = NDArray[np.float64]
 
 SEED = 20261122
 #: Control region: this many times as many events as expected fakes.
-CONTROL_REGION = 4
+CONTROL_REGION = 10
 SIGNAL_ROWS = 30_000
 #: Maps: 9 bins in pT (GeV), 6 in |eta|.
 MAP_PT = (10.0, 13.0, 16.0, 20.0, 25.0, 32.0, 40.0, 55.0, 80.0, 150.0)
