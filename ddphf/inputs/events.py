@@ -140,9 +140,14 @@ def _read_parquet(file: Path, address: str, columns: Sequence[str] | None) -> di
 
     try:
         with pyarrow.parquet.ParquetFile(file) as parquet:
-            names = set(parquet.schema_arrow.names)
-            wanted = None if columns is None else [c for c in columns if c in names]
-            table = parquet.read(columns=wanted)
+            names = list(parquet.schema_arrow.names)
+            missing = [c for c in columns or () if c not in names]
+            if missing:
+                known = ", ".join(sorted(names)[:20])
+                raise InputError(f"{address}: no column '{missing[0]}'; it has: {known}")
+            table = parquet.read(columns=None if columns is None else list(columns))
+    except InputError:
+        raise
     except Exception as error:  # pyarrow raises many kinds on damaged files
         raise InputError(f"{address}: cannot be read as parquet ({_short(error)})") from None
     holes = [name for name in table.column_names if table.column(name).null_count]
@@ -218,7 +223,7 @@ def _read_root(
 
 
 def _flat_branches(tree: Any, branches: Mapping[str, str]) -> list[str]:
-    numeric = re.compile(r"^(u?int\d+_t|double|float|bool)$")
+    numeric = re.compile(r"^(std::)?(u?int\d+_t|double|float|bool)$")
     return [name for name, key in branches.items() if numeric.match(tree[key].typename)]
 
 
