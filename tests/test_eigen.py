@@ -34,7 +34,9 @@ def test_eigenvalues_of_seven_momentum_bins():
     values = decompose(along_axis(U, 0.5), np.eye(7)).eigenvalues
     printed = [1.786413e-4, 4.053665e-5, 2.469751e-5, 1.8e-5, 1.376706e-5, 9.357469e-6, 8e-6]
     assert values == pytest.approx(printed, rel=5e-7)
-    assert decompose(along_axis(U, 1.0), np.eye(7)).eigenvalues == pytest.approx([2.93e-4], rel=1e-12)
+    assert decompose(along_axis(U, 1.0), np.eye(7)).eigenvalues == pytest.approx(
+        [2.93e-4], rel=1e-12
+    )
 
 
 @pytest.mark.parametrize("rho", [0.0, 0.25, 0.5, 0.75, 1.0])
@@ -72,12 +74,11 @@ def test_the_calibration_eigenvectors_alone_would_not_do():
 
 
 def test_degenerate_basis_does_not_depend_on_the_linear_algebra():
-    """The columns of C's subspaces stay when the bins of the calibration are turned."""
+    """C that is made another way, equal up to rounding, has the same columns."""
     covariance = along_axis(np.full(7, 0.01), 0.25)
     turn, _ = np.linalg.qr(np.random.default_rng(4).standard_normal((7, 7)))
     turned = make_covariance(turn.T @ covariance.matrix @ turn)
     one = decompose(covariance, np.eye(7)).columns
-    # W may only hold numbers >= 0, so the turned space is shifted into it by hand.
     factor, _ = psd_factor(turned)
     other = decompose(make_covariance(turn @ factor @ factor.T @ turn.T), np.eye(7)).columns
     assert one == pytest.approx(other, abs=1e-12)
@@ -159,7 +160,9 @@ def test_maps_are_stacked_and_a_shared_source_correlates_them():
 def test_a_negative_eigenvalue_is_refused_or_clipped_and_said():
     matrix = [[1.0, 0.9, 0.0], [0.9, 1.0, 0.9], [0.0, 0.9, 1.0]]
     covariance = make_covariance(matrix, labels=["first", "second", "third"])
-    message = r"eigenvalue -0\.272792 is negative, -12\.00% of the largest \(2\.27279\), mostly second"
+    message = (
+        r"eigenvalue -0\.272792 is negative, -12\.00% of the largest \(2\.27279\), mostly second"
+    )
     with pytest.raises(ModelError, match=message):
         decompose(covariance, np.eye(3))
     eigen = decompose(covariance, np.eye(3), psd_tolerance=0.13)

@@ -94,7 +94,7 @@ def test_bad_tables_are_refused(tmp_path):
         with pytest.raises(InputError, match=message):
             read_events(address, folder=tmp_path)
     for address in ("good.root:tree", "good.parquet"):
-        with pytest.raises(InputError, match="no (column|branch) 'pt'"):
+        with pytest.raises(InputError, match=r"no (column|branch) 'pt'"):
             read_events(address, folder=tmp_path, columns=["pt"])
     with pytest.raises(InputError, match="'collections' are read from ROOT trees alone"):
         read_events("good.parquet", folder=tmp_path, collections=BOTH)
@@ -154,7 +154,9 @@ def test_the_split_is_disjoint_and_exhaustive():
 
 def test_one_event_with_two_pairs_of_leptons_is_refused():
     table = make_events({"run": [1, 1, 1], "event": [7, 8, 7], "f": [11, 11, 13]})
-    with pytest.raises(InputError, match=r"1 events \(run, event\) are in both samples \(first: row 0"):
+    with pytest.raises(
+        InputError, match=r"1 events \(run, event\) are in both samples \(first: row 0"
+    ):
         split_events(table, "f == 13", "f == 11", identifier=["run", "event"])
 
 

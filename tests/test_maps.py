@@ -51,7 +51,9 @@ def correction(content, edges=((10.0, 20.0, "inf"), (0.0, 1.5, 2.5)), flow="erro
         "content": content,
         "flow": flow,
     }
-    variables = [{"name": n, "type": t} for n, t in (("pt", "real"), ("eta", "real"), ("kind", "string"))]
+    variables = [
+        {"name": n, "type": t} for n, t in (("pt", "real"), ("eta", "real"), ("kind", "string"))
+    ]
     made = {
         "name": "id", "version": 1, "inputs": variables,
         "output": {"name": "eff", "type": "real"}, "data": data,
@@ -116,7 +118,9 @@ def test_correctionlib_map_agrees_with_correctionlib(tmp_path, compressed):
 
     evaluator = correctionlib.CorrectionSet.from_string(text)["id"]
     mine = m.values[m.locate(pt=pt, eta=eta)]
-    assert mine == pytest.approx([evaluator.evaluate(a, b, "value") for a, b in zip(pt, eta, strict=True)])
+    assert mine == pytest.approx(
+        [evaluator.evaluate(a, b, "value") for a, b in zip(pt, eta, strict=True)]
+    )
     assert m.statistical.tolist() == [0.02] * 4
     varied = read_map(
         path.name, name="electron", kind="efficiency", folder=tmp_path, correction="id",
@@ -174,7 +178,9 @@ def test_cms_electron_map_with_errors_of_100_percent():
 @pytest.mark.skipif(not BELLE.is_dir(), reason="the Belle II covariance is not at hand")
 def test_belle_covariance_is_not_positive_semi_definite():
     covariance = make_covariance(read_matrix("cov_custom.npy", folder=BELLE))
-    with pytest.raises(ModelError, match=r"eigenvalue -9\.7\d*e-05 is negative, -0\.30% of the larg"):
+    with pytest.raises(
+        ModelError, match=r"eigenvalue -9\.7\d*e-05 is negative, -0\.30% of the larg"
+    ):
         decompose(covariance, np.eye(4))
     clipped = decompose(covariance, np.eye(4), psd_tolerance=0.003)
     assert len(clipped.clipped) == 1
@@ -205,7 +211,10 @@ def test_scale_factors_may_exceed_one():
     ("text", "message"),
     [
         ("pt_low,pt_high\n1,2\n", "expected a header with '<axis>_low', '<axis>_high' and 'value'"),
-        ("pt_low,pt_high,value\n20,10,0.9\n", r"row 1: axis 'pt' from 20 to 10, expected low < high"),
+        (
+            "pt_low,pt_high,value\n20,10,0.9\n",
+            r"row 1: axis 'pt' from 20 to 10, expected low < high",
+        ),
         ("pt_low,pt_high,value\n1,3,.9\n2,4,.9\n", r"bins .*bin 0.* and .*bin 1.* overlap"),
         ("pt_low,pt_high,value\n1,3,much\n", "column 'value': got 'much', expected a number"),
         ("mass_low,mass_high,value\n1,3,.9\n", "axis 'mass', expected some of pt, eta, abseta"),
@@ -224,7 +233,10 @@ def test_csv_that_is_no_map_is_refused(tmp_path, text, message):
         ({}, "which correction"),
         ({"correction": "other"}, "no correction 'other'; the file has: id"),
         ({"correction": "id"}, "input 'kind' has no value; give one of value, up, stat"),
-        ({"correction": "id", "value": {"kind": "sf"}}, "input 'kind' has no 'sf', only: value, up"),
+        (
+            {"correction": "id", "value": {"kind": "sf"}},
+            "input 'kind' has no 'sf', only: value, up",
+        ),
     ],
 )
 def test_correctionlib_options_that_do_not_fit_are_refused(tmp_path, options, message):

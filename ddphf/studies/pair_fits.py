@@ -238,10 +238,15 @@ def _fit_chunk(model: ShapedPair, tested: Array, partner: Array) -> PairFits:
         theta[active] += move[going]
         if model.poi == "ratio":
             theta[active, 0] = np.maximum(theta[active, 0], 1e-3)
-    error = np.empty(len(tested))
+    error = np.full(len(tested), np.nan)
+    converged = edm < EDM_TOLERANCE
     step = max(1, CHUNK // (tested.shape[1] * size))
     for i in range(0, len(tested), step):
         part = slice(i, i + step)
         point = _evaluate(model, theta[part], tested[part], partner[part])
-        error[part] = np.sqrt(np.linalg.inv(_information(model, theta[part], point))[:, 0, 0])
-    return PairFits(theta[:, 0], error, edm, edm < EDM_TOLERANCE)
+        information = _information(model, theta[part], point)
+        # Data that say nothing of the parameter, such as empty channels, have no minimum.
+        converged[part] &= np.isfinite(information[:, 0, 0]) & (information[:, 0, 0] > 0)
+        good = np.flatnonzero(converged[part])
+        error[i + good] = np.sqrt(np.linalg.inv(information[good])[:, 0, 0])
+    return PairFits(theta[:, 0], error, edm, converged)
