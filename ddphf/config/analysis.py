@@ -242,6 +242,8 @@ def _validate(data: Any) -> None:
         "pattern": lambda _: "letters, digits and underscores",
         "exclusiveMinimum": lambda v: f"a number > {v}",
         "exclusiveMaximum": lambda v: f"a number < {v}",
+        "minimum": lambda v: f"a number >= {v}",
+        "maximum": lambda v: f"a number <= {v}",
         "minLength": lambda _: "FILE:NAME",
         "oneOf": lambda _: error.schema["description"],
     }
