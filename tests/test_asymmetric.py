@@ -59,7 +59,7 @@ def test_the_readmes_say_what_was_measured(closures):
             ("both: restored", "after"),
         ):
             row = f"| {label} | {getattr(without, field):.2f} | {getattr(with_signal, field):.2f} |"
-            assert row.replace("-", "−") in text.replace("-", "−"), row
+            assert row in text, row
 
 
 def test_build_gives_the_shipped_bytes(pair):
@@ -109,5 +109,5 @@ def test_fit_with_and_without_the_lepton_id_error():
     without = fit_workspace(spec)
     text = (FOLDER / "README.md").read_text(encoding="utf-8")
     poi = without.mu_hat
-    row = f"| without lepton-ID error | {poi.value:.3f} | {poi.error:.3f} | {without.discovery.z0:.3f} |"
-    assert row in text
+    row = f"{poi.value:.3f} | {poi.error:.3f} | {without.discovery.z0:.3f}"
+    assert f"| without lepton-ID error | {row} |" in text

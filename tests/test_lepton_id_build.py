@@ -2,8 +2,10 @@
 
 import copy
 import json
+import re
 import time
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pyhf
@@ -11,7 +13,7 @@ import pytest
 import yaml
 from conftest import ANALYSIS, invoke, write_analysis
 
-from ddphf.config.analysis import read_analysis
+from ddphf.config.analysis import parse_analysis, read_analysis
 from ddphf.exceptions import ConfigError, InputError, ModelError
 from ddphf.inference.fit import fit_workspace
 from ddphf.inputs.covariance import make_covariance
@@ -237,6 +239,7 @@ def test_the_sidecar_says_what_was_kept_and_dropped(folder):
     assert "lepid_ele_mu_eig00" in shown.out
     assert "eigen-variations" in shown.out
     assert len(list((folder / "figures").glob("lepton_id_*.png"))) == 3
+    assert (folder / "figures/closure.png").read_bytes().startswith(b"\x89PNG")
     again = invoke("build", "analysis.yml", "-o", "again.json")
     assert again.code == 0
     assert (folder / "again.json").read_bytes() == (folder / "pair.json").read_bytes()
@@ -487,3 +490,12 @@ def test_a_systematic_may_not_take_a_name_of_an_eigen_variation():
     clash = replace(pair, tested=replace(pair.tested, systematics=[taken]))
     with pytest.raises(ModelError, match=r"'lepid_id_eig00' \(histosys\) appears 2 times"):
         build_workspace(clash)
+
+
+def test_the_documented_sections_are_valid():
+    text = (Path(__file__).parents[1] / "docs/analysis_file.md").read_text()
+    block = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)[1]
+    rest = "schema: ddphf/analysis/1\nname: x\npartner: {label: emu, select: l1_flavour == 11}\n"
+    analysis = parse_analysis(rest + block)
+    assert [item.name for item in analysis.lepton_id.maps] == ["electron", "muon"]
+    assert analysis.events.axes[0].edges[:2] == (30.0, 35.0)

@@ -22,7 +22,7 @@ __all__ = ["command"]
 @click.argument("workspace")
 @click.option("--measurement", metavar="NAME", help="Whose parameters to list; the first one.")
 @click.option("-o", "--output", metavar="FILE", help="Write JSON there (- for standard output).")
-@click.option("--plots", metavar="DIR", help="Draw the lepton-ID variations into this folder.")
+@click.option("--plots", metavar="DIR", help="Draw closure and lepton-ID variations here.")
 @force_option
 def command(
     workspace: str, measurement: str | None, output: str | None, plots: str | None, force: bool
@@ -32,8 +32,8 @@ def command(
     Beside a workspace of `ddphf build` its sidecar tells the eigenvalues of the lepton-ID
     covariance.
     """
-    names = () if plots is None else ("correlation", "spectrum", "variations")
-    figures = {name: Path(str(plots)) / f"lepton_id_{name}.png" for name in names}
+    names = ("closure", "lepton_id_correlation", "lepton_id_spectrum", "lepton_id_variations")
+    figures = {} if plots is None else {name: Path(plots) / f"{name}.png" for name in names}
     for target in [*([] if output is None else [output]), *map(str, figures.values())]:
         check_writable(target, force=force)
     with progress_line() as say:
@@ -137,11 +137,36 @@ def _draw(
     from ddphf.report.figures import save_figure
 
     drawn = {
-        "correlation": lepton_id.draw_correlation,
-        "spectrum": lepton_id.draw_spectrum,
-        "variations": lepton_id.draw_variations,
+        "lepton_id_correlation": lepton_id.draw_correlation,
+        "lepton_id_spectrum": lepton_id.draw_spectrum,
+        "lepton_id_variations": lepton_id.draw_variations,
     }
     variations = lepton_id.relative_variations(spec, sidecar["lepton_id"]["kept"])
     for name, path in figures.items():
         with write_file(path, force=force) as temporary:
-            save_figure(drawn[name](variations, sidecar), temporary)
+            if name == "closure":
+                save_figure(_closure_figure(spec, sidecar), temporary)
+            else:
+                save_figure(drawn[name](variations, sidecar), temporary)
+
+
+def _closure_figure(spec: dict[str, Any], sidecar: dict[str, Any]) -> Any:
+    """Draw the pulls of the two channels, before and after ratio and fakes."""
+    import numpy as np
+
+    from ddphf.report.closure import draw_closure
+    from ddphf.symmetry.closure import pulls
+
+    counts = {o["name"]: np.asarray(o["data"], dtype=float) for o in spec["observations"]}
+    nominal: dict[tuple[str, str], Any] = {
+        (c["name"], s["name"]): np.asarray(s["data"], dtype=float)
+        for c in spec["channels"]
+        for s in c["samples"]
+    }
+    tested, partner = sidecar["pairing"]["tested"], sidecar["pairing"]["partner"]
+    # The builder emits r times the partner's template in the tested channel.
+    ratio = nominal[tested, "symmetric"] / nominal[partner, "symmetric"]
+    fakes = [nominal.get((name, "fakes"), 0.0) for name in (tested, partner)]
+    before = pulls(counts[tested], counts[partner])
+    after = pulls(counts[tested], counts[partner], ratio, *fakes)
+    return draw_closure(before, after, sidecar["binning"]["axes"], f"{tested} against {partner}")

@@ -11,7 +11,7 @@ from scipy.stats import chi2
 from ddphf.exceptions import InputError
 from ddphf.inputs.histogram import Array
 
-__all__ = ["ClosureResult", "close_pair", "n_sigma", "n_sigma_plug_in", "null_background"]
+__all__ = ["ClosureResult", "close_pair", "n_sigma", "n_sigma_plug_in", "null_background", "pulls"]
 
 
 def null_background(
