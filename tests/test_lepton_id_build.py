@@ -499,3 +499,22 @@ def test_the_documented_sections_are_valid():
     analysis = parse_analysis(rest + block)
     assert [item.name for item in analysis.lepton_id.maps] == ["electron", "muon"]
     assert analysis.events.axes[0].edges[:2] == (30.0, 35.0)
+
+
+def test_a_stated_ratio_of_other_bins_is_refused(folder):
+    def change(analysis):
+        for item in analysis["lepton_id"]["maps"].values():
+            item["kind"] = "scale_factor"
+        analysis["efficiency_ratio"] = "ratio.csv:r"
+
+    path = write_event_analysis(folder, change)
+    (folder / "ratio.csv").write_text("mass_low,mass_high,r\n30,50,0.9\n50,70,0.8\n")
+    with pytest.raises(InputError, match=r"shape \(2,\), but the axes of 'events' have \(4,\) bins"):
+        load_pair(read_analysis(path))
+
+
+def test_maps_without_errors_make_no_nuisance():
+    pair = with_matrix(np.zeros((4, 4)), np.eye(4), np.eye(4))
+    built = build_workspace(pair, signal_scale=10.0)
+    assert built.metadata["lepton_id"]["kept"] == []
+    assert "lepid" not in json.dumps(built.workspace)

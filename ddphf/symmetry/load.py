@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ddphf.config.analysis import Analysis, ChannelConfig, SystematicConfig, TemplateConfig
+from ddphf.exceptions import InputError
 from ddphf.inputs.histogram import Histogram
 from ddphf.inputs.readers import read_histogram
 from ddphf.symmetry.load_events import EventSamples, read_samples
@@ -76,6 +77,11 @@ def load_pair(analysis: Analysis) -> Pair:
     if from_maps is not None:
         # Scale factors correct a ratio that comes from simulation; efficiencies are the ratio.
         factor = stated.values if isinstance(stated, Histogram) else stated
+        if np.shape(factor) not in ((), from_maps.values.shape):
+            raise InputError(
+                f"efficiency ratio ({ratio}): shape {np.shape(factor)}, but the axes of 'events' "
+                f"have {from_maps.values.shape} bins; rebin one of them"
+            )
         stated = Histogram(from_maps.values * factor, from_maps.axes, source=from_maps.source)
     known = analysis.known_background
     return Pair(
