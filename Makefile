@@ -31,7 +31,7 @@ bench: $(VENV)/test.stamp
 
 # The files that are shipped, made again; `git diff` then shows whether anything moved.
 workspaces: $(VENV)/run.stamp
-	for name in higgs_lfv higgs_lfv_window; do \
+	for name in higgs_lfv higgs_lfv_window higgs_lfv_asymmetric; do \
 	  $(BIN)/ddphf build workspaces/$$name/analysis.yml -o workspaces/$$name/workspace.json --force && \
 	  $(BIN)/ddphf fit workspaces/$$name/workspace.json -o workspaces/$$name/fit.json --force || exit 1; \
 	done

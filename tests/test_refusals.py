@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import ANALYSIS, COLUMNS, EDGES, invoke, plain_workspace, write_table
+from test_lepton_id_build import write_event_analysis
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "refusals.md"
 DROP = object()
@@ -289,7 +290,80 @@ USAGE = {
     "a missing argument": {"arguments": ["fit"]},
 }
 
+MAPS = "lepton_id.maps"
+MAP_CSV = "pt_low,pt_high,value,statistical,tag\n10,20,{0},.006,.012\n20,60,.7,.005,{1}\n"
+MATRIX = edit(
+    put(f"{MAPS}.electron.covariance", "c.csv"), put(f"{MAPS}.electron.correlation", DROP)
+)
+CORRELATIONS = {"arguments": ["correlations", "analysis.yml", "--toys", "0"]}
+
+# The analysis of tests/test_lepton_id_build.py: events.npz, electron.csv, muon.csv.
+LEPTON_ID = {
+    "neither histogram nor selection": edit(put("tested.select", DROP)),
+    "histogram and selection": edit(put("tested.observed", "table.csv:tested")),
+    "a selection without events": edit(put("events", DROP)),
+    "yields and events": edit(put("tested.signal.yields", "table.csv:signal")),
+    "a ratio beside efficiency maps": edit(put("efficiency_ratio", 0.9)),
+    "neither events nor composition": {
+        **edit(
+            put("events", DROP),
+            put(
+                "tested",
+                {
+                    "label": "mue",
+                    "observed": "table.csv:tested",
+                    "signal": {"yields": "table.csv:signal"},
+                },
+            ),
+            put("partner", {"label": "emu", "observed": "table.csv:partner"}),
+        )
+    },
+    "two maps of one flavour": edit(put(f"{MAPS}.muon.flavour", 11)),
+    "efficiencies and scale factors": edit(put(f"{MAPS}.muon.kind", "scale_factor")),
+    "a matrix and a correlation": edit(put(f"{MAPS}.electron.covariance", "c.csv")),
+    "a rho out of range": edit(put(f"{MAPS}.electron.correlation.pt", 1.5)),
+    "edges of an axis that do not increase": edit(put("events.axes.0.edges", [70.0, 30.0])),
+    "a missing event table": edit(put("events.file", "absent.parquet")),
+    "a damaged event table": {
+        **edit(put("events.file", "bad.parquet")),
+        "files": {"bad.parquet": "PAR1"},
+    },
+    "an unknown column": edit(put("tested.select", "flavour == 13")),
+    "an expression that is code": edit(put("tested.select", "__import__('os')")),
+    "an expression that gives numbers": edit(put("tested.select", "f1 - 11")),
+    "overlapping samples": edit(put("partner.select", "f1 > 10")),
+    "events in neither sample": edit(put("partner.select", "f1 == 11 and mass > 30")),
+    "an event in both samples by its number": edit(
+        put("events.identifier", ["f2"]),
+        put("tested.select", "pt1 > 30"),
+        put("partner.select", "pt1 <= 30"),
+    ),
+    "leptons outside a map": text("pt_low,pt_high,value\n10,50,.8\n", "electron.csv"),
+    "an efficiency of zero": text(MAP_CSV.format(0, ".007"), "electron.csv"),
+    "an efficiency above one": text(MAP_CSV.format(1.2, ".007"), "electron.csv"),
+    "map bins that overlap": text("pt_low,pt_high,value\n10,30,.8\n20,60,.9\n", "electron.csv"),
+    "a map without values": text("pt_low,pt_high\n10,60\n", "electron.csv"),
+    "an unknown source": edit(put(f"{MAPS}.muon.exclude", ["trigger"])),
+    "a source that the maps do not share": edit(put("lepton_id.shared", ["tag"])),
+    "a covariance that is not positive": {
+        **MATRIX,
+        "files": {"c.csv": "1e-4,2e-4,0\n2e-4,1e-4,0\n0,0,1e-4\n"},
+    },
+    "a covariance that is not symmetric": {
+        **MATRIX,
+        "files": {"c.csv": "1e-4,2e-5,0\n1e-5,1e-4,0\n0,0,1e-4\n"},
+    },
+    "a covariance of the wrong shape": {**MATRIX, "files": {"c.csv": "1e-4,0\n0,1e-4\n"}},
+    "lepton-ID errors that are too large": text(MAP_CSV.format(0.6, ".3"), "electron.csv"),
+    "a study without lepton ID": {**edit(put("lepton_id", DROP)), **CORRELATIONS},
+    "a study of a matrix": {**MATRIX, **CORRELATIONS, "files": {"c.csv": "1,0,0\n0,1,0\n0,0,1\n"}},
+    "a study along an unknown axis": {
+        "arguments": [*CORRELATIONS["arguments"], "--axis", "charge"]
+    },
+}
+
 CASES = {
+    **{what: ("lepton_id", case) for what, case in LEPTON_ID.items()},
     **{what: ("build", case) for what, case in BUILD.items()},
     **{what: ("fit", case) for what, case in FIT.items()},
     **{what: ("usage", case) for what, case in USAGE.items()},
@@ -314,18 +388,24 @@ def run_case(folder, kind, case):
     """Prepare the folder of a case and run its command."""
     analysis, workspace = copy.deepcopy(ANALYSIS), plain_workspace()
     for change in case.get("edits", ()):
-        change(analysis if kind == "build" else workspace)
+        if kind != "lepton_id":
+            change(analysis if kind == "build" else workspace)
     write_table(folder / "table.csv", {**COLUMNS, **case.get("columns", {})})
     write_table(folder / "other.csv", COLUMNS, case.get("edges", EDGES))
     (folder / "analysis.yml").write_text(yaml.safe_dump(analysis, sort_keys=False))
     (folder / "workspace.json").write_text(json.dumps(workspace))
+    if kind == "lepton_id":
+        write_event_analysis(
+            folder, lambda a: [change(a) for change in case.get("edits", ())] and None
+        )
     for name, content in case.get("files", {}).items():
         (folder / name).parent.mkdir(exist_ok=True)
         if isinstance(content, bytes):
             (folder / name).write_bytes(content)
         else:
             (folder / name).write_text(content)
-    default = ["build", "analysis.yml", "-o", "out/pair.json"] if kind == "build" else FIT_JSON
+    build = ["build", "analysis.yml", "-o", "out/pair.json"]
+    default = build if kind in ("build", "lepton_id") else FIT_JSON
     before = snapshot(folder)
     outcome = invoke(*case.get("arguments", default))
     assert snapshot(folder) == before, "a refused command left something behind"
@@ -338,7 +418,7 @@ def snapshot(folder):
 
 def test_every_row_has_a_case_and_every_case_a_row():
     assert set(ROWS) == set(CASES)
-    assert len(CASES) == len(BUILD) + len(FIT) + len(USAGE), "a name is used twice"
+    assert len(CASES) == len(BUILD) + len(FIT) + len(USAGE) + len(LEPTON_ID), "a name is used twice"
 
 
 @pytest.mark.parametrize("what", CASES)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ddphf.cli.build import metadata_path
 from ddphf.cli.common import force_option, print_warnings, progress_line
-from ddphf.files import check_writable, read_json, to_json, write_output
+from ddphf.exceptions import InputError
+from ddphf.files import check_writable, read_json, to_json, write_file, write_output
 
 __all__ = ["command"]
 
@@ -17,16 +22,32 @@ __all__ = ["command"]
 @click.argument("workspace")
 @click.option("--measurement", metavar="NAME", help="Whose parameters to list; the first one.")
 @click.option("-o", "--output", metavar="FILE", help="Write JSON there (- for standard output).")
+@click.option("--plots", metavar="DIR", help="Draw closure and lepton-ID variations here.")
 @force_option
-def command(workspace: str, measurement: str | None, output: str | None, force: bool) -> None:
-    """Print what is in WORKSPACE (- reads standard input)."""
-    if output is not None:
-        check_writable(output, force=force)
+def command(
+    workspace: str, measurement: str | None, output: str | None, plots: str | None, force: bool
+) -> None:
+    """Print what is in WORKSPACE (- reads standard input).
+
+    Beside a workspace of `ddphf build` its sidecar tells the eigenvalues of the lepton-ID
+    covariance.
+    """
+    names = ("closure", "lepton_id_correlation", "lepton_id_spectrum", "lepton_id_variations")
+    figures = {} if plots is None else {name: Path(plots) / f"{name}.png" for name in names}
+    for target in [*([] if output is None else [output]), *map(str, figures.values())]:
+        check_writable(target, force=force)
     with progress_line() as say:
         say("reading")
         from ddphf.likelihood.summary import summarize_workspace
 
-        summary = summarize_workspace(read_json(workspace), measurement)
+        spec = read_json(workspace)
+        summary = summarize_workspace(spec, measurement)
+        sidecar = read_sidecar(workspace, summary["digest"])
+        if sidecar is not None and "lepton_id" in sidecar:
+            summary["lepton_id"] = sidecar["lepton_id"]
+        if figures:
+            say("drawing")
+            _draw(spec, sidecar, figures, force=force)
     print_warnings(summary["warnings"])
     if output is not None:
         write_output(to_json(summary), output, force=force)
@@ -63,3 +84,89 @@ def command(workspace: str, measurement: str | None, output: str | None, force: 
             f"signal      {events:.6g} events at {summary['poi']} = 1 in {channel_name}",
             markup=False,
         )
+    if "lepton_id" in summary:
+        _print_spectrum(console, summary["lepton_id"])
+
+
+def read_sidecar(workspace: str, digest: str) -> dict[str, Any] | None:
+    """Return the sidecar beside a workspace, None where there is none or it is another's."""
+    path = metadata_path(workspace)
+    if workspace == "-" or not path.is_file():
+        return None
+    data = read_json(str(path))
+    if not isinstance(data, dict) or data.get("workspace_digest") != digest:
+        return None  # of an older build, or not ours
+    return data
+
+
+def _print_spectrum(console: Console, entry: dict[str, Any]) -> None:
+    values, trace = entry["eigenvalues"], entry["trace"]
+    console.print(
+        f"lepton ID   {entry['covariance']['calibration_bins']} calibration bins, "
+        f"{entry['covariance']['model']}",
+        markup=False,
+    )
+    table = Table(title="eigen-variations", title_justify="left")
+    for column in ("", "eigenvalue", "of the trace", "together"):
+        table.add_column(Text(column), justify="left" if column == "" else "right")
+    total = 0.0
+    for name, value in zip(entry["kept"], values, strict=False):
+        total += value
+        table.add_row(Text(name), f"{value:.4g}", f"{value / trace:.3%}", f"{total / trace:.3%}")
+    console.print(table)
+    console.print(
+        f"dropped     {entry['dropped']} ({entry['residual']}), max |C - C'| "
+        f"{entry['largest_loss']:.3g}, largest sigma {entry['largest_sigma']:.3%}",
+        markup=False,
+    )
+
+
+def _draw(
+    spec: dict[str, Any],
+    sidecar: dict[str, Any] | None,
+    figures: dict[str, Path],
+    *,
+    force: bool,
+) -> None:
+    if sidecar is None or "lepton_id" not in sidecar:
+        raise InputError(
+            "--plots: no sidecar of this workspace with lepton-ID variations lies beside it; build "
+            "it with 'lepton_id', or leave --plots out"
+        )
+    from ddphf.report import lepton_id
+    from ddphf.report.figures import save_figure
+
+    drawn = {
+        "lepton_id_correlation": lepton_id.draw_correlation,
+        "lepton_id_spectrum": lepton_id.draw_spectrum,
+        "lepton_id_variations": lepton_id.draw_variations,
+    }
+    variations = lepton_id.relative_variations(spec, sidecar["lepton_id"]["kept"])
+    for name, path in figures.items():
+        with write_file(path, force=force) as temporary:
+            if name == "closure":
+                save_figure(_closure_figure(spec, sidecar), temporary)
+            else:
+                save_figure(drawn[name](variations, sidecar), temporary)
+
+
+def _closure_figure(spec: dict[str, Any], sidecar: dict[str, Any]) -> Any:
+    """Draw the pulls of the two channels, before and after ratio and fakes."""
+    import numpy as np
+
+    from ddphf.report.closure import draw_closure
+    from ddphf.symmetry.closure import pulls
+
+    counts = {o["name"]: np.asarray(o["data"], dtype=float) for o in spec["observations"]}
+    nominal: dict[tuple[str, str], Any] = {
+        (c["name"], s["name"]): np.asarray(s["data"], dtype=float)
+        for c in spec["channels"]
+        for s in c["samples"]
+    }
+    tested, partner = sidecar["pairing"]["tested"], sidecar["pairing"]["partner"]
+    # The builder emits r times the partner's template in the tested channel.
+    ratio = nominal[tested, "symmetric"] / nominal[partner, "symmetric"]
+    fakes = [nominal.get((name, "fakes"), 0.0) for name in (tested, partner)]
+    before = pulls(counts[tested], counts[partner])
+    after = pulls(counts[tested], counts[partner], ratio, *fakes)
+    return draw_closure(before, after, sidecar["binning"]["axes"], f"{tested} against {partner}")

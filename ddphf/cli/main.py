@@ -17,6 +17,7 @@ __all__ = ["main"]
 # Imported on use: `ddphf --help` must not wait for jax.
 COMMANDS = {
     "build": "Emit the pyhf workspace of an analysis file.",
+    "correlations": "Say which correlation of the lepton-ID errors is conservative.",
     "fit": "Fit any pyhf workspace, certify the fit, state its significance.",
     "inspect": "Print what is in a pyhf workspace.",
     "toys": "Draw and fit toys of a workspace, kept in a file.",

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import jsonschema
 import yaml
 
+from ddphf.config.sections import EventsConfig, LeptonIdConfig, parse_events, parse_lepton_id
 from ddphf.exceptions import ConfigError
 
 __all__ = [
@@ -41,23 +42,26 @@ class SystematicConfig:
 
 @dataclass(frozen=True)
 class TemplateConfig:
-    """A template as written: addresses of histograms."""
+    """A template as written: the address of a histogram (``yields``) or of weighted events."""
 
-    yields: str
+    yields: str | None
     error: str | None = None
     error_kind: Literal["shapesys", "staterror"] = "shapesys"
     systematics: tuple[SystematicConfig, ...] = ()
+    events: str | None = None
+    weight: str | None = None
 
 
 @dataclass(frozen=True)
 class ChannelConfig:
-    """One of the two samples as written."""
+    """One of the two samples as written: a histogram (``observed``) or a selection of events."""
 
     label: str
-    observed: str
+    observed: str | None
     signal: TemplateConfig | None = None
     fakes: TemplateConfig | None = None
     systematics: tuple[SystematicConfig, ...] = ()
+    select: str | None = None
 
 
 @dataclass(frozen=True)
@@ -68,13 +72,16 @@ class Analysis:
         name: Letters, digits and underscores.
         tested: The sample searched for a signal.
         partner: The sample that tells its background.
-        efficiency_ratio: A number or the address of a histogram.
+        efficiency_ratio: A number or the address of a histogram; with events and efficiency maps
+            the maps tell it instead.
         known_background: Address of the true background of the partner channel, or None.
         floor: Background assumed in bins without any, or None.
         signal_scale: Factor from stated signal to mu = 1, or ``"auto"``.
         luminosity_error: Relative, or None.
         integer_data: Whether counts must be whole numbers.
         description: Free text.
+        events: The event table, where the samples are selected from one.
+        lepton_id: The lepton-ID uncertainty, or None.
         folder: What addresses are relative to.
     """
 
@@ -88,6 +95,8 @@ class Analysis:
     luminosity_error: float | None = None
     integer_data: bool = True
     description: str = ""
+    events: EventsConfig | None = None
+    lepton_id: LeptonIdConfig | None = None
     folder: Path = Path()
 
 
@@ -194,9 +203,11 @@ def parse_analysis(text: str, *, folder: str | Path = ".") -> Analysis:
         luminosity_error=data.get("luminosity", {}).get("relative_error"),
         integer_data=data.get("integer_data", True),
         description=data.get("description", ""),
+        events=parse_events(data.get("events")),
+        lepton_id=parse_lepton_id(data.get("lepton_id")),
         folder=Path(folder),
     )
-    _check_meaning(analysis)
+    _check_meaning(analysis, ratio_stated="efficiency_ratio" in data)
     return analysis
 
 
@@ -234,6 +245,8 @@ def _validate(data: Any) -> None:
         "pattern": lambda _: "letters, digits and underscores",
         "exclusiveMinimum": lambda v: f"a number > {v}",
         "exclusiveMaximum": lambda v: f"a number < {v}",
+        "minimum": lambda v: f"a number >= {v}",
+        "maximum": lambda v: f"a number <= {v}",
         "minLength": lambda _: "FILE:NAME",
         "oneOf": lambda _: error.schema["description"],
     }
@@ -249,7 +262,8 @@ def _validate(data: Any) -> None:
 def _channel(data: dict[str, Any]) -> ChannelConfig:
     return ChannelConfig(
         label=data["label"],
-        observed=data["observed"],
+        observed=data.get("observed"),
+        select=data.get("select"),
         signal=_template(data.get("signal")),
         fakes=_template(data.get("fakes")),
         systematics=_systematics(data),
@@ -260,7 +274,9 @@ def _template(data: dict[str, Any] | None) -> TemplateConfig | None:
     if data is None:
         return None
     return TemplateConfig(
-        yields=data["yields"],
+        yields=data.get("yields"),
+        events=data.get("events"),
+        weight=data.get("weight"),
         error=data.get("error"),
         error_kind=data.get("error_kind", "shapesys"),
         systematics=_systematics(data),
@@ -281,7 +297,7 @@ def _systematics(data: dict[str, Any]) -> tuple[SystematicConfig, ...]:
     )
 
 
-def _check_meaning(analysis: Analysis) -> None:
+def _check_meaning(analysis: Analysis, *, ratio_stated: bool) -> None:
     """Refuse what a schema cannot say."""
     if analysis.tested.label == analysis.partner.label:
         raise ConfigError(
@@ -297,3 +313,43 @@ def _check_meaning(analysis: Analysis) -> None:
                     f"at {path}.systematics.{index}: '{systematic.name}' acts on the symmetric "
                     "background, whose yields the fit finds; give factors and 'relative: true'"
                 )
+        _check_channel(analysis, path, channel)
+    lepton_id = analysis.lepton_id
+    if lepton_id is None:
+        return
+    if analysis.events is None and lepton_id.composition is None:
+        raise ConfigError(
+            "at lepton_id: 'composition' is missing; without 'events' nothing tells which "
+            "calibration bins a template bin is made of"
+        )
+    if analysis.events is not None and lepton_id.composition is not None:
+        raise ConfigError("at lepton_id.composition: the events tell it already; leave it out")
+    efficiencies = lepton_id.maps[0].kind == "efficiency"
+    if analysis.events is not None and efficiencies and ratio_stated:
+        raise ConfigError(
+            "at efficiency_ratio: the efficiency maps of 'lepton_id' tell it already; leave it "
+            "out, or give scale factors"
+        )
+
+
+def _check_channel(analysis: Analysis, path: str, channel: ChannelConfig) -> None:
+    """Refuse a sample that is neither, or both, a histogram and a selection of events."""
+    if (channel.observed is None) == (channel.select is None):
+        if channel.observed is None:
+            raise ConfigError(f"at {path}: 'observed' is missing")
+        raise ConfigError(f"at {path}: 'observed' and 'select', expected one of them")
+    if channel.select is not None and analysis.events is None:
+        raise ConfigError(f"at {path}.select: there is no section 'events' to select from")
+    if channel.observed is not None and analysis.events is not None:
+        raise ConfigError(f"at {path}.observed: with 'events' a sample is given by 'select'")
+    for key, template in (("signal", channel.signal), ("fakes", channel.fakes)):
+        if template is None:
+            continue
+        if (template.yields is None) == (template.events is None):
+            if template.yields is None:
+                raise ConfigError(f"at {path}.{key}: 'yields' is missing")
+            raise ConfigError(f"at {path}.{key}: 'yields' and 'events', expected one of them")
+        if template.events is not None and analysis.events is None:
+            raise ConfigError(f"at {path}.{key}.events: there is no section 'events' for its axes")
+        if template.events is None and template.weight is not None:
+            raise ConfigError(f"at {path}.{key}.weight: a histogram has no weights; leave it out")

@@ -1,21 +1,35 @@
-"""From an analysis file to the pair: read every histogram that it names."""
+"""From an analysis file to the pair: read every histogram, event table and map that it names."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import numpy as np
+
 from ddphf.config.analysis import Analysis, ChannelConfig, SystematicConfig, TemplateConfig
+from ddphf.exceptions import InputError
 from ddphf.inputs.histogram import Histogram
 from ddphf.inputs.readers import read_histogram
+from ddphf.symmetry.load_events import EventSamples, read_samples
+from ddphf.symmetry.load_lepton_id import load_lepton_id
 from ddphf.symmetry.pair import Channel, Pair, Systematic, Template
 
 __all__ = ["load_pair"]
 
+NO_ERROR = "none"
+"""In the place of an address: weighted events without their statistical error."""
+
 
 def load_pair(analysis: Analysis) -> Pair:
-    """Read the histograms of an analysis.
+    """Read what an analysis names.
+
+    With an event table the samples are selected and filled from it, and with efficiency maps the
+    ratio of efficiencies is theirs.
 
     Raises:
-        InputError: A file or histogram is missing or unreadable.
+        InputError: A file or histogram is missing or unreadable, or the events cannot be used.
     """
+    samples = read_samples(analysis)
 
     def read(address: str) -> Histogram:
         return read_histogram(address, folder=analysis.folder)
@@ -33,33 +47,66 @@ def load_pair(analysis: Analysis) -> Pair:
             source=config.source or (str(config.up) if config.kind == "histosys" else ""),
         )
 
-    def template(config: TemplateConfig | None) -> Template | None:
+    def template(config: TemplateConfig | None, role: str, sample: str) -> Template | None:
         if config is None:
             return None
+        yields, error = _yields(config, samples, (role, sample), read)
         return Template(
-            yields=read(config.yields),
-            error=None if config.error is None else read(config.error),
+            yields=yields,
+            error=error,
             error_kind=config.error_kind,
             systematics=tuple(systematic(s) for s in config.systematics),
         )
 
-    def channel(config: ChannelConfig) -> Channel:
+    def channel(config: ChannelConfig, role: str) -> Channel:
         return Channel(
             label=config.label,
-            observed=read(config.observed),
-            signal=template(config.signal),
-            fakes=template(config.fakes),
+            observed=(
+                read(config.observed)
+                if config.observed is not None
+                else samples.histograms[role, "observed"]
+            ),
+            signal=template(config.signal, role, "signal"),
+            fakes=template(config.fakes, role, "fakes"),
             systematics=tuple(systematic(s) for s in config.systematics),
         )
 
     ratio = analysis.efficiency_ratio
+    stated = read(ratio) if isinstance(ratio, str) else float(ratio)
+    lepton_id, from_maps = load_lepton_id(analysis, samples)
+    if from_maps is not None:
+        # Scale factors correct a ratio that comes from simulation; efficiencies are the ratio.
+        factor = stated.values if isinstance(stated, Histogram) else stated
+        if np.shape(factor) not in ((), from_maps.values.shape):
+            raise InputError(
+                f"efficiency ratio ({ratio}): shape {np.shape(factor)}, but the axes of 'events' "
+                f"have {from_maps.values.shape} bins; rebin one of them"
+            )
+        stated = Histogram(from_maps.values * factor, from_maps.axes, source=from_maps.source)
     known = analysis.known_background
     return Pair(
-        tested=channel(analysis.tested),
-        partner=channel(analysis.partner),
-        efficiency_ratio=read(ratio) if isinstance(ratio, str) else float(ratio),
+        tested=channel(analysis.tested, "tested"),
+        partner=channel(analysis.partner, "partner"),
+        efficiency_ratio=stated,
         known_background=None if known is None else read(known),
         floor=analysis.floor,
         luminosity_error=analysis.luminosity_error,
         integer_data=analysis.integer_data,
+        lepton_id=lepton_id,
     )
+
+
+def _yields(
+    config: TemplateConfig,
+    samples: EventSamples,
+    key: tuple[str, str],
+    read: Callable[[str], Histogram],
+) -> tuple[Histogram, Histogram | None]:
+    """Return a template and its error: of weighted events the root of the sum of their squares."""
+    error = None if config.error in (None, NO_ERROR) else read(str(config.error))
+    if config.yields is not None:
+        return read(config.yields), error
+    filled = samples.histograms[key]
+    if config.error is None and filled.variances is not None:
+        error = Histogram(np.sqrt(filled.variances), filled.axes, source=f"{filled.source}, sumw2")
+    return filled, error

@@ -10,6 +10,7 @@ import numpy as np
 
 from ddphf.exceptions import InputError
 from ddphf.inputs.histogram import Axis, Histogram, make_histogram
+from ddphf.symmetry.efficiency import LeptonId
 
 __all__ = ["Channel", "Pair", "Systematic", "Template"]
 
@@ -83,6 +84,7 @@ class Pair:
         floor: Background assumed in bins without any, so that they can carry signal.
         luminosity_error: Relative uncertainty on the signal's normalisation from luminosity.
         integer_data: Refuse counts that are not whole numbers.
+        lepton_id: Covariance of the efficiency maps and how the bins are made of them, or None.
         axes: Axes for bare arrays; taken from the tested sample's histogram otherwise.
 
     Example:
@@ -99,6 +101,7 @@ class Pair:
     floor: float | None = None
     luminosity_error: float | None = None
     integer_data: bool = True
+    lepton_id: LeptonId | None = None
     axes: Sequence[Axis] | None = None
     binning: tuple[Axis, ...] = field(init=False)
 

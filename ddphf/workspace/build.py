@@ -17,7 +17,7 @@ import numpy as np
 from ddphf.inputs.histogram import Array
 from ddphf.symmetry.pair import Pair
 from ddphf.workspace.metadata import make_metadata
-from ddphf.workspace.naming import LUMI, MU, SHAPE, stat_name
+from ddphf.workspace.naming import LUMI, MU, SHAPE, residual_name, stat_name
 from ddphf.workspace.scaling import asimov_sigma, choose_scale, largest_mu
 from ddphf.workspace.yields import (
     ChannelYields,
@@ -118,6 +118,12 @@ def _channel(channel: ChannelYields, pair: PairYields, scale: float) -> Spec:
             extra.append({"name": LUMI, "type": "lumi", "data": None})
         samples.append(_sample(channel.signal, channel.name, extra, scale))
     background = channel.ratio * pair.background
+    residual: list[Spec] = []
+    if channel.residual is not None and pair.lepton_id is not None:
+        # pyhf cannot share a shapesys between channels: one each, of the same relative size.
+        name = residual_name(pair.lepton_id.metadata["source"], channel.name)
+        data = _floats(channel.residual * background)
+        residual.append({"name": name, "type": "shapesys", "data": data})
     samples.append(
         {
             "name": "symmetric",
@@ -125,6 +131,7 @@ def _channel(channel: ChannelYields, pair: PairYields, scale: float) -> Spec:
             "modifiers": [
                 {"name": SHAPE, "type": "shapefactor", "data": None},
                 *(_modifier(variation, background) for variation in _sorted(channel.variations)),
+                *residual,
             ],
         }
     )

@@ -8,7 +8,7 @@ import numpy as np
 import pyhf
 
 from ddphf import __version__
-from ddphf.workspace.naming import stat_name
+from ddphf.workspace.naming import residual_name, stat_name
 from ddphf.workspace.yields import PairYields
 
 __all__ = ["make_metadata"]
@@ -37,6 +37,12 @@ def make_metadata(
         for sample in samples:
             if sample.error is not None:
                 sources[stat_name(sample.name, channel.name)] = sample.error_source
+    lepton_id = pair.lepton_id
+    if lepton_id is not None:
+        for channel in pair.channels:
+            if channel.residual is not None:
+                modifier = residual_name(lepton_id.metadata["source"], channel.name)
+                sources[modifier] = "eigen-variations left out, taken as uncorrelated"
     return {
         "schema": SCHEMA,
         "name": name,
@@ -72,6 +78,7 @@ def make_metadata(
         },
         "modifier_sources": sources,
         "absorbed": list(pair.absorbed),
+        **({} if lepton_id is None else {"lepton_id": lepton_id.metadata}),
         "warnings": list(pair.warnings),
         "versions": {"ddphf": __version__, "pyhf": pyhf.__version__},
     }

@@ -65,6 +65,8 @@ def _information(pair: PairYields) -> tuple[Array, Array]:
         directions[name] = directions.get(name, np.zeros_like(b)) + change
 
     for channel, sign in ((tested, np.ones_like(ratio)), (partner, -ratio)):
+        if channel.residual is not None:
+            variance = variance + (sign * channel.ratio * b * channel.residual) ** 2
         for variation in channel.variations:
             add(variation.name, sign * channel.ratio * b * variation.slope)
         if channel.fakes is not None:

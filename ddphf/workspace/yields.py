@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy as np
 from ddphf.exceptions import DdphfError, InputError, ModelError
 from ddphf.inputs.histogram import Array, Axis, describe_bin
 from ddphf.symmetry.pair import Channel, Pair, Systematic, Template
+from ddphf.workspace.lepton_id import LeptonIdYields, attach_lepton_id
 from ddphf.workspace.naming import RESERVED, partner_channel, stat_name, tested_channel
 
 __all__ = ["ChannelYields", "PairYields", "SampleYields", "Variation", "resolve_pair"]
@@ -56,7 +57,10 @@ class SampleYields:
 
 @dataclass(frozen=True)
 class ChannelYields:
-    """Checked content of one channel."""
+    """Checked content of one channel.
+
+    ``residual`` is a relative uncorrelated error of the symmetric background, or None.
+    """
 
     name: str
     counts: Array
@@ -64,6 +68,7 @@ class ChannelYields:
     signal: SampleYields | None
     fakes: SampleYields | None
     variations: tuple[Variation, ...]
+    residual: Array | None = None
 
     def total(self, sample: SampleYields | None) -> Array:
         """Yields of a sample that may be absent, shape (M,)."""
@@ -83,6 +88,7 @@ class PairYields:
         floored: Flat indices of bins where the floor was taken.
         absorbed: Names of variations that the shared background absorbs, left out.
         luminosity_error: Relative, or None.
+        lepton_id: What the lepton-ID covariance became, or None.
         warnings: Sentences for the user.
     """
 
@@ -94,6 +100,7 @@ class PairYields:
     floored: tuple[int, ...]
     absorbed: tuple[str, ...]
     luminosity_error: float | None
+    lepton_id: LeptonIdYields | None
     warnings: tuple[str, ...]
 
     @property
@@ -109,7 +116,8 @@ def resolve_pair(pair: Pair) -> PairYields:
         InputError: A histogram with NaN, negative or fractional content, or another binning.
         ModelError: Names channel, sample and bin, and what to do.
     """
-    warnings: list[str] = []
+    pair, lepton_id = attach_lepton_id(pair)
+    warnings: list[str] = [] if lepton_id is None else list(lepton_id.warnings)
     ratio = _ratio(pair)
     tested = _channel(pair, pair.tested, tested_channel(pair.tested.label), ratio, warnings)
     partner = _channel(
@@ -132,6 +140,9 @@ def resolve_pair(pair: Pair) -> PairYields:
         _refuse_negative(pair, known, "known background")
     background, floored = _estimate_background(pair, tested, partner, signals)
     tested, partner, absorbed = _drop_absorbed(tested, partner)
+    if lepton_id is not None:
+        tested = replace(tested, residual=lepton_id.residual_tested)
+        partner = replace(partner, residual=lepton_id.residual_partner)
     for name in absorbed:
         warnings.append(
             f"variation '{name}' changes the symmetric background alike in both channels: the "
@@ -146,6 +157,7 @@ def resolve_pair(pair: Pair) -> PairYields:
         floored=floored,
         absorbed=absorbed,
         luminosity_error=pair.luminosity_error,
+        lepton_id=lepton_id,
         warnings=tuple(warnings),
     )
 
@@ -391,8 +403,6 @@ def _drop_absorbed(
 
     def without(channel: ChannelYields) -> ChannelYields:
         kept = tuple(v for v in channel.variations if v.name not in absorbed)
-        return ChannelYields(
-            channel.name, channel.counts, channel.ratio, channel.signal, channel.fakes, kept
-        )
+        return replace(channel, variations=kept)
 
     return without(tested), without(partner), absorbed

@@ -1,0 +1,83 @@
+"""``ddphf correlations``: which correlation of the lepton-ID errors is conservative."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.table import Table
+
+from ddphf.cli.common import force_option, output_option, progress_line, stderr
+from ddphf.files import check_writable, to_json, write_file, write_output
+
+if TYPE_CHECKING:
+    from ddphf.studies.correlations import CorrelationResult
+
+__all__ = ["command"]
+
+
+@click.command("correlations")
+@click.argument("analysis", type=click.Path(dir_okay=False))
+@output_option
+@click.option(
+    "--axis", default="pt", show_default=True, metavar="NAME",
+    help="Axis of the maps along which the correlation is varied.",
+)  # fmt: skip
+@click.option(
+    "--toys", default=1000, show_default=True, type=click.IntRange(0, 1_000_000),
+    help="Per correlation of the data; 0 for the closed form alone.",
+)  # fmt: skip
+@click.option("--seed", default=1, show_default=True, type=click.IntRange(0), help="Of the toys.")
+@click.option("--plots", metavar="DIR", help="Draw the heat map into this folder.")
+@force_option
+def command(
+    analysis: str, output: str, axis: str, toys: int, seed: int, plots: str | None, force: bool
+) -> None:
+    """Compare correlation assumptions of the lepton-ID errors of ANALYSIS.
+
+    Rows: the correlation rho that the data have; columns: the one that the model assumes. A pull
+    width above 1 says that the model's errors are too small.
+    """
+    figure = None if plots is None else Path(plots) / "correlations.png"
+    for target in (output, *(() if figure is None else (str(figure),))):
+        check_writable(target, force=force)
+    with progress_line() as say:
+        say("correlation study")
+        from ddphf.config.analysis import read_analysis
+        from ddphf.studies.lepton_id import study_analysis
+
+        result = study_analysis(read_analysis(analysis), axis=axis, n_toys=toys, seed=seed)
+    write_output(to_json(result.to_dict()), output, force=force)
+    stderr.print(make_table(result))
+    stderr.print(result.advice, markup=False)
+    if figure is not None:
+        from ddphf.report.correlations import draw_widths
+        from ddphf.report.figures import save_figure
+
+        tables = {"closed form": result.closed}
+        if result.toys is not None:
+            tables[f"{result.n_toys} toys"] = result.toys
+        drawn = draw_widths(result.rho, tables, f"pull width of {result.poi}")
+        with write_file(figure, force=force) as temporary:
+            save_figure(drawn, temporary)
+
+
+def make_table(result: CorrelationResult) -> Table:
+    """Return the table that the terminal shows: closed form, and toys in brackets."""
+    name = "mu" if result.poi == "mu" else "R"
+    table = Table(title=f"pull width of {name}", title_justify="left")
+    table.add_column("data \\ model")
+    for rho in result.rho:
+        table.add_column(f"rho {rho:g}", justify="right")
+    for index, rho in enumerate(result.rho):
+        cells = [f"{width:.4f}" for width in result.closed[index]]
+        if result.toys is not None and result.toy_errors is not None:
+            cells = [
+                f"{cell} ({toy:.3f} +- {error:.3f})"
+                for cell, toy, error in zip(
+                    cells, result.toys[index], result.toy_errors[index], strict=True
+                )
+            ]
+        table.add_row(f"rho {rho:g}", *cells)
+    return table

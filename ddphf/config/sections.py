@@ -1,0 +1,196 @@
+"""The sections ``events`` and ``lepton_id`` of the analysis file, as written."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ddphf.exceptions import ConfigError
+
+__all__ = ["AxisConfig", "EventsConfig", "LeptonConfig", "LeptonIdConfig", "MapConfig"]
+
+CODES = {"electron": 11, "muon": 13, "tau": 15}
+"""Flavours of maps that are named so; others state their PDG code."""
+
+
+@dataclass(frozen=True)
+class AxisConfig:
+    """One axis of the histograms: an expression over columns, and edges."""
+
+    column: str
+    edges: tuple[float, ...]
+    name: str = ""
+    label: str = ""
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class LeptonConfig:
+    """Columns of one lepton; the flavour may be a PDG code."""
+
+    flavour: str | int
+    pt: str
+    eta: str | None = None
+    charge: str | None = None
+
+
+@dataclass(frozen=True)
+class EventsConfig:
+    """The event table as written.
+
+    Attributes:
+        file: Address of the table of both samples.
+        axes: Of the histograms.
+        leptons: Where the leptons are.
+        select: Selection of both samples, or None.
+        identifier: Columns that number events.
+        collections: Jagged branches by flavour, ROOT alone.
+        exchange: What the symmetry exchanges.
+    """
+
+    file: str
+    axes: tuple[AxisConfig, ...]
+    leptons: tuple[LeptonConfig, ...]
+    select: str | None = None
+    identifier: tuple[str, ...] = ()
+    collections: dict[str, str] = field(default_factory=dict)
+    exchange: Literal["flavour", "charge", "eta"] = "flavour"
+
+
+@dataclass(frozen=True)
+class MapConfig:
+    """One map as written; see :func:`ddphf.inputs.map_files.read_map`."""
+
+    name: str
+    file: str
+    kind: Literal["efficiency", "scale_factor"]
+    flavour: int
+    reading: dict[str, Any] = field(default_factory=dict)
+    covariance: str | None = None
+    relative: bool = False
+    exclude: tuple[str, ...] = ()
+    correlation: dict[str, float] | None = None
+
+
+@dataclass(frozen=True)
+class LeptonIdConfig:
+    """The lepton-ID uncertainty as written.
+
+    Attributes:
+        maps: In the order of the file: the order of the calibration bins.
+        source: Part of the nuisances' names.
+        shared: Sources of equal name that correlate the maps.
+        covariance: Address of one relative matrix over all maps, or None.
+        composition: Address of an npz with W by channel, where there are no events.
+        outside: What happens to events with a lepton outside a map.
+        retained: Part of the trace to keep.
+        at_most: No more variations than this.
+        residual: What happens to what pruning drops.
+        signal: Whether the signal carries the nuisances.
+        psd_tolerance: Negative eigenvalues down to -this times the largest are clipped.
+        rounding: Largest change of C by rounding, relative to its largest element.
+    """
+
+    maps: tuple[MapConfig, ...]
+    source: str = "id"
+    shared: tuple[str, ...] = ()
+    covariance: str | None = None
+    composition: str | None = None
+    outside: Literal["refuse", "nearest", "exclude"] = "refuse"
+    retained: float = 0.99
+    at_most: int | None = None
+    residual: Literal["drop", "shapesys"] = "drop"
+    signal: bool = True
+    psd_tolerance: float = 1e-10
+    rounding: float | None = None
+
+
+def parse_events(data: Mapping[str, Any] | None) -> EventsConfig | None:
+    """Return the section ``events``, already valid by the schema."""
+    if data is None:
+        return None
+    return EventsConfig(
+        file=data["file"],
+        axes=tuple(_axis(axis, number) for number, axis in enumerate(data["axes"])),
+        leptons=tuple(LeptonConfig(**lepton) for lepton in data["leptons"]),
+        select=data.get("select"),
+        identifier=tuple(data.get("identifier", ())),
+        collections=dict(data.get("collections", {})),
+        exchange=data.get("exchange", "flavour"),
+    )
+
+
+def _axis(data: Mapping[str, Any], number: int) -> AxisConfig:
+    edges = data["edges"]
+    if isinstance(edges, Mapping):
+        low, high, bins = edges["low"], edges["high"], edges["bins"]
+        points = [low + (high - low) * i / bins for i in range(bins + 1)]
+    else:
+        points = [float(x) for x in edges]
+    if any(b <= a for a, b in itertools.pairwise(points)):
+        raise ConfigError(f"at events.axes.{number}.edges: the edges do not increase")
+    return AxisConfig(
+        column=data["column"],
+        edges=tuple(map(float, points)),
+        name=data.get("name", ""),
+        label=data.get("label", ""),
+        unit=data.get("unit", ""),
+    )
+
+
+def parse_lepton_id(data: Mapping[str, Any] | None) -> LeptonIdConfig | None:
+    """Return the section ``lepton_id``, already valid by the schema.
+
+    Raises:
+        ConfigError: A map without a flavour, two maps of one, or options that exclude each other.
+    """
+    if data is None:
+        return None
+    maps = tuple(_map(name, item) for name, item in data["maps"].items())
+    seen: dict[int, str] = {}
+    for item in maps:
+        if item.flavour in seen:
+            raise ConfigError(
+                f"at lepton_id.maps: '{seen[item.flavour]}' and '{item.name}' are both of flavour "
+                f"{item.flavour}; a lepton needs one map"
+            )
+        seen[item.flavour] = item.name
+    if len({item.kind for item in maps}) > 1:
+        raise ConfigError(
+            "at lepton_id.maps: efficiencies and scale factors together; R^eps needs one kind"
+        )
+    options = {k: v for k, v in data.items() if k not in ("maps", "shared")}
+    return LeptonIdConfig(maps=maps, shared=tuple(data.get("shared", ())), **options)
+
+
+def _map(name: str, data: Mapping[str, Any]) -> MapConfig:
+    where = f"at lepton_id.maps.{name}"
+    flavour = data.get("flavour", CODES.get(name))
+    if flavour is None:
+        raise ConfigError(
+            f"{where}: 'flavour' is missing; only maps named {', '.join(CODES)} have a default"
+        )
+    if "covariance" in data and ("correlation" in data or "exclude" in data):
+        raise ConfigError(
+            f"{where}: a covariance matrix and a correlation model; keep one of the two"
+        )
+    keys = ("axes", "correction", "inputs", "value", "statistical", "sources", "varied")
+    words = {"independent": 0.0, "full": 1.0}
+    correlation = data.get("correlation")
+    return MapConfig(
+        name=name,
+        file=data["file"],
+        kind=data["kind"],
+        flavour=flavour,
+        reading={key: data[key] for key in keys if key in data},
+        covariance=data.get("covariance"),
+        relative=data.get("relative", False),
+        exclude=tuple(data.get("exclude", ())),
+        correlation=(
+            None
+            if correlation is None
+            else {axis: float(words.get(rho, rho)) for axis, rho in correlation.items()}
+        ),
+    )

@@ -1,0 +1,299 @@
+"""Efficiency and scale-factor maps: calibration bins in pT, eta and charge with their errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from ddphf.exceptions import InputError
+from ddphf.inputs.covariance import (
+    Covariance,
+    axis_correlation,
+    make_covariance,
+    rho_covariance,
+    source_covariance,
+)
+from ddphf.inputs.histogram import Array
+
+__all__ = ["AXES", "LeptonMap", "make_map", "map_covariance"]
+
+Kind = Literal["efficiency", "scale_factor", "fake_factor"]
+
+IntArray = np.ndarray[Any, np.dtype[np.int64]]
+
+AXES = ("pt", "eta", "abseta", "charge")
+"""What a map may depend on; ``abseta`` is |eta|, pT is in GeV."""
+
+OUTSIDE = -1
+
+
+@dataclass(frozen=True)
+class LeptonMap:
+    """Values in K calibration bins, each a box in the axes; a box may reach to infinity.
+
+    Attributes:
+        name: Such as ``muon``: part of the nuisances' name.
+        kind: ``"efficiency"`` (0 to 1), ``"scale_factor"`` or ``"fake_factor"`` (>= 0).
+        axes: Names out of :data:`AXES`.
+        lows: Lower edges, shape (K, d).
+        highs: Upper edges, shape (K, d); a bin holds low <= x < high.
+        values: Shape (K,).
+        statistical: Absolute, independent between the bins, shape (K,).
+        sources: Named absolute shifts of shape (K,), each fully correlated over the bins.
+        source: Where it came from, for messages.
+        clamped: Axes whose outermost bins also hold what lies beyond them.
+
+    Example:
+        >>> m = make_map("muon", "efficiency", {"pt": [10, 20, 50]}, [0.8, 0.9], [0.01, 0.02])
+        >>> m.locate(pt=np.array([15.0, 20.0, 60.0])).tolist()
+        [0, 1, -1]
+    """
+
+    name: str
+    kind: Kind
+    axes: tuple[str, ...]
+    lows: Array
+    highs: Array
+    values: Array
+    statistical: Array
+    sources: dict[str, Array] = field(default_factory=dict)
+    source: str = ""
+    clamped: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        where = self.source or f"map '{self.name}'"
+        unknown = [axis for axis in self.axes if axis not in AXES]
+        if unknown or not self.axes:
+            raise InputError(
+                f"{where}: axis '{unknown[0] if unknown else ''}', expected some of "
+                f"{', '.join(AXES)}; name them in 'axes'"
+            )
+        for label, array in (("statistical error", self.statistical), *self.sources.items()):
+            if array.shape != self.values.shape:
+                raise InputError(
+                    f"{where}: '{label}' has shape {array.shape}, expected one number for each of "
+                    f"the {len(self.values)} bins"
+                )
+            self._refuse(where, label, ~np.isfinite(array), array, "a finite number")
+        self._refuse(where, "statistical error", self.statistical < 0, self.statistical, ">= 0")
+        if self.kind == "efficiency":
+            bad = ~((self.values > 0) & (self.values <= 1))
+            remedy = "an efficiency > 0 and <= 1; merge the bin, or leave it out and exclude its "
+            self._refuse(where, "value", bad, self.values, remedy + "events from both samples")
+        elif self.kind == "scale_factor":
+            bad = ~(np.isfinite(self.values) & (self.values > 0))
+            self._refuse(where, "value", bad, self.values, "a scale factor > 0")
+        else:
+            bad = ~(np.isfinite(self.values) & (self.values >= 0))
+            self._refuse(where, "value", bad, self.values, "a fake factor >= 0")
+        first, second = _overlap(self.lows, self.highs)
+        if second:
+            raise InputError(
+                f"{where}: bins {self.describe(first)} and {self.describe(second)} overlap; a "
+                "lepton must have one bin"
+            )
+
+    def _refuse(self, where: str, label: str, bad: Any, values: Array, expected: str) -> None:
+        for index in np.flatnonzero(bad):
+            raise InputError(
+                f"{where}, {self.describe(int(index))}: {label} {values[index]:g}, expected "
+                f"{expected}"
+            )
+
+    @property
+    def n_bins(self) -> int:
+        """Number of calibration bins."""
+        return len(self.values)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """One description per calibration bin."""
+        return tuple(self.describe(i) for i in range(self.n_bins))
+
+    def describe(self, index: int) -> str:
+        """Return where a calibration bin lies, such as ``muon bin 3 (pt 20 to 25)``."""
+        parts = [
+            f"{axis} {low:g} to {high:g}"
+            for axis, low, high in zip(self.axes, self.lows[index], self.highs[index], strict=True)
+        ]
+        return f"{self.name} bin {index} ({', '.join(parts)})"
+
+    def locate(
+        self,
+        *,
+        pt: Array | None = None,
+        eta: Array | None = None,
+        charge: Array | None = None,
+        nearest: bool = False,
+    ) -> IntArray:
+        """Return the calibration bin of every lepton, -1 for leptons outside the map.
+
+        Args:
+            pt: In GeV, shape (n,); each is needed where the map has its axis.
+            eta: Shape (n,).
+            charge: Shape (n,), such as +-1.
+            nearest: Move what lies outside the range of an axis into its outermost bin; holes
+                inside the map stay outside.
+
+        Raises:
+            InputError: The map has an axis for which nothing was given.
+        """
+        given = {"pt": pt, "eta": eta, "abseta": None if eta is None else np.abs(eta)}
+        given["charge"] = charge
+        missing = [axis for axis in self.axes if given[axis] is None]
+        if missing:
+            raise InputError(
+                f"map '{self.name}' depends on {missing[0]}, which the events do not have; name "
+                "the column in 'leptons'"
+            )
+        cell: list[IntArray] = []
+        edges = [
+            np.unique(np.append(lo, hi)) for lo, hi in zip(self.lows.T, self.highs.T, strict=True)
+        ]
+        known = np.ones(len(np.asarray(given[self.axes[0]])), dtype=bool)
+        for axis, points in zip(self.axes, edges, strict=True):
+            values = np.asarray(given[axis], dtype=float)
+            place = np.searchsorted(points, values, side="right") - 1
+            if nearest or axis in self.clamped:
+                place = np.clip(place, 0, len(points) - 2)
+            inside = (place >= 0) & (place < len(points) - 1) & ~np.isnan(values)
+            known &= inside
+            cell.append(np.clip(place, 0, len(points) - 2))
+        flat = np.ravel_multi_index(cell, [len(points) - 1 for points in edges])
+        return np.where(known, self._cells(edges)[flat], OUTSIDE)
+
+    def _cells(self, edges: Sequence[Array]) -> IntArray:
+        """Return the calibration bin of every cell of the grid that the boxes' edges span."""
+        shape = tuple(len(points) - 1 for points in edges)
+        cells = np.full(shape, OUTSIDE, dtype=np.int64)
+        for index in range(self.n_bins):
+            box = tuple(
+                slice(int(np.searchsorted(points, low)), int(np.searchsorted(points, high)))
+                for points, low, high in zip(
+                    edges, self.lows[index], self.highs[index], strict=True
+                )
+            )
+            cells[box] = index
+        return cells.ravel()
+
+
+def _overlap(lows: Array, highs: Array) -> tuple[int, int]:
+    """Return the first pair of boxes that share a volume, (0, 0) where there is none."""
+    shared = np.all(
+        np.maximum(lows[:, None], lows[None]) < np.minimum(highs[:, None], highs[None]), axis=2
+    )
+    pairs = np.argwhere(np.triu(shared, 1))
+    return (int(pairs[0][0]), int(pairs[0][1])) if pairs.size else (0, 0)
+
+
+def make_map(
+    name: str,
+    kind: Kind,
+    edges: Mapping[str, Sequence[float]],
+    values: Any,
+    statistical: Any = None,
+    sources: Mapping[str, Any] | None = None,
+    *,
+    source: str = "",
+    clamped: frozenset[str] = frozenset(),
+) -> LeptonMap:
+    """Make a map on a full grid.
+
+    Args:
+        name: Such as ``electron``.
+        kind: ``"efficiency"``, ``"scale_factor"`` or ``"fake_factor"``.
+        edges: Increasing bin edges per axis; the last axis runs fastest.
+        values: One per bin, flat or of the grid's shape.
+        statistical: Absolute errors, independent per bin; 0 by default.
+        sources: Absolute shifts by source.
+        source: Where it came from, for messages.
+        clamped: Axes without an end.
+
+    Raises:
+        InputError: Edges that do not increase, or numbers that do not fit them.
+    """
+    where = source or f"map '{name}'"
+    points = {axis: np.asarray(list(e), dtype=float) for axis, e in edges.items()}
+    for axis, ends in points.items():
+        if ends.ndim != 1 or len(ends) < 2 or not np.all(np.diff(ends) > 0):
+            raise InputError(f"{where}: the edges of axis '{axis}' do not increase")
+    shape = tuple(len(ends) - 1 for ends in points.values())
+    size = int(np.prod(shape))
+
+    def flat(data: Any, what: str) -> Array:
+        try:
+            array = np.asarray(data, dtype=float).ravel()
+        except (TypeError, ValueError):
+            raise InputError(f"{where}: '{what}' holds something that is no number") from None
+        if array.size != size:
+            raise InputError(
+                f"{where}: '{what}' has {array.size} numbers, the axes "
+                f"{'x'.join(map(str, shape))} = {size} bins"
+            )
+        return array
+
+    lows = np.stack(np.meshgrid(*[e[:-1] for e in points.values()], indexing="ij"), axis=-1)
+    highs = np.stack(np.meshgrid(*[e[1:] for e in points.values()], indexing="ij"), axis=-1)
+    return LeptonMap(
+        name=name,
+        kind=kind,
+        axes=tuple(points),
+        lows=lows.reshape(size, -1),
+        highs=highs.reshape(size, -1),
+        values=flat(values, "values"),
+        statistical=np.zeros(size) if statistical is None else flat(statistical, "statistical"),
+        sources={key: flat(shift, key) for key, shift in (sources or {}).items()},
+        source=source,
+        clamped=clamped,
+    )
+
+
+def map_covariance(
+    calibration: LeptonMap,
+    *,
+    correlation: Mapping[str, float] | None = None,
+    exclude: Sequence[str] = (),
+) -> Covariance:
+    """Return the relative covariance of a map's bins.
+
+    Args:
+        calibration: The map.
+        correlation: None: every source is fully correlated. Otherwise rho between the bins of each
+            axis (1 where an axis is not named) for sigma = the sources in quadrature.
+        exclude: Sources to leave out.
+
+    Raises:
+        InputError: An axis or a source that the map does not have, or rho outside [0, 1].
+    """
+    where = calibration.source or f"map '{calibration.name}'"
+    unknown = [s for s in exclude if s not in calibration.sources]
+    if unknown:
+        raise InputError(
+            f"{where}: no source '{unknown[0]}'; it has: {', '.join(calibration.sources) or 'none'}"
+        )
+    values = calibration.values
+    statistical = calibration.statistical / values
+    sources = {k: v / values for k, v in calibration.sources.items() if k not in exclude}
+    if correlation is None:
+        matrix = source_covariance(statistical, sources)
+        model = f"statistical, and {len(sources)} fully correlated source(s)"
+    else:
+        absent = [axis for axis in correlation if axis not in calibration.axes]
+        if absent:
+            raise InputError(
+                f"{where}: correlation along '{absent[0]}', which is no axis of the map; it has: "
+                f"{', '.join(calibration.axes)}"
+            )
+        factors = []
+        for number, axis in enumerate(calibration.axes):
+            ends = np.stack([calibration.lows[:, number], calibration.highs[:, number]], axis=1)
+            factors.append(axis_correlation(ends, float(correlation.get(axis, 1.0))))
+        shifts = [np.zeros_like(values), *sources.values()]
+        sigma = np.sqrt(np.sum(np.square(shifts), axis=0))
+        matrix = np.diag(statistical**2) + rho_covariance(sigma, factors)
+        words = ", ".join(f"{a}: {float(correlation.get(a, 1.0)):g}" for a in calibration.axes)
+        model = f"statistical, and sigma with rho ({words})"
+    return make_covariance(matrix, labels=calibration.labels, model=model, source=where)

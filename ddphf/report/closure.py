@@ -1,0 +1,64 @@
+"""Figure of the closure test: what the pulls of a pair look like before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+from ddphf.report.figures import BLUE, FONT, ORANGE
+
+__all__ = ["draw_closure"]
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+
+def draw_closure(
+    before: Array, after: Array, axes: Sequence[Mapping[str, Any]], title: str
+) -> Figure:
+    """Draw the pulls per bin after the restoration, and their distribution before and after.
+
+    Args:
+        before: Pulls of the raw counts, shape (M,).
+        after: With ratio and fakes, shape (M,).
+        axes: Binning as in the sidecar: ``label``, ``unit`` and ``edges`` per dimension.
+        title: Of the figure.
+    """
+    shape = tuple(len(axis["edges"]) - 1 for axis in axes)
+    names = [f"{a['label']} [{a['unit']}]" if a["unit"] else str(a["label"]) for a in axes]
+    with mpl.rc_context(FONT):
+        figure = Figure(figsize=(9.0, 3.8), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        if len(shape) == 2:
+            edges_x, edges_y = (np.asarray(axis["edges"]) for axis in axes)
+            mesh = left.pcolormesh(
+                edges_x, edges_y, after.reshape(shape).T, cmap="RdBu_r", vmin=-4, vmax=4
+            )
+            figure.colorbar(mesh, ax=left, label="pull after")
+            left.set_xlabel(names[0])
+            left.set_ylabel(names[1])
+        else:
+            edges = axes[0]["edges"] if len(shape) == 1 else np.arange(len(after) + 1)
+            left.axhline(0.0, color="k", lw=0.6)
+            left.stairs(before, edges, baseline=None, color=ORANGE, label="before")
+            left.stairs(after, edges, baseline=None, color=BLUE, label="after")
+            left.set_xlabel(names[0] if len(shape) == 1 else "bin")
+            left.set_ylabel("pull")
+        reach = float(np.ceil(max(4.0, np.max(np.abs(after)), np.max(np.abs(before)))))
+        bins = np.linspace(-reach, reach, 41)
+        for values, colour, label in ((before, ORANGE, "raw counts"), (after, BLUE, "restored")):
+            n_sigma = values.sum() / np.sqrt(values.size)
+            counts, _ = np.histogram(values, bins)
+            right.stairs(counts, bins, color=colour, label=f"{label}, N_sigma {n_sigma:.2f}")
+        x = np.linspace(-reach, reach, 400)
+        density = np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)
+        right.plot(x, after.size * (bins[1] - bins[0]) * density, "k-", lw=0.8, label="normal")
+        right.set_xlabel("pull")
+        right.set_ylabel("bins")
+        right.set_ylim(0, 1.25 * right.get_ylim()[1])
+        right.legend(loc="upper right", fontsize=7, frameon=False)
+        figure.suptitle(title)
+    return figure

@@ -1,0 +1,306 @@
+"""What the detector makes of the symmetry: R^eps per event, its bin averages, the composition.
+
+With eps_B and eps_A the efficiencies of an event with and without the labels exchanged,
+R^eps = eps_B / eps_A and N_B = (N_A - f_A) R^eps + f_B (DDP slides on the e-mu symmetry, methods
+of arXiv:1405.4545 and 1604.07730).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from ddphf.exceptions import InputError
+from ddphf.inputs.covariance import Covariance
+from ddphf.inputs.events import EventTable
+from ddphf.inputs.histogram import Array
+from ddphf.inputs.maps import IntArray, LeptonMap
+from ddphf.symmetry.split import Mask
+
+__all__ = [
+    "Composition",
+    "EventEfficiencies",
+    "LeptonColumns",
+    "LeptonId",
+    "compose",
+    "event_efficiencies",
+    "event_ratio",
+]
+
+Exchange = Literal["flavour", "charge", "eta"]
+
+
+@dataclass(frozen=True)
+class LeptonColumns:
+    """Where an event table has one of its leptons.
+
+    Attributes:
+        flavour: Column of PDG codes (sign ignored), or the code itself.
+        pt: Column, GeV.
+        eta: Column, or None.
+        charge: Column, or None.
+    """
+
+    flavour: str | int
+    pt: str
+    eta: str | None = None
+    charge: str | None = None
+
+
+@dataclass(frozen=True)
+class EventEfficiencies:
+    """What the maps say about every event, under both assignments of the labels.
+
+    Attributes:
+        tested: Product over the leptons as in the tested sample, shape (n,).
+        partner: The same with the labels exchanged, as in the partner sample, shape (n,).
+        tested_bins: Calibration bins of the leptons, counted through all maps, shape (n, L); -1
+            for a lepton without a map.
+        partner_bins: The same with the labels exchanged.
+        outside: Events with a lepton outside a map under either assignment, shape (n,).
+    """
+
+    tested: Array
+    partner: Array
+    tested_bins: IntArray
+    partner_bins: IntArray
+    outside: Mask
+
+    @property
+    def ratio(self) -> Array:
+        """R^eps per event, shape (n,)."""
+        return event_ratio(self.tested, self.partner)
+
+
+def event_ratio(tested: Array, partner: Array) -> Array:
+    """Return R^eps = eps_tested / eps_partner per event.
+
+    Raises:
+        InputError: An efficiency of zero, so that R is 0 or infinite, or one that is no number.
+
+    Example:
+        >>> import numpy as np
+        >>> event_ratio(np.array([0.9]), np.array([0.6])).tolist()
+        [1.5]
+    """
+    for name, values in (("tested", tested), ("partner", partner)):
+        bad = np.flatnonzero(~(np.isfinite(values) & (values > 0)))
+        if bad.size:
+            raise InputError(
+                f"efficiency of the {name} sample, event {bad[0]}: got {values[bad[0]]:g}, "
+                f"expected a number > 0, or R^eps is 0 or infinite ({bad.size} in all); exclude "
+                "such events from both samples"
+            )
+    return np.asarray(tested / partner)
+
+
+def event_efficiencies(
+    table: EventTable,
+    leptons: Sequence[LeptonColumns],
+    maps: Mapping[int, LeptonMap],
+    in_tested: Mask,
+    *,
+    exchange: Exchange = "flavour",
+    nearest: bool = False,
+) -> EventEfficiencies:
+    """Look every lepton up under both assignments of the labels.
+
+    Args:
+        table: n events of both samples.
+        leptons: Where the leptons are.
+        maps: By PDG code; a lepton of another flavour has no map and counts as 1. The calibration
+            bins are counted through the maps in this order.
+        in_tested: Whose events are in the tested sample, shape (n,).
+        exchange: What the symmetry exchanges: ``"flavour"`` swaps the two flavours of the maps,
+            ``"charge"`` and ``"eta"`` change the sign.
+        nearest: Use the outermost bin for leptons beyond the range of a map.
+
+    Returns:
+        Products of the leptons' values; 1 for events that are ``outside``, which the caller must
+        exclude: from both samples, so that the exclusion is symmetric.
+
+    Raises:
+        InputError: A column that the table does not have, or maps that cannot be exchanged.
+    """
+    codes = list(maps)
+    if exchange == "flavour" and len(codes) != 2:
+        raise InputError(
+            f"exchange of flavours: {len(codes)} map(s), expected one for each of two flavours"
+        )
+    swap = {codes[0]: codes[-1], codes[-1]: codes[0]} if exchange == "flavour" else {}
+    starts = dict(zip(codes, np.cumsum([0, *(m.n_bins for m in maps.values())])[:-1], strict=True))
+    n = table.n_events
+    shape = (n, len(leptons))
+    products = {True: np.ones(n), False: np.ones(n)}  # with the labels as they are, exchanged
+    bins = {True: np.full(shape, -1), False: np.full(shape, -1)}
+    outside = np.zeros(n, dtype=bool)
+    for number, lepton in enumerate(leptons):
+        flavour = (
+            np.abs(table[lepton.flavour])
+            if isinstance(lepton.flavour, str)
+            else np.full(n, abs(lepton.flavour))
+        )
+        pt = table[lepton.pt]
+        eta = None if lepton.eta is None else table[lepton.eta]
+        charge = None if lepton.charge is None else table[lepton.charge]
+        for as_is in (True, False):
+            flip = -1.0 if not as_is else 1.0
+            for code, calibration in maps.items():
+                rows = np.flatnonzero(flavour == (code if as_is else swap.get(code, code)))
+                place = calibration.locate(
+                    pt=pt[rows],
+                    eta=None if eta is None else eta[rows] * (flip if exchange == "eta" else 1.0),
+                    charge=(
+                        None
+                        if charge is None
+                        else charge[rows] * (flip if exchange == "charge" else 1.0)
+                    ),
+                    nearest=nearest,
+                )
+                found = place >= 0
+                outside[rows[~found]] = True
+                products[as_is][rows[found]] *= calibration.values[place[found]]
+                bins[as_is][rows[found], number] = starts[code] + place[found]
+    own = in_tested[:, None]
+    return EventEfficiencies(
+        tested=np.where(outside, 1.0, np.where(in_tested, products[True], products[False])),
+        partner=np.where(outside, 1.0, np.where(in_tested, products[False], products[True])),
+        tested_bins=np.where(own, bins[True], bins[False]),
+        partner_bins=np.where(own, bins[False], bins[True]),
+        outside=outside,
+    )
+
+
+@dataclass(frozen=True)
+class Composition:
+    """Averages over the events of each template bin.
+
+    Attributes:
+        ratio: r, shape (M,).
+        tested: W of the tested channel, shape (M, K).
+        partner: W of its partner, shape (M, K).
+        empty: Template bins without events, which have the average of all.
+    """
+
+    ratio: Array
+    tested: Array
+    partner: Array
+    empty: tuple[int, ...]
+
+
+def compose(
+    efficiencies: EventEfficiencies,
+    bins: IntArray,
+    n_bins: int,
+    n_calibration: int,
+    weights: Array | None = None,
+) -> Composition:
+    """Average ratio and composition over template bins, from the events of both samples together.
+
+    An event of the two samples' union lies in the tested one with probability
+    p = eps_B / (eps_A + eps_B), whichever it was found in. So
+
+        r = sum p / sum (1 - p),  W_B = sum p n_B / sum p,  W_A = sum (1 - p) n_A / sum (1 - p)
+
+    with n the leptons of the event per calibration bin. Averages over the partner's own events
+    (sum R^eps / N_A) have the same expectation, but they share the fluctuation of N_A that the
+    comparison tests; this form does not depend on which sample an event fell into. Derived.
+
+    Args:
+        efficiencies: Of n events, all inside the maps.
+        bins: Template bin of each event, flattened, shape (n,); negative ones are skipped.
+        n_bins: M.
+        n_calibration: K, over all maps.
+        weights: Per event, shape (n,), negative to subtract fakes; 1 by default.
+
+    Example:
+        >>> import numpy as np
+        >>> one = EventEfficiencies(np.array([0.9]), np.array([0.6]), np.array([[0, 1]]),
+        ...                         np.array([[2, 3]]), np.array([False]))
+        >>> made = compose(one, np.array([0]), 1, 4)
+        >>> round(float(made.ratio[0]), 12), made.tested.tolist(), made.partner.tolist()
+        (1.5, [[1.0, 1.0, 0.0, 0.0]], [[0.0, 0.0, 1.0, 1.0]])
+    """
+    inside = (bins >= 0) & ~efficiencies.outside
+    w = np.ones(len(bins)) if weights is None else weights
+    share = efficiencies.tested / (efficiencies.tested + efficiencies.partner)
+    place = bins[inside]
+    sums, counts = {}, {}
+    for name, part, cells in (
+        ("tested", w * share, efficiencies.tested_bins),
+        ("partner", w * (1 - share), efficiencies.partner_bins),
+    ):
+        part, cells = part[inside], cells[inside]
+        sums[name] = np.bincount(place, part, n_bins)
+        table = np.zeros(n_bins * n_calibration)
+        for column in cells.T:
+            known = column >= 0
+            flat = place[known] * n_calibration + column[known]
+            table += np.bincount(flat, part[known], n_bins * n_calibration)
+        counts[name] = table.reshape(n_bins, n_calibration)
+    total = {name: float(s.sum()) for name, s in sums.items()}
+    if not (total["tested"] > 0 and total["partner"] > 0):
+        raise InputError("composition: no events inside the axes and the maps; check both")
+    good = (sums["tested"] > 0) & (sums["partner"] > 0)
+
+    def average(name: str) -> Array:
+        overall = _clip(counts[name].sum(axis=0)[None])[0] / total[name]
+        safe = np.where(good, sums[name], 1.0)
+        return np.where(good[:, None], _clip(counts[name]) / safe[:, None], overall)
+
+    safe = np.where(good, sums["partner"], 1.0)
+    return Composition(
+        ratio=np.where(good, sums["tested"] / safe, total["tested"] / total["partner"]),
+        tested=average("tested"),
+        partner=average("partner"),
+        empty=tuple(int(i) for i in np.flatnonzero(~good)),
+    )
+
+
+def _clip(counts: Array) -> Array:
+    """Set negative contents, left by subtracted fakes, to 0 and keep the sum of each row."""
+    total = counts.sum(axis=1, keepdims=True)
+    positive = np.maximum(counts, 0.0)
+    size = positive.sum(axis=1, keepdims=True)
+    return np.asarray(positive * np.where(size > 0, total / np.where(size > 0, size, 1.0), 0.0))
+
+
+@dataclass(frozen=True)
+class LeptonId:
+    """Uncertainty of the lepton identification of a pair, before its decomposition.
+
+    Attributes:
+        covariance: Relative, of all calibration bins (every map), K in all.
+        tested: Composition W of the tested channel's symmetric background, shape (M, K).
+        partner: The same of its partner.
+        signal_tested: Of the signal in the tested channel; None: as ``tested``.
+        signal_partner: Of the signal in the partner channel; None: as ``partner``.
+        on_signal: Whether the signal carries the nuisances too.
+        source: Nuisances are called ``lepid_<source>_eigNN``.
+        retained: Part of the trace of C to keep.
+        at_most: No more variations than this, or None.
+        residual: ``"shapesys"`` keeps what pruning drops as one uncorrelated error per channel.
+        psd_tolerance: Negative eigenvalues down to -this times the largest are clipped.
+        rounding: Largest change of C by rounding, relative to its largest element; None: no
+            rounding.
+        description: What goes into the sidecar: maps, what was done with events outside.
+        warnings: Sentences for the user.
+    """
+
+    covariance: Covariance
+    tested: Any
+    partner: Any
+    signal_tested: Any = None
+    signal_partner: Any = None
+    on_signal: bool = True
+    source: str = "id"
+    retained: float = 1.0
+    at_most: int | None = None
+    residual: Literal["drop", "shapesys"] = "drop"
+    psd_tolerance: float = 1e-10
+    rounding: float | None = None
+    description: Mapping[str, Any] | None = None
+    warnings: tuple[str, ...] = ()

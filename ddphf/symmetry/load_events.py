@@ -1,0 +1,244 @@
+"""Event tables of an analysis: selected, split, looked up in the maps, filled into histograms."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ddphf.config.analysis import Analysis
+from ddphf.config.sections import EventsConfig, LeptonIdConfig
+from ddphf.exceptions import InputError
+from ddphf.inputs.events import EventTable, read_events
+from ddphf.inputs.histogram import Array, Axis, Histogram
+from ddphf.inputs.map_files import read_map
+from ddphf.inputs.maps import IntArray, LeptonMap
+from ddphf.symmetry.efficiency import EventEfficiencies, LeptonColumns, event_efficiencies
+from ddphf.symmetry.split import Mask, evaluate, evaluate_mask, split_events
+
+__all__ = ["EventSamples", "FilledEvents", "fill_histogram", "read_samples"]
+
+
+@dataclass(frozen=True)
+class FilledEvents:
+    """Events of one table that are inside the maps, ready to be averaged.
+
+    Attributes:
+        bins: Template bin, flattened; -1 outside the axes. Shape (n,).
+        weights: Shape (n,).
+        tested: Whether the event is in the tested sample, shape (n,).
+        efficiencies: What the maps say, or None without maps.
+    """
+
+    bins: IntArray
+    weights: Array
+    tested: Mask
+    efficiencies: EventEfficiencies | None
+
+
+@dataclass(frozen=True)
+class EventSamples:
+    """What the event tables of an analysis became.
+
+    Attributes:
+        axes: Of all histograms.
+        maps: By PDG code.
+        histograms: By channel (``tested``, ``partner``) and sample (``observed``, ``signal``,
+            ``fakes``).
+        events: By the same keys; ``(both, observed)`` holds the events of both channels.
+        notes: For the sidecar.
+        warnings: Sentences for the user.
+    """
+
+    axes: tuple[Axis, ...] = ()
+    maps: Mapping[int, LeptonMap] = field(default_factory=dict)
+    histograms: dict[tuple[str, str], Histogram] = field(default_factory=dict)
+    events: dict[tuple[str, str], FilledEvents] = field(default_factory=dict)
+    notes: dict[str, int] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+
+def read_samples(analysis: Analysis) -> EventSamples:
+    """Read every event table and map of an analysis; nothing of both is an empty record.
+
+    Raises:
+        InputError: Unreadable tables, samples that overlap or are incomplete, columns that are
+            not there, or leptons outside the maps where that is refused.
+    """
+    config = analysis.lepton_id
+    maps = {} if config is None else read_maps(config, analysis)
+    if analysis.events is None:
+        return EventSamples(maps=maps)
+    events = analysis.events
+    samples = EventSamples(axes=make_axes(events), maps=maps)
+    rules = {"tested": analysis.tested.select, "partner": analysis.partner.select}
+    table = _select(
+        read_events(events.file, folder=analysis.folder, collections=events.collections or None),
+        events,
+    )
+    split = split_events(
+        table, rules["tested"] or "", rules["partner"] or "", identifier=events.identifier
+    )
+    _fill(samples, table, split.tested, None, events, config, ("both", "observed"))
+    for role, channel in (("tested", analysis.tested), ("partner", analysis.partner)):
+        for sample, template in (("signal", channel.signal), ("fakes", channel.fakes)):
+            if template is None or template.events is None:
+                continue
+            table = _select(
+                read_events(
+                    template.events,
+                    folder=analysis.folder,
+                    collections=events.collections or None,
+                ),
+                events,
+            )
+            mine = table.select(evaluate_mask(rules[role] or "", table))
+            weights = np.ones(mine.n_events)
+            if template.weight is not None:
+                weights = np.array(evaluate(template.weight, mine), dtype=float)
+            bad = np.flatnonzero(~np.isfinite(weights))
+            if bad.size:
+                raise InputError(
+                    f"{template.events}: weight of event {bad[0]} is {weights[bad[0]]:g}"
+                )
+            in_tested = np.full(mine.n_events, role == "tested")
+            _fill(samples, mine, in_tested, weights, events, config, (role, sample))
+    return samples
+
+
+def read_maps(config: LeptonIdConfig, analysis: Analysis) -> dict[int, LeptonMap]:
+    """Read the maps of ``lepton_id`` by PDG code, in the order of the file."""
+    return {
+        item.flavour: read_map(
+            item.file, name=item.name, kind=item.kind, folder=analysis.folder, **item.reading
+        )
+        for item in config.maps
+    }
+
+
+def make_axes(events: EventsConfig) -> tuple[Axis, ...]:
+    """Return the axes of the histograms, named after their columns where nothing else is said."""
+    return tuple(
+        Axis(
+            axis.name or re.sub(r"\W+", "_", axis.column).strip("_"),
+            axis.edges,
+            axis.label or axis.column,
+            axis.unit,
+        )
+        for axis in events.axes
+    )
+
+
+def _select(table: EventTable, events: EventsConfig) -> EventTable:
+    return table if events.select is None else table.select(evaluate_mask(events.select, table))
+
+
+def find_bins(table: EventTable, events: EventsConfig, axes: tuple[Axis, ...]) -> IntArray:
+    """Return the flattened template bin of every event, -1 outside the axes."""
+    cells, inside = [], np.ones(table.n_events, dtype=bool)
+    for axis, config in zip(axes, events.axes, strict=True):
+        values = np.asarray(evaluate(config.column, table), dtype=float)
+        place = np.searchsorted(axis.edges, values, side="right") - 1
+        inside &= (place >= 0) & (place < axis.n_bins) & ~np.isnan(values)
+        cells.append(np.clip(place, 0, axis.n_bins - 1))
+    flat = np.ravel_multi_index(cells, [axis.n_bins for axis in axes])
+    return np.where(inside, flat, -1)
+
+
+def fill_histogram(
+    bins: IntArray, weights: Array | None, axes: tuple[Axis, ...], source: str
+) -> Histogram:
+    """Fill flattened bins; events outside the axes are counted as ``flow``.
+
+    Args:
+        bins: Shape (n,), -1 outside.
+        weights: Shape (n,), or None for counts; with weights ``variances`` is the sum of w^2.
+        axes: Of the histogram.
+        source: For messages.
+    """
+    shape = tuple(axis.n_bins for axis in axes)
+    size = int(np.prod(shape))
+    w = np.ones(len(bins)) if weights is None else weights
+    used = bins >= 0
+
+    def fill(values: Array) -> Array:
+        return np.asarray(np.bincount(bins[used], values[used], size).reshape(shape), dtype=float)
+
+    return Histogram(
+        values=fill(w),
+        axes=axes,
+        variances=None if weights is None else fill(w**2),
+        source=source,
+        flow=float(w[~used].sum()),
+    )
+
+
+def _fill(
+    samples: EventSamples,
+    table: EventTable,
+    in_tested: Mask,
+    weights: Array | None,
+    events: EventsConfig,
+    config: LeptonIdConfig | None,
+    key: tuple[str, str],
+) -> None:
+    """Look events up in the maps, exclude what lies outside, and fill."""
+    kept = np.ones(table.n_events, dtype=bool)
+    efficiencies = None
+    if config is not None:
+        efficiencies = event_efficiencies(
+            table,
+            [LeptonColumns(**vars(lepton)) for lepton in events.leptons],
+            samples.maps,
+            in_tested,
+            exchange=events.exchange,
+            nearest=config.outside == "nearest",
+        )
+        kept = _inside(samples, table, efficiencies, config, key)
+        if not kept.all():
+            efficiencies = EventEfficiencies(
+                **{name: values[kept] for name, values in vars(efficiencies).items()}
+            )
+    bins = find_bins(table, events, samples.axes)[kept]
+    filled = FilledEvents(
+        bins=bins,
+        weights=np.ones(len(bins)) if weights is None else weights[kept],
+        tested=in_tested[kept],
+        efficiencies=efficiencies,
+    )
+    samples.events[key] = filled
+    source = table.source
+    if key[0] != "both":
+        samples.histograms[key] = fill_histogram(bins, filled.weights, samples.axes, source)
+        return
+    for role, mask in (("tested", filled.tested), ("partner", ~filled.tested)):
+        samples.histograms[role, key[1]] = fill_histogram(bins[mask], None, samples.axes, source)
+
+
+def _inside(
+    samples: EventSamples,
+    table: EventTable,
+    efficiencies: EventEfficiencies,
+    config: LeptonIdConfig,
+    key: tuple[str, str],
+) -> Mask:
+    count = int(np.count_nonzero(efficiencies.outside))
+    if not count:
+        return ~efficiencies.outside
+    row = int(np.flatnonzero(efficiencies.outside)[0])
+    if config.outside != "exclude":
+        also = " (in a hole of it)" if config.outside == "nearest" else ""
+        raise InputError(
+            f"{table.source}: {count} of {table.n_events} events have a lepton outside a map{also} "
+            f"under one of the two assignments of the labels (first: row {row}); extend the map, "
+            "or set 'outside: exclude' to drop them from both samples, or 'outside: nearest' to "
+            "use the outermost bin"
+        )
+    samples.notes["/".join(key)] = count
+    samples.warnings.append(
+        f"{table.source}: {count} of {table.n_events} events have a lepton outside a map under one "
+        "of the two assignments of the labels; they are excluded, alike from both samples"
+    )
+    return ~efficiencies.outside

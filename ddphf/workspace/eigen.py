@@ -1,0 +1,278 @@
+"""Covariance to eigen-variations: C = W C_calib W^T = G G^T, decomposed in the calibration space.
+
+    C_calib = L L^T,   L^T W^T W L = Q U Q^T,   G = W L Q
+
+W (N x K) tells how often the leptons of template bin i fall into calibration bin k; N stacks the
+bins of both channels. The columns of G are orthogonal, their squared lengths U are the non-zero
+eigenvalues of C, and nothing of size N x N is ever formed. (W V sqrt(U) with C_calib = V U V^T is
+not this: its columns are neither orthogonal nor ordered.) Source: Feichtinger, Belle II pyhf talk,
+for C = V U V^T and its shapes; the calibration-space form is derived.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+
+from ddphf.exceptions import ModelError
+from ddphf.inputs.covariance import Covariance
+from ddphf.inputs.histogram import Array
+
+__all__ = ["EigenVariations", "decompose", "prune", "psd_factor", "round_columns"]
+
+PSD_TOLERANCE = 1e-10
+"""Negative eigenvalues down to -this times the largest are rounding of the input."""
+
+RANK_TOLERANCE = 1e-14
+"""Eigenvalues below this part of the largest are rounding: their columns are noise."""
+
+DEGENERACY = 1e-10
+"""Neighbouring eigenvalues closer than this part of the largest span one subspace."""
+
+TIE = 1e-9
+"""Components this close to the largest count as equal, so that rounding does not pick one."""
+
+
+@dataclass(frozen=True)
+class EigenVariations:
+    """Eigen-variations of a covariance in decreasing order.
+
+    Attributes:
+        columns: G, shape (N, n): relative change of each template bin per sigma.
+        directions: L Q, shape (K, n): the same as changes of the calibration bins.
+        eigenvalues: All eigenvalues, kept and dropped, decreasing.
+        clipped: Negative eigenvalues of C_calib that were set to 0.
+        residual: diag(C - C'), shape (N,): variance that pruning dropped.
+        rounding: Largest |change of (G G^T)_ij| that rounding may have made.
+    """
+
+    columns: Array
+    directions: Array
+    eigenvalues: Array
+    clipped: tuple[float, ...]
+    residual: Array
+    rounding: float = 0.0
+
+    @property
+    def n_kept(self) -> int:
+        """Number of eigen-variations kept."""
+        return int(self.columns.shape[1])
+
+    @property
+    def trace(self) -> float:
+        """Trace of C before pruning."""
+        return float(self.eigenvalues.sum())
+
+    @property
+    def retained(self) -> float:
+        """Part of the trace that is kept."""
+        return 1.0 if self.trace == 0 else float(self.eigenvalues[: self.n_kept].sum() / self.trace)
+
+    @property
+    def largest_loss(self) -> float:
+        """Largest |C - C'|: that of a positive semi-definite matrix lies on its diagonal."""
+        return float(self.residual.max(initial=0.0))
+
+
+def psd_factor(
+    covariance: Covariance, *, tolerance: float = PSD_TOLERANCE
+) -> tuple[Array, tuple[float, ...]]:
+    """Return L with C = L L^T, shape (K, rank), and the negative eigenvalues that were clipped.
+
+    Args:
+        covariance: Of the calibration bins.
+        tolerance: Negative eigenvalues down to -tolerance times the largest are set to 0.
+
+    Raises:
+        ModelError: A more negative eigenvalue; names it and the bin that it mostly is.
+
+    Example:
+        >>> import numpy as np
+        >>> from ddphf.inputs.covariance import make_covariance
+        >>> factor, clipped = psd_factor(make_covariance(np.diag([4.0, 1.0])))
+        >>> bool(np.allclose(factor @ factor.T, np.diag([4.0, 1.0]))), clipped
+        (True, ())
+    """
+    values, vectors = np.linalg.eigh(covariance.matrix)
+    largest = float(np.max(np.abs(values)))
+    if values[0] < -tolerance * largest:
+        worst = int(np.argmax(np.abs(vectors[:, 0])))
+        raise ModelError(
+            f"covariance: eigenvalue {values[0]:.6g} is negative, {values[0] / largest:.2%} of the "
+            f"largest ({largest:.6g}), mostly {covariance.labels[worst]}; no errors have such a "
+            f"covariance: correct it, or set 'psd_tolerance: {_round_up(-values[0] / largest):g}' "
+            "to clip it to 0"
+        )
+    rounding = len(values) * np.finfo(float).eps * largest
+    clipped = tuple(float(v) for v in values if v < -rounding)
+    kept = values > rounding
+    return vectors[:, kept] * np.sqrt(values[kept]), clipped
+
+
+def _round_up(value: float) -> float:
+    digit = 10.0 ** np.floor(np.log10(value))
+    return float(np.ceil(value / digit) * digit)
+
+
+def decompose(
+    covariance: Covariance, composition: Array, *, psd_tolerance: float = PSD_TOLERANCE
+) -> EigenVariations:
+    """Return every eigen-variation of W C_calib W^T, in order of falling eigenvalue.
+
+    Sign: the largest component is positive. Where eigenvalues are degenerate, any rotation would
+    do: the basis is built from the bins with the largest share of the subspace, one after the
+    other, so that it does not depend on the linear algebra library.
+
+    Args:
+        covariance: C_calib, K calibration bins, relative.
+        composition: W, shape (N, K): mean number of leptons of template bin i in calibration bin k.
+        psd_tolerance: See :func:`psd_factor`.
+
+    Raises:
+        ModelError: C_calib is not positive semi-definite, or W does not fit it.
+
+    Example:
+        >>> import numpy as np
+        >>> from ddphf.inputs.covariance import make_covariance
+        >>> eigen = decompose(make_covariance([[2.0, 1.0], [1.0, 2.0]]), np.eye(2))
+        >>> np.round(eigen.eigenvalues, 12).tolist(), np.round(eigen.columns[:, 0], 4).tolist()
+        ([3.0, 1.0], [1.2247, 1.2247])
+    """
+    if composition.ndim != 2 or composition.shape[1] != covariance.n_bins:
+        raise ModelError(
+            f"composition: shape {composition.shape}, expected one column for each of the "
+            f"{covariance.n_bins} calibration bins"
+        )
+    bad = np.argwhere(~np.isfinite(composition) | (composition < 0))
+    if bad.size:
+        row, column = (int(i) for i in bad[0])
+        raise ModelError(
+            f"composition: element ({row}, {column}) is {composition[row, column]:g}, expected a "
+            "mean number of leptons >= 0"
+        )
+    factor, clipped = psd_factor(covariance, tolerance=psd_tolerance)
+    shifts = composition @ factor
+    values, rotation = np.linalg.eigh(shifts.T @ shifts)
+    values, rotation = values[::-1], rotation[:, ::-1]
+    kept = values > RANK_TOLERANCE * max(float(values[0]) if values.size else 0.0, 0.0)
+    values, rotation = values[kept], rotation[:, kept]
+    columns, directions = shifts @ rotation, factor @ rotation
+    for start, stop in _groups(values):
+        if stop - start > 1:
+            turn = _canonical_rotation(columns[:, start:stop])
+            columns[:, start:stop] = columns[:, start:stop] @ turn
+            directions[:, start:stop] = directions[:, start:stop] @ turn
+    for column in range(columns.shape[1]):
+        size = np.abs(columns[:, column])
+        first = int(np.argmax(size >= (1 - TIE) * size.max()))
+        if columns[first, column] < 0:
+            columns[:, column] *= -1
+            directions[:, column] *= -1
+    return EigenVariations(columns, directions, values, clipped, np.zeros(len(columns)))
+
+
+def _groups(values: Array) -> list[tuple[int, int]]:
+    """Split falling eigenvalues where neighbours differ: [start, stop) of each subspace."""
+    if not values.size:
+        return []
+    cuts = np.flatnonzero(-np.diff(values) > DEGENERACY * values[0]) + 1
+    edges = [0, *(int(c) for c in cuts), len(values)]
+    return list(itertools.pairwise(edges))
+
+
+def _canonical_rotation(columns: Array) -> Array:
+    """Return the rotation of degenerate columns that the subspace alone determines."""
+    rest = columns / np.linalg.norm(columns, axis=0)
+    turn = np.zeros((columns.shape[1], columns.shape[1]))
+    for index in range(columns.shape[1]):
+        share = np.einsum("ij,ij->i", rest, rest)
+        row = int(np.argmax(share >= (1 - TIE) * share.max()))
+        direction = rest[row] / np.linalg.norm(rest[row])
+        # Orthogonal to the earlier ones by construction; once more against rounding.
+        direction = direction - turn @ (turn.T @ direction)
+        direction /= np.linalg.norm(direction)
+        turn[:, index] = direction
+        rest = rest - np.outer(rest @ direction, direction)
+    return turn
+
+
+def prune(
+    eigen: EigenVariations, *, retained: float = 1.0, at_most: int | None = None
+) -> EigenVariations:
+    """Keep the leading variations that hold a part of the trace.
+
+    Args:
+        eigen: All variations.
+        retained: Part of the trace to keep, 0 < retained <= 1.
+        at_most: Keep no more than this many, whatever they hold.
+
+    Returns:
+        The kept ones, with diag(C - C') of what was dropped; ``retained`` and ``largest_loss``
+        say how much that is.
+
+    Example:
+        >>> import numpy as np
+        >>> from ddphf.inputs.covariance import make_covariance
+        >>> eigen = prune(decompose(make_covariance(np.diag([9.0, 1.0])), np.eye(2)), retained=0.9)
+        >>> eigen.n_kept, eigen.residual.tolist(), eigen.largest_loss
+        (1, [0.0, 1.0], 1.0)
+    """
+    if not 0 < retained <= 1:
+        raise ModelError(
+            f"pruning: retained is {retained:g}, expected a part of the trace in (0, 1]"
+        )
+    if at_most is not None and at_most < 1:
+        raise ModelError(f"pruning: at most {at_most} variations, expected 1 or more")
+    total = np.cumsum(eigen.eigenvalues)
+    if retained < 1 and total.size:
+        count = int(np.searchsorted(total, retained * total[-1] * (1 - 1e-12)) + 1)
+    else:
+        count = len(eigen.eigenvalues)
+    count = min(count, eigen.n_kept, count if at_most is None else at_most)
+    dropped = eigen.columns[:, count:]
+    return EigenVariations(
+        columns=eigen.columns[:, :count],
+        directions=eigen.directions[:, :count],
+        eigenvalues=eigen.eigenvalues,
+        clipped=eigen.clipped,
+        residual=eigen.residual + np.einsum("ij,ij->i", dropped, dropped),
+        rounding=eigen.rounding,
+    )
+
+
+def round_columns(eigen: EigenVariations, tolerance: float) -> EigenVariations:
+    """Round G to the coarsest decimal that changes no element of G G^T by more than stated.
+
+    With steps q the change of element (i, j) is at most q (|G_i|_1 + |G_j|_1) / 2 + n q^2 / 4.
+
+    Args:
+        eigen: Variations.
+        tolerance: Largest |change| in units of the largest diagonal element of G G^T.
+
+    Returns:
+        The rounded variations; ``rounding`` is the bound that holds.
+    """
+    size = float(np.max(np.einsum("ij,ij->i", eigen.columns, eigen.columns), initial=0.0))
+    if not 0 < tolerance < 1:
+        raise ModelError(f"rounding: tolerance {tolerance:g}, expected a number in (0, 1)")
+    if size == 0:
+        return eigen
+    reach = float(np.abs(eigen.columns).sum(axis=1).max())
+    count = eigen.n_kept
+
+    def bound(step: float) -> float:
+        return step * reach + count * step**2 / 4
+
+    decimals = int(np.ceil(-np.log10(tolerance * size / reach)))
+    while bound(10.0**-decimals) > tolerance * size:
+        decimals += 1
+    return EigenVariations(
+        columns=np.round(eigen.columns, decimals),
+        directions=eigen.directions,
+        eigenvalues=eigen.eigenvalues,
+        clipped=eigen.clipped,
+        residual=eigen.residual,
+        rounding=eigen.rounding + bound(10.0**-decimals),
+    )
