@@ -42,7 +42,7 @@ def test_commands_on_your_own_histograms(tmp_path):
     shutil.copy(ROOT / "workspaces/higgs_lfv_window/histograms.root", tmp_path)
     section = README.split("## Your own histograms")[1].split("##")[0]
     commands = re.findall(r"^    ((?:ddphf|pyhf) .*)$", section, re.MULTILINE)
-    assert [c.split()[1] for c in commands] == ["build", "inspect", "fit", "fit", "fit"]
+    assert [c.split()[1] for c in commands] == ["build", "inspect", "fit", "fit", "fit", "fit"]
     bin_folder = str(Path(sys.executable).parent)
     env = {
         **os.environ,
