@@ -13,6 +13,7 @@ import numpy as np
 from ddphf.exceptions import DdphfError, InputError, ModelError
 from ddphf.inputs.histogram import Array, Axis, describe_bin
 from ddphf.symmetry.pair import Channel, Pair, Systematic, Template
+from ddphf.workspace.absorbed import drop_absorbed
 from ddphf.workspace.lepton_id import LeptonIdYields, attach_lepton_id
 from ddphf.workspace.naming import RESERVED, partner_channel, stat_name, tested_channel
 
@@ -139,7 +140,7 @@ def resolve_pair(pair: Pair) -> PairYields:
         known = _flat(pair, pair.known_background, "known background", warnings)
         _refuse_negative(pair, known, "known background")
     background, floored = _estimate_background(pair, tested, partner, signals)
-    tested, partner, absorbed = _drop_absorbed(tested, partner)
+    tested, partner, absorbed = drop_absorbed(tested, partner)
     if lepton_id is not None:
         tested = replace(tested, residual=lepton_id.residual_tested)
         partner = replace(partner, residual=lepton_id.residual_partner)
@@ -375,34 +376,3 @@ def _estimate_background(
     floor = 0.5 if pair.floor is None else pair.floor
     low = np.flatnonzero(estimate < floor)
     return np.maximum(estimate, floor), tuple(int(i) for i in low)
-
-
-def _drop_absorbed(
-    tested: ChannelYields, partner: ChannelYields
-) -> tuple[ChannelYields, ChannelYields, tuple[str, ...]]:
-    """Leave out variations equal in both channels that touch nothing but the background."""
-    carriers = {
-        variation.name
-        for channel in (tested, partner)
-        for sample in (channel.signal, channel.fakes)
-        if sample is not None
-        for variation in sample.variations
-    }
-    ours = {(v.name, v.kind): v for v in tested.variations}
-    theirs = {(v.name, v.kind): v for v in partner.variations}
-    both = Counter(name for name, _ in {**ours, **theirs})
-    absorbed = tuple(
-        key[0]
-        for key, variation in ours.items()
-        if key in theirs
-        and both[key[0]] == 1
-        and key[0] not in carriers
-        and np.allclose(variation.up, theirs[key].up, rtol=1e-12, atol=0)
-        and np.allclose(variation.down, theirs[key].down, rtol=1e-12, atol=0)
-    )
-
-    def without(channel: ChannelYields) -> ChannelYields:
-        kept = tuple(v for v in channel.variations if v.name not in absorbed)
-        return replace(channel, variations=kept)
-
-    return without(tested), without(partner), absorbed
