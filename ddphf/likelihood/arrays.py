@@ -153,7 +153,7 @@ def rates(codes: Codes, arrays: ModelArrays, parameters: Array) -> Array:
 def log_poisson(n: Array, rate: Array) -> Array:
     """Return ln Poisson(n | rate) with its gradient finite for n = rate = 0.
 
-    A negative rate gives NaN also for n = 0, where pyhf would reward it (PITFALLS: it is no
+    A negative rate gives NaN also for n = 0, where pyhf would reward it (it is no
     probability).
     """
     safe = jnp.where((n > 0) & (rate > 0), rate, 1.0)

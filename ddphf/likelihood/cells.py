@@ -9,7 +9,7 @@ of each channel with a Poisson (``shapesys``) or Gaussian (``staterror``) constr
 element-wise, so the arrays may have any common shape; the last axis is the bin.
 
 Each elimination is the root of ``a/z + n/(z + d) = U``, which is a quadratic with one root where
-both rates are positive (MODEL.md section 3; derived). Both rates come out without
+both rates are positive (derived). Both rates come out without
 cancellation and are never negative, whatever the sign of ``d``.
 """
 

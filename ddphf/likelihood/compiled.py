@@ -1,6 +1,6 @@
 """A pyhf model and measurement, compiled: the likelihood that the rest of ddphf fits.
 
-:class:`CompiledModel` chooses the way: a pair (MODEL.md section 1) has its cells eliminated in
+:class:`CompiledModel` chooses the way: a pair (docs/workspace.md) has its cells eliminated in
 closed form, any other model goes to the arrowhead Newton. Both end in the same certificate, taken
 from the exact joint gradient and Hessian.
 """

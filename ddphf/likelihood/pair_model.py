@@ -5,7 +5,7 @@ other per-bin parameter touches one bin of one channel alone, additively. Its ra
 
 .. math::  \lambda_X = b\,u_X(\theta) + \gamma_X v_X(\theta) + c_X(\theta), \qquad X = B, A
 
-(MODEL.md section 1), and each of u, v, c is ``features(theta) @ matrix``: the features are the
+(docs/workspace.md), and each of u, v, c is ``features(theta) @ matrix``: the features are the
 products of the scalar factors with 1 and with the histosys weights, so that a data set costs two
 matrix products per iteration, whatever the number of nuisances.
 """

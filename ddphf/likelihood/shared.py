@@ -292,7 +292,7 @@ def _kink(
 ) -> Array:
     """Return True where 0 lies in the subdifferential in the POI at the null fit.
 
-    Cells with both rates 0 give a different slope on either side (MODEL.md section 3).
+    Cells with both rates 0 give a different slope on either side.
     """
     theta = null.at
     empty = (data.n[0] + data.n[1] + p.rates[0] + p.rates[1]) == 0
