@@ -1,6 +1,7 @@
 """Where the profile has a corner: empty cells at the POI value that makes both rates 0.
 
-An empty pair of bins without fakes gives one slope for mu > 0 and another for mu < 0. If 0 lies between the total slopes, mu_hat is exactly 0, and that is its certificate.
+An empty pair of bins without fakes gives one slope for mu > 0 and another for mu < 0. If 0 lies
+between the total slopes, mu_hat is exactly 0, and that is its certificate.
 """
 
 from __future__ import annotations
