@@ -1,10 +1,15 @@
 """Models that mislead a single certified fit: several minima, bounds, flat and dead directions."""
 
+import json
+
 import numpy as np
 import pytest
+from conftest import invoke
 
 from ddphf.exceptions import FitError
 from ddphf.inference.fit import fit_workspace
+from ddphf.inference.fitter import compare_values
+from ddphf.likelihood.reference import ReferenceModel
 from ddphf.symmetry.pair import Channel, Pair, Systematic, Template
 from ddphf.workspace.build import build_workspace
 
@@ -91,7 +96,7 @@ def test_parameters_at_bounds_are_named():
     assert any("null fit: 2 parameters at a bound" in line for line in result.warnings)
 
 
-def test_flat_directions_are_named():
+def test_flat_directions_are_named(tmp_path):
     """k1 and k2 scale the same yields: their product is all that the data know."""
     both = [free_parameter("k1", "normfactor"), free_parameter("k2", "normfactor")]
     spec = foreign(
@@ -99,8 +104,22 @@ def test_flat_directions_are_named():
         {"c": [60.0, 55.0]},
         poi="",
     )
-    with pytest.raises(FitError, match=r"do not determine k1|not positive definite|EDM inf"):
+    with pytest.raises(FitError, match=r"the data do not determine k1, k2"):
         fit_workspace(spec)
+    path = tmp_path / "workspace.json"
+    path.write_text(json.dumps(spec))
+    outcome = invoke("fit", str(path), "-o", str(tmp_path / "fit.json"))
+    assert outcome.code == 4
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_two_calculations_that_disagree_are_an_error():
+    pair = Pair(Channel("b", [110, 95], signal=Template([9.0, 1.0])), Channel("a", [100, 90]))
+    reference = ReferenceModel(build_workspace(pair).workspace)
+    compare_values(reference, 20.0, 20.0 + 5e-7, "another code", 1e-6)
+    for other in (20.0 + 2e-6, np.nan):
+        with pytest.raises(FitError, match=r"by the fit and .* by another code"):
+            compare_values(reference, 20.0, other, "another code", 1e-6)
 
 
 def test_a_parameter_without_effect_is_held():
