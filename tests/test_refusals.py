@@ -362,7 +362,27 @@ LEPTON_ID = {
     },
 }
 
+TOYS_NPZ = ["toys", "workspace.json", "-o", "toys.npz"]
+TOYS = {
+    "toys on standard output": {"arguments": ["toys", "workspace.json", "-o", "-"]},
+    "no toys and nothing to merge": {"arguments": [*TOYS_NPZ, "--toys", "0"]},
+    "toys without a null": {"arguments": [*TOYS_NPZ, "--measurement", "null"]},
+    "toys of a fit without a null": {
+        "arguments": [*FIT_JSON, "--toys", "5", "--measurement", "null"]
+    },
+    "an absent file to merge": {"arguments": [*TOYS_NPZ, "--merge", "absent.npz"]},
+    "a file to merge that holds no toys": {
+        "files": {"bad.npz": "x"},
+        "arguments": [*TOYS_NPZ, "--merge", "bad.npz"],
+    },
+    "an existing file of toys": {"files": {"toys.npz": "x"}, "arguments": TOYS_NPZ},
+    "an output named as a figure": {
+        "arguments": ["fit", "workspace.json", "-o", "figures/prefit.png", "--plots", "figures"]
+    },
+}
+
 CASES = {
+    **{what: ("toys", case) for what, case in TOYS.items()},
     **{what: ("lepton_id", case) for what, case in LEPTON_ID.items()},
     **{what: ("build", case) for what, case in BUILD.items()},
     **{what: ("fit", case) for what, case in FIT.items()},
@@ -387,6 +407,11 @@ ROWS = read_rows()
 def run_case(folder, kind, case):
     """Prepare the folder of a case and run its command."""
     analysis, workspace = copy.deepcopy(ANALYSIS), plain_workspace()
+    if kind == "toys":
+        null = copy.deepcopy(workspace["measurements"][0])
+        null["name"] = "null"
+        null["config"]["parameters"][0].update(inits=[0.0], fixed=True)
+        workspace["measurements"].append(null)
     for change in case.get("edits", ()):
         if kind != "lepton_id":
             change(analysis if kind == "build" else workspace)
@@ -418,7 +443,8 @@ def snapshot(folder):
 
 def test_every_row_has_a_case_and_every_case_a_row():
     assert set(ROWS) == set(CASES)
-    assert len(CASES) == len(BUILD) + len(FIT) + len(USAGE) + len(LEPTON_ID), "a name is used twice"
+    groups = (BUILD, FIT, USAGE, TOYS, LEPTON_ID)
+    assert len(CASES) == sum(map(len, groups)), "a name is used twice"
 
 
 @pytest.mark.parametrize("what", CASES)

@@ -60,6 +60,17 @@ def test_an_existing_file_is_kept(workspace, tmp_path):
     assert len(toys(workspace, path, "--toys", "64", "--force")) == 64
 
 
+def test_force_keeps_the_old_file_until_there_are_new_toys(workspace, tmp_path):
+    path = tmp_path / "toys.npz"
+    toys(workspace, path, "--toys", "32")
+    before = path.read_bytes()
+    options = ["--force", "--measurement", "discovery_null"]
+    outcome = invoke("toys", str(workspace), "-o", str(path), "--toys", "32", *options)
+    assert outcome.code == 3
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_toys_of_another_model_are_refused(workspace, tmp_path):
     path = tmp_path / "toys.npz"
     toys(workspace, path, "--toys", "32", "--mu", "1")
@@ -73,7 +84,7 @@ def test_toys_of_another_model_are_refused(workspace, tmp_path):
     [
         (["-o", "-"], 2, "give a file name"),
         (["-o", "t.npz", "--toys", "0"], 2, "there is nothing to do"),
-        (["-o", "t.npz", "--measurement", "discovery_null"], 3, "the POI is fixed"),
+        (["-o", "t.npz", "--measurement", "discovery_null"], 3, "has no free POI"),
         (["-o", "t.npz", "--merge", "nothing.npz", "--toys", "5"], 3, "nothing.npz"),
     ],
 )

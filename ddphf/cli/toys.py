@@ -55,6 +55,7 @@ def command(
         from ddphf.likelihood.reference import ReferenceModel
 
         fitter = Fitter(ReferenceModel(read_json(workspace), measurement))
+        fitter.require_null()
         names = [Path(name) for name in merge] + [path] * (resume and path.exists())
         others = {name: load_toys(name) for name in names}
         say(f"fit at mu = {mu:g}")
@@ -63,12 +64,18 @@ def command(
             if (sample.fingerprint, sample.mu) != (source.fingerprint, source.mu):
                 raise InputError(f"{name}: holds toys of another model, data set or --mu")
         path.parent.mkdir(parents=True, exist_ok=True)
-        if force and not resume:
-            path.unlink(missing_ok=True)
-        if others:
-            save_toys(merge_toys(list(others.values())), path)
-        if toys:
-            toy_ensemble(source, toys, seed=seed, store=path, progress=say.toys)
+        # With --force the old file stays until there are new toys, whatever goes wrong before.
+        store = path.with_name(f".{path.name}.part") if force and not resume else path
+        if store != path:
+            store.unlink(missing_ok=True)
+        try:
+            if others:
+                save_toys(merge_toys(list(others.values())), store)
+            if toys:
+                toy_ensemble(source, toys, seed=seed, store=store, progress=say.toys)
+        finally:
+            if store != path and store.exists():
+                store.replace(path)
     print_warnings(fitter.reference.warnings)
     sample = load_toys(path)
     stderr.print(

@@ -10,7 +10,7 @@ import numpy as np
 import pyhf
 from scipy.stats import norm
 
-from ddphf.exceptions import FitError, ModelError
+from ddphf.exceptions import FitError
 from ddphf.inference.fitter import Engine, Fitter, Progress, compare_values
 from ddphf.inference.toy_store import FAILED, ToySample, summarize_toys
 from ddphf.inference.toys import ToySource, toy_ensemble
@@ -81,11 +81,8 @@ def fit_workspace(
     if null is not None and table.poi is not None:
         discovery = make_discovery(free, null, table.poi)
     if toys:
-        if discovery is None:
-            raise ModelError(
-                f"measurement '{fitter.reference.measurement}' has no free POI, so there is no "
-                "null to draw toys from; pick a measurement that has one"
-            )
+        fitter.require_null()
+        assert discovery is not None
         say(f"{toys} toys")
         model = fitter.require_compiled()
         sample = toy_ensemble(ToySource.conditional(model), toys, seed=seed, progress=toy_progress)

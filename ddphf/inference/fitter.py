@@ -67,6 +67,18 @@ class Fitter:
             raise ModelError(f"toys need the compiled likelihood: {self._not_compiled}")
         return self._model
 
+    def require_null(self) -> None:
+        """Refuse a measurement without a null hypothesis.
+
+        Raises:
+            ModelError: The POI is absent, fixed, or no normfactor.
+        """
+        if not self.has_null:
+            raise ModelError(
+                f"measurement '{self.reference.measurement}' has no free POI, so there is no null "
+                "to draw toys from; pick a measurement that has one"
+            )
+
     @property
     def has_null(self) -> bool:
         """Whether mu = 0 is a hypothesis of this measurement: a free normfactor as POI."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -183,8 +184,11 @@ def load_toys(path: Path) -> ToySample:
                 mu=float(file["mu"]),
                 fingerprint=str(file["fingerprint"]),
             )
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: not a file of toys ({error})") from None
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        # numpy's own words for a damaged file advise to unpickle it: never pass them on.
+        raise InputError(f"{path}: not a file of toys; give one that 'ddphf toys' wrote") from None
 
 
 def merge_toys(samples: Sequence[ToySample]) -> ToySample:
