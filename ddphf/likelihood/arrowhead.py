@@ -1,9 +1,8 @@
-r"""Gradient and Hessian of any compiled model in arrowhead form.
+r"""Arrowhead matrices: which parameters are local to a cell, and how such a system is solved.
 
 Parameters are global, or local to a cell: a cell is a connected component of bins through per-bin
-parameters (shapefactor, shapesys, staterror). With the locals of a cell numbered 0..L-1, the
-derivative of all rates along "local l of every cell at once" costs one forward sweep, so the whole
-Hessian costs (k + L) L + k sweeps instead of n^2, and it is solved by eliminating each L x L block:
+parameters (shapefactor, shapesys, staterror). A system is solved by eliminating each cell's L x L
+block:
 
 .. math::  S = G - \sum_c C_c^T D_c^{-1} C_c .
 """
@@ -16,10 +15,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ddphf.likelihood.arrays import Codes, ModelArrays, constraint_logpdf, rates
-from ddphf.likelihood.expansion import Expansion
+from ddphf.likelihood.arrays import ModelArrays
+from ddphf.likelihood.expansion import CannotCompileError, Expansion
 
-__all__ = ["Arrowhead", "Cells", "arrowhead", "find_cells", "inverse_diagonal", "solve"]
+__all__ = ["Arrowhead", "Cells", "find_cells", "inverse_diagonal", "solve"]
 
 Array = Any
 MAX_LOCALS = 8
@@ -28,15 +27,24 @@ MAX_LOCALS = 8
 class Cells(NamedTuple):
     """Which parameters are local, and to what. Padding: parameter index n, cell index ``cells``.
 
+    A parameter is at most one factor of a sample in a bin; ``*_factor`` says which entry of the
+    table [parameters, normsys factors, 1] that is (its last entry where there is none).
+
     Attributes:
         global_: Shape (k,): parameter index.
         local: Shape (cells, L): parameter index, n where a cell has fewer.
         of_bin: Shape (bins,): the cell of each bin.
+        global_factor: Shape (bins, samples, k).
+        local_factor: Shape (bins, samples, L).
+        variation: Shape (k,): place in the model's histosys, their number where there is none.
     """
 
     global_: Array
     local: Array
     of_bin: Array
+    global_factor: Array
+    local_factor: Array
+    variation: Array
 
 
 class Arrowhead(NamedTuple):
@@ -47,8 +55,19 @@ class Arrowhead(NamedTuple):
     blocks: Array
 
 
-def find_cells(expansion: Expansion, max_locals: int = MAX_LOCALS) -> Cells:
-    """Split the parameters; those of a component with too many locals stay global."""
+def find_cells(
+    expansion: Expansion, arrays: ModelArrays, max_locals: int = MAX_LOCALS
+) -> Cells:
+    """Split the parameters; those of a component with too many locals stay global.
+
+    Args:
+        expansion: The model taken apart.
+        arrays: The same model laid out.
+        max_locals: Largest L.
+
+    Raises:
+        CannotCompileError: A parameter acts twice on one sample in one bin.
+    """
     n, n_bins = expansion.n_parameters, expansion.n_bins
     parent: dict[int, int] = {}
 
@@ -81,99 +100,29 @@ def find_cells(expansion: Expansion, max_locals: int = MAX_LOCALS) -> Cells:
         for parameter in parameters:
             of_bin[list(touched[parameter])] = c
     # A component of a parameter that touches no bin has its constraint alone: global is fine.
-    return Cells(np.flatnonzero(~is_local), local, of_bin)
+    return _find_factors(arrays, np.flatnonzero(~is_local), local, of_bin, n)
 
 
-def arrowhead(
-    codes: Codes, arrays: ModelArrays, cells: Cells, parameters: Array, data: Array
-) -> tuple[Array, Array, Array, Arrowhead]:
-    """Return -ln L without main-data constants, all rates, the gradient and the Hessian.
-
-    Args:
-        codes: Static codes.
-        arrays: The model.
-        cells: The split.
-        parameters: Shape (n,).
-        data: Main and auxiliary data.
-    """
-    n_bins, n = arrays.nominal.shape[0], parameters.shape[0]
-    n_cells, n_local = cells.local.shape
-    k = cells.global_.shape[0]
-    counts, auxiliary = data[:n_bins], data[n_bins:]
-
-    def rate_of(p: Array) -> Array:
-        return rates(codes, arrays, p)
-
-    def constraint(p: Array) -> Array:
-        return -constraint_logpdf(arrays, p, auxiliary)
-
-    basis = jnp.zeros((k, n)).at[jnp.arange(k), cells.global_].set(1.0)
-    if n_local:
-        colours = jnp.zeros((n_local, n + 1))
-        for slot in range(n_local):
-            colours = colours.at[slot, cells.local[:, slot]].set(1.0)
-        basis = jnp.concatenate([basis, colours[:, :n]])
-
-    rate = rate_of(parameters)
-    safe = jnp.where(counts > 0, jnp.maximum(rate, 1e-300), 1.0)
-    w = jnp.where(counts > 0, counts / safe, 0.0) - 1.0
-    alpha = jnp.where(counts > 0, counts / (safe * safe), 0.0)
-    main = jnp.sum(
-        jnp.where(counts > 0, counts * jnp.log(jnp.where(counts > 0, counts, 1.0) / safe), 0.0)
-        + (rate - counts)
-    )
-    value = main + constraint(parameters)
-    _, pullback = jax.vjp(rate_of, parameters)
-    slope, curvature = _constraint_derivatives(arrays, parameters, auxiliary)
-    gradient = slope - pullback(w)[0]
-
-    def push(direction: Array) -> Array:
-        return jax.jvp(rate_of, (parameters,), (direction,))[1]
-
-    jacobian = jax.vmap(push)(basis)  # (k + L, bins)
-    j_global, j_local = jacobian[:k], jacobian[k:]
-
-    def weighted_gradient(p: Array) -> Array:
-        return jax.vjp(rate_of, p)[1](w)[0][cells.global_]
-
-    def push_weighted(direction: Array) -> Array:
-        return jax.jvp(weighted_gradient, (parameters,), (direction,))[1]
-
-    corner = (j_global * alpha) @ j_global.T - jax.vmap(push_weighted)(basis[:k])
-    corner = corner + jnp.diag(curvature[cells.global_])
-    if not n_local:
-        empty = Arrowhead(corner, jnp.zeros((0, 0, k)), jnp.zeros((0, 0, 0)))
-        return value, rate, gradient, empty
-
-    def local_jacobian(p: Array) -> Array:
-        return jax.vmap(lambda d: jax.jvp(rate_of, (p,), (d,))[1])(basis[k:])
-
-    second = jax.vmap(lambda d: jax.jvp(local_jacobian, (parameters,), (d,))[1])(basis)
-    per_bin = jnp.einsum("db,lb,b->bld", jacobian, j_local, alpha) - jnp.einsum(
-        "dlb,b->bld", second, w
-    )
-    per_cell = jnp.zeros((n_cells + 1, *per_bin.shape[1:])).at[cells.of_bin].add(per_bin)[:-1]
-    edges, blocks = per_cell[:, :, :k], per_cell[:, :, k:]
-    own = jnp.concatenate([curvature, jnp.ones(1)])[cells.local]
-    blocks = blocks + own[:, :, None] * jnp.eye(n_local)
-    return value, rate, gradient, Arrowhead(corner, edges, blocks)
-
-
-def _constraint_derivatives(
-    arrays: ModelArrays, parameters: Array, auxiliary: Array
-) -> tuple[Array, Array]:
-    """Return first and second derivatives of the constraint terms of -ln L (diagonal)."""
-    slope, curvature = jnp.zeros_like(parameters), jnp.zeros_like(parameters)
-    where, sigma = arrays.normal_parameter, arrays.normal_sigma
-    pull = (parameters[where] - auxiliary[arrays.normal_data]) / sigma
-    slope = slope.at[where].add(pull / sigma)
-    curvature = curvature.at[where].add(1.0 / sigma**2)
-    where = arrays.poisson_parameter
-    x, aux = parameters[where], auxiliary[arrays.poisson_data]
-    safe = jnp.where(x > 0, x, 1.0)
-    slope = slope.at[where].add(arrays.poisson_tau - aux / safe)
-    curvature = curvature.at[where].add(aux / safe**2)
-    return slope, curvature
+def _find_factors(arrays: ModelArrays, global_: Array, local: Array, of_bin: Array, n: int) -> Cells:
+    one = n + len(arrays.normsys)
+    owner = np.concatenate([np.arange(n), arrays.normsys, [n]]).astype(int)
+    slot = np.full(n + 1, -1)
+    slot[global_] = np.arange(len(global_))
+    cell_slot = np.zeros(n + 1, dtype=int)
+    cell_slot[local] = np.broadcast_to(np.arange(local.shape[1]), local.shape)
+    shape = arrays.factor.shape[:2]
+    global_factor = np.full((*shape, len(global_)), one, dtype=np.int32)
+    local_factor = np.full((*shape, local.shape[1]), one, dtype=np.int32)
+    places = np.nonzero(arrays.factor != one)
+    for b, s, entry in zip(*places[:2], arrays.factor[places], strict=True):
+        p = owner[entry]
+        table, where = (global_factor, slot[p]) if slot[p] >= 0 else (local_factor, cell_slot[p])
+        if table[b, s, where] != one:
+            raise CannotCompileError(f"parameter {p} acts twice on one sample in bin {b}")
+        table[b, s, where] = entry
+    row = np.full(n + 1, len(arrays.histosys))
+    row[arrays.histosys] = np.arange(len(arrays.histosys))
+    return Cells(global_, local, of_bin, global_factor, local_factor, row[global_])
 
 
 def masked(matrix: Arrowhead, cells: Cells, free: Array, damping: Array) -> Arrowhead:

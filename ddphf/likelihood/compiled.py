@@ -97,7 +97,7 @@ class CompiledModel:
             expansion=expansion,
             codes=codes,
             arrays=jax.tree.map(jax.numpy.asarray, arrays),
-            cells=jax.tree.map(jax.numpy.asarray, find_cells(expansion)),
+            cells=jax.tree.map(jax.numpy.asarray, find_cells(expansion, arrays)),
             pair=pair,
             not_a_pair=reason,
         )

@@ -14,7 +14,8 @@ import jax
 import jax.numpy as jnp
 
 from ddphf.likelihood.arrays import Codes, ModelArrays
-from ddphf.likelihood.arrowhead import Arrowhead, Cells, arrowhead, inverse_diagonal, solve
+from ddphf.likelihood.arrowhead import Cells, inverse_diagonal, solve
+from ddphf.likelihood.derivatives import Point, evaluate
 
 __all__ = ["GeneralResult", "certify_point", "minimize_general", "minimize_general_batch"]
 
@@ -50,10 +51,9 @@ class GeneralResult(NamedTuple):
 
 class _State(NamedTuple):
     x: Array
-    value: Array
-    rate: Array
-    gradient: Array
-    hessian: Arrowhead
+    point: Point
+    trial: Array
+    solved: Array
     damping: Array
     edm: Array
     steps: Array
@@ -68,9 +68,8 @@ def _physical(rate: Array, counts: Array) -> Array:
     return jnp.all((rate > 0) | ((rate == 0) & (counts <= 0)))
 
 
-def _edm(cells: Cells, state_gradient: Array, hessian: Arrowhead, free: Array) -> Array:
-    step = solve(hessian, cells, state_gradient, free, jnp.zeros(()))
-    edm = jnp.sum(jnp.where(free, state_gradient * step, 0.0))
+def _edm(gradient: Array, step: Array) -> Array:
+    edm = jnp.sum(gradient * step)
     return jnp.where(jnp.isfinite(edm) & (edm >= 0), edm, jnp.inf)
 
 
@@ -99,53 +98,66 @@ def minimize_general(
     counts = data[: arrays.nominal.shape[0]]
     x = jnp.where(fixed, start, jnp.clip(start, lower, upper))
 
-    def evaluate(x: Array) -> tuple[Array, Array, Array, Arrowhead]:
-        return arrowhead(codes, arrays, cells, x, data)
+    zero = jnp.zeros(())
 
     def body(s: _State) -> _State:
-        free = _free(s.x, s.gradient, fixed, lower, upper)
-        step = solve(s.hessian, cells, s.gradient, free, s.damping)
-        solved = jnp.all(jnp.isfinite(step))
-        trial = jnp.where(free & solved, jnp.clip(s.x - step, lower, upper), s.x)
-        value, rate, gradient, hessian = evaluate(trial)
-        slack = 1e-13 * (1.0 + jnp.abs(s.value))
-        better = solved & _physical(rate, counts) & (value <= s.value + slack)
-        new = (trial, value, rate, gradient, hessian)
-        old = (s.x, s.value, s.rate, s.gradient, s.hessian)
-        x, value, rate, gradient, hessian = jax.tree.map(
-            lambda a, b: jnp.where(better, a, b), new, old
+        new = evaluate(codes, arrays, cells, s.trial, data)
+        slack = 1e-13 * (1.0 + jnp.abs(s.point.value))
+        better = _physical(new.rate, counts) & (new.value <= s.point.value + slack)
+        better = s.solved & (better | (s.steps == 0))
+        x, point = jax.tree.map(
+            lambda a, b: jnp.where(better, a, b), (s.trial, new), (s.x, s.point)
         )
         damping = jnp.where(
             better,
             jnp.where(s.damping < 1e-4, 0.0, s.damping / 10.0),
             jnp.maximum(10.0 * s.damping, 1e-3),
         )
-        edm = _edm(cells, gradient, hessian, _free(x, gradient, fixed, lower, upper))
-        return _State(x, value, rate, gradient, hessian, damping, edm, s.steps + 1)
+        free = _free(x, point.gradient, fixed, lower, upper)
+        step = solve(point.hessian, cells, point.gradient, free, zero)
+        edm = _edm(point.gradient, step)
+        step = jax.lax.cond(
+            damping > 0,
+            lambda: solve(point.hessian, cells, point.gradient, free, damping),
+            lambda: step,
+        )
+        solved = jnp.all(jnp.isfinite(step))
+        trial = jnp.where(free & solved, jnp.clip(x - step, lower, upper), x)
+        return _State(x, point, trial, solved, damping, edm, s.steps + 1)
 
-    value, rate, gradient, hessian = evaluate(x)
-    edm = _edm(cells, gradient, hessian, _free(x, gradient, fixed, lower, upper))
-    state = _State(x, value, rate, gradient, hessian, jnp.zeros(()), edm, jnp.zeros((), int))
+    empty = jax.tree.map(
+        lambda a: jnp.zeros(a.shape, a.dtype),
+        jax.eval_shape(partial(evaluate, codes), arrays, cells, x, data),
+    )
+    state = _State(x, empty, x, jnp.ones((), bool), zero, jnp.full((), jnp.inf), jnp.zeros((), int))
     state = jax.lax.while_loop(
         lambda s: (s.edm > ENOUGH) & (s.steps < MAX_STEPS) & (s.damping < 1e12), body, state
     )
-    return _result(cells, state, fixed, lower, upper, counts)
+    return _result(cells, state.x, state.point, state.steps, fixed, lower, upper, counts)
 
 
 def _result(
-    cells: Cells, state: _State, fixed: Array, lower: Array, upper: Array, counts: Array
+    cells: Cells,
+    x: Array,
+    point: Point,
+    steps: Array,
+    fixed: Array,
+    lower: Array,
+    upper: Array,
+    counts: Array,
 ) -> GeneralResult:
-    free = _free(state.x, state.gradient, fixed, lower, upper)
-    variance = inverse_diagonal(state.hessian, cells, free)
+    free = _free(x, point.gradient, fixed, lower, upper)
+    variance = inverse_diagonal(point.hessian, cells, free)
+    step = solve(point.hessian, cells, point.gradient, free, jnp.zeros(()))
     return GeneralResult(
-        parameters=state.x,
-        edm=_edm(cells, state.gradient, state.hessian, free),
-        projected=2.0 * jnp.max(jnp.abs(jnp.where(free, state.gradient, 0.0))),
+        parameters=x,
+        edm=_edm(point.gradient, step),
+        projected=2.0 * jnp.max(jnp.abs(jnp.where(free, point.gradient, 0.0))),
         errors=jnp.sqrt(jnp.maximum(variance, 0.0)),
         free=free,
-        rates=state.rate,
-        steps=state.steps,
-        physical=_physical(state.rate, counts) & jnp.isfinite(state.value),
+        rates=point.rate,
+        steps=steps,
+        physical=_physical(point.rate, counts) & jnp.isfinite(point.value),
     )
 
 
@@ -195,10 +207,8 @@ def certify_point(
 ) -> GeneralResult:
     """Return the certificate of a point found by other means, with the exact joint Hessian."""
     counts = data[: arrays.nominal.shape[0]]
-    value, rate, gradient, hessian = arrowhead(codes, arrays, cells, x, data)
-    zero = jnp.zeros(())
-    state = _State(x, value, rate, gradient, hessian, zero, zero, jnp.zeros((), int))
-    return _result(cells, state, fixed, lower, upper, counts)
+    point = evaluate(codes, arrays, cells, x, data)
+    return _result(cells, x, point, jnp.zeros((), int), fixed, lower, upper, counts)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -213,11 +223,11 @@ def global_covariance(
     data: Array,
 ) -> Array:
     """Return the inverse Hessian's global block, shape (k, k), 0 outside the free directions."""
-    _, _, gradient, hessian = arrowhead(codes, arrays, cells, x, data)
-    free = _free(x, gradient, fixed, lower, upper)
+    point = evaluate(codes, arrays, cells, x, data)
+    free = _free(x, point.gradient, fixed, lower, upper)
 
     def column(parameter: Array) -> Array:
         right = jnp.zeros_like(x).at[parameter].set(1.0)
-        return solve(hessian, cells, right, free, jnp.zeros(()))[cells.global_]
+        return solve(point.hessian, cells, right, free, jnp.zeros(()))[cells.global_]
 
     return jax.vmap(column)(cells.global_)
