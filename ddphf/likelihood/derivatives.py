@@ -38,7 +38,8 @@ class Point(NamedTuple):
         value: -ln L without the constants of the main data.
         rate: Shape (bins,).
         gradient: Shape (n,).
-        hessian: Arrowhead.
+        hessian: The Hessian.
+        information: The expected one, without the rates' own curvature: never indefinite.
         slope: Derivatives of the rates: by the global parameters (bins, k), by the locals of each
             bin's cell (bins, L).
     """
@@ -47,6 +48,7 @@ class Point(NamedTuple):
     rate: Array
     gradient: Array
     hessian: Arrowhead
+    information: Arrowhead
     slope: tuple[Array, Array]
 
 
@@ -81,6 +83,7 @@ def evaluate(
     held = 0.0 if multiplier is None else multiplier
     weight = jnp.where(seen, counts / safe, held) - 1.0
     alpha = jnp.where(seen, counts / (safe * safe), 0.0)
+    expected = jnp.where(rate > 0, 1.0 / jnp.where(rate > 0, rate, 1.0), 0.0)
     main = jnp.sum(
         jnp.where(seen, counts * jnp.log(jnp.where(seen, counts, 1.0) / safe), 0.0)
         + (rate - counts)
@@ -104,29 +107,41 @@ def evaluate(
     )
     k = diagonal.shape[0]
     corner = jnp.where(jnp.eye(k, dtype=bool), diagonal[:, None], corner)
-    corner = (j_global * alpha[:, None]).T @ j_global - corner
-    corner = corner + jnp.diag(own_curvature[cells.global_])
+    own = jnp.diag(own_curvature[cells.global_])
+    corner = (j_global * alpha[:, None]).T @ j_global - corner + own
+    expected_corner = (j_global * expected[:, None]).T @ j_global + own
     gradient = own_slope.at[cells.global_].add(-(weight @ j_global))
-    n_cells, n_local = cells.local.shape
-    if not n_local:
-        empty = Arrowhead(corner, jnp.zeros((0, 0, k)), jnp.zeros((0, 0, 0)))
-        return Point(value, rate, gradient, empty, (j_global, jnp.zeros((n_bins, 0))))
 
-    log_local = first[cells.local_factor]  # (bins, samples, L); such factors are linear
+    # Locals: (bins, samples, L); their factors are linear, and no base depends on them.
+    n_cells, n_local = cells.local.shape
+    log_local = first[cells.local_factor]
     j_local = jnp.einsum("bs,bsl->bl", p_safe * base, log_local)
     weighted = (weight[:, None] * p_safe)[:, :, None] * log_local
-    edges = (alpha[:, None] * j_local)[:, :, None] * j_global[:, None, :]
-    edges = edges - jnp.einsum("bsl,bsk->blk", weighted, inner)
     mixed = jnp.einsum("bsl,bsm,bs->blm", weighted, log_local, base)
-    blocks = (alpha[:, None] * j_local)[:, :, None] * j_local[:, None, :]
-    blocks = blocks - jnp.where(jnp.eye(n_local, dtype=bool), 0.0, mixed)
-    packed = jnp.concatenate([edges, blocks, (-weight[:, None] * j_local)[:, :, None]], axis=2)
-    packed = jnp.zeros((n_cells + 1, *packed.shape[1:])).at[cells.of_bin].add(packed)[:-1]
-    edges, blocks, pulls = packed[:, :, :k], packed[:, :, k:-1], packed[:, :, -1]
-    own = jnp.concatenate([own_curvature, jnp.ones(1)])[cells.local]
-    blocks = blocks + own[:, :, None] * jnp.eye(n_local)
-    gradient = jnp.concatenate([gradient, jnp.zeros(1)]).at[cells.local].add(pulls)[:-1]
-    return Point(value, rate, gradient, Arrowhead(corner, edges, blocks), (j_global, j_local))
+    mixed = jnp.where(jnp.eye(n_local, dtype=bool), 0.0, mixed)
+    curved = jnp.concatenate([jnp.einsum("bsl,bsk->blk", weighted, inner), mixed], axis=2)
+    j_both = jnp.concatenate([j_global, j_local], axis=1)[:, None, :]
+    squares = j_local[:, :, None] * j_both
+    per_bin = jnp.concatenate(
+        [
+            alpha[:, None, None] * squares - curved,
+            expected[:, None, None] * squares,
+            (-weight[:, None] * j_local)[:, :, None],
+        ],
+        axis=2,
+    )
+    per_cell = jnp.zeros((n_cells + 1, *per_bin.shape[1:])).at[cells.of_bin].add(per_bin)[:-1]
+    own = jnp.concatenate([own_curvature, jnp.ones(1)])[cells.local][:, :, None] * jnp.eye(n_local)
+    observed, model, pull = jnp.split(per_cell, [k + n_local, 2 * (k + n_local)], axis=2)
+    gradient = jnp.concatenate([gradient, jnp.zeros(1)]).at[cells.local].add(pull[:, :, 0])[:-1]
+    return Point(
+        value,
+        rate,
+        gradient,
+        Arrowhead(corner, observed[:, :, :k], observed[:, :, k:] + own),
+        Arrowhead(expected_corner, model[:, :, :k], model[:, :, k:] + own),
+        (j_global, j_local),
+    )
 
 
 def _derivatives(function: Callable[[Array], Any], x: Array) -> tuple[Any, Any, Any]:

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from ddphf.likelihood.arrays import Codes, ModelArrays
-from ddphf.likelihood.arrowhead import Cells, inverse_diagonal, solve
+from ddphf.likelihood.arrowhead import Cells, inverse, solve
 from ddphf.likelihood.derivatives import Point, evaluate
 
 __all__ = ["GeneralResult", "certify_point", "minimize_general", "minimize_general_batch"]
@@ -22,6 +22,7 @@ __all__ = ["GeneralResult", "certify_point", "minimize_general", "minimize_gener
 Array = Any
 MAX_STEPS = 200
 ENOUGH = 1e-14
+FIRST_DAMPING = 0.1
 
 
 class GeneralResult(NamedTuple):
@@ -54,6 +55,7 @@ class _State(NamedTuple):
     point: Point
     trial: Array
     solved: Array
+    predicted: Array
     damping: Array
     edm: Array
     steps: Array
@@ -66,6 +68,12 @@ def _free(x: Array, gradient: Array, fixed: Array, lower: Array, upper: Array) -
 
 def _physical(rate: Array, counts: Array) -> Array:
     return jnp.all((rate > 0) | ((rate == 0) & (counts <= 0)))
+
+
+def _relax(damping: Array, agreement: Array) -> Array:
+    """Return the damping after a step that was taken; agreement is actual over predicted gain."""
+    lower = jnp.where(agreement > 0.5, damping / 10.0, damping)
+    return jnp.where((agreement > 0.9) | (damping < FIRST_DAMPING / 10), 0.0, lower)
 
 
 def _edm(gradient: Array, step: Array) -> Array:
@@ -105,31 +113,41 @@ def minimize_general(
         slack = 1e-13 * (1.0 + jnp.abs(s.point.value))
         better = _physical(new.rate, counts) & (new.value <= s.point.value + slack)
         better = s.solved & (better | (s.steps == 0))
+        agreement = (s.point.value - new.value) / jnp.maximum(s.predicted, 1e-300)
         x, point = jax.tree.map(
             lambda a, b: jnp.where(better, a, b), (s.trial, new), (s.x, s.point)
         )
         damping = jnp.where(
             better,
-            jnp.where(s.damping < 1e-4, 0.0, s.damping / 10.0),
-            jnp.maximum(10.0 * s.damping, 1e-3),
+            _relax(s.damping, agreement),
+            jnp.maximum(10.0 * s.damping, FIRST_DAMPING),
         )
         free = _free(x, point.gradient, fixed, lower, upper)
-        step = solve(point.hessian, cells, point.gradient, free, zero)
-        edm = _edm(point.gradient, step)
+        newton = solve(point.hessian, cells, point.gradient, free, zero)
+        positive = jnp.all(jnp.isfinite(newton))
+        # Where the Hessian is indefinite the expected one, which never is, gives the direction.
+        matrix = jax.tree.map(
+            lambda h, e: jnp.where(positive, h, e), point.hessian, point.information
+        )
         step = jax.lax.cond(
-            damping > 0,
-            lambda: solve(point.hessian, cells, point.gradient, free, damping),
-            lambda: step,
+            positive & (damping == 0),
+            lambda: newton,
+            lambda: solve(matrix, cells, point.gradient, free, damping),
         )
         solved = jnp.all(jnp.isfinite(step))
         trial = jnp.where(free & solved, jnp.clip(x - step, lower, upper), x)
-        return _State(x, point, trial, solved, damping, edm, s.steps + 1)
+        return _State(
+            x, point, trial, solved, 0.5 * jnp.sum(point.gradient * step), damping,
+            _edm(point.gradient, newton), s.steps + 1,
+        )  # fmt: skip
 
     empty = jax.tree.map(
         lambda a: jnp.zeros(a.shape, a.dtype),
         jax.eval_shape(partial(evaluate, codes), arrays, cells, x, data),
     )
-    state = _State(x, empty, x, jnp.ones((), bool), zero, jnp.full((), jnp.inf), jnp.zeros((), int))
+    state = _State(
+        x, empty, x, jnp.ones((), bool), zero, zero, jnp.full((), jnp.inf), jnp.zeros((), int)
+    )
     state = jax.lax.while_loop(
         lambda s: (s.edm > ENOUGH) & (s.steps < MAX_STEPS) & (s.damping < 1e12), body, state
     )
@@ -147,7 +165,7 @@ def _result(
     counts: Array,
 ) -> GeneralResult:
     free = _free(x, point.gradient, fixed, lower, upper)
-    variance = inverse_diagonal(point.hessian, cells, free)
+    _, variance = inverse(point.hessian, cells, free)
     step = solve(point.hessian, cells, point.gradient, free, jnp.zeros(()))
     return GeneralResult(
         parameters=x,
@@ -225,9 +243,5 @@ def global_covariance(
     """Return the inverse Hessian's global block, shape (k, k), 0 outside the free directions."""
     point = evaluate(codes, arrays, cells, x, data)
     free = _free(x, point.gradient, fixed, lower, upper)
-
-    def column(parameter: Array) -> Array:
-        right = jnp.zeros_like(x).at[parameter].set(1.0)
-        return solve(point.hessian, cells, right, free, jnp.zeros(()))[cells.global_]
-
-    return jax.vmap(column)(cells.global_)
+    block: Array = inverse(point.hessian, cells, free)[0]
+    return block
