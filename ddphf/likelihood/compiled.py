@@ -24,6 +24,7 @@ from ddphf.likelihood.minimum import CONVERGED, EDM_TOLERANCE, Array, Mask, Mini
 from ddphf.likelihood.pair_fit import PairFit
 from ddphf.likelihood.pair_likelihood import PairLikelihood, find_pair
 from ddphf.likelihood.reference import ParameterTable, ReferenceModel
+from ddphf.likelihood.zero_rates import minimize_at_zero
 
 if TYPE_CHECKING:
     from ddphf.likelihood.batch import BatchResult
@@ -177,7 +178,18 @@ class CompiledModel:
         result = newton.minimize_one(
             self.codes, self.arrays, self.cells, x, held, table.lower, table.upper, data
         )
-        return self._minimum(result, data, held)
+        minimum = self._minimum(result, data, held)
+        if minimum.converged or not np.any(data[: self.n_main] <= 0):
+            return minimum
+        # An empty bin's rate may be best at 0, where no bound of a parameter stops the fit.
+        result = minimize_at_zero(
+            self.codes, self.arrays, self.cells, x, held, table.lower, table.upper, data
+        )
+        other = self._minimum(result, data, held)
+        if other.converged:
+            return other
+        status = f"{minimum.status}; with the rates of empty bins kept above 0: {other.status}"
+        return replace(minimum, status=status)
 
     def _check_shapes(self, data: Array, x: Array, held: Mask) -> None:
         n = len(self.parameters.names)
@@ -219,7 +231,7 @@ class CompiledModel:
             parameters=x,
             twice_nll=self.twice_nll(x, data=data),
             errors=np.array(result.errors),
-            at_bound=((x <= table.lower) | (x >= table.upper)) & ~held,
+            at_bound=((x <= table.lower) | (x >= table.upper) | ~np.asarray(result.free)) & ~held,
             projected_gradient=float(result.projected) if projected is None else projected,
             edm=edm,
             status=status,

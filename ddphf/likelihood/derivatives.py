@@ -68,8 +68,8 @@ def evaluate(
         cells: The split.
         parameters: Shape (n,).
         data: Main and auxiliary data.
-        multiplier: Shape (bins,): Lagrange multipliers of rate >= 0 in empty bins, subtracted from
-            the gradient; none by default.
+        multiplier: Shape (bins,): where positive, a bin's curvature n / rate^2 becomes
+            multiplier / rate (the interior point method's); none by default.
     """
     n_bins = arrays.nominal.shape[0]
     counts, auxiliary = data[:n_bins], data[n_bins:]
@@ -80,10 +80,12 @@ def evaluate(
 
     seen = counts > 0
     safe = jnp.where(seen, jnp.maximum(rate, 1e-300), 1.0)
-    held = 0.0 if multiplier is None else multiplier
-    weight = jnp.where(seen, counts / safe, held) - 1.0
+    weight = jnp.where(seen, counts / safe, 0.0) - 1.0
     alpha = jnp.where(seen, counts / (safe * safe), 0.0)
     expected = jnp.where(rate > 0, 1.0 / jnp.where(rate > 0, rate, 1.0), 0.0)
+    if multiplier is not None:
+        alpha = jnp.where(multiplier > 0, multiplier / safe, alpha)
+        expected = jnp.where(multiplier > 0, multiplier / safe, expected)
     main = jnp.sum(
         jnp.where(seen, counts * jnp.log(jnp.where(seen, counts, 1.0) / safe), 0.0)
         + (rate - counts)

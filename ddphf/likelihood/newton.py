@@ -17,7 +17,17 @@ from ddphf.likelihood.arrays import Codes, ModelArrays
 from ddphf.likelihood.arrowhead import Cells, inverse, solve
 from ddphf.likelihood.derivatives import Point, evaluate
 
-__all__ = ["GeneralResult", "certify_point", "minimize_general", "minimize_general_batch"]
+__all__ = [
+    "GeneralResult",
+    "certify_point",
+    "free_directions",
+    "global_covariance",
+    "is_physical",
+    "make_result",
+    "minimize_general",
+    "minimize_general_batch",
+    "minimize_one",
+]
 
 Array = Any
 MAX_STEPS = 200
@@ -61,12 +71,14 @@ class _State(NamedTuple):
     steps: Array
 
 
-def _free(x: Array, gradient: Array, fixed: Array, lower: Array, upper: Array) -> Array:
+def free_directions(x: Array, gradient: Array, fixed: Array, lower: Array, upper: Array) -> Array:
+    """Return True where a parameter is neither held nor pushed against a bound."""
     pushed = ((x <= lower) & (gradient > 0)) | ((x >= upper) & (gradient < 0))
     return ~fixed & ~pushed
 
 
-def _physical(rate: Array, counts: Array) -> Array:
+def is_physical(rate: Array, counts: Array) -> Array:
+    """Return whether no rate is negative, and none is 0 where events were seen."""
     return jnp.all((rate > 0) | ((rate == 0) & (counts <= 0)))
 
 
@@ -111,7 +123,7 @@ def minimize_general(
     def body(s: _State) -> _State:
         new = evaluate(codes, arrays, cells, s.trial, data)
         slack = 1e-13 * (1.0 + jnp.abs(s.point.value))
-        better = _physical(new.rate, counts) & (new.value <= s.point.value + slack)
+        better = is_physical(new.rate, counts) & (new.value <= s.point.value + slack)
         better = s.solved & (better | (s.steps == 0))
         agreement = (s.point.value - new.value) / jnp.maximum(s.predicted, 1e-300)
         x, point = jax.tree.map(
@@ -122,7 +134,7 @@ def minimize_general(
             _relax(s.damping, agreement),
             jnp.maximum(10.0 * s.damping, FIRST_DAMPING),
         )
-        free = _free(x, point.gradient, fixed, lower, upper)
+        free = free_directions(x, point.gradient, fixed, lower, upper)
         newton = solve(point.hessian, cells, point.gradient, free, zero)
         positive = jnp.all(jnp.isfinite(newton))
         # Where the Hessian is indefinite the expected one, which never is, gives the direction.
@@ -151,10 +163,10 @@ def minimize_general(
     state = jax.lax.while_loop(
         lambda s: (s.edm > ENOUGH) & (s.steps < MAX_STEPS) & (s.damping < 1e12), body, state
     )
-    return _result(cells, state.x, state.point, state.steps, fixed, lower, upper, counts)
+    return make_result(cells, state.x, state.point, state.steps, fixed, lower, upper, counts)
 
 
-def _result(
+def make_result(
     cells: Cells,
     x: Array,
     point: Point,
@@ -164,7 +176,8 @@ def _result(
     upper: Array,
     counts: Array,
 ) -> GeneralResult:
-    free = _free(x, point.gradient, fixed, lower, upper)
+    """Return a point with its certificate."""
+    free = free_directions(x, point.gradient, fixed, lower, upper)
     _, variance = inverse(point.hessian, cells, free)
     step = solve(point.hessian, cells, point.gradient, free, jnp.zeros(()))
     return GeneralResult(
@@ -175,7 +188,7 @@ def _result(
         free=free,
         rates=point.rate,
         steps=steps,
-        physical=_physical(point.rate, counts) & jnp.isfinite(point.value),
+        physical=is_physical(point.rate, counts) & jnp.isfinite(point.value),
     )
 
 
@@ -226,7 +239,7 @@ def certify_point(
     """Return the certificate of a point found by other means, with the exact joint Hessian."""
     counts = data[: arrays.nominal.shape[0]]
     point = evaluate(codes, arrays, cells, x, data)
-    return _result(cells, x, point, jnp.zeros((), int), fixed, lower, upper, counts)
+    return make_result(cells, x, point, jnp.zeros((), int), fixed, lower, upper, counts)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -242,6 +255,6 @@ def global_covariance(
 ) -> Array:
     """Return the inverse Hessian's global block, shape (k, k), 0 outside the free directions."""
     point = evaluate(codes, arrays, cells, x, data)
-    free = _free(x, point.gradient, fixed, lower, upper)
+    free = free_directions(x, point.gradient, fixed, lower, upper)
     block: Array = inverse(point.hessian, cells, free)[0]
     return block
