@@ -1,0 +1,155 @@
+"""Every modifier type, in any mixture: the compiled likelihood is pyhf's, and its fits are lower."""
+
+import jax
+import numpy as np
+import pyhf
+import pytest
+import scipy.special
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from model_zoo import CODES, random_point, size_of_terms, zoo
+
+from ddphf.likelihood import arrays as array_module
+from ddphf.likelihood import interpolation
+from ddphf.likelihood.compiled import CompiledModel
+from ddphf.likelihood.derivatives import evaluate
+from ddphf.likelihood.expansion import expand_model
+from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
+
+
+def of(examples):
+    return settings(
+        max_examples=examples,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+
+
+def check_arrays(workspace, codes, seed):
+    """Compare with pyhf's numpy backend, our formulas evaluated by numpy too.
+
+    XLA takes a second to compile each new structure, numpy none: the functions are the engine's own,
+    with numpy in the place of jax.numpy.
+    """
+    reference = ReferenceModel(workspace)
+    rng = np.random.default_rng(seed)
+    with pyhf_backend("numpy"), pytest.MonkeyPatch.context() as patch:
+        model = pyhf.Workspace(workspace).model(
+            poi_name="mu",
+            modifier_settings={
+                "normsys": {"interpcode": codes[0]},
+                "histosys": {"interpcode": codes[1]},
+            },
+        )
+        arrays, static = array_module.build_arrays(expand_model(model))
+        assert (static.normsys in (codes[0], "code4")) and static.histosys in (codes[1], "code4p")
+        for module in (array_module, interpolation):
+            patch.setattr(module, "jnp", np)
+        patch.setattr(array_module, "gammaln", scipy.special.gammaln)
+        for _ in range(3):
+            x = random_point(reference.parameters, rng)
+            data = reference.data + rng.uniform(0, 2, len(reference.data))
+            rates = np.asarray(model.expected_actualdata(x.tolist()))
+            np.testing.assert_allclose(
+                array_module.rates(static, arrays, x), rates, rtol=1e-11, atol=1e-11
+            )
+            if np.any(rates <= 0):
+                continue
+            law = float(model.logpdf(x.tolist(), data.tolist())[0])
+            mine = float(array_module.logpdf(static, arrays, x, data))
+            assert abs(mine - law) <= 1e-10 * size_of_terms(rates, data)
+
+
+@of(120)
+@given(zoo(), st.sampled_from(CODES), st.integers(0, 2**31))
+def test_zoo_is_pyhfs(workspace, codes, seed):
+    check_arrays(workspace, codes, seed)
+
+
+@pytest.mark.slow
+@of(1500)
+@given(zoo(max_bins=6), st.sampled_from(CODES), st.integers(0, 2**31))
+def test_large_zoo_is_pyhfs(workspace, codes, seed):
+    check_arrays(workspace, codes, seed)
+
+
+def check_derivatives(workspace, seed):
+    """Compare value, gradient and Hessian with automatic derivatives of pyhf's own likelihood."""
+    reference = ReferenceModel(workspace)
+    model = CompiledModel.from_reference(reference)
+    x = random_point(reference.parameters, np.random.default_rng(seed))
+    x[reference.parameters.poi] *= seed % 2  # a factor of exactly 0 is the null
+    rates = model.rates(x)
+    assume(np.all(rates > 0))
+    scale = 2 * size_of_terms(rates, reference.data)
+    assert abs(model.twice_nll(x) - reference.twice_nll(x)) <= 1e-10 * scale
+    point = jax.jit(evaluate, static_argnums=0)(
+        model.codes, model.arrays, model.cells, x, reference.data
+    )
+    gradient = reference.value_and_gradient(x)[1] / 2
+    np.testing.assert_allclose(point.gradient, gradient, rtol=0, atol=1e-10 * scale)
+    dense, n = reference.hessian(x) / 2, len(x)
+    whole, k = np.zeros((n + 1, n + 1)), np.asarray(model.cells.global_)
+    whole[np.ix_(k, k)] = point.hessian.corner
+    for row, edge, block in zip(
+        np.asarray(model.cells.local), point.hessian.edges, point.hessian.blocks, strict=True
+    ):
+        for i, p in enumerate(row):
+            whole[p, k] = whole[k, p] = edge[i]
+            whole[p, row] = block[i]
+    np.testing.assert_allclose(
+        whole[:n, :n], dense, rtol=0, atol=1e-10 * max(scale, np.abs(dense).max())
+    )
+
+
+@of(3)
+@given(zoo(max_bins=2), st.integers(0, 2**31))
+def test_zoo_derivatives(workspace, seed):
+    check_derivatives(workspace, seed)
+
+
+@pytest.mark.slow
+@of(60)
+@given(zoo(), st.integers(0, 2**31))
+def test_large_zoo_derivatives(workspace, seed):
+    check_derivatives(workspace, seed)
+
+
+def check_fit(workspace):
+    """Our minimum is not above that of pyhf with minuit, by more than 1e-6 in -2 ln L."""
+    reference = ReferenceModel(workspace)
+    model, table = CompiledModel.from_reference(reference), reference.parameters
+    minimum = model.minimize()
+    with pyhf_backend("numpy", pyhf.optimize.minuit_optimizer(tolerance=1e-3)):
+        try:
+            point, value = pyhf.infer.mle.fit(
+                reference.data.tolist(), reference.model, return_fitted_val=True
+            )
+        except pyhf.exceptions.FailedMinimization:
+            assume(False)
+        rates = np.asarray(reference.model.expected_actualdata(list(point)))
+    assume(np.all(rates > 0))  # what has a negative rate is no candidate
+    if not minimum.converged:  # two free parameters with one effect: flat, and said so
+        with np.errstate(all="ignore"):
+            eigenvalues = np.linalg.eigvalsh(reference.hessian(np.asarray(point)))
+        assert eigenvalues[0] < 1e-7 * eigenvalues[-1], minimum.status
+        return
+    assert np.all((minimum.parameters >= table.lower) & (minimum.parameters <= table.upper))
+    assert minimum.twice_nll <= float(value) + 1e-6
+    assert reference.twice_nll(minimum.parameters, backend="numpy") == pytest.approx(
+        minimum.twice_nll, rel=1e-10, abs=1e-8
+    )
+
+
+@of(3)
+@given(zoo(max_bins=2))
+def test_zoo_fits_are_not_above_minuits(workspace):
+    check_fit(workspace)
+
+
+@pytest.mark.slow
+@of(60)
+@given(zoo())
+def test_large_zoo_fits_are_not_above_minuits(workspace):
+    check_fit(workspace)
