@@ -6,7 +6,7 @@ KINDS = ("none", "normfactor", "staterror", "shapesys", "shapefactor")
 
 
 def make_empty(kind, seed, *, dark=False, n_bins=3):
-    """Return a workspace of one channel, or three that share a shapefactor, at about one event per bin.
+    """Return a workspace at about one event per bin: one channel, or three with one shapefactor.
 
     Args:
         kind: What the background carries besides a normsys and a histosys.

@@ -1,4 +1,4 @@
-"""Every modifier type, in any mixture: the compiled likelihood is pyhf's, and its fits are lower."""
+"""Every modifier type, in any mixture: the compiled likelihood is pyhf's, its fits no higher."""
 
 import jax
 import numpy as np
@@ -29,8 +29,8 @@ def of(examples):
 def check_arrays(workspace, codes, seed):
     """Compare with pyhf's numpy backend, our formulas evaluated by numpy too.
 
-    XLA takes a second to compile each new structure, numpy none: the functions are the engine's own,
-    with numpy in the place of jax.numpy.
+    XLA takes a second to compile each new structure, numpy none: the functions are the engine's
+    own, with numpy in the place of jax.numpy.
     """
     reference = ReferenceModel(workspace)
     rng = np.random.default_rng(seed)
@@ -43,7 +43,8 @@ def check_arrays(workspace, codes, seed):
             },
         )
         arrays, static = array_module.build_arrays(expand_model(model))
-        assert (static.normsys in (codes[0], "code4")) and static.histosys in (codes[1], "code4p")
+        assert static.normsys in (codes[0], "code4")  # the default where a model has none
+        assert static.histosys in (codes[1], "code4p")
         for module in (array_module, interpolation):
             patch.setattr(module, "jnp", np)
         patch.setattr(array_module, "gammaln", scipy.special.gammaln)

@@ -55,9 +55,7 @@ class Arrowhead(NamedTuple):
     blocks: Array
 
 
-def find_cells(
-    expansion: Expansion, arrays: ModelArrays, max_locals: int = MAX_LOCALS
-) -> Cells:
+def find_cells(expansion: Expansion, arrays: ModelArrays, max_locals: int = MAX_LOCALS) -> Cells:
     """Split the parameters; those of a component with too many locals stay global.
 
     Args:
@@ -103,7 +101,9 @@ def find_cells(
     return _find_factors(arrays, np.flatnonzero(~is_local), local, of_bin, n)
 
 
-def _find_factors(arrays: ModelArrays, global_: Array, local: Array, of_bin: Array, n: int) -> Cells:
+def _find_factors(
+    arrays: ModelArrays, global_: Array, local: Array, of_bin: Array, n: int
+) -> Cells:
     one = n + len(arrays.normsys)
     owner = np.concatenate([np.arange(n), arrays.normsys, [n]]).astype(int)
     slot = np.full(n + 1, -1)

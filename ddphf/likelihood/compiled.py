@@ -97,8 +97,8 @@ class CompiledModel:
             n_main=n_main,
             expansion=expansion,
             codes=codes,
-            arrays=jax.tree.map(jax.numpy.asarray, arrays),
-            cells=jax.tree.map(jax.numpy.asarray, find_cells(expansion, arrays)),
+            arrays=jax.device_put(arrays),  # asarray would compile a copy of each shape
+            cells=jax.device_put(find_cells(expansion, arrays)),
             pair=pair,
             not_a_pair=reason,
         )

@@ -163,13 +163,16 @@ def minimize_general(
     state = jax.lax.while_loop(
         lambda s: (s.edm > ENOUGH) & (s.steps < MAX_STEPS) & (s.damping < 1e12), body, state
     )
-    return make_result(cells, state.x, state.point, state.steps, fixed, lower, upper, counts)
+    return make_result(
+        cells, state.x, state.point, state.edm, state.steps, fixed, lower, upper, counts
+    )
 
 
 def make_result(
     cells: Cells,
     x: Array,
     point: Point,
+    edm: Array,
     steps: Array,
     fixed: Array,
     lower: Array,
@@ -179,10 +182,9 @@ def make_result(
     """Return a point with its certificate."""
     free = free_directions(x, point.gradient, fixed, lower, upper)
     _, variance = inverse(point.hessian, cells, free)
-    step = solve(point.hessian, cells, point.gradient, free, jnp.zeros(()))
     return GeneralResult(
         parameters=x,
-        edm=_edm(point.gradient, step),
+        edm=edm,
         projected=2.0 * jnp.max(jnp.abs(jnp.where(free, point.gradient, 0.0))),
         errors=jnp.sqrt(jnp.maximum(variance, 0.0)),
         free=free,
@@ -239,7 +241,10 @@ def certify_point(
     """Return the certificate of a point found by other means, with the exact joint Hessian."""
     counts = data[: arrays.nominal.shape[0]]
     point = evaluate(codes, arrays, cells, x, data)
-    return make_result(cells, x, point, jnp.zeros((), int), fixed, lower, upper, counts)
+    free = free_directions(x, point.gradient, fixed, lower, upper)
+    step = solve(point.hessian, cells, point.gradient, free, jnp.zeros(()))
+    edm = _edm(point.gradient, step)
+    return make_result(cells, x, point, edm, jnp.zeros((), int), fixed, lower, upper, counts)
 
 
 @partial(jax.jit, static_argnums=0)

@@ -84,7 +84,7 @@ def fit_pair(
             theta[poi] /= max(1.0, float(np.sqrt(abs(null.hessian[poi, poi]))))
     free = run(theta, fixed, lower, upper, data)
     # A one-sided bound is no bound of the model: stopping there is no certificate.
-    if free.edm < EDM_TOLERANCE and not (kinked and float(free.theta[poi]) == 0.0):
+    if float(free.edm) < EDM_TOLERANCE and not (kinked and float(free.theta[poi]) == 0.0):
         return PairFit(free, False, False)
     return _bracket(run, poi, np.array(free.theta), fixed, arrays, data)
 

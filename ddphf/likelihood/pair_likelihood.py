@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -188,6 +189,14 @@ class PairLikelihood:
         )
 
 
+@partial(jax.jit, static_argnums=0)
+def _has_background(structure: PairStructure, arrays: PairArrays, theta: Array) -> Any:
+    shared = features(structure, arrays.coefficients, theta)[:2]
+    assert shared[0] is not None
+    assert shared[1] is not None
+    return jnp.all((shared[0] @ arrays.matrices[0] > 0) & (shared[1] @ arrays.matrices[1] > 0))
+
+
 def find_pair(expansion: Expansion, table: ParameterTable) -> PairLikelihood:
     """Recognise a pair.
 
@@ -195,12 +204,8 @@ def find_pair(expansion: Expansion, table: ParameterTable) -> PairLikelihood:
         CannotCompileError: Says why the model is not one.
     """
     structure, arrays, places = build_pair(expansion, table.lower, table.upper)
-    phi = features(structure, arrays.coefficients, jnp.asarray(table.init[places.global_]))
-    for role in (0, 1):
-        value = phi[role]
-        assert value is not None
-        if not np.all(np.asarray(value @ arrays.matrices[role]) > 0):
-            raise CannotCompileError("an expectation of the shared background is not positive")
+    if not _has_background(structure, arrays, table.init[places.global_]):
+        raise CannotCompileError("an expectation of the shared background is not positive")
     where: Any = np.flatnonzero(places.global_ == table.poi) if table.poi is not None else []
     return PairLikelihood(
         structure=structure,

@@ -51,6 +51,7 @@ class _State(NamedTuple):
     fresh: Array
     solved: Array
     damping: Array
+    edm: Array
     done: Array
     steps: Array
 
@@ -93,7 +94,8 @@ def minimize_at_zero(
 
     def distances(x: Array, rate: Array) -> _Distances:
         all_ = _Distances(rate, x - lower, upper - x)
-        return jax.tree.map(lambda d, h: jnp.where(h, d, 1.0), all_, held)
+        kept: _Distances = jax.tree.map(lambda d, h: jnp.where(h, d, 1.0), all_, held)
+        return kept
 
     def around(x: Array, epsilon: Array, multiplier: _Distances) -> Point:
         """Return -ln L with the barrier; of an empty bin it is that of epsilon events."""
@@ -172,6 +174,7 @@ def minimize_at_zero(
             fresh=centred,
             solved=centred | solved,
             damping=damping,
+            edm=edm,
             done=centred & (s.epsilon <= last),
             steps=s.steps + 1,
         )
@@ -187,12 +190,25 @@ def minimize_at_zero(
     )
     yes, no = jnp.ones((), bool), jnp.zeros((), bool)
     state = _State(
-        x, empty, multiplier, first, x, multiplier, yes, yes, jnp.zeros(()), no, jnp.zeros((), int)
+        x,
+        empty,
+        multiplier,
+        first,
+        x,
+        multiplier,
+        yes,
+        yes,
+        jnp.zeros(()),
+        jnp.full((), jnp.inf),
+        no,
+        jnp.zeros((), int),
     )
     state = jax.lax.while_loop(
         lambda s: ~s.done & (s.steps < MAX_STEPS) & (s.damping < 1e12), body, state
     )
-    result = make_result(cells, state.x, state.point, state.steps, fixed, lower, upper, counts)
+    result = make_result(
+        cells, state.x, state.point, state.edm, state.steps, fixed, lower, upper, counts
+    )
     # Parameters at a bound are put there, unless that costs a rate its sign; it is worth epsilon.
     _, z_low, z_high = state.multiplier
     low, high = free & (state.x - lower < z_low), free & (upper - state.x < z_high)
@@ -247,9 +263,11 @@ def _move_inside(
     thin = (guarded & (point.rate < 1e-2)).astype(float)
     pull = jnp.zeros_like(x).at[cells.global_].set(thin @ j_global)
     n_cells = cells.local.shape[0]
-    locals_ = jnp.zeros((n_cells + 1, j_local.shape[1])).at[cells.of_bin].add(
-        thin[:, None] * j_local
-    )[:-1]
+    locals_ = (
+        jnp.zeros((n_cells + 1, j_local.shape[1]))
+        .at[cells.of_bin]
+        .add(thin[:, None] * j_local)[:-1]
+    )
     pull = jnp.concatenate([pull, jnp.zeros(1)]).at[cells.local].add(locals_)[:-1]
     # The width of the box stands in for what the data do not say.
     matrix = _add_diagonal(point.information, cells, 1.0 / (upper - lower) ** 2)
