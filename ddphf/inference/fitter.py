@@ -308,6 +308,12 @@ class Fitter:
         for fit, minimum in (("free", free), ("null", null)):
             if minimum is None:
                 continue
+            if bins := list(self._bins_at_zero(minimum)):
+                self._warn_once(
+                    f"{fit} fit: without the condition that no rate is negative it would go on: "
+                    f"the expected rate of {_some(bins)} is held at 0, and errors hold on the "
+                    "other side only"
+                )
             # Per-bin factors at a lower bound of 1e-10 are bins without background: no bound.
             natural = (table.lower >= 0) & (table.lower < NO_BACKGROUND)
             natural &= minimum.parameters <= table.lower
@@ -319,6 +325,18 @@ class Fitter:
                     f"{fit} fit: {len(names)} parameter{'s' * (len(names) > 1)} at a bound of the "
                     f"measurement: {_some(names)}"
                 )
+
+    def _bins_at_zero(self, minimum: Minimum) -> Iterator[str]:
+        """Yield the empty bins whose rate the fit has brought to 0; in a pair that is ordinary."""
+        if self._model is None or self._model.pair is not None:
+            return
+        start, end = (
+            self._model.rates(x) for x in (self._model.parameters.init, minimum.parameters)
+        )
+        for channel, where in self.reference.channel_slices().items():
+            empty = (self.reference.data[where] <= 0) & (start[where] > 0) & (end[where] < 1e-6)
+            for index in np.flatnonzero(empty):
+                yield f"channel '{channel}', bin {index}"
 
     def _warn_once(self, line: str) -> None:
         if line not in self.warnings:

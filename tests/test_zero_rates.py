@@ -1,0 +1,132 @@
+"""Empty bins whose best rate is 0: the likelihood ends there, and no box describes where."""
+
+import numpy as np
+import pytest
+from empty_models import KINDS, make_empty
+from slow_likelihood import SlowLikelihood
+
+from ddphf.exceptions import FitError
+from ddphf.inference.fit import fit_workspace
+from ddphf.likelihood import newton
+from ddphf.likelihood.compiled import CompiledModel
+from ddphf.likelihood.minimum import EDM_TOLERANCE
+from ddphf.likelihood.reference import ReferenceModel
+from ddphf.likelihood.zero_rates import minimize_at_zero
+
+
+def compare_with_slow(kind, dark, seeds):
+    """Fit free and null by the engine and by SLSQP; return how often a rate ended at 0."""
+    at_zero = 0
+    for seed in seeds:
+        reference = ReferenceModel(make_empty(kind, seed, dark=dark))
+        model, slow = CompiledModel.from_reference(reference), SlowLikelihood(reference)
+        assert model.pair is None
+        table, empty = model.parameters, model.data[: model.n_main] == 0
+        for null in (False, True):
+            fixed, start = table.fixed.copy(), table.init.copy()
+            if null:
+                fixed[table.poi], start[table.poi] = True, 0.0
+            minimum = model.minimize(start=start, fixed=fixed)
+            assert minimum.converged, (seed, null, minimum.status)
+            assert minimum.edm < EDM_TOLERANCE
+            rates = slow.rates(minimum.parameters).real
+            assert np.all(rates >= 0)
+            assert slow.twice_nll(minimum.parameters).real == pytest.approx(
+                minimum.twice_nll, abs=1e-8
+            )
+            # SLSQP stops within about 1e-6 of the minimum, and may step over a rate of 0 by 1e-9.
+            best, _ = slow.minimize(fixed, start)
+            assert minimum.twice_nll == pytest.approx(best, abs=3e-6)
+            at_zero += np.any(rates[empty] < 1e-6)
+    return at_zero
+
+
+@pytest.mark.parametrize("kind", ["normfactor", "staterror", "shapefactor"])
+def test_rates_at_zero_against_slsqp(kind):
+    # About half of these fits have their minimum at the edge.
+    assert compare_with_slow(kind, False, range(6)) >= 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dark", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_many_rates_at_zero_against_slsqp(kind, dark):
+    assert compare_with_slow(kind, dark, range(40)) >= 10
+
+
+def one_sample(signal, counts, background):
+    """Two bins with mu times a signal on a fixed background."""
+    mu = [{"name": "mu", "type": "normfactor", "data": None}]
+    return {
+        "channels": [
+            {
+                "name": "c",
+                "samples": [
+                    {"name": "b", "data": background, "modifiers": []},
+                    {"name": "s", "data": signal, "modifiers": mu},
+                ],
+            }
+        ],
+        "observations": [{"name": "c", "data": counts}],
+        "version": "1.0.0",
+        "measurements": [
+            {
+                "name": "m",
+                "config": {
+                    "poi": "mu",
+                    "parameters": [{"name": "mu", "bounds": [[-50.0, 50.0]], "inits": [0.0]}],
+                },
+            }
+        ],
+    }
+
+
+def test_an_edge_worked_out():
+    # -ln L = (4 + mu - 2 ln(4 + mu)) + (2 + mu): the slope 2 - 2/(4 + mu) is 1 at mu = -2, where
+    # the second rate is 0. Without that condition the minimum would be at mu = -3.
+    result = fit_workspace(one_sample([1.0, 1.0], [2.0, 0.0], [4.0, 2.0]))
+    fit = result.fit.parameters[0]
+    assert fit.value == pytest.approx(-2.0, abs=1e-8)
+    assert result.fit.twice_nll == pytest.approx(2 * (2 - 2 * np.log(2) + np.log(2)), abs=1e-8)
+    q0 = 2 * ((4 - 2 * np.log(4) + 2) - (2 - 2 * np.log(2)))
+    assert result.discovery.q0 == pytest.approx(-q0, abs=1e-8)
+    assert result.fit.certificate.edm < EDM_TOLERANCE
+    assert any("bin 1 is held at 0" in line for line in result.warnings)
+
+
+def test_what_has_no_inside_is_refused():
+    # Rates mu and -mu in two empty bins: mu = 0 is the only point, and nothing can be said there.
+    workspace = one_sample([1.0, -1.0], [0.0, 0.0], [0.0, 0.0])
+    minimum = CompiledModel.from_reference(ReferenceModel(workspace)).minimize()
+    assert not minimum.converged
+    assert "kept above 0" in minimum.status
+    with pytest.raises(FitError, match=r"free fit failed.*kept above 0"):
+        fit_workspace(workspace)
+
+
+def test_one_compilation_per_structure():
+    sizes = []
+    for seed in range(4):
+        model = CompiledModel.from_reference(ReferenceModel(make_empty("normfactor", seed)))
+        table = model.parameters
+        held = table.fixed.copy()
+        held[table.poi] = True
+        for fixed in (table.fixed, held):
+            for data in (model.data, model.data + 1):
+                for function in (newton.minimize_one, minimize_at_zero):
+                    function(
+                        model.codes, model.arrays, model.cells, table.init, fixed,
+                        table.lower, table.upper, data,
+                    )  # fmt: skip
+        sizes.append((newton.minimize_one._cache_size(), minimize_at_zero._cache_size()))
+    assert len(set(sizes)) == 1
+
+
+def test_batches_take_the_same_path():
+    model = CompiledModel.from_reference(ReferenceModel(make_empty("normfactor", 1)))
+    data = np.tile(model.data, (5, 1))
+    data[1:, : model.n_main] = np.random.default_rng(0).poisson(0.5, (4, model.n_main))
+    batch = model.minimize_batch(data)
+    assert batch.n_failed == 0
+    for i in range(5):
+        assert batch.twice_nll[i] == pytest.approx(model.minimize(data=data[i]).twice_nll, abs=1e-8)
