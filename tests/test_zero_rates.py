@@ -10,6 +10,7 @@ from ddphf.inference.fit import fit_workspace
 from ddphf.likelihood import newton
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.minimum import EDM_TOLERANCE
+from ddphf.likelihood.profile_errors import profile_errors
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.likelihood.zero_rates import minimize_at_zero
 
@@ -92,6 +93,26 @@ def test_an_edge_worked_out():
     assert result.discovery.q0 == pytest.approx(-q0, abs=1e-8)
     assert result.fit.certificate.edm < EDM_TOLERANCE
     assert any("bin 1 is held at 0" in line for line in result.warnings)
+
+
+def test_profile_errors_end_where_a_rate_would_be_negative():
+    model = CompiledModel.from_reference(
+        ReferenceModel(one_sample([1.0, 1.0], [2.0, 0.0], [4.0, 2.0]))
+    )
+    low, high = profile_errors(model, model.minimize(), 0)
+    assert low is None
+
+    def rise(mu):  # the likelihood of two bins, and 1 above its value at mu = -2
+        return 2 * (4 + mu - 2 * np.log(4 + mu) + 2 + mu) - 2 * (2 - 2 * np.log(2)) - 1
+
+    assert rise(-2 + high) == pytest.approx(0.0, abs=1e-7)
+    # An edge on the way: mu_hat = .3, and at mu = -.5 the second rate is 0, less than 1 above.
+    other = CompiledModel.from_reference(
+        ReferenceModel(one_sample([1.0, 1.0], [5.0, 0.0], [2.2, 0.5]))
+    )
+    minimum = other.minimize()
+    assert minimum.parameters[0] == pytest.approx(0.3, abs=1e-6)
+    assert profile_errors(other, minimum, 0)[0] is None
 
 
 def test_what_has_no_inside_is_refused():

@@ -13,6 +13,8 @@ from ddphf.likelihood.minimum import Array, Mask, Minimum
 
 __all__ = ["profile_errors"]
 
+MAX_VALUES = 200
+
 
 def profile_errors(
     model: CompiledModel,
@@ -34,26 +36,31 @@ def profile_errors(
         rise: Rise of -2 ln L: 1 for 68.27 %, 3.841 for 95 %.
 
     Returns:
-        None on a side where the rise is not reached inside the parameter's bounds.
+        None on a side where the rise is not reached inside the parameter's bounds, nor before a
+        rate would become negative: the likelihood ends there.
 
     Raises:
         FitError: A fit on the way has no certificate.
     """
     held = (model.parameters.fixed if fixed is None else fixed).copy()
     held[parameter] = True
-    start = minimum.parameters.copy()
-    best = float(start[parameter])
+    near = minimum.parameters
+    best = float(near[parameter])
     scale = float(minimum.errors[parameter])
     scale = scale if scale > 0 else max(abs(best), 1.0) * 0.1
 
     def above(value: float) -> float:
-        values = minimum.parameters.copy()
+        nonlocal near
+        values = near.copy()
         values[parameter] = value
         fit = model.minimize(data=data, start=values, fixed=held)
         if not fit.converged:
+            if np.any(model.rates(fit.parameters) < 0):  # no probability at this value
+                return float("inf")
             raise FitError(
                 f"profile of '{model.parameters.names[parameter]}' at {value:.6g}: {fit.status}"
             )
+        near = fit.parameters
         return fit.twice_nll - minimum.twice_nll - rise
 
     return (
@@ -65,17 +72,21 @@ def profile_errors(
 def _crossing(
     above: Callable[[float], float], best: float, step: float, bound: float
 ) -> float | None:
-    inside = best
-    for _ in range(60):
-        outside = best + step
+    inside, at_edge = best, False
+    for _ in range(MAX_VALUES):
+        outside = inside + step
         if (outside - bound) * step > 0:
             outside = bound
-        if outside == inside:
+        if abs(outside - inside) <= 1e-10 * max(1.0, abs(inside)):
             return None
-        if above(outside) >= 0:
+        rise = above(outside)
+        if np.isinf(rise):  # some rate would be negative: come closer
+            at_edge, step = True, 0.5 * (outside - inside)
+            continue
+        if rise >= 0:
             root = brentq(above, inside, outside, xtol=1e-10 * max(1.0, abs(outside)), rtol=1e-12)
             return float(root) - best
         if outside == bound:
             return None
-        inside, step = outside, 2 * step
+        inside, step = outside, step if at_edge else 2 * step
     return None
