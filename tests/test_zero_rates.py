@@ -8,6 +8,7 @@ from slow_likelihood import SlowLikelihood
 from ddphf.exceptions import FitError
 from ddphf.inference.fit import fit_workspace
 from ddphf.likelihood import newton
+from ddphf.likelihood.batch import CAREFUL
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.minimum import EDM_TOLERANCE
 from ddphf.likelihood.profile_errors import profile_errors
@@ -149,5 +150,6 @@ def test_batches_take_the_same_path():
     data[1:, : model.n_main] = np.random.default_rng(0).poisson(0.5, (4, model.n_main))
     batch = model.minimize_batch(data)
     assert batch.n_failed == 0
+    assert CAREFUL in batch.status
     for i in range(5):
         assert batch.twice_nll[i] == pytest.approx(model.minimize(data=data[i]).twice_nll, abs=1e-8)
