@@ -50,7 +50,7 @@ class _State(NamedTuple):
     trial_multiplier: _Distances
     fresh: Array
     solved: Array
-    damping: Array
+    share: Array
     edm: Array
     done: Array
     steps: Array
@@ -123,8 +123,8 @@ def minimize_at_zero(
             (s.trial, new, s.trial_multiplier),
             (s.x, s.point, s.multiplier),
         )
-        damping = jnp.where(better, s.damping / 10.0, jnp.maximum(10.0 * s.damping, 1e-2))
-        damping = jnp.where(damping < 1e-4, 0.0, damping)
+        # Shorter steps, not damped ones: damping would measure by the steep walls.
+        share = jnp.where(better, jnp.minimum(1.0, 4.0 * s.share), 0.5 * s.share)
 
         newton = solve(point.hessian, cells, point.gradient, free, jnp.zeros(()))
         edm = jnp.sum(point.gradient * newton)
@@ -132,13 +132,10 @@ def minimize_at_zero(
         centred = better & positive & (edm <= 0.1 * s.epsilon)
         fallen = jnp.maximum(last, jnp.minimum(0.1 * s.epsilon, s.epsilon**1.5))
 
-        matrix = jax.tree.map(
-            lambda h, e: jnp.where(positive, h, e), point.hessian, point.information
-        )
         step = jax.lax.cond(
-            positive & (damping == 0),
+            positive,
             lambda: newton,
-            lambda: solve(matrix, cells, point.gradient, free, damping),
+            lambda: solve(point.information, cells, point.gradient, free, jnp.zeros(())),
         )
         solved = jnp.all(jnp.isfinite(step))
         step = jnp.where(solved & free, step, 0.0)
@@ -152,7 +149,7 @@ def minimize_at_zero(
             here._replace(rate=point.rate),
             walls,
         )
-        length = jnp.minimum(1.0, 0.99 / jnp.maximum(jnp.max(jnp.stack(used)), 1e-300))
+        length = share * jnp.minimum(1.0, 0.99 / jnp.maximum(jnp.max(jnp.stack(used)), 1e-300))
 
         def follow(z: Array, c: Array, d: Array, h: Array) -> Array:
             aim = z + length * ((s.epsilon - z * c) / d - z)
@@ -173,7 +170,7 @@ def minimize_at_zero(
             ),
             fresh=centred,
             solved=centred | solved,
-            damping=damping,
+            share=share,
             edm=edm,
             done=centred & (s.epsilon <= last),
             steps=s.steps + 1,
@@ -198,13 +195,13 @@ def minimize_at_zero(
         multiplier,
         yes,
         yes,
-        jnp.zeros(()),
+        jnp.ones(()),
         jnp.full((), jnp.inf),
         no,
         jnp.zeros((), int),
     )
     state = jax.lax.while_loop(
-        lambda s: ~s.done & (s.steps < MAX_STEPS) & (s.damping < 1e12), body, state
+        lambda s: ~s.done & (s.steps < MAX_STEPS) & (s.share > 1e-12), body, state
     )
     result = make_result(
         cells, state.x, state.point, state.edm, state.steps, fixed, lower, upper, counts
