@@ -1,6 +1,7 @@
 """The correlation study: the published matrices by closed form and by toys, and the command."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,18 +9,25 @@ from conftest import invoke
 from scipy.optimize import minimize_scalar
 from test_lepton_id_build import write_event_analysis
 
-from ddphf.exceptions import FitError, ModelError
+from ddphf.exceptions import ModelError
 from ddphf.inputs.covariance import axis_correlation, make_covariance, rho_covariance
 from ddphf.likelihood.closed_form import PlainPair
+from ddphf.likelihood.compiled import CompiledModel
+from ddphf.likelihood.reference import ReferenceModel
 from ddphf.studies.correlations import (
     RHOS,
     CorrelationResult,
+    _draw,
+    _pulls,
     advise,
     closed_widths,
-    study_correlations,
     toy_widths,
 )
-from ddphf.studies.pair_fits import ShapedPair, fit_pairs
+from ddphf.studies.lepton_id import study_pair
+from ddphf.studies.ratio import add_uncorrelated, measure_ratio
+from ddphf.symmetry.efficiency import LeptonId
+from ddphf.symmetry.pair import Channel, Pair, Template
+from ddphf.workspace.build import build_workspace
 from ddphf.workspace.eigen import decompose
 
 U = np.array([0.010, 0.008, 0.006, 0.005, 0.004, 0.004, 0.006])
@@ -43,17 +51,25 @@ def factor(rho):
     return decompose(make_covariance(matrix), np.eye(7)).columns
 
 
-def ratio_model(rho, delta):
-    """Shared background, R free in the tested channel, x on the tested channel alone."""
-    shapes, own = factor(rho), delta * np.eye(7)
-    if delta:
-        deltas = np.concatenate([np.zeros(shapes.shape[1]), np.full(7, delta)])
-        shapes = np.hstack([shapes, own])
-    else:
-        deltas = np.zeros(shapes.shape[1])
-    return ShapedPair(
-        np.full(7, N), np.ones(7), shapes, np.zeros_like(shapes), poi="ratio", auxiliary=deltas
-    )
+def ratio_pair():
+    """50 000 events per bin and channel; x on the tested channel alone."""
+    counts, none = np.full(7, N), np.zeros((7, 7))
+    lepton_id = LeptonId(make_covariance(np.eye(7)), np.eye(7), none, on_signal=False)
+    signal = Template(np.eye(7)[3] * 500.0)
+    return Pair(Channel("mu", counts, signal=signal), Channel("e", counts), lepton_id=lepton_id)
+
+
+def covariances():
+    return [
+        make_covariance(rho_covariance(U, [axis_correlation(np.arange(7), rho)])) for rho in RHOS
+    ]
+
+
+def study(delta, n_toys, **options):
+    return study_pair(
+        ratio_pair(), covariances(), rho=RHOS, poi="ratio", uncorrelated=delta, n_toys=n_toys,
+        seed=3, **options,
+    )  # fmt: skip
 
 
 def closed(delta):
@@ -65,6 +81,9 @@ def test_closed_form_gives_the_published_matrix():
     assert closed(0.0) == pytest.approx(WIDTHS, abs=1e-6)
     assert closed(DELTA)[:, 4] == pytest.approx(WITH_SHAPESYS, abs=1e-6)
     assert np.diag(closed(DELTA)) == pytest.approx(np.ones(5), abs=1e-12)
+    # The same from a pair: the shared background drops out, R multiplies the tested channel.
+    for delta in (0.0, DELTA):
+        assert study(delta, 0).closed == pytest.approx(closed(delta), abs=1e-9)
 
 
 def test_closed_form_is_the_dense_matrix_formula():
@@ -81,15 +100,82 @@ def test_closed_form_is_the_dense_matrix_formula():
             assert closed_widths(d, variance, factors)[row, column] == pytest.approx(expected)
 
 
+def agree(result, expected, n_toys):
+    """25 numbers in 5 independent rows, accepted within 4.5 sigma."""
+    widths, errors = np.array(result.toys), np.array(result.toy_errors)
+    assert errors == pytest.approx(widths / np.sqrt(2 * n_toys), rel=0.35)
+    assert np.all(np.abs(widths - expected) < 4.5 * errors)
+    assert result.n_failed == 0
+
+
+def test_toys_agree_with_the_closed_form():
+    agree(study(0.0, 500), WIDTHS, 500)
+
+
+def test_toys_with_a_shapesys_agree_with_the_closed_form():
+    widths, errors, failed = toy_widths(models(DELTA, [0.0, 1.0]), n_toys=200, seed=5)
+    assert np.all(np.abs(widths - closed(DELTA)[np.ix_([0, 4], [0, 4])]) < 4.5 * errors)
+    assert failed == 0
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("delta", [0.0, DELTA])
-def test_toys_agree_with_the_closed_form(delta):
-    """10 000 toys per row: 25 numbers in 5 independent rows, accepted within 4.5 sigma."""
-    models = [ratio_model(rho, delta) for rho in RHOS]
-    widths, errors = toy_widths(models, n_toys=10_000, seed=3)
-    assert np.all(errors < 0.016)
-    assert np.all(np.abs(widths - closed(delta)) < 4.5 * errors)
-    if not delta:
-        assert np.all(np.abs(widths - WIDTHS) < 4.5 * errors)
+def test_ten_thousand_toys_agree_with_the_published_matrix(delta):
+    result = study(delta, 10_000)
+    agree(result, closed(delta), 10_000)
+    if delta:
+        last = np.abs(np.array(result.toys)[:, 4] - WITH_SHAPESYS)
+        assert np.all(last < 4.5 * np.array(result.toy_errors)[:, 4])
+    else:
+        agree(result, WIDTHS, 10_000)
+
+
+def models(delta, rhos):
+    """The models of the study, for single rows and columns of it."""
+    out = []
+    for covariance in (covariances()[RHOS.index(rho)] for rho in rhos):
+        pair = ratio_pair()
+        pair = replace(pair, lepton_id=replace(pair.lepton_id, covariance=covariance))
+        spec = measure_ratio(build_workspace(pair).workspace, "SR_mu")
+        if delta:
+            spec = add_uncorrelated(spec, "SR_mu", delta)
+        out.append(CompiledModel.from_reference(ReferenceModel(spec)))
+    return out
+
+
+def test_pulls_are_those_of_single_certified_fits():
+    """Ratio and error of a few toys by iminuit on pyhf's likelihood."""
+    import iminuit
+
+    (model,) = models(0.0, [0.5])
+    reference = ReferenceModel(
+        measure_ratio(
+            build_workspace(
+                replace(
+                    ratio_pair(),
+                    lepton_id=replace(ratio_pair().lepton_id, covariance=covariances()[2]),
+                )
+            ).workspace,
+            "SR_mu",
+        )
+    )
+    counts = _draw(model, 3, np.random.default_rng(1))
+    pulls = _pulls(model, counts, 64)
+    names = model.parameters.names
+    place = names.index("ratio")
+    for row, pull in zip(counts, pulls, strict=True):
+        data = np.concatenate([row, model.data[model.n_main :]])
+        fit = iminuit.Minuit(
+            lambda x, data=data: reference.twice_nll(x, data=data), model.parameters.init,
+            name=names, grad=lambda x, data=data: reference.value_and_gradient(x, data)[1],
+        )  # fmt: skip
+        fit.limits = list(zip(model.parameters.lower, model.parameters.upper, strict=True))
+        fit.tol = 1e-4
+        fit.strategy = 2
+        fit.migrad()
+        fit.hesse()
+        expected = (fit.values[place] - 1) / fit.errors[place]
+        assert pull == pytest.approx(expected, abs=5e-3)
 
 
 def test_full_correlation_is_the_conservative_model():
@@ -99,37 +185,6 @@ def test_full_correlation_is_the_conservative_model():
         assert "rho = 1 is conservative" in sentence
     assert advise(RHOS, closed(0.0)[:, :4])[0] is None
     assert "does not matter" in advise(RHOS, np.ones((5, 5)))[1]
-
-
-def test_many_fits_are_the_plain_pair_without_shapes():
-    rng = np.random.default_rng(5)
-    background, signal = np.full(12, 40.0), 10 * np.exp(-(np.linspace(-3, 3, 12) ** 2))
-    r, fb, fa = rng.uniform(0.8, 1.1, 12), np.full(12, 3.0), np.full(12, 2.0)
-    model = ShapedPair(
-        background, r, np.zeros((12, 0)), np.zeros((12, 0)), signal_tested=signal,
-        signal_partner=0.1 * signal, fakes_tested=fb, fakes_partner=fa,
-    )  # fmt: skip
-    b = rng.poisson(r * background + fb + signal, (20, 12)).astype(float)
-    a = rng.poisson(background + fa, (20, 12)).astype(float)
-    fits = fit_pairs(model, b, a)
-    for i in range(20):
-        pair = PlainPair.of(
-            b[i], a[i], signal, signal_partner=0.1 * signal, ratio=r, fakes_tested=fb,
-            fakes_partner=fa,
-        )  # fmt: skip
-        assert fits.poi[i] == pytest.approx(pair.fit().mu, abs=1e-5)
-    assert np.all(fits.edm < 1e-8)
-
-
-def test_pulls_of_mu_are_normal_where_the_model_is_true():
-    shapes = 0.02 * np.stack([np.ones(10), np.linspace(-1, 1, 10)], axis=1)
-    signal = np.zeros(10)
-    signal[4:6] = 100.0
-    model = ShapedPair(
-        np.full(10, 5000.0), np.full(10, 0.9), shapes, -0.5 * shapes, signal_tested=signal
-    )
-    widths, errors = toy_widths([model], n_toys=5000, seed=11)
-    assert abs(widths[0, 0] - 1) < 4 * errors[0, 0]
 
 
 def free_and_null(ratio_error):
@@ -167,22 +222,19 @@ def test_fixed_error_sums_the_window_alone():
         assert mu / spread == pytest.approx(z, abs=1e-3)
 
 
-def test_few_toys_and_bad_shapes_are_refused():
-    model = ratio_model(0.5, 0.0)
+def test_few_toys_and_models_without_a_poi_are_refused():
     with pytest.raises(ModelError, match="1 toys, expected 2 or more"):
-        toy_widths([model], n_toys=1, seed=0)
-    with pytest.raises(ModelError, match=r"data sets: shapes \(3, 5\) and \(3, 5\), expected"):
-        fit_pairs(model, np.ones((3, 5)), np.ones((3, 5)))
-    with pytest.raises(FitError, match="1 of 1 fits have no minimum"):
-        fit_pairs(model, np.zeros((1, 7)), np.zeros((1, 7)))
+        toy_widths(models(0.0, [0.5]), n_toys=1, seed=0)
+    with pytest.raises(ModelError, match="the pair has no 'lepton_id'"):
+        study_pair(replace(ratio_pair(), lepton_id=None), covariances(), rho=RHOS)
+    (model,) = models(0.0, [1.0])
+    fixed = replace(model.parameters, fixed=np.ones_like(model.parameters.fixed))
+    with pytest.raises(ModelError, match="no free parameter of interest"):
+        toy_widths([replace(model, parameters=fixed)], n_toys=2, seed=0)
 
 
 def test_the_record_survives_json():
-    model = ratio_model(0.0, 0.0)
-    shapes = [(factor(rho), 0 * factor(rho)) for rho in RHOS]
-    from dataclasses import replace
-
-    result = study_correlations(replace(model, auxiliary=None), shapes, n_toys=50, seed=2)
+    result = study(0.0, 0)
     again = CorrelationResult.from_dict(json.loads(json.dumps(result.to_dict())))
     assert again == result
     assert result.conservative == 1.0

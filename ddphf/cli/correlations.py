@@ -25,6 +25,14 @@ __all__ = ["command"]
     help="Axis of the maps along which the correlation is varied.",
 )  # fmt: skip
 @click.option(
+    "--poi", default="mu", show_default=True, type=click.Choice(["mu", "ratio"]),
+    help="Whose pulls: the signal strength, or a common ratio of the channels, without a signal.",
+)  # fmt: skip
+@click.option(
+    "--uncorrelated", default=0.0, show_default=True, type=click.FloatRange(0.0, 0.2),
+    help="Relative error per bin (a shapesys) added to the tested channel's background.",
+)  # fmt: skip
+@click.option(
     "--toys", default=1000, show_default=True, type=click.IntRange(0, 1_000_000),
     help="Per correlation of the data; 0 for the closed form alone.",
 )  # fmt: skip
@@ -32,7 +40,15 @@ __all__ = ["command"]
 @click.option("--plots", metavar="DIR", help="Draw the heat map into this folder.")
 @force_option
 def command(
-    analysis: str, output: str, axis: str, toys: int, seed: int, plots: str | None, force: bool
+    analysis: str,
+    output: str,
+    axis: str,
+    poi: str,
+    uncorrelated: float,
+    toys: int,
+    seed: int,
+    plots: str | None,
+    force: bool,
 ) -> None:
     """Compare correlation assumptions of the lepton-ID errors of ANALYSIS.
 
@@ -47,9 +63,19 @@ def command(
         from ddphf.config.analysis import read_analysis
         from ddphf.studies.lepton_id import study_analysis
 
-        result = study_analysis(read_analysis(analysis), axis=axis, n_toys=toys, seed=seed)
+        result = study_analysis(
+            read_analysis(analysis),
+            axis=axis,
+            poi="ratio" if poi == "ratio" else "mu",
+            uncorrelated=uncorrelated,
+            n_toys=toys,
+            seed=seed,
+            progress=say.toys,
+        )
     write_output(to_json(result.to_dict()), output, force=force)
     stderr.print(make_table(result))
+    if result.n_failed:
+        stderr.print(f"{result.n_failed} fits of toys without a certificate are left out")
     stderr.print(result.advice, markup=False)
     if figure is not None:
         from ddphf.report.correlations import draw_widths
