@@ -495,8 +495,8 @@ def test_a_systematic_may_not_take_a_name_of_an_eigen_variation():
 def test_the_documented_sections_are_valid():
     text = (Path(__file__).parents[1] / "docs/analysis_file.md").read_text()
     block = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)[1]
-    rest = "schema: ddphf/analysis/1\nname: x\npartner: {label: emu, select: l1_flavour == 11}\n"
-    analysis = parse_analysis(rest + block)
+    analysis = parse_analysis("schema: ddphf/analysis/1\nname: x\n" + block)
+    assert [item.name for item in analysis.partner.fakes.maps] == ["electron", "muon"]
     assert [item.name for item in analysis.lepton_id.maps] == ["electron", "muon"]
     assert analysis.events.axes[0].edges[:2] == (30.0, 35.0)
 

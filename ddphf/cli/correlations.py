@@ -90,9 +90,10 @@ def command(
 
 
 def make_table(result: CorrelationResult) -> Table:
-    """Return the table that the terminal shows: closed form, and toys in brackets."""
+    """Return the table that the terminal shows: the closed form, and toys below it."""
     name = "mu" if result.poi == "mu" else "R"
-    table = Table(title=f"pull width of {name}", title_justify="left")
+    below = "" if result.toys is None else f"; below it {result.n_toys} toys"
+    table = Table(title=f"pull width of {name}, closed form{below}", title_justify="left")
     table.add_column("data \\ model")
     for rho in result.rho:
         table.add_column(f"rho {rho:g}", justify="right")
@@ -100,7 +101,7 @@ def make_table(result: CorrelationResult) -> Table:
         cells = [f"{width:.4f}" for width in result.closed[index]]
         if result.toys is not None and result.toy_errors is not None:
             cells = [
-                f"{cell} ({toy:.3f} +- {error:.3f})"
+                f"{cell}\n{toy:.3f} +- {error:.3f}"
                 for cell, toy, error in zip(
                     cells, result.toys[index], result.toy_errors[index], strict=True
                 )

@@ -164,7 +164,7 @@ def toy_widths(
         FitError: More than one fit in a thousand has no certificate.
     """
     if n_toys < 2:
-        raise ModelError(f"{n_toys} toys, expected 2 or more: a width needs a spread")
+        raise ModelError(f"toys: got {n_toys}, expected 2 or more: a width needs a spread")
     size = min(n_toys, MOST_FITS, *(_block(model) for model in models))
     n, failed = len(models), 0
     widths, errors = np.empty((n, n)), np.empty((n, n))
