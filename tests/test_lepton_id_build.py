@@ -269,6 +269,40 @@ def test_what_is_dropped_can_stay_as_one_shapesys_per_channel(folder):
         assert 0 < gamma.error < 0.01
 
 
+@pytest.mark.parametrize("tolerance", [1e-3, 1e-7])
+def test_rounding_in_the_workspace_stays_within_what_is_stated(folder, tolerance):
+    """Background and signal of the emitted workspace: C of all of them, against C without it."""
+
+    def relative(spec):
+        rows = []
+        for name, sample in (
+            ("SR_mue", "symmetric"),
+            ("CR_emu", "symmetric"),
+            ("SR_mue", "signal"),
+        ):
+            channel = next(c for c in spec["channels"] if c["name"] == name)
+            found = next(s for s in channel["samples"] if s["name"] == sample)
+            data = {m["name"]: m["data"] for m in found["modifiers"] if m["type"] == "histosys"}
+            columns = [np.array(data[n]["hi_data"]) / found["data"] - 1 for n in sorted(data)]
+            rows.append(np.stack(columns, axis=1))
+        return np.concatenate(rows)
+
+    def build(rounding):
+        def change(analysis):
+            if rounding is not None:
+                analysis["lepton_id"]["rounding"] = rounding
+
+        pair = load_pair(read_analysis(write_event_analysis(folder, change)))
+        return build_workspace(pair, signal_scale=1.0)
+
+    exact, rounded = build(None), build(tolerance)
+    g, h = relative(exact.workspace), relative(rounded.workspace)
+    change = np.abs(g @ g.T - h @ h.T).max()
+    bound = rounded.metadata["lepton_id"]["largest_rounding"]
+    assert 0 < change <= bound <= tolerance * np.max(np.sum(g**2, axis=1)) * (1 + 1e-9)
+    assert exact.metadata["lepton_id"]["largest_rounding"] == 0
+
+
 def with_matrix(c_calib, w_b, w_a, **options):
     counts = {"b": [110, 85, 62, 41], "a": [120, 84, 55, 43]}
     return Pair(
