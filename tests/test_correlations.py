@@ -1,7 +1,9 @@
 """The correlation study: the published matrices by closed form and by toys, and the command."""
 
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from conftest import invoke
 from scipy.optimize import minimize_scalar
 from test_lepton_id_build import write_event_analysis
 
+from ddphf.config.analysis import read_analysis
 from ddphf.exceptions import ModelError
 from ddphf.inputs.covariance import axis_correlation, make_covariance, rho_covariance
 from ddphf.likelihood.closed_form import PlainPair
@@ -23,9 +26,12 @@ from ddphf.studies.correlations import (
     closed_widths,
     toy_widths,
 )
-from ddphf.studies.lepton_id import study_pair
+from ddphf.studies.lepton_id import study_analysis, study_pair
 from ddphf.studies.ratio import add_uncorrelated, measure_ratio
 from ddphf.symmetry.efficiency import LeptonId
+from ddphf.symmetry.load import load_pair
+from ddphf.symmetry.load_events import EventSamples, read_maps
+from ddphf.symmetry.load_lepton_id import load_covariance
 from ddphf.symmetry.pair import Channel, Pair, Template
 from ddphf.workspace.build import build_workspace
 from ddphf.workspace.eigen import decompose
@@ -249,15 +255,89 @@ def test_the_record_survives_json():
 def test_the_command(folder):
     write_event_analysis(folder)
     outcome = invoke(
-        "correlations", "analysis.yml", "-o", "rho.json", "--toys", "200", "--plots", "figures"
+        "correlations", "analysis.yml", "-o", "rho.json", "--toys", "60", "--plots", "figures"
     )
     assert outcome.code == 0
     data = json.loads((folder / "rho.json").read_text())
     assert data["rho"] == list(RHOS)
+    assert data["poi"] == "mu"
     closed_table, toys = np.array(data["closed"]), np.array(data["toys"])
     assert np.diag(closed_table) == pytest.approx(np.ones(5), abs=1e-9)
     assert np.all(np.abs(toys - closed_table) < 5 * np.array(data["toy_errors"]))
+    assert data["n_failed"] == 0
     assert data["advice"] in outcome.err
+    assert "closed form; below it 60 toys" in outcome.err
     assert (folder / "figures/correlations.png").read_bytes().startswith(b"\x89PNG")
-    same = invoke("correlations", "analysis.yml", "--toys", "200")
+    same = invoke("correlations", "analysis.yml", "--toys", "60")
     assert json.loads(same.out)["toys"] == data["toys"]
+
+
+def write_published(folder):
+    """The analysis file of docs/lepton_id.md with its tables."""
+    text = (Path(__file__).parents[1] / "docs/lepton_id.md").read_text()
+    (block,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    (folder / "published.yml").write_text(block)
+    rows = [f"{i},{i + 1},50000,{500 * (i == 3)}" for i in range(7)]
+    (folder / "counts.csv").write_text("\n".join(["p_low,p_high,n,s", *rows]) + "\n")
+    rows = [f"{i},{i + 1},1,{u}" for i, u in enumerate(U)]
+    (folder / "muon.csv").write_text("\n".join(["pt_low,pt_high,value,id", *rows]) + "\n")
+    np.savez(folder / "w.npz", tested=np.eye(7), partner=np.zeros((7, 7)))
+
+
+def test_the_command_gives_the_published_matrix_and_column(folder):
+    write_published(folder)
+    command = ("correlations", "published.yml", "--poi", "ratio", "--toys", "0")
+    plain = json.loads(invoke(*command).out)
+    assert np.array(plain["closed"]) == pytest.approx(WIDTHS, abs=1e-6)
+    assert plain["conservative"] == 1.0
+    other = json.loads(invoke(*command, "--uncorrelated", "0.005").out)
+    assert np.array(other["closed"])[:, 4] == pytest.approx(WITH_SHAPESYS, abs=1e-6)
+    assert other["uncorrelated"] == 0.005
+
+
+def test_excluded_sources_stay_out_of_the_study(folder):
+    """The map's only source excluded: nothing is left to correlate in it."""
+
+    def change(analysis):
+        for item in analysis["lepton_id"]["maps"].values():
+            item["exclude"] = ["tag"]
+
+    write_event_analysis(folder, change)
+    data = json.loads(invoke("correlations", "analysis.yml", "--toys", "0").out)
+    assert np.array(data["closed"]) == pytest.approx(np.ones((5, 5)), abs=1e-12)
+
+
+def test_the_closed_form_holds_every_other_systematic(folder):
+    """Widths by the dense information matrix of pyhf's own likelihood, everything free."""
+    path = write_event_analysis(folder)
+    rhos = (0.0, 1.0)
+    result = study_analysis(read_analysis(path), rho=rhos)
+    analysis, pair = read_analysis(path), load_pair(read_analysis(path))
+    maps = EventSamples(maps=read_maps(analysis.lepton_id, analysis))
+    relative = pair.tested.fakes.error.flat / pair.tested.fakes.yields.flat
+    models = []
+    for rho in rhos:
+        items = tuple(replace(m, correlation={"pt": rho}) for m in analysis.lepton_id.maps)
+        covariance = load_covariance(replace(analysis.lepton_id, maps=items), maps, analysis)
+        varied = replace(pair.lepton_id, covariance=covariance, retained=0.999)
+        reference = ReferenceModel(build_workspace(replace(pair, lepton_id=varied)).workspace)
+        table = reference.parameters
+        rates = reference.rates(table.init)
+        asimov = np.concatenate([rates, reference.data[reference.n_main :]])
+        covariance = np.linalg.inv(0.5 * reference.hessian(table.init, asimov))[table.poi]
+        slopes = [
+            reference.rates(table.init + s) - reference.rates(table.init - s)
+            for s in 1e-6 * np.eye(len(table.init))
+        ]
+        models.append((reference, rates, covariance, np.array(slopes) / 2e-6))
+    for row, (truth, rates, _, slopes) in enumerate(models):
+        spread = np.diag(rates)
+        for name, slope in zip(truth.parameters.names, slopes, strict=True):
+            if name.startswith(("lepid_", "fakes_norm")):
+                spread = spread + np.outer(slope, slope)
+            elif name.startswith("fakes_stat"):  # slope: the yield, in one bin
+                spread = spread + np.outer(slope, slope) * relative[int(name[-2])] ** 2
+        for column, (model, _, covariance, own) in enumerate(models):
+            weights = covariance @ (own / rates)
+            width = np.sqrt(weights @ spread @ weights / covariance[model.parameters.poi])
+            assert result.closed[row][column] == pytest.approx(width, rel=2e-5)
