@@ -13,6 +13,7 @@ from test_lepton_id_build import write_event_analysis
 
 from ddphf.config.analysis import read_analysis
 from ddphf.exceptions import ModelError
+from ddphf.inference.fit import fit_workspace
 from ddphf.inputs.covariance import axis_correlation, make_covariance, rho_covariance
 from ddphf.likelihood.closed_form import PlainPair
 from ddphf.likelihood.compiled import CompiledModel
@@ -32,7 +33,7 @@ from ddphf.symmetry.efficiency import LeptonId
 from ddphf.symmetry.load import load_pair
 from ddphf.symmetry.load_events import EventSamples, read_maps
 from ddphf.symmetry.load_lepton_id import load_covariance
-from ddphf.symmetry.pair import Channel, Pair, Template
+from ddphf.symmetry.pair import Channel, Pair, Systematic, Template
 from ddphf.workspace.build import build_workspace
 from ddphf.workspace.eigen import decompose
 
@@ -224,6 +225,32 @@ def free_and_null(ratio_error):
 def test_a_common_ratio_error_costs_little_with_the_side_bins(error, z):
     free, null = free_and_null(error)
     assert np.sqrt(null - free) == pytest.approx(z, abs=1e-4)
+
+
+@pytest.mark.parametrize(("error", "z"), [(0.01, 3.450895), (None, 3.450683)])
+def test_the_same_by_the_engine(error, z):
+    """The emitted workspace of 784 bins, signed q0 of certified fits."""
+    side = np.zeros((28, 28))
+    side[11:17, 11:17] = 1000 / 36
+    signal, background = side.ravel(), np.full(784, 1e4)
+    common = Systematic("common", "histosys", np.full(784, 1.01), np.full(784, 0.99), relative=True)
+    pair = Pair(
+        Channel(
+            "b", background + 3.004163780 * signal, signal=Template(signal),
+            systematics=[common] if error else [],
+        ),
+        Channel("a", background),
+        integer_data=False,
+    )  # fmt: skip
+    spec = build_workspace(pair).workspace
+    if error is None:
+        channel = next(c for c in spec["channels"] if c["name"] == "SR_b")
+        sample = next(s for s in channel["samples"] if s["name"] == "symmetric")
+        sample["modifiers"].append({"name": "R", "type": "normfactor", "data": None})
+        for measurement in spec["measurements"]:
+            free = {"name": "R", "inits": [1.0], "bounds": [[0.1, 10.0]]}
+            measurement["config"]["parameters"].append(free)
+    assert fit_workspace(spec).discovery.z0 == pytest.approx(z, abs=1e-4)
 
 
 def test_fixed_error_sums_the_window_alone():

@@ -17,6 +17,7 @@ from ddphf.config.analysis import parse_analysis, read_analysis
 from ddphf.exceptions import ConfigError, InputError, ModelError
 from ddphf.inference.fit import fit_workspace
 from ddphf.inputs.covariance import make_covariance
+from ddphf.symmetry.closure import close_pair
 from ddphf.symmetry.efficiency import LeptonId
 from ddphf.symmetry.load import load_pair
 from ddphf.symmetry.pair import Channel, Pair, Systematic, Template
@@ -238,6 +239,17 @@ def test_the_sidecar_says_what_was_kept_and_dropped(folder):
     assert shown.code == 0
     assert "lepid_ele_mu_eig00" in shown.out
     assert "eigen-variations" in shown.out
+    assert "N_sigma" in shown.out
+    pair = load_pair(read_analysis(folder / "analysis.yml"))
+    by_maps = close_pair(
+        pair.tested.observed.flat, pair.partner.observed.flat, pair.efficiency_ratio.flat,
+        pair.tested.fakes.yields.flat,
+    )  # fmt: skip
+    data = json.loads(invoke("inspect", "pair.json", "-o", "-").out)["closure"]
+    assert data["n_sigma"]["raw_counts"] == pytest.approx(by_maps.before, rel=1e-12)
+    assert data["n_sigma"]["restored"] == pytest.approx(by_maps.after, rel=1e-9)
+    assert data["chi2"] == pytest.approx(by_maps.chi2, rel=1e-9)
+    assert data["bins"] == 4
     assert len(list((folder / "figures").glob("lepton_id_*.png"))) == 3
     assert (folder / "figures/closure.png").read_bytes().startswith(b"\x89PNG")
     again = invoke("build", "analysis.yml", "-o", "again.json")

@@ -43,6 +43,8 @@ def command(
         spec = read_json(workspace)
         summary = summarize_workspace(spec, measurement)
         sidecar = read_sidecar(workspace, summary["digest"])
+        if sidecar is not None and "pairing" in sidecar:
+            summary["closure"] = _closure(spec, sidecar)
         if sidecar is not None and "lepton_id" in sidecar:
             summary["lepton_id"] = sidecar["lepton_id"]
         if figures:
@@ -84,6 +86,8 @@ def command(
             f"signal      {events:.6g} events at {summary['poi']} = 1 in {channel_name}",
             markup=False,
         )
+    if "closure" in summary:
+        _print_closure(console, summary["closure"])
     if "lepton_id" in summary:
         _print_spectrum(console, summary["lepton_id"])
 
@@ -97,6 +101,22 @@ def read_sidecar(workspace: str, digest: str) -> dict[str, Any] | None:
     if not isinstance(data, dict) or data.get("workspace_digest") != digest:
         return None  # of an older build, or not ours
     return data
+
+
+def _print_closure(console: Console, entry: dict[str, Any]) -> None:
+    names = {
+        "raw_counts": "raw counts",
+        "fakes_subtracted": "fakes subtracted",
+        "ratio_applied": "efficiency ratio applied",
+        "restored": "both",
+    }
+    shown = ", ".join(f"{entry['n_sigma'][key]:.2f} {name}" for key, name in names.items())
+    console.print(f"N_sigma     {shown}", markup=False)
+    console.print(
+        f"restored    chi2 / bins {entry['chi2']:.1f} / {entry['bins']}, p {entry['p_value']:.2g} "
+        "(ratio and fakes taken as known)",
+        markup=False,
+    )
 
 
 def _print_spectrum(console: Console, entry: dict[str, Any]) -> None:
@@ -150,12 +170,9 @@ def _draw(
                 save_figure(drawn[name](variations, sidecar), temporary)
 
 
-def _closure_figure(spec: dict[str, Any], sidecar: dict[str, Any]) -> Any:
-    """Draw the pulls of the two channels, before and after ratio and fakes."""
+def _pair_of(spec: dict[str, Any], sidecar: dict[str, Any]) -> tuple[Any, ...]:
+    """Return counts B and A, the ratio, and fakes of B and A of a built workspace."""
     import numpy as np
-
-    from ddphf.report.closure import draw_closure
-    from ddphf.symmetry.closure import pulls
 
     counts = {o["name"]: np.asarray(o["data"], dtype=float) for o in spec["observations"]}
     nominal: dict[tuple[str, str], Any] = {
@@ -167,6 +184,32 @@ def _closure_figure(spec: dict[str, Any], sidecar: dict[str, Any]) -> Any:
     # The builder emits r times the partner's template in the tested channel.
     ratio = nominal[tested, "symmetric"] / nominal[partner, "symmetric"]
     fakes = [nominal.get((name, "fakes"), 0.0) for name in (tested, partner)]
-    before = pulls(counts[tested], counts[partner])
-    after = pulls(counts[tested], counts[partner], ratio, *fakes)
-    return draw_closure(before, after, sidecar["binning"]["axes"], f"{tested} against {partner}")
+    return counts[tested], counts[partner], ratio, *fakes
+
+
+def _closure(spec: dict[str, Any], sidecar: dict[str, Any]) -> dict[str, Any]:
+    from ddphf.symmetry.closure import close_pair
+
+    found = close_pair(*_pair_of(spec, sidecar))
+    return {
+        "n_sigma": {
+            "raw_counts": found.before,
+            "fakes_subtracted": found.fakes_subtracted,
+            "ratio_applied": found.ratio_applied,
+            "restored": found.after,
+        },
+        "chi2": found.chi2,
+        "bins": len(found.pulls),
+        "p_value": found.p_value,
+    }
+
+
+def _closure_figure(spec: dict[str, Any], sidecar: dict[str, Any]) -> Any:
+    """Draw the pulls of the two channels, before and after ratio and fakes."""
+    from ddphf.report.closure import draw_closure
+    from ddphf.symmetry.closure import pulls
+
+    b, a, *corrections = _pair_of(spec, sidecar)
+    title = f"{sidecar['pairing']['tested']} against {sidecar['pairing']['partner']}"
+    axes = sidecar["binning"]["axes"]
+    return draw_closure(pulls(b, a), pulls(b, a, *corrections), axes, title)
