@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+NAMES = {"mu": "mu", "ratio": "R"}
+
 
 @click.command("correlations")
 @click.argument("analysis", type=click.Path(dir_okay=False))
@@ -83,17 +85,18 @@ def command(
 
         tables = {"closed form": result.closed}
         if result.toys is not None:
-            tables[f"{result.n_toys} toys"] = result.toys
-        drawn = draw_widths(result.rho, tables, f"pull width of {result.poi}")
+            tables[f"{result.n_toys} toys per row"] = result.toys
+        drawn = draw_widths(result.rho, tables, f"pull width of {NAMES[result.poi]}")
         with write_file(figure, force=force) as temporary:
             save_figure(drawn, temporary)
 
 
 def make_table(result: CorrelationResult) -> Table:
     """Return the table that the terminal shows: the closed form, and toys below it."""
-    name = "mu" if result.poi == "mu" else "R"
     below = "" if result.toys is None else f"; below it {result.n_toys} toys"
-    table = Table(title=f"pull width of {name}, closed form{below}", title_justify="left")
+    table = Table(
+        title=f"pull width of {NAMES[result.poi]}, closed form{below}", title_justify="left"
+    )
     table.add_column("data \\ model")
     for rho in result.rho:
         table.add_column(f"rho {rho:g}", justify="right")

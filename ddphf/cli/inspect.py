@@ -171,7 +171,7 @@ def _draw(
 
 
 def _pair_of(spec: dict[str, Any], sidecar: dict[str, Any]) -> tuple[Any, ...]:
-    """Return counts B and A, the ratio, and fakes of B and A of a built workspace."""
+    """Return counts B and A, the ratio, and fakes of B and A (or None) of a built workspace."""
     import numpy as np
 
     counts = {o["name"]: np.asarray(o["data"], dtype=float) for o in spec["observations"]}
@@ -183,14 +183,14 @@ def _pair_of(spec: dict[str, Any], sidecar: dict[str, Any]) -> tuple[Any, ...]:
     tested, partner = sidecar["pairing"]["tested"], sidecar["pairing"]["partner"]
     # The builder emits r times the partner's template in the tested channel.
     ratio = nominal[tested, "symmetric"] / nominal[partner, "symmetric"]
-    fakes = [nominal.get((name, "fakes"), 0.0) for name in (tested, partner)]
+    fakes = [nominal.get((name, "fakes")) for name in (tested, partner)]
     return counts[tested], counts[partner], ratio, *fakes
 
 
 def _closure(spec: dict[str, Any], sidecar: dict[str, Any]) -> dict[str, Any]:
     from ddphf.symmetry.closure import close_pair
 
-    found = close_pair(*_pair_of(spec, sidecar))
+    found = close_pair(*(0.0 if part is None else part for part in _pair_of(spec, sidecar)))
     return {
         "n_sigma": {
             "raw_counts": found.before,
@@ -209,7 +209,10 @@ def _closure_figure(spec: dict[str, Any], sidecar: dict[str, Any]) -> Any:
     from ddphf.report.closure import draw_closure
     from ddphf.symmetry.closure import pulls
 
-    b, a, *corrections = _pair_of(spec, sidecar)
+    b, a, ratio, *fakes = _pair_of(spec, sidecar)
+    stages = {"raw counts": pulls(b, a)}
+    if any(f is not None for f in fakes):
+        stages["fakes subtracted"] = pulls(b, a, 1.0, *(0.0 if f is None else f for f in fakes))
+    stages["restored"] = pulls(b, a, ratio, *(0.0 if f is None else f for f in fakes))
     title = f"{sidecar['pairing']['tested']} against {sidecar['pairing']['partner']}"
-    axes = sidecar["binning"]["axes"]
-    return draw_closure(pulls(b, a), pulls(b, a, *corrections), axes, title)
+    return draw_closure(stages, sidecar["binning"]["axes"], title)
