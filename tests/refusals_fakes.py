@@ -42,4 +42,7 @@ FAKES = {
         "files": {"loose_muon.csv": "pt_low,pt_high,value\n10,20,-.1\n20,60,.2\n"}
     },
     "a study of one toy": {"arguments": ["correlations", "analysis.yml", "--toys", "1"]},
+    "a study with an error that is no number": {
+        "arguments": ["correlations", "analysis.yml", "--toys", "0", "--uncorrelated", "nan"]
+    },
 }

@@ -199,6 +199,10 @@ def test_the_command_builds_it(folder):
             'at tested.fakes.maps: got "a-b", expected letters, digits and underscores',
         ),
         (
+            lambda a: a["tested"]["fakes"].update(maps={}),
+            "at tested.fakes.maps: got {}, expected 1 or more entries",
+        ),
+        (
             lambda a: a["tested"]["fakes"]["maps"].update(jet={"file": "x.csv"}),
             "at tested.fakes.maps.jet: 'flavour' is missing",
         ),

@@ -264,6 +264,8 @@ def _validate(data: Any) -> None:
         "minimum": lambda v: f"a number >= {v}",
         "maximum": lambda v: f"a number <= {v}",
         "minLength": lambda _: "FILE:NAME",
+        "minItems": lambda v: f"{v} or more entries",
+        "minProperties": lambda v: f"{v} or more entries",
         "oneOf": lambda _: error.schema["description"],
     }
     rule = str(error.validator)

@@ -141,6 +141,8 @@ def study_pair(
     lepton_id = pair.lepton_id
     if lepton_id is None:
         raise ModelError("the pair has no 'lepton_id', so there is no correlation to vary")
+    if not 0 <= uncorrelated < 1:  # also NaN
+        raise ModelError(f"uncorrelated error: got {uncorrelated:g}, expected a number in [0, 1)")
     factors, specs = [], []
     for covariance in covariances:
         varied = replace(
