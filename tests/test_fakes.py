@@ -227,3 +227,16 @@ def test_loose_leptons_without_a_factor_are_refused(folder):
 
     with pytest.raises(InputError, match="no source 'trigger'; it has: prompt, flat"):
         load_pair(read_analysis(write_loose_analysis(folder, no_source)))
+
+
+def test_fake_factors_without_lepton_id(folder):
+    """Events and a stated ratio alone: the fakes are those of the maps all the same."""
+
+    def change(analysis):
+        del analysis["lepton_id"]
+        analysis["efficiency_ratio"] = 0.9
+
+    pair = load_pair(read_analysis(write_loose_analysis(folder, change)))
+    yields, _, shifts = by_hand(13)
+    assert pair.tested.fakes.yields.flat == pytest.approx(yields, rel=1e-12)
+    assert {s.name for s in pair.tested.fakes.systematics} == {"fakes_norm", *shifts}

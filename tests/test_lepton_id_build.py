@@ -17,6 +17,7 @@ from ddphf.config.analysis import parse_analysis, read_analysis
 from ddphf.exceptions import ConfigError, InputError, ModelError
 from ddphf.inference.fit import fit_workspace
 from ddphf.inputs.covariance import make_covariance
+from ddphf.studies.closure import restore_workspace, summarize_closure
 from ddphf.symmetry.closure import close_pair
 from ddphf.symmetry.efficiency import LeptonId
 from ddphf.symmetry.load import load_pair
@@ -255,6 +256,35 @@ def test_the_sidecar_says_what_was_kept_and_dropped(folder):
     again = invoke("build", "analysis.yml", "-o", "again.json")
     assert again.code == 0
     assert (folder / "again.json").read_bytes() == (folder / "pair.json").read_bytes()
+
+
+def test_the_restored_expectation_of_a_workspace_by_hand(built):
+    """N_B = (N_A - f_A) r + f_B, its covariance with every error that the workspace states."""
+    pairing = {"tested": "SR_mue", "partner": "CR_emu"}
+    restored = restore_workspace(built.workspace, pairing)
+    ratio, w_b, w_a, _ = by_hand()
+    tables = make_tables()
+    events, fakes = tables["events"], tables["fakes"]
+    partner = np.histogram(events["mass"][events["f1"] == 11], MASS)[0]
+    f_b = np.histogram(fakes["mass"], MASS, weights=fakes["w"])[0]
+    squares = np.histogram(fakes["mass"], MASS, weights=fakes["w"] ** 2)[0]
+    difference = w_b - w_a
+    of_ratio = difference @ covariance_by_hand() @ difference.T
+    shift = partner * ratio
+    expected = np.diag(ratio**2 * partner + squares) + np.outer(shift, shift) * of_ratio
+    expected = expected + 0.2**2 * np.outer(f_b, f_b)  # normsys 1.2 and .8
+    assert restored.expected == pytest.approx(partner * ratio + f_b, rel=1e-12)
+    assert restored.covariance() == pytest.approx(expected, rel=1e-9)
+    summary = summarize_closure(built.workspace, pairing)["restored"]
+    assert summary["error"] == pytest.approx(np.sqrt(expected.sum()), rel=1e-9)
+    # What pruning dropped, kept as shapesys: alike in both channels, so twice.
+    kept = copy.deepcopy(built.workspace)
+    for channel in kept["channels"]:
+        sample = next(s for s in channel["samples"] if s["name"] == "symmetric")
+        data = [0.01 * x for x in sample["data"]]
+        sample["modifiers"].append({"name": channel["name"], "type": "shapesys", "data": data})
+    more = restore_workspace(kept, pairing).variance - restored.variance
+    assert more == pytest.approx(2 * (0.01 * partner * ratio) ** 2, rel=1e-9)
 
 
 def test_what_is_dropped_can_stay_as_one_shapesys_per_channel(folder):

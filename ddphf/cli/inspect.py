@@ -44,7 +44,9 @@ def command(
         summary = summarize_workspace(spec, measurement)
         sidecar = read_sidecar(workspace, summary["digest"])
         if sidecar is not None and "pairing" in sidecar:
-            summary["closure"] = _closure(spec, sidecar)
+            from ddphf.studies.closure import summarize_closure
+
+            summary["closure"] = summarize_closure(spec, sidecar["pairing"])
         if sidecar is not None and "lepton_id" in sidecar:
             summary["lepton_id"] = sidecar["lepton_id"]
         if figures:
@@ -113,8 +115,14 @@ def _print_closure(console: Console, entry: dict[str, Any]) -> None:
     shown = ", ".join(f"{entry['n_sigma'][key]:.2f} {name}" for key, name in names.items())
     console.print(f"N_sigma     {shown}", markup=False)
     console.print(
-        f"restored    chi2 / bins {entry['chi2']:.1f} / {entry['bins']}, p {entry['p_value']:.2g} "
-        "(ratio and fakes taken as known)",
+        f"            chi2 / bins {entry['chi2']:.1f} / {entry['bins']}, p {entry['p_value']:.2g}; "
+        "ratio and fakes taken as known",
+        markup=False,
+    )
+    restored = entry["restored"]
+    console.print(
+        f"restored    {restored['expected']:.8g} +- {restored['error']:.4g} events expected in the "
+        f"tested channel, {restored['observed']:.10g} observed",
         markup=False,
     )
 
@@ -154,7 +162,9 @@ def _draw(
             "it with 'lepton_id', or leave --plots out"
         )
     from ddphf.report import lepton_id
+    from ddphf.report.closure import draw_closure
     from ddphf.report.figures import save_figure
+    from ddphf.studies.closure import closure_pulls
 
     drawn = {
         "lepton_id_correlation": lepton_id.draw_correlation,
@@ -165,54 +175,8 @@ def _draw(
     for name, path in figures.items():
         with write_file(path, force=force) as temporary:
             if name == "closure":
-                save_figure(_closure_figure(spec, sidecar), temporary)
+                pairing, axes = sidecar["pairing"], sidecar["binning"]["axes"]
+                title = f"{pairing['tested']} against {pairing['partner']}"
+                save_figure(draw_closure(closure_pulls(spec, pairing), axes, title), temporary)
             else:
                 save_figure(drawn[name](variations, sidecar), temporary)
-
-
-def _pair_of(spec: dict[str, Any], sidecar: dict[str, Any]) -> tuple[Any, ...]:
-    """Return counts B and A, the ratio, and fakes of B and A (or None) of a built workspace."""
-    import numpy as np
-
-    counts = {o["name"]: np.asarray(o["data"], dtype=float) for o in spec["observations"]}
-    nominal: dict[tuple[str, str], Any] = {
-        (c["name"], s["name"]): np.asarray(s["data"], dtype=float)
-        for c in spec["channels"]
-        for s in c["samples"]
-    }
-    tested, partner = sidecar["pairing"]["tested"], sidecar["pairing"]["partner"]
-    # The builder emits r times the partner's template in the tested channel.
-    ratio = nominal[tested, "symmetric"] / nominal[partner, "symmetric"]
-    fakes = [nominal.get((name, "fakes")) for name in (tested, partner)]
-    return counts[tested], counts[partner], ratio, *fakes
-
-
-def _closure(spec: dict[str, Any], sidecar: dict[str, Any]) -> dict[str, Any]:
-    from ddphf.symmetry.closure import close_pair
-
-    found = close_pair(*(0.0 if part is None else part for part in _pair_of(spec, sidecar)))
-    return {
-        "n_sigma": {
-            "raw_counts": found.before,
-            "fakes_subtracted": found.fakes_subtracted,
-            "ratio_applied": found.ratio_applied,
-            "restored": found.after,
-        },
-        "chi2": found.chi2,
-        "bins": len(found.pulls),
-        "p_value": found.p_value,
-    }
-
-
-def _closure_figure(spec: dict[str, Any], sidecar: dict[str, Any]) -> Any:
-    """Draw the pulls of the two channels, before and after ratio and fakes."""
-    from ddphf.report.closure import draw_closure
-    from ddphf.symmetry.closure import pulls
-
-    b, a, ratio, *fakes = _pair_of(spec, sidecar)
-    stages = {"raw counts": pulls(b, a)}
-    if any(f is not None for f in fakes):
-        stages["fakes subtracted"] = pulls(b, a, 1.0, *(0.0 if f is None else f for f in fakes))
-    stages["restored"] = pulls(b, a, ratio, *(0.0 if f is None else f for f in fakes))
-    title = f"{sidecar['pairing']['tested']} against {sidecar['pairing']['partner']}"
-    return draw_closure(stages, sidecar["binning"]["axes"], title)
