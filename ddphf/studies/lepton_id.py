@@ -22,8 +22,9 @@ from ddphf.studies.correlations import (
 )
 from ddphf.studies.ratio import RATIO, add_uncorrelated, measure_ratio
 from ddphf.symmetry.load import load_pair
-from ddphf.symmetry.load_events import EventSamples, read_maps
+from ddphf.symmetry.load_events import EventSamples
 from ddphf.symmetry.load_lepton_id import load_covariance
+from ddphf.symmetry.load_maps import read_maps
 from ddphf.symmetry.pair import Pair
 from ddphf.workspace.build import build_workspace
 from ddphf.workspace.scaling import linear_pair

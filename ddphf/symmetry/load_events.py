@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from ddphf.config.analysis import Analysis, TemplateConfig
+from ddphf.config.analysis import Analysis
 from ddphf.config.sections import EventsConfig, LeptonIdConfig
 from ddphf.exceptions import InputError
 from ddphf.inputs.events import EventTable, read_events
 from ddphf.inputs.histogram import Array, Axis, Histogram
-from ddphf.inputs.map_files import read_map
 from ddphf.inputs.maps import IntArray, LeptonMap
 from ddphf.symmetry.efficiency import EventEfficiencies, LeptonColumns, event_efficiencies
 from ddphf.symmetry.fakes import LooseLeptons, find_loose
+from ddphf.symmetry.load_maps import read_fake_maps, read_maps
 from ddphf.symmetry.split import Mask, evaluate, evaluate_mask, split_events
 
 __all__ = ["EventSamples", "FilledEvents", "fill_histogram", "read_samples"]
@@ -109,7 +109,7 @@ def read_samples(analysis: Analysis) -> EventSamples:
             loose = None
             if template.maps and template.lepton is not None:
                 columns = LeptonColumns(**vars(template.lepton))
-                loose = find_loose(mine, _read_fake_maps(template, analysis), columns, weights)
+                loose = find_loose(mine, read_fake_maps(template, analysis), columns, weights)
                 weights = loose.expected
             in_tested = np.full(mine.n_events, role == "tested")
             kept = _fill(samples, mine, in_tested, weights, events, config, (role, sample))
@@ -117,34 +117,6 @@ def read_samples(analysis: Analysis) -> EventSamples:
                 samples.loose[role] = loose.select(kept)
                 samples.loose[role].refuse_outside(samples.events[role, sample].bins, mine.source)
     return samples
-
-
-def read_maps(config: LeptonIdConfig, analysis: Analysis) -> dict[int, LeptonMap]:
-    """Read the maps of ``lepton_id`` by PDG code, in the order of the file."""
-    return {
-        item.flavour: read_map(
-            item.file, name=item.name, kind=item.kind, folder=analysis.folder, **item.reading
-        )
-        for item in config.maps
-    }
-
-
-def _read_fake_maps(template: TemplateConfig, analysis: Analysis) -> dict[int, LeptonMap]:
-    """Read the fake factors of a template by PDG code, without the sources that it excludes."""
-    maps = {}
-    for item in template.maps:
-        read = read_map(
-            item.file, name=item.name, kind="fake_factor", folder=analysis.folder, **item.reading
-        )
-        unknown = [source for source in item.exclude if source not in read.sources]
-        if unknown:
-            raise InputError(
-                f"{read.source}: no source '{unknown[0]}'; it has: "
-                f"{', '.join(read.sources) or 'none'}"
-            )
-        sources = {key: shift for key, shift in read.sources.items() if key not in item.exclude}
-        maps[item.flavour] = replace(read, sources=sources)
-    return maps
 
 
 def make_axes(events: EventsConfig) -> tuple[Axis, ...]:
