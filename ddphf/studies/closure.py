@@ -115,6 +115,15 @@ def summarize_closure(spec: Spec, pairing: Mapping[str, str]) -> dict[str, Any]:
     Args:
         spec: A workspace of ``ddphf build``.
         pairing: Names of the channels, ``tested`` and ``partner``.
+
+    Example:
+        >>> from ddphf.symmetry.pair import Channel, Pair, Template
+        >>> from ddphf.workspace.build import build_workspace
+        >>> pair = Pair(Channel("mue", [90, 95], signal=Template([9.0, 2.0])),
+        ...             Channel("emu", [100, 100]), efficiency_ratio=0.9)
+        >>> built = build_workspace(pair)
+        >>> summarize_closure(built.workspace, built.metadata["pairing"])["restored"]["expected"]
+        180.0
     """
     b, a, ratio, fakes_b, fakes_a = _pair(spec, pairing)
     found = close_pair(b, a, ratio, fakes_b, fakes_a)

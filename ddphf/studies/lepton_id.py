@@ -138,6 +138,19 @@ def study_pair(
 
     Raises:
         ModelError: The pair has no lepton-ID composition, or cannot be built.
+
+    Example:
+        >>> import numpy as np
+        >>> from ddphf.inputs.covariance import make_covariance
+        >>> from ddphf.symmetry.efficiency import LeptonId
+        >>> from ddphf.symmetry.pair import Channel, Template
+        >>> independent = make_covariance(1e-4 * np.eye(2))
+        >>> full = make_covariance(1e-4 * np.ones((2, 2)))
+        >>> counts, w = [50_000, 50_000], np.eye(2)
+        >>> pair = Pair(Channel("mue", counts, signal=Template([500.0, 0.0])),
+        ...             Channel("emu", counts), lepton_id=LeptonId(full, w, 0 * w))
+        >>> study_pair(pair, [independent, full], rho=[0, 1], poi="ratio").conservative
+        1.0
     """
     lepton_id = pair.lepton_id
     if lepton_id is None:

@@ -57,6 +57,15 @@ def add_uncorrelated(workspace: Spec, tested: str, error: float) -> Spec:
         workspace: Of ``build_workspace``.
         tested: Name of the tested channel.
         error: Relative, the same in every bin.
+
+    Example:
+        >>> from ddphf.symmetry.pair import Channel, Pair, Template
+        >>> from ddphf.workspace.build import build_workspace
+        >>> pair = Pair(Channel("mue", [18, 33], signal=Template([10.0, 20.0])),
+        ...             Channel("emu", [12, 30]))
+        >>> spec = add_uncorrelated(build_workspace(pair).workspace, "SR_mue", 0.125)
+        >>> spec["channels"][1]["samples"][1]["modifiers"][-1]["data"]
+        [1.875, 3.9375]
     """
     spec = copy.deepcopy(workspace)
     channel = next(c for c in spec["channels"] if c["name"] == tested)

@@ -35,6 +35,10 @@ def fake_normalisation(error: float, name: str = "fakes_norm") -> list[Systemati
 
     Raises:
         InputError: The error is not in [0, 1).
+
+    Example:
+        >>> [(s.name, s.up, s.down) for s in fake_normalisation(0.25)]
+        [('fakes_norm', 1.25, 0.8)]
     """
     if not 0 <= error < 1:
         raise InputError(
@@ -117,6 +121,15 @@ def find_loose(
         maps: Fake factors by PDG code.
         lepton: The columns of the loose lepton.
         weights: Of the events, shape (n,), negative to subtract prompt ones; 1 by default.
+
+    Example:
+        >>> from ddphf.inputs.events import make_events
+        >>> from ddphf.inputs.maps import make_map
+        >>> factors = make_map("muon", "fake_factor", {"pt": [10, 20, 50]}, [0.25, 0.5])
+        >>> events = make_events({"pt": [12.0, 30.0, 60.0], "id": [13, -13, 13]})
+        >>> loose = find_loose(events, {13: factors}, LeptonColumns("id", "pt"))
+        >>> loose.cells.tolist(), loose.expected.tolist()
+        ([0, 1, -1], [0.25, 0.5, 0.0])
     """
     flavour = (
         np.abs(table[lepton.flavour])
