@@ -1,6 +1,9 @@
 """The correlation study: the published matrices by closed form and by toys, and the command."""
 
 import json
+import re
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,18 +11,31 @@ from conftest import invoke
 from scipy.optimize import minimize_scalar
 from test_lepton_id_build import write_event_analysis
 
-from ddphf.exceptions import FitError, ModelError
+from ddphf.config.analysis import read_analysis
+from ddphf.exceptions import ModelError
+from ddphf.inference.fit import fit_workspace
 from ddphf.inputs.covariance import axis_correlation, make_covariance, rho_covariance
 from ddphf.likelihood.closed_form import PlainPair
+from ddphf.likelihood.compiled import CompiledModel
+from ddphf.likelihood.reference import ReferenceModel
 from ddphf.studies.correlations import (
     RHOS,
     CorrelationResult,
+    _draw,
+    _pulls,
     advise,
     closed_widths,
-    study_correlations,
     toy_widths,
 )
-from ddphf.studies.pair_fits import ShapedPair, fit_pairs
+from ddphf.studies.lepton_id import study_analysis, study_pair
+from ddphf.studies.ratio import add_uncorrelated, measure_ratio
+from ddphf.symmetry.efficiency import LeptonId
+from ddphf.symmetry.load import load_pair
+from ddphf.symmetry.load_events import EventSamples
+from ddphf.symmetry.load_lepton_id import load_covariance
+from ddphf.symmetry.load_maps import read_maps
+from ddphf.symmetry.pair import Channel, Pair, Systematic, Template
+from ddphf.workspace.build import build_workspace
 from ddphf.workspace.eigen import decompose
 
 U = np.array([0.010, 0.008, 0.006, 0.005, 0.004, 0.004, 0.006])
@@ -43,17 +59,25 @@ def factor(rho):
     return decompose(make_covariance(matrix), np.eye(7)).columns
 
 
-def ratio_model(rho, delta):
-    """Shared background, R free in the tested channel, x on the tested channel alone."""
-    shapes, own = factor(rho), delta * np.eye(7)
-    if delta:
-        deltas = np.concatenate([np.zeros(shapes.shape[1]), np.full(7, delta)])
-        shapes = np.hstack([shapes, own])
-    else:
-        deltas = np.zeros(shapes.shape[1])
-    return ShapedPair(
-        np.full(7, N), np.ones(7), shapes, np.zeros_like(shapes), poi="ratio", auxiliary=deltas
-    )
+def ratio_pair():
+    """50 000 events per bin and channel; x on the tested channel alone."""
+    counts, none = np.full(7, N), np.zeros((7, 7))
+    lepton_id = LeptonId(make_covariance(np.eye(7)), np.eye(7), none, on_signal=False)
+    signal = Template(np.eye(7)[3] * 500.0)
+    return Pair(Channel("mu", counts, signal=signal), Channel("e", counts), lepton_id=lepton_id)
+
+
+def covariances():
+    return [
+        make_covariance(rho_covariance(U, [axis_correlation(np.arange(7), rho)])) for rho in RHOS
+    ]
+
+
+def study(delta, n_toys, **options):
+    return study_pair(
+        ratio_pair(), covariances(), rho=RHOS, poi="ratio", uncorrelated=delta, n_toys=n_toys,
+        seed=3, **options,
+    )  # fmt: skip
 
 
 def closed(delta):
@@ -65,6 +89,9 @@ def test_closed_form_gives_the_published_matrix():
     assert closed(0.0) == pytest.approx(WIDTHS, abs=1e-6)
     assert closed(DELTA)[:, 4] == pytest.approx(WITH_SHAPESYS, abs=1e-6)
     assert np.diag(closed(DELTA)) == pytest.approx(np.ones(5), abs=1e-12)
+    # The same from a pair: the shared background drops out, R multiplies the tested channel.
+    for delta in (0.0, DELTA):
+        assert study(delta, 0).closed == pytest.approx(closed(delta), abs=1e-9)
 
 
 def test_closed_form_is_the_dense_matrix_formula():
@@ -81,15 +108,88 @@ def test_closed_form_is_the_dense_matrix_formula():
             assert closed_widths(d, variance, factors)[row, column] == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("delta", [0.0, DELTA])
-def test_toys_agree_with_the_closed_form(delta):
-    """10 000 toys per row: 25 numbers in 5 independent rows, accepted within 4.5 sigma."""
-    models = [ratio_model(rho, delta) for rho in RHOS]
-    widths, errors = toy_widths(models, n_toys=10_000, seed=3)
-    assert np.all(errors < 0.016)
-    assert np.all(np.abs(widths - closed(delta)) < 4.5 * errors)
-    if not delta:
-        assert np.all(np.abs(widths - WIDTHS) < 4.5 * errors)
+def agree(result, expected, n_toys):
+    """25 numbers in 5 independent rows, accepted within 4.5 sigma."""
+    widths, errors = np.array(result.toys), np.array(result.toy_errors)
+    assert errors == pytest.approx(widths / np.sqrt(2 * n_toys), rel=0.35)
+    assert np.all(np.abs(widths - expected) < 4.5 * errors)
+    assert result.n_failed == 0
+
+
+def test_toys_agree_with_the_closed_form():
+    agree(study(0.0, 250), WIDTHS, 250)
+
+
+def test_toys_with_a_shapesys_agree_with_the_closed_form():
+    widths, errors, failed = toy_widths(models(DELTA, [0.25, 0.75]), n_toys=200, seed=5)
+    assert np.all(np.abs(widths - closed(DELTA)[np.ix_([1, 3], [1, 3])]) < 4.5 * errors)
+    assert failed == 0
+
+
+@pytest.mark.slow
+def test_ten_thousand_toys_agree_with_the_published_matrix():
+    agree(study(0.0, 10_000), WIDTHS, 10_000)
+
+
+@pytest.mark.slow
+def test_ten_thousand_toys_with_a_shapesys_agree_with_the_published_column():
+    """rho_model = 1 alone: the general arrowhead fit, 50 000 times."""
+    every = models(DELTA, RHOS)
+    for row, truth in enumerate(every):
+        rng = np.random.default_rng([3, row])
+        pulls = np.concatenate(
+            [_pulls(every[-1], _draw(truth, 1000, rng), 1000) for _ in range(10)]
+        )
+        assert np.all(np.isfinite(pulls))
+        assert np.std(pulls, ddof=1) == pytest.approx(WITH_SHAPESYS[row], rel=4.5 / np.sqrt(20_000))
+
+
+def models(delta, rhos):
+    """The models of the study, for single rows and columns of it."""
+    out = []
+    for covariance in (covariances()[RHOS.index(rho)] for rho in rhos):
+        pair = ratio_pair()
+        pair = replace(pair, lepton_id=replace(pair.lepton_id, covariance=covariance))
+        spec = measure_ratio(build_workspace(pair).workspace, "SR_mu")
+        if delta:
+            spec = add_uncorrelated(spec, "SR_mu", delta)
+        out.append(CompiledModel.from_reference(ReferenceModel(spec)))
+    return out
+
+
+def test_pulls_are_those_of_single_certified_fits():
+    """Ratio and error of a few toys by iminuit on pyhf's likelihood."""
+    import iminuit
+
+    (model,) = models(0.0, [0.5])
+    reference = ReferenceModel(
+        measure_ratio(
+            build_workspace(
+                replace(
+                    ratio_pair(),
+                    lepton_id=replace(ratio_pair().lepton_id, covariance=covariances()[2]),
+                )
+            ).workspace,
+            "SR_mu",
+        )
+    )
+    counts = _draw(model, 3, np.random.default_rng(1))
+    pulls = _pulls(model, counts, 64)
+    names = model.parameters.names
+    place = names.index("ratio")
+    for row, pull in zip(counts, pulls, strict=True):
+        data = np.concatenate([row, model.data[model.n_main :]])
+        fit = iminuit.Minuit(
+            lambda x, data=data: reference.twice_nll(x, data=data), model.parameters.init,
+            name=names, grad=lambda x, data=data: reference.value_and_gradient(x, data)[1],
+        )  # fmt: skip
+        fit.limits = list(zip(model.parameters.lower, model.parameters.upper, strict=True))
+        fit.tol = 1e-4
+        fit.strategy = 2
+        fit.migrad()
+        fit.hesse()
+        expected = (fit.values[place] - 1) / fit.errors[place]
+        assert pull == pytest.approx(expected, abs=5e-3)
 
 
 def test_full_correlation_is_the_conservative_model():
@@ -99,37 +199,6 @@ def test_full_correlation_is_the_conservative_model():
         assert "rho = 1 is conservative" in sentence
     assert advise(RHOS, closed(0.0)[:, :4])[0] is None
     assert "does not matter" in advise(RHOS, np.ones((5, 5)))[1]
-
-
-def test_many_fits_are_the_plain_pair_without_shapes():
-    rng = np.random.default_rng(5)
-    background, signal = np.full(12, 40.0), 10 * np.exp(-(np.linspace(-3, 3, 12) ** 2))
-    r, fb, fa = rng.uniform(0.8, 1.1, 12), np.full(12, 3.0), np.full(12, 2.0)
-    model = ShapedPair(
-        background, r, np.zeros((12, 0)), np.zeros((12, 0)), signal_tested=signal,
-        signal_partner=0.1 * signal, fakes_tested=fb, fakes_partner=fa,
-    )  # fmt: skip
-    b = rng.poisson(r * background + fb + signal, (20, 12)).astype(float)
-    a = rng.poisson(background + fa, (20, 12)).astype(float)
-    fits = fit_pairs(model, b, a)
-    for i in range(20):
-        pair = PlainPair.of(
-            b[i], a[i], signal, signal_partner=0.1 * signal, ratio=r, fakes_tested=fb,
-            fakes_partner=fa,
-        )  # fmt: skip
-        assert fits.poi[i] == pytest.approx(pair.fit().mu, abs=1e-5)
-    assert np.all(fits.edm < 1e-8)
-
-
-def test_pulls_of_mu_are_normal_where_the_model_is_true():
-    shapes = 0.02 * np.stack([np.ones(10), np.linspace(-1, 1, 10)], axis=1)
-    signal = np.zeros(10)
-    signal[4:6] = 100.0
-    model = ShapedPair(
-        np.full(10, 5000.0), np.full(10, 0.9), shapes, -0.5 * shapes, signal_tested=signal
-    )
-    widths, errors = toy_widths([model], n_toys=5000, seed=11)
-    assert abs(widths[0, 0] - 1) < 4 * errors[0, 0]
 
 
 def free_and_null(ratio_error):
@@ -159,6 +228,32 @@ def test_a_common_ratio_error_costs_little_with_the_side_bins(error, z):
     assert np.sqrt(null - free) == pytest.approx(z, abs=1e-4)
 
 
+@pytest.mark.parametrize(("error", "z"), [(0.01, 3.450895), (None, 3.450683)])
+def test_the_same_by_the_engine(error, z):
+    """The emitted workspace of 784 bins, signed q0 of certified fits."""
+    side = np.zeros((28, 28))
+    side[11:17, 11:17] = 1000 / 36
+    signal, background = side.ravel(), np.full(784, 1e4)
+    common = Systematic("common", "histosys", np.full(784, 1.01), np.full(784, 0.99), relative=True)
+    pair = Pair(
+        Channel(
+            "b", background + 3.004163780 * signal, signal=Template(signal),
+            systematics=[common] if error else [],
+        ),
+        Channel("a", background),
+        integer_data=False,
+    )  # fmt: skip
+    spec = build_workspace(pair).workspace
+    if error is None:
+        channel = next(c for c in spec["channels"] if c["name"] == "SR_b")
+        sample = next(s for s in channel["samples"] if s["name"] == "symmetric")
+        sample["modifiers"].append({"name": "R", "type": "normfactor", "data": None})
+        for measurement in spec["measurements"]:
+            free = {"name": "R", "inits": [1.0], "bounds": [[0.1, 10.0]]}
+            measurement["config"]["parameters"].append(free)
+    assert fit_workspace(spec).discovery.z0 == pytest.approx(z, abs=1e-4)
+
+
 def test_fixed_error_sums_the_window_alone():
     """The 6 x 6 sum without its side bins: 3.533 -> 2.501 (.2357 %) and .812 (1 %)."""
     mu, window = 3004.163780, 36 * 1e4
@@ -167,22 +262,19 @@ def test_fixed_error_sums_the_window_alone():
         assert mu / spread == pytest.approx(z, abs=1e-3)
 
 
-def test_few_toys_and_bad_shapes_are_refused():
-    model = ratio_model(0.5, 0.0)
-    with pytest.raises(ModelError, match="1 toys, expected 2 or more"):
-        toy_widths([model], n_toys=1, seed=0)
-    with pytest.raises(ModelError, match=r"data sets: shapes \(3, 5\) and \(3, 5\), expected"):
-        fit_pairs(model, np.ones((3, 5)), np.ones((3, 5)))
-    with pytest.raises(FitError, match="1 of 1 fits have no minimum"):
-        fit_pairs(model, np.zeros((1, 7)), np.zeros((1, 7)))
+def test_few_toys_and_models_without_a_poi_are_refused():
+    with pytest.raises(ModelError, match="toys: got 1, expected 2 or more"):
+        toy_widths(models(0.0, [0.5]), n_toys=1, seed=0)
+    with pytest.raises(ModelError, match="the pair has no 'lepton_id'"):
+        study_pair(replace(ratio_pair(), lepton_id=None), covariances(), rho=RHOS)
+    (model,) = models(0.0, [1.0])
+    fixed = replace(model.parameters, fixed=np.ones_like(model.parameters.fixed))
+    with pytest.raises(ModelError, match="no free parameter of interest"):
+        toy_widths([replace(model, parameters=fixed)], n_toys=2, seed=0)
 
 
 def test_the_record_survives_json():
-    model = ratio_model(0.0, 0.0)
-    shapes = [(factor(rho), 0 * factor(rho)) for rho in RHOS]
-    from dataclasses import replace
-
-    result = study_correlations(replace(model, auxiliary=None), shapes, n_toys=50, seed=2)
+    result = study(0.0, 0)
     again = CorrelationResult.from_dict(json.loads(json.dumps(result.to_dict())))
     assert again == result
     assert result.conservative == 1.0
@@ -191,15 +283,89 @@ def test_the_record_survives_json():
 def test_the_command(folder):
     write_event_analysis(folder)
     outcome = invoke(
-        "correlations", "analysis.yml", "-o", "rho.json", "--toys", "200", "--plots", "figures"
+        "correlations", "analysis.yml", "-o", "rho.json", "--toys", "60", "--plots", "figures"
     )
     assert outcome.code == 0
     data = json.loads((folder / "rho.json").read_text())
     assert data["rho"] == list(RHOS)
+    assert data["poi"] == "mu"
     closed_table, toys = np.array(data["closed"]), np.array(data["toys"])
     assert np.diag(closed_table) == pytest.approx(np.ones(5), abs=1e-9)
     assert np.all(np.abs(toys - closed_table) < 5 * np.array(data["toy_errors"]))
+    assert data["n_failed"] == 0
     assert data["advice"] in outcome.err
+    assert "closed form; below it 60 toys" in outcome.err
     assert (folder / "figures/correlations.png").read_bytes().startswith(b"\x89PNG")
-    same = invoke("correlations", "analysis.yml", "--toys", "200")
+    same = invoke("correlations", "analysis.yml", "--toys", "60")
     assert json.loads(same.out)["toys"] == data["toys"]
+
+
+def write_published(folder):
+    """The analysis file of docs/lepton_id.md with its tables."""
+    text = (Path(__file__).parents[1] / "docs/lepton_id.md").read_text()
+    (block,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    (folder / "published.yml").write_text(block)
+    rows = [f"{i},{i + 1},50000,{500 * (i == 3)}" for i in range(7)]
+    (folder / "counts.csv").write_text("\n".join(["p_low,p_high,n,s", *rows]) + "\n")
+    rows = [f"{i},{i + 1},1,{u}" for i, u in enumerate(U)]
+    (folder / "muon.csv").write_text("\n".join(["pt_low,pt_high,value,id", *rows]) + "\n")
+    np.savez(folder / "w.npz", tested=np.eye(7), partner=np.zeros((7, 7)))
+
+
+def test_the_command_gives_the_published_matrix_and_column(folder):
+    write_published(folder)
+    command = ("correlations", "published.yml", "--poi", "ratio", "--toys", "0")
+    plain = json.loads(invoke(*command).out)
+    assert np.array(plain["closed"]) == pytest.approx(WIDTHS, abs=1e-6)
+    assert plain["conservative"] == 1.0
+    other = json.loads(invoke(*command, "--uncorrelated", "0.005").out)
+    assert np.array(other["closed"])[:, 4] == pytest.approx(WITH_SHAPESYS, abs=1e-6)
+    assert other["uncorrelated"] == 0.005
+
+
+def test_excluded_sources_stay_out_of_the_study(folder):
+    """The map's only source excluded: nothing is left to correlate in it."""
+
+    def change(analysis):
+        for item in analysis["lepton_id"]["maps"].values():
+            item["exclude"] = ["tag"]
+
+    write_event_analysis(folder, change)
+    data = json.loads(invoke("correlations", "analysis.yml", "--toys", "0").out)
+    assert np.array(data["closed"]) == pytest.approx(np.ones((5, 5)), abs=1e-12)
+
+
+def test_the_closed_form_holds_every_other_systematic(folder):
+    """Widths by the dense information matrix of pyhf's own likelihood, everything free."""
+    path = write_event_analysis(folder)
+    rhos = (0.0, 1.0)
+    result = study_analysis(read_analysis(path), rho=rhos)
+    analysis, pair = read_analysis(path), load_pair(read_analysis(path))
+    maps = EventSamples(maps=read_maps(analysis.lepton_id, analysis))
+    relative = pair.tested.fakes.error.flat / pair.tested.fakes.yields.flat
+    models = []
+    for rho in rhos:
+        items = tuple(replace(m, correlation={"pt": rho}) for m in analysis.lepton_id.maps)
+        covariance = load_covariance(replace(analysis.lepton_id, maps=items), maps, analysis)
+        varied = replace(pair.lepton_id, covariance=covariance, retained=0.999)
+        reference = ReferenceModel(build_workspace(replace(pair, lepton_id=varied)).workspace)
+        table = reference.parameters
+        rates = reference.rates(table.init)
+        asimov = np.concatenate([rates, reference.data[reference.n_main :]])
+        covariance = np.linalg.inv(0.5 * reference.hessian(table.init, asimov))[table.poi]
+        slopes = [
+            reference.rates(table.init + s) - reference.rates(table.init - s)
+            for s in 1e-6 * np.eye(len(table.init))
+        ]
+        models.append((reference, rates, covariance, np.array(slopes) / 2e-6))
+    for row, (truth, rates, _, slopes) in enumerate(models):
+        spread = np.diag(rates)
+        for name, slope in zip(truth.parameters.names, slopes, strict=True):
+            if name.startswith(("lepid_", "fakes_norm")):
+                spread = spread + np.outer(slope, slope)
+            elif name.startswith("fakes_stat"):  # slope: the yield, in one bin
+                spread = spread + np.outer(slope, slope) * relative[int(name[-2])] ** 2
+        for column, (model, _, covariance, own) in enumerate(models):
+            weights = covariance @ (own / rates)
+            width = np.sqrt(weights @ spread @ weights / covariance[model.parameters.poi])
+            assert result.closed[row][column] == pytest.approx(width, rel=2e-5)

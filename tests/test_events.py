@@ -174,3 +174,9 @@ def test_common_rules_exclude_each_other(rule):
     assert not np.any(tested & partner)
     assert tested.any()
     assert partner.any()
+
+
+def test_the_documented_selections_are_the_rules():
+    text = (Path(__file__).parents[1] / "docs/analysis_file.md").read_text(encoding="utf-8")
+    for tested, partner in RULES.values():
+        assert f"| `{tested}` | `{partner}` |" in text

@@ -17,6 +17,8 @@ from ddphf.config.analysis import parse_analysis, read_analysis
 from ddphf.exceptions import ConfigError, InputError, ModelError
 from ddphf.inference.fit import fit_workspace
 from ddphf.inputs.covariance import make_covariance
+from ddphf.studies.closure import restore_workspace, summarize_closure
+from ddphf.symmetry.closure import close_pair
 from ddphf.symmetry.efficiency import LeptonId
 from ddphf.symmetry.load import load_pair
 from ddphf.symmetry.pair import Channel, Pair, Systematic, Template
@@ -238,11 +240,51 @@ def test_the_sidecar_says_what_was_kept_and_dropped(folder):
     assert shown.code == 0
     assert "lepid_ele_mu_eig00" in shown.out
     assert "eigen-variations" in shown.out
+    assert "N_sigma" in shown.out
+    pair = load_pair(read_analysis(folder / "analysis.yml"))
+    by_maps = close_pair(
+        pair.tested.observed.flat, pair.partner.observed.flat, pair.efficiency_ratio.flat,
+        pair.tested.fakes.yields.flat,
+    )  # fmt: skip
+    data = json.loads(invoke("inspect", "pair.json", "-o", "-").out)["closure"]
+    assert data["n_sigma"]["raw_counts"] == pytest.approx(by_maps.before, rel=1e-12)
+    assert data["n_sigma"]["restored"] == pytest.approx(by_maps.after, rel=1e-9)
+    assert data["chi2"] == pytest.approx(by_maps.chi2, rel=1e-9)
+    assert data["bins"] == 4
     assert len(list((folder / "figures").glob("lepton_id_*.png"))) == 3
     assert (folder / "figures/closure.png").read_bytes().startswith(b"\x89PNG")
     again = invoke("build", "analysis.yml", "-o", "again.json")
     assert again.code == 0
     assert (folder / "again.json").read_bytes() == (folder / "pair.json").read_bytes()
+
+
+def test_the_restored_expectation_of_a_workspace_by_hand(built):
+    """N_B = (N_A - f_A) r + f_B, its covariance with every error that the workspace states."""
+    pairing = {"tested": "SR_mue", "partner": "CR_emu"}
+    restored = restore_workspace(built.workspace, pairing)
+    ratio, w_b, w_a, _ = by_hand()
+    tables = make_tables()
+    events, fakes = tables["events"], tables["fakes"]
+    partner = np.histogram(events["mass"][events["f1"] == 11], MASS)[0]
+    f_b = np.histogram(fakes["mass"], MASS, weights=fakes["w"])[0]
+    squares = np.histogram(fakes["mass"], MASS, weights=fakes["w"] ** 2)[0]
+    difference = w_b - w_a
+    of_ratio = difference @ covariance_by_hand() @ difference.T
+    shift = partner * ratio
+    expected = np.diag(ratio**2 * partner + squares) + np.outer(shift, shift) * of_ratio
+    expected = expected + 0.2**2 * np.outer(f_b, f_b)  # normsys 1.2 and .8
+    assert restored.expected == pytest.approx(partner * ratio + f_b, rel=1e-12)
+    assert restored.covariance() == pytest.approx(expected, rel=1e-9)
+    summary = summarize_closure(built.workspace, pairing)["restored"]
+    assert summary["error"] == pytest.approx(np.sqrt(expected.sum()), rel=1e-9)
+    # What pruning dropped, kept as shapesys: alike in both channels, so twice.
+    kept = copy.deepcopy(built.workspace)
+    for channel in kept["channels"]:
+        sample = next(s for s in channel["samples"] if s["name"] == "symmetric")
+        data = [0.01 * x for x in sample["data"]]
+        sample["modifiers"].append({"name": channel["name"], "type": "shapesys", "data": data})
+    more = restore_workspace(kept, pairing).variance - restored.variance
+    assert more == pytest.approx(2 * (0.01 * partner * ratio) ** 2, rel=1e-9)
 
 
 def test_what_is_dropped_can_stay_as_one_shapesys_per_channel(folder):
@@ -267,6 +309,40 @@ def test_what_is_dropped_can_stay_as_one_shapesys_per_channel(folder):
     for gamma in gammas:
         assert gamma.value == pytest.approx(1.0, abs=0.02)
         assert 0 < gamma.error < 0.01
+
+
+@pytest.mark.parametrize("tolerance", [1e-3, 1e-7])
+def test_rounding_in_the_workspace_stays_within_what_is_stated(folder, tolerance):
+    """Background and signal of the emitted workspace: C of all of them, against C without it."""
+
+    def relative(spec):
+        rows = []
+        for name, sample in (
+            ("SR_mue", "symmetric"),
+            ("CR_emu", "symmetric"),
+            ("SR_mue", "signal"),
+        ):
+            channel = next(c for c in spec["channels"] if c["name"] == name)
+            found = next(s for s in channel["samples"] if s["name"] == sample)
+            data = {m["name"]: m["data"] for m in found["modifiers"] if m["type"] == "histosys"}
+            columns = [np.array(data[n]["hi_data"]) / found["data"] - 1 for n in sorted(data)]
+            rows.append(np.stack(columns, axis=1))
+        return np.concatenate(rows)
+
+    def build(rounding):
+        def change(analysis):
+            if rounding is not None:
+                analysis["lepton_id"]["rounding"] = rounding
+
+        pair = load_pair(read_analysis(write_event_analysis(folder, change)))
+        return build_workspace(pair, signal_scale=1.0)
+
+    exact, rounded = build(None), build(tolerance)
+    g, h = relative(exact.workspace), relative(rounded.workspace)
+    change = np.abs(g @ g.T - h @ h.T).max()
+    bound = rounded.metadata["lepton_id"]["largest_rounding"]
+    assert 0 < change <= bound <= tolerance * np.max(np.sum(g**2, axis=1)) * (1 + 1e-9)
+    assert exact.metadata["lepton_id"]["largest_rounding"] == 0
 
 
 def with_matrix(c_calib, w_b, w_a, **options):
@@ -495,8 +571,8 @@ def test_a_systematic_may_not_take_a_name_of_an_eigen_variation():
 def test_the_documented_sections_are_valid():
     text = (Path(__file__).parents[1] / "docs/analysis_file.md").read_text()
     block = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)[1]
-    rest = "schema: ddphf/analysis/1\nname: x\npartner: {label: emu, select: l1_flavour == 11}\n"
-    analysis = parse_analysis(rest + block)
+    analysis = parse_analysis("schema: ddphf/analysis/1\nname: x\n" + block)
+    assert [item.name for item in analysis.partner.fakes.maps] == ["electron", "muon"]
     assert [item.name for item in analysis.lepton_id.maps] == ["electron", "muon"]
     assert analysis.events.axes[0].edges[:2] == (30.0, 35.0)
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import ANALYSIS, COLUMNS, EDGES, invoke, plain_workspace, write_table
+from refusals_fakes import FAKES
+from test_fakes import write_loose_analysis
 from test_lepton_id_build import write_event_analysis
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "refusals.md"
@@ -384,6 +386,7 @@ TOYS = {
 CASES = {
     **{what: ("toys", case) for what, case in TOYS.items()},
     **{what: ("lepton_id", case) for what, case in LEPTON_ID.items()},
+    **{what: ("fakes", case) for what, case in FAKES.items()},
     **{what: ("build", case) for what, case in BUILD.items()},
     **{what: ("fit", case) for what, case in FIT.items()},
     **{what: ("usage", case) for what, case in USAGE.items()},
@@ -413,16 +416,15 @@ def run_case(folder, kind, case):
         null["config"]["parameters"][0].update(inits=[0.0], fixed=True)
         workspace["measurements"].append(null)
     for change in case.get("edits", ()):
-        if kind != "lepton_id":
+        if kind not in ("lepton_id", "fakes"):
             change(analysis if kind == "build" else workspace)
     write_table(folder / "table.csv", {**COLUMNS, **case.get("columns", {})})
     write_table(folder / "other.csv", COLUMNS, case.get("edges", EDGES))
     (folder / "analysis.yml").write_text(yaml.safe_dump(analysis, sort_keys=False))
     (folder / "workspace.json").write_text(json.dumps(workspace))
-    if kind == "lepton_id":
-        write_event_analysis(
-            folder, lambda a: [change(a) for change in case.get("edits", ())] and None
-        )
+    if kind in ("lepton_id", "fakes"):
+        write = write_event_analysis if kind == "lepton_id" else write_loose_analysis
+        write(folder, lambda a: [change(a) for change in case.get("edits", ())] and None)
     for name, content in case.get("files", {}).items():
         (folder / name).parent.mkdir(exist_ok=True)
         if isinstance(content, bytes):
@@ -430,7 +432,7 @@ def run_case(folder, kind, case):
         else:
             (folder / name).write_text(content)
     build = ["build", "analysis.yml", "-o", "out/pair.json"]
-    default = build if kind in ("build", "lepton_id") else FIT_JSON
+    default = build if kind in ("build", "lepton_id", "fakes") else FIT_JSON
     before = snapshot(folder)
     outcome = invoke(*case.get("arguments", default))
     assert snapshot(folder) == before, "a refused command left something behind"
@@ -443,7 +445,7 @@ def snapshot(folder):
 
 def test_every_row_has_a_case_and_every_case_a_row():
     assert set(ROWS) == set(CASES)
-    groups = (BUILD, FIT, USAGE, TOYS, LEPTON_ID)
+    groups = (BUILD, FIT, USAGE, TOYS, LEPTON_ID, FAKES)
     assert len(CASES) == sum(map(len, groups)), "a name is used twice"
 
 

@@ -14,7 +14,7 @@ from ddphf.symmetry.closure import (
     pulls,
 )
 from ddphf.symmetry.efficiency import LeptonColumns, compose, event_efficiencies, event_ratio
-from ddphf.symmetry.fakes import fakes_from_histogram, fakes_from_map
+from ddphf.symmetry.fakes import fakes_from_histogram, fakes_from_maps
 from ddphf.symmetry.restore import restore_expectation
 
 EDGES = {"pt": [10.0, 20.0, 50.0], "eta": [-2.5, 0.0, 2.5]}
@@ -232,16 +232,16 @@ def test_fakes_from_a_map_are_linear_in_its_factors():
     events = make_events({"pt": [12.0, 15, 30, 40, 45]})
     bins = np.array([0, 1, 1, 1, -1])
     lepton = LeptonColumns(11, "pt")
-    made = fakes_from_map(events, factors, lepton, bins, (2,), normalisation=0.2)
+    made = fakes_from_maps(events, {11: factors}, lepton, bins, (2,), normalisation=0.2)
     assert made.yields == pytest.approx([0.1, 0.1 + 2 * 0.3], rel=1e-14)
     assert made.error == pytest.approx([0.1, np.sqrt(0.01 + 2 * 0.09)], rel=1e-14)
     shapes = {s.name: s for s in made.systematics}
     assert list(shapes) == [
-        "fakes_loose_norm", "fakes_loose_bin00", "fakes_loose_bin01", "fakes_loose_prompt",
+        "fakes_norm", "fakes_loose_bin00", "fakes_loose_bin01", "fakes_loose_prompt",
     ]  # fmt: skip
     assert shapes["fakes_loose_bin01"].up == pytest.approx([0.1, 0.7 + 2 * 0.02], rel=1e-14)
     assert shapes["fakes_loose_prompt"].down == pytest.approx([0.095, 0.7 - 0.025], rel=1e-14)
-    with pytest.raises(InputError, match="1 loose leptons lie outside the map 'loose'"):
-        fakes_from_map(make_events({"pt": [60.0]}), factors, lepton, np.array([0]), (2,))
+    with pytest.raises(InputError, match=r"1 loose leptons have no .* of 'loose' or"):
+        fakes_from_maps(make_events({"pt": [60.0]}), {11: factors}, lepton, np.array([0]), (2,))
     with pytest.raises(InputError, match=r"normalisation 1\.5"):
         fakes_from_histogram([1.0], normalisation=1.5)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+NAMES = {"mu": "mu", "ratio": "R"}
+
 
 @click.command("correlations")
 @click.argument("analysis", type=click.Path(dir_okay=False))
@@ -25,6 +27,14 @@ __all__ = ["command"]
     help="Axis of the maps along which the correlation is varied.",
 )  # fmt: skip
 @click.option(
+    "--poi", default="mu", show_default=True, type=click.Choice(["mu", "ratio"]),
+    help="Whose pulls: the signal strength, or a common ratio of the channels, without a signal.",
+)  # fmt: skip
+@click.option(
+    "--uncorrelated", default=0.0, show_default=True, type=click.FloatRange(0.0, 0.2),
+    help="Relative error per bin (a shapesys) added to the tested channel's background.",
+)  # fmt: skip
+@click.option(
     "--toys", default=1000, show_default=True, type=click.IntRange(0, 1_000_000),
     help="Per correlation of the data; 0 for the closed form alone.",
 )  # fmt: skip
@@ -32,7 +42,15 @@ __all__ = ["command"]
 @click.option("--plots", metavar="DIR", help="Draw the heat map into this folder.")
 @force_option
 def command(
-    analysis: str, output: str, axis: str, toys: int, seed: int, plots: str | None, force: bool
+    analysis: str,
+    output: str,
+    axis: str,
+    poi: str,
+    uncorrelated: float,
+    toys: int,
+    seed: int,
+    plots: str | None,
+    force: bool,
 ) -> None:
     """Compare correlation assumptions of the lepton-ID errors of ANALYSIS.
 
@@ -47,9 +65,19 @@ def command(
         from ddphf.config.analysis import read_analysis
         from ddphf.studies.lepton_id import study_analysis
 
-        result = study_analysis(read_analysis(analysis), axis=axis, n_toys=toys, seed=seed)
+        result = study_analysis(
+            read_analysis(analysis),
+            axis=axis,
+            poi="ratio" if poi == "ratio" else "mu",
+            uncorrelated=uncorrelated,
+            n_toys=toys,
+            seed=seed,
+            progress=say.toys,
+        )
     write_output(to_json(result.to_dict()), output, force=force)
     stderr.print(make_table(result))
+    if result.n_failed:
+        stderr.print(f"{result.n_failed} fits of toys without a certificate are left out")
     stderr.print(result.advice, markup=False)
     if figure is not None:
         from ddphf.report.correlations import draw_widths
@@ -57,16 +85,18 @@ def command(
 
         tables = {"closed form": result.closed}
         if result.toys is not None:
-            tables[f"{result.n_toys} toys"] = result.toys
-        drawn = draw_widths(result.rho, tables, f"pull width of {result.poi}")
+            tables[f"{result.n_toys} toys per row"] = result.toys
+        drawn = draw_widths(result.rho, tables, f"pull width of {NAMES[result.poi]}")
         with write_file(figure, force=force) as temporary:
             save_figure(drawn, temporary)
 
 
 def make_table(result: CorrelationResult) -> Table:
-    """Return the table that the terminal shows: closed form, and toys in brackets."""
-    name = "mu" if result.poi == "mu" else "R"
-    table = Table(title=f"pull width of {name}", title_justify="left")
+    """Return the table that the terminal shows: the closed form, and toys below it."""
+    below = "" if result.toys is None else f"; below it {result.n_toys} toys"
+    table = Table(
+        title=f"pull width of {NAMES[result.poi]}, closed form{below}", title_justify="left"
+    )
     table.add_column("data \\ model")
     for rho in result.rho:
         table.add_column(f"rho {rho:g}", justify="right")
@@ -74,7 +104,7 @@ def make_table(result: CorrelationResult) -> Table:
         cells = [f"{width:.4f}" for width in result.closed[index]]
         if result.toys is not None and result.toy_errors is not None:
             cells = [
-                f"{cell} ({toy:.3f} +- {error:.3f})"
+                f"{cell}\n{toy:.3f} +- {error:.3f}"
                 for cell, toy, error in zip(
                     cells, result.toys[index], result.toy_errors[index], strict=True
                 )

@@ -43,6 +43,10 @@ def command(
         spec = read_json(workspace)
         summary = summarize_workspace(spec, measurement)
         sidecar = read_sidecar(workspace, summary["digest"])
+        if sidecar is not None and "pairing" in sidecar:
+            from ddphf.studies.closure import summarize_closure
+
+            summary["closure"] = summarize_closure(spec, sidecar["pairing"])
         if sidecar is not None and "lepton_id" in sidecar:
             summary["lepton_id"] = sidecar["lepton_id"]
         if figures:
@@ -84,6 +88,8 @@ def command(
             f"signal      {events:.6g} events at {summary['poi']} = 1 in {channel_name}",
             markup=False,
         )
+    if "closure" in summary:
+        _print_closure(console, summary["closure"])
     if "lepton_id" in summary:
         _print_spectrum(console, summary["lepton_id"])
 
@@ -97,6 +103,28 @@ def read_sidecar(workspace: str, digest: str) -> dict[str, Any] | None:
     if not isinstance(data, dict) or data.get("workspace_digest") != digest:
         return None  # of an older build, or not ours
     return data
+
+
+def _print_closure(console: Console, entry: dict[str, Any]) -> None:
+    names = {
+        "raw_counts": "raw counts",
+        "fakes_subtracted": "fakes subtracted",
+        "ratio_applied": "efficiency ratio applied",
+        "restored": "both",
+    }
+    shown = ", ".join(f"{entry['n_sigma'][key]:.2f} {name}" for key, name in names.items())
+    console.print(f"N_sigma     {shown}", markup=False)
+    console.print(
+        f"            chi2 / bins {entry['chi2']:.1f} / {entry['bins']}, p {entry['p_value']:.2g}; "
+        "ratio and fakes taken as known",
+        markup=False,
+    )
+    restored = entry["restored"]
+    console.print(
+        f"restored    {restored['expected']:.8g} +- {restored['error']:.4g} events expected in the "
+        f"tested channel, {restored['observed']:.10g} observed",
+        markup=False,
+    )
 
 
 def _print_spectrum(console: Console, entry: dict[str, Any]) -> None:
@@ -134,7 +162,9 @@ def _draw(
             "it with 'lepton_id', or leave --plots out"
         )
     from ddphf.report import lepton_id
+    from ddphf.report.closure import draw_closure
     from ddphf.report.figures import save_figure
+    from ddphf.studies.closure import closure_pulls
 
     drawn = {
         "lepton_id_correlation": lepton_id.draw_correlation,
@@ -145,28 +175,8 @@ def _draw(
     for name, path in figures.items():
         with write_file(path, force=force) as temporary:
             if name == "closure":
-                save_figure(_closure_figure(spec, sidecar), temporary)
+                pairing, axes = sidecar["pairing"], sidecar["binning"]["axes"]
+                title = f"{pairing['tested']} against {pairing['partner']}"
+                save_figure(draw_closure(closure_pulls(spec, pairing), axes, title), temporary)
             else:
                 save_figure(drawn[name](variations, sidecar), temporary)
-
-
-def _closure_figure(spec: dict[str, Any], sidecar: dict[str, Any]) -> Any:
-    """Draw the pulls of the two channels, before and after ratio and fakes."""
-    import numpy as np
-
-    from ddphf.report.closure import draw_closure
-    from ddphf.symmetry.closure import pulls
-
-    counts = {o["name"]: np.asarray(o["data"], dtype=float) for o in spec["observations"]}
-    nominal: dict[tuple[str, str], Any] = {
-        (c["name"], s["name"]): np.asarray(s["data"], dtype=float)
-        for c in spec["channels"]
-        for s in c["samples"]
-    }
-    tested, partner = sidecar["pairing"]["tested"], sidecar["pairing"]["partner"]
-    # The builder emits r times the partner's template in the tested channel.
-    ratio = nominal[tested, "symmetric"] / nominal[partner, "symmetric"]
-    fakes = [nominal.get((name, "fakes"), 0.0) for name in (tested, partner)]
-    before = pulls(counts[tested], counts[partner])
-    after = pulls(counts[tested], counts[partner], ratio, *fakes)
-    return draw_closure(before, after, sidecar["binning"]["axes"], f"{tested} against {partner}")

@@ -15,7 +15,16 @@ from typing import Any, Literal
 import jsonschema
 import yaml
 
-from ddphf.config.sections import EventsConfig, LeptonIdConfig, parse_events, parse_lepton_id
+from ddphf.config.meaning import check_meaning
+from ddphf.config.sections import (
+    EventsConfig,
+    FakeMapConfig,
+    LeptonConfig,
+    LeptonIdConfig,
+    parse_events,
+    parse_fake_maps,
+    parse_lepton_id,
+)
 from ddphf.exceptions import ConfigError
 
 __all__ = [
@@ -42,7 +51,11 @@ class SystematicConfig:
 
 @dataclass(frozen=True)
 class TemplateConfig:
-    """A template as written: the address of a histogram (``yields``) or of weighted events."""
+    """A template as written: the address of a histogram (``yields``) or of weighted events.
+
+    Fakes may have a relative error of their ``normalisation``, and be events of a control region
+    times the fake factor of their loose ``lepton``, looked up in ``maps``.
+    """
 
     yields: str | None
     error: str | None = None
@@ -50,6 +63,9 @@ class TemplateConfig:
     systematics: tuple[SystematicConfig, ...] = ()
     events: str | None = None
     weight: str | None = None
+    normalisation: float = 0.0
+    lepton: LeptonConfig | None = None
+    maps: tuple[FakeMapConfig, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -194,8 +210,8 @@ def parse_analysis(text: str, *, folder: str | Path = ".") -> Analysis:
     background = data.get("background", {})
     analysis = Analysis(
         name=data["name"],
-        tested=_channel(data["tested"]),
-        partner=_channel(data["partner"]),
+        tested=_channel(data["tested"], "tested"),
+        partner=_channel(data["partner"], "partner"),
         efficiency_ratio=data.get("efficiency_ratio", 1.0),
         known_background=background.get("known"),
         floor=background.get("floor"),
@@ -207,7 +223,7 @@ def parse_analysis(text: str, *, folder: str | Path = ".") -> Analysis:
         lepton_id=parse_lepton_id(data.get("lepton_id")),
         folder=Path(folder),
     )
-    _check_meaning(analysis, ratio_stated="efficiency_ratio" in data)
+    check_meaning(analysis, ratio_stated="efficiency_ratio" in data)
     return analysis
 
 
@@ -248,6 +264,8 @@ def _validate(data: Any) -> None:
         "minimum": lambda v: f"a number >= {v}",
         "maximum": lambda v: f"a number <= {v}",
         "minLength": lambda _: "FILE:NAME",
+        "minItems": lambda v: f"{v} or more entries",
+        "minProperties": lambda v: f"{v} or more entries",
         "oneOf": lambda _: error.schema["description"],
     }
     rule = str(error.validator)
@@ -259,20 +277,21 @@ def _validate(data: Any) -> None:
     raise ConfigError(f"{where}: got {got}, expected {text}")
 
 
-def _channel(data: dict[str, Any]) -> ChannelConfig:
+def _channel(data: dict[str, Any], path: str) -> ChannelConfig:
     return ChannelConfig(
         label=data["label"],
         observed=data.get("observed"),
         select=data.get("select"),
-        signal=_template(data.get("signal")),
-        fakes=_template(data.get("fakes")),
+        signal=_template(data.get("signal"), f"at {path}.signal"),
+        fakes=_template(data.get("fakes"), f"at {path}.fakes"),
         systematics=_systematics(data),
     )
 
 
-def _template(data: dict[str, Any] | None) -> TemplateConfig | None:
+def _template(data: dict[str, Any] | None, where: str) -> TemplateConfig | None:
     if data is None:
         return None
+    lepton = data.get("lepton")
     return TemplateConfig(
         yields=data.get("yields"),
         events=data.get("events"),
@@ -280,6 +299,9 @@ def _template(data: dict[str, Any] | None) -> TemplateConfig | None:
         error=data.get("error"),
         error_kind=data.get("error_kind", "shapesys"),
         systematics=_systematics(data),
+        normalisation=data.get("normalisation", 0.0),
+        lepton=None if lepton is None else LeptonConfig(**lepton),
+        maps=parse_fake_maps(data.get("maps", {}), f"{where}.maps"),
     )
 
 
@@ -295,61 +317,3 @@ def _systematics(data: dict[str, Any]) -> tuple[SystematicConfig, ...]:
         )
         for item in data.get("systematics", ())
     )
-
-
-def _check_meaning(analysis: Analysis, *, ratio_stated: bool) -> None:
-    """Refuse what a schema cannot say."""
-    if analysis.tested.label == analysis.partner.label:
-        raise ConfigError(
-            f"at partner.label: got '{analysis.partner.label}', which is the label of the tested "
-            "sample too; the two need different labels"
-        )
-    if analysis.tested.signal is None and analysis.partner.signal is None:
-        raise ConfigError("at tested: 'signal' is missing; state the template that is searched")
-    for path, channel in (("tested", analysis.tested), ("partner", analysis.partner)):
-        for index, systematic in enumerate(channel.systematics):
-            if systematic.kind == "histosys" and not systematic.relative:
-                raise ConfigError(
-                    f"at {path}.systematics.{index}: '{systematic.name}' acts on the symmetric "
-                    "background, whose yields the fit finds; give factors and 'relative: true'"
-                )
-        _check_channel(analysis, path, channel)
-    lepton_id = analysis.lepton_id
-    if lepton_id is None:
-        return
-    if analysis.events is None and lepton_id.composition is None:
-        raise ConfigError(
-            "at lepton_id: 'composition' is missing; without 'events' nothing tells which "
-            "calibration bins a template bin is made of"
-        )
-    if analysis.events is not None and lepton_id.composition is not None:
-        raise ConfigError("at lepton_id.composition: the events tell it already; leave it out")
-    efficiencies = lepton_id.maps[0].kind == "efficiency"
-    if analysis.events is not None and efficiencies and ratio_stated:
-        raise ConfigError(
-            "at efficiency_ratio: the efficiency maps of 'lepton_id' tell it already; leave it "
-            "out, or give scale factors"
-        )
-
-
-def _check_channel(analysis: Analysis, path: str, channel: ChannelConfig) -> None:
-    """Refuse a sample that is neither, or both, a histogram and a selection of events."""
-    if (channel.observed is None) == (channel.select is None):
-        if channel.observed is None:
-            raise ConfigError(f"at {path}: 'observed' is missing")
-        raise ConfigError(f"at {path}: 'observed' and 'select', expected one of them")
-    if channel.select is not None and analysis.events is None:
-        raise ConfigError(f"at {path}.select: there is no section 'events' to select from")
-    if channel.observed is not None and analysis.events is not None:
-        raise ConfigError(f"at {path}.observed: with 'events' a sample is given by 'select'")
-    for key, template in (("signal", channel.signal), ("fakes", channel.fakes)):
-        if template is None:
-            continue
-        if (template.yields is None) == (template.events is None):
-            if template.yields is None:
-                raise ConfigError(f"at {path}.{key}: 'yields' is missing")
-            raise ConfigError(f"at {path}.{key}: 'yields' and 'events', expected one of them")
-        if template.events is not None and analysis.events is None:
-            raise ConfigError(f"at {path}.{key}.events: there is no section 'events' for its axes")
-        if template.events is None and template.weight is not None:
-            raise ConfigError(f"at {path}.{key}.weight: a histogram has no weights; leave it out")

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ddphf.exceptions import ConfigError
 
-__all__ = ["AxisConfig", "EventsConfig", "LeptonConfig", "LeptonIdConfig", "MapConfig"]
+__all__ = [
+    "AxisConfig",
+    "EventsConfig",
+    "FakeMapConfig",
+    "LeptonConfig",
+    "LeptonIdConfig",
+    "MapConfig",
+    "parse_events",
+    "parse_fake_maps",
+    "parse_lepton_id",
+]
 
 CODES = {"electron": 11, "muon": 13, "tau": 15}
 """Flavours of maps that are named so; others state their PDG code."""
+
+READING = ("axes", "correction", "inputs", "value", "statistical", "sources", "varied")
+"""Keys of a map that tell how its file is read."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +85,17 @@ class MapConfig:
     relative: bool = False
     exclude: tuple[str, ...] = ()
     correlation: dict[str, float] | None = None
+
+
+@dataclass(frozen=True)
+class FakeMapConfig:
+    """One map of fake factors as written; see :func:`ddphf.inputs.map_files.read_map`."""
+
+    name: str
+    file: str
+    flavour: int
+    reading: dict[str, Any] = field(default_factory=dict)
+    exclude: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -149,14 +173,7 @@ def parse_lepton_id(data: Mapping[str, Any] | None) -> LeptonIdConfig | None:
     if data is None:
         return None
     maps = tuple(_map(name, item) for name, item in data["maps"].items())
-    seen: dict[int, str] = {}
-    for item in maps:
-        if item.flavour in seen:
-            raise ConfigError(
-                f"at lepton_id.maps: '{seen[item.flavour]}' and '{item.name}' are both of flavour "
-                f"{item.flavour}; a lepton needs one map"
-            )
-        seen[item.flavour] = item.name
+    _refuse_same_flavour(maps, "at lepton_id.maps")
     if len({item.kind for item in maps}) > 1:
         raise ConfigError(
             "at lepton_id.maps: efficiencies and scale factors together; R^eps needs one kind"
@@ -165,18 +182,53 @@ def parse_lepton_id(data: Mapping[str, Any] | None) -> LeptonIdConfig | None:
     return LeptonIdConfig(maps=maps, shared=tuple(data.get("shared", ())), **options)
 
 
-def _map(name: str, data: Mapping[str, Any]) -> MapConfig:
-    where = f"at lepton_id.maps.{name}"
-    flavour = data.get("flavour", CODES.get(name))
+def parse_fake_maps(data: Mapping[str, Any], where: str) -> tuple[FakeMapConfig, ...]:
+    """Return the maps of a section ``fakes``, already valid by the schema.
+
+    Raises:
+        ConfigError: A map without a flavour, or two maps of one.
+    """
+    maps = tuple(
+        FakeMapConfig(
+            name=name,
+            file=item["file"],
+            flavour=_flavour(name, item, f"{where}.{name}"),
+            reading={key: item[key] for key in READING if key in item},
+            exclude=tuple(item.get("exclude", ())),
+        )
+        for name, item in data.items()
+    )
+    _refuse_same_flavour(maps, where)
+    return maps
+
+
+def _refuse_same_flavour(maps: Sequence[MapConfig | FakeMapConfig], where: str) -> None:
+    seen: dict[int, str] = {}
+    for item in maps:
+        if item.flavour in seen:
+            raise ConfigError(
+                f"{where}: '{seen[item.flavour]}' and '{item.name}' are both of flavour "
+                f"{item.flavour}; a lepton needs one map"
+            )
+        seen[item.flavour] = item.name
+
+
+def _flavour(name: str, data: Mapping[str, Any], where: str) -> int:
+    flavour: int | None = data.get("flavour", CODES.get(name))
     if flavour is None:
         raise ConfigError(
             f"{where}: 'flavour' is missing; only maps named {', '.join(CODES)} have a default"
         )
+    return flavour
+
+
+def _map(name: str, data: Mapping[str, Any]) -> MapConfig:
+    where = f"at lepton_id.maps.{name}"
+    flavour = _flavour(name, data, where)
     if "covariance" in data and ("correlation" in data or "exclude" in data):
         raise ConfigError(
             f"{where}: a covariance matrix and a correlation model; keep one of the two"
         )
-    keys = ("axes", "correction", "inputs", "value", "statistical", "sources", "varied")
     words = {"independent": 0.0, "full": 1.0}
     correlation = data.get("correlation")
     return MapConfig(
@@ -184,7 +236,7 @@ def _map(name: str, data: Mapping[str, Any]) -> MapConfig:
         file=data["file"],
         kind=data["kind"],
         flavour=flavour,
-        reading={key: data[key] for key in keys if key in data},
+        reading={key: data[key] for key in READING if key in data},
         covariance=data.get("covariance"),
         relative=data.get("relative", False),
         exclude=tuple(data.get("exclude", ())),

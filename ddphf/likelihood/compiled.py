@@ -33,6 +33,7 @@ __all__ = ["CannotCompileError", "CompiledModel"]
 
 _logpdf = partial(jax.jit, static_argnums=0)(logpdf)
 _rates = partial(jax.jit, static_argnums=0)(rates)
+_rates_of_many = jax.jit(jax.vmap(rates, in_axes=(None, None, 0)), static_argnums=0)
 
 
 @dataclass(frozen=True)
@@ -139,8 +140,10 @@ class CompiledModel:
         return -2.0 * float(_logpdf(self.codes, self.arrays, np.asarray(parameters), data))
 
     def rates(self, parameters: Array) -> Array:
-        """Return the expected main data, shape (n_main,)."""
-        return np.array(_rates(self.codes, self.arrays, np.asarray(parameters)))
+        """Return the expected main data, shape (..., n_main), at points of shape (..., n)."""
+        points = np.asarray(parameters)
+        of = _rates if points.ndim == 1 else _rates_of_many
+        return np.array(of(self.codes, self.arrays, points))
 
     def minimize(
         self,

@@ -9,7 +9,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from ddphf.report.figures import BLUE, FONT, ORANGE
+from ddphf.report.figures import BLUE, FONT, GREY, ORANGE
 
 __all__ = ["draw_closure"]
 
@@ -17,16 +17,17 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def draw_closure(
-    before: Array, after: Array, axes: Sequence[Mapping[str, Any]], title: str
+    stages: Mapping[str, Array], axes: Sequence[Mapping[str, Any]], title: str
 ) -> Figure:
-    """Draw the pulls per bin after the restoration, and their distribution before and after.
+    """Draw the pulls per bin after the restoration, and their distribution at every stage.
 
     Args:
-        before: Pulls of the raw counts, shape (M,).
-        after: With ratio and fakes, shape (M,).
+        stages: Pulls, shape (M,), by what was corrected for; the last one is the restored pair.
         axes: Binning as in the sidecar: ``label``, ``unit`` and ``edges`` per dimension.
         title: Of the figure.
     """
+    after = list(stages.values())[-1]
+    colours = dict(zip(stages, [GREY, ORANGE, BLUE][-len(stages) :], strict=True))
     shape = tuple(len(axis["edges"]) - 1 for axis in axes)
     names = [f"{a['label']} [{a['unit']}]" if a["unit"] else str(a["label"]) for a in axes]
     with mpl.rc_context(FONT):
@@ -37,28 +38,30 @@ def draw_closure(
             mesh = left.pcolormesh(
                 edges_x, edges_y, after.reshape(shape).T, cmap="RdBu_r", vmin=-4, vmax=4
             )
-            figure.colorbar(mesh, ax=left, label="pull after")
+            figure.colorbar(mesh, ax=left, label="pull, restored")
             left.set_xlabel(names[0])
             left.set_ylabel(names[1])
         else:
             edges = axes[0]["edges"] if len(shape) == 1 else np.arange(len(after) + 1)
             left.axhline(0.0, color="k", lw=0.6)
-            left.stairs(before, edges, baseline=None, color=ORANGE, label="before")
-            left.stairs(after, edges, baseline=None, color=BLUE, label="after")
+            for label, values in stages.items():
+                left.stairs(values, edges, baseline=None, color=colours[label], label=label)
             left.set_xlabel(names[0] if len(shape) == 1 else "bin")
             left.set_ylabel("pull")
-        reach = float(np.ceil(max(4.0, np.max(np.abs(after)), np.max(np.abs(before)))))
+        reach = float(np.ceil(max(4.0, *(np.max(np.abs(v)) for v in stages.values()))))
         bins = np.linspace(-reach, reach, 41)
-        for values, colour, label in ((before, ORANGE, "raw counts"), (after, BLUE, "restored")):
+        for label, values in stages.items():
             n_sigma = values.sum() / np.sqrt(values.size)
             counts, _ = np.histogram(values, bins)
-            right.stairs(counts, bins, color=colour, label=f"{label}, N_sigma {n_sigma:.2f}")
+            right.stairs(
+                counts, bins, color=colours[label], label=f"{label}, N_sigma {n_sigma:.2f}"
+            )
         x = np.linspace(-reach, reach, 400)
         density = np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi)
         right.plot(x, after.size * (bins[1] - bins[0]) * density, "k-", lw=0.8, label="normal")
         right.set_xlabel("pull")
         right.set_ylabel("bins")
-        right.set_ylim(0, 1.25 * right.get_ylim()[1])
+        right.set_ylim(0, 1.35 * right.get_ylim()[1])
         right.legend(loc="upper right", fontsize=7, frameon=False)
         figure.suptitle(title)
     return figure

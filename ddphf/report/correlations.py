@@ -31,7 +31,11 @@ def draw_widths(
             values = np.array(table)
             image = panel.imshow(np.log(values), cmap="RdBu_r", vmin=-reach, vmax=reach)
             for (row, column), value in np.ndenumerate(values):
-                panel.text(column, row, f"{value:.3f}", ha="center", va="center")
+                dark = abs(np.log(value)) > 0.6 * reach
+                panel.text(
+                    column, row, f"{value:.3f}", ha="center", va="center",
+                    color="white" if dark else "black",
+                )  # fmt: skip
             ticks = [f"{rho:g}" for rho in rho]
             panel.set_xticks(range(len(ticks)), ticks)
             panel.set_yticks(range(len(ticks)), ticks)

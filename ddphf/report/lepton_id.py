@@ -59,7 +59,7 @@ def draw_spectrum(variations: Mapping[str, Array], sidecar: Mapping[str, Any]) -
         right = axes.twinx()
         shown = missing > 1e-12
         right.semilogy(order[shown], missing[shown], "-", color=ORANGE, label="missing after it")
-        right.set_ylabel("part of the trace", color=ORANGE)
+        right.set_ylabel("missing part of the trace", color=ORANGE)
         axes.legend(loc="upper right", frameon=False)
         figure.suptitle(
             f"{kept} of {len(values)} eigen-variations hold {entry['retained']:.2%} of the trace"

@@ -7,23 +7,32 @@ that the model's errors are too small. Source: Feichtinger, Belle II pyhf talk; 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from ddphf.exceptions import ModelError
-from ddphf.inputs.histogram import Array
-from ddphf.studies.pair_fits import PairFits, ShapedPair, fit_pairs
+from ddphf.exceptions import FitError, ModelError
+from ddphf.likelihood.batch import BLOCK, FAILED, minimize_batch
+from ddphf.likelihood.compiled import CompiledModel
+from ddphf.likelihood.minimum import Array
 
-__all__ = ["RHOS", "CorrelationResult", "closed_widths", "study_correlations", "toy_widths"]
+__all__ = ["RHOS", "CorrelationResult", "advise", "closed_widths", "toy_widths"]
 
 IRRELEVANT = 0.005
 """Pull widths this close to 1 everywhere: the assumption does not matter."""
 
 RHOS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
-FitMany = Callable[[ShapedPair, Array, Array], PairFits]
+ALLOWED_FAILURES = 1e-3
+"""Part of the fits that may end without a certificate; they are counted and left out."""
+
+BLOCK_NUMBERS = 2_000_000
+"""Bins times nuisances times fits of one compiled call: bounds the memory."""
+
+MOST_FITS = 1000
+
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -37,7 +46,9 @@ class CorrelationResult:
         toys: By fits of toys, or None.
         toy_errors: Their standard errors, or None.
         n_toys: Per row.
+        n_failed: Fits of toys without a certificate, left out.
         seed: Of the toys.
+        uncorrelated: Relative error per bin added to the tested channel's symmetric background.
         conservative: The rho to assume where the true one is unknown, or None where no column
             covers every row.
         advice: The same in a sentence.
@@ -50,7 +61,9 @@ class CorrelationResult:
     toys: tuple[tuple[float, ...], ...] | None
     toy_errors: tuple[tuple[float, ...], ...] | None
     n_toys: int
+    n_failed: int
     seed: int | None
+    uncorrelated: float
     conservative: float | None
     advice: str
     provenance: dict[str, Any]
@@ -85,6 +98,8 @@ class CorrelationResult:
             toys=table("toys"),
             toy_errors=table("toy_errors"),
             n_toys=data["n_toys"],
+            n_failed=data["n_failed"],
+            uncorrelated=data["uncorrelated"],
             seed=data.get("seed"),
             conservative=data.get("conservative"),
             advice=data["advice"],
@@ -126,109 +141,88 @@ def closed_widths(design: Array, variance: Array, factors: Sequence[Array]) -> A
 
 
 def toy_widths(
-    models: Sequence[ShapedPair], *, n_toys: int, seed: int, fit: FitMany = fit_pairs
-) -> tuple[Array, Array]:
-    """Return pull widths by toys, and their standard errors.
+    models: Sequence[CompiledModel], *, n_toys: int, seed: int, progress: Progress | None = None
+) -> tuple[Array, Array, int]:
+    """Return pull widths by toys, their standard errors, and the number of failed fits.
 
     Row i draws nuisances from the constraints of model i and counts from its expectation; auxiliary
-    data stay nominal. Every model then fits the same counts.
+    data stay nominal. Every model then fits the same counts; its pull is (estimate - start) over
+    its error.
 
     Args:
-        models: One per correlation assumption, else equal.
+        models: One per correlation assumption, with the same bins. Each starts at the truth: the
+            parameter of interest at its null value, everything else at its nominal one.
         n_toys: Per row.
         seed: Toys of row i come from the stream (seed, i).
-        fit: Fits many data sets at once.
+        progress: Called with (toys done, toys in all).
 
     Returns:
-        Widths and errors, each of shape (n, n), rows the data's assumption.
+        Widths and errors, each of shape (n, n), rows the data's assumption; failed fits.
+
+    Raises:
+        ModelError: Too few toys, or a model without a free parameter of interest.
+        FitError: More than one fit in a thousand has no certificate.
     """
     if n_toys < 2:
-        raise ModelError(f"{n_toys} toys, expected 2 or more: a width needs a spread")
-    widths, errors = np.empty((len(models), len(models))), np.empty((len(models), len(models)))
+        raise ModelError(f"toys: got {n_toys}, expected 2 or more: a width needs a spread")
+    size = min(n_toys, MOST_FITS, *(_block(model) for model in models))
+    n, failed = len(models), 0
+    widths, errors = np.empty((n, n)), np.empty((n, n))
     for row, truth in enumerate(models):
         rng = np.random.default_rng([seed, row])
-        tested, partner = _draw(truth, n_toys, rng)
-        for column, model in enumerate(models):
-            pulls = fit(model, tested, partner).pulls(model.nominal)
-            widths[row, column] = np.std(pulls, ddof=1)
+        pulls: list[list[Array]] = [[] for _ in models]
+        for start in range(0, n_toys, size):
+            counts = _draw(truth, min(size, n_toys - start), rng)
+            for column, model in enumerate(models):
+                pulls[column].append(_pulls(model, counts, size))
+            if progress is not None:
+                progress(row * n_toys + start + len(counts), n * n_toys)
+        for column, parts in enumerate(pulls):
+            found = np.concatenate(parts)
+            good = found[np.isfinite(found)]
+            failed += n_toys - len(good)
+            if n_toys - len(good) > ALLOWED_FAILURES * n_toys:
+                raise FitError(
+                    f"{n_toys - len(good)} of {n_toys} fits of toys have no certificate (data row "
+                    f"{row}, model {column}); are there bins with few events? merge them"
+                )
+            widths[row, column] = np.std(good, ddof=1)
             # Of a standard deviation, with the measured fourth moment: pulls need not be Gaussian.
-            centred = pulls - pulls.mean()
+            centred = good - good.mean()
             excess = np.mean(centred**4) / np.mean(centred**2) ** 2 - 1
-            errors[row, column] = widths[row, column] * np.sqrt(excess / (4 * len(pulls)))
-    return widths, errors
+            errors[row, column] = widths[row, column] * np.sqrt(excess / (4 * len(good)))
+    return widths, errors, failed
 
 
-def _draw(model: ShapedPair, n_toys: int, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Draw counts of the model without a signal, in chunks of bounded memory."""
-    size, step = len(model.background), 2000
-    tested, partner = np.empty((n_toys, size)), np.empty((n_toys, size))
-    for start in range(0, n_toys, step):
-        part = slice(start, min(start + step, n_toys))
-        a = rng.standard_normal((part.stop - start, model.shapes_tested.shape[1]))
-        rate_b = model.ratio * model.background * (1 + a @ model.shapes_tested.T)
-        rate_a = model.background * (1 + a @ model.shapes_partner.T)
-        tested[part] = rng.poisson(np.maximum(rate_b + model.fakes_tested, 0.0))
-        partner[part] = rng.poisson(np.maximum(rate_a + model.fakes_partner, 0.0))
-    return tested, partner
+def _block(model: CompiledModel) -> int:
+    """Return how many fits one compiled call may hold."""
+    return max(BLOCK, BLOCK_NUMBERS // (model.n_main * len(model.global_names())))
 
 
-def linear_model(model: ShapedPair) -> tuple[Array, Array, Array]:
-    """Return design, variance and factor of the contrast y = B - slope A around the nominal model.
+def _draw(model: CompiledModel, n: int, rng: np.random.Generator) -> Array:
+    """Draw nuisances, then counts, shape (n, n_main)."""
+    constraints, table = model.expansion.constraints, model.parameters
+    points = np.tile(table.init, (n, 1))
+    for index, sigma in zip(constraints.normal_parameter, constraints.normal_sigma, strict=True):
+        points[:, index] += sigma * rng.standard_normal(n) * (not table.fixed[index])
+    for index, tau in zip(constraints.poisson_parameter, constraints.poisson_tau, strict=True):
+        if not table.fixed[index]:
+            points[:, index] = rng.gamma(tau, 1 / tau, n)  # mean 1, variance 1 / tau, positive
+    return np.asarray(rng.poisson(np.maximum(model.rates(points), 0.0)), dtype=float)
 
-    The shared background drops out of y exactly: its variance is lambda_B + r^2 lambda_A.
-    """
-    b, r = model.background, model.ratio
-    variance = r * b + model.fakes_tested + r**2 * (b + model.fakes_partner)
-    factor = (r * b)[:, None] * (model.shapes_tested - model.shapes_partner)
-    if model.poi == "ratio":
-        return r * b, variance, factor
-    return np.asarray(model.signal_tested - r * model.signal_partner), variance, factor
 
-
-def study_correlations(
-    model: ShapedPair,
-    shapes: Sequence[tuple[Array, Array]],
-    *,
-    rho: Sequence[float] = RHOS,
-    n_toys: int = 0,
-    seed: int = 0,
-    provenance: dict[str, Any] | None = None,
-    fit: FitMany = fit_pairs,
-) -> CorrelationResult:
-    """Compare correlation assumptions.
-
-    Args:
-        model: The pair; its shapes are replaced.
-        shapes: Per rho G_B and G_A, each of shape (M, k).
-        rho: The correlations that ``shapes`` stand for.
-        n_toys: Per rho; 0 for the closed form alone.
-        seed: Of the toys.
-        provenance: Versions, for the record.
-        fit: Fits many data sets at once.
-    """
-    models = [replace(model, shapes_tested=b, shapes_partner=a) for b, a in shapes]
-    linear = [linear_model(m) for m in models]
-    closed = closed_widths(linear[0][0], linear[0][1], [factor for _, _, factor in linear])
-    toys = errors = None
-    if n_toys:
-        toys, errors = toy_widths(models, n_toys=n_toys, seed=seed, fit=fit)
-    best, advice = advise(rho, closed)
-
-    def rows(table: Array | None) -> tuple[tuple[float, ...], ...] | None:
-        return None if table is None else tuple(tuple(float(x) for x in row) for row in table)
-
-    return CorrelationResult(
-        rho=tuple(map(float, rho)),
-        poi=model.poi,
-        closed=rows(closed) or (),
-        toys=rows(toys),
-        toy_errors=rows(errors),
-        n_toys=n_toys,
-        seed=seed if n_toys else None,
-        conservative=best,
-        advice=advice,
-        provenance=provenance if provenance is not None else {},
-    )
+def _pulls(model: CompiledModel, counts: Array, block: int) -> Array:
+    """Fit counts, shape (n, n_main), with nominal auxiliary data; NaN where a fit failed."""
+    poi = model.parameters.poi
+    if poi is None or model.parameters.fixed[poi]:
+        raise ModelError("the measurement has no free parameter of interest, so there is no pull")
+    auxiliary = np.tile(model.data[model.n_main :], (len(counts), 1))
+    fits = minimize_batch(model, np.hstack([counts, auxiliary]), block=block)
+    place = list(fits.names).index(model.parameters.names[poi])
+    value, error = fits.parameters[:, place], fits.errors[:, place]
+    good = (fits.status != FAILED) & (error > 0)
+    pulls = (value - model.parameters.init[poi]) / np.where(good, error, 1.0)
+    return np.where(good, pulls, np.nan)
 
 
 def advise(rho: Sequence[float], widths: Array) -> tuple[float | None, str]:

@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-
-import numpy as np
+from typing import Any, Literal
 
 from ddphf.config.analysis import Analysis
-from ddphf.exceptions import ConfigError
+from ddphf.exceptions import ConfigError, ModelError
+from ddphf.inputs.covariance import Covariance
+from ddphf.likelihood.compiled import CompiledModel
+from ddphf.likelihood.reference import ReferenceModel
 from ddphf.results import make_provenance
-from ddphf.studies.correlations import RHOS, CorrelationResult, study_correlations
-from ddphf.studies.pair_fits import ShapedPair
+from ddphf.studies.correlations import (
+    RHOS,
+    CorrelationResult,
+    Progress,
+    advise,
+    closed_widths,
+    toy_widths,
+)
+from ddphf.studies.ratio import RATIO, add_uncorrelated, measure_ratio
 from ddphf.symmetry.load import load_pair
-from ddphf.symmetry.load_events import EventSamples, read_maps
+from ddphf.symmetry.load_events import EventSamples
 from ddphf.symmetry.load_lepton_id import load_covariance
-from ddphf.workspace.eigen import decompose, prune
-from ddphf.workspace.scaling import asimov_sigma, choose_scale
+from ddphf.symmetry.load_maps import read_maps
+from ddphf.symmetry.pair import Pair
+from ddphf.workspace.build import build_workspace
+from ddphf.workspace.scaling import linear_pair
 from ddphf.workspace.yields import resolve_pair
 
-__all__ = ["study_analysis"]
+__all__ = ["study_analysis", "study_pair"]
 
 RETAINED = 0.999
 """Part of the trace that the study keeps."""
+
+Poi = Literal["mu", "ratio"]
 
 
 def study_analysis(
@@ -30,21 +43,28 @@ def study_analysis(
     *,
     axis: str = "pt",
     rho: Sequence[float] = RHOS,
+    poi: Poi = "mu",
+    uncorrelated: float = 0.0,
     n_toys: int = 0,
     seed: int = 0,
+    progress: Progress | None = None,
 ) -> CorrelationResult:
     """Vary the correlation of every map's systematic error along one axis.
 
     The statistical errors stay independent; along the other axes stands what the analysis says,
-    full correlation where it says nothing. The pull is that of mu, without a signal in the data;
-    other systematics stay at their nominal values in data and model, and the signal carries none.
+    full correlation where it says nothing. Every other systematic is in data and models alike; the
+    data hold no signal.
 
     Args:
         analysis: With a section ``lepton_id`` whose maps have sources, not matrices.
         axis: Of the maps.
         rho: Correlations to compare.
+        poi: Whose pulls: ``"mu"``, or ``"ratio"``: a factor R of the tested channel's symmetric
+            background, without a signal.
+        uncorrelated: Relative error per bin of that background, added to data and models.
         n_toys: Per rho; 0 for the closed form alone.
         seed: Of the toys.
+        progress: Called with (toys done, toys in all).
 
     Raises:
         ConfigError: There is no such section, or nothing in it depends on rho.
@@ -60,49 +80,128 @@ def study_analysis(
     if not any(axis in calibration.axes for calibration in maps.values()):
         known = sorted({a for calibration in maps.values() for a in calibration.axes})
         raise ConfigError(f"--axis: no map depends on '{axis}', only on {', '.join(known)}")
-    pair = load_pair(analysis)
-    lepton_id = pair.lepton_id
-    if lepton_id is None:
-        raise ConfigError("at lepton_id: is missing; the study varies the correlation of its maps")
-    yields = resolve_pair(replace(pair, lepton_id=None))
-    composition = np.concatenate([np.asarray(lepton_id.tested), np.asarray(lepton_id.partner)])
-    shapes = []
-    for value in rho:
-        varied = tuple(
-            replace(
-                item,
-                exclude=(),
-                correlation=(
-                    {**(item.correlation or {}), axis: float(value)}
-                    if axis in maps[item.flavour].axes
-                    else item.correlation
-                ),
+
+    def covariances() -> Iterator[Covariance]:
+        for value in rho:
+            varied = tuple(
+                replace(
+                    item,
+                    correlation=(
+                        {**(item.correlation or {}), axis: float(value)}
+                        if axis in maps[item.flavour].axes
+                        else item.correlation
+                    ),
+                )
+                for item in config.maps
             )
-            for item in config.maps
-        )
-        covariance = load_covariance(
-            replace(config, maps=varied, shared=()), EventSamples(maps=maps), analysis
-        )
-        columns = prune(decompose(covariance, composition), retained=RETAINED).columns
-        shapes.append((columns[: pair.n_bins], columns[pair.n_bins :]))
-    tested, partner = yields.channels
-    scale = choose_scale(asimov_sigma(yields), "auto")
-    empty = np.zeros((pair.n_bins, 0))
-    model = ShapedPair(
-        background=yields.background,
-        ratio=tested.ratio,
-        shapes_tested=empty,
-        shapes_partner=empty,
-        signal_tested=tested.total(tested.signal) * scale,
-        signal_partner=partner.total(partner.signal) * scale,
-        fakes_tested=tested.total(tested.fakes),
-        fakes_partner=partner.total(partner.fakes),
-    )
-    return study_correlations(
-        model,
-        shapes,
+            yield load_covariance(
+                replace(config, maps=varied, shared=()), EventSamples(maps=maps), analysis
+            )
+
+    return study_pair(
+        load_pair(analysis),
+        list(covariances()),
         rho=rho,
+        poi=poi,
+        uncorrelated=uncorrelated,
         n_toys=n_toys,
         seed=seed,
+        progress=progress,
         provenance=make_provenance(analysis=analysis.name, axis=axis),
+    )
+
+
+def study_pair(
+    pair: Pair,
+    covariances: Sequence[Covariance],
+    *,
+    rho: Sequence[float],
+    poi: Poi = "mu",
+    uncorrelated: float = 0.0,
+    n_toys: int = 0,
+    seed: int = 0,
+    progress: Progress | None = None,
+    provenance: dict[str, Any] | None = None,
+) -> CorrelationResult:
+    """Compare correlation assumptions for a pair: each covariance as truth and as model.
+
+    Args:
+        pair: With a ``lepton_id``, whose composition is used.
+        covariances: Of the calibration bins, one per assumption.
+        rho: What they are called.
+        poi: See :func:`study_analysis`.
+        uncorrelated: Relative error per bin of the tested channel's symmetric background.
+        n_toys: Per assumption; 0 for the closed form alone.
+        seed: Of the toys.
+        progress: Called with (toys done, toys in all).
+        provenance: For the record; versions by default.
+
+    Raises:
+        ModelError: The pair has no lepton-ID composition, or cannot be built.
+
+    Example:
+        >>> import numpy as np
+        >>> from ddphf.inputs.covariance import make_covariance
+        >>> from ddphf.symmetry.efficiency import LeptonId
+        >>> from ddphf.symmetry.pair import Channel, Template
+        >>> independent = make_covariance(1e-4 * np.eye(2))
+        >>> full = make_covariance(1e-4 * np.ones((2, 2)))
+        >>> counts, w = [50_000, 50_000], np.eye(2)
+        >>> pair = Pair(Channel("mue", counts, signal=Template([500.0, 0.0])),
+        ...             Channel("emu", counts), lepton_id=LeptonId(full, w, 0 * w))
+        >>> study_pair(pair, [independent, full], rho=[0, 1], poi="ratio").conservative
+        1.0
+    """
+    lepton_id = pair.lepton_id
+    if lepton_id is None:
+        raise ModelError("the pair has no 'lepton_id', so there is no correlation to vary")
+    if not 0 <= uncorrelated < 1:  # also NaN
+        raise ModelError(f"uncorrelated error: got {uncorrelated:g}, expected a number in [0, 1)")
+    factors, specs = [], []
+    for covariance in covariances:
+        varied = replace(
+            pair,
+            lepton_id=replace(
+                lepton_id,
+                covariance=covariance,
+                retained=RETAINED,
+                at_most=None,
+                residual="drop",
+                rounding=None,
+            ),
+        )
+        linear = linear_pair(resolve_pair(varied))
+        factors.append(linear.shapes)
+        if n_toys:
+            built = build_workspace(varied)
+            tested, spec = built.metadata["pairing"]["tested"], built.workspace
+            if poi == RATIO:
+                spec = measure_ratio(spec, tested)
+            specs.append(add_uncorrelated(spec, tested, uncorrelated) if uncorrelated else spec)
+    design = linear.symmetric if poi == RATIO else linear.signal
+    variance = linear.variance + (uncorrelated * linear.symmetric) ** 2
+    closed = closed_widths(design, variance, factors)
+    best, advice = advise(rho, closed)
+    toys = errors = None
+    failed = 0
+    if n_toys:
+        models = [CompiledModel.from_reference(ReferenceModel(spec)) for spec in specs]
+        toys, errors, failed = toy_widths(models, n_toys=n_toys, seed=seed, progress=progress)
+
+    def rows(table: Any) -> tuple[tuple[float, ...], ...]:
+        return tuple(tuple(float(x) for x in row) for row in table)
+
+    return CorrelationResult(
+        rho=tuple(map(float, rho)),
+        poi=poi,
+        closed=rows(closed),
+        toys=None if toys is None else rows(toys),
+        toy_errors=None if errors is None else rows(errors),
+        n_toys=n_toys,
+        n_failed=failed,
+        seed=seed if n_toys else None,
+        uncorrelated=uncorrelated,
+        conservative=best,
+        advice=advice,
+        provenance=make_provenance() if provenance is None else provenance,
     )

@@ -1,8 +1,9 @@
-"""Non-prompt events of a channel, from a histogram or from a map of fake factors."""
+"""Non-prompt events of a channel, from a histogram or from maps of fake factors."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,37 @@ from ddphf.inputs.histogram import Array
 from ddphf.inputs.maps import IntArray, LeptonMap
 from ddphf.symmetry.efficiency import LeptonColumns
 from ddphf.symmetry.pair import Systematic, Template
+from ddphf.symmetry.split import Mask
 
-__all__ = ["fakes_from_histogram", "fakes_from_map"]
+__all__ = [
+    "LooseLeptons",
+    "fake_normalisation",
+    "fake_shapes",
+    "fakes_from_histogram",
+    "fakes_from_maps",
+    "find_loose",
+]
+
+
+def fake_normalisation(error: float, name: str = "fakes_norm") -> list[Systematic]:
+    """Return the error of the whole template's normalisation as a normsys; none for 0.
+
+    Args:
+        error: Relative; the factors are 1 + error and its inverse.
+        name: The same name in both channels is one parameter.
+
+    Raises:
+        InputError: The error is not in [0, 1).
+
+    Example:
+        >>> [(s.name, s.up, s.down) for s in fake_normalisation(0.25)]
+        [('fakes_norm', 1.25, 0.8)]
+    """
+    if not 0 <= error < 1:
+        raise InputError(
+            f"fakes: relative error of the normalisation {error:g}, expected 0 <= error < 1"
+        )
+    return [Systematic(name, "normsys", 1 + error, 1 / (1 + error))] if error > 0 else []
 
 
 def fakes_from_histogram(
@@ -26,7 +56,7 @@ def fakes_from_histogram(
         yields: Expected non-prompt events per bin.
         statistical: Absolute, uncorrelated, per bin.
         normalisation: Relative error of the whole template; 0 for none.
-        name: Nuisance of the normalisation: the same name in both channels is one parameter.
+        name: Nuisance of the normalisation.
 
     Raises:
         InputError: The normalisation error is not in [0, 1).
@@ -35,91 +65,169 @@ def fakes_from_histogram(
         >>> [s.kind for s in fakes_from_histogram([5.0, 2.0], [1.0, 0.5], 0.2).systematics]
         ['normsys']
     """
-    if not 0 <= normalisation < 1:
-        raise InputError(
-            f"fakes: relative error of the normalisation {normalisation:g}, expected 0 <= error < 1"
-        )
-    systematics: list[Systematic] = []
-    if normalisation > 0:
-        systematics.append(Systematic(name, "normsys", 1 + normalisation, 1 / (1 + normalisation)))
-    return Template(yields, error=statistical, systematics=systematics)
+    return Template(yields, error=statistical, systematics=fake_normalisation(normalisation, name))
 
 
-def fakes_from_map(
+@dataclass(frozen=True)
+class LooseLeptons:
+    """Events of a control region, each with one loose lepton that has a fake factor.
+
+    Attributes:
+        maps: Fake factors, one map per flavour; their bins are counted through.
+        cells: Bin of each loose lepton, -1 outside the maps, shape (n,).
+        weights: Of the events, without the fake factor, shape (n,).
+    """
+
+    maps: tuple[LeptonMap, ...]
+    cells: IntArray
+    weights: Array
+
+    @property
+    def expected(self) -> Array:
+        """Weight times fake factor per event, 0 outside the maps, shape (n,)."""
+        factors = np.append(np.concatenate([m.values for m in self.maps]), 0.0)
+        return np.asarray(self.weights * factors[self.cells])
+
+    def select(self, mask: Mask) -> LooseLeptons:
+        """Return the events where ``mask``, shape (n,), is true."""
+        return LooseLeptons(self.maps, self.cells[mask], self.weights[mask])
+
+    def refuse_outside(self, bins: IntArray, source: str) -> None:
+        """Refuse events without a fake factor in a template bin (``bins`` >= 0, shape (n,)).
+
+        Raises:
+            InputError: Says how many there are.
+        """
+        lost = int(np.count_nonzero((self.cells < 0) & (bins >= 0)))
+        if lost:
+            names = " and ".join(f"'{m.name}'" for m in self.maps)
+            raise InputError(
+                f"{source or 'control region'}: {lost} loose leptons have no fake factor, outside "
+                f"the bins of {names} or of another flavour; extend the maps, or drop such events "
+                "from both samples"
+            )
+
+
+def find_loose(
     table: EventTable,
-    calibration: LeptonMap,
+    maps: Mapping[int, LeptonMap],
+    lepton: LeptonColumns,
+    weights: Array | None = None,
+) -> LooseLeptons:
+    """Look the loose leptons of a control region up in the maps of their flavours.
+
+    Args:
+        table: n events, one loose lepton each.
+        maps: Fake factors by PDG code.
+        lepton: The columns of the loose lepton.
+        weights: Of the events, shape (n,), negative to subtract prompt ones; 1 by default.
+
+    Example:
+        >>> from ddphf.inputs.events import make_events
+        >>> from ddphf.inputs.maps import make_map
+        >>> factors = make_map("muon", "fake_factor", {"pt": [10, 20, 50]}, [0.25, 0.5])
+        >>> events = make_events({"pt": [12.0, 30.0, 60.0], "id": [13, -13, 13]})
+        >>> loose = find_loose(events, {13: factors}, LeptonColumns("id", "pt"))
+        >>> loose.cells.tolist(), loose.expected.tolist()
+        ([0, 1, -1], [0.25, 0.5, 0.0])
+    """
+    flavour = (
+        np.abs(table[lepton.flavour])
+        if isinstance(lepton.flavour, str)
+        else np.full(table.n_events, abs(lepton.flavour))
+    )
+    columns = {"pt": lepton.pt, "eta": lepton.eta, "charge": lepton.charge}
+    cells, first = np.full(table.n_events, -1), 0
+    for code, calibration in maps.items():
+        rows = np.flatnonzero(flavour == code)
+        given = {k: None if name is None else table[name][rows] for k, name in columns.items()}
+        place = calibration.locate(pt=given["pt"], eta=given["eta"], charge=given["charge"])
+        cells[rows] = np.where(place >= 0, first + place, -1)
+        first += calibration.n_bins
+    ones = np.ones(table.n_events) if weights is None else weights
+    return LooseLeptons(tuple(maps.values()), cells, ones)
+
+
+def fake_shapes(loose: LooseLeptons, bins: IntArray, shape: tuple[int, ...]) -> list[Systematic]:
+    """Return the errors of the maps as shapes of the fakes, exact because they are linear in F.
+
+    One shape per map bin for its statistical error and one per named source, each shared by all
+    template bins and by every channel that uses the map. Names: ``fakes_<map>_binNN`` and
+    ``fakes_<map>_<source>``.
+
+    Args:
+        loose: n events.
+        bins: Template bin of each event, flattened, shape (n,); negative ones are skipped.
+        shape: Of the template.
+    """
+    size, total = int(np.prod(shape)), sum(m.n_bins for m in loose.maps)
+    used = (bins >= 0) & (loose.cells >= 0)
+    place = bins[used] * total + loose.cells[used]
+    per_cell = np.bincount(place, loose.weights[used], size * total).reshape(size, total)
+    yields = per_cell @ np.concatenate([m.values for m in loose.maps])
+    out: list[Systematic] = []
+
+    def add(name: str, shift: Array, source: str) -> None:
+        up, down = ((yields + sign * shift).reshape(shape) for sign in (1.0, -1.0))
+        out.append(Systematic(name, "histosys", up, down, source=source))
+
+    first = 0
+    for calibration in loose.maps:
+        block = per_cell[:, first : first + calibration.n_bins]
+        digits = max(2, len(str(calibration.n_bins - 1)))
+        for k in np.flatnonzero(np.any(block, axis=0) & (calibration.statistical > 0)):
+            name = f"fakes_{calibration.name}_bin{k:0{digits}d}"
+            source = f"statistical error of {calibration.source}, {calibration.describe(int(k))}"
+            add(name, block[:, k] * calibration.statistical[k], source)
+        for key, shift in calibration.sources.items():
+            name = f"fakes_{calibration.name}_{key}"
+            add(name, block @ shift, f"{key} of {calibration.source}")
+        first += calibration.n_bins
+    return out
+
+
+def fakes_from_maps(
+    table: EventTable,
+    maps: Mapping[int, LeptonMap],
     lepton: LeptonColumns,
     bins: IntArray,
     shape: tuple[int, ...],
     *,
+    weights: Array | None = None,
     normalisation: float = 0.0,
 ) -> Template:
     """Return fakes as control-region events times the fake factor of their loose lepton.
 
-    Errors: the control region's counting error sqrt(sum F^2) per template bin; one shape per map
-    bin for the map's statistical errors and one per named source, each shared by all template bins
-    and by every channel that uses the map. These shapes are exact: the yields are linear in F.
+    Errors: the control region's counting error sqrt(sum (w F)^2) per template bin, the shapes of
+    :func:`fake_shapes`, and the normalisation.
 
     Args:
-        table: Control region, one loose lepton per event.
-        calibration: Fake factors.
+        table: Control region, n events with one loose lepton each.
+        maps: Fake factors by PDG code.
         lepton: The columns of the loose lepton.
         bins: Template bin of each event, flattened, shape (n,); negative ones are skipped.
         shape: Of the template.
+        weights: Of the events, shape (n,); 1 by default.
         normalisation: Relative error of the whole template.
 
     Raises:
-        InputError: A loose lepton lies outside the map; says how many do.
+        InputError: A loose lepton lies outside the maps; says how many do.
+
+    Example:
+        >>> from ddphf.inputs.events import make_events
+        >>> from ddphf.inputs.maps import make_map
+        >>> factors = make_map("electron", "fake_factor", {"pt": [10, 20, 50]}, [0.1, 0.3])
+        >>> made = fakes_from_maps(make_events({"pt": [12.0, 30.0]}), {11: factors},
+        ...                        LeptonColumns(11, "pt"), np.array([0, 1]), (2,))
+        >>> made.yields.tolist()
+        [0.1, 0.3]
     """
-    size = int(np.prod(shape))
-    place = calibration.locate(
-        pt=table[lepton.pt],
-        eta=None if lepton.eta is None else table[lepton.eta],
-        charge=None if lepton.charge is None else table[lepton.charge],
-    )
-    lost = int(np.count_nonzero((place < 0) & (bins >= 0)))
-    if lost:
-        raise InputError(
-            f"{table.source or 'control region'}: {lost} loose leptons lie outside the map "
-            f"'{calibration.name}'; extend the map, or drop such events from both samples"
-        )
-    used = bins >= 0
-    cells = bins[used] * calibration.n_bins + place[used]
-    counts = np.bincount(cells, minlength=size * calibration.n_bins)
-    per_bin = counts.reshape(size, calibration.n_bins).astype(float)
-    yields = per_bin @ calibration.values
-    shifts: list[tuple[str, Array]] = [
-        (f"fakes_{calibration.name}_bin{k:02d}", per_bin[:, k] * calibration.statistical[k])
-        for k in np.flatnonzero((per_bin.sum(axis=0) > 0) & (calibration.statistical > 0))
-    ]
-    for source, shift in calibration.sources.items():
-        shifts.append((f"fakes_{calibration.name}_{source}", per_bin @ shift))
-    base = fakes_from_histogram(
-        yields.reshape(shape),
-        np.sqrt(per_bin @ calibration.values**2).reshape(shape),
-        normalisation,
-        name=f"fakes_{calibration.name}_norm",
-    )
+    loose = find_loose(table, maps, lepton, weights)
+    loose.refuse_outside(bins, table.source)
+    used, size = bins >= 0, int(np.prod(shape))
+    expected = loose.expected[used]
     return Template(
-        base.yields,
-        error=base.error,
-        systematics=[
-            *base.systematics,
-            *_shapes(shifts, yields, shape, calibration.source),
-        ],
+        np.bincount(bins[used], expected, size).reshape(shape),
+        error=np.sqrt(np.bincount(bins[used], expected**2, size)).reshape(shape),
+        systematics=[*fake_normalisation(normalisation), *fake_shapes(loose, bins, shape)],
     )
-
-
-def _shapes(
-    shifts: Sequence[tuple[str, Array]], yields: Array, shape: tuple[int, ...], source: str
-) -> list[Systematic]:
-    return [
-        Systematic(
-            name,
-            "histosys",
-            (yields + shift).reshape(shape),
-            (yields - shift).reshape(shape),
-            source=source,
-        )
-        for name, shift in shifts
-    ]

@@ -10,6 +10,7 @@ from ddphf.config.analysis import Analysis, ChannelConfig, SystematicConfig, Tem
 from ddphf.exceptions import InputError
 from ddphf.inputs.histogram import Histogram
 from ddphf.inputs.readers import read_histogram
+from ddphf.symmetry.fakes import fake_normalisation, fake_shapes
 from ddphf.symmetry.load_events import EventSamples, read_samples
 from ddphf.symmetry.load_lepton_id import load_lepton_id
 from ddphf.symmetry.pair import Channel, Pair, Systematic, Template
@@ -51,11 +52,13 @@ def load_pair(analysis: Analysis) -> Pair:
         if config is None:
             return None
         yields, error = _yields(config, samples, (role, sample), read)
+        systematics = [systematic(s) for s in config.systematics]
+        systematics += fake_normalisation(config.normalisation)
+        if sample == "fakes" and role in samples.loose:
+            bins = samples.events[role, sample].bins
+            systematics += fake_shapes(samples.loose[role], bins, yields.values.shape)
         return Template(
-            yields=yields,
-            error=error,
-            error_kind=config.error_kind,
-            systematics=tuple(systematic(s) for s in config.systematics),
+            yields=yields, error=error, error_kind=config.error_kind, systematics=tuple(systematics)
         )
 
     def channel(config: ChannelConfig, role: str) -> Channel:

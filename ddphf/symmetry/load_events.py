@@ -13,9 +13,10 @@ from ddphf.config.sections import EventsConfig, LeptonIdConfig
 from ddphf.exceptions import InputError
 from ddphf.inputs.events import EventTable, read_events
 from ddphf.inputs.histogram import Array, Axis, Histogram
-from ddphf.inputs.map_files import read_map
 from ddphf.inputs.maps import IntArray, LeptonMap
 from ddphf.symmetry.efficiency import EventEfficiencies, LeptonColumns, event_efficiencies
+from ddphf.symmetry.fakes import LooseLeptons, find_loose
+from ddphf.symmetry.load_maps import read_fake_maps, read_maps
 from ddphf.symmetry.split import Mask, evaluate, evaluate_mask, split_events
 
 __all__ = ["EventSamples", "FilledEvents", "fill_histogram", "read_samples"]
@@ -48,6 +49,7 @@ class EventSamples:
         histograms: By channel (``tested``, ``partner``) and sample (``observed``, ``signal``,
             ``fakes``).
         events: By the same keys; ``(both, observed)`` holds the events of both channels.
+        loose: By channel, of fakes from maps: the loose leptons of ``events``, in their order.
         notes: For the sidecar.
         warnings: Sentences for the user.
     """
@@ -56,6 +58,7 @@ class EventSamples:
     maps: Mapping[int, LeptonMap] = field(default_factory=dict)
     histograms: dict[tuple[str, str], Histogram] = field(default_factory=dict)
     events: dict[tuple[str, str], FilledEvents] = field(default_factory=dict)
+    loose: dict[str, LooseLeptons] = field(default_factory=dict)
     notes: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
 
@@ -103,19 +106,17 @@ def read_samples(analysis: Analysis) -> EventSamples:
                 raise InputError(
                     f"{template.events}: weight of event {bad[0]} is {weights[bad[0]]:g}"
                 )
+            loose = None
+            if template.maps and template.lepton is not None:
+                columns = LeptonColumns(**vars(template.lepton))
+                loose = find_loose(mine, read_fake_maps(template, analysis), columns, weights)
+                weights = loose.expected
             in_tested = np.full(mine.n_events, role == "tested")
-            _fill(samples, mine, in_tested, weights, events, config, (role, sample))
+            kept = _fill(samples, mine, in_tested, weights, events, config, (role, sample))
+            if loose is not None:
+                samples.loose[role] = loose.select(kept)
+                samples.loose[role].refuse_outside(samples.events[role, sample].bins, mine.source)
     return samples
-
-
-def read_maps(config: LeptonIdConfig, analysis: Analysis) -> dict[int, LeptonMap]:
-    """Read the maps of ``lepton_id`` by PDG code, in the order of the file."""
-    return {
-        item.flavour: read_map(
-            item.file, name=item.name, kind=item.kind, folder=analysis.folder, **item.reading
-        )
-        for item in config.maps
-    }
 
 
 def make_axes(events: EventsConfig) -> tuple[Axis, ...]:
@@ -183,8 +184,8 @@ def _fill(
     events: EventsConfig,
     config: LeptonIdConfig | None,
     key: tuple[str, str],
-) -> None:
-    """Look events up in the maps, exclude what lies outside, and fill."""
+) -> Mask:
+    """Look events up in the maps, exclude what lies outside, and fill; return what was kept."""
     kept = np.ones(table.n_events, dtype=bool)
     efficiencies = None
     if config is not None:
@@ -212,9 +213,10 @@ def _fill(
     source = table.source
     if key[0] != "both":
         samples.histograms[key] = fill_histogram(bins, filled.weights, samples.axes, source)
-        return
+        return kept
     for role, mask in (("tested", filled.tested), ("partner", ~filled.tested)):
         samples.histograms[role, key[1]] = fill_histogram(bins[mask], None, samples.axes, source)
+    return kept
 
 
 def _inside(

@@ -45,7 +45,6 @@ class EigenVariations:
         eigenvalues: All eigenvalues, kept and dropped, decreasing.
         clipped: Negative eigenvalues of C_calib that were set to 0.
         residual: diag(C - C'), shape (N,): variance that pruning dropped.
-        rounding: Largest |change of (G G^T)_ij| that rounding may have made.
     """
 
     columns: Array
@@ -53,7 +52,6 @@ class EigenVariations:
     eigenvalues: Array
     clipped: tuple[float, ...]
     residual: Array
-    rounding: float = 0.0
 
     @property
     def n_kept(self) -> int:
@@ -238,29 +236,32 @@ def prune(
         eigenvalues=eigen.eigenvalues,
         clipped=eigen.clipped,
         residual=eigen.residual + np.einsum("ij,ij->i", dropped, dropped),
-        rounding=eigen.rounding,
     )
 
 
-def round_columns(eigen: EigenVariations, tolerance: float) -> EigenVariations:
+def round_columns(columns: Array, tolerance: float) -> tuple[Array, float]:
     """Round G to the coarsest decimal that changes no element of G G^T by more than stated.
 
     With steps q the change of element (i, j) is at most q (|G_i|_1 + |G_j|_1) / 2 + n q^2 / 4.
 
     Args:
-        eigen: Variations.
+        columns: G, shape (N, n).
         tolerance: Largest |change| in units of the largest diagonal element of G G^T.
 
     Returns:
-        The rounded variations; ``rounding`` is the bound that holds.
+        The rounded G, and the bound on the change that holds, at most what is asked for.
+
+    Example:
+        >>> rounded, bound = round_columns(np.array([[0.123456], [0.1]]), 0.01)
+        >>> rounded.tolist(), bound <= 0.01 * 0.123456**2
+        ([[0.123], [0.1]], True)
     """
-    size = float(np.max(np.einsum("ij,ij->i", eigen.columns, eigen.columns), initial=0.0))
+    size = float(np.max(np.einsum("ij,ij->i", columns, columns), initial=0.0))
     if not 0 < tolerance < 1:
         raise ModelError(f"rounding: tolerance {tolerance:g}, expected a number in (0, 1)")
     if size == 0:
-        return eigen
-    reach = float(np.abs(eigen.columns).sum(axis=1).max())
-    count = eigen.n_kept
+        return columns, 0.0
+    reach, count = float(np.abs(columns).sum(axis=1).max()), int(columns.shape[1])
 
     def bound(step: float) -> float:
         return step * reach + count * step**2 / 4
@@ -268,11 +269,4 @@ def round_columns(eigen: EigenVariations, tolerance: float) -> EigenVariations:
     decimals = int(np.ceil(-np.log10(tolerance * size / reach)))
     while bound(10.0**-decimals) > tolerance * size:
         decimals += 1
-    return EigenVariations(
-        columns=np.round(eigen.columns, decimals),
-        directions=eigen.directions,
-        eigenvalues=eigen.eigenvalues,
-        clipped=eigen.clipped,
-        residual=eigen.residual,
-        rounding=eigen.rounding + bound(10.0**-decimals),
-    )
+    return np.round(columns, decimals), bound(10.0**-decimals)

@@ -76,10 +76,27 @@ def attach_lepton_id(pair: Pair) -> tuple[Pair, LeptonIdYields | None]:
     )
     _refuse_large(pair, full)
     eigen = prune(full, retained=config.retained, at_most=config.at_most)
-    if config.rounding is not None:
-        eigen = round_columns(eigen, config.rounding)
     names = tuple(lepid_name(config.source, i, eigen.n_kept) for i in range(eigen.n_kept))
     n_bins = pair.n_bins
+    shapes = {"tested": eigen.columns[:n_bins], "partner": eigen.columns[n_bins:]}
+    losses = [0.0]
+    for role, own, given in (
+        ("tested", pair.tested, config.signal_tested),
+        ("partner", pair.partner, config.signal_partner),
+    ):
+        if own.signal is None or not config.on_signal:
+            continue
+        shapes[f"signal_{role}"] = shapes[role]
+        if given is not None:
+            w = _composition(pair, config, given, f"signal_{role}")
+            shapes[f"signal_{role}"] = w @ eigen.directions
+            full_variance = np.einsum("ik,kl,il->i", w, config.covariance.matrix, w)
+            losses.append(float(np.max(full_variance - np.sum(shapes[f"signal_{role}"] ** 2, 1))))
+    rounding = 0.0
+    if config.rounding is not None:
+        # Signal and background together: the bound holds for their covariance, too.
+        rows, rounding = round_columns(np.concatenate([*shapes.values()]), config.rounding)
+        shapes = dict(zip(shapes, np.split(rows, len(shapes)), strict=True))
     source = f"eigen-variation of {config.covariance.model}"
 
     def systematics(columns: Array) -> list[Systematic]:
@@ -88,33 +105,19 @@ def attach_lepton_id(pair: Pair) -> tuple[Pair, LeptonIdYields | None]:
             for name, column in zip(names, columns.T, strict=True)
         ]
 
-    losses = [0.0]
-
-    def channel(original: Channel, columns: Array, w: Any, w_signal: Any, what: str) -> Channel:
-        added = replace(original, systematics=[*original.systematics, *systematics(columns)])
-        if original.signal is None or not config.on_signal:
-            return added
-        shapes = columns
-        if w_signal is not None:
-            w = _composition(pair, config, w_signal, what)
-            shapes = w @ eigen.directions
-            full_variance = np.einsum("ik,kl,il->i", w, config.covariance.matrix, w)
-            losses.append(float(np.max(full_variance - np.sum(shapes**2, axis=1))))
-        signal = replace(
-            original.signal,
-            systematics=[*original.signal.systematics, *systematics(shapes)],
-        )
-        return replace(added, signal=signal)
+    def channel(original: Channel, role: str) -> Channel:
+        changed = replace(original, systematics=[*original.systematics, *systematics(shapes[role])])
+        if original.signal is None or f"signal_{role}" not in shapes:
+            return changed
+        added = systematics(shapes[f"signal_{role}"])
+        signal = replace(original.signal, systematics=[*original.signal.systematics, *added])
+        return replace(changed, signal=signal)
 
     changed = replace(
         pair,
         lepton_id=None,
-        tested=channel(
-            pair.tested, eigen.columns[:n_bins], tested, config.signal_tested, "signal_tested"
-        ),
-        partner=channel(
-            pair.partner, eigen.columns[n_bins:], partner, config.signal_partner, "signal_partner"
-        ),
+        tested=channel(pair.tested, "tested"),
+        partner=channel(pair.partner, "partner"),
     )
     residual = np.sqrt(np.maximum(eigen.residual, 0.0))
     residual = np.where(residual > SMALLEST_RESIDUAL, residual, 0.0)
@@ -124,7 +127,7 @@ def attach_lepton_id(pair: Pair) -> tuple[Pair, LeptonIdYields | None]:
         names=names,
         residual_tested=residual[:n_bins] if keep else None,
         residual_partner=residual[n_bins:] if keep else None,
-        metadata=_metadata(config, full, eigen, names, keep, max(losses)),
+        metadata=_metadata(config, full, eigen, names, keep, max(losses), rounding),
         warnings=_warnings(config, eigen, keep),
     )
 
@@ -166,6 +169,7 @@ def _metadata(
     names: Sequence[str],
     residual: bool,
     signal_loss: float,
+    rounding: float,
 ) -> dict[str, Any]:
     digest = hashlib.sha256()
     for array in (config.covariance.matrix, config.tested, config.partner):
@@ -192,7 +196,7 @@ def _metadata(
         "largest_loss": eigen.largest_loss,
         "largest_loss_of_ratio": float(lost.max(initial=0.0)),
         "largest_loss_of_signal": max(signal_loss, 0.0),
-        "largest_rounding": eigen.rounding,
+        "largest_rounding": rounding,
         "largest_sigma": float(np.sqrt(np.sum(full.columns**2, axis=1).max(initial=0.0))),
         "residual": "shapesys" if residual else "dropped",
         "on_signal": config.on_signal,

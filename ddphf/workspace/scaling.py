@@ -7,16 +7,34 @@ are scaled so that the expected error of mu is of order one.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
 from ddphf.exceptions import ModelError
 from ddphf.inputs.histogram import Array
-from ddphf.workspace.yields import ChannelYields, PairYields
+from ddphf.workspace.yields import PairYields
 
-__all__ = ["asimov_sigma", "choose_scale", "largest_mu"]
+__all__ = ["LinearPair", "asimov_sigma", "choose_scale", "largest_mu", "linear_pair"]
 
 SIGMA_RANGE = (0.05, 5.0)
+
+
+@dataclass(frozen=True)
+class LinearPair:
+    """The pair to first order around the null: y = B - r A, from which the shared b drops out.
+
+    Attributes:
+        signal: dy/dmu at the stated signal, shape (M,).
+        symmetric: dy / d ln R for a factor R of the symmetric background of B, shape (M,).
+        variance: Uncorrelated variance of y, shape (M,).
+        shapes: dy per sigma of every nuisance, shape (M, k).
+    """
+
+    signal: Array
+    symmetric: Array
+    variance: Array
+    shapes: Array
 
 
 def asimov_sigma(pair: PairYields) -> float:
@@ -53,10 +71,17 @@ def largest_mu(pair: PairYields) -> float:
     return max(map(abs, estimates))
 
 
-def _information(pair: PairYields) -> tuple[Array, Array]:
+def linear_pair(pair: PairYields) -> LinearPair:
+    """Return the contrast of a pair whose data are the null's expectation.
+
+    With b free in every bin, B and A enter the estimates of everything else through y alone.
+    Derived.
+
+    Args:
+        pair: The checked pair, M bins.
+    """
     tested, partner = pair.channels
-    ratio = tested.ratio
-    b = pair.background
+    ratio, b = tested.ratio, pair.background
     fakes_t, fakes_p = tested.total(tested.fakes), partner.total(partner.fakes)
     variance = ratio * b + fakes_t + ratio**2 * (b + fakes_p)
     directions: dict[str, Array] = {}
@@ -74,24 +99,31 @@ def _information(pair: PairYields) -> tuple[Array, Array]:
                 add(variation.name, sign * channel.fakes.yields * variation.slope)
             if channel.fakes.error is not None:
                 variance = variance + sign**2 * channel.fakes.error**2
-    contrast = _contrast(tested, partner, ratio)
-    columns = np.stack([contrast, *directions.values()], axis=1)
-    information = columns.T @ (columns / variance[:, None])
-    information += np.diag([0.0] + [1.0] * len(directions))
+    return LinearPair(
+        signal=np.asarray(tested.total(tested.signal) - ratio * partner.total(partner.signal)),
+        symmetric=ratio * b,
+        variance=variance,
+        shapes=np.stack([*directions.values()], axis=1) if directions else np.zeros((len(b), 0)),
+    )
+
+
+def _information(pair: PairYields) -> tuple[Array, Array]:
+    tested, partner = pair.channels
+    ratio, linear = tested.ratio, linear_pair(pair)
+    columns = np.column_stack([linear.signal, linear.shapes])
+    information = columns.T @ (columns / linear.variance[:, None])
+    information += np.diag([0.0] + [1.0] * linear.shapes.shape[1])
     # Equal up to rounding: what is left then is no signal.
     seen = tested.total(tested.signal) + ratio * partner.total(partner.signal)
-    if information[0, 0] <= 0 or np.all(np.abs(contrast) <= 1e-9 * seen):
+    if information[0, 0] <= 0 or np.all(np.abs(linear.signal) <= 1e-9 * seen):
         raise ModelError(
             f"channel '{tested.name}', sample 'signal': r times the signal of "
             f"'{partner.name}' equals it in every bin, so the pair cannot see it; state the "
             "signal of one channel only, or of both with different shapes"
         )
+    fakes_t, fakes_p = tested.total(tested.fakes), partner.total(partner.fakes)
     residual = tested.counts - fakes_t - ratio * (partner.counts - fakes_p)
-    return information, columns.T @ (residual / variance)
-
-
-def _contrast(tested: ChannelYields, partner: ChannelYields, ratio: Array) -> Array:
-    return np.asarray(tested.total(tested.signal) - ratio * partner.total(partner.signal))
+    return information, columns.T @ (residual / linear.variance)
 
 
 def choose_scale(sigma: float, requested: float | str) -> float:

@@ -1,0 +1,101 @@
+"""What an analysis file may not say although its schema allows it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ddphf.exceptions import ConfigError
+
+if TYPE_CHECKING:
+    from ddphf.config.analysis import Analysis, ChannelConfig
+
+__all__ = ["check_meaning"]
+
+
+def check_meaning(analysis: Analysis, *, ratio_stated: bool) -> None:
+    """Refuse what a schema cannot say.
+
+    Args:
+        analysis: Valid by the schema.
+        ratio_stated: Whether the file has an ``efficiency_ratio``.
+
+    Raises:
+        ConfigError: Says where, and what contradicts what.
+    """
+    if analysis.tested.label == analysis.partner.label:
+        raise ConfigError(
+            f"at partner.label: got '{analysis.partner.label}', which is the label of the tested "
+            "sample too; the two need different labels"
+        )
+    if analysis.tested.signal is None and analysis.partner.signal is None:
+        raise ConfigError("at tested: 'signal' is missing; state the template that is searched")
+    for path, channel in (("tested", analysis.tested), ("partner", analysis.partner)):
+        for index, systematic in enumerate(channel.systematics):
+            if systematic.kind == "histosys" and not systematic.relative:
+                raise ConfigError(
+                    f"at {path}.systematics.{index}: '{systematic.name}' acts on the symmetric "
+                    "background, whose yields the fit finds; give factors and 'relative: true'"
+                )
+        _check_channel(analysis, path, channel)
+    _check_fake_maps(analysis)
+    lepton_id = analysis.lepton_id
+    if lepton_id is None:
+        return
+    if analysis.events is None and lepton_id.composition is None:
+        raise ConfigError(
+            "at lepton_id: 'composition' is missing; without 'events' nothing tells which "
+            "calibration bins a template bin is made of"
+        )
+    if analysis.events is not None and lepton_id.composition is not None:
+        raise ConfigError("at lepton_id.composition: the events tell it already; leave it out")
+    efficiencies = lepton_id.maps[0].kind == "efficiency"
+    if analysis.events is not None and efficiencies and ratio_stated:
+        raise ConfigError(
+            "at efficiency_ratio: the efficiency maps of 'lepton_id' tell it already; leave it "
+            "out, or give scale factors"
+        )
+
+
+def _check_channel(analysis: Analysis, path: str, channel: ChannelConfig) -> None:
+    """Refuse a sample that is neither, or both, a histogram and a selection of events."""
+    if (channel.observed is None) == (channel.select is None):
+        if channel.observed is None:
+            raise ConfigError(f"at {path}: 'observed' is missing")
+        raise ConfigError(f"at {path}: 'observed' and 'select', expected one of them")
+    if channel.select is not None and analysis.events is None:
+        raise ConfigError(f"at {path}.select: there is no section 'events' to select from")
+    if channel.observed is not None and analysis.events is not None:
+        raise ConfigError(f"at {path}.observed: with 'events' a sample is given by 'select'")
+    for key, template in (("signal", channel.signal), ("fakes", channel.fakes)):
+        if template is None:
+            continue
+        if (template.yields is None) == (template.events is None):
+            if template.yields is None:
+                raise ConfigError(f"at {path}.{key}: 'yields' is missing")
+            raise ConfigError(f"at {path}.{key}: 'yields' and 'events', expected one of them")
+        if template.events is not None and analysis.events is None:
+            raise ConfigError(f"at {path}.{key}.events: there is no section 'events' for its axes")
+        if template.events is None and template.weight is not None:
+            raise ConfigError(f"at {path}.{key}.weight: a histogram has no weights; leave it out")
+        if template.events is None and (template.maps or template.lepton is not None):
+            raise ConfigError(
+                f"at {path}.{key}: a histogram has no loose leptons; give 'events' with 'maps'"
+            )
+        if bool(template.maps) != (template.lepton is not None):
+            missing = "lepton" if template.maps else "maps"
+            raise ConfigError(
+                f"at {path}.{key}: '{missing}' is missing; fake factors need both maps and the "
+                "columns of the loose lepton"
+            )
+
+
+def _check_fake_maps(analysis: Analysis) -> None:
+    """Refuse one name for two maps: it names the nuisance parameters that the channels share."""
+    fakes = (analysis.tested.fakes, analysis.partner.fakes)
+    first, second = ({m.name: m for m in (f.maps if f else ())} for f in fakes)
+    for name in first.keys() & second.keys():
+        if first[name] != second[name]:
+            raise ConfigError(
+                f"at partner.fakes.maps.{name}: another map of this name than in 'tested', but "
+                "equal names share their nuisance parameters; rename one (with its 'flavour')"
+            )

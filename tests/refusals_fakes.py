@@ -1,0 +1,48 @@
+"""Refusals of fakes from maps, for test_refusals.py: the analysis of test_fakes.py, edited."""
+
+__all__ = ["FAKES"]
+
+
+def change(function):
+    """Return a case: the analysis after ``function(analysis)``."""
+    return {"edits": [function]}
+
+
+def fakes(function):
+    """Return a case: the fakes of both channels edited alike."""
+
+    def edit(analysis):
+        for role in ("tested", "partner"):
+            function(analysis[role]["fakes"])
+
+    return change(edit)
+
+
+FAKES = {
+    "fake factors without a lepton": fakes(lambda f: f.pop("lepton")),
+    "a loose lepton without fake factors": fakes(lambda f: f.pop("maps")),
+    "loose leptons of a histogram": fakes(
+        lambda f: [f.pop("events"), f.pop("weight"), f.update(yields="table.csv:fakes")]
+    ),
+    "one name for two maps of fake factors": change(
+        lambda a: a["partner"]["fakes"]["maps"]["muon"].update(file="other.csv")
+    ),
+    "two maps of fake factors of one flavour": fakes(
+        lambda f: f["maps"]["muon"].update(flavour=11)
+    ),
+    "a map of fake factors without a flavour": fakes(
+        lambda f: f["maps"].update(jet={"file": "loose_muon.csv"})
+    ),
+    "an error of the normalisation out of range": fakes(lambda f: f.update(normalisation=1.5)),
+    "loose leptons without a fake factor": fakes(lambda f: f["maps"].pop("muon")),
+    "an unknown source of fake factors": fakes(
+        lambda f: f["maps"]["electron"].update(exclude=["trigger"])
+    ),
+    "a fake factor below zero": {
+        "files": {"loose_muon.csv": "pt_low,pt_high,value\n10,20,-.1\n20,60,.2\n"}
+    },
+    "a study of one toy": {"arguments": ["correlations", "analysis.yml", "--toys", "1"]},
+    "a study with an error that is no number": {
+        "arguments": ["correlations", "analysis.yml", "--toys", "0", "--uncorrelated", "nan"]
+    },
+}
