@@ -111,8 +111,18 @@ class ToyFitter:
         free = minimize_batch(model, data, start=self.source.parameters)
         column = list(free.names).index(model.parameters.names[self.poi])
         mu_hat, difference = free.parameters[:, column], null.twice_nll - free.twice_nll
+        # The null found a lower minimum, so the free fit stopped in another one: start from there.
+        again = np.flatnonzero(difference < -NEGATIVE_Q0)
+        if again.size:
+            retried = minimize_batch(model, data[again], start=null.points[again])
+            picked = retried.twice_nll < free.twice_nll[again]  # False where it failed
+            rows = again[picked]
+            mu_hat[rows] = retried.parameters[picked, column]
+            difference[rows] = null.twice_nll[rows] - retried.twice_nll[picked]
         bad = (null.status == FAILED) | (free.status == FAILED) | ~(difference > -NEGATIVE_Q0)
-        status = np.where(bad, FAILED, np.maximum(null.status, free.status)).astype(np.int8)
+        status = np.maximum(null.status, free.status)
+        status[again] = CAREFUL
+        status = np.where(bad, FAILED, status).astype(np.int8)
         at_zero = (mu_hat == 0.0) & ~bad
         q0 = np.where(mu_hat >= 0, 1.0, -1.0) * difference
         q0[at_zero] = 0.0
