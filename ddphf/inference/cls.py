@@ -11,7 +11,7 @@ from scipy.stats import norm
 from ddphf.inference.discovery import N_SIGMA
 from ddphf.inference.profile import ProfileScan, find_crossing
 
-__all__ = ["AsymptoticLimit", "cls_asymptotic", "cls_expected", "limit_asymptotic"]
+__all__ = ["AsymptoticLimit", "asimov_unit", "cls_asymptotic", "cls_expected", "limit_asymptotic"]
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -47,6 +47,15 @@ class AsymptoticLimit:
                 "expected": self.scan_expected.tolist(),
             },
         }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> AsymptoticLimit:
+        """Read what :meth:`to_dict` wrote."""
+        scan = {key: np.array(values, dtype=float) for key, values in data["scan"].items()}
+        return cls(
+            data["observed"], tuple(data["expected"]), scan["mu"], scan["observed"],
+            scan["expected"],
+        )  # fmt: skip
 
 
 def cls_asymptotic(q: float, q_asimov: float) -> float:
@@ -98,7 +107,7 @@ def limit_asymptotic(observed: ProfileScan, asimov: ProfileScan, level: float) -
         FitError: A fit has no certificate.
     """
     alpha = 1.0 - level
-    step = _unit(asimov)
+    step = asimov_unit(asimov)
     targets = [float(norm.isf(alpha * norm.cdf(n)) + n) for n in N_SIGMA]
     expected = [
         find_crossing(
@@ -135,7 +144,7 @@ def limit_asymptotic(observed: ProfileScan, asimov: ProfileScan, level: float) -
     )
 
 
-def _unit(asimov: ProfileScan) -> float:
+def asimov_unit(asimov: ProfileScan) -> float:
     """Return about the error of mu: where sqrt(q~) of the Asimov data is 1."""
     mu = min(1.0, asimov.upper)
     for _ in range(60):
