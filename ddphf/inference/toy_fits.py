@@ -46,8 +46,7 @@ class ToyFitter:
         self.poi = table.poi
         self.null_held = table.fixed.copy()
         self.null_held[self.poi] = True
-        self.null_start = source.parameters.copy()
-        self.null_start[self.poi] = test
+        self.null_start = self._start(test)
         self.shared: SharedInputs | None = None
         if table.fixed[self.poi]:
             raise ModelError("the POI is fixed in this measurement, so there is no q0")
@@ -58,6 +57,21 @@ class ToyFitter:
             # No stragglers: a step of the block costs less than one careful fit.
             self.shared = shared._replace(theta=jax.numpy.asarray(theta))
             self.arrays = jax.tree.map(jax.numpy.asarray, pair.held(source.parameters, table.fixed))
+
+    def _start(self, test: float) -> Array:
+        """Return where the toys' fits at the tested POI begin: its fit to the Asimov data."""
+        start = self.source.parameters.copy()
+        start[self.poi] = test
+        if test == self.source.mu:
+            return start
+        data = self.source.expected()
+        # The nuisance parameters of one POI may make a rate negative at another.
+        for begin in (start, self.model.parameters.init.copy()):
+            begin[self.poi] = test
+            fit = self.model.minimize(data=data, start=begin, fixed=self.null_held)
+            if fit.converged:
+                return fit.parameters
+        return start
 
     def fast(self, data: Array) -> tuple[Array, Array, AnyArray, AnyArray] | None:
         """Fit by shared information alone; None where the model is no pair.

@@ -102,17 +102,13 @@ def toy_statistics(
 class _Held:
     """Held fits of some rows of a chunk, done when they are first needed."""
 
-    fitter: StatisticFitter
     data: Array
     found: dict[float, BatchResult] = field(default_factory=dict)
 
-    def at(self, mu: float) -> BatchResult:
+    def at(self, fitter: ToyFitter, mu: float) -> BatchResult:
         if mu not in self.found:
-            model, poi = self.fitter.source.model, self.fitter.base.poi
-            values = self.fitter.source.parameters.copy()
-            values[poi] = mu
             self.found[mu] = minimize_batch(
-                model, self.data, start=values, fixed=self.fitter.base.null_held
+                fitter.model, self.data, start=fitter.null_start, fixed=fitter.null_held
             )
         return self.found[mu]
 
@@ -152,17 +148,17 @@ class StatisticFitter:
         return mu_hat, t, t_zero, failed
 
     def _finish(self, data: Array, rest: AnyArray, mu_hat: Array, t: Array, t_zero: Array) -> None:
-        held = _Held(self, data)
-        base = held.at(0.0).twice_nll - t_zero[rest]
-        for j, mu in enumerate(self.tests):
+        held = _Held(data)
+        base = held.at(self.base, 0.0).twice_nll - t_zero[rest]
+        for j, (mu, fitter) in enumerate(zip(self.tests, self.fitters, strict=True)):
             missing = np.isnan(t[rest, j])
             if missing.any():
-                t[rest[missing], j] = (held.at(mu).twice_nll - base)[missing]
+                t[rest[missing], j] = (held.at(fitter, mu).twice_nll - base)[missing]
         # A held fit below the free one: the free fit stopped in another minimum; start from there.
         lowest = np.nanmin(np.where(np.isnan(t[rest]), np.inf, t[rest]), axis=1)
         for row in np.flatnonzero(lowest < -NEGATIVE_Q0):
             j = int(np.nanargmin(t[rest[row]]))
-            start: Any = held.at(self.tests[j]).points[row]
+            start: Any = held.at(self.fitters[j], self.tests[j]).points[row]
             free = self.source.model.minimize(data=data[row], start=start)
             gain = base[row] - free.twice_nll
             if free.converged and gain > 0:
