@@ -139,14 +139,18 @@ def _add_statement(table: Table, statement: dict[str, Any]) -> None:
         z0, p0 = f"{found['z0']:.3f}", f"{found['p0']:.3g}"
         table.add_row("observed, importance sampling", "", z0, p0, note)
     asimov, bands = expected["asimov"], expected["asymptotic"]["z0"]
-    note = f"68 %: {bands[1]:.2f} to {bands[3]:.2f}, 95 %: {bands[0]:.2f} to {bands[4]:.2f}"
+    note = _bands(bands)
     table.add_row(
         "expected, Asimov", f"{expected['mu']:.4g}", f"{asimov['z0']:.4f}", _p(asimov["p0"]), note
     )
     if "toys" in expected:
         bands = expected["toys"]["z0"]
-        note = f"68 %: {bands[1]:.2f} to {bands[3]:.2f}, 95 %: {bands[0]:.2f} to {bands[4]:.2f}"
+        note = _bands(bands)
         table.add_row("expected, toys (median)", "", f"{bands[2]:.3f}", "", note)
+
+
+def _bands(z: list[float]) -> str:
+    return f"1 sigma: {z[1]:.2f} to {z[3]:.2f}, 2 sigma: {z[0]:.2f} to {z[4]:.2f}"
 
 
 def _p(value: float | None) -> str:

@@ -67,14 +67,13 @@ def cls_asymptotic(q: float, q_asimov: float) -> float:
 
     Example:
         >>> round(cls_asymptotic(0.0, 4.0), 4), round(cls_asymptotic(4.0, 4.0), 4)
-        (1.0, 0.0455)
+        (0.5116, 0.0455)
     """
     root = np.sqrt(q_asimov)
     if root == 0:
         return 1.0
+    # At q~ = 0 the formula gives about 1/2 and not P(q~ >= 0) = 1; pyhf does the same.
     shifted = np.sqrt(q) - root if q <= q_asimov else (q - q_asimov) / (2 * root)
-    if q == 0:
-        return 1.0
     return float(np.exp(norm.logsf(shifted + root) - norm.logsf(shifted)))
 
 
@@ -120,7 +119,6 @@ def limit_asymptotic(observed: ProfileScan, asimov: ProfileScan, level: float) -
     ]
 
     def excess(mu: float) -> float:
-        # At mu_hat q~ is 0 and CLs is 1.
         value = cls_asymptotic(observed.q_tilde(mu), asimov.q_tilde(mu))
         return float(np.log(max(value, 1e-300)) - np.log(alpha))
 

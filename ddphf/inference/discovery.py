@@ -262,7 +262,11 @@ def discover_workspace(
             options = _Options(nulls, options.toys, seed, mu_expected, None, say, toy_progress)
             found: list[str] = []
             statements.append(_state(known, options, found))
-            warnings += [f"{KNOWN}: {line}" for line in found if line not in warnings]
+            warnings += [
+                line if line.startswith(KNOWN) else f"{KNOWN}: {line}"
+                for line in found
+                if line not in warnings
+            ]
     poi = main.parameters.poi
     assert poi is not None
     return DiscoverResult(
@@ -333,9 +337,8 @@ def _state(reference: ReferenceModel, options: _Options, warnings: list[str]) ->
         comparison = compare_nulls(sample, reference=reference_null)  # type: ignore[arg-type]
         if not toys["resolved"]:
             warnings.append(
-                f"{name}: {summary.n_ge} of {summary.n} toys reach the observed q0, so p0 < "
-                f"{summary.p0_interval[1]:.2g} (68 %) is all that they say; --null importance "
-                "finds its value"
+                f"{name}: {summary.n_ge} of {summary.n} toys reach the observed q0, too few for p0 "
+                f"(68 % upper end {summary.p0_interval[1]:.2g}); --null importance finds it"
             )
         say(f"{name}: {options.toys} toys at mu = {mu:g}")
         expected = _expect_by_toys(expected, signal, sample, options)

@@ -108,7 +108,9 @@ def draw_limit(limit: dict[str, Any]) -> Figure:
         )  # fmt: skip
         panel.set_yscale("log")
         panel.set_ylim(alpha / 20, 2.5)
-        panel.set_xlim(left=0)
+        parts = [limit[key] for key in ("asymptotic", "toys") if key in limit]
+        ends = [x for p in parts for x in (p["observed"], *p["expected"]) if x is not None]
+        panel.set_xlim(0, 1.35 * max(ends, default=parts[0]["scan"]["mu"][-1]))
         panel.set_xlabel(f"signal strength {limit['poi']}")
         panel.set_ylabel("CLs")
         panel.set_title(limit["measurement"], loc="left", fontsize=9)
@@ -118,11 +120,14 @@ def draw_limit(limit: dict[str, Any]) -> Figure:
 
 def _draw_scan(panel: Any, part: dict[str, Any]) -> None:
     scan = part["scan"]
-    mu, bands = np.array(scan["mu"]), np.array(scan["expected"])
+    # At mu = 0 nothing is excluded: CLs is 1.
+    mu = np.append(0.0, scan["mu"])
+    bands = np.column_stack([np.ones(5), scan["expected"]])
     panel.fill_between(mu, bands[0], bands[4], color=BANDS[0], lw=0, label="expected, 2 sigma")
     panel.fill_between(mu, bands[1], bands[3], color=BANDS[1], lw=0, label="expected, 1 sigma")
     panel.plot(mu, bands[2], "k--", lw=1, label="expected")
-    panel.plot(mu, scan["observed"], "k-", lw=1.5, label=f"observed, limit {_say(part)}")
+    observed = np.append(1.0, scan["observed"])
+    panel.plot(mu, observed, "k-", lw=1.5, label=f"observed, limit {_say(part)}")
 
 
 def _draw_toys(panel: Any, part: dict[str, Any], *, bands: bool) -> None:
