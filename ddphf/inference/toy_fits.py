@@ -11,7 +11,8 @@ from ddphf.exceptions import ModelError
 from ddphf.inference.toy_store import FAILED, AnyArray
 from ddphf.likelihood.batch import CAREFUL, CONVERGED_FAST, minimize_batch
 from ddphf.likelihood.minimum import EDM_TOLERANCE, Array
-from ddphf.likelihood.shared import SharedInputs, fit_block
+from ddphf.likelihood.shared import fit_block
+from ddphf.likelihood.shared_rough import SharedInputs
 
 if TYPE_CHECKING:
     from ddphf.inference.toys import ToySource
@@ -54,7 +55,6 @@ class ToyFitter:
             shared = pair.share(source.parameters, source.rates, source.auxiliary(), table.fixed)
             theta = np.array(shared.theta)
             theta[pair.poi] = test
-            # No stragglers: a step of the block costs less than one careful fit.
             self.shared = shared._replace(theta=jax.numpy.asarray(theta))
             self.arrays = jax.tree.map(jax.numpy.asarray, pair.held(source.parameters, table.fixed))
 
