@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import chi2
 
-from ddphf.inference.toy_limits import TIE
 from ddphf.inference.toy_statistics import toy_statistics
+from ddphf.inference.toy_store import TIE
 from ddphf.inference.toys import DRAW_BLOCK, ToySource
 
 __all__ = ["CoverageResult", "coverage_asymptotic", "coverage_calibrated"]

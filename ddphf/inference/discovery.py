@@ -247,7 +247,7 @@ def discover_workspace(
         (0.9591, 0.4899)
     """
     if toys < 1 and sample is None and ("toys" in nulls or "importance" in nulls):
-        raise InputError(f"toys = {toys}: expected at least 1 toy for --null {','.join(nulls)}")
+        raise InputError(f"toys: {toys}, expected at least 1 for the null by toys or importance")
     say = progress if progress is not None else _silent
     main = ReferenceModel(workspace, measurement)
     options = _Options(
@@ -365,9 +365,8 @@ def _null_toys(fitter: Fitter, options: _Options) -> ToySample:
         )
     elif (sample.fingerprint, sample.mu) != (source.fingerprint, 0.0):
         raise InputError(
-            f"the file of toys holds toys of another model or data set, or toys at mu = "
-            f"{sample.mu:g}; expected those of measurement '{fitter.reference.measurement}' "
-            "at mu = 0"
+            f"the toys are of another model or data set than measurement "
+            f"'{fitter.reference.measurement}', or not drawn at mu = 0; draw them with 'ddphf toys'"
         )
     if not np.any(sample.status != FAILED):
         raise FitError("not one toy has a certificate")

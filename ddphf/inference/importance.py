@@ -21,7 +21,7 @@ from scipy.stats import norm
 
 from ddphf.exceptions import FitError, ModelError, UsageError
 from ddphf.inference.toy_fits import ToyFitter
-from ddphf.inference.toy_store import FAILED, AnyArray
+from ddphf.inference.toy_store import FAILED, TIE, AnyArray
 from ddphf.inference.toys import DRAW_BLOCK, ToySource, map_chunks
 from ddphf.likelihood.minimum import Array
 
@@ -218,7 +218,7 @@ def _summarize(
             f"importance sampling: {failed.sum()} of {n} toys have no certificate, more than "
             f"{MAX_FAILED:g}; their p-value would mean nothing"
         )
-    counted = ~failed & (np.nan_to_num(values, nan=-np.inf) >= q0)
+    counted = ~failed & (np.nan_to_num(values, nan=-np.inf) >= q0 - TIE)
     normalization, normalization_error = _mean(weights, strata)
     if abs(normalization - 1) > MAX_NORMALIZATION_PULL * normalization_error + 1e-9:
         raise FitError(

@@ -14,7 +14,7 @@ from ddphf.inference.cls import AsymptoticLimit, asimov_unit, limit_asymptotic
 from ddphf.inference.fitter import Fitter, Progress
 from ddphf.inference.intervals import IntervalResult, interval_asymptotic, intervals_by_toys
 from ddphf.inference.profile import ProfileScan
-from ddphf.inference.toy_limits import SCAN_POINTS, ToyLimit, limit_by_toys
+from ddphf.inference.toy_limits import ToyLimit, limit_by_toys
 from ddphf.inference.toys import ToySource
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.results import make_provenance
@@ -28,6 +28,10 @@ ONE_SIGMA = 0.6827
 """Level of the interval that is given beside the one that was asked for."""
 
 MIN_TOYS = 100
+
+SCAN_POINTS = 12
+NEAR = (0.86, 0.95, 1.05, 1.16)
+"""Scanned signal strengths: over all limits, and in units of the observed one."""
 
 
 @dataclass(frozen=True)
@@ -140,11 +144,9 @@ def limit_workspace(
         (5.8693, 4.2888)
     """
     if not 0.5 < level < 1:
-        raise InputError(f"level = {level:g}: expected a confidence level between 0.5 and 1")
+        raise InputError(f"confidence level {level:g}: expected a number between 0.5 and 1")
     if "toys" in methods and toys < MIN_TOYS:
-        raise InputError(
-            f"toys = {toys}: expected at least {MIN_TOYS} toys per point for --method toys"
-        )
+        raise InputError(f"toys: {toys}, expected at least {MIN_TOYS} per scanned signal strength")
     say = progress if progress is not None else _silent
     fitter = Fitter(ReferenceModel(workspace, measurement))
     fitter.require_null()
@@ -200,8 +202,11 @@ def limit_workspace(
 
 
 def _scan_points(limit: AsymptoticLimit, upper: float) -> np.ndarray[Any, Any]:
+    """Return where to draw toys: over all asymptotic limits, and denser around the observed one."""
+    assert limit.observed is not None
     ends = [x for x in (limit.observed, *limit.expected) if x is not None]
-    return np.unique(np.minimum(np.geomspace(0.6 * min(ends), 1.6 * max(ends), SCAN_POINTS), upper))
+    wide = np.geomspace(0.6 * min(ends), 1.6 * max(ends), SCAN_POINTS)
+    return np.unique(np.minimum([*wide, *(limit.observed * np.array(NEAR))], upper))
 
 
 def _require_inside(

@@ -12,19 +12,15 @@ from scipy.stats import norm
 from ddphf.inference.discovery import N_SIGMA
 from ddphf.inference.profile import ProfileScan
 from ddphf.inference.toy_statistics import ToyStatistics, toy_statistics
+from ddphf.inference.toy_store import TIE
 from ddphf.inference.toys import ToySource
 
-__all__ = ["SCAN_POINTS", "ToyLimit", "cross_level", "limit_by_toys"]
+__all__ = ["ToyLimit", "cross_level", "limit_by_toys"]
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
-SCAN_POINTS = 15
-
 WINDOW = 8.0
 """CLs within this factor of 1 - level count for the crossing."""
-
-TIE = 1e-7
-"""q~ this close to the observed one is the same outcome, fitted twice."""
 
 FIRST_TOY = 1 << 44
 
