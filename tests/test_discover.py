@@ -11,7 +11,7 @@ from engine_models import make_pair
 from reference_numbers import FLAT, inject_pair, square
 from scipy.stats import kstest, norm, poisson
 
-from ddphf.exceptions import FitError, InputError, ModelError, UsageError
+from ddphf.exceptions import FitError, InputError, ModelError
 from ddphf.inference.discovery import DiscoverResult, discover_workspace, expect_discovery
 from ddphf.inference.importance import log_ratio, sample_importance
 from ddphf.inference.nulls import compare_nulls
@@ -202,7 +202,7 @@ def test_importance_sampling_refuses():
     null = ToySource.conditional(model)
     with pytest.raises(ModelError, match="no excess"):
         sample_importance(null, -1.0, -2.0, 1000, seed=0)
-    with pytest.raises(UsageError, match="100 toys, expected at least 500"):
+    with pytest.raises(InputError, match="100 toys, expected at least 500"):
         sample_importance(null, 2.0, 9.0, 100, seed=0)
     with pytest.raises(FitError, match=r"effective number of .* of 1000 toys reach the observed"):
         sample_importance(null, 0.2, 60.0, 1000, seed=0)

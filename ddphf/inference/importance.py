@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 
-from ddphf.exceptions import FitError, ModelError, UsageError
+from ddphf.exceptions import FitError, InputError, ModelError
 from ddphf.inference.toy_fits import ToyFitter
 from ddphf.inference.toy_store import FAILED, TIE, AnyArray
 from ddphf.inference.toys import DRAW_BLOCK, ToySource, map_chunks
@@ -112,7 +112,7 @@ def sample_importance(
 
     Raises:
         ModelError: There is no excess, so nothing is rare.
-        UsageError: Fewer than MIN_TOYS toys.
+        InputError: Fewer than MIN_TOYS toys.
         FitError: Too many toys failed, the weights do not average to 1, or too few effective toys
             reach the observed q0.
 
@@ -139,7 +139,7 @@ def sample_importance(
         )
     n_null = max(2, round(NULL_SHARE * n / DRAW_BLOCK)) * DRAW_BLOCK
     if n < MIN_TOYS:
-        raise UsageError(f"importance sampling: {n} toys, expected at least {MIN_TOYS}")
+        raise InputError(f"importance sampling: {n} toys, expected at least {MIN_TOYS}")
     proposal = _proposal(null, mu)
     share = n_null / n
     done = 0

@@ -12,6 +12,7 @@ from scipy.stats import chi2
 
 from ddphf.inference.profile import ProfileScan, find_crossing
 from ddphf.inference.toy_statistics import toy_statistics
+from ddphf.inference.toy_store import TIE
 from ddphf.inference.toys import ToySource
 
 __all__ = ["IntervalResult", "interval_asymptotic", "intervals_by_toys"]
@@ -214,7 +215,7 @@ def _end(
         return float(np.interp(abs(mu - scan.mu_hat), distance, values))
 
     def excluded(mu: float) -> float:
-        return scan.t(mu) - threshold(mu)
+        return scan.t(mu) - threshold(mu) - TIE
 
     before = scan.mu_hat
     for j, mu in enumerate(mus):

@@ -125,15 +125,19 @@ class ToyFitter:
         free = minimize_batch(model, data, start=self.source.parameters)
         column = list(free.names).index(model.parameters.names[self.poi])
         mu_hat, difference = free.parameters[:, column], null.twice_nll - free.twice_nll
-        # The null found a lower minimum, so the free fit stopped in another one: start from there.
-        again = np.flatnonzero(difference < -NEGATIVE_Q0)
+        # The null found a lower minimum, so the free fit stopped in another one; or there is none
+        # inside the bounds, as without events. Start from the null.
+        again = np.flatnonzero((difference < -NEGATIVE_Q0) | (free.status == FAILED))
+        failed = (null.status == FAILED) | (free.status == FAILED)
+        again = again[null.status[again] != FAILED]
         if again.size:
             retried = minimize_batch(model, data[again], start=null.points[again])
-            picked = retried.twice_nll < free.twice_nll[again]  # False where it failed
+            picked = ~(retried.twice_nll > free.twice_nll[again]) & (retried.status != FAILED)
             rows = again[picked]
             mu_hat[rows] = retried.parameters[picked, column]
             difference[rows] = null.twice_nll[rows] - retried.twice_nll[picked]
-        bad = (null.status == FAILED) | (free.status == FAILED) | ~(difference > -NEGATIVE_Q0)
+            failed[rows] = False
+        bad = failed | ~(difference > -NEGATIVE_Q0)
         status = np.maximum(null.status, free.status)
         status[again] = CAREFUL
         status = np.where(bad, FAILED, status).astype(np.int8)

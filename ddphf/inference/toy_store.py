@@ -30,7 +30,7 @@ VERSION = 1
 FAILED = 2
 
 TIE = 1e-7
-"""Statistics this close are the same outcome fitted twice: counts repeat, and fits end within it."""
+"""Statistics this close are the same outcome, fitted twice."""
 
 
 @dataclass(frozen=True)
