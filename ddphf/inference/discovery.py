@@ -244,7 +244,7 @@ def discover_workspace(
         >>> workspace = dict(pyhf.Workspace.build(model, [60.0] + model.config.auxdata))
         >>> statement = discover_workspace(workspace).statements[0]
         >>> round(statement.observed.z0, 4), round(statement.expected.z0, 4)
-        (0.9591, 0.4899)
+        (0.9591, 0.4799)
     """
     if toys < 1 and sample is None and ("toys" in nulls or "importance" in nulls):
         raise InputError(f"toys: {toys}, expected at least 1 for the null by toys or importance")

@@ -89,7 +89,7 @@ def interval_asymptotic(scan: ProfileScan, level: float, unit: float) -> Interva
         >>> scan = ProfileScan(CompiledModel.from_reference(ReferenceModel(spec)))
         >>> interval = interval_asymptotic(scan, 0.6827, 1.0)
         >>> round(interval.lower, 3), round(interval.upper, 3)
-        (-0.016, 2.082)
+        (0.0, 2.082)
     """
     threshold = float(chi2.ppf(level, 1))
     ends: list[float] = []

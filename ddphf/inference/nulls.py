@@ -94,7 +94,7 @@ def compare_nulls(toys: ToySample, *, reference: Reference = "normal") -> NullCo
         ...                  np.zeros(n, np.int8), np.zeros(n, bool), 0.0, "")
         >>> comparison = compare_nulls(toys)
         >>> round(comparison.ks_distance, 6), round(comparison.sd, 3)
-        (0.0005, 0.998)
+        (0.0005, 0.999)
     """
     z = np.sort(toys.z0[toys.status != FAILED])
     n, capped = len(z), reference == "normal_capped"

@@ -37,7 +37,7 @@ class ProfileScan:
         >>> workspace = pyhf.Workspace.build(spec, [60.0] + spec.config.auxdata)
         >>> scan = ProfileScan(CompiledModel.from_reference(ReferenceModel(dict(workspace))))
         >>> round(scan.mu_hat, 4), round(scan.t(0.0), 4), round(scan.q_tilde(5.0), 4)
-        (2.0, 0.9199, 1.8836)
+        (2.0, 0.9198, 2.0259)
     """
 
     def __init__(

@@ -189,7 +189,7 @@ def cross_level(
     Example:
         >>> mu = np.linspace(1.0, 3.0, 9)
         >>> limit, error = cross_level(mu, np.exp(-(mu**2)), 0.01 * np.exp(-(mu**2)), 0.05)
-        >>> round(limit, 6), round(np.sqrt(-np.log(0.05)), 6)
+        >>> round(limit, 6), round(float(np.sqrt(-np.log(0.05))), 6)
         (1.730818, 1.730818)
     """
     some = (cls > alpha / WINDOW) & (cls < min(alpha * WINDOW, 0.9)) & (error > 0)
