@@ -86,7 +86,7 @@ def main():
             source = truth(mean, z)
             plain = coverage_asymptotic(source, options.data_sets, seed=1)
             cells = list(map(with_error, plain.coverage, plain.error))
-            if mean <= 25:
+            if mean <= 5:
                 by_toys = coverage_calibrated(source, options.calibrated, seed=1)
                 cells += map(with_error, by_toys.coverage, by_toys.error)
             else:
