@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 
-from ddphf.inference.discovery import N_SIGMA
 from ddphf.inference.profile import ProfileScan, find_crossing
+from ddphf.inference.statements import N_SIGMA
 
 __all__ = ["AsymptoticLimit", "asimov_unit", "cls_asymptotic", "cls_expected", "limit_asymptotic"]
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 
-from ddphf.inference.discovery import N_SIGMA
 from ddphf.inference.profile import ProfileScan
+from ddphf.inference.statements import N_SIGMA
 from ddphf.inference.toy_statistics import ToyStatistics, toy_statistics
 from ddphf.inference.toy_store import TIE
 from ddphf.inference.toys import ToySource
