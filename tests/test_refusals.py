@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import ANALYSIS, COLUMNS, EDGES, invoke, plain_workspace, write_table
+from refusals_discover import DISCOVER, LIMIT
 from refusals_fakes import FAKES
 from test_fakes import write_loose_analysis
 from test_lepton_id_build import write_event_analysis
@@ -384,7 +385,7 @@ TOYS = {
 }
 
 CASES = {
-    **{what: ("toys", case) for what, case in TOYS.items()},
+    **{what: ("toys", case) for what, case in {**TOYS, **DISCOVER, **LIMIT}.items()},
     **{what: ("lepton_id", case) for what, case in LEPTON_ID.items()},
     **{what: ("fakes", case) for what, case in FAKES.items()},
     **{what: ("build", case) for what, case in BUILD.items()},
@@ -445,7 +446,7 @@ def snapshot(folder):
 
 def test_every_row_has_a_case_and_every_case_a_row():
     assert set(ROWS) == set(CASES)
-    groups = (BUILD, FIT, USAGE, TOYS, LEPTON_ID, FAKES)
+    groups = (BUILD, FIT, USAGE, TOYS, LEPTON_ID, FAKES, DISCOVER, LIMIT)
     assert len(CASES) == sum(map(len, groups)), "a name is used twice"
 
 

@@ -6,20 +6,31 @@ import contextlib
 import logging
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
 from rich.text import Text
 
+from ddphf.exceptions import UsageError
+from ddphf.files import check_writable, write_file
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 __all__ = [
+    "check_figures",
+    "choices",
     "force_option",
     "output_option",
     "print_warnings",
     "progress_line",
     "seed_option",
     "stderr",
+    "write_figures",
 ]
 
 # Logs are not folded at 80 columns; a terminal knows its own width.
@@ -84,3 +95,43 @@ def print_warnings(lines: list[str] | tuple[str, ...]) -> None:
     """Print warnings on stderr, one line each."""
     for line in lines:
         stderr.print(f"ddphf: warning: {line}", style="yellow", markup=False)
+
+
+def choices(option: str, text: str, known: Sequence[str]) -> tuple[str, ...]:
+    """Read a list of words with commas.
+
+    Raises:
+        UsageError: A word is unknown or twice, or there is none.
+
+    Example:
+        >>> choices("--null", "asymptotic,toys", ("asymptotic", "toys"))
+        ('asymptotic', 'toys')
+    """
+    words = tuple(word.strip() for word in text.split(","))
+    for word in words:
+        if word not in known:
+            raise UsageError(f"{option}: '{word}' is unknown; expected {', '.join(known)}")
+        if words.count(word) > 1:
+            raise UsageError(f"{option}: '{word}' is there twice")
+    return words
+
+
+def check_figures(figures: Sequence[Path], output: str, *, force: bool) -> None:
+    """Refuse to overwrite figures, or to write one over the output.
+
+    Raises:
+        UsageError: Says which.
+    """
+    for figure in figures:
+        check_writable(figure, force=force)
+        if Path(output).absolute() == figure.absolute():
+            raise UsageError(f"-o {output}: is the name of a figure of --plots; choose another")
+
+
+def write_figures(figures: Mapping[Path, Figure], *, force: bool) -> None:
+    """Write figures to their files."""
+    from ddphf.report.figures import save_figure  # matplotlib: half a second of import
+
+    for path, figure in figures.items():
+        with write_file(path, force=force) as temporary:
+            save_figure(figure, temporary)

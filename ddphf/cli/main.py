@@ -18,8 +18,10 @@ __all__ = ["main"]
 COMMANDS = {
     "build": "Emit the pyhf workspace of an analysis file.",
     "correlations": "Say which correlation of the lepton-ID errors is conservative.",
+    "discover": "State the observed and expected significance, by asymptotics and toys.",
     "fit": "Fit any pyhf workspace, certify the fit, state its significance.",
     "inspect": "Print what is in a pyhf workspace.",
+    "limit": "Find upper limits and intervals of the signal strength.",
     "toys": "Draw and fit toys of a workspace, kept in a file.",
 }
 

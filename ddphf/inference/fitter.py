@@ -64,7 +64,9 @@ class Fitter:
             ModelError: There is none, with the reason.
         """
         if self._model is None:
-            raise ModelError(f"toys need the compiled likelihood: {self._not_compiled}")
+            raise ModelError(
+                f"toys and Asimov data need the compiled likelihood: {self._not_compiled}"
+            )
         return self._model
 
     def require_null(self) -> None:

@@ -15,11 +15,22 @@ from scipy.stats import beta, norm
 
 from ddphf.exceptions import InputError, UsageError
 
-__all__ = ["ToySample", "ToySummary", "load_toys", "merge_toys", "save_toys", "summarize_toys"]
+__all__ = [
+    "TIE",
+    "ToySample",
+    "ToySummary",
+    "load_toys",
+    "merge_toys",
+    "save_toys",
+    "summarize_toys",
+]
 
 AnyArray = np.ndarray[Any, np.dtype[Any]]
 VERSION = 1
 FAILED = 2
+
+TIE = 1e-7
+"""Statistics this close are the same outcome, fitted twice."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +131,7 @@ def summarize_toys(toys: ToySample, q0: float, *, level: float = 0.6827) -> ToyS
     if n == 0:
         raise UsageError("no toys to compare with; run at least one")
     ok = toys.status != FAILED
-    n_failed, n_ge = int(np.sum(~ok)), int(np.sum(ok & (toys.q0 >= q0)))
+    n_failed, n_ge = int(np.sum(~ok)), int(np.sum(ok & (toys.q0 >= q0 - TIE)))
     tail = (1 - level) / 2
     low = float(beta.ppf(tail, n_ge, n - n_ge + 1)) if n_ge else 0.0
     above = n_ge + n_failed

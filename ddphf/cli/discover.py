@@ -1,0 +1,157 @@
+"""``ddphf discover``: observed and expected significance, asymptotic and by toys."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from ddphf.cli.common import (
+    check_figures,
+    choices,
+    force_option,
+    output_option,
+    print_warnings,
+    progress_line,
+    seed_option,
+    stderr,
+    write_figures,
+)
+from ddphf.exceptions import UsageError
+from ddphf.files import check_writable, read_json, to_json, write_output
+
+if TYPE_CHECKING:
+    from ddphf.inference.discovery import NullMethod
+
+__all__ = ["command", "make_table"]
+
+METHODS = ("asymptotic", "toys", "importance")
+
+
+@click.command("discover")
+@click.argument("workspace")
+@output_option
+@click.option("--measurement", metavar="NAME", help="Which one; the first by default.")
+@click.option(
+    "--null", "nulls", default="asymptotic", show_default=True, metavar="LIST",
+    help="How p0 is found: asymptotic, toys, importance; several with commas.",
+)  # fmt: skip
+@click.option(
+    "--toys", type=int, default=None, metavar="N",
+    help="Toys of the null, and as many of each other ensemble.  [default: 20000]",
+)  # fmt: skip
+@seed_option
+@click.option("--toys-file", metavar="FILE", help="Toys of the null that 'ddphf toys' kept.")
+@click.option(
+    "--mu-expected", default="1", show_default=True, metavar="MU",
+    help="Signal strength of the expectation; mu_hat takes the fitted one.",
+)  # fmt: skip
+@click.option("--plots", metavar="DIR", help="Draw the toy null against the asymptotic one there.")
+@force_option
+def command(
+    workspace: str, output: str, measurement: str | None, nulls: str, toys: int | None, seed: int,
+    toys_file: str | None, mu_expected: str, plots: str | None, force: bool,
+) -> None:  # fmt: skip
+    """Say how significant the signal of WORKSPACE is, and how significant it should have been.
+
+    WORKSPACE is any pyhf workspace; - reads standard input.
+    """
+    methods = choices("--null", nulls, METHODS)
+    if plots is not None and "toys" not in methods:
+        raise UsageError("--plots: draws the toy null; give --null asymptotic,toys too")
+    if toys_file is not None and "toys" not in methods:
+        raise UsageError("--toys-file: is for the toy null; give --null asymptotic,toys too")
+    if toys_file is not None and toys is not None:
+        raise UsageError("--toys: their number is that of --toys-file; leave one of them out")
+    if toys is not None and not {"toys", "importance"} & set(methods):
+        raise UsageError("--toys: is for --null toys or importance; give it, or leave --toys out")
+    mu = _read_mu(mu_expected)
+    folder = None if plots is None else Path(plots)
+    # L1, the second statement, is there only for some workspaces; its figure is checked as well.
+    figures = [] if folder is None else [folder / "null.png", folder / "null_known_background.png"]
+    check_writable(output, force=force)
+    check_figures(figures, output, force=force)
+    with progress_line() as say:
+        say("reading")
+        from ddphf.inference.discovery import discover_workspace
+        from ddphf.inference.toy_store import load_toys
+
+        spec = read_json(workspace)
+        result = discover_workspace(
+            spec, measurement=measurement, nulls=cast("tuple[NullMethod, ...]", methods),
+            toys=20_000 if toys is None else toys, seed=seed, mu_expected=mu,
+            sample=None if toys_file is None else load_toys(Path(toys_file)),
+            progress=say, toy_progress=say.toys,
+        )  # fmt: skip
+    print_warnings(result.warnings)
+    data = result.to_dict()
+    write_output(to_json(data), output, force=force)
+    stderr.print(make_table(data))
+    if figures:
+        from ddphf.report.statements import draw_nulls
+
+        drawn = [draw_nulls(statement) for statement in data["statements"]]
+        write_figures(dict(zip(figures, drawn, strict=False)), force=force)
+
+
+def _read_mu(text: str) -> float | None:
+    if text == "mu_hat":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"--mu-expected {text}: expected a number or mu_hat") from None
+
+
+def make_table(data: dict[str, Any]) -> Table:
+    """Return the table that the terminal shows, from discover.json."""
+    table = Table(title=Text(f"signal strength {data['poi']}"), title_justify="left")
+    for column in ("", "mu", "Z", "p0", ""):
+        table.add_column(Text(column), justify="left" if column == "" else "right")
+    for statement in data["statements"]:
+        _add_statement(table, statement)
+        table.add_section()
+    return table
+
+
+def _add_statement(table: Table, statement: dict[str, Any]) -> None:
+    observed, null, expected = (statement[key] for key in ("observed", "null", "expected"))
+    mu = f"{observed['mu_hat']:.4g} +- {observed['mu_error']:.2g}"
+    table.add_row(Text(statement["measurement"], style="bold"), "", "", "", "")
+    table.add_row("observed, asymptotic", mu, f"{observed['z0']:.4f}", _p(observed["p0"]), "")
+    if "toys" in null:
+        toys = null["toys"]
+        low, high = toys["p0_interval"]
+        z0 = "" if toys["z0"] is None else f"{toys['z0']:.3f}"
+        p0 = f"< {high:.2g}" if toys["p0"] is None else f"{toys['p0']:.3g}"
+        ends = "" if toys["p0"] is None else f"[{low:.3g}, {high:.3g}], "
+        note = f"{ends}{toys['n_ge']} of {toys['n']} toys, {toys['n_failed']} failed"
+        table.add_row("observed, toys", "", z0, p0, Text(note))
+    if "importance" in null:
+        found = null["importance"]
+        note = (
+            f"+- {found['p0_error']:.1g}, {found['effective_sample_size']:.0f} effective "
+            f"of {found['n']} toys"
+        )
+        z0, p0 = f"{found['z0']:.3f}", f"{found['p0']:.3g}"
+        table.add_row("observed, importance sampling", "", z0, p0, note)
+    asimov, bands = expected["asimov"], expected["asymptotic"]["z0"]
+    note = _bands(bands)
+    table.add_row(
+        "expected, Asimov", f"{expected['mu']:.4g}", f"{asimov['z0']:.4f}", _p(asimov["p0"]), note
+    )
+    if "toys" in expected:
+        bands = expected["toys"]["z0"]
+        note = _bands(bands)
+        table.add_row("expected, toys (median)", "", f"{bands[2]:.3f}", "", note)
+
+
+def _bands(z: list[float]) -> str:
+    return f"1 sigma: {z[1]:.2f} to {z[3]:.2f}, 2 sigma: {z[0]:.2f} to {z[4]:.2f}"
+
+
+def _p(value: float | None) -> str:
+    return "< 1e-307" if value is None else f"{value:.4g}"

@@ -1,0 +1,118 @@
+"""``ddphf limit``: CLs upper limits and two-sided intervals of any pyhf workspace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from ddphf.cli.common import (
+    check_figures,
+    choices,
+    force_option,
+    output_option,
+    print_warnings,
+    progress_line,
+    seed_option,
+    stderr,
+    write_figures,
+)
+from ddphf.exceptions import UsageError
+from ddphf.files import check_writable, read_json, to_json, write_output
+
+if TYPE_CHECKING:
+    from ddphf.inference.limits import LimitMethod
+
+__all__ = ["command", "make_table"]
+
+METHODS = ("asymptotic", "toys")
+
+
+@click.command("limit")
+@click.argument("workspace")
+@output_option
+@click.option("--measurement", metavar="NAME", help="Which one; the first by default.")
+@click.option(
+    "--cl", "level", type=float, default=0.95, show_default=True, help="Confidence level."
+)
+@click.option(
+    "--method", default="asymptotic", show_default=True, metavar="LIST",
+    help="asymptotic, toys, or both with a comma.",
+)  # fmt: skip
+@click.option("--interval", is_flag=True, help="Two-sided intervals too, at 68.27 % and at --cl.")
+@click.option(
+    "--toys", type=int, default=None, metavar="N",
+    help="Toys per ensemble, one for each scanned mu.  [default: 5000]",
+)  # fmt: skip
+@seed_option
+@click.option("--plots", metavar="DIR", help="Draw CLs against mu there.")
+@force_option
+def command(
+    workspace: str, output: str, measurement: str | None, level: float, method: str,
+    interval: bool, toys: int | None, seed: int, plots: str | None, force: bool,
+) -> None:  # fmt: skip
+    """Find the upper limits of the signal strength of WORKSPACE.
+
+    WORKSPACE is any pyhf workspace; - reads standard input.
+    """
+    methods = choices("--method", method, METHODS)
+    if toys is not None and "toys" not in methods:
+        raise UsageError("--toys: is for --method toys; give it, or leave --toys out")
+    figures = [] if plots is None else [Path(plots) / "limit.png"]
+    check_writable(output, force=force)
+    check_figures(figures, output, force=force)
+    with progress_line() as say:
+        say("reading")
+        from ddphf.inference.limits import limit_workspace
+
+        result = limit_workspace(
+            read_json(workspace), measurement=measurement, level=level,
+            methods=cast("tuple[LimitMethod, ...]", methods), interval=interval,
+            toys=5000 if toys is None else toys, seed=seed, progress=say, toy_progress=say.toys,
+        )  # fmt: skip
+    print_warnings(result.warnings)
+    data = result.to_dict()
+    write_output(to_json(data), output, force=force)
+    stderr.print(make_table(data))
+    if figures:
+        from ddphf.report.statements import draw_limit
+
+        write_figures({figures[0]: draw_limit(data)}, force=force)
+
+
+def make_table(data: dict[str, Any]) -> Table:
+    """Return the table that the terminal shows, from limit.json."""
+    title = f"{data['measurement']}: {data['poi']} = {data['mu_hat']:.4g} +- {data['mu_error']:.2g}"
+    table = Table(title=Text(title), title_justify="left")
+    for column in (
+        f"{100 * data['level']:.4g} % upper limit",
+        "observed",
+        "expected",
+        "68 %",
+        "95 %",
+    ):
+        table.add_column(Text(column), justify="left" if "limit" in column else "right")
+    for method in METHODS:
+        if method in data:
+            part = data[method]
+            observed = _number(part["observed"])
+            if part.get("observed_error") is not None:
+                observed += f" +- {part['observed_error']:.1g}"
+            e = [_number(value) for value in part["expected"]]
+            table.add_row(
+                f"CLs, {method}", observed, e[2], f"{e[1]} to {e[3]}", f"{e[0]} to {e[4]}"
+            )
+    for interval in data.get("intervals", ()):
+        lower, upper = _number(interval["lower"]), _number(interval["upper"])
+        left = " (bound)" if interval["at_lower_bound"] else ""
+        right = " (bound)" if interval["at_upper_bound"] else ""
+        name = f"{100 * interval['level']:.4g} % interval, {interval['method']}"
+        table.add_row(name, Text(f"[{lower}{left}, {upper}{right}]"), "", "", "")
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.5g}"

@@ -1,0 +1,264 @@
+"""Discovery statements: observed and expected significance, by asymptotics and by toys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pyhf
+from scipy.stats import norm
+
+from ddphf.exceptions import FitError, InputError, ModelError
+from ddphf.inference.fit import KNOWN, check_failures, make_discovery
+from ddphf.inference.fitter import Fitter, Progress
+from ddphf.inference.importance import ImportanceResult, sample_importance
+from ddphf.inference.nulls import compare_nulls
+from ddphf.inference.statements import (
+    N_SIGMA,
+    DiscoverResult,
+    ExpectedResult,
+    StatementResult,
+    p_value_of,
+)
+from ddphf.inference.toy_store import FAILED, ToySample, summarize_toys
+from ddphf.inference.toys import ToySource, toy_ensemble
+from ddphf.likelihood.minimum import Minimum
+from ddphf.likelihood.reference import ReferenceModel
+from ddphf.results import DiscoveryResult, make_provenance
+
+__all__ = ["DiscoverResult", "NullMethod", "discover_workspace", "expect_discovery"]
+
+NullMethod = Literal["asymptotic", "toys", "importance"]
+NULL_METHODS: tuple[NullMethod, ...] = ("asymptotic", "toys", "importance")
+
+RESOLVED = 10
+"""Toys beyond the observed q0 from which on p0 has an error below a third."""
+
+FIRST_EXPECTED_TOY = 1 << 40
+"""Number of the first toy with signal: other random numbers than the null's toys."""
+
+
+@dataclass(frozen=True)
+class _Options:
+    nulls: Collection[NullMethod]
+    toys: int
+    seed: int
+    mu_expected: float | None
+    sample: ToySample | None
+    say: Progress
+    toy_progress: Callable[[int, int], None] | None
+
+
+def discover_workspace(
+    workspace: dict[str, Any],
+    *,
+    measurement: str | None = None,
+    nulls: Collection[NullMethod] = NULL_METHODS[:1],
+    toys: int = 20_000,
+    seed: int = 0,
+    mu_expected: float | None = 1.0,
+    sample: ToySample | None = None,
+    progress: Progress | None = None,
+    toy_progress: Callable[[int, int], None] | None = None,
+) -> DiscoverResult:
+    """State the observed and the expected significance of a signal.
+
+    Args:
+        workspace: Any pyhf JSON workspace.
+        measurement: Name of the measurement; the first one by default.
+        nulls: How p0 is found: ``"asymptotic"``, ``"toys"``, ``"importance"``.
+        toys: Toys of the null, of the expectation and of the importance sampling, each.
+        seed: Their seed.
+        mu_expected: Signal strength of the expectation; the fitted one where None.
+        sample: Toys of the null that were drawn before, for the first statement; ``toys`` is then
+            their number.
+        progress: Called with a line for each stage.
+        toy_progress: Called with (done, toys).
+
+    Raises:
+        InputError: No toys where toys are needed, or ``sample`` is of another model.
+        ModelError: The workspace is refused, has no null, or ``mu_expected`` is out of bounds.
+        FitError: A fit has no certificate, too many toys failed, or importance sampling did.
+
+    Example:
+        >>> import pyhf
+        >>> model = pyhf.simplemodels.uncorrelated_background([5.0], [50.0], [7.0])
+        >>> workspace = dict(pyhf.Workspace.build(model, [60.0] + model.config.auxdata))
+        >>> statement = discover_workspace(workspace).statements[0]
+        >>> round(statement.observed.z0, 4), round(statement.expected.z0, 4)
+        (0.9591, 0.4799)
+    """
+    if toys < 1 and sample is None and ("toys" in nulls or "importance" in nulls):
+        raise InputError(f"toys: {toys}, expected at least 1 for the null by toys or importance")
+    say = progress if progress is not None else _silent
+    main = ReferenceModel(workspace, measurement)
+    options = _Options(
+        nulls, toys if sample is None else len(sample), seed, mu_expected, sample, say, toy_progress
+    )
+    warnings: list[str] = []
+    statements = [_state(main, options, warnings)]
+    names = [m["name"] for m in workspace["measurements"]]
+    if main.measurement == "discovery" and KNOWN in names:
+        known = ReferenceModel(workspace, KNOWN)
+        if Fitter(known).has_null:
+            options = _Options(nulls, options.toys, seed, mu_expected, None, say, toy_progress)
+            found: list[str] = []
+            statements.append(_state(known, options, found))
+            warnings += [
+                line if line.startswith(KNOWN) else f"{KNOWN}: {line}"
+                for line in found
+                if line not in warnings
+            ]
+    poi = main.parameters.poi
+    assert poi is not None
+    return DiscoverResult(
+        poi=main.parameters.names[poi],
+        statements=tuple(statements),
+        warnings=tuple(warnings),
+        provenance=make_provenance(workspace_digest=f"sha256:{pyhf.utils.digest(workspace)}"),
+    )
+
+
+def expect_discovery(source: ToySource) -> ExpectedResult:
+    """Return the asymptotic expectation at the point of a source: its Asimov data, fitted.
+
+    Signed Z of data with the signal is normal around the Asimov Z with width 1 (Cowan et al.,
+    arXiv:1007.1727, Eq. 17 and 30); the bands are its -2, -1, 0, 1, 2 sigma.
+
+    Args:
+        source: Where data with the signal come from.
+
+    Raises:
+        FitError: A fit to the Asimov data has no certificate.
+    """
+    model, data = source.model, source.expected()
+    table, poi = model.parameters, source.model.parameters.poi
+    assert poi is not None
+    held = table.fixed.copy()
+    held[poi] = True
+    start = source.parameters.copy()
+    free = model.minimize(data=data, start=start)
+    start[poi] = 0.0
+    null = model.minimize(data=data, start=start, fixed=held)
+    for what, minimum in (("free", free), ("null", null)):
+        if not minimum.converged:
+            raise FitError(f"Asimov data at mu = {source.mu:g}, {what} fit: {minimum.status}")
+    found = make_discovery(free, null, poi)
+    return ExpectedResult(
+        mu=source.mu,
+        q0=found.q0,
+        z0=found.z0,
+        p0=p_value_of(found.z0),
+        z0_asymptotic=tuple(found.z0 + n for n in N_SIGMA),
+    )
+
+
+def _state(reference: ReferenceModel, options: _Options, warnings: list[str]) -> StatementResult:
+    say, name = options.say, reference.measurement
+    fitter = Fitter(reference)
+    fitter.require_null()
+    free, null = fitter.fit_both(say)
+    warnings += fitter.warnings
+    table, model = reference.parameters, fitter.require_compiled()
+    poi = table.poi
+    assert poi is not None
+    assert null is not None
+    observed = make_discovery(free, null, poi)
+    mu = options.mu_expected if options.mu_expected is not None else observed.mu_hat
+    say(f"{name}: expected at mu = {mu:g}")
+    signal = ToySource.conditional(model, mu)
+    expected = expect_discovery(signal)
+    if "asymptotic" in options.nulls and table.lower[poi] >= 0 and observed.mu_hat == 0:
+        warnings.append(f"{name}: the POI is at its lower bound 0, so Z = 0 whatever the deficit")
+    toys, comparison, importance = None, None, None
+    if "toys" in options.nulls:
+        sample = _null_toys(fitter, options)
+        summary = summarize_toys(sample, observed.q0)
+        toys = {**summary.to_dict(), "resolved": summary.n_ge >= RESOLVED}
+        reference_null = "normal_capped" if table.lower[poi] >= 0 else "normal"
+        comparison = compare_nulls(sample, reference=reference_null)  # type: ignore[arg-type]
+        if not toys["resolved"]:
+            warnings.append(
+                f"{name}: {summary.n_ge} of {summary.n} toys reach the observed q0, too few for p0 "
+                f"(68 % upper end {summary.p0_interval[1]:.2g}); --null importance finds it"
+            )
+        say(f"{name}: {options.toys} toys at mu = {mu:g}")
+        expected = _expect_by_toys(expected, signal, sample, options)
+    if "importance" in options.nulls:
+        importance = _importance(fitter, free, observed, options, warnings)
+    return StatementResult(
+        measurement=str(name),
+        observed=observed,
+        asymptotic="asymptotic" in options.nulls,
+        toys=toys,
+        importance=importance,
+        comparison=comparison,
+        expected=expected,
+    )
+
+
+def _null_toys(fitter: Fitter, options: _Options) -> ToySample:
+    source = ToySource.conditional(fitter.require_compiled())
+    sample = options.sample
+    if sample is None:
+        options.say(f"{fitter.reference.measurement}: {options.toys} toys of the null")
+        sample = toy_ensemble(
+            source, options.toys, seed=options.seed, progress=options.toy_progress
+        )
+    elif (sample.fingerprint, sample.mu) != (source.fingerprint, 0.0):
+        raise InputError(
+            f"the toys are of another model or data set than measurement "
+            f"'{fitter.reference.measurement}', or not drawn at mu = 0; draw them with 'ddphf toys'"
+        )
+    if not np.any(sample.status != FAILED):
+        raise FitError("not one toy has a certificate")
+    check_failures(sample)
+    return sample
+
+
+def _expect_by_toys(
+    expected: ExpectedResult, signal: ToySource, null: ToySample, options: _Options
+) -> ExpectedResult:
+    toys = toy_ensemble(
+        signal, options.toys, seed=options.seed, first=FIRST_EXPECTED_TOY,
+        progress=options.toy_progress,
+    )  # fmt: skip
+    check_failures(toys)
+    bands = np.quantile(toys.z0[toys.status != FAILED], norm.cdf(N_SIGMA))
+    reached = [summarize_toys(null, float(z * abs(z))).p0 for z in bands]
+    summary = {
+        "n": len(toys),
+        "n_failed": int(np.sum(toys.status == FAILED)),
+        "seed": options.seed,
+        "z0": bands.tolist(),
+        "p0_null_toys": reached,
+    }
+    return ExpectedResult(**{**vars(expected), "toys": summary})
+
+
+def _importance(
+    fitter: Fitter,
+    free: Minimum,
+    observed: DiscoveryResult,
+    options: _Options,
+    warnings: list[str],
+) -> ImportanceResult | None:
+    name = fitter.reference.measurement
+    if observed.q0 <= 0:
+        warnings.append(f"{name}: no excess, so p0 is not small: no importance sampling")
+        return None
+    null = ToySource.conditional(fitter.require_compiled())
+    options.say(f"{name}: {options.toys} toys by importance sampling")
+    try:
+        return sample_importance(
+            null, observed.mu_hat, observed.q0, options.toys, seed=options.seed,
+            progress=options.toy_progress,
+        )  # fmt: skip
+    except (FitError, ModelError) as error:
+        raise type(error)(f"measurement '{name}': {error}") from None
+
+
+def _silent(line: str) -> None:
+    del line

@@ -1,0 +1,300 @@
+"""Limits and intervals against pyhf, exact Poisson sums and published numbers."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyhf
+import pytest
+from conftest import invoke, plain_workspace
+from engine_models import make_pair
+from reference_numbers import square
+from scipy.optimize import brentq
+from scipy.stats import chi2, norm, poisson
+from test_discover import counting, flat_pair
+
+from ddphf.exceptions import FitError, InputError, ModelError
+from ddphf.inference.cls import cls_asymptotic, cls_expected
+from ddphf.inference.limits import LimitResult, limit_workspace
+from ddphf.inference.profile import ProfileScan, find_crossing
+from ddphf.inference.toy_limits import cross_level
+from ddphf.inference.toy_statistics import toy_statistics
+from ddphf.inference.toys import ToySource
+from ddphf.likelihood.closed_form import PlainPair
+from ddphf.likelihood.compiled import CompiledModel
+from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+# Flat 28 x 28, 1e4 events per bin, 6 x 6 signal, in events: -2 to +2 sigma.
+FLAT_LIMITS = [892.451, 1198.118, 1663.087, 2314.099, 3102.220]
+
+
+def compiled(workspace):
+    return CompiledModel.from_reference(ReferenceModel(workspace))
+
+
+def test_flat_limits():
+    flat, scale = np.full(784, 1e4), 1000.0
+    limit = limit_workspace(make_pair(flat, flat, flat, square(6) * scale)).asymptotic
+    np.testing.assert_allclose(np.array(limit.expected) * scale, FLAT_LIMITS, rtol=1e-5)
+    # Without an excess the observed limit is the median one.
+    assert limit.observed == pytest.approx(limit.expected[2], rel=1e-6)
+
+
+MODELS = {
+    "uncorrelated": (
+        lambda: pyhf.simplemodels.uncorrelated_background([5.0, 10.0], [50.0, 60.0], [7.0, 5.0]),
+        [60.0, 62.0],
+    ),
+    "correlated, deficit": (
+        lambda: pyhf.simplemodels.correlated_background(
+            [5.0, 10.0], [50.0, 60.0], [52.0, 65.0], [48.0, 55.0]
+        ),
+        [45.0, 52.0],
+    ),
+}
+
+
+@pytest.mark.parametrize("level", [0.9, 0.95])
+@pytest.mark.parametrize("name", MODELS)
+def test_limits_are_those_of_pyhf(name, level):
+    make, observed = MODELS[name]
+    with pyhf_backend("numpy", pyhf.optimize.scipy_optimizer(tolerance=1e-12)):
+        model = make()
+        data = observed + model.config.auxdata
+        stock = pyhf.infer.intervals.upper_limits.toms748_scan(
+            data, model, 0.0, 9.9, level=1 - level, rtol=1e-10
+        )
+    found = limit_workspace(dict(pyhf.Workspace.build(model, data)), level=level).asymptotic
+    expected = [float(stock[0]), *map(float, stock[1])]
+    np.testing.assert_allclose([found.observed, *found.expected], expected, rtol=1e-5)
+
+
+def test_scanned_cls_is_that_of_pyhf():
+    make, observed = MODELS["uncorrelated"]
+    with pyhf_backend("numpy", pyhf.optimize.scipy_optimizer(tolerance=1e-12)):
+        model = make()
+        data = observed + model.config.auxdata
+        workspace = dict(pyhf.Workspace.build(model, data))
+        limit = limit_workspace(workspace).asymptotic
+        for i in (0, 12, 29):
+            stock = pyhf.infer.hypotest(
+                float(limit.mu[i]), data, model, test_stat="qtilde", return_expected_set=True
+            )
+            assert limit.scan_observed[i] == pytest.approx(float(stock[0]), rel=1e-4)
+            np.testing.assert_allclose(
+                limit.scan_expected[:, i], np.array(stock[1], dtype=float), rtol=1e-4
+            )
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="data of others not beside the checkout")
+def test_published_limits():
+    folder = SHARED / "cabinetry_tutorial"
+    spec = json.loads((folder / "built_example_workspace.json").read_text())
+    reference = json.loads((folder / "reference.json").read_text())["upper_limits_95CL"]
+    found = limit_workspace(spec).asymptotic
+    # cabinetry stops its bracket when CLs is within .01 of the level.
+    assert found.observed == pytest.approx(reference["observed"], rel=3e-3)
+    np.testing.assert_allclose(found.expected, reference["expected"], rtol=3e-3)
+
+
+def test_formulas():
+    # Median: q = q_A; the bands: q moves by n sigma (Cowan et al., Eq. 65).
+    assert cls_asymptotic(4.0, 4.0) == pytest.approx(2 * norm.sf(2.0))
+    for n in (-2, -1, 0, 1, 2):
+        q = (2.0 - n) ** 2 if n >= 0 else 4.0 - 2 * 2.0 * n
+        assert cls_expected(4.0, n) == pytest.approx(cls_asymptotic(q, 4.0), rel=1e-12)
+    # Above q_A the distribution of q~ is another one (Eq. 66).
+    q, q_asimov = 9.0, 4.0
+    signal = norm.sf((q + q_asimov) / (2 * np.sqrt(q_asimov)))
+    background = norm.sf((q - q_asimov) / (2 * np.sqrt(q_asimov)))
+    assert cls_asymptotic(q, q_asimov) == pytest.approx(signal / background)
+
+
+def test_find_crossing():
+    assert find_crossing(lambda x: 2.0 - x, inner=0.0, step=0.01, bound=10.0) == pytest.approx(2.0)
+    assert find_crossing(lambda x: 2.0 + x, inner=0.0, step=5.0, bound=-10.0) == pytest.approx(-2)
+    assert find_crossing(lambda x: 2.0 - x, inner=0.0, step=0.01, bound=1.0) is None
+    assert cross_level(np.arange(5.0), np.full(5, 0.5), np.full(5, 0.1), 0.05) == (None, None)
+
+
+def test_profile_against_the_closed_form():
+    rng = np.random.default_rng(1)
+    a, b, s = rng.poisson(30, 16), rng.poisson(30, 16), np.full(16, 3.0)
+    scan = ProfileScan(compiled(make_pair(np.full(16, 30.0), a, b, s)))
+    pair = PlainPair.of(b, a, s)
+    best = pair.fit()
+    assert scan.mu_hat == pytest.approx(best.mu, abs=1e-6)
+    for mu in (-1.0, 0.0, 0.5, 4.0):
+        assert scan.t(mu) == pytest.approx(pair.twice_nll(mu) - best.twice_nll, abs=1e-7)
+    expected = scan.t(2.0) - (scan.t(0.0) if best.mu < 0 else 0.0)
+    assert scan.q_tilde(2.0) == pytest.approx(expected if best.mu < 2 else 0.0, abs=1e-9)
+
+
+@pytest.mark.parametrize("mean", [1.0, 30.0])
+def test_toy_statistics_against_single_fits(mean):
+    """Empty bins included: toys on the corner at 0 are finished by held fits."""
+    source = ToySource.conditional(compiled(flat_pair(mean, 4.0, square(4, 6), seed=3)), 1.0)
+    toys = toy_statistics(source, [0.0, 1.0, 2.5], 64, seed=1)
+    assert toys.n_failed == 0
+    for i in (0, 5, 33):
+        data = source.draw(1, i)
+        # Channels are in alphabetical order: CR_a, then SR_b.
+        pair = PlainPair.of(data[36:], data[:36], square(4, 6) * 4.0)
+        best = pair.fit()
+        expected = [pair.twice_nll(mu) - best.twice_nll for mu in toys.tests]
+        np.testing.assert_allclose(toys.t[i], expected, atol=1e-6)
+        assert toys.t_zero[i] == pytest.approx(expected[0], abs=1e-6)
+        floor = expected[0] if best.mu < 0 else 0.0
+        q = 0.0 if best.mu > 1.0 else expected[1] - floor
+        assert toys.q_tilde(1)[i] == pytest.approx(q, abs=1e-6)
+
+
+def test_limit_by_toys_against_exact_cls():
+    """One bin: q~ falls with the count, so CLs = P(n <= obs | b + mu s) / P(n <= obs | b)."""
+    background, signal, observed = 8.0, 2.0, 6
+    workspace = counting(background, signal, observed, lower=0.0)
+    found = limit_workspace(workspace, methods=("toys",), toys=2000, seed=3).toys
+
+    def excess(mu):
+        above = poisson.cdf(observed, background + mu * signal)
+        return above / poisson.cdf(observed, background) - 0.05
+
+    exact = brentq(excess, 0.1, 20)
+    assert found.observed_error < 0.05 * exact
+    assert found.observed == pytest.approx(exact, abs=4 * found.observed_error)
+    for mu, cls, error in zip(found.mu, found.scan_observed, found.scan_error, strict=True):
+        assert cls == pytest.approx(excess(mu) + 0.05, abs=4.5 * error + 1e-3)
+
+
+def test_limits_by_toys_agree_with_asymptotics_at_high_counts():
+    workspace = flat_pair(1e4, 300.0, square(4, 6), shift=False)
+    limit = limit_workspace(workspace, methods=("asymptotic", "toys"), toys=3000, seed=2)
+    for i in range(1, 5):  # at -2 sigma 3000 toys know too little
+        toys, error = limit.toys.expected[i], limit.toys.expected_error[i]
+        asymptotic = limit.asymptotic.expected[i]
+        assert toys == pytest.approx(asymptotic, abs=4 * error)
+    assert limit.toys.observed == pytest.approx(
+        limit.asymptotic.observed, abs=4 * limit.toys.observed_error
+    )
+
+
+def feldman_cousins(background, mu, level):
+    """Return the threshold of t(mu) by direct sums over the counts."""
+    n = np.arange(200)
+    best = np.maximum(n - background, 0.0)
+    t = 2 * (poisson.logpmf(n, background + best) - poisson.logpmf(n, background + mu))
+    order = np.argsort(t)
+    total = np.cumsum(poisson.pmf(n, background + mu)[order])
+    return t[order][np.searchsorted(total, level)]
+
+
+@pytest.mark.parametrize(
+    ("observed", "published"), [(8, (1.51, 10.99)), (4, (0.0, 5.60)), (0, (0.0, 1.08))]
+)
+def test_feldman_cousins_intervals(observed, published):
+    """Published: Phys. Rev. D 57 (1998) 3873, table IV, b = 3, 90 %."""
+    limit = limit_workspace(
+        counting(3.0, 1.0, observed, lower=0.0), level=0.9, interval=True, methods=("toys",),
+        toys=1000, seed=1,
+    )  # fmt: skip
+    found = limit.intervals[1]
+    assert found.level == 0.9
+    # Thresholds jump with single counts, and five points per side are interpolated.
+    assert found.lower == pytest.approx(published[0], abs=0.6)
+    assert found.upper == pytest.approx(published[1], abs=0.6)
+    assert found.at_lower_bound == (published[0] == 0)
+    for mu, value in zip(found.thresholds["mu"], found.thresholds["value"], strict=True):
+        nearby = [feldman_cousins(3.0, mu, level) for level in (0.85, 0.94)]
+        assert nearby[0] - 1e-6 <= value <= nearby[1] + 1e-6
+
+
+def test_asymptotic_interval_against_the_closed_form():
+    rng = np.random.default_rng(4)
+    a, b, s = rng.poisson(50, 16), rng.poisson(56, 16), np.full(16, 3.0)
+    limit = limit_workspace(make_pair(np.full(16, 50.0), a, b, s), interval=True)
+    pair = PlainPair.of(b, a, s)
+    best = pair.fit()
+    assert [i.level for i in limit.intervals] == [0.6827, 0.95]
+    for interval in limit.intervals:
+        for end in (interval.lower, interval.upper):
+            t = pair.twice_nll(end) - best.twice_nll
+            assert t == pytest.approx(chi2.ppf(interval.level, 1), abs=1e-6)
+
+
+def test_interval_stops_at_the_bound():
+    limit = limit_workspace(counting(30.0, 10.0, 28, lower=0.0), interval=True)
+    for interval in limit.intervals:
+        assert interval.lower == 0.0
+        assert interval.at_lower_bound
+        assert not interval.at_upper_bound
+
+
+def test_interval_of_68_percent_holds_its_error():
+    """Linear regime: both ends are one error away, by toys as well."""
+    workspace = flat_pair(1e4, 300.0, square(4, 6))
+    limit = limit_workspace(
+        workspace, methods=("asymptotic", "toys"), interval=True, toys=2000, seed=5
+    )
+    by_toys = next(i for i in limit.intervals if i.method == "toys" and i.level == 0.6827)
+    for end, error, sign in (
+        (by_toys.lower, by_toys.lower_error, -1),
+        (by_toys.upper, by_toys.upper_error, 1),
+    ):
+        assert end == pytest.approx(limit.mu_hat + sign * limit.mu_error, abs=4 * error)
+
+
+def test_record_survives_json():
+    workspace = flat_pair(50.0, 60.0, square(2, 6), seed=1)
+    limit = limit_workspace(
+        workspace, methods=("asymptotic", "toys"), interval=True, toys=200, seed=1
+    )
+    data = json.loads(json.dumps(limit.to_dict()))
+    assert LimitResult.from_dict(data).to_dict() == data
+    with pytest.raises(ValueError, match="expected schema 'ddphf/limit/1'"):
+        LimitResult.from_dict({"schema": "ddphf/fit/1"})
+
+
+def test_limits_beyond_the_bound():
+    workspace = counting(30.0, 10.0, 45, lower=0.0)
+    workspace["measurements"][0]["config"]["parameters"][0]["bounds"] = [[0.0, 1.6]]
+    with pytest.raises(ModelError, match=r"up to the upper bound 1\.6 of the POI 'mu'"):
+        limit_workspace(workspace)
+    workspace["observations"][0]["data"] = [25.0]
+    limit = limit_workspace(workspace)
+    assert limit.asymptotic.observed < 1.6
+    assert limit.asymptotic.expected[4] is None
+    assert "are null" in limit.warnings[-1]
+
+
+def test_refused_options():
+    with pytest.raises(InputError, match="confidence level nan"):
+        limit_workspace(plain_workspace(), level=float("nan"))
+    with pytest.raises(InputError, match="toys: 10, expected at least 100"):
+        limit_workspace(plain_workspace(), methods=("toys",), toys=10)
+
+
+def test_failed_toys_are_refused():
+    """A rate may turn negative here: toys without events have no certified fit."""
+    source = ToySource.conditional(compiled(counting(1.0, 1.0, 2, lower=-3.0)))
+    with pytest.raises(FitError, match="of 256 toys at mu = 0 have no certificate"):
+        toy_statistics(source, [1.0], 256, seed=1)
+
+
+def test_command(folder):
+    (folder / "w.json").write_text(json.dumps(plain_workspace()))
+    options = ["limit", "w.json", "--method", "asymptotic,toys", "--interval", "--toys", "200"]
+    outcome = invoke(*options, "--plots", "plots", "-o", "limit.json")
+    assert outcome.code == 0, outcome.err
+    data = json.loads((folder / "limit.json").read_text())
+    assert data["schema"] == "ddphf/limit/1"
+    assert [i["method"] for i in data["intervals"]] == ["asymptotic"] * 2 + ["toys"] * 2
+    assert "95 % upper limit" in outcome.err
+    assert (folder / "plots" / "limit.png").read_bytes().startswith(b"\x89PNG")
+    assert invoke(*options, "--plots", "plots", "-o", "other.json").code == 2
+    piped = invoke("limit", "-", "--cl", "0.9", stdin=json.dumps(plain_workspace()))
+    low, high = (
+        d["asymptotic"]["observed"] for d in (json.loads(piped.out), data)
+    )  # a limit at 90 % is below the one at 95 %
+    assert low < high
