@@ -4,6 +4,7 @@ from engine_models import eigen_variations, gaussian_signal, make_pair, rectangl
 from scipy.stats import kstest
 
 from ddphf.exceptions import InputError, UsageError
+from ddphf.inference.toy_fits import ToyFitter
 from ddphf.inference.toy_store import load_toys, merge_toys, save_toys, summarize_toys
 from ddphf.inference.toys import ToySource, toy_ensemble
 from ddphf.likelihood.compiled import CompiledModel
@@ -165,13 +166,11 @@ def test_null_of_signed_z_is_standard_normal(mean):
     [(1e4, 3004.163780, 3.5364, 0.997, 0.99398), (100.0, 304.138356, 3.5303, 0.982, 0.99416)],
 )
 def test_signal_ensembles_worked_out(mean, mu, z_mean, z_sd, auc):
-    from ddphf.inference.toys import _Fitter
-
     m, n, size = 784, 20_000, 250
     s, flat = rectangle_signal(), np.full(784, mean)
     workspace = make_pair(flat, flat, flat, s * 30 * np.sqrt(mean))
     source = ToySource.conditional(CompiledModel.from_reference(ReferenceModel(workspace)))
-    fitter, rng = _Fitter(source, size), np.random.default_rng(12)
+    fitter, rng = ToyFitter(source, size), np.random.default_rng(12)
     null, signal = [], []
     for _ in range(n // size):
         a, b = rng.poisson(mean, (2, size, m)).astype(float)

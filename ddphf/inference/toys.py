@@ -13,40 +13,35 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import jax
 import numpy as np
 
 from ddphf.exceptions import FitError, ModelError, UsageError
+from ddphf.inference.toy_fits import FIT_BLOCK, ToyFitter
 from ddphf.inference.toy_store import (
-    FAILED,
     AnyArray,
     ToySample,
     load_toys,
     merge_toys,
     save_toys,
 )
-from ddphf.likelihood.batch import CAREFUL, CONVERGED_FAST, minimize_batch
 from ddphf.likelihood.compiled import CompiledModel
-from ddphf.likelihood.minimum import EDM_TOLERANCE, Array
-from ddphf.likelihood.shared import SharedInputs, fit_block
+from ddphf.likelihood.minimum import Array
 
-__all__ = ["ToySource", "toy_ensemble"]
+__all__ = ["ToySource", "map_chunks", "toy_ensemble"]
 
 DRAW_BLOCK = 32
 """Toys per generator. Part of the definition of toy i: changing it changes all toys."""
 
-FIT_BLOCK = 256
-"""Toys per compiled call; a multiple of DRAW_BLOCK. Memory: about 40 arrays of the data's size."""
-
 WORKERS = 2
 """Chunks in work at a time."""
 
-NEGATIVE_Q0 = 1e-6
 SAVE_SECONDS = 10.0
 
 Progress = Callable[[int, int], None]
-Columns = tuple[AnyArray, AnyArray, AnyArray, AnyArray]
+Piece = TypeVar("Piece")
 
 
 @dataclass(frozen=True)
@@ -72,11 +67,18 @@ class ToySource:
         """Profile everything else at ``mu`` on the observed data.
 
         Raises:
+            ModelError: There is no POI, or ``mu`` is outside its bounds.
             FitError: That fit has no certificate.
         """
         table = model.parameters
         if table.poi is None:
             raise ModelError("the measurement has no POI, so there is no null to draw toys from")
+        low, high = float(table.lower[table.poi]), float(table.upper[table.poi])
+        if not low <= mu <= high:
+            raise ModelError(
+                f"mu = {mu:g} is outside the bounds [{low:g}, {high:g}] of the POI "
+                f"'{table.names[table.poi]}'; take one inside, or widen the bounds"
+            )
         held, values = table.fixed.copy(), table.init.copy()
         held[table.poi], values[table.poi] = True, mu
         fit = model.minimize(fixed=held, values=values)
@@ -105,6 +107,10 @@ class ToySource:
         out[con.normal_data] = x[con.normal_parameter]
         out[con.poisson_data] = x[con.poisson_parameter] * con.poisson_tau
         return out
+
+    def expected(self) -> Array:
+        """Return the Asimov data: main and auxiliary data at their expectation."""
+        return np.concatenate([self.rates, self.auxiliary()])
 
     def draw_block(self, seed: int, block: int) -> Array:
         """Draw toys DRAW_BLOCK * block and following, shape (DRAW_BLOCK, n_main + n_aux)."""
@@ -197,109 +203,64 @@ def toy_ensemble(
 
 
 def _run(source: ToySource, wanted: AnyArray, seed: int, size: int) -> Iterator[ToySample]:
-    """Draw and fit the wanted toys chunk by chunk, two chunks at a time, in order."""
-    chunks = [wanted[i : i + size] for i in range(0, len(wanted), size)]
-    if not chunks:
-        return
-    fitter = _Fitter(source, size)
+    """Draw and fit the wanted toys chunk by chunk."""
+    fitter = ToyFitter(source, size)
 
-    def work(chunk: AnyArray) -> ToySample:
-        blocks, within = np.divmod(chunk, DRAW_BLOCK)
-        data = np.empty((size, len(source.model.data)))
-        for block in np.unique(blocks):
-            here = blocks == block
-            data[: len(chunk)][here] = source.draw_block(seed, int(block))[within[here]]
-        data[len(chunk) :] = data[0]  # padding: one shape, one compilation
+    def fit(chunk: AnyArray, data: Array) -> ToySample:
         q0, mu_hat, status, at_zero = fitter.fit(data, len(chunk))
         return ToySample(
             np.full(len(chunk), seed), chunk, q0, mu_hat, status, at_zero,
             source.mu, source.fingerprint,
         )  # fmt: skip
 
+    yield from map_chunks(source, wanted, seed, fit, size=size)
+
+
+def map_chunks(
+    source: ToySource,
+    wanted: AnyArray,
+    seed: int,
+    fit: Callable[[AnyArray, Array], Piece],
+    *,
+    size: int = FIT_BLOCK,
+) -> Iterator[Piece]:
+    """Draw toys and do something with them chunk by chunk, two chunks at a time, in order.
+
+    Args:
+        source: Where they are drawn from.
+        wanted: Numbers of the toys.
+        seed: Their seed.
+        fit: Called with the numbers of a chunk's toys and their data, shape (size, n_main +
+            n_aux); rows beyond the chunk repeat its first one.
+        size: Toys per chunk.
+
+    Yields:
+        What ``fit`` returned.
+    """
+    chunks = [wanted[i : i + size] for i in range(0, len(wanted), size)]
+    if not chunks:
+        return
+
+    def work(chunk: AnyArray) -> Piece:
+        blocks, within = np.divmod(chunk, DRAW_BLOCK)
+        data = np.empty((size, len(source.model.data)))
+        for block in np.unique(blocks):
+            here = blocks == block
+            data[: len(chunk)][here] = source.draw_block(seed, int(block))[within[here]]
+        data[len(chunk) :] = data[0]  # padding: one shape, one compilation
+        return fit(chunk, data)
+
     yield work(chunks[0])  # alone: it compiles
     # One chunk draws or certifies while the other is in the compiled fit: 10 to 70 % faster than
     # one after the other, which leaves a core idle between the matrix products.
     with ThreadPoolExecutor(max_workers=WORKERS) as pool:
-        ahead: list[Future[ToySample]] = [pool.submit(work, c) for c in chunks[1 : 2 + WORKERS]]
+        ahead: list[Future[Piece]] = [pool.submit(work, c) for c in chunks[1 : 2 + WORKERS]]
         try:
             for chunk in [*chunks[2 + WORKERS :], *[None] * len(ahead)]:
-                toys = ahead.pop(0).result()
+                piece = ahead.pop(0).result()
                 if chunk is not None:
                     ahead.append(pool.submit(work, chunk))
-                yield toys
+                yield piece
         finally:
             for future in ahead:
                 future.cancel()
-
-
-class _Fitter:
-    """Fits blocks of toys: shared information first, then careful fits one by one."""
-
-    def __init__(self, source: ToySource, size: int) -> None:
-        self.source, self.model = source, source.model
-        table, pair = self.model.parameters, self.model.pair
-        assert table.poi is not None
-        self.poi = table.poi
-        self.null_held = table.fixed.copy()
-        self.null_held[self.poi] = True
-        self.null_start = source.parameters.copy()
-        self.null_start[self.poi] = 0.0
-        self.shared: SharedInputs | None = None
-        if table.fixed[self.poi]:
-            raise ModelError("the POI is fixed in this measurement, so there is no q0")
-        if pair is not None and pair.poi is not None:
-            shared = pair.share(source.parameters, source.rates, source.auxiliary(), table.fixed)
-            theta = np.array(shared.theta)
-            theta[pair.poi] = 0.0
-            # No stragglers: a step of the block costs less than one careful fit.
-            self.shared = shared._replace(theta=jax.numpy.asarray(theta))
-            self.arrays = jax.tree.map(jax.numpy.asarray, pair.held(source.parameters, table.fixed))
-
-    def fit(self, data: Array, n: int) -> Columns:
-        """Return signed q0, mu_hat, status, at_zero of the first n rows."""
-        if self.shared is None:
-            return self._general(data, n)
-        pair = self.model.pair
-        assert pair is not None
-        assert pair.poi is not None
-        result = jax.tree.map(
-            np.array,
-            fit_block(pair.structure, pair.poi, self.arrays, self.shared, pair.split(data)),
-        )
-        mu_hat, difference = result.free[:, pair.poi], result.difference
-        edm = np.maximum(result.edm_null, result.edm_free)
-        good = (edm < EDM_TOLERANCE) & (difference > -NEGATIVE_Q0) & np.isfinite(difference)
-        status = np.where(good, CONVERGED_FAST, FAILED).astype(np.int8)
-        at_zero = result.at_zero & good
-        for j in np.flatnonzero(~good[:n]):
-            difference[j], mu_hat[j], status[j], at_zero[j] = self._careful(data[j])
-        q0 = np.where(mu_hat >= 0, 1.0, -1.0) * difference
-        q0[at_zero] = 0.0
-        return q0[:n], mu_hat[:n], status[:n], at_zero[:n]
-
-    def _careful(self, data: Array) -> tuple[float, float, int, bool]:
-        null = self.model.minimize(data=data, start=self.null_start, fixed=self.null_held)
-        start = self.source.parameters if not null.converged else null.parameters
-        free = self.model.minimize(data=data, start=start)
-        if not free.converged:
-            free = self.model.minimize(data=data, start=self.source.parameters)
-        difference = null.twice_nll - free.twice_nll
-        mu_hat = float(free.parameters[self.poi])
-        if null.converged and free.converged and difference > -NEGATIVE_Q0:
-            return difference, mu_hat, CAREFUL, mu_hat == 0.0
-        return np.nan, np.nan, FAILED, False
-
-    def _general(self, data: Array, n: int) -> Columns:
-        model = self.model
-        data = data[:n]
-        null = minimize_batch(model, data, start=self.null_start, fixed=self.null_held)
-        free = minimize_batch(model, data, start=self.source.parameters)
-        column = list(free.names).index(model.parameters.names[self.poi])
-        mu_hat, difference = free.parameters[:, column], null.twice_nll - free.twice_nll
-        bad = (null.status == FAILED) | (free.status == FAILED) | ~(difference > -NEGATIVE_Q0)
-        status = np.where(bad, FAILED, np.maximum(null.status, free.status)).astype(np.int8)
-        at_zero = (mu_hat == 0.0) & ~bad
-        q0 = np.where(mu_hat >= 0, 1.0, -1.0) * difference
-        q0[at_zero] = 0.0
-        q0[bad], mu_hat[bad] = np.nan, np.nan
-        return q0, mu_hat, status, at_zero

@@ -24,7 +24,8 @@ import pyhf
 from engine_models import eigen_variations, gaussian_signal, make_pair, rectangle_signal
 from threadpoolctl import threadpool_limits
 
-from ddphf.inference.toys import WORKERS, ToySource, _Fitter, toy_ensemble
+from ddphf.inference.toy_fits import ToyFitter
+from ddphf.inference.toys import WORKERS, ToySource, toy_ensemble
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
 
@@ -73,7 +74,7 @@ def make_source(t, k=0, *, size=0.02, fakes=False, signal="gaussian", n=28, seed
 
 def time_fits(source, n, size=256):
     """Fits alone: data drawn before the clock starts."""
-    fitter = _Fitter(source, size)
+    fitter = ToyFitter(source, size)
     blocks = [
         np.concatenate([source.draw_block(99, 8 * i + j) for j in range(size // 32)])
         for i in range(n // size)
