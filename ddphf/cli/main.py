@@ -19,6 +19,7 @@ COMMANDS = {
     "build": "Emit the pyhf workspace of an analysis file.",
     "correlations": "Say which correlation of the lepton-ID errors is conservative.",
     "fit": "Fit any pyhf workspace, certify the fit, state its significance.",
+    "inject": "Put a signal of a wanted significance into a workspace.",
     "inspect": "Print what is in a pyhf workspace.",
     "toys": "Draw and fit toys of a workspace, kept in a file.",
 }
