@@ -21,6 +21,7 @@ COMMANDS = {
     "fit": "Fit any pyhf workspace, certify the fit, state its significance.",
     "inject": "Put a signal of a wanted significance into a workspace.",
     "inspect": "Print what is in a pyhf workspace.",
+    "study": "Do a published study again, number by number.",
     "toys": "Draw and fit toys of a workspace, kept in a file.",
 }
 
