@@ -47,7 +47,8 @@ def make_roc(
         signal: Values with signal, shape (m,).
         paired: Value i of both comes from the same draw, as with a deterministic shift: the error
             then includes their correlation.
-        points: Of the curve, spread evenly in background and in signal efficiency.
+        points: Of the curve, spread evenly in background and signal efficiency and in the
+            logarithm of the background efficiency.
 
     Raises:
         InputError: An ensemble has fewer than two values, or values that are not finite.
@@ -77,8 +78,12 @@ def make_roc(
     else:
         variance = float(np.var(above_null, ddof=1)) / m + float(np.var(below_signal, ddof=1)) / n
     error = float(np.sqrt(variance)) if variance > 0 else ALL_ORDERED / min(n, m)
-    parts = np.linspace(0.0, 1.0, max(points // 2, 2))
-    thresholds = np.unique(np.concatenate([np.quantile(null, parts), np.quantile(other, parts)]))
+    parts = np.linspace(0.0, 1.0, max(points // 3, 2))
+    # The tail of the background is what a search looks at: as many points per decade of it.
+    tail = 1.0 - np.logspace(-np.log10(n), 0.0, max(points // 3, 2))
+    thresholds = np.unique(
+        np.concatenate([np.quantile(null, [*parts, *tail]), np.quantile(other, parts)])
+    )
     return RocCurve(
         background=(1.0, *_efficiency(null, thresholds), 0.0),
         signal=(1.0, *_efficiency(other, thresholds), 0.0),

@@ -8,6 +8,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 from scipy.stats import norm
 
 from ddphf.report.figures import BLUE, FONT, GREEN, GREY, ORANGE
@@ -21,7 +22,7 @@ STYLES = {
     "N_sigma window": (GREEN, "--", "^"),
     "N_sigma all": (GREY, ":", "v"),
 }
-WIDTH, HEIGHT = 3.3, 2.9
+WIDTH, HEIGHT = 3.3, 3.1
 """Of one panel, in inches."""
 
 
@@ -90,6 +91,7 @@ def draw_distributions(result: BirmanResult) -> Figure:
             panel.plot(x, norm.pdf(x - statistic.asimov), "k--", lw=0.9, label="N(Asimov, 1)")
             panel.set_xlabel("N_sigma, window" if row == 2 else f"Z of {name}")
             panel.set_ylabel("probability density")
+            panel.set_xlim(-4.5, 9.5)
             panel.set_ylim(0, 0.56)
             panel.text(
                 0.98, 0.97, f"{statistic.signal_mean:.3f} ± {statistic.signal_sd:.3f}\n"
@@ -108,18 +110,20 @@ def draw_windows(result: BirmanResult) -> Figure:
     for panel, setup in zip(panels[0], result.setups, strict=True):
         sizes = np.asarray(setup.window_sizes)
         bands, null = np.asarray(setup.window_bands), np.asarray(setup.window_null_bands)
-        panel.fill_between(sizes, null[0], null[4], color=GREY, alpha=0.25, lw=0,
-                           label="null, 95 %")  # fmt: skip
-        panel.fill_between(sizes, bands[0], bands[4], color=GREEN, alpha=0.2, lw=0,
-                           label="signal, 95 %")  # fmt: skip
-        panel.fill_between(sizes, bands[1], bands[3], color=GREEN, alpha=0.35, lw=0,
-                           label="signal, 68 %")  # fmt: skip
+        panel.plot(sizes, null[0], color="k", ls=":", lw=1, label="null, 95 %")
+        panel.plot(sizes, null[4], color="k", ls=":", lw=1)
+        panel.fill_between(
+            sizes, bands[0], bands[4], color=GREEN, alpha=0.2, lw=0, label="signal, 95 %"
+        )
+        panel.fill_between(
+            sizes, bands[1], bands[3], color=GREEN, alpha=0.35, lw=0, label="signal, 68 %"
+        )
         panel.plot(sizes, bands[2], color=GREEN, lw=1.2, label="signal, median")
         panel.plot(sizes, setup.window_asimov, "k.", ms=5, label="Asimov")
         panel.axhline(setup.statistic("L2").asimov, color=BLUE, ls="--", lw=1, label="Z of L2")
         panel.set_xlabel("bins along each axis of the window")
         panel.set_ylabel("N_sigma (local)")
-        panel.set_ylim(-2.4, 6.4)
+        panel.set_ylim(-2.4, 7.9)
         panel.set_title(setup.title, loc="left", fontsize=9)
     panels[0, 0].legend(fontsize=7, frameon=False, loc="upper right", ncols=2)
     figure.suptitle("N_sigma against the size of a window around the signal")
@@ -128,7 +132,7 @@ def draw_windows(result: BirmanResult) -> Figure:
 
 def draw_roc(result: BirmanResult) -> Figure:
     """Draw the ROC curves."""
-    figure, panels = _panels(result)
+    figure, panels = _panels(result, extra=0.9)
     for panel, setup in zip(panels[0], result.setups, strict=True):
         for statistic in setup.statistics:
             colour, line, _ = STYLES[statistic.name]
@@ -136,17 +140,21 @@ def draw_roc(result: BirmanResult) -> Figure:
             seen = x > 0
             panel.plot(
                 x[seen], y[seen], ls=line, color=colour, lw=1.4,
-                label=f"{_short(statistic.name)}: {statistic.auc:.4f} ± {statistic.auc_error:.4f}",
+                label=f"{_short(statistic.name)}: {statistic.auc:.5f} ± {statistic.auc_error:.1g}",
             )  # fmt: skip
         panel.plot(np.logspace(-4, 0, 50), np.logspace(-4, 0, 50), color="k", lw=0.5)
         panel.set_xscale("log")
-        panel.set_xlim(0.5 / result.toys, 1)
+        # Plain text: mathematics is not parsed here.
+        panel.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+        panel.set_xlim(1 / result.toys, 1)
         panel.set_ylim(0, 1.02)
         panel.set_xlabel("efficiency without signal")
         panel.set_ylabel("efficiency with signal")
         panel.set_title(setup.title, loc="left", fontsize=9)
-        panel.legend(fontsize=7, frameon=False, loc="lower left", bbox_to_anchor=(0.0, 0.02),
-                     title="area below", title_fontsize=7)  # fmt: skip
+        panel.legend(
+            fontsize=7, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.22),
+            title="area below", title_fontsize=7,
+        )  # fmt: skip
     figure.suptitle("ROC curves; thin: no separation")
     return figure
 
@@ -172,9 +180,10 @@ def draw_injected(result: BirmanResult) -> Figure:
     return figure
 
 
-def _panels(result: BirmanResult, rows: int = 1) -> tuple[Figure, Any]:
+def _panels(result: BirmanResult, rows: int = 1, extra: float = 0.0) -> tuple[Figure, Any]:
     columns = len(result.setups)
-    figure = Figure(figsize=(WIDTH * columns + 0.4, HEIGHT * rows + 0.5), layout="constrained")
+    height = HEIGHT * rows + 0.5 + extra
+    figure = Figure(figsize=(WIDTH * columns + 0.4, height), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 

@@ -67,9 +67,7 @@ def flat_setups() -> list[Setup]:
     for level in FLAT_LEVELS:
         background = np.full((BINS, BINS), level)
         for name, shape in (("rectangle", rectangle), ("gaussian", gaussian)):
-            title = f"flat {level:,.0f}, {name}".replace(",", " ", 1)
-            if level < 1000:
-                title = f"flat {level:.0f}, {name}"
+            title = f"flat {level:.0f}, {'Gaussian' if name == 'gaussian' else name}"
             setups.append(Setup(f"flat_{level:.0f}_{name}", title, background, shape, axes))
     return setups
 
