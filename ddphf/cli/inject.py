@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -33,7 +34,7 @@ __all__ = ["command"]
 )  # fmt: skip
 @click.option(
     "--background", type=click.Choice(["fit", "known"]), default="fit", show_default=True,
-    help="Background fitted to the observed data at mu = 0, or that of known_background.",
+    help="Free parameters as fitted to the data at mu = 0, or those of known_background.",
 )  # fmt: skip
 @click.option(
     "--data", "kind", type=click.Choice(["asimov", "shift", "poisson"]), default="asimov",
@@ -58,6 +59,9 @@ def command(
     """
     if (z is None) == (mu is None):
         raise click.UsageError("give --z or --mu, one of the two")
+    for name, value in (("--z", z), ("--mu", mu)):
+        if value is not None and not math.isfinite(value):
+            raise ConfigError(f"{name} {value}: expected a finite number")
     strengths = _read_scan(scan)
     if scan is not None and not toys:
         raise ConfigError("--scan without toys has nothing to fit; give --toys N with N >= 2")
@@ -84,8 +88,8 @@ def command(
             first.write_text(to_json(written), encoding="utf-8")
             second.write_text(to_json(result.to_dict()), encoding="utf-8")
     stderr.print(make_summary(result), markup=False)
-    if result.scan:
-        stderr.print(make_table(result))
+    for table in make_tables(result) if result.scan else ():
+        stderr.print(table)
 
 
 def record_path(workspace: str | Path) -> Path:
@@ -106,7 +110,7 @@ def _read_scan(text: str | None) -> list[float]:
         values = [float(part) for part in text.split(",")]
     except ValueError:
         values = [float("nan")]
-    if any(abs(value) == float("inf") or value != value for value in values):
+    if not all(map(math.isfinite, values)):
         raise ConfigError(f"--scan {text}: expected finite numbers, separated by commas")
     return values
 
@@ -121,22 +125,22 @@ def make_summary(result: InjectionResult) -> str:
     )
 
 
-def make_table(result: InjectionResult) -> Table:
-    """Return the scan as a table."""
-    table = Table(title=f"{result.scan[0].n} toys per strength", title_justify="left")
-    for name in (
-        result.poi, "bias", "width", "mean error", "Z Asimov", "Z mean", "Z width",
-        "68 %: error", "profile", "95 %: error", "profile",
-    ):  # fmt: skip
-        table.add_column(name, justify="right")
+def make_tables(result: InjectionResult) -> list[Table]:
+    """Return the scan as tables: estimates, and coverage by mu_hat +- error and by the profile."""
+    estimates = Table(title=f"{result.scan[0].n} toys per strength", title_justify="left")
+    coverage = Table(title="coverage of the intervals", title_justify="left")
+    for name in (result.poi, "bias", "+-", "width", "stated", "Z Asimov", "Z", "+-", "width"):
+        estimates.add_column(name, justify="right")
+    for name in (result.poi, "68 % error", "68 % profile", "95 % error", "95 % profile"):
+        coverage.add_column(name, justify="right")
     for row in result.scan:
-        table.add_row(
-            f"{row.mu:.5g}", f"{row.bias:.3g} +- {row.mu_mean_error:.2g}", f"{row.mu_sd:.4g}",
-            f"{row.mu_error_mean:.4g}", f"{row.z_asimov:.3f}",
-            f"{row.z_mean:.3f} +- {row.z_mean_error:.3f}", f"{row.z_sd:.3f}",
-            f"{row.covered_error[0]:.3f}",
-            f"{row.covered_profile[0]:.3f} +- {row.coverage_error[0]:.3f}",
-            f"{row.covered_error[1]:.3f}",
-            f"{row.covered_profile[1]:.3f} +- {row.coverage_error[1]:.3f}",
+        estimates.add_row(
+            f"{row.mu:.5g}", f"{row.bias:.4f}", f"{row.mu_mean_error:.4f}", f"{row.mu_sd:.4f}",
+            f"{row.mu_error_mean:.4f}", f"{row.z_asimov:.3f}", f"{row.z_mean:.3f}",
+            f"{row.z_mean_error:.3f}", f"{row.z_sd:.3f}",
         )  # fmt: skip
-    return table
+        cells = []
+        for i, error in enumerate(row.coverage_error):
+            cells += [f"{row.covered_error[i]:.3f}", f"{row.covered_profile[i]:.3f} +- {error:.3f}"]
+        coverage.add_row(f"{row.mu:.5g}", *cells)
+    return [estimates, coverage]

@@ -37,8 +37,10 @@ class Injection:
     Args:
         workspace: Any pyhf JSON workspace.
         measurement: The first by default.
-        background: ``"fit"``: everything but the POI as fitted to the observed data at POI = 0;
-            ``"known"``: the starting values of the measurement ``known_background``.
+        background: ``"fit"``: the unconstrained parameters as fitted to the observed data at
+            POI = 0, the constrained ones where their auxiliary data are: a workspace has no place
+            for other auxiliary data, so the injected ones would contradict them; ``"known"``: the
+            starting values of the measurement ``known_background``.
 
     Raises:
         ModelError: No POI or a fixed one, or the measurement is not there.
@@ -74,13 +76,34 @@ class Injection:
         self.poi: int = table.poi
         self.poi_name = table.names[table.poi]
         if background == "fit":
-            self.point: Array = ToySource.conditional(self.model).parameters
+            self.point: Array = self._fitted_point()
         else:
             self.point = _known_point(workspace, self.fitter.reference)
         rates = self.model.rates(self.point)
         # The POI is a normfactor: every rate is linear in it.
         self.signal: Array = self.model.rates(self.at(1.0)) - rates
         self.limits = self._limits(rates)
+
+    def _fitted_point(self) -> Array:
+        table, con = self.model.parameters, self.model.expansion.constraints
+        if not table.lower[self.poi] <= 0.0 <= table.upper[self.poi]:
+            raise ModelError(
+                f"measurement '{self.fitter.reference.measurement}': the bounds of the POI "
+                f"'{self.poi_name}' exclude 0, so it has no null; widen them"
+            )
+        auxiliary = self.model.data[self.model.n_main :]
+        held, values = table.fixed.copy(), table.init.copy()
+        for index, value in (
+            (con.normal_parameter, auxiliary[con.normal_data]),
+            (con.poisson_parameter, auxiliary[con.poisson_data] / con.poisson_tau),
+        ):
+            free = ~table.fixed[index]
+            held[index], values[index[free]] = True, value[free]
+        held[self.poi], values[self.poi] = True, 0.0
+        fit = self.model.minimize(fixed=held, values=values)
+        if not fit.converged:
+            raise FitError(f"the background fit at {self.poi_name} = 0 failed: {fit.status}")
+        return fit.parameters
 
     def at(self, mu: float) -> Array:
         """Return the background point with the POI at ``mu``."""
