@@ -40,7 +40,9 @@ def test_centre_may_be_moved_and_stays_inside():
     assert middle == Window((0, 3), (3, 3))
 
 
-@pytest.mark.parametrize(("shape", "size"), [((9,), (4,)), ((6, 5), (2, 5)), ((5, 4, 3), (3, 1, 2))])
+@pytest.mark.parametrize(
+    ("shape", "size"), [((9,), (4,)), ((6, 5), (2, 5)), ((5, 4, 3), (3, 1, 2))]
+)
 def test_positions_against_brute_force(shape, size):
     rng = np.random.default_rng(3)
     terms = rng.normal(size=(7, *shape))

@@ -105,14 +105,10 @@ def run_study(
         FitError: More than one toy in a thousand failed.
 
     Example:
-        >>> from ddphf.inputs.histogram import Axis
-        >>> axes = (Axis("x", (0.0, 1.0, 2.0, 3.0)), Axis("y", (0.0, 1.0, 2.0, 3.0)))
-        >>> shape = np.zeros((3, 3))
-        >>> shape[1, 1] = 1.0
-        >>> setup = Setup("small", "small", np.full((3, 3), 400.0), shape, axes)
-        >>> study = run_study(toys=64, seed=1, setups=[setup], window=1)
-        >>> round(study.setups[0].statistic("L1").asimov, 6)
-        5.0
+        >>> run_study(toys=0, seed=1)
+        Traceback (most recent call last):
+            ...
+        ddphf.exceptions.InputError: 0 toys, expected 2 or more: an ensemble needs a spread
     """
     if toys < 2:
         raise InputError(f"{toys} toys, expected 2 or more: an ensemble needs a spread")

@@ -95,8 +95,8 @@ def sample_setup(analysis: Analysis) -> Setup:
     shape = tuple(axis.n_bins for axis in pair.axes)
     if len(shape) != 2:
         raise InputError(
-            f"analysis '{analysis.name}': histograms of {len(shape)} axes; the reference study "
-            "draws two"
+            f"analysis '{analysis.name}': histograms with {len(shape)} axes, expected 2: windows "
+            "and figures of the reference study are two-dimensional"
         )
     return Setup(
         name="sample",
