@@ -60,7 +60,9 @@ def test_ensembles_are_where_they_belong(study):
         assert statistic.null_mean == pytest.approx(0.0, abs=error)
         assert statistic.null_sd == pytest.approx(1.0, abs=error / np.sqrt(2))
         assert statistic.signal_mean == pytest.approx(statistic.asimov, abs=error + 0.05)
-        assert statistic.auc == pytest.approx(statistic.auc_gaussian, abs=5 * statistic.auc_error)
+        # Next to 1 a handful of toys makes the area, and its error: a floor of .0005.
+        band = 5 * statistic.auc_error + 5e-4
+        assert statistic.auc == pytest.approx(statistic.auc_gaussian, abs=band)
         assert statistic.auc_gaussian == pytest.approx(norm.cdf(statistic.asimov / np.sqrt(2)))
         assert sum(statistic.null_counts) == sum(statistic.signal_counts) == 512
         found = np.array(statistic.injected_mean) - statistic.injected_asimov
