@@ -14,6 +14,7 @@ import yaml
 from conftest import ANALYSIS, COLUMNS, EDGES, invoke, plain_workspace, write_table
 from refusals_discover import DISCOVER, LIMIT
 from refusals_fakes import FAKES
+from refusals_studies import INJECT, STUDY
 from test_fakes import write_loose_analysis
 from test_lepton_id_build import write_event_analysis
 
@@ -385,6 +386,8 @@ TOYS = {
 }
 
 CASES = {
+    **{what: ("inject", case) for what, case in INJECT.items()},
+    **{what: ("study", case) for what, case in STUDY.items()},
     **{what: ("toys", case) for what, case in {**TOYS, **DISCOVER, **LIMIT}.items()},
     **{what: ("lepton_id", case) for what, case in LEPTON_ID.items()},
     **{what: ("fakes", case) for what, case in FAKES.items()},
@@ -411,14 +414,14 @@ ROWS = read_rows()
 def run_case(folder, kind, case):
     """Prepare the folder of a case and run its command."""
     analysis, workspace = copy.deepcopy(ANALYSIS), plain_workspace()
-    if kind == "toys":
+    if kind in ("toys", "inject"):
         null = copy.deepcopy(workspace["measurements"][0])
         null["name"] = "null"
         null["config"]["parameters"][0].update(inits=[0.0], fixed=True)
         workspace["measurements"].append(null)
     for change in case.get("edits", ()):
         if kind not in ("lepton_id", "fakes"):
-            change(analysis if kind == "build" else workspace)
+            change(analysis if kind in ("build", "study") else workspace)
     write_table(folder / "table.csv", {**COLUMNS, **case.get("columns", {})})
     write_table(folder / "other.csv", COLUMNS, case.get("edges", EDGES))
     (folder / "analysis.yml").write_text(yaml.safe_dump(analysis, sort_keys=False))
@@ -446,7 +449,7 @@ def snapshot(folder):
 
 def test_every_row_has_a_case_and_every_case_a_row():
     assert set(ROWS) == set(CASES)
-    groups = (BUILD, FIT, USAGE, TOYS, LEPTON_ID, FAKES, DISCOVER, LIMIT)
+    groups = (BUILD, FIT, USAGE, TOYS, LEPTON_ID, FAKES, DISCOVER, LIMIT, INJECT, STUDY)
     assert len(CASES) == sum(map(len, groups)), "a name is used twice"
 
 

@@ -20,8 +20,10 @@ COMMANDS = {
     "correlations": "Say which correlation of the lepton-ID errors is conservative.",
     "discover": "State the observed and expected significance, by asymptotics and toys.",
     "fit": "Fit any pyhf workspace, certify the fit, state its significance.",
+    "inject": "Put a signal of a wanted significance into a workspace.",
     "inspect": "Print what is in a pyhf workspace.",
     "limit": "Find upper limits and intervals of the signal strength.",
+    "study": "Do a published study again, number by number.",
     "toys": "Draw and fit toys of a workspace, kept in a file.",
 }
 

@@ -1,0 +1,146 @@
+"""``ddphf inject``: the strength of a wanted significance, data with it, and a scan by toys."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import click
+from rich.table import Table
+
+from ddphf.cli.common import force_option, print_warnings, progress_line, seed_option, stderr
+from ddphf.exceptions import ConfigError
+from ddphf.files import check_writable, read_json, to_json, write_file, write_output
+
+if TYPE_CHECKING:
+    from ddphf.inference.injection import Background, DataKind
+    from ddphf.inference.injection_record import InjectionResult
+
+__all__ = ["command"]
+
+
+@click.command("inject")
+@click.argument("workspace")
+@click.option(
+    "-o", "--output", default="-", show_default=True, metavar="FILE",
+    help="Workspace with the injected data; FILE gets NAME.injection.json beside it.",
+)  # fmt: skip
+@click.option("--z", type=float, metavar="Z", help="Asimov significance to reach; < 0: a deficit.")
+@click.option("--mu", type=float, metavar="MU", help="Strength to inject, instead of --z.")
+@click.option(
+    "--measurement", metavar="NAME",
+    help="The first by default (L2 of a pair); known_background is L1.",
+)  # fmt: skip
+@click.option(
+    "--background", type=click.Choice(["fit", "known"]), default="fit", show_default=True,
+    help="Free parameters as fitted to the data at mu = 0, or those of known_background.",
+)  # fmt: skip
+@click.option(
+    "--data", "kind", type=click.Choice(["asimov", "shift", "poisson"]), default="asimov",
+    show_default=True, help="Expectation; observed data plus mu S; or drawn.",
+)  # fmt: skip
+@click.option(
+    "--toys", type=click.IntRange(min=0), default=0, metavar="N",
+    help="Scan strengths with N toys each: bias, widths, coverage.",
+)  # fmt: skip
+@click.option(
+    "--scan", metavar="MU,MU,...", help="Strengths of the scan; 0, mu/2 and mu by default."
+)
+@seed_option
+@force_option
+def command(
+    workspace: str, output: str, z: float | None, mu: float | None, measurement: str | None,
+    background: str, kind: str, toys: int, scan: str | None, seed: int, force: bool,
+) -> None:  # fmt: skip
+    """Inject a signal into WORKSPACE (any pyhf workspace with a POI; - reads standard input).
+
+    The strength mu solves sqrt(q0) = Z on Asimov data of the measurement.
+    """
+    if (z is None) == (mu is None):
+        raise click.UsageError("give --z or --mu, one of the two")
+    for name, value in (("--z", z), ("--mu", mu)):
+        if value is not None and not math.isfinite(value):
+            raise ConfigError(f"{name} {value}: expected a finite number")
+    strengths = _read_scan(scan)
+    if scan is not None and not toys:
+        raise ConfigError("--scan without toys has nothing to fit; give --toys N with N >= 2")
+    if toys == 1:
+        raise ConfigError("--toys 1: a width needs a spread; give 2 or more")
+    record = None if output == "-" else record_path(output)
+    for path in (output, record):
+        if path is not None:
+            check_writable(path, force=force)
+    with progress_line() as say:
+        say("reading")
+        from ddphf.inference.injection_record import inject_signal
+
+        written, result = inject_signal(
+            read_json(workspace), z=z, mu=mu, measurement=measurement,
+            background=cast("Background", background), kind=cast("DataKind", kind),
+            scan=strengths, toys=toys, seed=seed, progress=say, toy_progress=say.toys,
+        )  # fmt: skip
+    print_warnings(result.warnings)
+    if record is None:
+        write_output(to_json(written), output)
+    else:  # both or none
+        with write_file(output, force=force) as first, write_file(record, force=force) as second:
+            first.write_text(to_json(written), encoding="utf-8")
+            second.write_text(to_json(result.to_dict()), encoding="utf-8")
+    stderr.print(make_summary(result), markup=False)
+    for table in make_tables(result) if result.scan else ():
+        stderr.print(table)
+
+
+def record_path(workspace: str | Path) -> Path:
+    """Return where the record of an injection lies.
+
+    Example:
+        >>> record_path("out/five.json").name
+        'five.injection.json'
+    """
+    path = Path(workspace)
+    return path.with_name(f"{path.stem}.injection.json")
+
+
+def _read_scan(text: str | None) -> list[float]:
+    if text is None:
+        return []
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = [float("nan")]
+    if not all(map(math.isfinite, values)):
+        raise ConfigError(f"--scan {text}: expected finite numbers, separated by commas")
+    return values
+
+
+def make_summary(result: InjectionResult) -> str:
+    """Return the lines that the terminal shows."""
+    events = ", ".join(f"{name} {n:.6g}" for name, n in result.signal_events.items() if n)
+    return (
+        f"{result.measurement}: {result.poi} = {result.mu:.8g} ({events or 'no'} events), Asimov Z "
+        f"{result.z_asimov:.6f}\nwritten data ({result.data}): {result.poi}_hat = "
+        f"{result.found.mu_hat:.6g} +- {result.found.mu_error:.4g}, Z = {result.found.z0:.6f}"
+    )
+
+
+def make_tables(result: InjectionResult) -> list[Table]:
+    """Return the scan as tables: estimates, and coverage by mu_hat +- error and by the profile."""
+    estimates = Table(title=f"{result.scan[0].n} toys per strength", title_justify="left")
+    coverage = Table(title="coverage of the intervals", title_justify="left")
+    for name in (result.poi, "bias", "+-", "width", "stated", "Z Asimov", "Z", "+-", "width"):
+        estimates.add_column(name, justify="right")
+    for name in (result.poi, "68 % error", "68 % profile", "95 % error", "95 % profile"):
+        coverage.add_column(name, justify="right")
+    for row in result.scan:
+        estimates.add_row(
+            f"{row.mu:.5g}", f"{row.bias:.4f}", f"{row.mu_mean_error:.4f}", f"{row.mu_sd:.4f}",
+            f"{row.mu_error_mean:.4f}", f"{row.z_asimov:.3f}", f"{row.z_mean:.3f}",
+            f"{row.z_mean_error:.3f}", f"{row.z_sd:.3f}",
+        )  # fmt: skip
+        cells = []
+        for i, error in enumerate(row.coverage_error):
+            cells += [f"{row.covered_error[i]:.3f}", f"{row.covered_profile[i]:.3f} +- {error:.3f}"]
+        coverage.add_row(f"{row.mu:.5g}", *cells)
+    return [estimates, coverage]

@@ -1,0 +1,129 @@
+"""``ddphf study``: published studies done again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.table import Table
+
+from ddphf.cli.common import force_option, progress_line, seed_option, stderr
+from ddphf.exceptions import InputError
+from ddphf.files import check_writable, to_json, write_file, write_output
+
+if TYPE_CHECKING:
+    from ddphf.results_birman import BirmanResult, TableRow
+
+__all__ = ["command"]
+
+FIGURES = (
+    "figure1_templates.png",
+    "figure2_distributions.png",
+    "figure3_windows.png",
+    "figure4_roc.png",
+    "figure5_injected.png",
+)
+
+
+@click.group("study")
+def command() -> None:
+    """Published studies done again, number by number."""
+
+
+@command.command("birman")
+@click.option(
+    "-o", "--output", default="birman", show_default=True, metavar="DIR",
+    help="Folder of study.json, table.md and the figures.",
+)  # fmt: skip
+@click.option(
+    "--toys", type=click.IntRange(min=0), default=20_000, show_default=True,
+    help="Per ensemble and background.",
+)  # fmt: skip
+@click.option(
+    "--analysis", type=click.Path(dir_okay=False), metavar="FILE",
+    help="Analysis file of a simulated sample with a known background, to run beside the flat "
+    "backgrounds; workspaces/higgs_lfv/analysis.yml of the repository is the shipped one.",
+)  # fmt: skip
+@click.option(
+    "--window", type=int, default=6, show_default=True, metavar="K",
+    help="N_sigma of K x K bins, where it is largest on Asimov data.",
+)  # fmt: skip
+@seed_option
+@force_option
+def birman(
+    output: str, toys: int, analysis: str | None, window: int, seed: int, force: bool
+) -> None:
+    """Birman et al., Eur. Phys. J. C 82 (2022) 508: L1, L2 and N_sigma against each other."""
+    if toys < 2:
+        raise InputError(f"--toys {toys}: expected 2 or more: an ensemble needs a spread")
+    folder = Path(output)
+    targets = [folder / name for name in ("study.json", "table.md", *FIGURES)]
+    for target in targets:
+        check_writable(target, force=force)
+    with progress_line() as say:
+        say("loading")
+        from ddphf.config.analysis import read_analysis
+        from ddphf.studies.birman import run_study
+        from ddphf.studies.birman_setups import sample_setup
+
+        sample = None if analysis is None else sample_setup(read_analysis(analysis))
+        result = run_study(
+            toys=toys, seed=seed, sample=sample, window=window, say=say, progress=say.toys
+        )
+        say("figures")
+        write_output(to_json(result.to_dict()), targets[0], force=force)
+        write_output(make_text(result), targets[1], force=force)
+        _draw(result, folder, force=force)
+    stderr.print(make_table(result))
+    if sample is None:
+        stderr.print(
+            "the sample was not run: give --analysis workspaces/higgs_lfv/analysis.yml of the "
+            "repository, or your own",
+            markup=False,
+        )
+    stderr.print(f"{folder}: study.json, table.md and {len(FIGURES)} figures", markup=False)
+
+
+def _draw(result: BirmanResult, folder: Path, *, force: bool) -> None:
+    from ddphf.report.birman import draw_figures
+    from ddphf.report.figures import save_figure
+
+    for name, figure in draw_figures(result):
+        with write_file(folder / name, force=force) as temporary:
+            save_figure(figure, temporary)
+
+
+def _cells(row: TableRow) -> tuple[str, str, str]:
+    if row.ours is None:
+        ours = "-"
+    elif row.error is None:
+        ours = f"{row.ours:.5g}"
+    else:
+        ours = f"{row.ours:.5f} +- {row.error:.2g}"
+    return row.quantity, "-" if row.paper is None else row.paper, ours
+
+
+def make_table(result: BirmanResult) -> Table:
+    """Return the table that the terminal shows; the reasons are in table.md."""
+    table = Table(title=f"Birman et al., {result.toys} toys", title_justify="left")
+    table.add_column("quantity")
+    table.add_column("paper", justify="right")
+    table.add_column("ours", justify="right")
+    for row in result.table:
+        table.add_row(*_cells(row))
+    return table
+
+
+def make_text(result: BirmanResult) -> str:
+    """Return the table with its reasons as Markdown."""
+    lines = [
+        "# Birman et al., Eur. Phys. J. C 82 (2022) 508: paper and ours",
+        "",
+        f"{result.toys} toys per ensemble, seed {result.seed}. Errors are statistical.",
+        "",
+        "| quantity | paper | ours | why different |",
+        "| --- | ---: | ---: | --- |",
+        *(f"| {' | '.join([*_cells(row), row.why])} |" for row in result.table),
+    ]
+    return "\n".join(lines) + "\n"
