@@ -19,7 +19,17 @@ import numpy as np
 from ddphf.likelihood.arrays import Codes, ModelArrays, constraint_logpdf, rates
 from ddphf.likelihood.expansion import Expansion
 
-__all__ = ["Arrowhead", "Cells", "arrowhead", "find_cells", "inverse_diagonal", "solve"]
+__all__ = [
+    "Arrowhead",
+    "Cells",
+    "arrowhead",
+    "cho_solve",
+    "factor",
+    "find_cells",
+    "inverse_diagonal",
+    "masked",
+    "solve",
+]
 
 Array = Any
 MAX_LOCALS = 8
@@ -190,16 +200,20 @@ def masked(matrix: Arrowhead, cells: Cells, free: Array, damping: Array) -> Arro
     return Arrowhead(corner, edges, blocks + add[:, :, None] * jnp.eye(blocks.shape[1]))
 
 
-def _factor(matrix: Arrowhead) -> tuple[Array, Array, Array, Array]:
-    """Return the scaled Schur complement's Cholesky factor, its scale, D^-1 C, Cholesky of D."""
+def factor(matrix: Arrowhead) -> tuple[Array, Array, Array, Array]:
+    """Return the scaled Schur complement's Cholesky factor, its scale, D^-1 C, Cholesky of D.
+
+    Positive definite only where :func:`masked` made it so.
+    """
     chol = jnp.linalg.cholesky(matrix.blocks)
-    inner = _cho_solve(chol, matrix.edges)
+    inner = cho_solve(chol, matrix.edges)
     schur = matrix.corner - jnp.einsum("clk,clm->km", matrix.edges, inner)
     scale = jax.lax.rsqrt(jnp.maximum(jnp.diag(matrix.corner), 1e-300))
     return jnp.linalg.cholesky(schur * scale[:, None] * scale[None, :]), scale, inner, chol
 
 
-def _cho_solve(chol: Array, right: Array) -> Array:
+def cho_solve(chol: Array, right: Array) -> Array:
+    """Solve with a lower Cholesky factor, batched over leading axes."""
     half = jax.scipy.linalg.solve_triangular(chol, right, lower=True)
     return jax.scipy.linalg.solve_triangular(chol.swapaxes(-1, -2), half, lower=False)
 
@@ -213,13 +227,13 @@ def solve(matrix: Arrowhead, cells: Cells, right: Array, free: Array, damping: A
     if n_local == 0 or n_cells == 0:
         scale = jax.lax.rsqrt(jnp.maximum(jnp.diag(matrix.corner), 1e-300))
         chol = jnp.linalg.cholesky(matrix.corner * scale[:, None] * scale[None, :])
-        x = scale * _cho_solve(chol, (r_global * scale)[:, None])[:, 0]
+        x = scale * cho_solve(chol, (r_global * scale)[:, None])[:, 0]
         return jnp.zeros_like(right).at[cells.global_].set(x)
     r_local = jnp.concatenate([right, jnp.zeros(1)])[cells.local]
-    chol_s, scale, inner, chol_d = _factor(matrix)
+    chol_s, scale, inner, chol_d = factor(matrix)
     reduced = r_global - jnp.einsum("clk,cl->k", inner, r_local)
-    x = scale * _cho_solve(chol_s, (reduced * scale)[:, None])[:, 0]
-    y = _cho_solve(chol_d, (r_local - matrix.edges @ x)[:, :, None])[:, :, 0]
+    x = scale * cho_solve(chol_s, (reduced * scale)[:, None])[:, 0]
+    y = cho_solve(chol_d, (r_local - matrix.edges @ x)[:, :, None])[:, :, 0]
     out = jnp.zeros(right.shape[0] + 1).at[cells.local].add(y)[:-1]
     return out.at[cells.global_].add(x)
 
@@ -233,10 +247,10 @@ def inverse_diagonal(matrix: Arrowhead, cells: Cells, free: Array) -> Array:
         inverse = _invert(matrix.corner)
         diagonal = jnp.zeros(free.shape[0]).at[cells.global_].set(jnp.diag(inverse))
         return jnp.where(free, diagonal, 0.0)
-    chol_s, scale, inner, chol_d = _factor(matrix)
-    inverse = _cho_solve(chol_s, jnp.eye(k)) * scale[:, None] * scale[None, :]
+    chol_s, scale, inner, chol_d = factor(matrix)
+    inverse = cho_solve(chol_s, jnp.eye(k)) * scale[:, None] * scale[None, :]
     own = jnp.einsum(
-        "cll->cl", _cho_solve(chol_d, jnp.broadcast_to(jnp.eye(n_local), matrix.blocks.shape))
+        "cll->cl", cho_solve(chol_d, jnp.broadcast_to(jnp.eye(n_local), matrix.blocks.shape))
     )
     local = own + jnp.einsum("clk,km,clm->cl", inner, inverse, inner)
     out = jnp.zeros(free.shape[0] + 1).at[cells.local].add(local)[:-1]
@@ -246,4 +260,4 @@ def inverse_diagonal(matrix: Arrowhead, cells: Cells, free: Array) -> Array:
 def _invert(matrix: Array) -> Array:
     scale = jax.lax.rsqrt(jnp.maximum(jnp.diag(matrix), 1e-300))
     chol = jnp.linalg.cholesky(matrix * scale[:, None] * scale[None, :])
-    return _cho_solve(chol, jnp.eye(matrix.shape[0])) * scale[:, None] * scale[None, :]
+    return cho_solve(chol, jnp.eye(matrix.shape[0])) * scale[:, None] * scale[None, :]
