@@ -1,0 +1,143 @@
+r"""First-order propagation at a minimum: how parameters and rates move together.
+
+With covariance C = H^-1 (cells eliminated, not held) and J the derivatives of the rates,
+:math:`C e_p` is the covariance of every parameter with parameter p, :math:`J C e_p` that of every
+rate, and :math:`(J C J^T)_{ii}` the variance of rate i. A shift of count i by dn moves parameter p
+by :math:`(J C e_p)_i \, dn / \lambda_i`, because the score of count i is :math:`J_i / \lambda_i`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ddphf.likelihood.arrays import Codes, ModelArrays, rates
+from ddphf.likelihood.arrowhead import Cells, arrowhead, cho_solve, factor, masked, solve
+from ddphf.likelihood.compiled import CompiledModel
+from ddphf.likelihood.minimum import Array, Mask, Minimum
+from ddphf.likelihood.pair_newton import free_directions
+
+__all__ = ["Propagation", "held_by_data", "propagate"]
+
+
+@dataclass(frozen=True)
+class Propagation:
+    """Covariances at a minimum.
+
+    Attributes:
+        covariance: Shape (n,): of every parameter with the chosen one; 0 where not free.
+        rates: Shape (n_main,): expected main data.
+        rate_covariance: Shape (n_main,): of every rate with the chosen parameter.
+        rate_variance: Shape (n_main,).
+    """
+
+    covariance: Array
+    rates: Array
+    rate_covariance: Array
+    rate_variance: Array
+
+
+def held_by_data(minimum: Minimum, fixed: Mask) -> Mask:
+    """Return what a fit held: the fixed parameters, and those that no data or bound describe.
+
+    A parameter that changes no expected count, or a background whose rate sits at 0, has error 0
+    away from its bounds; the Hessian is singular along it.
+
+    Args:
+        minimum: A certified fit.
+        fixed: Shape (n,): what was asked to be held.
+    """
+    return fixed | ((minimum.errors == 0) & ~minimum.at_bound)
+
+
+def propagate(
+    model: CompiledModel,
+    parameters: Array,
+    index: int,
+    *,
+    fixed: Mask | None = None,
+    data: Array | None = None,
+) -> Propagation:
+    """Propagate the inverse Hessian at a minimum.
+
+    Args:
+        model: The model.
+        parameters: The minimum, shape (n,).
+        index: The chosen parameter.
+        fixed: Held parameters, shape (n,); the measurement's by default.
+        data: Main and auxiliary data; the observed by default.
+
+    Example:
+        >>> import pyhf
+        >>> from ddphf.likelihood.reference import ReferenceModel
+        >>> spec = pyhf.simplemodels.uncorrelated_background([5.0], [50.0], [7.0])
+        >>> workspace = pyhf.Workspace.build(spec, [60.0] + spec.config.auxdata)
+        >>> model = CompiledModel.from_reference(ReferenceModel(dict(workspace)))
+        >>> found = propagate(model, model.minimize().parameters, 0)
+        >>> [round(float(x), 4) for x in found.rate_variance]  # one bin, one POI: its count
+        [60.0]
+    """
+    table = model.parameters
+    found = _propagate(
+        model.codes,
+        model.arrays,
+        model.cells,
+        np.asarray(parameters, dtype=float),
+        index,
+        table.fixed if fixed is None else np.asarray(fixed, dtype=bool),
+        table.lower,
+        table.upper,
+        model.data if data is None else np.asarray(data, dtype=float),
+    )
+    return Propagation(*map(np.array, found))
+
+
+@partial(jax.jit, static_argnums=0)
+def _propagate(
+    codes: Codes,
+    arrays: ModelArrays,
+    cells: Cells,
+    x: Any,
+    index: Any,
+    fixed: Any,
+    lower: Any,
+    upper: Any,
+    data: Any,
+) -> tuple[Any, Any, Any, Any]:
+    _, rate, gradient, hessian = arrowhead(codes, arrays, cells, x, data)
+    free = free_directions(x, gradient, fixed, lower, upper)
+    unit = jnp.zeros_like(x).at[index].set(1.0)
+    column = solve(hessian, cells, unit, free, jnp.zeros(()))
+
+    def push(direction: Any) -> Any:
+        return jax.jvp(lambda p: rates(codes, arrays, p), (x,), (direction,))[1]
+
+    # Variances: the cell's own part, and that of the globals with the cell following them.
+    k, n = cells.global_.shape[0], x.shape[0]
+    n_cells, n_local = cells.local.shape
+    moves = jnp.zeros((k, n)).at[jnp.arange(k), cells.global_].set(free[cells.global_] * 1.0)
+    j_global = jax.vmap(push)(moves)
+    matrix = masked(hessian, cells, free, jnp.zeros(()))
+    if n_local == 0 or n_cells == 0:
+        scale = jax.lax.rsqrt(jnp.maximum(jnp.diag(matrix.corner), 1e-300))
+        chol = jnp.linalg.cholesky(matrix.corner * scale[:, None] * scale[None, :])
+        half = jax.scipy.linalg.solve_triangular(chol, j_global * scale[:, None], lower=True)
+        return column, rate, push(column), jnp.sum(half * half, axis=0)
+    chol, scale, inner, chol_local = factor(matrix)
+    padded = jnp.concatenate([free, jnp.zeros(1, bool)])
+    colours = jnp.zeros((n_local, n + 1))
+    for slot in range(n_local):
+        where = cells.local[:, slot]
+        colours = colours.at[slot, where].set(padded[where] * 1.0)
+    j_local = jax.vmap(push)(colours[:, :n]).T  # (bins, L)
+    # Bins outside all cells have no local parameter: their j_local is 0 whatever cell they read.
+    cell = jnp.minimum(cells.of_bin, n_cells - 1)
+    followed = j_global - jnp.einsum("blk,bl->kb", inner[cell], j_local)
+    half = jax.scipy.linalg.solve_triangular(chol, followed * scale[:, None], lower=True)
+    own = cho_solve(chol_local[cell], j_local[:, :, None])[:, :, 0]
+    return column, rate, push(column), jnp.sum(half * half, axis=0) + jnp.sum(own * j_local, axis=1)
