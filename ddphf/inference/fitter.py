@@ -57,14 +57,17 @@ class Fitter:
                 self._not_compiled = str(error)
                 self.warnings.append(f"not compiled ({error}): fitted with pyhf's own likelihood")
 
-    def require_compiled(self) -> CompiledModel:
+    def require_compiled(self, what: str = "toys") -> CompiledModel:
         """Return the compiled model.
+
+        Args:
+            what: What needs it, for the message.
 
         Raises:
             ModelError: There is none, with the reason.
         """
         if self._model is None:
-            raise ModelError(f"toys need the compiled likelihood: {self._not_compiled}")
+            raise ModelError(f"{what} need the compiled likelihood: {self._not_compiled}")
         return self._model
 
     def require_null(self) -> None:
@@ -136,6 +139,24 @@ class Fitter:
                 )
         self._warn(free, null)
         return free, null
+
+    def fit_free(self, say: Progress) -> Minimum:
+        """Return the free fit alone, certified; the null too is used to find the lowest minimum.
+
+        Args:
+            say: Called with a line for each stage.
+
+        Raises:
+            FitError: As :meth:`fit_both`.
+        """
+        table = self.reference.parameters
+        poi = table.poi
+        if poi is not None and self.has_null and table.lower[poi] <= 0.0 <= table.upper[poi]:
+            return self.fit_both(say)[0]
+        say(f"{self.reference.measurement}: free fit")
+        free = self.minimize(table.init, table.fixed, "free fit")
+        self._warn(free, None)
+        return free
 
     def minimize(self, start: Array, fixed: Mask, what: str) -> Minimum:
         """Return a certified minimum.

@@ -34,12 +34,15 @@ class Propagation:
         rates: Shape (n_main,): expected main data.
         rate_covariance: Shape (n_main,): of every rate with the chosen parameter.
         rate_variance: Shape (n_main,).
+        global_covariance: Shape (k, k): of the global parameters, as in
+            :meth:`CompiledModel.covariance`.
     """
 
     covariance: Array
     rates: Array
     rate_covariance: Array
     rate_variance: Array
+    global_covariance: Array
 
 
 def held_by_data(minimum: Minimum, fixed: Mask) -> Mask:
@@ -52,7 +55,7 @@ def held_by_data(minimum: Minimum, fixed: Mask) -> Mask:
         minimum: A certified fit.
         fixed: Shape (n,): what was asked to be held.
     """
-    return fixed | ((minimum.errors == 0) & ~minimum.at_bound)
+    return np.asarray(fixed | ((minimum.errors == 0) & ~minimum.at_bound), dtype=bool)
 
 
 def propagate(
@@ -108,7 +111,7 @@ def _propagate(
     lower: Any,
     upper: Any,
     data: Any,
-) -> tuple[Any, Any, Any, Any]:
+) -> tuple[Any, Any, Any, Any, Any]:
     _, rate, gradient, hessian = arrowhead(codes, arrays, cells, x, data)
     free = free_directions(x, gradient, fixed, lower, upper)
     unit = jnp.zeros_like(x).at[index].set(1.0)
@@ -117,27 +120,31 @@ def _propagate(
     def push(direction: Any) -> Any:
         return jax.jvp(lambda p: rates(codes, arrays, p), (x,), (direction,))[1]
 
-    # Variances: the cell's own part, and that of the globals with the cell following them.
+    # Variances: that of the globals with the cells following them, and the cell's own part.
     k, n = cells.global_.shape[0], x.shape[0]
     n_cells, n_local = cells.local.shape
-    moves = jnp.zeros((k, n)).at[jnp.arange(k), cells.global_].set(free[cells.global_] * 1.0)
-    j_global = jax.vmap(push)(moves)
+    f_global = free[cells.global_]
+    moves = jnp.zeros((k, n)).at[jnp.arange(k), cells.global_].set(f_global * 1.0)
+    followed = jax.vmap(push)(moves)
     matrix = masked(hessian, cells, free, jnp.zeros(()))
+    own: Any = 0.0
     if n_local == 0 or n_cells == 0:
         scale = jax.lax.rsqrt(jnp.maximum(jnp.diag(matrix.corner), 1e-300))
         chol = jnp.linalg.cholesky(matrix.corner * scale[:, None] * scale[None, :])
-        half = jax.scipy.linalg.solve_triangular(chol, j_global * scale[:, None], lower=True)
-        return column, rate, push(column), jnp.sum(half * half, axis=0)
-    chol, scale, inner, chol_local = factor(matrix)
-    padded = jnp.concatenate([free, jnp.zeros(1, bool)])
-    colours = jnp.zeros((n_local, n + 1))
-    for slot in range(n_local):
-        where = cells.local[:, slot]
-        colours = colours.at[slot, where].set(padded[where] * 1.0)
-    j_local = jax.vmap(push)(colours[:, :n]).T  # (bins, L)
-    # Bins outside all cells have no local parameter: their j_local is 0 whatever cell they read.
-    cell = jnp.minimum(cells.of_bin, n_cells - 1)
-    followed = j_global - jnp.einsum("blk,bl->kb", inner[cell], j_local)
+    else:
+        chol, scale, inner, chol_local = factor(matrix)
+        padded = jnp.concatenate([free, jnp.zeros(1, bool)])
+        colours = jnp.zeros((n_local, n + 1))
+        for slot in range(n_local):
+            where = cells.local[:, slot]
+            colours = colours.at[slot, where].set(padded[where] * 1.0)
+        j_local = jax.vmap(push)(colours[:, :n]).T  # (bins, L)
+        # Bins outside all cells have no local parameter: j_local is 0 whatever cell they read.
+        cell = jnp.minimum(cells.of_bin, n_cells - 1)
+        followed = followed - jnp.einsum("blk,bl->kb", inner[cell], j_local)
+        own = cho_solve(chol_local[cell], j_local[:, :, None])[:, :, 0]
+        own = jnp.sum(own * j_local, axis=1)
     half = jax.scipy.linalg.solve_triangular(chol, followed * scale[:, None], lower=True)
-    own = cho_solve(chol_local[cell], j_local[:, :, None])[:, :, 0]
-    return column, rate, push(column), jnp.sum(half * half, axis=0) + jnp.sum(own * j_local, axis=1)
+    inverse = cho_solve(chol, jnp.eye(k)) * scale[:, None] * scale[None, :]
+    block = jnp.where(f_global[:, None] & f_global[None, :], inverse, 0.0)
+    return column, rate, push(column), jnp.sum(half * half, axis=0) + own, block
