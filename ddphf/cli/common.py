@@ -6,7 +6,7 @@ import contextlib
 import logging
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import click
 from rich.console import Console
@@ -49,7 +49,15 @@ class Stages:
 
     def toys(self, done: int, total: int) -> None:
         """Say how many toys are done."""
-        self._bar.update(self._task, description="toys", completed=done, total=total)
+        self.bar("toys")(done, total)
+
+    def bar(self, what: str) -> Callable[[int, int], None]:
+        """Return what says how many of something are done."""
+
+        def update(done: int, total: int) -> None:
+            self._bar.update(self._task, description=what, completed=done, total=total)
+
+        return update
 
 
 class _Counts(ProgressColumn):

@@ -20,6 +20,8 @@ COMMANDS = {
     "correlations": "Say which correlation of the lepton-ID errors is conservative.",
     "fit": "Fit any pyhf workspace, certify the fit, state its significance.",
     "inspect": "Print what is in a pyhf workspace.",
+    "rank": "Rank parameters by their impact on the POI.",
+    "scan": "Scan 2NLL along one or two parameters.",
     "toys": "Draw and fit toys of a workspace, kept in a file.",
 }
 

@@ -223,8 +223,9 @@ class _Plan:
                 record, constrained=True, nominal=nominal, prior_width=width,
                 pull=(value - nominal) / width, constraint=error / width,
             )  # fmt: skip
-        found: dict[str, Any] = {s: shifts[j, s] for s in SHIFTS if (j, s) in shifts}
-        return replace(record, **{s: float(x) for s, x in found.items() if np.isfinite(x)})
+        found = {s: shifts[j, s] for s in SHIFTS if (j, s) in shifts}
+        numbers: dict[str, Any] = {s: float(x) for s, x in found.items() if np.isfinite(x)}
+        return replace(record, **numbers)
 
 
 def _correlations(
