@@ -22,7 +22,7 @@ from ddphf.likelihood.reference import ParameterTable, ReferenceModel
 from ddphf.results import ParameterResult, make_provenance
 from ddphf.results_rank import CorrelationsResult, ImpactResult, RankResult
 
-__all__ = ["rank_parameters", "select_parameters"]
+__all__ = ["rank_model", "rank_parameters", "select_parameters"]
 
 SHIFTS = (
     "prefit_up",
@@ -71,8 +71,38 @@ def rank_parameters(
         >>> [(p.name, round(p.postfit_up, 3)) for p in ranked.parameters]
         [('correlated_bkg_uncertainty', -0.4)]
     """
+    ranked = rank_model(
+        Fitter(ReferenceModel(workspace, measurement)), parameters=parameters, groups=groups,
+        progress=progress, refit_progress=refit_progress,
+    )  # fmt: skip
+    return replace(
+        ranked,
+        parameters=ranked.parameters[:top],
+        provenance=make_provenance(workspace_digest=f"sha256:{pyhf.utils.digest(workspace)}"),
+    )
+
+
+def rank_model(
+    fitter: Fitter,
+    *,
+    parameters: Sequence[str] = (),
+    groups: Sequence[tuple[str, str]] = (),
+    progress: Progress | None = None,
+    refit_progress: Counter | None = None,
+) -> RankResult:
+    """Rank with a model that is already built; see :func:`rank_parameters`.
+
+    Args:
+        fitter: Of one measurement.
+        parameters: Globs of the parameters to rank.
+        groups: (name, globs joined by commas).
+        progress: Called with a line for each stage.
+        refit_progress: Called with (done, refits).
+
+    Returns:
+        The ranking, all of it, without provenance.
+    """
     say = progress if progress is not None else _silent
-    fitter = Fitter(ReferenceModel(workspace, measurement))
     reference, table = fitter.reference, fitter.reference.parameters
     poi = require_poi(table, reference.measurement)
     model = fitter.require_compiled("rankings")
@@ -80,16 +110,15 @@ def rank_parameters(
     named = split_groups(table, groups)
     free = fitter.fit_free(say)
     held = held_by_data(free, table.fixed)
-    chosen &= ~held
     spread = propagate(model, free.parameters, poi, fixed=held)
     priors = read_priors(model)
-    plan = _Plan(model, priors, free, held, np.flatnonzero(chosen))
+    plan = _Plan(model, priors, free, held, np.flatnonzero(chosen & ~held))
     say(f"{len(plan.items)} refits")
     refits = refit_all(
         model, start=plan.start, fixed=plan.fixed, data=plan.data, progress=refit_progress
     )
     shifts = dict(zip(plan.items, refits.points[:, poi] - free.parameters[poi], strict=True))
-    impacts = [plan.describe(j, shifts, spread) for j in plan.chosen]
+    impacts = [plan.describe(j, shifts, spread) for j in map(int, plan.chosen)]
     impacts.sort(key=lambda p: (-p.size, p.name))
     failures = tuple(
         {"parameter": table.names[plan.items[i][0]], "shift": plan.items[i][1], "reason": reason}
@@ -101,23 +130,25 @@ def rank_parameters(
         measurement=str(reference.measurement),
         engine="ddphf",
         poi=ParameterResult(
-            table.names[poi], float(free.parameters[poi]), float(free.errors[poi]),
+            table.names[poi],
+            float(free.parameters[poi]),
+            float(free.errors[poi]),
             bool(free.at_bound[poi]),
         ),
         twice_nll=free.twice_nll,
-        parameters=tuple(impacts[:top]),
+        parameters=tuple(impacts),
         n_ranked=len(impacts),
         groups=parts.groups,
         frozen=parts.frozen,
         auxiliary=parts.auxiliary,
-        correlations=_correlations(
-            table, free, poi, np.asarray(model.cells.global_), spread
-        ),
+        correlations=_correlations(table, free, poi, np.asarray(model.cells.global_), spread),
         failures=failures,
-        warnings=(*fitter.warnings, *_warnings(impacts, failures, len(plan.items)),
-                  *parts.warnings),
-        provenance=make_provenance(workspace_digest=f"sha256:{pyhf.utils.digest(workspace)}"),
-    )  # fmt: skip
+        warnings=(
+            *fitter.warnings,
+            *_warnings(impacts, failures, len(plan.items)),
+            *parts.warnings,
+        ),
+    )
 
 
 def select_parameters(model: CompiledModel, globs: Sequence[str], measurement: str) -> Mask:

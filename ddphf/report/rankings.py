@@ -45,7 +45,8 @@ def draw_ranking(result: RankResult) -> Figure:
     # cabinetry takes the limits from pre-fit impacts alone; without a constraint these are 0.
     largest = max((np.abs(x[: len(listed)]).max() for x in finite.values()), default=0.0)
     impact.set_xlim(-1.1 * (largest or 1.0), 1.1 * (largest or 1.0))
-    reach = max([1.8, *(abs(p.pull) + p.constraint for p in listed if _has_pull(p))])
+    ends = np.abs(found.bestfit) + found.uncertainty
+    reach = float(np.max(np.nan_to_num(ends[: len(listed)]), initial=1.8))
     pulls.set_xlim(-1.1 * reach, 1.1 * reach)
     return figure
 
@@ -73,7 +74,7 @@ def draw_pulls(result: RankResult) -> Figure | None:
 
 
 def draw_correlations(result: RankResult) -> Figure | None:
-    """Draw the correlations of the parameters most correlated with another; None for fewer than two."""
+    """Draw the correlations of the most correlated parameters; None for fewer than two."""
     from cabinetry import visualize
 
     found = result.to_cabinetry_fit()
