@@ -57,6 +57,11 @@ class Fitter:
                 self._not_compiled = str(error)
                 self.warnings.append(f"not compiled ({error}): fitted with pyhf's own likelihood")
 
+    @property
+    def compiled(self) -> CompiledModel | None:
+        """The compiled model, where there is one."""
+        return self._model
+
     def require_compiled(self, what: str = "toys") -> CompiledModel:
         """Return the compiled model.
 
