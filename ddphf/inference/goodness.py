@@ -91,7 +91,7 @@ def measure_goodness(
         degrees_of_freedom=degrees,
         p_value=float(chi2.sf(statistic, degrees)) if degrees > 0 else None,
         expected_statistic=expected,
-        asymptotic=degrees > 0 and abs(expected - degrees) <= VISIBLE * np.sqrt(2 * degrees),
+        asymptotic=bool(degrees > 0 and abs(expected - degrees) <= VISIBLE * np.sqrt(2 * degrees)),
         constraint_part=part,
         channels=_channels(reference, fitter.compiled, free, rates),
         toys=toy_record,

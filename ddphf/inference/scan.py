@@ -8,6 +8,7 @@ from typing import Any
 import contourpy
 import numpy as np
 import pyhf
+from scipy.interpolate import RectBivariateSpline
 from scipy.stats import chi2
 
 from ddphf.exceptions import FitError, ModelError, UsageError
@@ -29,6 +30,9 @@ WIDTH = {1: 3.0, 2: 3.5}
 """The grid's half width in errors: beyond the outer interval or contour."""
 
 POINTS = {1: 41, 2: 31}
+
+FINER = 4
+"""Points between two of the grid, for contours."""
 
 CHUNK = 1024
 """Refits in memory at a time."""
@@ -233,15 +237,19 @@ def _intervals(
 
 def _contours(grids: Sequence[Array], delta: Array) -> list[dict[str, Any]]:
     """Return the lines along which 2NLL has risen by the levels of two parameters."""
-    # In the root the surface is nearly a cone, along which a linear interpolation is exact.
-    height = np.ma.masked_invalid(np.sqrt(np.maximum(delta, 0.0)).T)
-    lines = contourpy.contour_generator(grids[0], grids[1], height)
+    x, y = grids
+    if np.all(np.isfinite(delta)) and min(delta.shape) > 3:
+        # 2NLL is smooth: a cubic surface is far closer to it between the points than a plane.
+        surface = RectBivariateSpline(x, y, delta)
+        x, y = (np.linspace(g[0], g[-1], FINER * (len(g) - 1) + 1) for g in grids)
+        delta = surface(x, y)
+    lines = contourpy.contour_generator(x, y, np.ma.masked_invalid(delta.T))
     out = []
     for level in LEVELS:
         rise = float(chi2.ppf(level, 2))
         paths = [
             {"x": line[:, 0].tolist(), "y": line[:, 1].tolist()}
-            for line in map(np.asarray, lines.lines(np.sqrt(rise)))
+            for line in map(np.asarray, lines.lines(rise))
         ]
         out.append({"level": level, "rise": rise, "paths": paths})
     return out
