@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import ANALYSIS, COLUMNS, EDGES, invoke, plain_workspace, write_table
+from refusals_ranking import RANKING
 from test_lepton_id_build import write_event_analysis
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "refusals.md"
@@ -382,6 +383,7 @@ TOYS = {
 }
 
 CASES = {
+    **{what: ("ranking", case) for what, case in RANKING.items()},
     **{what: ("toys", case) for what, case in TOYS.items()},
     **{what: ("lepton_id", case) for what, case in LEPTON_ID.items()},
     **{what: ("build", case) for what, case in BUILD.items()},
@@ -407,7 +409,10 @@ ROWS = read_rows()
 def run_case(folder, kind, case):
     """Prepare the folder of a case and run its command."""
     analysis, workspace = copy.deepcopy(ANALYSIS), plain_workspace()
-    if kind == "toys":
+    if kind == "ranking":
+        normsys = {"name": "xs", "type": "normsys", "data": {"hi": 1.1, "lo": 0.9}}
+        workspace["channels"][1]["samples"][0]["modifiers"].append(normsys)
+    if kind in ("toys", "ranking"):
         null = copy.deepcopy(workspace["measurements"][0])
         null["name"] = "null"
         null["config"]["parameters"][0].update(inits=[0.0], fixed=True)
@@ -443,7 +448,7 @@ def snapshot(folder):
 
 def test_every_row_has_a_case_and_every_case_a_row():
     assert set(ROWS) == set(CASES)
-    groups = (BUILD, FIT, USAGE, TOYS, LEPTON_ID)
+    groups = (BUILD, FIT, USAGE, TOYS, LEPTON_ID, RANKING)
     assert len(CASES) == sum(map(len, groups)), "a name is used twice"
 
 

@@ -144,7 +144,7 @@ def scan_parameters(
 
 def _check_range(name: str, low: float, high: float, lower: float, upper: float) -> None:
     if not (np.isfinite(low) and np.isfinite(high) and low < high):
-        raise ModelError(f"--range {low:g} {high:g}: expected two finite numbers, low < high")
+        raise UsageError(f"--range {low:g} {high:g}: expected two finite numbers, the lower first")
     if low < lower or high > upper:
         raise ModelError(
             f"--range {low:g} {high:g}: leaves the bounds [{lower:g}, {upper:g}] of '{name}'; a "
