@@ -110,7 +110,7 @@ def test_cabinetrys_tutorial():
     assert found.fit.twice_nll == pytest.approx(printed["best_twice_nll"], abs=1e-5)
     for name, (value, error) in printed["bestfit"].items():
         parameter = found.fit.parameter(name)
-        assert parameter.value == pytest.approx(value, abs=2e-4)
+        assert parameter.value == pytest.approx(value, abs=1e-3 * error)
         # Minuit's errors of bounded parameters: up to a few per cent for wide ones.
         assert parameter.error == pytest.approx(error, rel=0.02)
     assert found.discovery.z0 == pytest.approx(printed["significance"]["observed"], abs=6e-4)
@@ -172,18 +172,18 @@ def test_pulls_have_unit_width():
     model = fitter.require_compiled()
     source = ToySource.at(model, free.parameters)
     squares = []
-    for block in range(6):
-        for data in source.draw_block(3, block)[:25]:
-            toy = json.loads(json.dumps(workspace))
-            for observation in toy["observations"]:
-                where = fitter.reference.channel_slices()[observation["name"]]
-                observation["data"] = data[where].tolist()
-            toy_fitter = Fitter(ReferenceModel(toy))
-            minimum = toy_fitter.require_compiled().minimize(start=free.parameters)
-            channels = measure_goodness(toy_fitter, minimum).channels
-            squares.append(np.concatenate([c.pulls for c in channels]) ** 2)
-    # 150 toys of 9 independent pulls (the channels' are equal up to the sign).
-    assert np.mean(squares) == pytest.approx(1.0, abs=4 * np.sqrt(2 / (150 * 8)))
+    for data in np.concatenate([source.draw_block(3, block) for block in range(2)])[:50]:
+        toy = json.loads(json.dumps(workspace))
+        for observation in toy["observations"]:
+            where = fitter.reference.channel_slices()[observation["name"]]
+            observation["data"] = data[where].tolist()
+        toy_fitter = Fitter(ReferenceModel(toy))
+        minimum = toy_fitter.require_compiled().minimize(start=free.parameters)
+        channels = measure_goodness(toy_fitter, minimum).channels
+        squares.append(np.concatenate([c.pulls for c in channels]) ** 2)
+    # 50 toys of 8 independent pulls: the channels' are equal up to the sign, and mu takes one.
+    # Undivided by the fit's own error they would be half as large.
+    assert np.mean(squares) == pytest.approx(1.0, abs=4 * np.sqrt(2 / (50 * 8)))
 
 
 def null_p_values(t, n_toys, n=36, k=2):

@@ -76,7 +76,9 @@ def measure_goodness(
     """
     reference = fitter.reference
     counts = reference.data[: reference.n_main]
-    rates = np.maximum(reference.rates(free.parameters), 0.0)
+    # pyhf's own jax function would be compiled for this one call.
+    rates = (reference if fitter.compiled is None else fitter.compiled).rates(free.parameters)
+    rates = np.maximum(rates, 0.0)  # rounding may leave -1e-17 in an empty bin
     constraints = read_constraints(reference.model.constraint_model)
     part = _constraint_deviance(reference, constraints, free.parameters)
     statistic = float(np.sum(_deviances(counts, rates))) + part
