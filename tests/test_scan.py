@@ -4,6 +4,7 @@ import json
 
 import matplotlib.figure
 import numpy as np
+import pyhf
 import pytest
 from conftest import invoke, plain_workspace
 from scipy.optimize import minimize_scalar
@@ -125,16 +126,11 @@ def test_a_scan_stays_in_the_bounds():
 
 def test_failed_points_are_none_and_reported():
     """From some value on a rate is negative whatever the other parameters do."""
-    workspace = small_pair(k=2, n=2)
-    for channel in workspace["channels"]:
-        sample = channel["samples"][0]
-        low, high = 2 * np.array(sample["data"]), np.zeros(4)
-        low[0] = high[0] = sample["data"][0]
-        sample["modifiers"].append({
-            "name": "broken", "type": "histosys",
-            "data": {"hi_data": high.tolist(), "lo_data": low.tolist()},
-        })  # fmt: skip
-    scan = scan_parameters(workspace, ["broken"], points=5, ranges=[(-0.5, 1.5)])
+    model = pyhf.simplemodels.correlated_background([5, 0], [50, 50], [60, -20], [40, 120])
+    workspace = dict(pyhf.Workspace.build(model, [60.0, 50.0, *model.config.auxdata]))
+    scan = scan_parameters(
+        workspace, ["correlated_bkg_uncertainty"], points=5, ranges=[(-0.5, 1.5)]
+    )
     assert scan.delta_twice_nll[-1] is None
     assert scan.delta_twice_nll[0] is not None
     assert scan.failures[-1]["values"] == [1.5]
@@ -169,3 +165,13 @@ def test_command_line_and_cabinetry(folder):
     assert (folder / "q" / "scan.png").exists()
     with pytest.raises(ValueError, match="a scan of two"):
         plane.to_cabinetry()
+
+
+def test_a_null_that_cannot_be_fitted_stops_no_scan():
+    """Observed events where only the signal is expected: mu = 0 has no likelihood."""
+    model = pyhf.simplemodels.correlated_background([5, 5], [50, 0], [52, 0], [48, 0])
+    workspace = dict(pyhf.Workspace.build(model, [60.0, 9.0, *model.config.auxdata]))
+    scan = scan_parameters(workspace, ["mu"], points=5)
+    assert any("no null fit" in line for line in scan.warnings)
+    assert scan.parameters[0].best > 1.0
+    assert None not in scan.delta_twice_nll[1:]

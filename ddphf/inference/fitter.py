@@ -146,18 +146,24 @@ class Fitter:
         return free, null
 
     def fit_free(self, say: Progress) -> Minimum:
-        """Return the free fit alone, certified; the null too is used to find the lowest minimum.
+        """Return the free fit alone, certified.
+
+        Where there is a null it is fitted too, because it may find a lower minimum; that it
+        fails is a warning here.
 
         Args:
             say: Called with a line for each stage.
 
         Raises:
-            FitError: As :meth:`fit_both`.
+            FitError: The free fit has no certificate.
         """
         table = self.reference.parameters
         poi = table.poi
         if poi is not None and self.has_null and table.lower[poi] <= 0.0 <= table.upper[poi]:
-            return self.fit_both(say)[0]
+            try:
+                return self.fit_both(say)[0]
+            except FitError as error:
+                self._warn_once(f"no null fit, which might have found a lower minimum: {error}")
         say(f"{self.reference.measurement}: free fit")
         free = self.minimize(table.init, table.fixed, "free fit")
         self._warn(free, None)
