@@ -12,7 +12,7 @@ from ddphf.likelihood.pair_model import PairArrays, PairStructure
 from ddphf.likelihood.pair_profile import PairData
 from ddphf.likelihood.shared_points import Reference, deviation_gradient, evaluate
 
-__all__ = ["SHRINKS", "Approach", "Problem", "Rough", "SharedInputs"]
+__all__ = ["SHRINKS", "Approach", "Problem", "Rough", "SharedInputs", "low"]
 
 Array = Any
 ROUGH_TOLERANCE = 1e-5
@@ -101,7 +101,8 @@ def _approach(
     return end
 
 
-def _low(tree: Any) -> Any:
+def low(tree: Any) -> Any:
+    """Return the floating point arrays of a tree in single precision."""
     return jax.tree.map(lambda x: jnp.asarray(x, jnp.float32) if x.dtype == float else x, tree)
 
 
@@ -128,17 +129,17 @@ class Rough:
         data: PairData,
     ) -> None:
         self.structure, self.shared = structure, shared
-        self.arrays, self.data, self.reference = _low((arrays, data, shared.reference))
+        self.arrays, self.data, self.reference = low((arrays, data, shared.reference))
         self.contrast: Array | None = None
         if _is_contrast(structure, poi):
             u_b, u_a = shared.reference.u
-            self.contrast = _low(data.n[1] * u_b - data.n[0] * u_a)
+            self.contrast = low(data.n[1] * u_b - data.n[0] * u_a)
 
     def null(self, hold: Array) -> Approach:
         """Approach the null fit from the shared start."""
         n, shared = hold.shape[0], self.shared
-        theta = jnp.broadcast_to(_low(shared.theta), (n, self.structure.n_global))
-        b = jnp.broadcast_to(_low(shared.b), (n, self.structure.n_cells))
+        theta = jnp.broadcast_to(low(shared.theta), (n, self.structure.n_global))
+        b = jnp.broadcast_to(low(shared.b), (n, self.structure.n_cells))
         problem = self._problem(shared.inverse_null, hold)
         if self.contrast is None:
             return self._exact(problem, theta, b, jnp.full(n, jnp.inf, jnp.float32))
@@ -154,11 +155,11 @@ class Rough:
         """Approach the free fit from a step that starts at the null."""
         problem = self._problem(self.shared.inverse_free, hold)
         if self.contrast is None:
-            return self._exact(problem, _low(theta), _low(b), _low(edm))
-        return self._deviations(self.structure, problem, _low(theta), _low(edm))
+            return self._exact(problem, low(theta), low(b), low(edm))
+        return self._deviations(self.structure, problem, low(theta), low(edm))
 
     def _problem(self, inverse: Array, hold: Array) -> Problem:
-        return Problem(self.structure, self.arrays, self.data, _low(inverse), hold)
+        return Problem(self.structure, self.arrays, self.data, low(inverse), hold)
 
     def _exact(self, problem: Problem, theta: Array, b: Array, edm: Array) -> Approach:
         def gradient_at(theta: Array, b: Array) -> tuple[Array, Array, Array]:
