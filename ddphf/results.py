@@ -126,13 +126,13 @@ class ChannelPulls:
         observed: Counts.
         expected: At the fit.
         pulls: (observed - expected) over the standard deviation of that difference; 0 where the
-            model follows the count entirely. None where the model is not compiled.
+            model follows the count entirely.
     """
 
     name: str
     observed: tuple[float, ...]
     expected: tuple[float, ...]
-    pulls: tuple[float, ...] | None
+    pulls: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class GoodnessResult:
         expected_statistic: About the mean of D at these counts.
         asymptotic: Whether that is near enough to the degrees of freedom; if not, toys decide.
         constraint_part: What the constraint terms add to D.
-        channels: Every bin.
+        channels: Every bin; empty where the model is not compiled.
         toys: ``n``, ``n_failed``, ``n_ge``, ``p_value``, ``p_interval``, ``p_interval_level``,
             ``mean`` (of D) and ``seed``, where toys were run.
     """
@@ -262,7 +262,7 @@ def _goodness(data: dict[str, Any] | None) -> GoodnessResult | None:
             name=c["name"],
             observed=tuple(c["observed"]),
             expected=tuple(c["expected"]),
-            pulls=None if c["pulls"] is None else tuple(c["pulls"]),
+            pulls=tuple(c["pulls"]),
         )
         for c in data["channels"]
     )

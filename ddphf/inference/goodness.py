@@ -20,7 +20,7 @@ from ddphf.inference.fitter import Fitter
 from ddphf.inference.refits import Counter, refit_all
 from ddphf.inference.toy_store import tail_interval
 from ddphf.inference.toys import DRAW_BLOCK, ToySource
-from ddphf.likelihood.compiled import CompiledModel
+from ddphf.likelihood.compiled import CannotCompileError, CompiledModel
 from ddphf.likelihood.expansion import Constraints, read_constraints
 from ddphf.likelihood.minimum import Array, Mask, Minimum
 from ddphf.likelihood.propagation import held_by_data, propagate
@@ -223,25 +223,27 @@ def _expected_statistic(reference: ReferenceModel, rates: Array) -> float:
 def _channels(
     reference: ReferenceModel, model: CompiledModel | None, free: Minimum, rates: Array
 ) -> tuple[ChannelPulls, ...]:
-    """Return data, expectation and pulls of every bin.
+    """Return data, expectation and pulls of every bin; nothing where no model can be compiled.
 
     A pull is (n - rate) over the standard deviation of that difference, sqrt(rate - var(rate)):
     the fitted rate follows its own count. It is 0 where the model follows the count entirely.
     """
+    if model is None:  # the engine pyhf was asked for, or it is one that cannot be compiled
+        try:
+            model = CompiledModel.from_reference(reference)
+        except CannotCompileError:
+            return ()
     counts = reference.data[: reference.n_main]
-    pulls = None
-    if model is not None:
-        held = held_by_data(free, reference.parameters.fixed)
-        variance = propagate(model, free.parameters, 0, fixed=held).rate_variance
-        left = rates - variance
-        tested = np.isfinite(left) & (left > 1e-6 * rates)
-        pulls = np.where(tested, (counts - rates) / np.sqrt(np.where(tested, left, 1.0)), 0.0)
+    held = held_by_data(free, reference.parameters.fixed)
+    left = rates - propagate(model, free.parameters, 0, fixed=held).rate_variance
+    tested = np.isfinite(left) & (left > 1e-6 * rates)
+    pulls = np.where(tested, (counts - rates) / np.sqrt(np.where(tested, left, 1.0)), 0.0)
     return tuple(
         ChannelPulls(
             name=name,
             observed=tuple(map(float, counts[where])),
             expected=tuple(map(float, rates[where])),
-            pulls=None if pulls is None else tuple(map(float, pulls[where])),
+            pulls=tuple(map(float, pulls[where])),
         )
         for name, where in reference.channel_slices().items()
     )
