@@ -69,10 +69,15 @@ def decompose(
         auxiliary[index] = shift
     masks = {**named, **_rest(model, constrained, named)}
 
+    known: dict[bytes, float] = {}  # one group is often all there is to hold
+
     def error_without(mask: Mask) -> float:
         """Return the error with some parameters held where they are: the minimum stays."""
-        rest = propagate(model, free.parameters, poi, fixed=held | mask)
-        return float(np.sqrt(max(rest.covariance[poi], 0.0)))
+        key = (held | mask).tobytes()
+        if key not in known:
+            rest = propagate(model, free.parameters, poi, fixed=held | mask)
+            known[key] = float(np.sqrt(max(rest.covariance[poi], 0.0)))
+        return known[key]
 
     groups = []
     for name, mask in masks.items():

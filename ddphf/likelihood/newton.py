@@ -15,6 +15,7 @@ import jax.numpy as jnp
 
 from ddphf.likelihood.arrays import Codes, ModelArrays
 from ddphf.likelihood.arrowhead import Arrowhead, Cells, arrowhead, inverse_diagonal, solve
+from ddphf.likelihood.pair_newton import ROUNDING
 
 __all__ = ["GeneralResult", "certify_point", "minimize_general", "minimize_general_batch"]
 
@@ -121,6 +122,8 @@ def minimize_general(
             jnp.maximum(10.0 * s.damping, 1e-3),
         )
         edm = _edm(cells, gradient, hessian, _free(x, gradient, fixed, lower, upper))
+        # A step this near that does not quarter the EDM shows rounding: an end, as a rejected one.
+        damping = jnp.where((edm < ROUNDING) & (edm > 0.25 * s.edm), jnp.inf, damping)
         return _State(x, value, rate, gradient, hessian, damping, edm, s.steps + 1)
 
     value, rate, gradient, hessian = evaluate(x)
