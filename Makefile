@@ -28,6 +28,7 @@ slow: $(VENV)/test.stamp
 # Measured on an otherwise idle machine; docs/performance.md says what was found.
 bench: $(VENV)/test.stamp
 	$(BIN)/python tests/benchmarks/bench_engine.py -o build/performance.json
+	$(BIN)/python tests/benchmarks/bench_rank.py -o build/performance_rank.json
 
 # The files that are shipped, made again; `git diff` then shows whether anything moved.
 workspaces: $(VENV)/run.stamp

@@ -11,8 +11,10 @@ from ddphf import __version__
 
 __all__ = [
     "CertificateResult",
+    "ChannelPulls",
     "DiscoveryResult",
     "FitResult",
+    "GoodnessResult",
     "MinimumResult",
     "ParameterResult",
     "make_provenance",
@@ -116,6 +118,50 @@ class DiscoveryResult:
 
 
 @dataclass(frozen=True)
+class ChannelPulls:
+    """Data, expectation and pulls of one channel's bins.
+
+    Attributes:
+        name: Of the channel.
+        observed: Counts.
+        expected: At the fit.
+        pulls: (observed - expected) over the standard deviation of that difference; 0 where the
+            model follows the count entirely.
+    """
+
+    name: str
+    observed: tuple[float, ...]
+    expected: tuple[float, ...]
+    pulls: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class GoodnessResult:
+    """How well the fitted model describes the data.
+
+    Attributes:
+        statistic: D, 2NLL above the saturated model.
+        degrees_of_freedom: Bins minus unconstrained free parameters; 0 or less tests nothing.
+        p_value: Asymptotic, chi-squared; None without degrees of freedom.
+        expected_statistic: About the mean of D at these counts.
+        asymptotic: Whether that is near enough to the degrees of freedom; if not, toys decide.
+        constraint_part: What the constraint terms add to D.
+        channels: Every bin; empty where the model is not compiled.
+        toys: ``n``, ``n_failed``, ``n_ge``, ``p_value``, ``p_interval``, ``p_interval_level``,
+            ``mean`` (of D) and ``seed``, where toys were run.
+    """
+
+    statistic: float
+    degrees_of_freedom: int
+    p_value: float | None
+    expected_statistic: float
+    asymptotic: bool
+    constraint_part: float
+    channels: tuple[ChannelPulls, ...]
+    toys: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
 class FitResult:
     """What ``ddphf fit`` writes.
 
@@ -129,6 +175,7 @@ class FitResult:
         known_background: The same where the background is held at its known value (L1).
         warnings: Sentences for the user.
         provenance: Versions and the workspace's digest.
+        goodness_of_fit: Of the fit with everything free.
     """
 
     measurement: str
@@ -140,6 +187,7 @@ class FitResult:
     known_background: DiscoveryResult | None
     warnings: tuple[str, ...] = ()
     provenance: dict[str, Any] = field(default_factory=dict)
+    goodness_of_fit: GoodnessResult | None = None
 
     SCHEMA = "ddphf/fit/1"
 
@@ -170,6 +218,8 @@ class FitResult:
             out["discovery"] = _statement(self.discovery)
         if self.known_background is not None:
             out["known_background"] = _statement(self.known_background)
+        if self.goodness_of_fit is not None:
+            out["goodness_of_fit"] = _goodness_form(self.goodness_of_fit)
         return out
 
     @classmethod
@@ -193,7 +243,30 @@ class FitResult:
             known_background=None if known is None else DiscoveryResult(**known),
             warnings=tuple(data.get("warnings", ())),
             provenance=data.get("provenance", {}),
+            goodness_of_fit=_goodness(data.get("goodness_of_fit")),
         )
+
+
+def _goodness_form(result: GoodnessResult) -> dict[str, Any]:
+    out = asdict(result)
+    if result.toys is None:
+        del out["toys"]
+    return out
+
+
+def _goodness(data: dict[str, Any] | None) -> GoodnessResult | None:
+    if data is None:
+        return None
+    channels = tuple(
+        ChannelPulls(
+            name=c["name"],
+            observed=tuple(c["observed"]),
+            expected=tuple(c["expected"]),
+            pulls=tuple(c["pulls"]),
+        )
+        for c in data["channels"]
+    )
+    return GoodnessResult(**{**data, "channels": channels})
 
 
 def _statement(result: DiscoveryResult) -> dict[str, Any]:

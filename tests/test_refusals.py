@@ -14,6 +14,7 @@ import yaml
 from conftest import ANALYSIS, COLUMNS, EDGES, invoke, plain_workspace, write_table
 from refusals_discover import DISCOVER, LIMIT
 from refusals_fakes import FAKES
+from refusals_ranking import RANKING
 from refusals_studies import INJECT, STUDY
 from test_fakes import write_loose_analysis
 from test_lepton_id_build import write_event_analysis
@@ -389,6 +390,7 @@ CASES = {
     **{what: ("inject", case) for what, case in INJECT.items()},
     **{what: ("study", case) for what, case in STUDY.items()},
     **{what: ("toys", case) for what, case in {**TOYS, **DISCOVER, **LIMIT}.items()},
+    **{what: ("ranking", case) for what, case in RANKING.items()},
     **{what: ("lepton_id", case) for what, case in LEPTON_ID.items()},
     **{what: ("fakes", case) for what, case in FAKES.items()},
     **{what: ("build", case) for what, case in BUILD.items()},
@@ -414,7 +416,10 @@ ROWS = read_rows()
 def run_case(folder, kind, case):
     """Prepare the folder of a case and run its command."""
     analysis, workspace = copy.deepcopy(ANALYSIS), plain_workspace()
-    if kind in ("toys", "inject"):
+    if kind == "ranking":
+        normsys = {"name": "xs", "type": "normsys", "data": {"hi": 1.1, "lo": 0.9}}
+        workspace["channels"][1]["samples"][0]["modifiers"].append(normsys)
+    if kind in ("toys", "inject", "ranking"):
         null = copy.deepcopy(workspace["measurements"][0])
         null["name"] = "null"
         null["config"]["parameters"][0].update(inits=[0.0], fixed=True)
@@ -449,7 +454,7 @@ def snapshot(folder):
 
 def test_every_row_has_a_case_and_every_case_a_row():
     assert set(ROWS) == set(CASES)
-    groups = (BUILD, FIT, USAGE, TOYS, LEPTON_ID, FAKES, DISCOVER, LIMIT, INJECT, STUDY)
+    groups = (BUILD, FIT, USAGE, TOYS, LEPTON_ID, FAKES, DISCOVER, LIMIT, INJECT, STUDY, RANKING)
     assert len(CASES) == sum(map(len, groups)), "a name is used twice"
 
 

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,7 +60,15 @@ class Stages:
 
     def toys(self, done: int, total: int) -> None:
         """Say how many toys are done."""
-        self._bar.update(self._task, description="toys", completed=done, total=total)
+        self.bar("toys")(done, total)
+
+    def bar(self, what: str) -> Callable[[int, int], None]:
+        """Return what says how many of something are done."""
+
+        def update(done: int, total: int) -> None:
+            self._bar.update(self._task, description=what, completed=done, total=total)
+
+        return update
 
 
 class _Counts(ProgressColumn):

@@ -23,9 +23,9 @@ from ddphf.files import check_writable, read_json, to_json, write_file, write_ou
 
 if TYPE_CHECKING:
     from ddphf.inference.fitter import Engine
-    from ddphf.results import DiscoveryResult, FitResult
+    from ddphf.results import DiscoveryResult, FitResult, GoodnessResult
 
-__all__ = ["command", "make_table"]
+__all__ = ["command", "describe_goodness", "make_table"]
 
 
 @click.command("fit")
@@ -44,6 +44,10 @@ __all__ = ["command", "make_table"]
     help="Draw N toys of the null too.",
 )
 @seed_option
+@click.option(
+    "--goodness-toys", type=click.IntRange(min=0), default=0, metavar="N",
+    help="Draw N toys of the fit, for its goodness.",
+)  # fmt: skip
 @click.option("--plots", metavar="DIR", help="Draw pre- and post-fit spectra into this folder.")
 @force_option
 def command(
@@ -54,6 +58,7 @@ def command(
     plots: str | None,
     toys: int,
     seed: int,
+    goodness_toys: int,
     force: bool,
 ) -> None:
     """Fit WORKSPACE (any pyhf workspace; - reads standard input) and write what was found."""
@@ -70,11 +75,13 @@ def command(
         axes = _figure_axes(spec, workspace) if figures else []  # refused before any work
         result = fit_workspace(
             spec, measurement=measurement, engine=cast("Engine", engine), toys=toys, seed=seed,
-            progress=say, toy_progress=say.toys,
+            goodness_toys=goodness_toys, progress=say, toy_progress=say.toys,
         )  # fmt: skip
     print_warnings(result.warnings)
     write_output(to_json(result.to_dict()), output, force=force)
     stderr.print(make_table(result))
+    if result.goodness_of_fit is not None:
+        stderr.print(describe_goodness(result.goodness_of_fit), markup=False)
     for path, values in zip(figures, ("init", "fit"), strict=False):
         _draw(spec, axes, result, values, path, force=force)
 
@@ -104,6 +111,22 @@ def make_table(result: FitResult) -> Table:
     edm = max(m.certificate.edm for m in (result.fit, result.null) if m is not None)
     table.caption = f"2NLL {result.fit.twice_nll:.6f}, EDM {edm:.1e}, {result.engine}"
     return table
+
+
+def describe_goodness(result: GoodnessResult) -> str:
+    """Return the line that the terminal shows."""
+    line = f"goodness of fit: D = {result.statistic:.5g}, {result.degrees_of_freedom} degrees"
+    line += " of freedom"
+    if result.p_value is not None:
+        unsure = (
+            "" if result.asymptotic else f", but D is {result.expected_statistic:.5g} on average"
+        )
+        line += f", p = {result.p_value:.4g} (asymptotic{unsure})"
+    if (toys := result.toys) is not None:
+        low, high = toys["p_interval"]
+        p = f"< {high:.2g}" if toys["p_value"] is None else f"= {toys['p_value']:.4g}"
+        line += f"; by {toys['n']} toys p {p} [{low:.3g}, {high:.3g}], mean D {toys['mean']:.5g}"
+    return line
 
 
 def _numbers(statement: DiscoveryResult) -> tuple[str, ...]:

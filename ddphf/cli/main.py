@@ -23,6 +23,8 @@ COMMANDS = {
     "inject": "Put a signal of a wanted significance into a workspace.",
     "inspect": "Print what is in a pyhf workspace.",
     "limit": "Find upper limits and intervals of the signal strength.",
+    "rank": "Rank parameters by their impact on the POI.",
+    "scan": "Scan 2NLL along one or two parameters.",
     "study": "Do a published study again, number by number.",
     "toys": "Draw and fit toys of a workspace, kept in a file.",
 }

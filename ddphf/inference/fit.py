@@ -12,6 +12,7 @@ from scipy.stats import norm
 
 from ddphf.exceptions import FitError
 from ddphf.inference.fitter import Engine, Fitter, Progress, compare_values
+from ddphf.inference.goodness import measure_goodness, warn_of_goodness
 from ddphf.inference.toy_store import FAILED, ToySample, summarize_toys
 from ddphf.inference.toys import ToySource, toy_ensemble
 from ddphf.likelihood.minimum import Minimum
@@ -41,6 +42,7 @@ def fit_workspace(
     engine: Engine = "ddphf",
     toys: int = 0,
     seed: int = 0,
+    goodness_toys: int = 0,
     progress: Progress | None = None,
     toy_progress: Callable[[int, int], None] | None = None,
 ) -> FitResult:
@@ -52,6 +54,7 @@ def fit_workspace(
         engine: ``"ddphf"``, or ``"pyhf"`` for pyhf's jax backend with iminuit, polished.
         toys: Number of toys of the null; none by default.
         seed: Seed of the toys.
+        goodness_toys: Number of toys of the fit itself, for its goodness; none by default.
         progress: Called with a line for each stage.
         toy_progress: Called with (done, toys).
 
@@ -88,9 +91,11 @@ def fit_workspace(
         sample = toy_ensemble(ToySource.conditional(model), toys, seed=seed, progress=toy_progress)
         check_failures(sample)
         discovery = replace(discovery, toys=summarize_toys(sample, discovery.q0).to_dict())
+    say("goodness of fit")
+    goodness = measure_goodness(fitter, free, toys=goodness_toys, seed=seed, progress=toy_progress)
     names = [m["name"] for m in workspace["measurements"]]
     known = None
-    warnings = list(fitter.warnings)
+    warnings = [*fitter.warnings, *warn_of_goodness(goodness)]
     if discovery is not None and fitter.reference.measurement == "discovery" and KNOWN in names:
         say("known background (L1)")
         other = Fitter(ReferenceModel(workspace, KNOWN), engine)
@@ -109,6 +114,7 @@ def fit_workspace(
         known_background=known,
         warnings=tuple(warnings),
         provenance=make_provenance(workspace_digest=f"sha256:{pyhf.utils.digest(workspace)}"),
+        goodness_of_fit=goodness,
     )
 
 

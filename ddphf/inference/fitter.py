@@ -57,16 +57,22 @@ class Fitter:
                 self._not_compiled = str(error)
                 self.warnings.append(f"not compiled ({error}): fitted with pyhf's own likelihood")
 
-    def require_compiled(self) -> CompiledModel:
+    @property
+    def compiled(self) -> CompiledModel | None:
+        """The compiled model, where there is one."""
+        return self._model
+
+    def require_compiled(self, what: str = "toys and Asimov data") -> CompiledModel:
         """Return the compiled model.
+
+        Args:
+            what: What needs it, for the message.
 
         Raises:
             ModelError: There is none, with the reason.
         """
         if self._model is None:
-            raise ModelError(
-                f"toys and Asimov data need the compiled likelihood: {self._not_compiled}"
-            )
+            raise ModelError(f"{what} need the compiled likelihood: {self._not_compiled}")
         return self._model
 
     def require_null(self) -> None:
@@ -138,6 +144,30 @@ class Fitter:
                 )
         self._warn(free, null)
         return free, null
+
+    def fit_free(self, say: Progress) -> Minimum:
+        """Return the free fit alone, certified.
+
+        Where there is a null it is fitted too, because it may find a lower minimum; that it
+        fails is a warning here.
+
+        Args:
+            say: Called with a line for each stage.
+
+        Raises:
+            FitError: The free fit has no certificate.
+        """
+        table = self.reference.parameters
+        poi = table.poi
+        if poi is not None and self.has_null and table.lower[poi] <= 0.0 <= table.upper[poi]:
+            try:
+                return self.fit_both(say)[0]
+            except FitError as error:
+                self._warn_once(f"no null fit, which might have found a lower minimum: {error}")
+        say(f"{self.reference.measurement}: free fit")
+        free = self.minimize(table.init, table.fixed, "free fit")
+        self._warn(free, None)
+        return free
 
     def minimize(self, start: Array, fixed: Mask, what: str) -> Minimum:
         """Return a certified minimum.

@@ -23,6 +23,7 @@ __all__ = [
     "merge_toys",
     "save_toys",
     "summarize_toys",
+    "tail_interval",
 ]
 
 AnyArray = np.ndarray[Any, np.dtype[Any]]
@@ -132,10 +133,6 @@ def summarize_toys(toys: ToySample, q0: float, *, level: float = 0.6827) -> ToyS
         raise UsageError("no toys to compare with; run at least one")
     ok = toys.status != FAILED
     n_failed, n_ge = int(np.sum(~ok)), int(np.sum(ok & (toys.q0 >= q0 - TIE)))
-    tail = (1 - level) / 2
-    low = float(beta.ppf(tail, n_ge, n - n_ge + 1)) if n_ge else 0.0
-    above = n_ge + n_failed
-    high = float(beta.ppf(1 - tail, above + 1, n - above)) if above < n else 1.0
     p0 = n_ge / (n - n_failed) if n_ge else None
     seeds = np.unique(toys.seed)
     return ToySummary(
@@ -143,12 +140,28 @@ def summarize_toys(toys: ToySample, q0: float, *, level: float = 0.6827) -> ToyS
         n_failed=n_failed,
         n_ge=n_ge,
         p0=p0,
-        p0_interval=(low, high),
+        p0_interval=tail_interval(n, n_failed, n_ge, level),
         z0=float(norm.isf(p0)) if p0 is not None and p0 < 1 else None,
         level=level,
         seed=int(seeds[0]) if len(seeds) == 1 else None,
         at_zero=float(np.mean(toys.at_zero[ok])) if ok.any() else 0.0,
     )
+
+
+def tail_interval(n: int, n_failed: int, n_ge: int, level: float) -> tuple[float, float]:
+    """Return the Clopper-Pearson interval of a tail probability.
+
+    Args:
+        n: Number of toys, failed ones included.
+        n_failed: They count as >= in the upper end and as < in the lower end.
+        n_ge: Certified toys at or above the observed value.
+        level: Confidence level.
+    """
+    tail = (1 - level) / 2
+    low = float(beta.ppf(tail, n_ge, n - n_ge + 1)) if n_ge else 0.0
+    above = n_ge + n_failed
+    high = float(beta.ppf(1 - tail, above + 1, n - above)) if above < n else 1.0
+    return low, high
 
 
 def save_toys(toys: ToySample, path: Path) -> None:

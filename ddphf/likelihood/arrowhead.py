@@ -18,7 +18,16 @@ import numpy as np
 from ddphf.likelihood.arrays import ModelArrays
 from ddphf.likelihood.expansion import CannotCompileError, Expansion
 
-__all__ = ["Arrowhead", "Cells", "find_cells", "inverse", "solve"]
+__all__ = [
+    "Arrowhead",
+    "Cells",
+    "cho_solve",
+    "factor",
+    "find_cells",
+    "inverse",
+    "masked",
+    "solve",
+]
 
 Array = Any
 MAX_LOCALS = 8
@@ -27,7 +36,7 @@ MAX_LOCALS = 8
 class Cells(NamedTuple):
     """Which parameters are local, and to what. Padding: parameter index n, cell index ``cells``.
 
-    A parameter is at most one factor of a sample in a bin; ``*_factor`` says which entry of the
+    A parameter is at most one factor of a sample in a bin; ``*factor`` says which entry of the
     table [parameters, normsys factors, 1] that is (its last entry where there is none).
 
     Attributes:
@@ -139,16 +148,20 @@ def masked(matrix: Arrowhead, cells: Cells, free: Array, damping: Array) -> Arro
     return Arrowhead(corner, edges, blocks + add[:, :, None] * jnp.eye(blocks.shape[1]))
 
 
-def _factor(matrix: Arrowhead) -> tuple[Array, Array, Array, Array]:
-    """Return the scaled Schur complement's Cholesky factor, its scale, D^-1 C, Cholesky of D."""
+def factor(matrix: Arrowhead) -> tuple[Array, Array, Array, Array]:
+    """Return the scaled Schur complement's Cholesky factor, its scale, D^-1 C, Cholesky of D.
+
+    Positive definite only where :func:`masked` made it so.
+    """
     chol = jnp.linalg.cholesky(matrix.blocks)
-    inner = _cho_solve(chol, matrix.edges)
+    inner = cho_solve(chol, matrix.edges)
     schur = matrix.corner - jnp.einsum("clk,clm->km", matrix.edges, inner)
     scale = jax.lax.rsqrt(jnp.maximum(jnp.diag(matrix.corner), 1e-300))
     return jnp.linalg.cholesky(schur * scale[:, None] * scale[None, :]), scale, inner, chol
 
 
-def _cho_solve(chol: Array, right: Array) -> Array:
+def cho_solve(chol: Array, right: Array) -> Array:
+    """Solve with a lower Cholesky factor, batched over leading axes."""
     half = jax.scipy.linalg.solve_triangular(chol, right, lower=True)
     return jax.scipy.linalg.solve_triangular(chol.swapaxes(-1, -2), half, lower=False)
 
@@ -159,10 +172,10 @@ def solve(matrix: Arrowhead, cells: Cells, right: Array, free: Array, damping: A
     right = jnp.where(free, right, 0.0)
     r_global = right[cells.global_]
     r_local = jnp.concatenate([right, jnp.zeros(1)])[cells.local]
-    chol_s, scale, inner, chol_d = _factor(matrix)
+    chol_s, scale, inner, chol_d = factor(matrix)
     reduced = r_global - jnp.einsum("clk,cl->k", inner, r_local)
-    x = scale * _cho_solve(chol_s, (reduced * scale)[:, None])[:, 0]
-    y = _cho_solve(chol_d, (r_local - matrix.edges @ x)[:, :, None])[:, :, 0]
+    x = scale * cho_solve(chol_s, (reduced * scale)[:, None])[:, 0]
+    y = cho_solve(chol_d, (r_local - matrix.edges @ x)[:, :, None])[:, :, 0]
     out = jnp.zeros(right.shape[0] + 1).at[cells.local].add(y)[:-1]
     return out.at[cells.global_].add(x)
 
@@ -175,17 +188,17 @@ def inverse(matrix: Arrowhead, cells: Cells, free: Array) -> tuple[Array, Array]
     """
     matrix = masked(matrix, cells, free, jnp.zeros(()))
     f_global = free[cells.global_]
-    chol_s, scale, inner, chol_d = _factor(matrix)
+    chol_s, scale, inner, chol_d = factor(matrix)
     # A column at a time: BLAS runs many right-hand sides on threads, which on a busy machine take
     # a hundred times as long to start as the columns do to solve.
     columns = jax.lax.map(
-        lambda unit: _cho_solve(chol_s, unit[:, None])[:, 0], jnp.eye(f_global.shape[0])
+        lambda unit: cho_solve(chol_s, unit[:, None])[:, 0], jnp.eye(f_global.shape[0])
     )
     block = columns * scale[:, None] * scale[None, :]
     block = jnp.where(f_global[:, None] & f_global[None, :], block, 0.0)
     n_local = cells.local.shape[1]
     own = jnp.einsum(
-        "cll->cl", _cho_solve(chol_d, jnp.broadcast_to(jnp.eye(n_local), matrix.blocks.shape))
+        "cll->cl", cho_solve(chol_d, jnp.broadcast_to(jnp.eye(n_local), matrix.blocks.shape))
     )
     local = own + jnp.einsum("clk,clk->cl", inner @ block, inner)
     out = jnp.zeros(free.shape[0] + 1).at[cells.local].add(local)[:-1]

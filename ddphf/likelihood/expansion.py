@@ -13,7 +13,14 @@ import numpy as np
 
 from ddphf.exceptions import ModelError
 
-__all__ = ["CannotCompileError", "Constraints", "Expansion", "NormSys", "expand_model"]
+__all__ = [
+    "CannotCompileError",
+    "Constraints",
+    "Expansion",
+    "NormSys",
+    "expand_model",
+    "read_constraints",
+]
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Indices = np.ndarray[Any, np.dtype[np.int64]]
@@ -190,11 +197,12 @@ def expand_model(model: Any) -> Expansion:
         normsys_code=normsys_code,
         histosys_code=histosys_code,
         per_bin=per_bin,
-        constraints=_constraints(model.constraint_model),
+        constraints=read_constraints(model.constraint_model),
     )
 
 
-def _constraints(constraint: Any) -> Constraints:
+def read_constraints(constraint: Any) -> Constraints:
+    """Take the constraint terms of a ``pyhf.Model`` (its ``constraint_model``) apart."""
     empty_index, empty = np.zeros(0, dtype=int), np.zeros(0)
     normal, poisson = constraint.constraints_gaussian, constraint.constraints_poisson
     has_normal, has_poisson = normal.has_pdf(), poisson.has_pdf()

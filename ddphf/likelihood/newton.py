@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from ddphf.likelihood.arrays import Codes, ModelArrays
 from ddphf.likelihood.arrowhead import Cells, inverse, solve
 from ddphf.likelihood.derivatives import Point, evaluate
+from ddphf.likelihood.pair_newton import ROUNDING
 
 __all__ = [
     "GeneralResult",
@@ -148,9 +149,12 @@ def minimize_general(
         )
         solved = jnp.all(jnp.isfinite(step))
         trial = jnp.where(free & solved, jnp.clip(x - step, lower, upper), x)
+        edm = _edm(point.gradient, newton)
+        # A step this near that does not quarter the EDM shows rounding: an end, as a rejected one.
+        damping = jnp.where((edm < ROUNDING) & (edm > 0.25 * s.edm), jnp.inf, damping)
         return _State(
-            x, point, trial, solved, 0.5 * jnp.sum(point.gradient * step), damping,
-            _edm(point.gradient, newton), s.steps + 1,
+            x, point, trial, solved, 0.5 * jnp.sum(point.gradient * step), damping, edm,
+            s.steps + 1,
         )  # fmt: skip
 
     empty = jax.tree.map(

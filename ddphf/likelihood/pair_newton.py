@@ -21,6 +21,8 @@ Array = Any
 MAX_STEPS = 100
 ENOUGH = 1e-14
 """EDM at which another Newton step is below rounding."""
+ROUNDING = 1e-10
+"""EDM below which a step that does not quarter it shows rounding: Newton would square it."""
 
 
 class NewtonResult(NamedTuple):
@@ -132,7 +134,7 @@ def minimize_profile(
             jnp.where(state.damping < 1e-4, 0.0, state.damping / 10.0),
             jnp.maximum(state.damping * 10.0, 1e-3),
         )
-        stuck = state.damping > 1e12
+        stuck = (state.damping > 1e12) | ((edm < ROUNDING) & (edm > 0.25 * state.edm))
         return _State(theta, accepted, damping, edm, state.steps + 1, stuck)
 
     start = profile(structure, arrays, theta, data)

@@ -1,0 +1,170 @@
+"""``ddphf rank``: which parameter moves the POI by how much, and what its error is made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from ddphf.cli.common import (
+    force_option,
+    output_option,
+    print_warnings,
+    progress_line,
+    stderr,
+)
+from ddphf.exceptions import UsageError
+from ddphf.files import check_writable, read_json, to_json, write_file, write_output
+
+if TYPE_CHECKING:
+    from ddphf.results_rank import RankResult
+
+__all__ = ["command"]
+
+FIGURES = ("ranking.png", "pulls.png", "correlations.png")
+
+SHOWN = 20
+"""Rows of the table on the terminal; the JSON has all."""
+
+
+def _parse_groups(
+    context: click.Context, option: click.Parameter, values: tuple[str, ...]
+) -> tuple[tuple[str, str], ...]:
+    del context, option
+    pairs = []
+    for value in values:
+        name, equals, globs = value.partition("=")
+        if not (name and equals and globs):
+            raise UsageError(f"--group {value}: expected NAME=GLOB, such as theory='xs_*'")
+        pairs.append((name, globs))
+    return tuple(pairs)
+
+
+@click.command("rank")
+@click.argument("workspace")
+@output_option
+@click.option("--measurement", metavar="NAME", help="Which one; the first by default.")
+@click.option(
+    "--group", "groups", multiple=True, metavar="NAME=GLOB", callback=_parse_groups,
+    help="Parameters to freeze together; more globs after commas; may be repeated.",
+)  # fmt: skip
+@click.option(
+    "--parameters", multiple=True, metavar="GLOB",
+    help="What to rank, also per-bin parameters; may be repeated. All but those by default.",
+)  # fmt: skip
+@click.option("--top", type=click.IntRange(min=1), metavar="N", help="Keep the N leading ones.")
+@click.option(
+    "--engine", type=click.Choice(["ddphf", "cabinetry"]), default="ddphf", show_default=True,
+    help="cabinetry: its own ranking, one refit after the other; for comparison.",
+)  # fmt: skip
+@click.option("--plots", metavar="DIR", help="Draw ranking, pulls and correlations there.")
+@force_option
+def command(
+    workspace: str,
+    output: str,
+    measurement: str | None,
+    groups: tuple[tuple[str, str], ...],
+    parameters: tuple[str, ...],
+    top: int | None,
+    engine: str,
+    plots: str | None,
+    force: bool,
+) -> None:
+    """Rank the parameters of WORKSPACE (- reads standard input) by their impact on the POI."""
+    if engine == "cabinetry" and groups:
+        raise UsageError("--group: cabinetry has no grouped impacts; use the engine ddphf")
+    figures = [] if plots is None else [Path(plots) / name for name in FIGURES]
+    for target in [output, *map(str, figures)]:
+        check_writable(target, force=force)
+    if Path(output).absolute() in [figure.absolute() for figure in figures]:
+        raise UsageError(f"-o {output}: is the name of a figure of --plots; choose another")
+    with progress_line() as say:
+        say("reading")
+        spec = read_json(workspace)
+        if engine == "cabinetry":
+            from ddphf.inference.cabinetry_ranking import rank_with_cabinetry
+
+            result = rank_with_cabinetry(
+                spec, measurement=measurement, parameters=parameters, top=top, progress=say
+            )
+        else:
+            from ddphf.inference.ranking import rank_parameters
+
+            result = rank_parameters(
+                spec, measurement=measurement, parameters=parameters, groups=groups, top=top,
+                progress=say, refit_progress=say.bar("refits"),
+            )  # fmt: skip
+    print_warnings(result.warnings)
+    write_output(to_json(result.to_dict()), output, force=force)
+    stderr.print(make_table(result))
+    if result.groups:
+        stderr.print(make_group_table(result))
+    for line in _sums(result):
+        stderr.print(line, markup=False)
+    _draw(result, figures, force=force)
+
+
+def make_table(result: RankResult) -> Table:
+    """Return the leading impacts."""
+    poi = result.poi
+    title = f"impact on {poi.name} = {poi.value:.4g} +- {poi.error:.4g}"
+    # Text: names of foreign workspaces may hold what rich takes for markup.
+    table = Table(title=Text(title), title_justify="left")
+    columns = ("", "post-fit +", "post-fit -", "pre-fit +", "pre-fit -", "auxiliary", "pull")
+    for column in columns:
+        table.add_column(column, justify="right" if column else "left")
+    for p in result.parameters[:SHOWN]:
+        sides = [x for x in (p.auxiliary_up, p.auxiliary_down) if x is not None]
+        auxiliary = (sides[0] - sides[1]) / 2 if len(sides) == 2 else None
+        pull = "" if p.pull is None else f"{p.pull:+.2f} +- {p.constraint:.2f}"
+        numbers = (p.postfit_up, p.postfit_down, p.prefit_up, p.prefit_down, auxiliary)
+        table.add_row(Text(p.name), *("" if x is None else f"{x:+.4f}" for x in numbers), pull)
+    if result.n_ranked > SHOWN:
+        table.caption = f"{min(SHOWN, len(result.parameters))} of {result.n_ranked} parameters"
+    return table
+
+
+def make_group_table(result: RankResult) -> Table:
+    """Return the frozen groups."""
+    table = Table(title="groups", title_justify="left")
+    columns = ("", "parameters", f"error of {result.poi.name} without", "impact", "auxiliary")
+    for column in columns:
+        table.add_column(Text(column), justify="right" if column else "left")
+    for g in result.groups:
+        numbers = (f"{x:.4g}" for x in (g.frozen_error, g.impact, g.auxiliary))
+        table.add_row(Text(g.name), str(g.parameters), *numbers)
+    return table
+
+
+def _sums(result: RankResult) -> list[str]:
+    lines = []
+    if (f := result.frozen) is not None:
+        lines.append(
+            f"frozen: total {f['total']:.4g} = statistical {f['statistical']:.4g} (+) systematic "
+            f"{f['systematic']:.4g}; squares of the groups leave {f['remainder_variance']:+.3g} of "
+            f"{f['total'] ** 2 - f['all_groups'] ** 2:.3g}: post-fit correlations"
+        )
+    if (a := result.auxiliary) is not None:
+        lines.append(
+            f"auxiliary data: counts {a['statistical']:.4g} (+) auxiliary {a['systematic']:.4g} = "
+            f"{a['sum']:.4g}, {a['ratio']:.4f} of the total"
+        )
+    return lines
+
+
+def _draw(result: RankResult, figures: list[Path], *, force: bool) -> None:
+    if not figures:
+        return
+    from ddphf.report.figures import save_figure
+    from ddphf.report.rankings import draw_correlations, draw_pulls, draw_ranking
+
+    drawn = (draw_ranking(result), draw_pulls(result), draw_correlations(result))
+    for path, figure in zip(figures, drawn, strict=True):
+        if figure is None:
+            print_warnings([f"{path.name}: nothing to draw"])
+            continue
+        with write_file(path, force=force) as temporary:
+            save_figure(figure, temporary)

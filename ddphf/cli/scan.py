@@ -1,0 +1,95 @@
+"""``ddphf scan``: 2NLL along one parameter, or over the plane of two."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ddphf.cli.common import (
+    force_option,
+    output_option,
+    print_warnings,
+    progress_line,
+    stderr,
+)
+from ddphf.exceptions import UsageError
+from ddphf.files import check_writable, read_json, to_json, write_file, write_output
+
+if TYPE_CHECKING:
+    from ddphf.results_scan import ScanResult
+
+__all__ = ["command"]
+
+
+@click.command("scan")
+@click.argument("workspace")
+@output_option
+@click.option(
+    "--parameter", "parameters", multiple=True, required=True, metavar="NAME",
+    help="What to scan, such as mu or 'symmetric_shape[317]'; twice for a plane.",
+)  # fmt: skip
+@click.option(
+    "--points", type=click.IntRange(2, 10001), metavar="N",
+    help="Per parameter; 41 for one, 31 for two by default.",
+)  # fmt: skip
+@click.option(
+    "--range", "ranges", type=float, nargs=2, multiple=True, metavar="LOW HIGH",
+    help="Of each parameter, in their order; some errors on either side by default.",
+)  # fmt: skip
+@click.option("--measurement", metavar="NAME", help="Which one; the first by default.")
+@click.option("--plots", metavar="DIR", help="Draw scan.png into this folder.")
+@force_option
+def command(
+    workspace: str,
+    output: str,
+    parameters: tuple[str, ...],
+    points: int | None,
+    ranges: tuple[tuple[float, float], ...],
+    measurement: str | None,
+    plots: str | None,
+    force: bool,
+) -> None:
+    """Scan 2NLL of WORKSPACE (- reads standard input), everything else refitted."""
+    figure = None if plots is None else Path(plots) / "scan.png"
+    for target in (output, *(() if figure is None else (str(figure),))):
+        check_writable(target, force=force)
+    if figure is not None and Path(output).absolute() == figure.absolute():
+        raise UsageError(f"-o {output}: is the name of a figure of --plots; choose another")
+    with progress_line() as say:
+        say("reading")
+        spec = read_json(workspace)
+        from ddphf.inference.scan import scan_parameters
+
+        result = scan_parameters(
+            spec, parameters, measurement=measurement, points=points, ranges=ranges,
+            progress=say, refit_progress=say.bar("refits"),
+        )  # fmt: skip
+    print_warnings(result.warnings)
+    write_output(to_json(result.to_dict()), output, force=force)
+    for line in describe_scan(result):
+        stderr.print(line, markup=False)
+    if figure is not None:
+        from ddphf.report.figures import save_figure
+        from ddphf.report.scans import draw_scan
+
+        with write_file(figure, force=force) as temporary:
+            save_figure(draw_scan(result), temporary)
+
+
+def describe_scan(result: ScanResult) -> list[str]:
+    """Return the lines that the terminal shows."""
+    lines = [
+        f"{axis.name} = {axis.best:.6g} +- {axis.error:.4g}, {len(axis.values)} points from "
+        f"{axis.values[0]:.6g} to {axis.values[-1]:.6g}"
+        for axis in result.parameters
+    ]
+    for interval in result.intervals:
+        ends = (interval["low"], interval["high"])
+        low, high = ("the bound" if x is None else f"{x:.6g}" for x in ends)
+        lines.append(f"{interval['level']:.2%}: {low} to {high}")
+    for contour in result.contours:
+        n = len(contour["paths"])
+        lines.append(f"{contour['level']:.2%}: {n} contour line{'s' * (n != 1)} in the grid")
+    return lines

@@ -1,0 +1,265 @@
+"""2NLL with one or two parameters held on a grid, everything else refitted, in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import contourpy
+import numpy as np
+import pyhf
+from scipy.interpolate import RectBivariateSpline
+from scipy.stats import chi2
+
+from ddphf.exceptions import FitError, ModelError, UsageError
+from ddphf.inference.fitter import NEGATIVE_Q0, Fitter, Progress
+from ddphf.inference.refits import Counter, Refits, refit_all
+from ddphf.inference.selection import find_parameter
+from ddphf.likelihood.compiled import CompiledModel
+from ddphf.likelihood.minimum import Array, Minimum
+from ddphf.likelihood.profile_errors import profile_errors
+from ddphf.likelihood.propagation import held_by_data, propagate
+from ddphf.likelihood.reference import ReferenceModel
+from ddphf.results import make_provenance
+from ddphf.results_scan import ScanAxis, ScanResult
+
+__all__ = ["scan_parameters"]
+
+LEVELS = (0.6827, 0.9545)
+WIDTH = {1: 3.0, 2: 3.5}
+"""The grid's half width in errors: beyond the outer interval or contour."""
+
+POINTS = {1: 41, 2: 31}
+
+FINER = 4
+"""Points between two of the grid, for contours."""
+
+CHUNK = 1024
+"""Refits in memory at a time."""
+
+
+def scan_parameters(
+    workspace: dict[str, Any],
+    names: Sequence[str],
+    *,
+    measurement: str | None = None,
+    points: int | None = None,
+    ranges: Sequence[tuple[float, float]] = (),
+    progress: Progress | None = None,
+    refit_progress: Counter | None = None,
+) -> ScanResult:
+    """Scan 2NLL along one or two parameters.
+
+    Args:
+        workspace: Any pyhf JSON workspace as a dictionary.
+        names: One or two free parameters, such as ``mu`` or ``symmetric_shape[317]``.
+        measurement: Name of the measurement; the first one by default.
+        points: Per parameter; 41 for one, 31 for two by default.
+        ranges: (low, high) for each parameter, inside its bounds; by default three errors on
+            either side (3.5 for two), cut at the bounds.
+        progress: Called with a line for each stage.
+        refit_progress: Called with (done, refits).
+
+    Returns:
+        The grid, with intervals from the profile itself (one parameter) or contours interpolated
+        in the grid (two).
+
+    Raises:
+        UsageError: Neither one nor two parameters, one of them twice, or another number of ranges.
+        ModelError: A parameter is unknown or held, or a range leaves its bounds.
+        FitError: The fit itself has no certificate. A refit without one is in ``failures``.
+
+    Example:
+        >>> model = pyhf.simplemodels.uncorrelated_background([5.0], [50.0], [7.0])
+        >>> workspace = dict(pyhf.Workspace.build(model, [60.0] + model.config.auxdata))
+        >>> scan = scan_parameters(workspace, ["mu"], points=3, ranges=[(0.0, 4.0)])
+        >>> [round(x, 4) for x in scan.delta_twice_nll]
+        [0.9199, 0.0, 0.8721]
+    """
+    if not 1 <= len(names) <= 2 or len(set(names)) < len(names):
+        raise UsageError(f"--parameter {', '.join(names)}: expected one, or two different ones")
+    if len(ranges) not in (0, len(names)):
+        raise UsageError(
+            f"--range: given {len(ranges)} times for {len(names)} parameters; give one for each, "
+            "in their order, or none"
+        )
+    say = progress if progress is not None else _silent
+    fitter = Fitter(ReferenceModel(workspace, measurement))
+    table = fitter.reference.parameters
+    indices = [find_parameter(table, name) for name in names]
+    model = fitter.require_compiled("scans")
+    for index, (low, high) in zip(indices, ranges, strict=False):
+        _check_range(table.names[index], low, high, table.lower[index], table.upper[index])
+    free = fitter.fit_free(say)
+    number = POINTS[len(names)] if points is None else points
+    grids = [
+        np.linspace(*(ranges[i] if ranges else _default_range(model, free, index, len(names))),
+                    number)
+        for i, index in enumerate(indices)
+    ]  # fmt: skip
+    say(f"{number ** len(names)} refits")
+    values = np.stack([g.ravel() for g in np.meshgrid(*grids, indexing="ij")], axis=1)
+    refits = _refit(model, free, indices, values, refit_progress)
+    warnings = list(fitter.warnings)
+    delta = refits.twice_nll - free.twice_nll
+    if np.nanmin(delta, initial=0.0) < NEGATIVE_Q0:
+        lowest = refits.points[int(np.nanargmin(delta))]
+        better = fitter.minimize(lowest, table.fixed, "free fit, from the scan's lowest point")
+        warnings.append(
+            f"the scan found a lower minimum: 2NLL {better.twice_nll:.6f}, where the fit had "
+            f"{free.twice_nll:.6f}; the scan is relative to the lower one"
+        )
+        free, delta = better, refits.twice_nll - better.twice_nll
+    shape = tuple(len(g) for g in grids)
+    intervals, contours = [], []
+    if len(names) == 1:
+        say("intervals")
+        intervals = _intervals(model, free, indices[0], warnings)
+    else:
+        contours = _contours(grids, delta.reshape(shape))
+    failures = tuple(
+        {"values": values[row].tolist(), "reason": reason}
+        for row, reason in sorted(refits.reasons.items())
+    )
+    if failures:
+        warnings.append(
+            f"{len(failures)} of {len(values)} refits have no certificate and no number, the first "
+            f"at {failures[0]['values']}: {failures[0]['reason']}"
+        )
+    return ScanResult(
+        measurement=str(fitter.reference.measurement),
+        twice_nll=free.twice_nll,
+        parameters=tuple(
+            ScanAxis(name, float(free.parameters[i]), float(free.errors[i]), tuple(g.tolist()))
+            for name, i, g in zip(names, indices, grids, strict=True)
+        ),
+        delta_twice_nll=_nested(delta.reshape(shape)),
+        intervals=tuple(intervals),
+        contours=tuple(contours),
+        failures=failures,
+        warnings=tuple(warnings),
+        provenance=make_provenance(workspace_digest=f"sha256:{pyhf.utils.digest(workspace)}"),
+    )
+
+
+def _check_range(name: str, low: float, high: float, lower: float, upper: float) -> None:
+    if not (np.isfinite(low) and np.isfinite(high) and low < high):
+        raise UsageError(f"--range {low:g} {high:g}: expected two finite numbers, the lower first")
+    if low < lower or high > upper:
+        raise ModelError(
+            f"--range {low:g} {high:g}: leaves the bounds [{lower:g}, {upper:g}] of '{name}'; a "
+            "model means nothing outside its bounds"
+        )
+
+
+def _default_range(
+    model: CompiledModel, free: Minimum, index: int, dimensions: int
+) -> tuple[float, float]:
+    table, best = model.parameters, float(free.parameters[index])
+    lower, upper = float(table.lower[index]), float(table.upper[index])
+    error = float(free.errors[index])
+    if error == 0:  # at a bound: the error that it would have just inside
+        inside = free.parameters.copy()
+        inside[index] += 1e-6 * (upper - lower) * (1 if best <= lower else -1)
+        held = held_by_data(free, table.fixed)
+        held[index] = False
+        variance = propagate(model, inside, index, fixed=held).covariance[index]
+        error = float(np.sqrt(variance)) if variance > 0 else (upper - lower) / 10
+    width = WIDTH[dimensions] * error
+    return max(best - width, lower), min(best + width, upper)
+
+
+def _refit(
+    model: CompiledModel,
+    free: Minimum,
+    indices: Sequence[int],
+    values: Array,
+    progress: Counter | None,
+) -> Refits:
+    """Refit with the parameters held at each row of values."""
+    table, places, n = model.parameters, np.array(indices), len(values)
+    fixed = held_by_data(free, table.fixed)
+    # A background whose rate sits at 0 is free again elsewhere; what has no effect is not.
+    fixed &= table.fixed | ~model.expansion.per_bin
+    fixed[places] = True
+    out = Refits(np.full((n, len(fixed)), np.nan), np.full(n, np.nan), {})
+
+    def run(rows: Any, origins: Array, report: Counter | None) -> None:
+        start = origins.copy()
+        start[:, places] = values[rows]
+        found = refit_all(model, start=start, fixed=fixed, progress=report)
+        out.points[rows], out.twice_nll[rows] = found.points, found.twice_nll
+        for j, row in enumerate(map(int, rows)):
+            out.reasons.pop(row, None)
+            if j in found.reasons:
+                out.reasons[row] = found.reasons[j]
+
+    for first in range(0, n, CHUNK):
+        rows = np.arange(first, min(first + CHUNK, n))
+
+        def report(done: int, total: int, first: int = first) -> None:
+            del total
+            if progress is not None:
+                progress(first + done, n)
+
+        run(rows, np.repeat(free.parameters[None], len(rows), axis=0), report)
+    good = np.flatnonzero(np.isfinite(out.twice_nll))
+    bad = np.array(sorted(out.reasons), dtype=int)
+    if bad.size and good.size:  # once more, from the nearest certified point
+        scale = np.ptp(values, axis=0)
+        near = [good[np.argmin(np.sum(((values[good] - values[j]) / scale) ** 2, 1))] for j in bad]
+        run(bad, out.points[near], None)
+    return out
+
+
+def _intervals(
+    model: CompiledModel, free: Minimum, index: int, warnings: list[str]
+) -> list[dict[str, Any]]:
+    out = []
+    best = float(free.parameters[index])
+    for level in LEVELS:
+        rise = float(chi2.ppf(level, 1))
+        try:
+            low, high = profile_errors(model, free, index, rise=rise)
+        except FitError as error:
+            warnings.append(f"interval at {level:.2%}: {error}")
+            low = high = None
+        out.append(
+            {
+                "level": level,
+                "rise": rise,
+                "low": None if low is None else best + low,
+                "high": None if high is None else best + high,
+            }
+        )
+    return out
+
+
+def _contours(grids: Sequence[Array], delta: Array) -> list[dict[str, Any]]:
+    """Return the lines along which 2NLL has risen by the levels of two parameters."""
+    x, y = grids
+    if np.all(np.isfinite(delta)) and min(delta.shape) > 3:
+        # 2NLL is smooth: a cubic surface is far closer to it between the points than a plane.
+        surface = RectBivariateSpline(x, y, delta)
+        x, y = (np.linspace(g[0], g[-1], FINER * (len(g) - 1) + 1) for g in grids)
+        delta = surface(x, y)
+    lines = contourpy.contour_generator(x, y, np.ma.masked_invalid(delta.T))
+    out = []
+    for level in LEVELS:
+        rise = float(chi2.ppf(level, 2))
+        paths = [
+            {"x": line[:, 0].tolist(), "y": line[:, 1].tolist()}
+            for line in map(np.asarray, lines.lines(rise))
+        ]
+        out.append({"level": level, "rise": rise, "paths": paths})
+    return out
+
+
+def _nested(values: Array) -> tuple[Any, ...]:
+    if values.ndim == 1:
+        return tuple(float(v) if np.isfinite(v) else None for v in values)
+    return tuple(_nested(row) for row in values)
+
+
+def _silent(line: str) -> None:
+    del line

@@ -1,0 +1,105 @@
+"""The record of a scan, its JSON, and its conversion to cabinetry's container."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+__all__ = ["ScanAxis", "ScanResult"]
+
+
+@dataclass(frozen=True)
+class ScanAxis:
+    """One scanned parameter.
+
+    Attributes:
+        name: As pyhf expands it.
+        best: Best fit.
+        error: From the inverse Hessian; 0 at a bound.
+        values: Where it was held.
+    """
+
+    name: str
+    best: float
+    error: float
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class ScanResult:
+    """What ``ddphf scan`` writes.
+
+    Attributes:
+        measurement: Name of the measurement.
+        twice_nll: At the best fit.
+        parameters: One or two axes.
+        delta_twice_nll: 2NLL with the parameters held and everything else refitted, minus
+            ``twice_nll``: one number per value, or one row per value of the first parameter; None
+            where the refit failed.
+        intervals: Of one parameter: ``level``, ``rise`` of 2NLL, ``low``, ``high`` (None where
+            the rise is not reached inside the bounds).
+        contours: Of two: ``level``, ``rise``, ``paths`` of ``x`` and ``y``.
+        failures: ``values`` and ``reason`` of each refit without a certificate.
+        warnings: Sentences for the user.
+        provenance: Versions and the workspace's digest.
+    """
+
+    measurement: str
+    twice_nll: float
+    parameters: tuple[ScanAxis, ...]
+    delta_twice_nll: tuple[Any, ...]
+    intervals: tuple[dict[str, Any], ...] = ()
+    contours: tuple[dict[str, Any], ...] = ()
+    failures: tuple[dict[str, Any], ...] = ()
+    warnings: tuple[str, ...] = ()
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    SCHEMA = "ddphf/scan/1"
+
+    def grid(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Return ``delta_twice_nll`` as an array, NaN where it is None."""
+        return np.array(self.delta_twice_nll, dtype=float)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form; intervals belong to one parameter, contours to two."""
+        out = {"schema": self.SCHEMA, **asdict(self)}
+        del out["contours" if len(self.parameters) == 1 else "intervals"]
+        return out
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> ScanResult:
+        """Read what :meth:`to_dict` wrote.
+
+        Raises:
+            ValueError: Another schema.
+        """
+        if data.get("schema") != cls.SCHEMA:
+            raise ValueError(f"expected schema '{cls.SCHEMA}', got {data.get('schema')!r}")
+        axes = (ScanAxis(**{**p, "values": tuple(p["values"])}) for p in data["parameters"])
+        rows = data["delta_twice_nll"]
+        return cls(
+            measurement=data["measurement"],
+            twice_nll=data["twice_nll"],
+            parameters=tuple(axes),
+            delta_twice_nll=tuple(tuple(r) if isinstance(r, list) else r for r in rows),
+            intervals=tuple(data.get("intervals", ())),
+            contours=tuple(data.get("contours", ())),
+            failures=tuple(data["failures"]),
+            warnings=tuple(data["warnings"]),
+            provenance=data["provenance"],
+        )
+
+    def to_cabinetry(self) -> Any:
+        """Return ``cabinetry.fit.ScanResults`` of one parameter; failed points are NaN.
+
+        Raises:
+            ValueError: Two parameters were scanned.
+        """
+        from cabinetry.fit import ScanResults
+
+        if len(self.parameters) != 1:
+            raise ValueError("cabinetry scans one parameter, and this is a scan of two")
+        axis = self.parameters[0]
+        return ScanResults(axis.name, axis.best, axis.error, np.array(axis.values), self.grid())
