@@ -9,6 +9,7 @@ __all__ = [
     "AsymmetryResult",
     "ChannelYields",
     "PredictionResult",
+    "PullResult",
     "YieldResult",
     "YieldsResult",
 ]
@@ -94,6 +95,35 @@ class AsymmetryResult:
 
 
 @dataclass(frozen=True)
+class PullResult:
+    """One constrained parameter that is not per bin.
+
+    Attributes:
+        name: Of the parameter.
+        value: Fitted.
+        error: Fitted; 0 at a bound.
+        nominal: What its auxiliary measurement said.
+        width: Of its constraint.
+    """
+
+    name: str
+    value: float
+    error: float
+    nominal: float
+    width: float
+
+    @property
+    def pull(self) -> float:
+        """(value - nominal) / width."""
+        return (self.value - self.nominal) / self.width
+
+    @property
+    def constraint(self) -> float:
+        """Error over width: below 1 the data know more than the auxiliary measurement."""
+        return self.error / self.width
+
+
+@dataclass(frozen=True)
 class YieldsResult:
     """What ``ddphf yields`` writes.
 
@@ -104,7 +134,8 @@ class YieldsResult:
             where no sidecar tells.
         pairing: ``tested`` and ``partner``, or None.
         asymmetry: One per axis, for a pair.
-        correlations: ``names`` and ``matrix`` of the global parameters that were fitted.
+        correlations: ``names`` and ``matrix`` of the fitted parameters that are not per bin.
+        pulls: Of the constrained parameters that are not per bin.
         warnings: Sentences for the user.
         provenance: Versions and the workspace's digest.
     """
@@ -115,6 +146,7 @@ class YieldsResult:
     pairing: dict[str, str] | None = None
     asymmetry: tuple[AsymmetryResult, ...] = ()
     correlations: dict[str, Any] | None = None
+    pulls: tuple[PullResult, ...] = ()
     warnings: tuple[str, ...] = ()
     provenance: dict[str, Any] = field(default_factory=dict)
 
@@ -156,6 +188,7 @@ class YieldsResult:
             pairing=data["pairing"],
             asymmetry=tuple(_asymmetry(entry) for entry in data["asymmetry"]),
             correlations=data["correlations"],
+            pulls=tuple(PullResult(**pull) for pull in data["pulls"]),
             warnings=tuple(data.get("warnings", ())),
             provenance=data.get("provenance", {}),
         )

@@ -21,6 +21,7 @@ COMMANDS = {
     "fit": "Fit any pyhf workspace, certify the fit, state its significance.",
     "inspect": "Print what is in a pyhf workspace.",
     "toys": "Draw and fit toys of a workspace, kept in a file.",
+    "yields": "Tell expected events per channel and bin, with errors, tables, figures.",
 }
 
 

@@ -10,14 +10,15 @@ import pyhf
 
 from ddphf.exceptions import InputError
 from ddphf.likelihood.compiled import CannotCompileError, CompiledModel
+from ddphf.likelihood.covariance import Covariance, Slopes, find_slopes
 from ddphf.likelihood.minimum import Array
-from ddphf.likelihood.propagation import Covariance, Slopes, find_slopes
 from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
 from ddphf.results import FitResult, MinimumResult, make_provenance
 from ddphf.results_yields import (
     AsymmetryResult,
     ChannelYields,
     PredictionResult,
+    PullResult,
     YieldResult,
     YieldsResult,
 )
@@ -82,6 +83,7 @@ def predict_yields(
         pairing=None if pairing is None else dict(pairing),
         asymmetry=predictor.asymmetry(),
         correlations=_correlations(reference, covariance),
+        pulls=_pulls(reference, fit.fit),
         provenance=make_provenance(workspace_digest=f"sha256:{pyhf.utils.digest(workspace)}"),
     )
 
@@ -218,7 +220,7 @@ class _Predictor:
 
     def _sums(self, values: Array, group: Any, channel: str) -> Array:
         where = self.slices[channel]
-        return np.bincount(group[where], weights=values[where])
+        return np.asarray(np.bincount(group[where], weights=values[where]), dtype=float)
 
 
 def _holes(values: Array, filled: Any) -> tuple[float | None, ...]:
@@ -239,13 +241,31 @@ def _point(reference: ReferenceModel, minimum: MinimumResult) -> tuple[Array, An
     return values, np.array([given[name].error > 0 for name in table.names])
 
 
+def _scalars(reference: ReferenceModel) -> list[str]:
+    """Return the parameters that are not per bin, in the model's order."""
+    config = reference.model.config
+    return [name for name in config.par_order if config.param_set(name).is_scalar]
+
+
 def _correlations(reference: ReferenceModel, covariance: Covariance) -> dict[str, Any] | None:
     errors = np.sqrt(np.diag(covariance.corner))
-    # Per-bin parameters that no cell could take are global too; nobody reads their names.
     names = [reference.parameters.names[index] for index in covariance.global_]
-    kept = [i for i, name in enumerate(names) if errors[i] > 0 and not name.endswith("]")]
+    scalars = set(_scalars(reference))
+    kept = [i for i, name in enumerate(names) if errors[i] > 0 and name in scalars]
     if not kept:
         return None
     matrix = covariance.corner[np.ix_(kept, kept)] / np.outer(errors[kept], errors[kept])
     np.fill_diagonal(matrix, 1.0)
     return {"names": [names[i] for i in kept], "matrix": matrix.tolist()}
+
+
+def _pulls(reference: ReferenceModel, minimum: MinimumResult) -> tuple[PullResult, ...]:
+    config, fixed = reference.model.config, reference.parameters.fixed
+    out = []
+    for name in _scalars(reference):
+        paramset = config.param_set(name)
+        if paramset.constrained and not fixed[config.par_slice(name)].any():
+            parameter = minimum.parameter(name)
+            nominal, width = float(paramset.auxdata[0]), float(paramset.width()[0])
+            out.append(PullResult(name, parameter.value, parameter.error, nominal, width))
+    return tuple(out)

@@ -91,9 +91,7 @@ class Covariance:
         )
 
     @classmethod
-    def of_widths(
-        cls, reference: ReferenceModel, model: CompiledModel | None
-    ) -> Covariance:
+    def of_widths(cls, reference: ReferenceModel, model: CompiledModel | None) -> Covariance:
         """Take the prior widths, uncorrelated; parameters without a constraint count as known."""
         errors = np.zeros(len(reference.parameters.names))
         config = reference.model.config
