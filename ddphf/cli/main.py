@@ -20,6 +20,7 @@ COMMANDS = {
     "correlations": "Say which correlation of the lepton-ID errors is conservative.",
     "fit": "Fit any pyhf workspace, certify the fit, state its significance.",
     "inspect": "Print what is in a pyhf workspace.",
+    "report": "Write one HTML page from result files of one workspace.",
     "toys": "Draw and fit toys of a workspace, kept in a file.",
     "yields": "Tell expected events per channel and bin, with errors, tables, figures.",
 }

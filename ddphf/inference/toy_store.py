@@ -35,6 +35,7 @@ class ToySample:
         at_zero: Shape (n,): mu_hat is exactly 0.
         mu: The POI that the toys were drawn with.
         fingerprint: Digest of model, data and parameters that they were drawn from.
+        workspace_digest: pyhf's digest of the workspace; empty where the file does not tell.
     """
 
     seed: AnyArray
@@ -45,6 +46,7 @@ class ToySample:
     at_zero: AnyArray
     mu: float
     fingerprint: str
+    workspace_digest: str = ""
 
     def __len__(self) -> int:
         return len(self.index)
@@ -157,6 +159,7 @@ def save_toys(toys: ToySample, path: Path) -> None:
                 at_zero=toys.at_zero,
                 mu=toys.mu,
                 fingerprint=toys.fingerprint,
+                workspace_digest=toys.workspace_digest,
             )
         os.replace(name, path)
     except BaseException:
@@ -183,6 +186,9 @@ def load_toys(path: Path) -> ToySample:
                 at_zero=file["at_zero"],
                 mu=float(file["mu"]),
                 fingerprint=str(file["fingerprint"]),
+                workspace_digest=str(file["workspace_digest"])
+                if "workspace_digest" in file
+                else "",
             )
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,8 @@ def figure_bytes(figure: Figure, kind: str) -> bytes:
     """Return a figure as ``png``, ``svg`` or ``pdf``; the same figure gives the same bytes."""
     dates: dict[str, Any] = {"svg": {"Date": None}, "png": {"Software": None}}
     out = io.BytesIO()
-    with mpl.rc_context(FONT):
+    with mpl.rc_context(FONT), warnings.catch_warnings():
+        # Names of other alphabets show as boxes; a page of warnings helps nobody.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")
         figure.savefig(out, format=kind, dpi=130, metadata=dates.get(kind))
     return out.getvalue()
