@@ -105,12 +105,14 @@ def read_fit(path: str, digest: str) -> FitResult:
 
 
 def _write_tables(result: YieldsResult, paths: list[Path], *, force: bool) -> None:
-    from ddphf.report.tables import bin_table, channel_table
+    from ddphf.report.tables import bin_summary, bin_table, channel_table
 
-    makers = {"channels": channel_table, "bins": bin_table}
     for path in paths:
-        table = makers[path.stem](result)
-        text = table.to_csv() if path.suffix == ".csv" else table.to_latex() + "\n"
+        if path.suffix == ".csv":
+            text = (channel_table if path.stem == "channels" else bin_table)(result).to_csv()
+        else:
+            make = channel_table if path.stem == "channels" else bin_summary
+            text = make(result).to_latex() + "\n"
         write_output(text, path, force=force)
 
 

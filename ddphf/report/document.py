@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -202,8 +203,8 @@ def _ranking(m: Materials) -> list[str]:
     parts = [
         text(
             f"Shift of {poi['name']} = {poi['value']:.4g} +- {poi['error']:.3g} when a parameter "
-            "is held one standard deviation up or down and everything else is fitted again; pre-fit: "
-            "by the width of its constraint."
+            "is held one standard deviation up or down and everything else is fitted again; "
+            "pre-fit: by the width of its constraint."
         )
     ]
     if r["parameters"]:
@@ -312,19 +313,14 @@ def _provenance(m: Materials) -> list[str]:
     parts = [facts("identity", rows)] if rows else []
     if m.files:
         parts.append(facts("files", ((n, f"{kind}, sha256 {sha}") for n, kind, sha in m.files)))
-    parts.append(note("The same numbers by plain pyhf"))
     measurement = m.fit.measurement if m.fit is not None else "discovery"
     names = [x["name"] for x in m.workspace["measurements"]] if m.workspace is not None else []
     if f"{measurement}_null" in names:
-        parts.append(_pyhf(measurement))
-    else:
-        parts.pop()
+        parts += [note("The same numbers by plain pyhf"), _pyhf(measurement)]
     return parts or [text("No file with provenance was given.")]
 
 
 def _pyhf(measurement: str) -> str:
-    import html
-
     lines = (
         f"pyhf fit workspace.json --value --measurement {measurement}       # 2NLL with signal\n"
         f"pyhf fit workspace.json --value --measurement {measurement}_null  # 2NLL without; the "

@@ -15,7 +15,7 @@ __all__ = ["draw_correlation", "draw_spectrum", "draw_variations", "relative_var
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
-LARGEST_MATRIX = 400
+LARGEST_MATRIX = 200
 """Rows drawn of a correlation matrix: more are averaged over neighbouring bins."""
 
 SHOWN = 4
@@ -81,7 +81,9 @@ def draw_correlation(variations: Mapping[str, Array], sidecar: Mapping[str, Any]
         figure = Figure(figsize=(5.6, 4.8), layout="constrained")
         axes = figure.subplots()
         extent = (0, len(stacked), len(stacked), 0)
-        image = axes.imshow(unit @ unit.T, vmin=-1, vmax=1, cmap="RdBu_r", extent=extent)
+        image = axes.imshow(
+            unit @ unit.T, vmin=-1, vmax=1, cmap="RdBu_r", extent=extent, interpolation="nearest"
+        )
         figure.colorbar(image, ax=axes, label="correlation")
         start, ticks = 0, []
         for name, columns in variations.items():

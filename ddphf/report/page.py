@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from ddphf.report.figures import figure_bytes
 
-__all__ = ["Section", "draw", "facts", "note", "render_page", "text"]
+__all__ = ["Section", "draw", "facts", "headline", "note", "render_page", "text"]
 
 WIDE = 7.5
 """Inches: a wider figure keeps its size on a phone and scrolls."""
@@ -26,6 +26,7 @@ h2 { font-size: 1.25rem; margin: 2.2rem 0 .6rem; padding-top: .5rem;
   border-top: 1px solid var(--line); }
 h3 { font-size: 1.02rem; margin: 1.4rem 0 .4rem; }
 p { max-width: 44rem; margin: .5rem 0; }
+.headline { font-size: 1.15rem; font-weight: 600; }
 .lead { color: var(--soft); overflow-wrap: anywhere; }
 a { color: var(--accent); }
 nav ul { list-style: none; margin: .8rem 0 0; padding: 0; display: flex; flex-wrap: wrap;
@@ -41,8 +42,9 @@ table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabul
 caption { text-align: left; font-weight: 600; padding: .2rem 0 .4rem; }
 th, td { padding: .22rem .7rem .22rem 0; border-bottom: 1px solid #e4e4e4; text-align: right;
   white-space: nowrap; vertical-align: top; }
-th[scope=row], thead th:first-child { text-align: left; font-weight: 400; }
+th[scope=row] { font-weight: 400; }
 thead th { border-bottom: 1px solid #777; font-weight: 600; }
+th.name, th[scope=row] { text-align: left; }
 td.text { text-align: left; white-space: normal; overflow-wrap: anywhere; }
 figure { margin: 1.2rem 0; }
 figure img { display: block; max-width: 100%; height: auto; }
@@ -82,7 +84,16 @@ def text(*sentences: str) -> str:
         >>> text("a < b.", "It holds.")
         '<p>a &lt; b. It holds.</p>'
     """
-    return f"<p>{html.escape(' '.join(sentence for sentence in sentences if sentence))}</p>"
+    return f"<p>{_escape(' '.join(sentence for sentence in sentences if sentence))}</p>"
+
+
+def headline(sentence: str) -> str:
+    """Return the sentence that a reader should take away."""
+    return f'<p class="headline">{_escape(sentence)}</p>'
+
+
+def _escape(sentence: str) -> str:
+    return html.escape(sentence).replace("+-", "&plusmn;")
 
 
 def note(title: str) -> str:
@@ -120,7 +131,7 @@ def draw(figure: Figure, alt: str, caption: str) -> str:
         f"<figure{kind}><div{scroll}>"
         f'<img alt="{html.escape(alt)}" width="{96 * width:.0f}" height="{96 * height:.0f}" '
         f'src="data:image/svg+xml;base64,{data}"></div>'
-        f"<figcaption>{html.escape(caption)}</figcaption></figure>"
+        f"<figcaption>{_escape(caption)}</figcaption></figure>"
     )
 
 

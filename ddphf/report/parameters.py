@@ -72,7 +72,7 @@ def draw_correlations(correlations: Mapping[str, Any]) -> Figure:
     with mpl.rc_context(FONT):
         figure = Figure(figsize=(side + 0.9, side), layout="constrained")
         axes = figure.subplots()
-        image = axes.imshow(matrix, vmin=-1, vmax=1, cmap="RdBu_r")
+        image = axes.imshow(matrix, vmin=-1, vmax=1, cmap="RdBu_r", interpolation="nearest")
         ticks = [_short(name) for name in names]
         axes.set_xticks(range(n), ticks, rotation=90, fontsize=7)
         axes.set_yticks(range(n), ticks, fontsize=7)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ddphf.report.page import draw, note, text
+from ddphf.report.page import draw, headline, note, text
 from ddphf.report.statistics import bin_toys, draw_limit, draw_null, draw_scan
 from ddphf.report.tables import Table, number, with_error
 from ddphf.results import FitResult
@@ -49,12 +49,17 @@ def result_parts(fit: FitResult | None, discover: Record | None) -> list[str]:
         d = fit.discovery
         kind = "an excess" if d.z0 >= 0 else "a deficit"
         parts.append(
-            text(
-                f"{fit.poi} = {d.mu_hat:.4g} +- {d.mu_error:.3g}: {kind}",
-                f"of {abs(d.z0):.2f} standard deviations (asymptotic p0 = {d.p0:.3g}), without the "
-                "trial factor of searches elsewhere.",
+            headline(
+                f"{fit.poi} = {d.mu_hat:.4g} +- {d.mu_error:.3g}: {kind} of {abs(d.z0):.2f} "
+                f"standard deviations, p0 = {d.p0:.2g}"
             )
-        )  # fmt: skip
+        )
+        parts.append(
+            text(
+                "Local and asymptotic; searches in other places are not accounted for. q0 is "
+                "signed, negative for a deficit."
+            )
+        )
         found = [(fit.measurement, d), ("known_background", fit.known_background)]
         for name, s in found:
             if s is not None:

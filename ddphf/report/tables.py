@@ -14,7 +14,7 @@ from rich.text import Text
 from ddphf.report.figures import axis_label
 from ddphf.results_yields import ChannelYields, YieldsResult
 
-__all__ = ["Table", "bin_table", "channel_table", "number", "with_error"]
+__all__ = ["Table", "bin_summary", "bin_table", "channel_table", "number", "with_error"]
 
 LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
@@ -92,7 +92,11 @@ class Table:
 
     def to_html(self) -> str:
         """Return it in a box that scrolls sideways where the screen is narrow."""
-        head = "".join(f'<th scope="col">{html.escape(column)}</th>' for column in self.columns)
+        kinds = [' class="name"'] * self.labels + [""] * (len(self.columns) - self.labels)
+        head = "".join(
+            f'<th scope="col"{kind}>{html.escape(column)}</th>'
+            for column, kind in zip(self.columns, kinds, strict=True)
+        )
         lines = []
         for row in self.rows:
             cells = "".join(
@@ -198,6 +202,22 @@ def bin_table(yields: YieldsResult) -> Table:
                     cells += ["" if v is None else number(v[index], 8) for v in pair]
             rows.append(tuple(cells))
     return Table(f"events per bin, measurement {yields.measurement}", tuple(columns), tuple(rows),
+                 labels=2)  # fmt: skip
+
+
+def bin_summary(yields: YieldsResult) -> Table:
+    """Return data and the total expectation bin by bin, narrow enough for a page."""
+    shown = _predictions(yields.channels[0])
+    rows = []
+    for channel in yields.channels:
+        totals = [channel.predictions[name].total for name in shown]
+        rows += [
+            (channel.name, str(index), f"{observed:.10g}",
+             *(with_error(t.expected[index], t.error[index]) for t in totals))
+            for index, observed in enumerate(channel.observed)
+        ]  # fmt: skip
+    columns = ("channel", "bin", "data", *(HEADINGS[name] for name in shown))
+    return Table(f"events per bin, measurement {yields.measurement}", columns, tuple(rows),
                  labels=2)  # fmt: skip
 
 
