@@ -164,7 +164,7 @@ def _data(m: Materials) -> list[str]:
     for name, caption in (("prefit", "Before the fit"), ("postfit", "After the fit")):
         parts.append(
             draw(
-                draw_spectra(y, name),
+                draw_spectra(y, name, asymmetry=False),
                 f"{caption}: data and stacked model of {channels} with the ratio of the two",
                 f"{caption}. Points: data with Poisson errors; hatched: error of the model.",
             )
@@ -232,13 +232,15 @@ def _ranking(m: Materials) -> list[str]:
                 rows,
             ).to_html()
         )
-    for key, caption in (
-        ("frozen", "the error, by freezing parameters"),
-        ("auxiliary", "the error, by shifting auxiliary data"),
-    ):
-        if r.get(key):
-            rows_ = tuple((name.replace("_", " "), number(x, 4)) for name, x in r[key].items())
-            parts.append(Table(caption, ("part", poi["name"]), rows_).to_html())
+    kinds = [key for key in ("frozen", "auxiliary") if r.get(key)]
+    if kinds:
+        titles = {"frozen": "by freezing parameters", "auxiliary": "by shifting auxiliary data"}
+        rows_ = tuple(
+            (part, *(number(r[key].get(part), 4) for key in kinds))
+            for part in ("total", "statistical", "systematic")
+        )
+        table = Table(f"error of {poi['name']}", ("", *(titles[key] for key in kinds)), rows_)
+        parts.append(table.to_html())
     for failure in r.get("failures", ()):
         parts.append(text(f"Failed refit: {failure['parameter']}: {failure['reason']}"))
     return parts

@@ -31,8 +31,10 @@ FONT = {
     "svg.hashsalt": "ddphf",
 }
 
-LONG_DECIMALS = re.compile(rb"(\d\.\d\d)\d+")
+LONG_DECIMALS = re.compile(rb"([1-9]\d*\.\d\d)\d+")
 COMMENTS = re.compile(rb" *<!--.*?-->\n?|<metadata>.*?</metadata>\n?", re.DOTALL)
+
+SPACES = re.compile(rb">\s+<")
 
 
 def axis_label(axis: Mapping[str, Any]) -> str:
@@ -60,5 +62,6 @@ def figure_bytes(figure: Figure, kind: str) -> bytes:
         figure.savefig(out, format=kind, dpi=130, metadata=dates.get(kind))
     if kind != "svg":
         return out.getvalue()
-    # A hundredth of a point is enough; it halves the file.
-    return LONG_DECIMALS.sub(rb"\1", COMMENTS.sub(b"", out.getvalue()))
+    # A hundredth of a point is enough; numbers below 1 are scales of glyphs and stay.
+    bare = SPACES.sub(b"><", COMMENTS.sub(b"", out.getvalue()))
+    return LONG_DECIMALS.sub(rb"\1", bare)

@@ -60,6 +60,8 @@ def draw_spectrum(variations: Mapping[str, Array], sidecar: Mapping[str, Any]) -
         shown = missing > 1e-12
         right.semilogy(order[shown], missing[shown], "-", color=ORANGE, label="missing after it")
         right.set_ylabel("part of the trace", color=ORANGE)
+        for panel in (axes, right):  # powers of ten would need mathtext
+            panel.yaxis.set_major_formatter("{x:g}")
         axes.legend(loc="upper right", frameon=False)
         figure.suptitle(
             f"{kept} of {len(values)} eigen-variations hold {entry['retained']:.2%} of the trace"

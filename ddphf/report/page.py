@@ -13,7 +13,7 @@ from ddphf.report.figures import figure_bytes
 
 __all__ = ["Section", "draw", "facts", "headline", "note", "render_page", "text"]
 
-WIDE = 7.5
+WIDE = 7.0
 """Inches: a wider figure keeps its size on a phone and scrolls."""
 
 STYLE = """
@@ -26,7 +26,7 @@ h2 { font-size: 1.25rem; margin: 2.2rem 0 .6rem; padding-top: .5rem;
   border-top: 1px solid var(--line); }
 h3 { font-size: 1.02rem; margin: 1.4rem 0 .4rem; }
 p { max-width: 44rem; margin: .5rem 0; }
-.headline { font-size: 1.15rem; font-weight: 600; }
+.headline { font-size: 1.15rem; font-weight: 600; max-width: none; }
 .lead { color: var(--soft); overflow-wrap: anywhere; }
 a { color: var(--accent); }
 nav ul { list-style: none; margin: .8rem 0 0; padding: 0; display: flex; flex-wrap: wrap;
@@ -39,7 +39,7 @@ nav ul { list-style: none; margin: .8rem 0 0; padding: 0; display: flex; flex-wr
 .warnings h2 { border: 0; margin: .3rem 0; padding: 0; font-size: 1.05rem; }
 .scroll { overflow-x: auto; margin: .8rem 0; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
-caption { text-align: left; font-weight: 600; padding: .2rem 0 .4rem; }
+caption { text-align: left; font-weight: 600; padding: .2rem 0 .4rem; white-space: nowrap; }
 th, td { padding: .22rem .7rem .22rem 0; border-bottom: 1px solid #e4e4e4; text-align: right;
   white-space: nowrap; vertical-align: top; }
 th[scope=row] { font-weight: 400; }

@@ -27,12 +27,13 @@ COLUMNS = 3
 """Channels side by side where there is no common binning."""
 
 
-def draw_spectra(yields: YieldsResult, prediction: str) -> Figure:
+def draw_spectra(yields: YieldsResult, prediction: str, *, asymmetry: bool = True) -> Figure:
     """Draw every channel with the ratio of data to model, and the asymmetry of a pair.
 
     Args:
         yields: What was observed and expected.
         prediction: ``"prefit"``, ``"postfit"`` or ``"null"``.
+        asymmetry: Whether a pair's asymmetry is drawn below.
 
     Returns:
         A figure. Channels with the binning of the sidecar are projected on each axis, one column
@@ -55,7 +56,7 @@ def draw_spectra(yields: YieldsResult, prediction: str) -> Figure:
     ]
     columns = n_axes if binned else min(COLUMNS, len(panels))
     rows = -(-len(panels) // columns)
-    pair = binned and bool(yields.asymmetry)
+    pair = asymmetry and binned and bool(yields.asymmetry)
     heights = [3.0, 1.2] * rows + [1.6] * pair
     with mpl.rc_context(FONT):
         figure = Figure(

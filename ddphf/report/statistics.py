@@ -56,6 +56,7 @@ def draw_null(edges: Sequence[float], counts: Sequence[float], observed: float |
         if observed is not None:
             axes.axvline(observed, color=ORANGE, lw=1.5, label=f"observed, Z = {observed:.2f}")
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
         axes.set_ylim(0.5, 4 * max(float(values.max(initial=1.0)), 1.0))
         axes.set_xlim(-reach, reach)
         axes.set_xlabel("signed significance Z")
@@ -87,6 +88,7 @@ def draw_limit(scan: Mapping[str, Any], level: float, poi: str) -> Figure:
         axes.plot(mu, _holes(scan["observed"]), "k.-", ms=4, lw=1.0, label="observed")
         axes.axhline(1 - level, color=ORANGE, lw=1.0, label=f"{1 - level:g}")
         axes.set_yscale("log")
+        axes.yaxis.set_major_formatter("{x:g}")
         axes.set_ylim(1e-3, 1.3)
         axes.set_xlabel(f"signal strength {poi}")
         axes.set_ylabel("CLs")
