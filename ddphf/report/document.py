@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ddphf.report import statements
+from ddphf.report import chapters, statements
 from ddphf.report.asymmetry import draw_asymmetry, draw_z_map
 from ddphf.report.lepton_id import (
     draw_correlation,
@@ -18,9 +18,9 @@ from ddphf.report.lepton_id import (
     relative_variations,
 )
 from ddphf.report.page import Section, draw, facts, note, render_page, text
-from ddphf.report.parameters import draw_correlations, draw_pulls, draw_ranking
+from ddphf.report.parameters import draw_correlations, draw_pulls
 from ddphf.report.spectra import draw_spectra
-from ddphf.report.tables import Table, channel_table, number
+from ddphf.report.tables import channel_table
 from ddphf.results import FitResult
 from ddphf.results_yields import YieldsResult
 
@@ -85,12 +85,12 @@ def build_report(materials: Materials) -> str:
         )
         if part
     )
-    chapters = [
+    parts_of = [
         ("tested", "What was tested", _tested(materials)),
         ("result", "Result", _result(materials)),
         ("data", "Data and model", _data(materials)),
-        ("fit", "Goodness of fit", _goodness(materials)),
-        ("ranking", "What moves the result", _ranking(materials)),
+        ("fit", "Goodness of fit", chapters.goodness_parts(materials.goodness)),
+        ("ranking", "What moves the result", chapters.ranking_parts(materials.ranking)),
         ("pulls", "Pulls and correlations", _pulls(materials)),
         ("lepton-id", "Lepton identification", _lepton_id(materials)),
         ("provenance", "Where the numbers come from", _provenance(materials)),
@@ -99,7 +99,7 @@ def build_report(materials: Materials) -> str:
         f"Report: {name}" if name else "Report",
         lead or "no workspace was given",
         [*materials.warnings, *statements.doubts(materials.fit, materials.goodness)],
-        [Section(key, title, parts) for key, title, parts in chapters if parts],
+        [Section(key, title, parts) for key, title, parts in parts_of if parts],
     )
 
 
@@ -144,8 +144,8 @@ def _tested(m: Materials) -> list[str]:
 def _result(m: Materials) -> list[str]:
     parts = statements.result_parts(m.fit, m.discover)
     parts += statements.null_parts(m.fit, m.discover, m.toys)
-    parts += statements.limit_parts(m.limit)
-    parts += statements.scan_parts(m.scans)
+    parts += chapters.limit_parts(m.limit)
+    parts += chapters.scan_parts(m.scans)
     return parts
 
 
@@ -188,61 +188,6 @@ def _data(m: Materials) -> list[str]:
                     "signal it scatters as a standard normal; these are local significances.",
                 )
             )
-    return parts
-
-
-def _goodness(m: Materials) -> list[str]:
-    return [] if m.goodness is None else statements.goodness_parts(m.goodness)
-
-
-def _ranking(m: Materials) -> list[str]:
-    r = m.ranking
-    if r is None:
-        return []
-    poi = r["poi"]
-    parts = [
-        text(
-            f"Shift of {poi['name']} = {poi['value']:.4g} +- {poi['error']:.3g} when a parameter "
-            "is held one standard deviation up or down and everything else is fitted again; "
-            "pre-fit: by the width of its constraint."
-        )
-    ]
-    if r["parameters"]:
-        leading = r["parameters"][0]["name"]
-        parts.append(
-            draw(
-                draw_ranking(r),
-                f"Impacts of the leading parameters on {poi['name']}; {leading} is the largest",
-                "Filled: post-fit impact; outlined: pre-fit. Left: pulls in units of the prior "
-                "width.",
-            )
-        )
-    if r.get("groups"):
-        rows = tuple(
-            (
-                str(g["name"]),
-                *(number(g.get(k), 4) for k in ("impact", "frozen_error", "auxiliary")),
-            )
-            for g in r["groups"]
-        )
-        parts.append(
-            Table(
-                f"groups of parameters and the error of {poi['name']}",
-                ("group", "impact", "error without", "by auxiliary data"),
-                rows,
-            ).to_html()
-        )
-    kinds = [key for key in ("frozen", "auxiliary") if r.get(key)]
-    if kinds:
-        titles = {"frozen": "by freezing parameters", "auxiliary": "by shifting auxiliary data"}
-        rows_ = tuple(
-            (part, *(number(r[key].get(part), 4) for key in kinds))
-            for part in ("total", "statistical", "systematic")
-        )
-        table = Table(f"error of {poi['name']}", ("", *(titles[key] for key in kinds)), rows_)
-        parts.append(table.to_html())
-    for failure in r.get("failures", ()):
-        parts.append(text(f"Failed refit: {failure['parameter']}: {failure['reason']}"))
     return parts
 
 

@@ -56,7 +56,8 @@ pre { overflow-x: auto; background: #f5f5f5; padding: .7rem .9rem; }
   figure.wide img { max-width: none; width: 44rem; } }
 @page { margin: 16mm 14mm; }
 @media print { body { max-width: none; padding: 0; font-size: 10pt; } nav { display: none; }
-  h2 { break-after: avoid; } h3 { break-after: avoid; } figure, tr { break-inside: avoid; }
+  h2, h3 { break-after: avoid; } figure, tr, .scroll { break-inside: avoid; }
+  pre { white-space: pre-wrap; }
   .scroll { overflow: visible; } table { font-size: 8pt; } th, td { padding-right: .4rem; }
   figure img { max-width: 100%; max-height: 235mm; } a { color: inherit; text-decoration: none; } }
 """
