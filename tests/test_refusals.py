@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import ANALYSIS, COLUMNS, EDGES, invoke, plain_workspace, write_table
+from refusals_report import REPORT
 from test_lepton_id_build import write_event_analysis
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "refusals.md"
@@ -255,14 +256,6 @@ FIT = {
         put("measurements.0.config.parameters.0.bounds", [[1.0, 10.0]]),
         put("measurements.0.config.parameters.0.inits", [2.0]),
     ),
-    "plots of channels of unequal length": {
-        **edit(
-            put("channels.0.samples.0.data", [100.0]),
-            put("observations.0.data", [104.0]),
-            put("channels.0.samples.0.modifiers", []),
-        ),
-        "arguments": ["fit", "workspace.json", "-o", "fit.json", "--plots", "figures"],
-    },
     "plots beside a damaged sidecar": {
         "files": {"workspace.metadata.json": "{}"},
         "arguments": ["fit", "workspace.json", "-o", "fit.json", "--plots", "figures"],
@@ -382,6 +375,7 @@ TOYS = {
 }
 
 CASES = {
+    **{what: ("report", case) for what, case in REPORT.items()},
     **{what: ("toys", case) for what, case in TOYS.items()},
     **{what: ("lepton_id", case) for what, case in LEPTON_ID.items()},
     **{what: ("build", case) for what, case in BUILD.items()},
@@ -429,6 +423,8 @@ def run_case(folder, kind, case):
             (folder / name).write_bytes(content)
         else:
             (folder / name).write_text(content)
+    if "prepare" in case:
+        case["prepare"](folder)
     build = ["build", "analysis.yml", "-o", "out/pair.json"]
     default = build if kind in ("build", "lepton_id") else FIT_JSON
     before = snapshot(folder)
@@ -443,7 +439,7 @@ def snapshot(folder):
 
 def test_every_row_has_a_case_and_every_case_a_row():
     assert set(ROWS) == set(CASES)
-    groups = (BUILD, FIT, USAGE, TOYS, LEPTON_ID)
+    groups = (BUILD, FIT, USAGE, TOYS, LEPTON_ID, REPORT)
     assert len(CASES) == sum(map(len, groups)), "a name is used twice"
 
 

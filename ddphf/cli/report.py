@@ -110,15 +110,15 @@ def _collect(inputs: Sequence[str], say: Stages) -> Materials:
             _put_toys(pile, name)
             continue
         data = read_json(name)
-        if isinstance(data, dict) and data.get("schema") in NAMES:
+        schema = data.get("schema") if isinstance(data, dict) else None
+        if isinstance(schema, str) and schema in NAMES:
             _put_record(pile, name, clean_text(data))
         elif isinstance(data, dict) and {"channels", "measurements"} <= set(data):
             spec, workspace_name = data, name
             pile.put("workspace", name, clean_text(data))
             pile.belongs(name, digest_of(data))
         else:
-            schema = data.get("schema") if isinstance(data, dict) else None
-            given = f"schema {schema!r}" if schema is not None else "no schema"
+            given = "no schema" if schema is None else f"schema {str(schema)[:40]!r}"
             raise InputError(
                 f"{name}: {given}, expected a workspace, toys (.npz) or one of {', '.join(NAMES)}"
             )

@@ -174,7 +174,8 @@ def load_toys(path: Path) -> ToySample:
         InputError: The file is none of ours.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # numpy leaves the file open when it is no archive, unless it is ours to close.
+        with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as file:
             if int(file["version"]) != VERSION:
                 raise InputError(f"{path}: toys of version {file['version']}, expected {VERSION}")
             return ToySample(
