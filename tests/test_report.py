@@ -283,10 +283,13 @@ def test_damaged_records_are_refused_and_never_a_traceback(material, data):
         invoke("yields", material / "pair.json", "--fit", material / "fit.json", "-o", source)
     record = json.loads(source.read_text())
     node = record
+
+    def draw_key():
+        keys = sorted(node) if isinstance(node, dict) else range(len(node))
+        return data.draw(st.sampled_from(keys))
+
     for _ in range(data.draw(st.integers(0, 6))):
-        key = data.draw(
-            st.sampled_from(sorted(node) if isinstance(node, dict) else range(len(node)))
-        )
+        key = draw_key()
         if not isinstance(node[key], (dict, list)) or not node[key]:
             break
         node = node[key]

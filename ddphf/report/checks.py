@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -51,10 +52,17 @@ def check_record(record: dict[str, Any]) -> str | None:
 def _misfits(record: dict[str, Any]) -> Iterator[str]:
     """Yield what JSON Schema cannot say: lengths that must agree."""
     kind = record["schema"]
-    if kind == "ddphf/yields/1":
+    if kind == "ddphf/fit/1":
+        names = {parameter["name"] for parameter in record["fit"]["parameters"]}
+        if "poi" in record["fit"] and record["fit"]["poi"]["name"] not in names:
+            yield "at fit.poi.name: is none of the parameters"
+    elif kind == "ddphf/yields/1":
+        yield from _misfits_of_axes(record["axes"], "axes")
         yield from _misfits_of_yields(record)
     elif kind == "ddphf/scan/1":
         lengths = [len(p["values"]) for p in record["parameters"]]
+        if not all(_increases(p["values"]) for p in record["parameters"]):
+            yield "at parameters: values that do not increase"
         rises = record["delta_twice_nll"]
         rows = rises if len(lengths) == 2 else [rises]
         bad = len(rises) != lengths[0] or any(
@@ -67,6 +75,8 @@ def _misfits(record: dict[str, Any]) -> Iterator[str]:
             histogram = ((statement.get("null") or {}).get("comparison") or {}).get("histogram")
             if histogram and len(histogram["edges"]) != len(histogram["counts"]) + 1:
                 yield "at statements: a histogram needs one edge more than counts"
+            elif histogram and not _increases(histogram["edges"]):
+                yield "at statements: edges of a histogram that do not increase"
     elif kind == "ddphf/limit/1":
         for key in ("asymptotic", "toys"):
             scan = (record.get(key) or {}).get("scan")
@@ -75,10 +85,21 @@ def _misfits(record: dict[str, Any]) -> Iterator[str]:
                 if name in scan
             ):  # fmt: skip
                 yield f"at {key}.scan: expected as many entries as mu has"
-    elif kind == "ddphf/metadata/1" and "lepton_id" in record:
-        entry = record["lepton_id"]
-        if len(entry["kept"]) > len(entry["eigenvalues"]):
+    elif kind == "ddphf/metadata/1":
+        yield from _misfits_of_axes(record["binning"]["axes"], "binning.axes")
+        entry = record.get("lepton_id")
+        if entry is not None and len(entry["kept"]) > len(entry["eigenvalues"]):
             yield "at lepton_id.kept: more names than eigenvalues"
+
+
+def _misfits_of_axes(axes: list[dict[str, Any]], where: str) -> Iterator[str]:
+    for number, axis in enumerate(axes):
+        if not _increases(axis["edges"]):
+            yield f"at {where}.{number}.edges: edges that do not increase"
+
+
+def _increases(values: list[float]) -> bool:
+    return all(low < high for low, high in itertools.pairwise(values))
 
 
 def _misfits_of_yields(record: dict[str, Any]) -> Iterator[str]:

@@ -34,8 +34,22 @@ COMMON = {"provenance": {"type": "object"}, "measurement": TEXT}
 WARNINGS = {"warnings": _list(TEXT)}
 POI = _object({"name": TEXT, "value": NUMBER, "error": NUMBER})
 
+MINIMUM = _object(
+    {
+        "twice_nll": NUMBER,
+        "parameters": _list(_object({"name": TEXT, "value": NUMBER, "error": NUMBER})),
+        "certificate": _object({"edm": NUMBER, "twice_nll_pyhf": NUMBER}),
+    },
+    {"poi": POI, "status": TEXT},
+)
+PAIR_OF_NUMBERS = _list(NUMBER, minItems=2, maxItems=2)
 TOYS = _object(
-    {"n": COUNT, "n_failed": COUNT, "p0": HOLE, "p0_interval": _list(HOLE, minItems=2, maxItems=2)},
+    {
+        "n": COUNT,
+        "n_failed": COUNT,
+        "p0": HOLE,
+        "p0_interval": _list(NUMBER, minItems=2, maxItems=2),
+    },
     {"z0": HOLE, "seed": {"type": ["integer", "null"]}, "n_ge": COUNT},
 )
 STATEMENT = _object(
@@ -154,18 +168,10 @@ PULL = {
 
 KINDS: dict[str, Schema] = {
     "ddphf/fit/1": _object(
-        {
-            **COMMON,
-            "fit": _object(
-                {
-                    "twice_nll": NUMBER,
-                    "parameters": _list(_object({"name": TEXT, "value": NUMBER, "error": NUMBER})),
-                    "certificate": _object({"edm": NUMBER, "twice_nll_pyhf": NUMBER}),
-                }
-            ),
-        },
+        {**COMMON, "engine": TEXT, "fit": MINIMUM},
         {
             **WARNINGS,
+            "null": MINIMUM,
             "discovery": STATEMENT,
             "known_background": STATEMENT,
             "goodness_of_fit": _maybe(GOODNESS),
