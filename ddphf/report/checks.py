@@ -45,7 +45,7 @@ def check_record(record: dict[str, Any]) -> str | None:
     if error is None:
         return next(_misfits(record), None)
     path = ".".join(map(str, error.absolute_path)) or "the top"
-    message = error.message if len(error.message) < 160 else f"{error.message[:150]} ..."
+    message = error.message if len(error.message) < 160 else f"... {error.message[-120:]}"
     return f"at {path}: {message}"
 
 
@@ -80,10 +80,8 @@ def _misfits(record: dict[str, Any]) -> Iterator[str]:
     elif kind == "ddphf/limit/1":
         for key in ("asymptotic", "toys"):
             scan = (record.get(key) or {}).get("scan")
-            if scan and any(
-                len(scan[name]) != len(scan["mu"]) for name in ("observed", "expected")
-                if name in scan
-            ):  # fmt: skip
+            curves = [scan["observed"], *scan.get("expected", ())] if scan else []
+            if any(len(curve) != len(scan["mu"]) for curve in curves):
                 yield f"at {key}.scan: expected as many entries as mu has"
     elif kind == "ddphf/metadata/1":
         yield from _misfits_of_axes(record["binning"]["axes"], "binning.axes")

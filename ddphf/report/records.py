@@ -105,7 +105,8 @@ EXPECTED = _object(
     },
 )
 SCAN_OF_LIMIT = _object(
-    {"mu": _list(NUMBER, minItems=1), "observed": HOLES}, {"expected": _list(BANDS)}
+    {"mu": _list(NUMBER, minItems=1), "observed": HOLES},
+    {"expected": _list(HOLES, minItems=5, maxItems=5)},
 )
 LIMIT = _object(
     {"observed": HOLE}, {"expected": BANDS, "observed_error": HOLE, "scan": SCAN_OF_LIMIT}

@@ -69,7 +69,7 @@ def draw_limit(scan: Mapping[str, Any], level: float, poi: str) -> Figure:
     """Draw CLs against the signal strength, observed and expected with its bands.
 
     Args:
-        scan: ``mu``, ``observed`` and ``expected`` (five numbers each, -2 to +2 sigma).
+        scan: ``mu``, ``observed`` and ``expected`` (five curves, -2 to +2 sigma).
         level: Confidence level.
         poi: Name of the signal strength.
     """
@@ -79,12 +79,10 @@ def draw_limit(scan: Mapping[str, Any], level: float, poi: str) -> Figure:
         axes = figure.subplots()
         if scan.get("expected"):
             bands = _holes(scan["expected"])
-            if bands.shape != (len(mu), 5):  # one list per band, or one per point
-                bands = bands.T
             for low, high, alpha, label in ((0, 4, 0.25, "2 sigma"), (1, 3, 0.5, "1 sigma")):
-                axes.fill_between(mu, bands[:, low], bands[:, high], color=GREEN, alpha=alpha, lw=0,
+                axes.fill_between(mu, bands[low], bands[high], color=GREEN, alpha=alpha, lw=0,
                                   label=f"expected, {label}")  # fmt: skip
-            axes.plot(mu, bands[:, 2], "k--", lw=0.9, label="expected")
+            axes.plot(mu, bands[2], "k--", lw=0.9, label="expected")
         axes.plot(mu, _holes(scan["observed"]), "k.-", ms=4, lw=1.0, label="observed")
         axes.axhline(1 - level, color=ORANGE, lw=1.0, label=f"{1 - level:g}")
         axes.set_yscale("log")
