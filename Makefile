@@ -43,7 +43,7 @@ report: $(VENV)/run.stamp
 	$(BIN)/ddphf rank $(REPORTED)/workspace.json --group 'lepton_id=lepid_*' -o build/report/rank.json --force
 	$(BIN)/ddphf scan $(REPORTED)/workspace.json --parameter mu -o build/report/scan.json --force
 	$(BIN)/ddphf limit $(REPORTED)/workspace.json -o build/report/limit.json --force
-	$(BIN)/ddphf discover $(REPORTED)/workspace.json --null asymptotic,toys --toys 2000 --seed 1 \
+	$(BIN)/ddphf discover $(REPORTED)/workspace.json --null asymptotic,toys,importance --toys 2000 --seed 1 \
 	  -o build/report/discover.json --force
 	$(BIN)/ddphf report $(REPORTED)/workspace.json $(REPORTED)/fit.json build/report/rank.json \
 	  build/report/scan.json build/report/limit.json build/report/discover.json -o docs/report.html --force

@@ -144,7 +144,7 @@ def material(tmp_path_factory):
             **common, "level": 0.95,
             "asymptotic": {"observed": 2.5, "expected": [0.5, 0.7, 1.0, 1.4, 1.9],
                            "scan": {"mu": [0.0, 3.0], "observed": [1.0, 0.02],
-                                    "expected": [[1.0, x] for x in (0.01, 0.02, 0.03, 0.04, 0.05)]}},
+                                    "expected": [[1.0, 0.01 * x] for x in range(1, 6)]}},
             "toys": {"observed": 2.6, "observed_error": 0.11, "expected": [None] * 5},
             "intervals": [{"level": 0.6827, "method": "asymptotic", "lower": 0.4, "upper": 1.6}],
         },
