@@ -79,7 +79,7 @@ def _misfits(record: dict[str, Any]) -> Iterator[str]:
                 yield "at statements: edges of a histogram that do not increase"
     elif kind == "ddphf/limit/1":
         for key in ("asymptotic", "toys"):
-            scan = (record.get(key) or {}).get("scan")
+            scan: dict[str, Any] = (record.get(key) or {}).get("scan") or {}
             curves = [scan["observed"], *scan.get("expected", ())] if scan else []
             if any(len(curve) != len(scan["mu"]) for curve in curves):
                 yield f"at {key}.scan: expected as many entries as mu has"
