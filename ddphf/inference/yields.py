@@ -58,7 +58,7 @@ def predict_yields(
         ...     print(f"{name} {prediction.total.sum:.2f} +- {prediction.total.sum_error:.2f}")
         prefit 55.00 +- 7.00
         postfit 60.00 +- 7.75
-        null 54.99 +- 5.20
+        null 54.95 +- 5.22
     """
     reference = ReferenceModel(workspace, fit.measurement)
     try:
