@@ -20,9 +20,6 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 TITLES = {"prefit": "pre-fit", "postfit": "post-fit", "null": "fit at mu = 0"}
 COLOURS = {"symmetric": BLUE, "fakes": GREY, "signal": ORANGE}
 
-SHOWN = 6
-"""Samples drawn one by one; the smaller ones are added up."""
-
 COLUMNS = 3
 """Channels side by side where there is no common binning."""
 
@@ -99,9 +96,10 @@ def _draw_channel(
 
     observed, expected, error = project(channel.observed), project(found.total.expected), errors
     below = np.zeros_like(expected)
-    for number, (name, values) in enumerate(_stack(found)):
+    colours = _colours(yields)
+    for name, values in _stack(found, set(colours)):
         above = below + np.maximum(project(values), 0.0)
-        colour = COLOURS.get(name, PALETTE[number % len(PALETTE)])
+        colour = colours.get(name, GREY)
         top.stairs(above, edges, baseline=below, fill=True, color=colour, alpha=0.8, lw=0,
                    label=f" {name}")  # fmt: skip  # matplotlib drops a leading underscore
         below = above
@@ -111,10 +109,12 @@ def _draw_channel(
     _draw_band(top, edges, expected, np.asarray(error), "model error")
     top.errorbar(centres, observed, np.sqrt(observed), fmt="k.", label="data", **marker)
     top.set_title(channel.name, loc="left", fontsize=9)
-    top.set_ylim(0, 1.08 * max(1e-9, float(np.max(observed + np.sqrt(observed))), *below))
+    entries = len(top.get_legend_handles_labels()[1])
+    room = 1.08 if entries < 6 else 1.4  # a long legend lies above the data, in three columns
+    top.set_ylim(0, room * max(1e-9, float(np.max(observed + np.sqrt(observed))), *below))
     top.set_xlim(edges[0], edges[-1])
     if axis in (None, 0):
-        top.legend(fontsize=7, frameon=False)
+        top.legend(fontsize=7, frameon=False, ncols=1 if entries < 6 else 3)
     good = expected > 0
     scale = np.where(good, expected, 1.0)
     _draw_band(low, edges, np.ones_like(scale), np.where(good, error / scale, 0.0), None)
@@ -134,17 +134,29 @@ def _draw_band(panel: Any, edges: Array, centre: Array, error: Array, label: str
     )  # fmt: skip
 
 
-def _stack(found: PredictionResult) -> list[tuple[str, Array]]:
-    """Return what is drawn from below: the small, the known, the signal."""
+def _colours(yields: YieldsResult) -> dict[str, str]:
+    """Return the samples that are drawn one by one, each with one colour in all channels."""
+    sizes: dict[str, float] = {}
+    for channel in yields.channels:
+        for name, found in channel.predictions["prefit"].samples.items():
+            sizes[name] = sizes.get(name, 0.0) + found.sum
+    free = [c for c in (*PALETTE, BLUE, ORANGE) if not any(COLOURS.get(n) == c for n in sizes)]
+    by_size = sorted((name for name in sizes if name not in COLOURS), key=lambda n: -sizes[n])
+    shown = zip(by_size, free, strict=False)
+    return {**{name: COLOURS[name] for name in sizes if name in COLOURS}, **dict(shown)}
+
+
+def _stack(found: PredictionResult, shown: set[str]) -> list[tuple[str, Array]]:
+    """Return what is drawn from below: the small ones as one, the known, the signal."""
     parts = {name: np.asarray(y.expected) for name, y in found.samples.items()}
     # Nothing to see, as the signal before a fit: nothing in the legend.
     parts = {name: part for name, part in parts.items() if np.any(part)}
     parts = parts or {"model": np.asarray(found.total.expected)}
-    by_size = sorted(parts, key=lambda name: -float(parts[name].sum()))
-    kept = [name for name in by_size if name == "signal" or name in by_size[:SHOWN]]
-    rest = [name for name in by_size if name not in kept]
+    rest = [name for name in parts if name not in shown]
+    kept = [name for name in parts if name in shown]
     order = sorted(kept, key=lambda name: (name == "signal", name == "symmetric", name))
     out = [(name, parts[name]) for name in order]
     if rest:
-        out.insert(0, (f"{len(rest)} others", np.sum([parts[name] for name in rest], axis=0)))
+        label = rest[0] if len(rest) == 1 else f"{len(rest)} others"
+        out.insert(0, (label, np.sum([parts[name] for name in rest], axis=0)))
     return out
