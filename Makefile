@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 SAMPLE := workspaces/higgs_lfv
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: run test lint slow bench workspaces clean
+.PHONY: run test lint slow bench workspaces report clean
 
 run: $(VENV)/run.stamp
 	$(BIN)/ddphf build $(SAMPLE)/analysis.yml -o build/higgs_lfv.json --force
@@ -36,6 +36,21 @@ workspaces: $(VENV)/run.stamp
 	  $(BIN)/ddphf build workspaces/$$name/analysis.yml -o workspaces/$$name/workspace.json --force && \
 	  $(BIN)/ddphf fit workspaces/$$name/workspace.json -o workspaces/$$name/fit.json --force || exit 1; \
 	done
+
+# docs/report.html and the figures of the README, from the asymmetric sample.
+REPORTED := workspaces/higgs_lfv_asymmetric
+report: $(VENV)/run.stamp
+	mkdir -p build/report
+	$(BIN)/ddphf rank $(REPORTED)/workspace.json --group 'lepton_id=lepid_*' -o build/report/rank.json --force
+	$(BIN)/ddphf scan $(REPORTED)/workspace.json --parameter mu -o build/report/scan.json --force
+	$(BIN)/ddphf limit $(REPORTED)/workspace.json -o build/report/limit.json --force
+	$(BIN)/ddphf discover $(REPORTED)/workspace.json --null asymptotic,toys,importance --toys 2000 --seed 1 \
+	  -o build/report/discover.json --force
+	$(BIN)/ddphf report $(REPORTED)/workspace.json $(REPORTED)/fit.json build/report/rank.json \
+	  build/report/scan.json build/report/limit.json build/report/discover.json -o docs/report.html --force
+	$(BIN)/ddphf yields $(REPORTED)/workspace.json --fit $(REPORTED)/fit.json -o build/report/yields.json \
+	  --plots build/report --force
+	cp build/report/asymmetry.png build/report/z_map.png docs/
 
 $(VENV)/run.stamp: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -15,6 +15,7 @@ from conftest import ANALYSIS, COLUMNS, EDGES, invoke, plain_workspace, write_ta
 from refusals_discover import DISCOVER, LIMIT
 from refusals_fakes import FAKES
 from refusals_ranking import RANKING
+from refusals_report import REPORT
 from refusals_studies import INJECT, STUDY
 from test_fakes import write_loose_analysis
 from test_lepton_id_build import write_event_analysis
@@ -260,14 +261,6 @@ FIT = {
         put("measurements.0.config.parameters.0.bounds", [[1.0, 10.0]]),
         put("measurements.0.config.parameters.0.inits", [2.0]),
     ),
-    "plots of channels of unequal length": {
-        **edit(
-            put("channels.0.samples.0.data", [100.0]),
-            put("observations.0.data", [104.0]),
-            put("channels.0.samples.0.modifiers", []),
-        ),
-        "arguments": ["fit", "workspace.json", "-o", "fit.json", "--plots", "figures"],
-    },
     "plots beside a damaged sidecar": {
         "files": {"workspace.metadata.json": "{}"},
         "arguments": ["fit", "workspace.json", "-o", "fit.json", "--plots", "figures"],
@@ -386,17 +379,23 @@ TOYS = {
     },
 }
 
-CASES = {
-    **{what: ("inject", case) for what, case in INJECT.items()},
-    **{what: ("study", case) for what, case in STUDY.items()},
-    **{what: ("toys", case) for what, case in {**TOYS, **DISCOVER, **LIMIT}.items()},
-    **{what: ("ranking", case) for what, case in RANKING.items()},
-    **{what: ("lepton_id", case) for what, case in LEPTON_ID.items()},
-    **{what: ("fakes", case) for what, case in FAKES.items()},
-    **{what: ("build", case) for what, case in BUILD.items()},
-    **{what: ("fit", case) for what, case in FIT.items()},
-    **{what: ("usage", case) for what, case in USAGE.items()},
-}
+GROUPS = (
+    ("build", BUILD),
+    ("fit", FIT),
+    ("usage", USAGE),
+    ("toys", TOYS),
+    ("lepton_id", LEPTON_ID),
+    ("fakes", FAKES),
+    ("toys", DISCOVER),
+    ("toys", LIMIT),
+    ("inject", INJECT),
+    ("study", STUDY),
+    ("ranking", RANKING),
+    ("report", REPORT),
+)
+"""Kind of folder that the cases run in, and the cases."""
+
+CASES = {what: (kind, case) for kind, cases in GROUPS for what, case in cases.items()}
 
 
 def read_rows():
@@ -440,6 +439,8 @@ def run_case(folder, kind, case):
             (folder / name).write_bytes(content)
         else:
             (folder / name).write_text(content)
+    if "prepare" in case:
+        case["prepare"](folder)
     build = ["build", "analysis.yml", "-o", "out/pair.json"]
     default = build if kind in ("build", "lepton_id", "fakes") else FIT_JSON
     before = snapshot(folder)
@@ -454,8 +455,7 @@ def snapshot(folder):
 
 def test_every_row_has_a_case_and_every_case_a_row():
     assert set(ROWS) == set(CASES)
-    groups = (BUILD, FIT, USAGE, TOYS, LEPTON_ID, FAKES, DISCOVER, LIMIT, INJECT, STUDY, RANKING)
-    assert len(CASES) == sum(map(len, groups)), "a name is used twice"
+    assert len(CASES) == sum(len(cases) for _, cases in GROUPS), "a name is used twice"
 
 
 @pytest.mark.parametrize("what", CASES)

@@ -9,7 +9,6 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from ddphf.cli.build import metadata_path
 from ddphf.cli.common import (
     force_option,
     output_option,
@@ -18,7 +17,8 @@ from ddphf.cli.common import (
     seed_option,
     stderr,
 )
-from ddphf.exceptions import InputError, UsageError
+from ddphf.cli.sidecar import digest_of, read_binning
+from ddphf.exceptions import UsageError
 from ddphf.files import check_writable, read_json, to_json, write_file, write_output
 
 if TYPE_CHECKING:
@@ -72,7 +72,10 @@ def command(
         from ddphf.inference.fit import fit_workspace
 
         spec = read_json(workspace)
-        axes = _figure_axes(spec, workspace) if figures else []  # refused before any work
+        binning: dict[str, Any] = {}
+        if figures:  # a damaged sidecar is refused before any work
+            binning, warnings = read_binning(workspace, digest_of(spec))
+            print_warnings(warnings)
         result = fit_workspace(
             spec, measurement=measurement, engine=cast("Engine", engine), toys=toys, seed=seed,
             goodness_toys=goodness_toys, progress=say, toy_progress=say.toys,
@@ -82,8 +85,8 @@ def command(
     stderr.print(make_table(result))
     if result.goodness_of_fit is not None:
         stderr.print(describe_goodness(result.goodness_of_fit), markup=False)
-    for path, values in zip(figures, ("init", "fit"), strict=False):
-        _draw(spec, axes, result, values, path, force=force)
+    if figures:
+        _draw(spec, binning, result, figures, force=force)
 
 
 def make_table(result: FitResult) -> Table:
@@ -149,57 +152,14 @@ def _toy_row(toys: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _draw(
-    spec: dict[str, Any],
-    axes: list[dict[str, Any]],
-    result: FitResult,
-    values: str,
-    path: Path,
-    *,
+    spec: dict[str, Any], binning: dict[str, Any], result: FitResult, figures: list[Path], *,
     force: bool,
-) -> None:
-    import numpy as np
+) -> None:  # fmt: skip
+    from ddphf.inference.yields import predict_yields
+    from ddphf.report.figures import save_figure
+    from ddphf.report.spectra import draw_spectra
 
-    from ddphf.inference.yields import expected_yields
-    from ddphf.report.figures import ChannelSpectrum, draw_spectra, save_figure
-
-    parameters = None if values == "init" else {p.name: p.value for p in result.fit.parameters}
-    expected = expected_yields(spec, result.measurement, parameters)
-    observed = {o["name"]: o["data"] for o in spec["observations"]}
-    channels = [
-        ChannelSpectrum(name, np.asarray(observed[name], dtype=float), samples)
-        for name, samples in expected.items()
-    ]
-    title = {"init": "pre-fit", "fit": "post-fit"}[values]
-    with write_file(path, force=force) as temporary:
-        save_figure(draw_spectra(channels, axes, f"{title} ({result.measurement})"), temporary)
-
-
-def _figure_axes(spec: Any, source: str) -> list[dict[str, Any]]:
-    """Return the sidecar's axes where there is one that fits, else numbered bins."""
-    import pyhf
-
-    from ddphf.likelihood.checks import check_schema
-
-    check_schema(spec)
-    lengths = {len(channel["samples"][0]["data"]) for channel in spec["channels"]}
-    if len(lengths) > 1:
-        raise InputError(
-            f"--plots: the channels have {sorted(lengths)} bins; one figure needs equal binning, "
-            "so leave --plots out"
-        )
-    n_bins = lengths.pop()
-    sidecar = metadata_path(source)
-    if source != "-" and sidecar.is_file():
-        try:
-            metadata = read_json(str(sidecar))
-            axes: list[dict[str, Any]] = metadata["binning"]["axes"]
-            digest = metadata["workspace_digest"]
-        except (KeyError, TypeError):
-            raise InputError(
-                f"{sidecar}: is no sidecar of 'ddphf build' (no binning); build it again or move "
-                "it away"
-            ) from None
-        if digest == f"sha256:{pyhf.utils.digest(spec)}":
-            return axes
-        print_warnings([f"{sidecar}: belongs to another workspace; figures show bin numbers"])
-    return [{"label": "bin", "unit": "", "edges": [float(i) for i in range(n_bins + 1)]}]
+    yields = predict_yields(spec, result, **binning)
+    for path in figures:
+        with write_file(path, force=force) as temporary:
+            save_figure(draw_spectra(yields, path.stem), temporary)

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ddphf.cli.build import metadata_path
 from ddphf.cli.common import force_option, print_warnings, progress_line
+from ddphf.cli.sidecar import read_sidecar
 from ddphf.exceptions import InputError
 from ddphf.files import check_writable, read_json, to_json, write_file, write_output
 
@@ -92,17 +92,6 @@ def command(
         _print_closure(console, summary["closure"])
     if "lepton_id" in summary:
         _print_spectrum(console, summary["lepton_id"])
-
-
-def read_sidecar(workspace: str, digest: str) -> dict[str, Any] | None:
-    """Return the sidecar beside a workspace, None where there is none or it is another's."""
-    path = metadata_path(workspace)
-    if workspace == "-" or not path.is_file():
-        return None
-    data = read_json(str(path))
-    if not isinstance(data, dict) or data.get("workspace_digest") != digest:
-        return None  # of an older build, or not ours
-    return data
 
 
 def _print_closure(console: Console, entry: dict[str, Any]) -> None:

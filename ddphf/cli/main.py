@@ -24,9 +24,11 @@ COMMANDS = {
     "inspect": "Print what is in a pyhf workspace.",
     "limit": "Find upper limits and intervals of the signal strength.",
     "rank": "Rank parameters by their impact on the POI.",
+    "report": "Write one HTML page from result files of one workspace.",
     "scan": "Scan 2NLL along one or two parameters.",
     "study": "Do a published study again, number by number.",
     "toys": "Draw and fit toys of a workspace, kept in a file.",
+    "yields": "Tell expected events per channel and bin, with errors, tables, figures.",
 }
 
 

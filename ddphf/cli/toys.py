@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -13,6 +14,7 @@ from ddphf.cli.common import (
     seed_option,
     stderr,
 )
+from ddphf.cli.sidecar import digest_of
 from ddphf.exceptions import InputError, UsageError
 from ddphf.files import check_writable, read_json
 
@@ -54,7 +56,8 @@ def command(
         from ddphf.inference.toys import ToySource, toy_ensemble
         from ddphf.likelihood.reference import ReferenceModel
 
-        fitter = Fitter(ReferenceModel(read_json(workspace), measurement))
+        spec = read_json(workspace)
+        fitter = Fitter(ReferenceModel(spec, measurement))
         fitter.require_null()
         names = [Path(name) for name in merge] + [path] * (resume and path.exists())
         others = {name: load_toys(name) for name in names}
@@ -73,6 +76,7 @@ def command(
                 save_toys(merge_toys(list(others.values())), store)
             if toys:
                 toy_ensemble(source, toys, seed=seed, store=store, progress=say.toys)
+            save_toys(replace(load_toys(store), workspace_digest=digest_of(spec)), store)
         finally:
             if store != path and store.exists():
                 store.replace(path)

@@ -47,6 +47,7 @@ class ToySample:
         at_zero: Shape (n,): mu_hat is exactly 0.
         mu: The POI that the toys were drawn with.
         fingerprint: Digest of model, data and parameters that they were drawn from.
+        workspace_digest: pyhf's digest of the workspace; empty where the file does not tell.
     """
 
     seed: AnyArray
@@ -57,6 +58,7 @@ class ToySample:
     at_zero: AnyArray
     mu: float
     fingerprint: str
+    workspace_digest: str = ""
 
     def __len__(self) -> int:
         return len(self.index)
@@ -181,6 +183,7 @@ def save_toys(toys: ToySample, path: Path) -> None:
                 at_zero=toys.at_zero,
                 mu=toys.mu,
                 fingerprint=toys.fingerprint,
+                workspace_digest=toys.workspace_digest,
             )
         os.replace(name, path)
     except BaseException:
@@ -195,7 +198,8 @@ def load_toys(path: Path) -> ToySample:
         InputError: The file is none of ours.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # numpy leaves the file open when it is no archive, unless it is ours to close.
+        with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as file:
             if int(file["version"]) != VERSION:
                 raise InputError(f"{path}: toys of version {file['version']}, expected {VERSION}")
             return ToySample(
@@ -207,6 +211,9 @@ def load_toys(path: Path) -> ToySample:
                 at_zero=file["at_zero"],
                 mu=float(file["mu"]),
                 fingerprint=str(file["fingerprint"]),
+                workspace_digest=str(file["workspace_digest"])
+                if "workspace_digest" in file
+                else "",
             )
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None

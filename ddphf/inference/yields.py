@@ -1,44 +1,271 @@
-"""Expected events per channel and sample at a parameter point, by pyhf."""
+"""Expected events before and after the fit, with errors from the covariance of all parameters."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pyhf
 
+from ddphf.exceptions import InputError
+from ddphf.likelihood.compiled import CannotCompileError, CompiledModel
+from ddphf.likelihood.covariance import Covariance, Slopes, find_slopes
+from ddphf.likelihood.minimum import Array
 from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
+from ddphf.results import FitResult, MinimumResult, make_provenance
+from ddphf.results_yields import (
+    AsymmetryResult,
+    ChannelYields,
+    PredictionResult,
+    PullResult,
+    YieldResult,
+    YieldsResult,
+)
 
-__all__ = ["expected_yields"]
+__all__ = ["predict_yields"]
 
 
-def expected_yields(
-    workspace: dict[str, Any], measurement: str | None, parameters: Mapping[str, float] | None
-) -> dict[str, dict[str, Any]]:
-    """Return expected events, channel -> sample -> array of shape (n_bins,).
+def predict_yields(
+    workspace: dict[str, Any],
+    fit: FitResult,
+    *,
+    axes: Sequence[Mapping[str, Any]] = (),
+    pairing: Mapping[str, str] | None = None,
+) -> YieldsResult:
+    """Return observed and expected events per channel, sample and bin.
+
+    Before the fit every parameter has its starting value and the width of its constraint; what has
+    no constraint counts as known. After it the errors are those of the fit, with all correlations
+    (docs/yields.md).
 
     Args:
         workspace: A pyhf JSON workspace.
-        measurement: Name of the measurement.
-        parameters: Values by name; the starting values where None.
+        fit: Its certified fit.
+        axes: Binning of the sidecar: ``label``, ``unit`` and ``edges`` per dimension.
+        pairing: Names of the channels ``tested`` and ``partner``: adds their asymmetry.
 
     Raises:
         ModelError: The workspace is refused.
+        InputError: The fit has other parameters than the workspace.
+
+    Example:
+        >>> from ddphf.inference.fit import fit_workspace
+        >>> model = pyhf.simplemodels.uncorrelated_background([5.0], [50.0], [7.0])
+        >>> spec = dict(pyhf.Workspace.build(model, [60.0] + model.config.auxdata))
+        >>> channel = predict_yields(spec, fit_workspace(spec)).channels[0]
+        >>> for name, prediction in channel.predictions.items():
+        ...     print(f"{name} {prediction.total.sum:.2f} +- {prediction.total.sum_error:.2f}")
+        prefit 55.00 +- 7.00
+        postfit 60.00 +- 7.75
+        null 54.95 +- 5.22
     """
-    reference = ReferenceModel(workspace, measurement)
-    table = reference.parameters
-    point = table.init if parameters is None else np.array([parameters[n] for n in table.names])
-    model = reference.model
-    with pyhf_backend("numpy"):
+    reference = ReferenceModel(workspace, fit.measurement)
+    try:
+        model = CompiledModel.from_reference(reference)
+    except CannotCompileError:
+        model = None
+    predictor = _Predictor(reference, tuple(axes), pairing)
+    start = reference.parameters.init
+    predictor.add("prefit", start, Covariance.of_widths(reference, model))
+    covariance = None
+    for name, minimum in (("postfit", fit.fit), ("null", fit.null)):
+        if minimum is not None:
+            point, free = _point(reference, minimum)
+            found = Covariance.at_minimum(reference, model, point, free)
+            predictor.add(name, point, found)
+            covariance = found if covariance is None else covariance
+    assert covariance is not None
+    return YieldsResult(
+        measurement=fit.measurement,
+        channels=predictor.channels(),
+        axes=tuple(dict(axis) for axis in axes),
+        pairing=None if pairing is None else dict(pairing),
+        asymmetry=predictor.asymmetry(),
+        correlations=_correlations(reference, covariance),
+        pulls=_pulls(reference, fit.fit),
+        provenance=make_provenance(workspace_digest=f"sha256:{pyhf.utils.digest(workspace)}"),
+    )
+
+
+class _Predictor:
+    """Collects predictions of one measurement, total last among the samples."""
+
+    def __init__(
+        self,
+        reference: ReferenceModel,
+        axes: tuple[Mapping[str, Any], ...],
+        pairing: Mapping[str, str] | None,
+    ) -> None:
+        self.reference, self.pairing = reference, pairing
+        self.slices = reference.channel_slices()
+        self.shape = tuple(len(axis["edges"]) - 1 for axis in axes)
+        self.found: dict[str, tuple[Array, list[Slopes], Covariance]] = {}
+
+    def add(self, name: str, point: Array, covariance: Covariance) -> None:
+        """Predict at a point."""
+        with pyhf_backend("numpy"):
+            rates = self._rates(point)
+            self.found[name] = (rates, find_slopes(self._rates, point, covariance), covariance)
+
+    def _rates(self, parameters: Array) -> Array:
         by_sample = np.asarray(
-            model.main_model.expected_data(point.tolist(), return_by_sample=True)
+            self.reference.model.main_model.expected_data(
+                parameters.tolist(), return_by_sample=True
+            )
         )
-    samples = {c["name"]: [s["name"] for s in c["samples"]] for c in workspace["channels"]}
-    return {
-        channel: {
-            name: by_sample[index, where]
-            for index, name in enumerate(model.config.samples)
-            if name in samples[channel]
+        return np.vstack([by_sample, by_sample.sum(axis=0)])
+
+    def channels(self) -> tuple[ChannelYields, ...]:
+        """Return what was predicted by channel."""
+        observed = {o["name"]: o["data"] for o in self.reference.workspace["observations"]}
+        names = {
+            channel["name"]: [sample["name"] for sample in channel["samples"]]
+            for channel in self.reference.workspace["channels"]
         }
-        for channel, where in reference.channel_slices().items()
-    }
+        found: dict[str, dict[str, PredictionResult]] = {name: {} for name in names}
+        for prediction in self.found:
+            for channel, record in self._predict(prediction, names).items():
+                found[channel][prediction] = record
+        return tuple(
+            ChannelYields(name, tuple(map(float, observed[name])), found[name]) for name in names
+        )
+
+    def _predict(
+        self, name: str, samples_of: Mapping[str, list[str]]
+    ) -> dict[str, PredictionResult]:
+        rates, slopes, covariance = self.found[name]
+        n_bins = rates.shape[1]
+        of_channel = np.zeros(n_bins, dtype=int)
+        for number, where in enumerate(self.slices.values()):
+            of_channel[where] = number
+        per_bin, per_channel = (
+            [np.sqrt(covariance.variance(slope, group)) for slope in slopes]
+            for group in (np.arange(n_bins), of_channel)
+        )
+        samples = list(self.reference.model.config.samples)
+
+        def record(row: int, number: int, where: slice) -> YieldResult:
+            return YieldResult(
+                expected=tuple(rates[row, where].tolist()),
+                error=tuple(per_bin[row][where].tolist()),
+                sum=float(rates[row, where].sum()),
+                sum_error=float(per_channel[row][number]),
+            )
+
+        out = {}
+        for number, (channel, where) in enumerate(self.slices.items()):
+            axis_errors = [
+                np.sqrt(covariance.variance(slopes[-1], group))
+                for group in self._projections([channel])
+            ]
+            out[channel] = PredictionResult(
+                samples={
+                    sample: record(samples.index(sample), number, where)
+                    for sample in samples_of[channel]
+                },
+                total=record(-1, number, where),
+                axis_errors=tuple(tuple(errors.tolist()) for errors in axis_errors),
+            )
+        return out
+
+    def _projections(self, channels: list[str]) -> list[Any]:
+        """Return per axis where each bin of these channels lies on it, -1 for other bins."""
+        n_bins = sum(where.stop - where.start for where in self.slices.values())
+        size = int(np.prod(self.shape))
+        parts = [self.slices[name] for name in channels]
+        if not self.shape or any(part.stop - part.start != size for part in parts):
+            return []
+        groups = []
+        for index in np.indices(self.shape).reshape(len(self.shape), -1):
+            group = np.full(n_bins, -1)
+            for part in parts:
+                group[part] = index
+            groups.append(group)
+        return groups
+
+    def asymmetry(self) -> tuple[AsymmetryResult, ...]:
+        """Return (B - A) / (B + A) along each axis."""
+        if self.pairing is None:
+            return ()
+        tested, partner = self.pairing["tested"], self.pairing["partner"]
+        if not {tested, partner} <= set(self.slices):
+            return ()
+        data = self.reference.data[: self.reference.n_main]
+        out = []
+        for axis, group in enumerate(self._projections([tested, partner])):
+            b, a = (self._sums(data, group, name) for name in (tested, partner))
+            expected, errors = {}, {}
+            for name, (rates, slopes, covariance) in self.found.items():
+                rate_b, rate_a = (self._sums(rates[-1], group, n) for n in (tested, partner))
+                total = np.maximum(rate_b + rate_a, 1e-300)
+                weight = np.zeros(len(data))
+                weight[self.slices[tested]] = (2 * rate_a / total**2)[group[self.slices[tested]]]
+                weight[self.slices[partner]] = (-2 * rate_b / total**2)[group[self.slices[partner]]]
+                variance = covariance.variance(slopes[-1], group, weight)
+                filled = rate_b + rate_a > 0
+                expected[name] = _holes((rate_b - rate_a) / total, filled)
+                errors[name] = _holes(np.sqrt(variance), filled)
+            both = np.maximum(a + b, 1.0)
+            out.append(
+                AsymmetryResult(
+                    axis=axis,
+                    observed=_holes((b - a) / both, a + b > 0),
+                    observed_error=_holes(2 * np.sqrt(a * b / both**3), a + b > 0),
+                    expected=expected,
+                    expected_error=errors,
+                )
+            )
+        return tuple(out)
+
+    def _sums(self, values: Array, group: Any, channel: str) -> Array:
+        where = self.slices[channel]
+        return np.asarray(np.bincount(group[where], weights=values[where]), dtype=float)
+
+
+def _holes(values: Array, filled: Any) -> tuple[float | None, ...]:
+    return tuple(float(v) if ok else None for v, ok in zip(values, filled, strict=True))
+
+
+def _point(reference: ReferenceModel, minimum: MinimumResult) -> tuple[Array, Any]:
+    """Return values and free flags in the model's order."""
+    table = reference.parameters
+    given = {parameter.name: parameter for parameter in minimum.parameters}
+    if set(given) != set(table.names):
+        odd = sorted(set(given) ^ set(table.names))[0]
+        raise InputError(
+            f"the fit and the workspace have different parameters (first: '{odd}'); give the "
+            "fit.json of this workspace"
+        )
+    values = np.array([given[name].value for name in table.names])
+    return values, np.array([given[name].error > 0 for name in table.names])
+
+
+def _scalars(reference: ReferenceModel) -> list[str]:
+    """Return the parameters that are not per bin, in the model's order."""
+    config = reference.model.config
+    return [name for name in config.par_order if config.param_set(name).is_scalar]
+
+
+def _correlations(reference: ReferenceModel, covariance: Covariance) -> dict[str, Any] | None:
+    errors = np.sqrt(np.diag(covariance.corner))
+    names = [reference.parameters.names[index] for index in covariance.global_]
+    scalars = set(_scalars(reference))
+    kept = [i for i, name in enumerate(names) if errors[i] > 0 and name in scalars]
+    if not kept:
+        return None
+    matrix = covariance.corner[np.ix_(kept, kept)] / np.outer(errors[kept], errors[kept])
+    np.fill_diagonal(matrix, 1.0)
+    return {"names": [names[i] for i in kept], "matrix": matrix.tolist()}
+
+
+def _pulls(reference: ReferenceModel, minimum: MinimumResult) -> tuple[PullResult, ...]:
+    config, fixed = reference.model.config, reference.parameters.fixed
+    out = []
+    for name in _scalars(reference):
+        paramset = config.param_set(name)
+        if paramset.constrained and not fixed[config.par_slice(name)].any():
+            parameter = minimum.parameter(name)
+            nominal, width = float(paramset.auxdata[0]), float(paramset.width()[0])
+            out.append(PullResult(name, parameter.value, parameter.error, nominal, width))
+    return tuple(out)

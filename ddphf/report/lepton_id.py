@@ -15,7 +15,7 @@ __all__ = ["draw_correlation", "draw_spectrum", "draw_variations", "relative_var
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
-LARGEST_MATRIX = 400
+LARGEST_MATRIX = 200
 """Rows drawn of a correlation matrix: more are averaged over neighbouring bins."""
 
 SHOWN = 4
@@ -60,6 +60,8 @@ def draw_spectrum(variations: Mapping[str, Array], sidecar: Mapping[str, Any]) -
         shown = missing > 1e-12
         right.semilogy(order[shown], missing[shown], "-", color=ORANGE, label="missing after it")
         right.set_ylabel("missing part of the trace", color=ORANGE)
+        for panel in (axes, right):  # powers of ten would need mathtext
+            panel.yaxis.set_major_formatter("{x:g}")
         axes.legend(loc="upper right", frameon=False)
         figure.suptitle(
             f"{kept} of {len(values)} eigen-variations hold {entry['retained']:.2%} of the trace"
@@ -81,7 +83,9 @@ def draw_correlation(variations: Mapping[str, Array], sidecar: Mapping[str, Any]
         figure = Figure(figsize=(5.6, 4.8), layout="constrained")
         axes = figure.subplots()
         extent = (0, len(stacked), len(stacked), 0)
-        image = axes.imshow(unit @ unit.T, vmin=-1, vmax=1, cmap="RdBu_r", extent=extent)
+        image = axes.imshow(
+            unit @ unit.T, vmin=-1, vmax=1, cmap="RdBu_r", extent=extent, interpolation="nearest"
+        )
         figure.colorbar(image, ax=axes, label="correlation")
         start, ticks = 0, []
         for name, columns in variations.items():

@@ -1,0 +1,258 @@
+"""``ddphf report``: one self-contained HTML page of results that belong together."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ddphf.cli.build import metadata_path
+from ddphf.cli.common import Stages, force_option, print_warnings, progress_line
+from ddphf.cli.sidecar import digest_of
+from ddphf.exceptions import InputError, UsageError
+from ddphf.files import check_writable, read_json, write_output
+
+if TYPE_CHECKING:
+    from ddphf.inference.toy_store import ToySample
+    from ddphf.report.document import Materials
+
+__all__ = ["command"]
+
+NAMES = {
+    "ddphf/fit/1": "fit",
+    "ddphf/yields/1": "yields",
+    "ddphf/rank/1": "ranking",
+    "ddphf/discover/1": "discover",
+    "ddphf/limit/1": "limit",
+    "ddphf/scan/1": "scan",
+    "ddphf/metadata/1": "sidecar",
+}
+
+
+@click.command("report")
+@click.argument("inputs", nargs=-1, required=True, metavar="FILE...")
+@click.option(
+    "-o", "--output", default="-", show_default=True, metavar="FILE",
+    help="Where to write the HTML; - is standard output.",
+)  # fmt: skip
+@force_option
+def command(inputs: tuple[str, ...], output: str, force: bool) -> None:
+    """Write one HTML page from result files of one workspace, given in any order.
+
+    FILEs are the workspace and what fit, yields, rank, discover, limit, scan and toys have
+    written. With workspace and fit the expected events are computed where yields are not given.
+    The page needs no network and can be printed.
+    """
+    check_writable(output, force=force)
+    with progress_line() as say:
+        say("reading")
+        materials = _collect(inputs, say)
+        say("drawing")
+        from ddphf.report.document import build_report
+
+        page = build_report(materials)
+    print_warnings(materials.warnings)
+    write_output(page, output, force=force)
+
+
+class _Pile:
+    """Inputs by kind, all of one workspace."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, Any] = {}
+        self.scans: list[dict[str, Any]] = []
+        self.files: list[tuple[str, str, str]] = []
+        self.warnings: list[str] = []
+        self.digest: str | None = None
+        self._first = ""
+
+    def put(self, kind: str, name: str, value: Any) -> None:
+        """Add an input; only scans may be several."""
+        if kind == "scan":
+            self.scans.append(value)
+        elif kind in self.found:
+            raise UsageError(f"{name}: is the second {kind}; a report has one, so leave one out")
+        else:
+            self.found[kind] = value
+        self.files.append((Path(name).name, kind, _sha256(name)))
+
+    def belongs(self, name: str, digest: Any) -> None:
+        """Check that an input is of the same workspace as the others.
+
+        Raises:
+            InputError: It is not, or does not say.
+        """
+        if not isinstance(digest, str):
+            raise InputError(
+                f"{name}: does not say to which workspace it belongs (provenance.workspace_digest)"
+                "; write it again"
+            )
+        if self.digest is None:
+            self.digest, self._first = digest, name
+        if digest != self.digest:
+            raise InputError(
+                f"{name}: belongs to workspace {digest[:19]}..., but {self._first} to "
+                f"{self.digest[:19]}...; give files of one workspace"
+            )
+
+
+def _collect(inputs: Sequence[str], say: Stages) -> Materials:
+    """Read the inputs, check that they belong together, and compute what follows from them."""
+    from ddphf.report.checks import clean_text
+    from ddphf.report.document import Materials
+
+    pile, workspace_name, spec = _Pile(), "", None
+    for name in inputs:
+        if Path(name).suffix.lower() == ".npz":
+            _put_toys(pile, name)
+            continue
+        data = read_json(name)
+        schema = data.get("schema") if isinstance(data, dict) else None
+        if isinstance(schema, str) and schema in NAMES:
+            _put_record(pile, name, clean_text(data))
+        elif isinstance(data, dict) and {"channels", "measurements"} <= set(data):
+            spec, workspace_name = data, name
+            pile.put("workspace", name, clean_text(data))
+            pile.belongs(name, digest_of(data))
+        else:
+            given = "no schema" if schema is None else f"schema {str(schema)[:40]!r}"
+            raise InputError(
+                f"{name}: {given}, expected a workspace, toys (.npz) or one of {', '.join(NAMES)}"
+            )
+    _find_sidecar(pile, workspace_name)
+    fit, found = pile.found.get("fit"), pile.found
+    measurement = None if fit is None else fit["measurement"]
+    if measurement is not None:
+        for kind, record in (*found.items(), *(("scan", scan) for scan in pile.scans)):
+            other = record.get("measurement") if isinstance(record, dict) else None
+            if other is not None and other != measurement:
+                pile.warnings.append(
+                    f"the {kind} is of measurement '{other}', the fit of '{measurement}'"
+                )
+    for record in (*found.values(), *pile.scans):
+        lines = record.get("warnings", ()) if isinstance(record, dict) else ()
+        pile.warnings += [line for line in lines if line not in pile.warnings]
+    summary = None
+    if spec is not None:
+        say("workspace")
+        from ddphf.likelihood.summary import summarize_workspace
+
+        summary = clean_text(summarize_workspace(spec, measurement))
+        pile.warnings += [w for w in summary["warnings"] if w not in pile.warnings]
+    return Materials(
+        digest=pile.digest,
+        files=tuple(pile.files),
+        workspace=found.get("workspace"),
+        summary=summary,
+        sidecar=found.get("sidecar"),
+        fit=None if fit is None else _read(fit),
+        goodness=None if fit is None else fit.get("goodness_of_fit"),
+        yields=_find_yields(pile, say),
+        ranking=found.get("ranking"),
+        discover=found.get("discover"),
+        limit=found.get("limit"),
+        scans=tuple(pile.scans),
+        toys=found.get("toys"),
+        warnings=tuple(pile.warnings),
+    )
+
+
+def _put_record(pile: _Pile, name: str, data: dict[str, Any]) -> None:
+    from ddphf.report.checks import check_record
+
+    if (wrong := check_record(data)) is not None:
+        raise InputError(f"{name}: no record {data['schema']}: {wrong}")
+    kind = NAMES[data["schema"]]
+    pile.put(kind, name, data)
+    if kind == "sidecar":
+        pile.belongs(name, data["workspace_digest"])
+    else:
+        pile.belongs(name, data["provenance"].get("workspace_digest"))
+
+
+def _put_toys(pile: _Pile, name: str) -> None:
+    import numpy as np
+
+    from ddphf.inference.toy_store import FAILED, load_toys
+
+    toys: ToySample = load_toys(Path(name))
+    if toys.mu != 0:
+        raise InputError(
+            f"{name}: holds toys at mu = {toys.mu:g}; a report compares with toys of the null, at 0"
+        )
+    numbers = [np.asarray(x) for x in (toys.q0, toys.status)]
+    if any(x.ndim != 1 or x.dtype.kind not in "fiu" for x in numbers) or len(numbers[0]) != len(
+        numbers[1]
+    ):
+        raise InputError(f"{name}: not a file of toys; give one that 'ddphf toys' wrote")
+    pile.put("toys", name, np.where(toys.status == FAILED, np.nan, toys.z0))
+    if toys.workspace_digest:
+        pile.belongs(name, toys.workspace_digest)
+    else:
+        pile.warnings.append(
+            f"{name}: does not say to which workspace its toys belong; draw or --resume them "
+            "again, so that it does"
+        )
+
+
+def _find_sidecar(pile: _Pile, workspace: str) -> None:
+    """Take the sidecar beside the workspace where none was given."""
+    if "sidecar" in pile.found or not workspace or workspace == "-":
+        return
+    path = metadata_path(workspace)
+    if not path.is_file():
+        return
+    from ddphf.report.checks import clean_text
+
+    data = clean_text(read_json(str(path)))
+    if not isinstance(data, dict) or data.get("schema") != "ddphf/metadata/1":
+        raise InputError(
+            f"{path}: is no sidecar of 'ddphf build' (no binning); build it again or move it away"
+        )
+    if data.get("workspace_digest") != pile.digest:
+        pile.warnings.append(f"{path.name}: belongs to another workspace; it is left out")
+        return
+    _put_record(pile, str(path), data)
+
+
+def _read(data: dict[str, Any]) -> Any:
+    """Turn a checked record into what the report draws."""
+    from ddphf.results import FitResult
+    from ddphf.results_yields import YieldsResult
+
+    kind = FitResult if data["schema"] == FitResult.SCHEMA else YieldsResult
+    try:
+        return kind.from_dict(data)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"the {NAMES[data['schema']]} is damaged ({type(error).__name__}: {error}); write it "
+            "again"
+        ) from None
+
+
+def _find_yields(pile: _Pile, say: Stages) -> Any:
+    """Return the expected events, computed where workspace and fit are there."""
+    found = pile.found
+    if "yields" in found:
+        return _read(found["yields"])
+    if "workspace" not in found or "fit" not in found:
+        return None
+    say("expected events")
+    from ddphf.inference.yields import predict_yields
+
+    sidecar = found.get("sidecar")
+    binning = (
+        {}
+        if sidecar is None
+        else {"axes": sidecar["binning"]["axes"], "pairing": sidecar["pairing"]}
+    )
+    return predict_yields(found["workspace"], _read(found["fit"]), **binning)
+
+
+def _sha256(name: str) -> str:
+    if name == "-":
+        return "of standard input not known"
+    return hashlib.sha256(Path(name).read_bytes()).hexdigest()

@@ -1,0 +1,140 @@
+"""``ddphf yields``: expected events before and after the fit, as JSON, tables and figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+
+from ddphf.cli.common import force_option, output_option, print_warnings, progress_line, stderr
+from ddphf.cli.sidecar import digest_of, read_binning
+from ddphf.exceptions import InputError, UsageError
+from ddphf.files import check_writable, read_json, to_json, write_file, write_output
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ddphf.results import FitResult
+    from ddphf.results_yields import YieldsResult
+
+__all__ = ["command", "read_fit"]
+
+TABLES = ("channels.csv", "channels.tex", "bins.csv", "bins.tex")
+FIGURES = ("prefit", "postfit", "null", "asymmetry", "z_map", "pulls", "correlations")
+
+
+@click.command("yields")
+@click.argument("workspace")
+@output_option
+@click.option("--fit", "fit_file", metavar="FILE", help="fit.json of this workspace; else fitted.")
+@click.option("--measurement", metavar="NAME", help="Which one to fit; the first by default.")
+@click.option("--tables", metavar="DIR", help="Write CSV and LaTeX tables into this folder.")
+@click.option("--plots", metavar="DIR", help="Draw spectra, asymmetry, Z map, pulls, correlations.")
+@force_option
+def command(
+    workspace: str,
+    output: str,
+    fit_file: str | None,
+    measurement: str | None,
+    tables: str | None,
+    plots: str | None,
+    force: bool,
+) -> None:
+    """Tell the events that WORKSPACE expects per channel, sample and bin, with errors.
+
+    Errors after the fit come from the covariance of all parameters, per-bin ones included.
+    """
+    table_paths = [] if tables is None else [Path(tables) / name for name in TABLES]
+    figure_paths = [] if plots is None else [Path(plots) / f"{name}.png" for name in FIGURES]
+    for target in [output, *map(str, table_paths), *map(str, figure_paths)]:
+        check_writable(target, force=force)
+    if Path(output).absolute() in [path.absolute() for path in (*table_paths, *figure_paths)]:
+        raise UsageError(f"-o {output}: is the name of a table or figure; choose another")
+    if fit_file is not None and measurement is not None:
+        raise UsageError("--fit and --measurement: the fit has its measurement; give one of them")
+    with progress_line() as say:
+        say("reading")
+        spec = read_json(workspace)
+        digest = digest_of(spec)
+        binning, warnings = read_binning(workspace, digest)
+        from ddphf.inference.yields import predict_yields
+
+        if fit_file is None:
+            from ddphf.inference.fit import fit_workspace
+
+            fit = fit_workspace(spec, measurement=measurement, progress=say)
+        else:
+            fit = read_fit(fit_file, digest)
+        say("propagating errors")
+        result = predict_yields(spec, fit, **binning)
+        print_warnings([*warnings, *fit.warnings])
+        say("writing")
+        write_output(to_json(result.to_dict()), output, force=force)
+        _write_tables(result, table_paths, force=force)
+        if figure_paths:
+            _draw(result, figure_paths, force=force)
+    from ddphf.report.tables import channel_table
+
+    (stderr if output == "-" else Console(highlight=False, soft_wrap=True)).print(
+        channel_table(result).to_rich()
+    )
+
+
+def read_fit(path: str, digest: str) -> FitResult:
+    """Read fit.json and check that it is of this workspace.
+
+    Raises:
+        InputError: It is no fit.json, or of another workspace.
+    """
+    from ddphf.results import FitResult
+
+    try:
+        fit = FitResult.from_dict(read_json(path))
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise InputError(
+            f"{path}: is no fit.json of 'ddphf fit'; fit the workspace again"
+        ) from None
+    owner = fit.provenance.get("workspace_digest") if isinstance(fit.provenance, dict) else None
+    if owner != digest:
+        raise InputError(
+            f"{path}: belongs to another workspace ({owner}, expected {digest}); fit this one"
+        )
+    return fit
+
+
+def _write_tables(result: YieldsResult, paths: list[Path], *, force: bool) -> None:
+    from ddphf.report.tables import bin_summary, bin_table, channel_table
+
+    for path in paths:
+        if path.suffix == ".csv":
+            text = (channel_table if path.stem == "channels" else bin_table)(result).to_csv()
+        else:
+            make = channel_table if path.stem == "channels" else bin_summary
+            text = make(result).to_latex() + "\n"
+        write_output(text, path, force=force)
+
+
+def _draw(result: YieldsResult, paths: list[Path], *, force: bool) -> None:
+    """Draw what this workspace has: a map needs a 2-D pair, pulls need constraints."""
+    from ddphf.report.asymmetry import draw_asymmetry, draw_z_map
+    from ddphf.report.figures import save_figure
+    from ddphf.report.parameters import draw_correlations, draw_pulls
+    from ddphf.report.spectra import draw_spectra
+
+    figures: dict[str, Figure] = {
+        name: draw_spectra(result, name) for name in result.channels[0].predictions
+    }
+    if result.asymmetry:
+        figures["asymmetry"] = draw_asymmetry(result)
+        if len(result.axes) == 2:
+            figures["z_map"] = draw_z_map(result)
+    if result.pulls:
+        figures["pulls"] = draw_pulls(result.pulls)
+    if result.correlations is not None and len(result.correlations["names"]) > 1:
+        figures["correlations"] = draw_correlations(result.correlations)
+    for path in paths:
+        if path.stem in figures:
+            with write_file(path, force=force) as temporary:
+                save_figure(figures[path.stem], temporary)

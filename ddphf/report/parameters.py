@@ -1,0 +1,136 @@
+"""Pulls, correlations and the ranking of the parameters that are not per bin."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+from ddphf.report.figures import BLUE, FONT, GREY, ORANGE
+from ddphf.results_yields import PullResult
+
+__all__ = ["draw_correlations", "draw_pulls", "draw_ranking"]
+
+SHOWN_PULLS = 60
+SHOWN_CORRELATIONS = 40
+SHOWN_IMPACTS = 25
+
+
+def draw_pulls(pulls: Sequence[PullResult]) -> Figure:
+    """Draw (value - nominal) / width and error / width of the constrained parameters.
+
+    Args:
+        pulls: In the model's order; of more than 60 the largest are drawn, and the title says so.
+
+    Example:
+        >>> figure = draw_pulls([PullResult("lumi", 1.01, 0.015, 1.0, 0.02)])
+        >>> [text.get_text() for text in figure.axes[0].get_yticklabels()]
+        ['lumi']
+    """
+    shown = sorted(pulls, key=lambda pull: -abs(pull.pull))[:SHOWN_PULLS]
+    shown = [pull for pull in pulls if pull in shown]
+    title = "pulls" if len(shown) == len(pulls) else f"pulls, largest {len(shown)} of {len(pulls)}"
+    place = np.arange(len(shown))
+    with mpl.rc_context(FONT):
+        figure = Figure(figsize=(6.4, 0.9 + 0.2 * max(len(shown), 2)), layout="constrained")
+        axes = figure.subplots()
+        axes.axvspan(-2, 2, color=GREY, alpha=0.2, lw=0)
+        axes.axvspan(-1, 1, color=GREY, alpha=0.35, lw=0)
+        axes.axvline(0.0, color="k", lw=0.6)
+        axes.errorbar(
+            [p.pull for p in shown], place, xerr=[p.constraint for p in shown], fmt=".", ms=5,
+            lw=1.2, color=BLUE,
+        )  # fmt: skip
+        reach = max([2.2, *(1.08 * (abs(p.pull) + p.constraint) for p in shown)])
+        axes.set_xlim(-reach, reach)
+        axes.set_ylim(len(shown) - 0.4, -0.6)
+        axes.set_yticks(place, [_short(p.name) for p in shown], fontsize=8)
+        axes.set_xlabel("(fitted - nominal) / width of the constraint")
+        figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def draw_correlations(correlations: Mapping[str, Any]) -> Figure:
+    """Draw the correlation matrix of the fitted parameters that are not per bin.
+
+    Args:
+        correlations: ``names`` and ``matrix``; of more than 40 those with the largest correlation
+            to another one are drawn, and the title says so.
+    """
+    names, matrix = list(correlations["names"]), np.array(correlations["matrix"], dtype=float)
+    off = np.abs(matrix - np.diag(np.diag(matrix)))
+    total = len(names)
+    if total > SHOWN_CORRELATIONS:
+        kept = np.sort(np.argsort(-off.max(axis=0), kind="stable")[:SHOWN_CORRELATIONS])
+        names, matrix = [names[i] for i in kept], matrix[np.ix_(kept, kept)]
+    n = len(names)
+    title = "correlations" if n == total else f"correlations, strongest {n} of {total}"
+    side = 2.6 + 0.17 * max(n, 6)
+    with mpl.rc_context(FONT):
+        figure = Figure(figsize=(side + 0.9, side), layout="constrained")
+        axes = figure.subplots()
+        image = axes.imshow(matrix, vmin=-1, vmax=1, cmap="RdBu_r", interpolation="nearest")
+        ticks = [_short(name) for name in names]
+        axes.set_xticks(range(n), ticks, rotation=90, fontsize=7)
+        axes.set_yticks(range(n), ticks, fontsize=7)
+        if n <= 12:
+            for (row, column), value in np.ndenumerate(matrix):
+                colour = "w" if abs(value) > 0.6 else "k"
+                axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=6,
+                          color=colour)  # fmt: skip
+        figure.colorbar(image, ax=axes, label="correlation", shrink=0.8)
+        figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def draw_ranking(ranking: Mapping[str, Any]) -> Figure:
+    """Draw the impacts on the parameter of interest, with the pulls.
+
+    Args:
+        ranking: A record ``ddphf/rank/1``: ``poi`` and ``parameters`` in falling impact.
+    """
+    entries = list(ranking["parameters"])[:SHOWN_IMPACTS]
+    total = int(ranking.get("n_ranked", len(ranking["parameters"])))
+    poi = ranking["poi"]["name"]
+    place = np.arange(len(entries))
+    with mpl.rc_context(FONT):
+        figure = Figure(figsize=(7.2, 1.2 + 0.22 * max(len(entries), 3)), layout="constrained")
+        left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1.0, 1.6))
+        left.axvspan(-1, 1, color=GREY, alpha=0.3, lw=0)
+        left.axvline(0.0, color="k", lw=0.6)
+        pulls, errors = _values(entries, "pull"), _values(entries, "constraint")
+        known = ~np.isnan(pulls)
+        left.errorbar(pulls[known], place[known], xerr=np.nan_to_num(errors[known]), fmt="k.",
+                      ms=5, lw=1.0)  # fmt: skip
+        left.set_xlabel("pull")
+        reach = max([1.6, *(1.1 * (np.abs(pulls[known]) + np.nan_to_num(errors[known])))])
+        left.set_xlim(-reach, reach)
+        right.axvline(0.0, color="k", lw=0.6)
+        for side, colour in (("up", ORANGE), ("down", BLUE)):
+            hollow, solid = (
+                np.nan_to_num(_values(entries, f"{kind}_{side}")) for kind in ("prefit", "postfit")
+            )
+            right.barh(place, hollow, height=0.8, facecolor="none", edgecolor=colour, lw=0.9,
+                       label=f"pre-fit, {side}")  # fmt: skip
+            right.barh(place, solid, height=0.8, facecolor=colour, alpha=0.6, lw=0,
+                       label=f"post-fit, {side}")  # fmt: skip
+        right.set_xlabel(f"shift of {poi}")
+        left.set_yticks(place, [_short(entry["name"]) for entry in entries], fontsize=8)
+        left.set_ylim(len(entries) - 0.4, -0.6)
+        figure.legend(*right.get_legend_handles_labels(), loc="outside lower right", ncols=4,
+                      fontsize=7, frameon=False)  # fmt: skip
+        shown = "" if len(entries) >= total else f", largest {len(entries)} of {total}"
+        figure.suptitle(f"impacts on {poi}{shown}", fontsize=10)
+    return figure
+
+
+def _values(entries: Sequence[Mapping[str, Any]], key: str) -> np.ndarray[Any, Any]:
+    return np.array([np.nan if e.get(key) is None else float(e[key]) for e in entries])
+
+
+def _short(name: str) -> str:
+    """Cut a name that would take the figure's width."""
+    return name if len(name) <= 34 else f"{name[:20]}...{name[-11:]}"

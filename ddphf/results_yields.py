@@ -1,0 +1,224 @@
+"""Record of expected and observed events, and its JSON: made by inference, drawn by report."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+__all__ = [
+    "AsymmetryResult",
+    "ChannelYields",
+    "PredictionResult",
+    "PullResult",
+    "YieldResult",
+    "YieldsResult",
+]
+
+Numbers = tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class YieldResult:
+    """Expected events of one sample of a channel, or of all of them together.
+
+    Attributes:
+        expected: Per bin.
+        error: Per bin, from the covariance of all parameters.
+        sum: Over the bins.
+        sum_error: Of the sum, with the correlations between bins.
+    """
+
+    expected: Numbers
+    error: Numbers
+    sum: float
+    sum_error: float
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> YieldResult:
+        """Read what ``asdict`` wrote."""
+        return cls(
+            _numbers(data["expected"]),
+            _numbers(data["error"]),
+            float(data["sum"]),
+            float(data["sum_error"]),
+        )
+
+
+@dataclass(frozen=True)
+class PredictionResult:
+    """What the model expects in one channel at one parameter point.
+
+    Attributes:
+        samples: By name, in the workspace's order.
+        total: All samples together.
+        axis_errors: Errors of the total projected on each axis of the binning; empty for a
+            channel that is not binned so.
+    """
+
+    samples: dict[str, YieldResult]
+    total: YieldResult
+    axis_errors: tuple[Numbers, ...] = ()
+
+
+@dataclass(frozen=True)
+class ChannelYields:
+    """One channel.
+
+    Attributes:
+        name: Such as ``SR_mue``.
+        observed: Counts per bin.
+        predictions: By ``"prefit"``, ``"postfit"`` and ``"null"`` (fitted at mu = 0).
+    """
+
+    name: str
+    observed: Numbers
+    predictions: dict[str, PredictionResult]
+
+
+@dataclass(frozen=True)
+class AsymmetryResult:
+    """(B - A) / (B + A) of the tested channel B and its partner A, projected on one axis.
+
+    Attributes:
+        axis: Number of the axis.
+        observed: Per bin; None where both are empty.
+        observed_error: 2 sqrt(A B / (A + B)^3), Poisson.
+        expected: By prediction.
+        expected_error: By prediction, with the correlation of the two channels.
+    """
+
+    axis: int
+    observed: tuple[float | None, ...]
+    observed_error: tuple[float | None, ...]
+    expected: dict[str, tuple[float | None, ...]]
+    expected_error: dict[str, tuple[float | None, ...]]
+
+
+@dataclass(frozen=True)
+class PullResult:
+    """One constrained parameter that is not per bin.
+
+    Attributes:
+        name: Of the parameter.
+        value: Fitted.
+        error: Fitted; 0 at a bound.
+        nominal: What its auxiliary measurement said.
+        width: Of its constraint.
+    """
+
+    name: str
+    value: float
+    error: float
+    nominal: float
+    width: float
+
+    @property
+    def pull(self) -> float:
+        """(value - nominal) / width."""
+        return (self.value - self.nominal) / self.width
+
+    @property
+    def constraint(self) -> float:
+        """Error over width: below 1 the data know more than the auxiliary measurement."""
+        return self.error / self.width
+
+
+@dataclass(frozen=True)
+class YieldsResult:
+    """What ``ddphf yields`` writes.
+
+    Attributes:
+        measurement: Name of the fitted measurement.
+        channels: In the workspace's order.
+        axes: Binning as in the sidecar: ``label``, ``unit`` and ``edges`` per dimension; empty
+            where no sidecar tells.
+        pairing: ``tested`` and ``partner``, or None.
+        asymmetry: One per axis, for a pair.
+        correlations: ``names`` and ``matrix`` of the fitted parameters that are not per bin.
+        pulls: Of the constrained parameters that are not per bin.
+        warnings: Sentences for the user.
+        provenance: Versions and the workspace's digest.
+    """
+
+    measurement: str
+    channels: tuple[ChannelYields, ...]
+    axes: tuple[dict[str, Any], ...] = ()
+    pairing: dict[str, str] | None = None
+    asymmetry: tuple[AsymmetryResult, ...] = ()
+    correlations: dict[str, Any] | None = None
+    pulls: tuple[PullResult, ...] = ()
+    warnings: tuple[str, ...] = ()
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    SCHEMA = "ddphf/yields/1"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Bins along each axis."""
+        return tuple(len(axis["edges"]) - 1 for axis in self.axes)
+
+    def channel(self, name: str) -> ChannelYields:
+        """Return a channel by name.
+
+        Raises:
+            KeyError: There is no such channel.
+        """
+        for channel in self.channels:
+            if channel.name == name:
+                return channel
+        raise KeyError(name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {"schema": self.SCHEMA, **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> YieldsResult:
+        """Read what :meth:`to_dict` wrote.
+
+        Raises:
+            ValueError: Another schema.
+        """
+        if data.get("schema") != cls.SCHEMA:
+            raise ValueError(f"expected schema '{cls.SCHEMA}', got {data.get('schema')!r}")
+        return cls(
+            measurement=data["measurement"],
+            channels=tuple(_channel(channel) for channel in data["channels"]),
+            axes=tuple(data["axes"]),
+            pairing=data["pairing"],
+            asymmetry=tuple(_asymmetry(entry) for entry in data["asymmetry"]),
+            correlations=data["correlations"],
+            pulls=tuple(PullResult(**pull) for pull in data["pulls"]),
+            warnings=tuple(data.get("warnings", ())),
+            provenance=data.get("provenance", {}),
+        )
+
+
+def _numbers(values: Any) -> Numbers:
+    return tuple(float(value) for value in values)
+
+
+def _holes(values: Any) -> tuple[float | None, ...]:
+    return tuple(None if value is None else float(value) for value in values)
+
+
+def _channel(data: dict[str, Any]) -> ChannelYields:
+    predictions = {
+        name: PredictionResult(
+            {s: YieldResult.from_dict(y) for s, y in entry["samples"].items()},
+            YieldResult.from_dict(entry["total"]),
+            tuple(_numbers(errors) for errors in entry["axis_errors"]),
+        )
+        for name, entry in data["predictions"].items()
+    }
+    return ChannelYields(str(data["name"]), _numbers(data["observed"]), predictions)
+
+
+def _asymmetry(data: dict[str, Any]) -> AsymmetryResult:
+    return AsymmetryResult(
+        axis=int(data["axis"]),
+        observed=_holes(data["observed"]),
+        observed_error=_holes(data["observed_error"]),
+        expected={name: _holes(values) for name, values in data["expected"].items()},
+        expected_error={name: _holes(values) for name, values in data["expected_error"].items()},
+    )
