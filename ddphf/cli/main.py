@@ -20,7 +20,10 @@ COMMANDS = {
     "correlations": "Say which correlation of the lepton-ID errors is conservative.",
     "fit": "Fit any pyhf workspace, certify the fit, state its significance.",
     "inspect": "Print what is in a pyhf workspace.",
+    "patch": "Replace the signal of a published workspace by yours.",
+    "publish": "Pack a workspace with its results and the proof of both.",
     "toys": "Draw and fit toys of a workspace, kept in a file.",
+    "verify": "Check a published bundle, from its checksums to refits by stock pyhf.",
 }
 
 

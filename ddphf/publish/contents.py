@@ -1,0 +1,316 @@
+"""Level 0: what is in a bundle is complete, unchanged, and about one and the same workspace."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyhf
+
+from ddphf.exceptions import DdphfError, InputError
+from ddphf.files import parse_json
+from ddphf.likelihood.checks import check_schema
+from ddphf.likelihood.reference import ReferenceModel
+from ddphf.publish.checks import FAIL, PASS, Check
+from ddphf.publish.records import INTERPOLATION, PublishedResults
+from ddphf.publish.signals import apply_patch
+
+__all__ = ["REQUIRED", "SUMS", "Bundle", "check_contents", "make_sums"]
+
+Spec = dict[str, Any]
+
+SUMS = "SHA256SUMS"
+REQUIRED = (
+    "CITATION.cff", "LICENSE", "README.md", SUMS, "metadata.json", "requirements.txt",
+    "results.json", "verify_stock.py", "workspace.json",
+)  # fmt: skip
+
+EIGENVALUE_TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle whose contents passed level 0.
+
+    Attributes:
+        files: Content by name.
+        workspace: The pyhf workspace.
+        results: What it states.
+        metadata: Bin edges, sources, signal scale.
+        references: The likelihood by measurement.
+    """
+
+    files: dict[str, bytes]
+    workspace: Spec
+    results: PublishedResults
+    metadata: Spec
+    references: dict[str, ReferenceModel]
+
+
+def make_sums(files: dict[str, bytes]) -> bytes:
+    """Return SHA256SUMS of files, as ``sha256sum -c`` reads it.
+
+    Example:
+        >>> make_sums({"a": b""}).decode()[:12]
+        'e3b0c44298fc'
+    """
+    lines = (f"{hashlib.sha256(files[n]).hexdigest()}  {n}\n" for n in sorted(files) if n != SUMS)
+    return "".join(lines).encode()
+
+
+def check_contents(files: dict[str, bytes]) -> tuple[list[Check], Bundle | None]:
+    """Run level 0.
+
+    Args:
+        files: Content by name.
+
+    Returns:
+        The checks, and the bundle where all of them pass.
+    """
+    checks: list[Check] = []
+
+    def ask(what: str, question: Callable[[], str]) -> bool:
+        """Record the answer: empty for yes, a sentence for no."""
+        try:
+            trouble = question()
+        except DdphfError as error:
+            trouble = str(error)
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            trouble = f"{type(error).__name__}: {error}"
+        checks.append(Check(0, what, FAIL if trouble else PASS, trouble))
+        return not trouble
+
+    loaded: dict[str, Any] = {}
+
+    def load() -> str:
+        for name in sorted(files):
+            if name.endswith(".json"):
+                loaded[name] = parse_json(files[name], name)
+        return ""
+
+    if not ask("files", lambda: _missing(files)):
+        return checks, None
+    if not ask("SHA256SUMS", lambda: _wrong_sums(files)):
+        return checks, None
+    if not ask("JSON without NaN", load):
+        return checks, None
+    workspace, metadata = loaded["workspace.json"], loaded["metadata.json"]
+    if not ask("schema of workspace.json", lambda: check_schema(workspace) or ""):
+        return checks, None
+    references: dict[str, ReferenceModel] = {}
+
+    def build() -> str:
+        for measurement in workspace["measurements"]:
+            name = measurement["name"]
+            references[name] = ReferenceModel(workspace, name)
+        return ""
+
+    if not ask("every measurement makes a model", build):
+        return checks, None
+    if not ask(
+        "results.json", lambda: "" if PublishedResults.from_dict(loaded["results.json"]) else ""
+    ):
+        return checks, None
+    results = PublishedResults.from_dict(loaded["results.json"])
+    # All of them, so that a reader sees everything that is wrong.
+    answers = [
+        ask("digest of the workspace", lambda: _other_digest(loaded, workspace)),
+        ask("numbers written as floats", lambda: _integers(workspace, metadata)),
+        ask("names and order", lambda: _other_order(results, references)),
+        ask("interpolation codes", lambda: _other_codes(results)),
+        ask("numbers are finite", lambda: _not_finite(results)),
+        ask("patches make the workspace", lambda: _other_patches(loaded, workspace)),
+        ask("covariance", lambda: _other_covariance(loaded, workspace, metadata)),
+    ]
+    if not all(answers):
+        return checks, None
+    return checks, Bundle(files, workspace, results, metadata, references)
+
+
+def _missing(files: dict[str, bytes]) -> str:
+    missing = [name for name in REQUIRED if name not in files]
+    return f"not in the archive: {', '.join(missing)}" if missing else ""
+
+
+def _wrong_sums(files: dict[str, bytes]) -> str:
+    try:
+        lines = files[SUMS].decode().splitlines()
+    except UnicodeDecodeError:
+        return "SHA256SUMS is no text"
+    listed = {line[66:]: line[:64] for line in lines}
+    if len(listed) < len(lines):
+        return "SHA256SUMS lists a file twice"
+    if extra := sorted(set(files) - {SUMS} - set(listed)):
+        return f"not in SHA256SUMS: {', '.join(extra)}"
+    if lost := sorted(set(listed) - set(files)):
+        return f"in SHA256SUMS, but not in the archive: {', '.join(lost)}"
+    wrong = [n for n in listed if hashlib.sha256(files[n]).hexdigest() != listed[n]]
+    return f"changed: {', '.join(wrong)}" if wrong else ""
+
+
+def _other_digest(loaded: dict[str, Any], workspace: Spec) -> str:
+    digest = f"sha256:{pyhf.utils.digest(workspace)}"
+    for name, data in sorted(loaded.items()):
+        if name in ("workspace.json", "BkgOnly.json") or not isinstance(data, dict):
+            continue
+        provenance = data.get("provenance", {})
+        stated = data.get("workspace_digest", provenance.get("workspace_digest"))
+        if stated is not None and stated != digest:
+            return f"{name} is about the workspace {stated}, but this one is {digest}"
+        if stated is None and name in ("results.json", "metadata.json"):
+            return f"{name} does not say which workspace it is about"
+    return ""
+
+
+def _integers(workspace: Spec, metadata: Spec) -> str:
+    """Name the first integer; ours have none, as 1 and 1.0 have different digests."""
+    if metadata.get("schema") != "ddphf/metadata/1":
+        return ""
+
+    def find(node: Any, path: str) -> str:
+        if isinstance(node, dict):
+            items = [(f"{path}.{key}", value) for key, value in node.items()]
+        elif isinstance(node, list):
+            items = [(f"{path}[{index}]", value) for index, value in enumerate(node)]
+        else:
+            whole = isinstance(node, int) and not isinstance(node, bool)
+            return f"{path}: {node} is an integer, expected {node}.0" if whole else ""
+        return next((found for p, v in items if (found := find(v, p))), "")
+
+    return find(workspace, "workspace")
+
+
+def _other_order(results: PublishedResults, references: dict[str, ReferenceModel]) -> str:
+    measured = {point.measurement for point in results.points}
+    if measured != set(references):
+        return f"points of {sorted(measured)}, measurements {sorted(references)}"
+    for point in results.points:
+        reference = references[point.measurement]
+        names = tuple(p.name for p in point.minimum.parameters)
+        if names != reference.parameters.names:
+            index = next(
+                (i for i, (a, b) in enumerate(zip(names, reference.parameters.names, strict=False))
+                 if a != b), min(len(names), len(reference.parameters.names)),
+            )  # fmt: skip
+            return f"{point.name}: parameter {index} differs from the model's"
+    model = next(iter(references.values())).model
+    channels = [
+        {"name": name, "bins": model.config.channel_nbins[name]} for name in model.config.channels
+    ]
+    if list(results.channels) != channels:
+        return f"channels {list(results.channels)}, the workspace has {channels}"
+    for statement in results.statements:
+        for key in ("point", "null"):
+            try:
+                results.point(statement[key])
+            except KeyError:
+                return f"a statement names the point '{statement[key]}', which is not there"
+    return ""
+
+
+def _other_codes(results: PublishedResults) -> str:
+    if results.interpolation != INTERPOLATION:
+        return (
+            f"recorded with {results.interpolation}; the pyhf command line has {INTERPOLATION}, so "
+            "no reader would get these numbers"
+        )
+    return ""
+
+
+def _not_finite(results: PublishedResults) -> str:
+    for point in results.points:
+        m = point.minimum
+        values = {p.name: (p.value, p.error) for p in m.parameters}
+        values |= {"twice_nll": (m.twice_nll,), "EDM": (m.certificate.edm,)}
+        for name, numbers in values.items():
+            if not all(isinstance(x, (int, float)) and math.isfinite(x) for x in numbers):
+                return f"{point.name}, {name}: {numbers}"
+        if m.status != "converged" or not m.certificate.edm < 1e-6:
+            return f"{point.name}: status '{m.status}', EDM {m.certificate.edm:.1e}: no certificate"
+    return ""
+
+
+def _other_patches(loaded: dict[str, Any], workspace: Spec) -> str:
+    names = sorted(n for n in loaded if n.startswith("patch_"))
+    if ("BkgOnly.json" in loaded) != bool(names):
+        return "BkgOnly.json and its patches belong together"
+    if not names:
+        return ""
+    background = loaded["BkgOnly.json"]
+    patched = {n: apply_patch(background, loaded[n], name=n) for n in names}
+    for name, spec in patched.items():
+        try:
+            check_schema(spec)
+        except DdphfError as error:
+            return f"{name}: {error}"
+    text = json.dumps(workspace, sort_keys=True)
+    if all(json.dumps(spec, sort_keys=True) != text for spec in patched.values()):
+        return "no patch makes workspace.json of BkgOnly.json"
+    patchset = loaded.get("patchset.json")
+    if patchset is not None:
+        pyhf.schema.validate(patchset, "patchset.json")
+        if patchset["metadata"]["digests"]["sha256"] != pyhf.utils.digest(background):
+            return "patchset.json is not about this BkgOnly.json"
+        if sorted(json.dumps(p["patch"]) for p in patchset["patches"]) != sorted(
+            json.dumps(loaded[n]) for n in names
+        ):
+            return "patchset.json holds other patches than the files"
+    return ""
+
+
+def _other_covariance(loaded: dict[str, Any], workspace: Spec, metadata: Spec) -> str:
+    """Compare eigenvalues with the variations in the workspace: C = G G^T, U = diag(G^T G)."""
+    stated = metadata.get("covariance_matrix")
+    if (stated is None) != ("covariance.json" not in loaded):
+        return "covariance.json and its digest in metadata.json belong together"
+    if stated is not None:
+        digest = f"sha256:{pyhf.utils.digest(loaded['covariance.json'])}"
+        if stated["digest"] != digest:
+            return f"covariance.json has the digest {digest}, metadata.json states another"
+    lepton_id = metadata.get("lepton_id")
+    if lepton_id is None or not lepton_id["kept"]:
+        return ""
+    columns = relative_variations(workspace, lepton_id["kept"])
+    found = np.sum(columns**2, axis=0)
+    # An absorbed variation is left out, so the number in the name counts, not the place.
+    order = [int(name.rpartition("_eig")[2]) for name in lepton_id["kept"]]
+    recorded = np.array(lepton_id["eigenvalues"])[order]
+    # Writing the variations rounds them to this grid.
+    rounding = float(lepton_id.get("largest_rounding", 0.0))
+    allowed = EIGENVALUE_TOLERANCE * recorded[0] + 2 * rounding * np.sum(np.abs(columns), axis=0)
+    if np.any(bad := np.abs(found - recorded) > allowed):
+        j = int(np.flatnonzero(bad)[0])
+        return (
+            f"{lepton_id['kept'][j]}: its variations have the squared length {found[j]:.12g}, the "
+            f"eigenvalue is {recorded[j]:.12g}"
+        )
+    return ""
+
+
+def relative_variations(workspace: Spec, names: list[str]) -> Any:
+    """Return the relative shifts of ``symmetric`` by histosys, shape (bins of all channels, n).
+
+    Raises:
+        InputError: A channel lacks one.
+    """
+    rows = []
+    for channel in workspace["channels"]:
+        for sample in channel["samples"]:
+            if sample["name"] != "symmetric":
+                continue
+            nominal = np.array(sample["data"])
+            shifts = {
+                m["name"]: (np.array(m["data"]["hi_data"]) - np.array(m["data"]["lo_data"]))
+                / (2 * nominal)
+                for m in sample["modifiers"]
+                if m["type"] == "histosys"
+            }
+            if missing := [n for n in names if n not in shifts]:
+                raise InputError(f"channel '{channel['name']}': no variation '{missing[0]}'")
+            rows.append(np.stack([shifts[n] for n in names], axis=1))
+    return np.concatenate(rows) if rows else np.zeros((0, len(names)))
