@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from ddphf.files import parse_json
 from ddphf.likelihood.checks import check_schema
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.publish.checks import FAIL, PASS, Check
+from ddphf.publish.points import describe_channels
 from ddphf.publish.records import INTERPOLATION, PublishedResults
 from ddphf.publish.signals import apply_patch
 
@@ -122,6 +124,7 @@ def check_contents(files: dict[str, bytes]) -> tuple[list[Check], Bundle | None]
         ask("digest of the workspace", lambda: _other_digest(loaded, workspace)),
         ask("numbers written as floats", lambda: _integers(workspace, metadata)),
         ask("names and order", lambda: _other_order(results, references)),
+        ask("pairing", lambda: _other_pairing(workspace, metadata)),
         ask("interpolation codes", lambda: _other_codes(results)),
         ask("numbers are finite", lambda: _not_finite(results)),
         ask("patches make the workspace", lambda: _other_patches(loaded, workspace)),
@@ -198,18 +201,27 @@ def _other_order(results: PublishedResults, references: dict[str, ReferenceModel
                  if a != b), min(len(names), len(reference.parameters.names)),
             )  # fmt: skip
             return f"{point.name}: parameter {index} differs from the model's"
-    model = next(iter(references.values())).model
-    channels = [
-        {"name": name, "bins": model.config.channel_nbins[name]} for name in model.config.channels
-    ]
-    if list(results.channels) != channels:
-        return f"channels {list(results.channels)}, the workspace has {channels}"
+    for stated, found in itertools.zip_longest(
+        results.channels, describe_channels(next(iter(references.values())))
+    ):
+        if stated != found:
+            return f"the workspace has the channel {found}, recorded is {stated}"
     for statement in results.statements:
         for key in ("point", "null"):
             try:
                 results.point(statement[key])
             except KeyError:
                 return f"a statement names the point '{statement[key]}', which is not there"
+    return ""
+
+
+def _other_pairing(workspace: Spec, metadata: Spec) -> str:
+    pairing = metadata.get("pairing")
+    if pairing is None:
+        return ""
+    names = {channel["name"] for channel in workspace["channels"]}
+    if names != {pairing["tested"], pairing["partner"]}:
+        return f"metadata.json pairs {pairing}, the workspace has {sorted(names)}"
     return ""
 
 

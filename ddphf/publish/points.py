@@ -13,7 +13,7 @@ from ddphf.likelihood.reference import ReferenceModel
 from ddphf.publish.records import PointResult, PublishedResults, make_environment
 from ddphf.results import DiscoveryResult
 
-__all__ = ["collect_results", "find_null"]
+__all__ = ["collect_results", "describe_channels", "find_null"]
 
 Spec = dict[str, Any]
 
@@ -68,19 +68,27 @@ def collect_results(
         statements.append(
             {"measurement": label, "point": label, "null": null, **_plain(result.discovery)}
         )
-    model = ReferenceModel(workspace).model
     return PublishedResults(
         name=name,
         workspace_digest=f"sha256:{pyhf.utils.digest(workspace)}",
-        channels=tuple(
-            {"name": channel, "bins": model.config.channel_nbins[channel]}
-            for channel in model.config.channels
-        ),
+        channels=tuple(describe_channels(ReferenceModel(workspace))),
         points=tuple(points),
         statements=tuple(statements),
         warnings=tuple(warnings),
         environment=make_environment(),
     )
+
+
+def describe_channels(reference: ReferenceModel) -> list[Spec]:
+    """Return name, number of bins and observed events of every channel, in pyhf's order."""
+    return [
+        {
+            "name": name,
+            "bins": where.stop - where.start,
+            "observed": float(reference.data[where].sum()),
+        }
+        for name, where in reference.channel_slices().items()
+    ]
 
 
 def _plain(statement: DiscoveryResult) -> Spec:

@@ -87,7 +87,7 @@ class PublishedResults:
     Attributes:
         name: Of the publication.
         workspace_digest: ``sha256:...`` as ``pyhf digest`` prints it.
-        channels: Names and numbers of bins in pyhf's order.
+        channels: Name, number of bins and observed events of each, in pyhf's order.
         points: Every measurement's minimum, and the null where no measurement is it.
         statements: Per measurement with a null: mu_hat, mu_error, q0, z0, p0, q0_capped, the names
             of both points, and the toys of ``ddphf fit --toys``.

@@ -151,8 +151,9 @@ def fit_stock(
             note, where = f"{type(error).__name__}: {error}", clock.where
     if where.shape != start.shape or not np.all(np.isfinite(where)):
         return StockFit(None, True, note or "went nowhere")
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"), pyhf_backend("numpy"):
         value = reference.twice_nll(where, backend="numpy")
+        rates = reference.model.expected_data(where.tolist(), include_auxdata=False)
     if not np.isfinite(value):
         return StockFit(None, True, note or "ended where 2NLL is no number")
-    return StockFit(value, bool(np.all(reference.rates(where) >= 0)), note)
+    return StockFit(value, bool(np.all(np.asarray(rates) >= 0)), note)
