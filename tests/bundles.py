@@ -83,5 +83,3 @@ def verify(files, level=2, **options):
     """Pack and verify; return the result and the first check that did not pass."""
     result = verify_archive(pack(files), level=level, **options)
     return result, next(result.failures, None)
-
-

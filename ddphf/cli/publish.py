@@ -23,6 +23,9 @@ Spec = dict[str, Any]
 LEVEL = 2
 """What a bundle must pass before it is written."""
 
+SECONDS = 20.0
+"""Time of one fit by a stock optimizer meanwhile."""
+
 
 @dataclass(frozen=True)
 class _Source:
@@ -55,8 +58,8 @@ def command(
     further signals. Every measurement is fitted again; nothing is written unless it verifies.
     Beside NAME.tar.gz goes the submission NAME.hepdata.tar.gz.
     """
-    if not output.endswith(".tar.gz"):
-        raise UsageError(f"-o {output}: expected NAME.tar.gz")
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,80}\.tar\.gz", Path(output).name):
+        raise UsageError(f"-o {output}: expected NAME.tar.gz, of letters, digits, . _ + -")
     submission = hepdata_path(output)
     for path in (output, submission):
         check_writable(path, force=force)
@@ -67,7 +70,6 @@ def command(
         from ddphf.publish.included import read_given, summarize_given_toys
         from ddphf.publish.points import collect_results
         from ddphf.publish.signals import check_inspire
-        from ddphf.publish.verify import SECONDS
 
         if inspire is not None:
             check_inspire(inspire)

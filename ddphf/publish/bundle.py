@@ -9,7 +9,7 @@ from typing import Any
 import pyhf
 import yaml
 
-from ddphf.exceptions import FitError
+from ddphf.exceptions import FitError, InputError
 from ddphf.files import to_json
 from ddphf.publish.archive import pack
 from ddphf.publish.checks import VerifyResult
@@ -18,7 +18,7 @@ from ddphf.publish.contents import SUMS, make_sums
 from ddphf.publish.included import GivenFiles, check_fit
 from ddphf.publish.readme import make_readme
 from ddphf.publish.records import PublishedResults
-from ddphf.publish.signals import make_patchset, split_signal
+from ddphf.publish.signals import apply_patch, make_patchset, split_signal
 from ddphf.publish.verify import Progress, verify_archive
 
 __all__ = ["Publication", "foreign_metadata", "make_archive", "make_files"]
@@ -89,7 +89,7 @@ def make_files(publication: Publication) -> dict[str, bytes]:
     """Return the files of the bundle by name.
 
     Raises:
-        InputError: A given result is stale, or a patch has a name that pyhf does not take.
+        InputError: A given result is stale, or a given patch does not fit.
     """
     results, given, workspace = publication.results, publication.given, publication.workspace
     toys = list(publication.toys)
@@ -139,8 +139,15 @@ def _json(data: Spec) -> bytes:
 def _signals(publication: Publication) -> dict[str, bytes]:
     split = split_signal(publication.workspace)
     if split is None:
+        if publication.given.patches or publication.inspire is not None:
+            raise InputError(
+                "this workspace has no signal that can be taken out of it (a POI that scales "
+                "samples beside others), so there are no patches; leave them and --inspire out"
+            )
         return {}
     background, patch = split
+    for name, steps in publication.given.patches.items():
+        apply_patch(background, steps, name=f"patch '{name}'")
     patches = {"signal": patch, **publication.given.patches}
     files = {"BkgOnly.json": _json(background)}
     for name, steps in patches.items():

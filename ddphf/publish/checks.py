@@ -6,8 +6,17 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-__all__ = ["FAIL", "LEVELS", "LIMITED", "NOT_RUN", "NOTHING", "PASS", "UNPHYSICAL", "Check",
-           "VerifyResult"]  # fmt: skip
+__all__ = [
+    "FAIL",
+    "LEVELS",
+    "LIMITED",
+    "NOTHING",
+    "NOT_RUN",
+    "PASS",
+    "UNPHYSICAL",
+    "Check",
+    "VerifyResult",
+]
 
 PASS, FAIL = "PASS", "FAIL"
 LIMITED = "OPTIMIZER-LIMITED"

@@ -21,11 +21,11 @@ INSTALL_SECONDS = 600.0
 
 
 def make_requirements(versions: dict[str, str]) -> str:
-    """Return requirements.txt: pyhf and what its numbers come from.
+    r"""Return requirements.txt: pyhf and what its numbers come from.
 
     Example:
         >>> make_requirements({"pyhf": "0.7.6", "numpy": "2.4.6", "scipy": "1.17.1", "jax": "1"})
-        'numpy==2.4.6\\npyhf==0.7.6\\nscipy==1.17.1\\n'
+        'numpy==2.4.6\npyhf==0.7.6\nscipy==1.17.1\n'
     """
     return "".join(f"{name}=={versions[name]}\n" for name in ("numpy", "pyhf", "scipy"))
 

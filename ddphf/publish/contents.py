@@ -102,9 +102,11 @@ def check_contents(files: dict[str, bytes]) -> tuple[list[Check], Bundle | None]
     if not ask("JSON without NaN", load):
         return checks, None
     workspace, metadata = loaded["workspace.json"], loaded["metadata.json"]
-    if not ask("schema of workspace.json", lambda: check_schema(workspace) or ""):
-        return checks, None
     references: dict[str, ReferenceModel] = {}
+
+    def validate() -> str:
+        check_schema(workspace)
+        return ""
 
     def build() -> str:
         for measurement in workspace["measurements"]:
@@ -112,13 +114,19 @@ def check_contents(files: dict[str, bytes]) -> tuple[list[Check], Bundle | None]
             references[name] = ReferenceModel(workspace, name)
         return ""
 
+    if not ask("schema of workspace.json", validate):
+        return checks, None
     if not ask("every measurement makes a model", build):
         return checks, None
-    if not ask(
-        "results.json", lambda: "" if PublishedResults.from_dict(loaded["results.json"]) else ""
-    ):
+    read: list[PublishedResults] = []
+
+    def read_results() -> str:
+        read.append(PublishedResults.from_dict(loaded["results.json"]))
+        return ""
+
+    if not ask("results.json", read_results):
         return checks, None
-    results = PublishedResults.from_dict(loaded["results.json"])
+    results = read[0]
     # All of them, so that a reader sees everything that is wrong.
     answers = [
         ask("digest of the workspace", lambda: _other_digest(loaded, workspace)),
@@ -238,7 +246,7 @@ def _not_finite(results: PublishedResults) -> str:
     for point in results.points:
         m = point.minimum
         values = {p.name: (p.value, p.error) for p in m.parameters}
-        values |= {"twice_nll": (m.twice_nll,), "EDM": (m.certificate.edm,)}
+        values["2NLL and EDM"] = (m.twice_nll, m.certificate.edm)
         for name, numbers in values.items():
             if not all(isinstance(x, (int, float)) and math.isfinite(x) for x in numbers):
                 return f"{point.name}, {name}: {numbers}"

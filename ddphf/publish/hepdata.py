@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import itertools
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,15 @@ from ddphf.publish.contents import relative_variations
 __all__ = ["check_label", "make_submission", "validate_submission"]
 
 Spec = dict[str, Any]
-Column = tuple[str, str, list[Any]]
+Column = tuple[str, str, Any]
 """Name, unit and values."""
 
 LABEL = "HistFactory"
 LARGEST_TABLE = 10_485_760
 """HEPData takes no larger YAML file."""
+
+KEYWORDS = ("cmenergies", "observables", "reactions", "phrases")
+"""Empty: the authors fill them in."""
 
 
 def make_submission(
@@ -71,11 +75,10 @@ def make_submission(
             notes.append(f"HEPData table '{name}' would have {len(text) / 1e6:.0f} MB: left out")
             continue
         out[file] = text
-        keywords = {"cmenergies": [], "observables": [], "reactions": [], "phrases": []}
         documents.append({
             "name": name,
             "description": description,
-            "keywords": [{"name": key, "values": keywords[key]} for key in keywords],
+            "keywords": [{"name": key, "values": []} for key in KEYWORDS],
             "data_file": file,
         })  # fmt: skip
     out["submission.yaml"] = _yaml(*documents)
@@ -109,9 +112,7 @@ def _table(independent: list[Column], dependent: list[Column]) -> Spec:
     def column(entry: Column) -> Spec:
         name, unit, values = entry
         header = {"name": name, "units": unit} if unit else {"name": name}
-        rows = [
-            value if isinstance(value, dict) else {"value": value} for value in _plain(values)
-        ]
+        rows = [value if isinstance(value, dict) else {"value": value} for value in _plain(values)]
         return {"header": header, "values": rows}
 
     return {
@@ -165,16 +166,17 @@ def _results(publication: Publication) -> Spec:
             [("measurement", "", [p.name for p in points])],
             [
                 ("twice_nll", "", [p.minimum.twice_nll for p in points]),
-                ("estimated distance to the minimum", "",
-                 [p.minimum.certificate.edm for p in points]),
+                (
+                    "estimated distance to the minimum",
+                    "",
+                    [p.minimum.certificate.edm for p in points],
+                ),
                 ("floating parameters", "", [p.n_free for p in points]),
             ],
-        )  # fmt: skip
+        )
     }
     if statements:
-        mu = [
-            {"value": s["mu_hat"], "errors": [{"symerror": s["mu_error"]}]} for s in statements
-        ]
+        mu = [{"value": s["mu_hat"], "errors": [{"symerror": s["mu_error"]}]} for s in statements]
         out["Significance"] = (
             "Signed discovery statistic q0 = -2 ln(L(mu=0) / L(mu_hat)), negative for a deficit, "
             "Z = sgn(mu_hat) sqrt(|q0|), and asymptotic p0.",
@@ -246,7 +248,7 @@ def _calibration(publication: Publication) -> Spec:
 
 
 def check_label(submission: bytes) -> None:
-    """Refuse a submission that HEPData would not show as a statistical model.
+    r"""Refuse a submission that HEPData would not show as a statistical model.
 
     hepdata-validator takes any resource type; recasting tools look for ``HistFactory`` on the
     first document, and HEPData sorts resources with "HS3" in their description elsewhere.
@@ -255,7 +257,7 @@ def check_label(submission: bytes) -> None:
         InputError: What is wrong with the label.
 
     Example:
-        >>> check_label(pack({"submission.yaml": b"---\\ncomment: none\\n"}))
+        >>> check_label(pack({"submission.yaml": b"---\ncomment: none\n"}))
         Traceback (most recent call last):
         ...
         ddphf.exceptions.InputError: submission.yaml: the first document has no resource ...
@@ -288,9 +290,12 @@ def validate_submission(submission: bytes) -> bool:
     """
     if importlib.util.find_spec("hepdata_validator") is None:
         return False
-    from hepdata_validator.full_submission_validator import FullSubmissionValidator
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        # hepdata-validator 0.3.6 uses jsonschema's deprecated RefResolver and leaves files open.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", ResourceWarning)
+        from hepdata_validator.full_submission_validator import FullSubmissionValidator
 
-    with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "submission.tar.gz"
         path.write_bytes(submission)
         validator = FullSubmissionValidator(schema_version="1.1.1", autoload_remote_schemas=False)

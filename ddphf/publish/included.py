@@ -1,4 +1,4 @@
-"""Result files that go into a bundle: recognised, and refused where they are another workspace's."""
+"""Result files that go into a bundle: recognised, refused where another workspace made them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from ddphf.inference.toy_store import ToySample, load_toys, summarize_toys
 from ddphf.inference.toys import ToySource, toy_ensemble
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.publish.records import PublishedResults
-from ddphf.publish.signals import Patch
+from ddphf.publish.reruns import segments
+from ddphf.publish.signals import PATCH_NAME, Patch
 
 __all__ = ["GivenFiles", "check_fit", "read_given", "summarize_given_toys"]
 
@@ -28,6 +29,9 @@ SCHEMAS = ("rank", "discover", "limit", "scan", "inject", "report")
 
 STALE = 1e-5
 """Largest difference of a given fit's 2NLL or q0 from the certified one."""
+
+COMPARED_TOYS = 64
+"""One toy may be the same for another data set; that many are not."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +80,7 @@ def read_given(paths: list[str], digest: str) -> GivenFiles:
             continue
         data = parse_json(content, path)
         if isinstance(data, list):
-            given.patches[file.stem.removeprefix("patch_")] = data
+            given.patches[_patch_name(path)] = data
             continue
         schema = data.get("schema") if isinstance(data, dict) else None
         kind = str(schema).removeprefix("ddphf/").partition("/")[0]
@@ -95,6 +99,16 @@ def read_given(paths: list[str], digest: str) -> GivenFiles:
         else:
             given.others[f"{kind}.json"] = (data, content)
     return given
+
+
+def _patch_name(path: str) -> str:
+    name = Path(path).stem.removeprefix("patch_")
+    if not PATCH_NAME.fullmatch(name) or name == "signal":
+        raise InputError(
+            f"{path}: the file name names the signal; use letters, digits and underscores, other "
+            "than 'signal', which is the one published already"
+        )
+    return name
 
 
 def check_fit(path: str, fit: Spec, results: PublishedResults) -> None:
@@ -157,7 +171,8 @@ def summarize_given_toys(
 def _reproduced(
     source: ToySource, toys: ToySample, progress: Callable[[int, int], None] | None
 ) -> bool:
-    """Whether the first toy drawn here is the recorded one: fingerprints hold per machine."""
-    first = int(toys.index[0])
-    again = toy_ensemble(source, 1, seed=int(toys.seed[0]), first=first, progress=progress)
-    return bool(np.isclose(again.q0[0], toys.q0[0], rtol=1e-6, atol=1e-6, equal_nan=True))
+    """Whether the first toys drawn here are the recorded ones: fingerprints hold per machine."""
+    seed, first, n = segments(toys)[0]
+    n = min(n, COMPARED_TOYS)
+    again = toy_ensemble(source, n, seed=seed, first=first, progress=progress)
+    return bool(np.allclose(again.q0, toys.q0[:n], rtol=1e-6, atol=1e-6, equal_nan=True))

@@ -15,8 +15,8 @@ FILES = {
     "workspace.json": "the pyhf workspace (schema 1.0.0), complete",
     "BkgOnly.json": "the same without the signal",
     "patchset.json": "the signals as a pyhf patchset",
-    "results.json": "every minimum with all parameters (they read back to the last bit), 2NLL, q0, p0, "
-    "certificates, versions",
+    "results.json": "every minimum with all parameters (they read back to the last bit), 2NLL, q0, "
+    "p0, certificates, versions",
     "metadata.json": "bin edges, pairing, source of every modifier, covariance, signal scale",
     "covariance.json": "relative covariance of the lepton-ID calibration bins",
     "verify_stock.py": "checks this bundle; needs pyhf alone",
@@ -45,8 +45,9 @@ def make_readme(
     """
     parts = [
         f"# {results.name}",
-        f"A statistical model as a [pyhf](https://github.com/scikit-hep/pyhf) workspace with the "
-        f"numbers that it gives: {_sizes(results)}. Workspace digest\n`{results.workspace_digest}`.",
+        "A statistical model as a [pyhf](https://github.com/scikit-hep/pyhf) workspace with the "
+        f"numbers that it gives: {_sizes(results)}. Workspace digest\n"
+        f"`{results.workspace_digest}`.",
         _table(files),
         _reproduce(files, results),
         _python(results),
@@ -62,7 +63,7 @@ def _sizes(results: PublishedResults) -> str:
 
 def _table(files: Mapping[str, bytes]) -> str:
     rows = ["| file | what |", "| --- | --- |"]
-    for name in sorted({*files, "README.md", "SHA256SUMS"} - {"README.md"}):
+    for name in sorted({*files, "SHA256SUMS"}):
         if name in FILES:
             what = FILES[name]
         elif name.startswith("patch_"):
@@ -98,9 +99,7 @@ def _reproduce(files: Mapping[str, bytes], results: PublishedResults) -> str:
             rows.append(f"| `{command}` | {point.minimum.twice_nll:.5f} |")
             names.append(point.measurement)
     if "patch_signal.json" in files:
-        command = (
-            f"pyhf fit --value --measurement {names[0]} BkgOnly.json -p patch_signal.json"
-        )
+        command = f"pyhf fit --value --measurement {names[0]} BkgOnly.json -p patch_signal.json"
         rows.append(f"| `{command}` | {results.points[0].minimum.twice_nll:.5f} |")
     differences = [
         f"The difference of `{s['null']}` and `{s['point']}` is |q0| = {abs(s['q0']):.5f}, "
@@ -118,18 +117,18 @@ def _reproduce(files: Mapping[str, bytes], results: PublishedResults) -> str:
         "",
         _indent(print_numbers(results)),
         "",
-        "`verify_stock.py --fit` also lets pyhf's optimizer start there: it must find no lower value.",
-        "`pyhf digest workspace.json` must print the digest above. Fits from scratch by the command",
-        "line (set `OPENBLAS_NUM_THREADS=1`, SLSQP is many times slower otherwise):",
+        "`verify_stock.py --fit` also lets pyhf's optimizer start there: it must find no lower",
+        "value. `pyhf digest workspace.json` must print the digest above. Fits from scratch by the",
+        "command line (set `OPENBLAS_NUM_THREADS=1`, SLSQP is many times slower otherwise):",
         "",
         *rows,
         "",
         *differences,
         "",
-        "A fit from scratch may stop above these values, by .01 or more where there are hundreds of",
-        "parameters: that is the optimizer, and starting at the recorded point gives the value. It",
-        "must not stop below by more than .001, unless at a point with a negative expected rate,",
-        "which is no probability (pyhf does not forbid them).",
+        "A fit from scratch may stop above these values, by .01 or more where there are hundreds",
+        "of parameters, or take minutes: that is the optimizer, and starting at the recorded point",
+        "gives the value. It must not stop below by more than .001, unless at a point with a",
+        "negative expected rate, which is no probability (pyhf does not forbid them).",
     ])  # fmt: skip
 
 
@@ -168,13 +167,15 @@ def _meaning(workspace: Spec, metadata: Spec, results: PublishedResults) -> str:
     names = [m["name"] for m in workspace["measurements"]]
     if "known_background" in names:
         lines.append(
-            "- `known_background` holds the background at its known truth, which simulation alone has."
+            "- `known_background` holds the background at its known truth, which only simulation "
+            "has."
         )
     for toys in results.toys:
         p0 = "none" if toys["p0"] is None else f"{toys['p0']:.4g}"
         lines.append(
             f"- {toys['n']} toys of `{toys['measurement']}` at mu = {toys['mu']:g}: "
-            f"{toys['n_ge']} with q0 at or above the observed one, p0 {p0}, {toys['n_failed']} failed."
+            f"{toys['n_ge']} with q0 at or above the observed one, p0 {p0}, "
+            f"{toys['n_failed']} failed."
         )
     versions = results.environment["versions"]
     made = ", ".join(f"{k} {versions[k]}" for k in ("ddphf", "pyhf", "numpy", "scipy", "python"))

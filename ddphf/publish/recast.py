@@ -98,8 +98,8 @@ def recast_signal(
             if old:
                 events = sum(sum(samples[j]["data"]) for j in old)
                 notes.append(
-                    f"{channel['name']}: the published signal has {events:.6g} events here, the new "
-                    "one none"
+                    f"{channel['name']}: the published signal has {events:.6g} events here, the "
+                    "new one none"
                 )
             if len(old) == len(samples):
                 raise InputError(
@@ -131,7 +131,8 @@ def _make_sample(
         bad = int(np.flatnonzero(~(np.isfinite(yields) & (yields >= 0)))[0])
         raise InputError(f"{where}, bin {bad}: signal {yields[bad]:g}, expected a number >= 0")
     modifiers: list[Spec] = [{"name": poi, "type": "normfactor", "data": None}]
-    kept, dropped = [], []
+    kept: list[str] = []
+    dropped: list[str] = []
     if old:
         published = channel["samples"][old[0]]
         for modifier in published["modifiers"]:
@@ -184,7 +185,9 @@ def _symmetric(channel: Spec, name: str, side: str) -> Array | None:
             ):  # fmt: skip
                 nominal = np.array(sample["data"], dtype=float)
                 shifted = np.array(modifier["data"][side], dtype=float)
-                return np.divide(shifted, nominal, out=np.ones_like(nominal), where=nominal > 0)
+                ones: Array = np.ones_like(nominal)
+                np.divide(shifted, nominal, out=ones, where=nominal > 0)
+                return ones
     return None
 
 

@@ -44,7 +44,9 @@ def check_limits(bundle: Bundle, say: Callable[[str], None]) -> Iterator[Check]:
         alpha = 1.0 - data["level"]
         asymptotic = data.get("asymptotic")
         if asymptotic is not None:
-            bands = [("observed", None, asymptotic["observed"])]
+            bands: list[tuple[str, int | None, float | None]] = [
+                ("observed", None, asymptotic["observed"])
+            ]
             bands += [
                 (f"expected {n:+d} sigma", n, mu)
                 for n, mu in zip(range(-2, 3), asymptotic["expected"], strict=True)

@@ -12,7 +12,7 @@ import pyhf
 
 from ddphf.exceptions import InputError, UsageError
 
-__all__ = ["Patch", "apply_patch", "check_inspire", "make_patchset", "split_signal"]
+__all__ = ["PATCH_NAME", "Patch", "apply_patch", "check_inspire", "make_patchset", "split_signal"]
 
 Spec = dict[str, Any]
 Patch = list[dict[str, Any]]

@@ -168,10 +168,11 @@ def check_values(bundle: Bundle, say: Progress) -> Iterator[Check]:
             # Rounding of a sum of large terms.
             same = abs(found - recorded) <= SAME + 1e-12 * abs(recorded)
             detail = "" if same else f"differs by {found - recorded:.3g}"
-            if not np.isfinite(found):
-                found, detail = None, "is no number"
-            yield Check(1, f"{point.name}, {backend}", PASS if same else FAIL, detail, recorded,
-                        found)  # fmt: skip
+            finite = bool(np.isfinite(found))
+            yield Check(
+                1, f"{point.name}, {backend}", PASS if same else FAIL,
+                detail if finite else "is no number", recorded, found if finite else None,
+            )  # fmt: skip
         values[point.name] = recorded
     for statement in bundle.results.statements:
         yield _check_statement(bundle, statement, values)
@@ -194,7 +195,7 @@ def _check_statement(bundle: Bundle, statement: dict[str, Any], values: dict[str
 
 
 def _combinations(point: PointResult) -> tuple[tuple[BackendName, Optimizer], ...]:
-    """pyhf 0.7.6 crashes with minuit where nothing floats: scipy only."""
+    """Scipy alone where nothing floats: minuit crashes there (pyhf 0.7.6)."""
     return STOCK if point.n_free else (("numpy", "scipy"),)
 
 
