@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import ANALYSIS, COLUMNS, EDGES, invoke, plain_workspace, write_table
+from refusals_publish import PATCH, PUBLISH, VERIFY
 from test_lepton_id_build import write_event_analysis
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "refusals.md"
@@ -382,6 +383,7 @@ TOYS = {
 }
 
 CASES = {
+    **{what: ("publish", case) for what, case in {**PUBLISH, **VERIFY, **PATCH}.items()},
     **{what: ("toys", case) for what, case in TOYS.items()},
     **{what: ("lepton_id", case) for what, case in LEPTON_ID.items()},
     **{what: ("build", case) for what, case in BUILD.items()},
@@ -443,7 +445,7 @@ def snapshot(folder):
 
 def test_every_row_has_a_case_and_every_case_a_row():
     assert set(ROWS) == set(CASES)
-    groups = (BUILD, FIT, USAGE, TOYS, LEPTON_ID)
+    groups = (BUILD, FIT, USAGE, TOYS, LEPTON_ID, PUBLISH, VERIFY, PATCH)
     assert len(CASES) == sum(map(len, groups)), "a name is used twice"
 
 

@@ -96,6 +96,10 @@ def command(
             f"the error of {mu.name} is {mu.error:.3g}: stock optimizers may stop early; give "
             f"--scale {scale * _power(mu.error):g}, so that it is between .1 and 1"
         )
+    if mu is not None and mu.at_bound:
+        warnings.append(
+            f"{mu.name} is at its bound {mu.value:g}: the signal is too small; give a larger --scale"
+        )
     print_warnings(warnings)
     write_output(to_json(text), output, force=force)
     stderr.print(make_table(result))

@@ -156,6 +156,6 @@ def _refuse_hostile(entry: tarfile.TarInfo, files: dict[str, bytes], name: str) 
     if entry.issparse() or not entry.isreg():
         raise InputError(f"{name}: '{member}' is no regular file; nothing was unpacked")
     if not FLAT_NAME.fullmatch(entry.name):
-        raise InputError(f"{name}: '{member!a}' is no flat file name; nothing was unpacked")
+        raise InputError(f"{name}: {member!a} is no flat file name; nothing was unpacked")
     if entry.name.lower() in {other.lower() for other in files}:
         raise InputError(f"{name}: '{member}' is in it twice; nothing was unpacked")

@@ -77,12 +77,15 @@ def recast_signal(
     """
     poi = base["measurements"][0]["config"]["poi"]
     if not poi:
-        raise ModelError("the workspace has no POI, so no signal strength for a new signal")
+        raise ModelError(
+            "the workspace has no POI, so no signal strength for a new signal; name a normfactor as "
+            "POI in its first measurement"
+        )
     channels = {channel["name"]: channel for channel in base["channels"]}
     for channel in templates:
         if channel not in channels:
             raise InputError(
-                f"channel '{channel}' is not in the workspace; it has: {', '.join(channels)}"
+                f"channel '{channel}' is not in the workspace; take one of: {', '.join(channels)}"
             )
     if not any(np.any(template.yields > 0) for template in templates.values()):
         raise InputError("the new signal has no events in any channel; nothing could be measured")
@@ -126,10 +129,16 @@ def _make_sample(
     where, n_bins = f"channel '{channel['name']}'", len(channel["samples"][0]["data"])
     yields = np.ravel(np.asarray(template.yields, dtype=float)) * scale
     if len(yields) != n_bins:
-        raise InputError(f"{where}: a template of {len(yields)} bins, the channel has {n_bins}")
+        raise InputError(
+            f"{where}: a template of {len(yields)} bins, the channel has {n_bins}; give one yield "
+            "per bin, the last axis fastest"
+        )
     if not np.all(np.isfinite(yields) & (yields >= 0)):
         bad = int(np.flatnonzero(~(np.isfinite(yields) & (yields >= 0)))[0])
-        raise InputError(f"{where}, bin {bad}: signal {yields[bad]:g}, expected a number >= 0")
+        raise InputError(
+            f"{where}, bin {bad}: signal {yields[bad]:g}, expected a number >= 0; "
+            "negative yields make a negative rate somewhere"
+        )
     modifiers: list[Spec] = [{"name": poi, "type": "normfactor", "data": None}]
     kept: list[str] = []
     dropped: list[str] = []
