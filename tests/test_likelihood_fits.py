@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from engine_models import make_pair, rectangle_signal
+from engine_models import eigen_variations, make_pair, rectangle_signal
 from scipy.optimize import minimize_scalar
 
 from ddphf.likelihood.compiled import CompiledModel
@@ -163,6 +163,31 @@ def test_templates_and_batches_agree_with_single_fits():
     nominal = np.concatenate([np.zeros(9), np.arange(1.0, 10.0)])
     # Samples are alphabetical: signal, symmetric.
     assert model.replace_sample(0, nominal).minimize().converged
+
+
+def test_each_item_of_a_batch_has_its_own_held_parameters_start_and_errors():
+    rng = np.random.default_rng(4)
+    t = np.full(9, 400.0)
+    g = eigen_variations(3, 9, rng)
+    model = compiled(make_pair(t, rng.poisson(t), rng.poisson(t), np.full(9, 9.0), variations=g))
+    table, names = model.parameters, list(model.global_names())
+    cell = table.names.index("symmetric_shape[4]")
+    held = np.tile(table.fixed, (4, 1))
+    start = np.tile(table.init, (4, 1))
+    for row, name in ((1, "mu"), (2, "lepid_main_eig01")):
+        held[row, table.names.index(name)] = True
+        start[row, table.names.index(name)] = 0.3
+    held[3, cell], start[3, cell] = True, 1.02  # a cell held in one item only
+    batch = model.minimize_batch(start=start, fixed=held)
+    assert batch.n_failed == 0
+    for i in range(4):
+        single = model.minimize(start=start[i], fixed=held[i])
+        np.testing.assert_allclose(batch.points[i], single.parameters, atol=1e-5)
+        expected = [single.errors[table.names.index(name)] for name in names]
+        np.testing.assert_allclose(batch.errors[i], expected, rtol=1e-6)
+        assert batch.twice_nll[i] == pytest.approx(single.twice_nll, abs=1e-8)
+    assert batch.points[3, cell] == 1.02
+    assert batch.errors[1, names.index("mu")] == 0
 
 
 def test_a_failed_item_is_data():

@@ -29,7 +29,8 @@ from ddphf.inference.toy_store import (
 from ddphf.likelihood.batch import CAREFUL, CONVERGED_FAST, minimize_batch
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.minimum import EDM_TOLERANCE, Array
-from ddphf.likelihood.shared import SharedInputs, fit_block
+from ddphf.likelihood.shared import fit_block
+from ddphf.likelihood.shared_rough import SharedInputs
 
 __all__ = ["ToySource", "toy_ensemble"]
 
@@ -251,7 +252,6 @@ class _Fitter:
             shared = pair.share(source.parameters, source.rates, source.auxiliary(), table.fixed)
             theta = np.array(shared.theta)
             theta[pair.poi] = 0.0
-            # No stragglers: a step of the block costs less than one careful fit.
             self.shared = shared._replace(theta=jax.numpy.asarray(theta))
             self.arrays = jax.tree.map(jax.numpy.asarray, pair.held(source.parameters, table.fixed))
 

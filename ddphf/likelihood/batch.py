@@ -36,6 +36,9 @@ class BatchResult:
     Attributes:
         names: Names of the global parameters, k of them.
         parameters: Shape (n, k); NaN where failed.
+        points: Shape (n, parameters): all parameters, in the model's order; NaN where failed.
+        errors: Shape (n, k), from the Hessian with the cells eliminated: 0 where held or at a
+            bound, NaN where failed.
         twice_nll: Shape (n,), constants included; NaN where failed.
         edm: Shape (n,).
         status: Shape (n,): a key of :data:`STATUS_TEXT`.
@@ -44,6 +47,8 @@ class BatchResult:
 
     names: tuple[str, ...]
     parameters: Array
+    points: Array
+    errors: Array
     twice_nll: Array
     edm: Array
     status: np.ndarray[Any, np.dtype[np.int8]]
@@ -69,9 +74,11 @@ def minimize_batch(
     Args:
         model: The model.
         data: Shape (n, n_main + n_aux) or (n_main + n_aux,); the observed by default.
-        start: Starting point, shape (parameters,).
-        fixed: Held parameters, shape (parameters,); the measurement's by default.
-        values: Values of held parameters, shape (n, parameters) or (parameters,).
+        start: Starting points, shape (n, parameters) or (parameters,).
+        fixed: Held parameters, shape (n, parameters) or (parameters,); the measurement's by
+            default.
+        values: Values of held parameters, shape (n, parameters) or (parameters,); ``start`` by
+            default.
         block: Fits per compiled call; memory grows with it.
 
     Returns:
@@ -89,21 +96,26 @@ def minimize_batch(
     """
     table = model.parameters
     data = np.atleast_2d(model.data if data is None else np.asarray(data, dtype=float))
-    held = np.asarray(table.fixed if fixed is None else fixed, dtype=bool)
-    begin = np.asarray(table.init if start is None else start, dtype=float)
-    points = np.atleast_2d(begin if values is None else np.where(held, values, begin))
-    n = max(len(data), len(points))
+    held = np.atleast_2d(np.asarray(table.fixed if fixed is None else fixed, dtype=bool))
+    begin = np.atleast_2d(np.asarray(table.init if start is None else start, dtype=float))
+    wanted = begin if values is None else np.atleast_2d(np.asarray(values, dtype=float))
+    n = max(len(data), len(held), len(begin), len(wanted))
     for name, array, width in (
         ("data", data, len(model.data)),
-        ("values", points, len(table.names)),
+        ("fixed", held, len(table.names)),
+        ("start", begin, len(table.names)),
+        ("values", wanted, len(table.names)),
     ):
         if array.shape[1] != width or len(array) not in (1, n):
             raise ModelError(f"{name}: shape {array.shape}, expected ({n}, {width})")
+    points = np.where(held, wanted, begin)
     names = model.global_names()
     where = np.asarray(model.cells.global_)
     out = BatchResult(
         names=tuple(names),
         parameters=np.full((n, len(names)), np.nan),
+        points=np.full((n, len(table.names)), np.nan),
+        errors=np.full((n, len(names)), np.nan),
         twice_nll=np.full(n, np.nan),
         edm=np.full(n, np.inf),
         status=np.full(n, FAILED, dtype=np.int8),
@@ -113,27 +125,35 @@ def minimize_batch(
         rows = np.arange(first, min(first + block, n))
         # The last block is padded with its first row: one shape, one compilation.
         padded = np.concatenate([rows, np.full(block - len(rows), rows[0])])
-        some = data[padded if len(data) > 1 else np.zeros(block, int)]
-        x = points[padded if len(points) > 1 else np.zeros(block, int)]
-        done, edm, found = _fit_rows(model, some, x, held)
+        some, x, masks = (
+            array[padded if len(array) > 1 else np.zeros(block, int)]
+            for array in (data, points, held)
+        )
+        done, edm, found, errors = _fit_rows(model, some, x, masks)
         value = -2.0 * np.asarray(_logpdfs(model.codes, model.arrays, found, some))
-        for j, row in enumerate(rows):
-            if done[j]:
-                out.parameters[row], out.twice_nll[row] = found[j, where], value[j]
-                out.edm[row], out.status[row] = edm[j], CONVERGED_FAST
-                continue
-            minimum = model.minimize(data=some[j], start=x[j], fixed=held)
+        good = np.flatnonzero(done[: len(rows)])
+        out.points[rows[good]], out.parameters[rows[good]] = found[good], found[good][:, where]
+        out.twice_nll[rows[good]], out.edm[rows[good]] = value[good], edm[good]
+        out.errors[rows[good]] = errors[good][:, where]
+        out.status[rows[good]] = CONVERGED_FAST
+        for j in np.flatnonzero(~done[: len(rows)]):
+            row = rows[j]
+            minimum = model.minimize(data=some[j], start=x[j], fixed=masks[j])
             out.edm[row] = minimum.edm
             if minimum.converged:
+                out.points[row] = minimum.parameters
                 out.parameters[row] = minimum.parameters[where]
+                out.errors[row] = minimum.errors[where]
                 out.twice_nll[row], out.status[row] = minimum.twice_nll, CAREFUL
             else:
                 out.reasons[int(row)] = minimum.status
     return out
 
 
-def _fit_rows(model: CompiledModel, data: Array, x: Array, held: Mask) -> tuple[Mask, Array, Array]:
-    """Return (certified, EDM, parameters) of one block."""
+def _fit_rows(
+    model: CompiledModel, data: Array, x: Array, held: Mask
+) -> tuple[Mask, Array, Array, Array]:
+    """Return (certified, EDM, parameters, errors) of one block; errors of the global ones only."""
     table, n = model.parameters, len(data)
     pair = model.pair
 
@@ -142,28 +162,31 @@ def _fit_rows(model: CompiledModel, data: Array, x: Array, held: Mask) -> tuple[
 
     if pair is None:
         result = newton.minimize_general_batch(
-            model.codes, model.arrays, model.cells, x, rows(held),
+            model.codes, model.arrays, model.cells, x, held,
             rows(table.lower), rows(table.upper), data,
         )  # fmt: skip
         edm = np.asarray(result.edm)
         done = (edm < EDM_TOLERANCE) & np.asarray(result.physical)
-        return done, edm, np.asarray(result.parameters)
-    where, pieces = pair.places.global_, pair.split(data)
-    local_fixed = held.copy()
-    local_fixed[where] = False
-    if local_fixed.any() and len(x) > 1 and np.any(x[:, local_fixed] != x[0, local_fixed]):
-        return np.zeros(n, bool), np.full(n, np.inf), x  # held cells differ: one by one
+        return done, edm, np.asarray(result.parameters), np.asarray(result.errors)
+    where, local = pair.places.global_, np.ones(len(table.names), dtype=bool)
+    local[where] = False
+    cells, values = held[:, local], x[:, local]
+    if np.any(cells != cells[0]) or np.any(values[:, cells[0]] != values[0, cells[0]]):
+        # Held cells differ: one by one.
+        return np.zeros(n, bool), np.full(n, np.inf), x, np.full_like(x, np.nan)
+    pieces = pair.split(data)
     fit = minimize_profiles(
-        pair.structure, pair.held(x[0], held), x[:, where], rows(held[where]),
+        pair.structure, pair.held(x[0], held[0]), x[:, where], held[:, where],
         rows(pair.arrays.lower), rows(pair.arrays.upper), pieces,
     )  # fmt: skip
-    edm = np.asarray(fit.edm)
-    poi_free = pair.poi is not None and not held[where][pair.poi]
+    fits = jax.tree.map(np.asarray, fit)
+    poi_free = pair.poi is not None and ~held[:, where][:, pair.poi]
     # Corners need the slopes on both sides, which the careful path takes.
     empty = np.any((pieces.n[0] == 0) & (pieces.n[1] == 0), axis=-1) & poi_free
-    done = (edm < EDM_TOLERANCE) & ~empty
-    found = x.copy()
-    fits = jax.tree.map(np.asarray, fit)
+    done = (fits.edm < EDM_TOLERANCE) & ~empty
+    found, errors = x.copy(), np.zeros_like(x)
     for j in np.flatnonzero(done):
-        found[j], _ = pair.parameters(jax.tree.map(lambda a, j=j: a[j], fits), x[j], held)
-    return done, edm, found
+        one = jax.tree.map(lambda a, j=j: a[j], fits)
+        found[j], _ = pair.parameters(one, x[j], held[j])
+        errors[j, where] = pair.errors(one, held[j])
+    return done, fits.edm, found, errors

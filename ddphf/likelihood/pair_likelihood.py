@@ -22,7 +22,8 @@ from ddphf.likelihood.pair_model import (
 from ddphf.likelihood.pair_newton import NewtonResult
 from ddphf.likelihood.pair_profile import PairData, profile
 from ddphf.likelihood.reference import ParameterTable
-from ddphf.likelihood.shared import SharedInputs
+from ddphf.likelihood.shared_points import make_reference
+from ddphf.likelihood.shared_rough import SharedInputs
 
 __all__ = ["PairLikelihood", "find_pair"]
 
@@ -181,8 +182,8 @@ class PairLikelihood:
             b=jnp.asarray(x[self.places.b]),
             inverse_null=jnp.asarray(inverse(null)),
             inverse_free=jnp.asarray(inverse(free)),
+            reference=make_reference(self.structure, arrays, jnp.asarray(theta)),
             tolerance=jnp.asarray(1e-8),
-            stragglers=jnp.asarray(0),
             max_steps=jnp.asarray(40),
         )
 

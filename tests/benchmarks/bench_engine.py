@@ -161,6 +161,69 @@ def iminuit_pair(model, data):
     return {"seconds": time.perf_counter() - start, "q0": float(q0)}
 
 
+def evermore_pairs(source, n):
+    """Return evermore's rate on toys of the source and its largest difference in q0."""
+    try:
+        from bench_evermore import run
+    except ImportError:
+        return None
+    pair = source.model.pair
+    data = pair.split(np.concatenate([source.draw_block(3, 0)])[:n])
+    nominal = np.array(source.model.rates(source.parameters))
+    with_signal = source.parameters.copy()
+    with_signal[source.model.parameters.poi] = 1.0
+    signal = (source.model.rates(with_signal) - nominal)[pair.places.bins[0]]
+    row = run(data.n[1], data.n[0], signal, nominal[pair.places.bins[1]][0])
+    ours = np.abs(toy_ensemble(source, n, seed=3).q0)
+    row["max_difference_q0"] = float(np.max(np.abs(np.array(row.pop("q0")) - ours)))
+    return row
+
+
+def roofline(source, size=256, times=40):
+    """Return microseconds of both cores per toy: one evaluation, and the products in it alone."""
+    import jax.numpy as jnp
+
+    from ddphf.likelihood.shared_points import deviation_gradient, evaluate
+    from ddphf.likelihood.shared_rough import low
+
+    pair, fitter = source.model.pair, _Fitter(source, size)
+    data = pair.split(np.concatenate([source.draw_block(4, j) for j in range(size // 32)]))
+    theta = jnp.tile(fitter.shared.theta, (size, 1)) + 0.01
+    arrays, reference = fitter.arrays, fitter.shared.reference
+    contrast = data.n[1] * reference.u[0] - data.n[0] * reference.u[1]
+    exact = jax.jit(
+        lambda theta, data: evaluate(pair.structure, arrays, theta, data, theta[:, :1]).gradient
+    )
+    rough = jax.jit(
+        lambda contrast, theta, data: deviation_gradient(
+            pair.structure, low(arrays), low(reference), contrast, theta, data
+        )
+    )
+    matrix = jnp.asarray(
+        np.random.default_rng(0).normal(size=(theta.shape[1], pair.structure.n_cells))
+    )
+
+    def products(theta, matrix):
+        return ((theta @ matrix) @ matrix.T, ((theta + 1) @ matrix) @ matrix.T)
+
+    both = jax.jit(products)
+    work = {
+        "double": (exact, (theta, data)),
+        "single": (rough, low((jnp.asarray(contrast), theta, data))),
+        "products_double": (both, (theta, matrix)),
+        "products_single": (both, low((theta, matrix))),
+    }
+    out = {"kflop_in_products": 8e-3 * theta.shape[1] * pair.structure.n_cells}
+    for name, (function, arguments) in work.items():
+        arguments = jax.tree.map(jnp.asarray, arguments)
+        jax.block_until_ready(function(*arguments))
+        start = time.perf_counter()
+        for _ in range(times):
+            jax.block_until_ready(function(*arguments))
+        out[f"{name}_us"] = 1e6 * (time.perf_counter() - start) / times / size
+    return out
+
+
 def single(model, data=None):
     held = model.parameters.fixed.copy()
     held[model.parameters.poi] = True
@@ -184,7 +247,7 @@ def main():
     )
     options = parser.parse_args()
     n = options.toys
-    out = {"machine": machine(), "ensembles": [], "single": []}
+    out = {"machine": machine(), "ensembles": [], "single": [], "roofline": []}
 
     def write():
         out["machine"]["load_at_end"] = os.getloadavg()[0]
@@ -230,6 +293,12 @@ def main():
         out["single"].append(row)
         print(json.dumps(row), flush=True)
         write()
+    for name, extra in (("+ 14", {"k": 14}), ("+ 60", {"k": 60})):
+        out["roofline"].append({"name": name, **roofline(make_source(1e4, **extra)[2])})
+        print(json.dumps(out["roofline"][-1]), flush=True)
+    out["evermore"] = evermore_pairs(make_source(1e4)[2], 2)
+    print(json.dumps(out["evermore"]), flush=True)
+    write()
     if not options.skip_stock_28:
         _, reference, source = make_source(1e4)
         data = source.draw(3, 0)

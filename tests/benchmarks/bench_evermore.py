@@ -1,12 +1,11 @@
-"""The plain 28x28 pair in evermore with optimistix BFGS, vmapped: free + null fits.
+"""The plain pair in evermore with optimistix BFGS, vmapped: free + null fits of the same data.
 
-Runs in an environment of its own (``pip install evermore optimistix``): python bench_evermore.py
+Not a dependency of anything; where evermore and optimistix are installed beside the test tools,
+bench_engine.py runs this in its own run.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 
 import evermore as evm
@@ -18,17 +17,10 @@ import optimistix as optx
 jax.config.update("jax_enable_x64", True)
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--bins", type=int, default=28)
-    parser.add_argument("--toys", type=int, default=8)
-    options = parser.parse_args()
-    n, m, t = options.toys, options.bins**2, 1e4
-    x = np.arange(options.bins) - (options.bins - 1) / 2
-    signal = np.exp(-(x[:, None] ** 2 + x[None] ** 2) / 32).ravel()
-    signal = jnp.asarray(signal / signal.sum() * 30 * np.sqrt(t))
-    rng = np.random.default_rng(1)
-    a, b = (jnp.asarray(rng.poisson(t, (n, m)).astype(float)) for _ in range(2))
+def run(a, b, signal, t):
+    """Fit n toys (a, b), shapes (n, M), with and without the signal, shape (M,)."""
+    n, m = a.shape
+    a, b, signal = (jnp.asarray(x) for x in (a, b, signal))
 
     # evermore's parameters and Poisson; mu free or 0, the background factors shared.
     def loss(values, args):
@@ -60,19 +52,10 @@ def main():
     free, null = jax.block_until_ready(both(a, b))
     wall = time.perf_counter() - start
     q0 = 2 * (null[1] - free[1])
-    print(
-        json.dumps(
-            {
-                "name": f"evermore + optimistix BFGS, {options.bins}x{options.bins} plain",
-                "pairs_per_s": n / wall,
-                "first_call_s": first,
-                "q0": np.asarray(q0)[:4].tolist(),
-                "mu_hat": np.asarray(free[0][:4, 0]).tolist(),
-                "steps_max": int(np.max(free[2])),
-            }
-        )
-    )
-
-
-if __name__ == "__main__":
-    main()
+    return {
+        "toys": n,
+        "pairs_per_s": n / wall,
+        "first_call_s": first,
+        "q0": np.asarray(q0).tolist(),
+        "steps_max": int(np.max(free[2])),
+    }
