@@ -123,7 +123,7 @@ def fit_stock(
         >>> fit = fit_stock(reference, "numpy", "scipy", start=table.init, fixed=table.fixed,
         ...                 seconds=30.0)
         >>> round(fit.twice_nll, 4), fit.physical, fit.note
-        (11.5719, True, '')
+        (11.7084, True, '')
     """
     clock, note = _Clock(seconds), ""
     optimizers = {"scipy": _Scipy, "minuit": _Minuit}
