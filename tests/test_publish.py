@@ -17,6 +17,7 @@ from conftest import invoke, plain_workspace, write_analysis
 from ddphf.files import to_json
 from ddphf.publish.archive import pack, read_archive, unpack
 from ddphf.publish.bundle import make_archive, make_files
+from ddphf.publish.contents import make_sums
 from ddphf.publish.hepdata import check_label, make_submission, validate_submission
 from ddphf.publish.included import read_given, summarize_given_toys
 from ddphf.publish.points import collect_results, find_null
@@ -407,8 +408,13 @@ def test_a_published_record_of_others(folder):
 
 
 @pytest.mark.slow
-def test_stock_command_line_in_a_clean_environment(plain):
-    result, failure = verify(plain, level=4)
+def test_stock_command_line_in_a_clean_environment(plain, tmp_path):
+    """Also where the bundle's own script would do something else: it is not run."""
+    trap = tmp_path / "trap"
+    files = {**plain, "verify_stock.py": f"open({str(trap)!r}, 'w')".encode()}
+    files["SHA256SUMS"] = make_sums(files)
+    result, failure = verify(files, level=4)
+    assert not trap.exists()
     if any(c.status == "NOT RUN" for c in result.checks):
         assert "is there a package index?" in failure.detail
         pytest.skip("no package index")

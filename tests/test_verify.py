@@ -306,6 +306,30 @@ def test_damaged_contents(plain, name, change, what):
     assert (failure.level, failure.what) == (0, what)
 
 
+def test_damaged_records_are_failures_and_no_tracebacks(plain):
+    def statement(results):
+        del results["statements"][0]["q0"]
+
+    _, failure = verify(tamper(plain, "results.json", statement))
+    assert (failure.level, failure.what) == (1, "records")
+
+    def held(results):
+        results["points"][0]["n_free"] = 0  # would leave minuit out
+
+    _, failure = verify(tamper(plain, "results.json", held))
+    assert (failure.level, failure.what) == (0, "names and order")
+
+
+def test_requirements_name_pyhf_alone(plain):
+    """Level 4 installs them."""
+    for line in (b"evil", b"pyhf @ https://example.org/pyhf.tar.gz", b"-r other.txt"):
+        files = {**plain, "requirements.txt": plain["requirements.txt"] + line + b"\n"}
+        files["SHA256SUMS"] = make_sums(files)
+        _, failure = verify(files, level=0)
+        assert failure.what == "files"
+        assert "is no version of pyhf, numpy or scipy" in failure.detail
+
+
 def test_nan_and_missing_files(plain):
     files = {**plain, "results.json": plain["results.json"].replace(b'"p0":', b'"p0": NaN, "x":')}
     files["SHA256SUMS"] = make_sums(files)

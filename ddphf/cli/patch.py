@@ -98,7 +98,8 @@ def command(
         )
     if mu is not None and mu.at_bound:
         warnings.append(
-            f"{mu.name} is at its bound {mu.value:g}: the signal is too small; give a larger --scale"
+            f"{mu.name} is at its bound {mu.value:g}: the signal is too small; give a larger "
+            "--scale"
         )
     print_warnings(warnings)
     write_output(to_json(text), output, force=force)

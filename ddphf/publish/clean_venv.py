@@ -48,10 +48,17 @@ def check_command_line(
             return
         python = _program(folder, "python")
         say("level 4: verify_stock.py")
-        done = _run([python, "verify_stock.py"], folder, INSTALL_SECONDS)
+        # A bundle may come from anybody: only a script that is known is run.
+        own = Path(__file__).with_name("verify_stock.py").read_bytes()
+        note = "" if own == bundle.files["verify_stock.py"] else "this ddphf's script was run"
+        (folder / "check.py").write_bytes(own)
+        done = _run([python, "check.py"], folder, INSTALL_SECONDS)
         good = done is not None and done.returncode == 0
-        printed = "" if done is None else done.stdout.strip().splitlines()[-1:]
-        yield Check(4, "verify_stock.py", PASS if good else FAIL, "" if good else str(printed))
+        lines = ["out of time"] if done is None else (done.stdout + done.stderr).splitlines()
+        trouble = " ".join(line for line in lines if line.startswith("FAIL  ")) or " ".join(
+            lines[-1:]
+        )
+        yield Check(4, "verify_stock.py", PASS if good else FAIL, note if good else trouble[:200])
         for point in bundle.results.points:
             if point.poi_value is not None:
                 continue  # no measurement states it, so the command line cannot fit it

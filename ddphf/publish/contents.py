@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import json
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +32,8 @@ REQUIRED = (
     "CITATION.cff", "LICENSE", "README.md", SUMS, "metadata.json", "requirements.txt",
     "results.json", "verify_stock.py", "workspace.json",
 )  # fmt: skip
+
+REQUIREMENT = re.compile(r"(numpy|pyhf|scipy)==\d+(\.\d+)*((a|b|rc|\.post)\d+)?")
 
 EIGENVALUE_TOLERANCE = 1e-9
 
@@ -95,7 +98,7 @@ def check_contents(files: dict[str, bytes]) -> tuple[list[Check], Bundle | None]
                 loaded[name] = parse_json(files[name], name)
         return ""
 
-    if not ask("files", lambda: _missing(files)):
+    if not ask("files", lambda: _missing(files) or _other_requirements(files)):
         return checks, None
     if not ask("SHA256SUMS", lambda: _wrong_sums(files)):
         return checks, None
@@ -146,6 +149,14 @@ def check_contents(files: dict[str, bytes]) -> tuple[list[Check], Bundle | None]
 def _missing(files: dict[str, bytes]) -> str:
     missing = [name for name in REQUIRED if name not in files]
     return f"not in the archive: {', '.join(missing)}" if missing else ""
+
+
+def _other_requirements(files: dict[str, bytes]) -> str:
+    """Level 4 installs what this file names, so it names nothing else."""
+    for line in files["requirements.txt"].decode(errors="replace").splitlines():
+        if not REQUIREMENT.fullmatch(line):
+            return f"requirements.txt: '{line[:60]}' is no version of pyhf, numpy or scipy"
+    return ""
 
 
 def _wrong_sums(files: dict[str, bytes]) -> str:
@@ -214,11 +225,13 @@ def _other_order(results: PublishedResults, references: dict[str, ReferenceModel
     ):
         if stated != found:
             return f"the workspace has the channel {found}, recorded is {stated}"
+    for point in results.points:
+        floating = int((~references[point.measurement].parameters.fixed).sum())
+        if point.n_free != floating - (point.poi_value is not None):
+            return f"{point.name}: {point.n_free} floating parameters, the model has {floating}"
     for statement in results.statements:
         for key in ("point", "null"):
-            try:
-                results.point(statement[key])
-            except KeyError:
+            if statement[key] not in {point.name for point in results.points}:
                 return f"a statement names the point '{statement[key]}', which is not there"
     return ""
 

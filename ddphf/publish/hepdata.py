@@ -176,7 +176,8 @@ def _results(publication: Publication) -> Spec:
         )
     }
     if statements:
-        mu = [{"value": s["mu_hat"], "errors": [{"symerror": s["mu_error"]}]} for s in statements]
+        # HEPData refuses errors of zero: that of a POI at its bound.
+        mu = [{"value": s["mu_hat"], **_error(s["mu_error"])} for s in statements]
         out["Significance"] = (
             "Signed discovery statistic q0 = -2 ln(L(mu=0) / L(mu_hat)), negative for a deficit, "
             "Z = sgn(mu_hat) sqrt(|q0|), and asymptotic p0.",
@@ -185,6 +186,10 @@ def _results(publication: Publication) -> Spec:
             + [(key, "", [s[key] for s in statements]) for key in ("q0", "z0", "p0")],
         )
     return out
+
+
+def _error(size: float) -> Spec:
+    return {"errors": [{"symerror": size}]} if size > 0 else {}
 
 
 def _matrix(names: list[str], matrix: Any) -> tuple[list[Column], list[Column]]:

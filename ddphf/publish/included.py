@@ -27,6 +27,9 @@ Spec = dict[str, Any]
 SCHEMAS = ("rank", "discover", "limit", "scan", "inject", "report")
 """Commands whose results are taken as they are, once their workspace is the right one."""
 
+RESERVED = ("workspace.json", "results.json", "metadata.json", "BkgOnly.json", "covariance.json",
+            "patchset.json", "patch_signal.json")  # fmt: skip
+
 STALE = 1e-5
 """Largest difference of a given fit's 2NLL or q0 from the certified one."""
 
@@ -76,7 +79,7 @@ def read_given(paths: list[str], digest: str) -> GivenFiles:
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror})") from None
         if content[:2] == b"PK":
-            given.toys[file.name] = (load_toys(BytesIO(content), name=path), content)
+            given.toys[f"{file.stem}.npz"] = (load_toys(BytesIO(content), name=path), content)
             continue
         data = parse_json(content, path)
         if isinstance(data, list):
@@ -97,7 +100,12 @@ def read_given(paths: list[str], digest: str) -> GivenFiles:
         if kind == "fit":
             given.fits[path] = data
         else:
-            given.others[f"{kind}.json"] = (data, content)
+            name = f"{kind}.json" if f"{kind}.json" not in given.others else file.name
+            if name in (*given.others, *RESERVED):
+                raise InputError(
+                    f"{path}: a result of 'ddphf {kind}' is given already; rename this file"
+                )
+            given.others[name] = (data, content)
     return given
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -95,9 +96,10 @@ def _reproduce(files: Mapping[str, bytes], results: PublishedResults) -> str:
     names = []
     for point in results.points:
         if point.poi_value is None:
-            command = f"pyhf fit --value --measurement {point.measurement} workspace.json"
+            measurement = shlex.quote(point.measurement)
+            command = f"pyhf fit --value --measurement {measurement} workspace.json"
             rows.append(f"| `{command}` | {point.minimum.twice_nll:.5f} |")
-            names.append(point.measurement)
+            names.append(measurement)
     if "patch_signal.json" in files:
         command = f"pyhf fit --value --measurement {names[0]} BkgOnly.json -p patch_signal.json"
         rows.append(f"| `{command}` | {results.points[0].minimum.twice_nll:.5f} |")

@@ -78,8 +78,8 @@ def recast_signal(
     poi = base["measurements"][0]["config"]["poi"]
     if not poi:
         raise ModelError(
-            "the workspace has no POI, so no signal strength for a new signal; name a normfactor as "
-            "POI in its first measurement"
+            "the workspace has no POI, so no signal strength for a new signal; name a normfactor "
+            "as POI in its first measurement"
         )
     channels = {channel["name"]: channel for channel in base["channels"]}
     for channel in templates:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 
+from ddphf.exceptions import DdphfError
 from ddphf.inference.fitter import Fitter
 from ddphf.likelihood.reference import BackendName, ReferenceModel
 from ddphf.publish.archive import DamagedArchiveError, unpack
@@ -75,8 +76,7 @@ def verify_archive(
         checks += found
     if bundle is not None:
         for number in range(1, level + 1):
-            for check in _run_level(bundle, number, seconds, say, toy_progress):
-                checks.append(check)
+            checks += _checked(number, _run_level(bundle, number, seconds, say, toy_progress))
             if not all(check.passed for check in checks):
                 break
     return VerifyResult(
@@ -86,6 +86,16 @@ def verify_archive(
         checks=tuple(checks),
         provenance=make_provenance(),
     )
+
+
+def _checked(level: int, found: Iterator[Check]) -> Iterator[Check]:
+    """Turn what a damaged record or a failed fit raises into a check that fails."""
+    try:
+        yield from found
+    except DdphfError as error:
+        yield Check(level, "refit", FAIL, str(error))
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        yield Check(level, "records", FAIL, f"damaged: {type(error).__name__}: {error}")
 
 
 def _run_level(
