@@ -358,6 +358,20 @@ def test_one_flipped_byte_anywhere_fails_at_the_contents(plain):
             assert next(result.failures).level == 0
 
 
+def test_points_off_the_held_values_do_not_count(plain):
+    """Finite differences move mu off 0: such points are lower than the null, and are none."""
+    from ddphf.publish.stock_fits import _Clock
+
+    point = load(plain, "results.json")["points"][1]
+    start = np.array([p["value"] for p in point["parameters"]])
+    clock = _Clock(30.0, lambda where: where[0] == start[0])
+    watched = clock.watch(lambda where: (1.0 - 30.0 * where[0], None))
+    for shift in (0.0, 1e-8, -1e-8):
+        watched(start + shift * np.eye(len(start))[0])
+    assert clock.lowest == 1.0
+    assert np.array_equal(clock.where, start)
+
+
 def test_a_lower_point_at_a_negative_rate_is_unphysical():
     """pyhf rewards a negative rate of an empty bin; that is not a better point."""
     from ddphf.publish.checks import FAIL, LIMITED, PASS, UNPHYSICAL

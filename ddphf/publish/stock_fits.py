@@ -33,18 +33,23 @@ class _OutOfTimeError(Exception):
 
 
 class _Clock:
-    """Wraps an objective: remembers the lowest value, and stops it after its time."""
+    """Wraps an objective: remembers the lowest allowed point, and stops it after its time.
 
-    def __init__(self, seconds: float) -> None:
-        self.end = time.monotonic() + seconds
+    SLSQP holds parameters by a constraint and moves them off for its finite differences: such
+    points may be lower and are none.
+    """
+
+    def __init__(self, seconds: float, allowed: Callable[[Array], bool]) -> None:
+        self.end, self.allowed = time.monotonic() + seconds, allowed
         self.lowest, self.where = np.inf, np.array([])
 
     def watch(self, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
         def watched(parameters: Any) -> Any:
             out = function(parameters)
             value = float(np.ravel(np.asarray(out[0] if isinstance(out, tuple) else out))[0])
-            if value < self.lowest:
-                self.lowest, self.where = value, np.array(parameters, dtype=float)
+            where = np.array(parameters, dtype=float)
+            if value < self.lowest and self.allowed(where):
+                self.lowest, self.where = value, where
             if time.monotonic() > self.end:
                 raise _OutOfTimeError
             return out
@@ -125,9 +130,14 @@ def fit_stock(
         >>> round(fit.twice_nll, 4), fit.physical, fit.note
         (11.7084, True, '')
     """
-    clock, note = _Clock(seconds), ""
-    optimizers = {"scipy": _Scipy, "minuit": _Minuit}
     table = reference.parameters
+
+    def allowed(where: Array) -> bool:
+        inside = bool(np.all((where >= table.lower) & (where <= table.upper) | fixed))
+        return inside and np.array_equal(where[fixed], start[fixed])
+
+    clock, note = _Clock(seconds, allowed), ""
+    optimizers = {"scipy": _Scipy, "minuit": _Minuit}
     # SLSQP is many times slower with more than one BLAS thread.
     with (
         pyhf_backend(backend, optimizers[optimizer](clock)),
