@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 SAMPLE := workspaces/higgs_lfv
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: run test lint slow bench workspaces report clean
+.PHONY: run test lint slow bench workspaces report bundles clean
 
 run: $(VENV)/run.stamp
 	$(BIN)/ddphf build $(SAMPLE)/analysis.yml -o build/higgs_lfv.json --force
@@ -51,6 +51,23 @@ report: $(VENV)/run.stamp
 	$(BIN)/ddphf yields $(REPORTED)/workspace.json --fit $(REPORTED)/fit.json -o build/report/yields.json \
 	  --plots build/report --force
 	cp build/report/asymmetry.png build/report/z_map.png docs/
+
+# The published bundles, made again from the shipped workspaces: about ten minutes, most of it stock
+# optimizers on hundreds of parameters.
+PUBLISHED := workspaces/published
+bundles: $(VENV)/test.stamp
+	mkdir -p build
+	$(BIN)/ddphf fit workspaces/higgs_lfv_window/workspace.json --toys 5000 --seed 1 \
+	  -o build/window.fit.json --force
+	$(BIN)/ddphf toys workspaces/higgs_lfv_window/workspace.json --toys 5000 --seed 2 \
+	  -o build/window.toys.npz --force
+	$(BIN)/ddphf publish workspaces/higgs_lfv_window/analysis.yml build/window.fit.json \
+	  build/window.toys.npz -o $(PUBLISHED)/higgs_lfv_window.tar.gz --force
+	$(BIN)/ddphf publish workspaces/flat_reference/analysis.yml \
+	  -o $(PUBLISHED)/flat_reference.tar.gz --force
+	$(BIN)/ddphf publish workspaces/higgs_lfv_asymmetric/analysis.yml \
+	  workspaces/higgs_lfv_asymmetric/fit.json \
+	  -o $(PUBLISHED)/higgs_lfv_asymmetric.tar.gz --force
 
 $(VENV)/run.stamp: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

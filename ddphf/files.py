@@ -15,7 +15,14 @@ from typing import Any
 
 from ddphf.exceptions import InputError, UsageError
 
-__all__ = ["check_writable", "read_json", "to_json", "write_file", "write_output"]
+__all__ = [
+    "check_writable",
+    "parse_json",
+    "read_json",
+    "to_json",
+    "write_file",
+    "write_output",
+]
 
 
 def to_json(data: Any) -> str:
@@ -80,6 +87,28 @@ def read_json(source: str) -> Any:
         raise InputError(f"{name}: no such file") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{name}: cannot be read ({error})") from None
+    return parse_json(text, name)
+
+
+def parse_json(text: str | bytes, name: str) -> Any:
+    """Parse JSON strictly.
+
+    Args:
+        text: The text, or its bytes in UTF-8.
+        name: What to call it in messages.
+
+    Raises:
+        InputError: No JSON, NaN or Infinity, or a key twice in one object.
+
+    Example:
+        >>> parse_json(b'{"a": [1.0]}', "a.json")
+        {'a': [1.0]}
+    """
+    if isinstance(text, bytes):
+        try:
+            text = text.decode()
+        except UnicodeDecodeError as error:
+            raise InputError(f"{name}: cannot be read ({error})") from None
 
     def refuse(constant: str) -> Any:
         raise InputError(f"{name}: holds {constant}, which is not JSON; replace it by a number")

@@ -14,6 +14,7 @@ import yaml
 from conftest import ANALYSIS, COLUMNS, EDGES, invoke, plain_workspace, write_table
 from refusals_discover import DISCOVER, LIMIT
 from refusals_fakes import FAKES
+from refusals_publish import PATCH, PUBLISH, VERIFY
 from refusals_ranking import RANKING
 from refusals_report import REPORT
 from refusals_studies import INJECT, STUDY
@@ -392,6 +393,9 @@ GROUPS = (
     ("study", STUDY),
     ("ranking", RANKING),
     ("report", REPORT),
+    ("publish", PUBLISH),
+    ("publish", VERIFY),
+    ("publish", PATCH),
 )
 """Kind of folder that the cases run in, and the cases."""
 

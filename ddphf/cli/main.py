@@ -23,11 +23,14 @@ COMMANDS = {
     "inject": "Put a signal of a wanted significance into a workspace.",
     "inspect": "Print what is in a pyhf workspace.",
     "limit": "Find upper limits and intervals of the signal strength.",
+    "patch": "Replace the signal of a published workspace by yours.",
+    "publish": "Pack a workspace with its results and the proof of both.",
     "rank": "Rank parameters by their impact on the POI.",
     "report": "Write one HTML page from result files of one workspace.",
     "scan": "Scan 2NLL along one or two parameters.",
     "study": "Do a published study again, number by number.",
     "toys": "Draw and fit toys of a workspace, kept in a file.",
+    "verify": "Check a published bundle, from its checksums to refits by stock pyhf.",
     "yields": "Tell expected events per channel and bin, with errors, tables, figures.",
 }
 

@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from scipy.stats import beta, norm
@@ -191,17 +191,22 @@ def save_toys(toys: ToySample, path: Path) -> None:
         raise
 
 
-def load_toys(path: Path) -> ToySample:
+def load_toys(path: Path | BinaryIO, *, name: str | None = None) -> ToySample:
     """Read toys.
+
+    Args:
+        path: The file, or an open one.
+        name: What to call it in messages; the path by default.
 
     Raises:
         InputError: The file is none of ours.
     """
+    name = str(path) if name is None else name
     try:
         # numpy leaves the file open when it is no archive, unless it is ours to close.
         with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as file:
             if int(file["version"]) != VERSION:
-                raise InputError(f"{path}: toys of version {file['version']}, expected {VERSION}")
+                raise InputError(f"{name}: toys of version {file['version']}, expected {VERSION}")
             return ToySample(
                 seed=file["seed"],
                 index=file["index"],
@@ -216,10 +221,10 @@ def load_toys(path: Path) -> ToySample:
                 else "",
             )
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+        raise InputError(f"{name}: no such file") from None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         # numpy's own words for a damaged file advise to unpickle it: never pass them on.
-        raise InputError(f"{path}: not a file of toys; give one that 'ddphf toys' wrote") from None
+        raise InputError(f"{name}: not a file of toys; give one that 'ddphf toys' wrote") from None
 
 
 def merge_toys(samples: Sequence[ToySample]) -> ToySample:

@@ -1,0 +1,141 @@
+"""``ddphf patch``: another signal on a published workspace."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import click
+
+from ddphf.cli.common import (
+    force_option,
+    output_option,
+    print_warnings,
+    progress_line,
+    stderr,
+)
+from ddphf.cli.fit import make_table
+from ddphf.exceptions import InputError, UsageError
+from ddphf.files import check_writable, parse_json, read_json, to_json, write_output
+
+__all__ = ["command"]
+
+SANE_ERROR = (0.05, 5.0)
+"""Errors of mu outside this range mislead stock optimizers (they stop early, with success)."""
+
+
+@click.command("patch")
+@click.argument("base")
+@click.option(
+    "--signal", "signals", multiple=True, required=True, metavar="CHANNEL=FILE:NAME",
+    help="Signal events of a channel, a histogram (ROOT, UHI JSON, npz, CSV); may be repeated.",
+)  # fmt: skip
+@click.option(
+    "--error", "errors", multiple=True, metavar="CHANNEL=FILE:NAME",
+    help="Their absolute uncertainties, uncorrelated between bins.",
+)  # fmt: skip
+@click.option("--name", default="signal", show_default=True, help="Of the new sample and patch.")
+@click.option(
+    "--scale", type=click.FloatRange(min=0.0, min_open=True), default=1.0, show_default=True,
+    help="mu = 1 means the histograms times this.",
+)  # fmt: skip
+@click.option(
+    "--inspire", metavar="ID", help="Such as ins1234567: writes a pyhf patchset instead of a patch."
+)
+@output_option
+@force_option
+def command(
+    base: str, signals: tuple[str, ...], errors: tuple[str, ...], name: str, scale: float,
+    inspire: str | None, output: str, force: bool,
+) -> None:  # fmt: skip
+    """Write the JSON Patch that replaces the signal of BASE by yours.
+
+    BASE is a workspace, a background-only one, or a bundle of `ddphf publish` (its BkgOnly.json,
+    which is then what the patch applies to). The patched workspace is fitted before anything is
+    written.
+    """
+    check_writable(output, force=force)
+    if not re.fullmatch(r"[A-Za-z0-9_]+", name):
+        raise UsageError(f"--name {name}: use letters, digits and underscores alone")
+    addresses = {key: _split(key, values) for key, values in
+                 (("--signal", signals), ("--error", errors))}  # fmt: skip
+    if extra := sorted(set(addresses["--error"]) - set(addresses["--signal"])):
+        raise UsageError(f"--error {extra[0]}=...: there is no --signal for this channel")
+    with progress_line() as say:
+        say("reading")
+        from ddphf.inference.fit import fit_workspace
+        from ddphf.inputs.readers import read_histogram
+        from ddphf.likelihood.checks import check_schema
+        from ddphf.publish.recast import Template, recast_signal
+        from ddphf.publish.signals import check_inspire, make_patchset
+
+        if inspire is not None:
+            check_inspire(inspire)
+        workspace = _read_base(base)
+        check_schema(workspace)
+        templates = {
+            channel: Template(
+                read_histogram(address).flat,
+                read_histogram(addresses["--error"][channel]).flat
+                if channel in addresses["--error"] else None,
+            )
+            for channel, address in addresses["--signal"].items()
+        }  # fmt: skip
+        recast = recast_signal(workspace, templates, name=name, scale=scale)
+        result = fit_workspace(recast.workspace, progress=say)
+        text: Any = recast.patch
+        if inspire is not None:
+            text = make_patchset(
+                workspace, [(name, recast.patch)], inspire=inspire,
+                description=f"Signal {name} on another background",
+            )  # fmt: skip
+    warnings = [*recast.notes, *result.warnings]
+    mu = result.mu_hat
+    if mu is not None and mu.error > 0 and not SANE_ERROR[0] <= mu.error <= SANE_ERROR[1]:
+        warnings.append(
+            f"the error of {mu.name} is {mu.error:.3g}: stock optimizers may stop early; give "
+            f"--scale {scale * _power(mu.error):g}, so that it is between .1 and 1"
+        )
+    if mu is not None and mu.at_bound:
+        warnings.append(
+            f"{mu.name} is at its bound {mu.value:g}: the signal is too small; give a larger "
+            "--scale"
+        )
+    print_warnings(warnings)
+    write_output(to_json(text), output, force=force)
+    stderr.print(make_table(result))
+
+
+def _power(error: float) -> float:
+    """Return the power of ten that brings an error into (.1, 1].
+
+    Example:
+        >>> _power(30.0), _power(0.004)
+        (100.0, 0.01)
+    """
+    import math
+
+    return float(10.0 ** math.ceil(math.log10(error)))
+
+
+def _split(option: str, values: tuple[str, ...]) -> dict[str, str]:
+    out: dict[str, str] = {}
+    for value in values:
+        channel, found, address = value.partition("=")
+        if not (found and channel and address):
+            raise UsageError(f"{option} {value}: expected CHANNEL=FILE:NAME")
+        if channel in out:
+            raise UsageError(f"{option} {channel}: given twice")
+        out[channel] = address
+    return out
+
+
+def _read_base(base: str) -> Any:
+    if not base.endswith((".tar.gz", ".tgz")):
+        return read_json(base)
+    from ddphf.publish.archive import read_archive, unpack
+
+    files = unpack(read_archive(base), name=base)
+    if "BkgOnly.json" not in files:
+        raise InputError(f"{base}: no BkgOnly.json inside; give a workspace")
+    return parse_json(files["BkgOnly.json"], f"{base}: BkgOnly.json")

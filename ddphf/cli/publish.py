@@ -1,0 +1,205 @@
+"""``ddphf publish``: a workspace, its results and the proof of both in one archive."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ddphf.cli.build import metadata_path
+from ddphf.cli.common import force_option, print_warnings, progress_line, stderr
+from ddphf.cli.verify import make_table
+from ddphf.exceptions import InputError, UsageError
+from ddphf.files import check_writable, read_json, write_file
+
+__all__ = ["command", "hepdata_path"]
+
+Spec = dict[str, Any]
+
+LEVEL = 2
+"""What a bundle must pass before it is written."""
+
+SECONDS = 20.0
+"""Time of one fit by a stock optimizer meanwhile."""
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What is published, from an analysis file or from a workspace."""
+
+    workspace: Spec
+    metadata: Spec | None
+    covariance: Spec | None
+    warnings: tuple[str, ...]
+
+
+@click.command("publish")
+@click.argument("source")
+@click.argument("results", nargs=-1)
+@click.option("-o", "--output", required=True, metavar="FILE", help="NAME.tar.gz to write.")
+@click.option("--name", help="Of the publication; that of the analysis by default.")
+@click.option("--inspire", metavar="ID", help="Such as ins1234567: adds a pyhf patchset.")
+@click.option(
+    "--license", "license_", metavar="FILE", help="Terms of use; CC0 1.0 for the data by default."
+)
+@click.option("--citation", metavar="FILE", help="CITATION.cff; a plain one by default.")
+@force_option
+def command(
+    source: str, results: tuple[str, ...], output: str, name: str | None, inspire: str | None,
+    license_: str | None, citation: str | None, force: bool,
+) -> None:  # fmt: skip
+    """Publish SOURCE, an analysis file (.yml) or a pyhf workspace (.json), with its RESULTS.
+
+    RESULTS are files of `ddphf fit`, `toys`, `rank`, `discover` and `limit`, and JSON Patches of
+    further signals. Every measurement is fitted again; nothing is written unless it verifies.
+    Beside NAME.tar.gz goes the submission NAME.hepdata.tar.gz.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,80}\.tar\.gz", Path(output).name):
+        raise UsageError(f"-o {output}: expected NAME.tar.gz, of letters, digits, . _ + -")
+    submission = hepdata_path(output)
+    for path in (output, submission):
+        check_writable(path, force=force)
+    with progress_line() as say:
+        say("reading")
+        from ddphf.publish.bundle import Publication, foreign_metadata, make_archive, make_files
+        from ddphf.publish.hepdata import make_submission
+        from ddphf.publish.included import read_given, summarize_given_toys
+        from ddphf.publish.points import collect_results
+        from ddphf.publish.signals import check_inspire
+
+        if inspire is not None:
+            check_inspire(inspire)
+        texts = [None if path is None else _read_text(path) for path in (license_, citation)]
+        found = _read_source(source)
+        workspace, warnings = found.workspace, list(found.warnings)
+        label = _name(name, found, source)
+        metadata = found.metadata
+        if metadata is None:
+            metadata = foreign_metadata(workspace, label)
+        given = read_given(list(results), metadata["workspace_digest"])
+        collected = collect_results(workspace, name=label, progress=say)
+        say("toys")
+        toys = tuple(
+            summarize_given_toys(file, sample, workspace, collected)
+            for file, (sample, _) in given.toys.items()
+        )
+        say("figures")
+        publication = Publication(
+            workspace=workspace, metadata=metadata, results=collected, given=given, toys=toys,
+            figures=_draw(workspace, metadata, collected), covariance=found.covariance,
+            inspire=inspire, license=texts[0], citation=texts[1],
+        )  # fmt: skip
+        files = make_files(publication)
+        packed, verified = make_archive(files, level=LEVEL, seconds=SECONDS, progress=say)
+        say("HEPData submission")
+        submitted, notes = make_submission(publication, files, Path(output).name, packed)
+    print_warnings([*warnings, *collected.warnings, *notes])
+    # Both or none.
+    with write_file(output, force=force) as first, write_file(submission, force=force) as second:
+        first.write_bytes(packed)
+        second.write_bytes(submitted)
+    stderr.print(make_table(verified))
+    stderr.print(
+        f"{output}: {len(files)} files, {len(packed) / 1e6:.2f} MB; {submission}: "
+        f"{len(submitted) / 1e6:.2f} MB",
+        markup=False,
+    )
+
+
+def hepdata_path(output: str | Path) -> Path:
+    """Return where the HEPData submission of a bundle lies.
+
+    Example:
+        >>> hepdata_path("out/pair.tar.gz").name
+        'pair.hepdata.tar.gz'
+    """
+    path = Path(output)
+    return path.with_name(path.name.removesuffix(".tar.gz") + ".hepdata.tar.gz")
+
+
+def _read_text(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from None
+
+
+def _read_source(source: str) -> _Source:
+    if source.endswith((".yml", ".yaml")):
+        from ddphf.config.analysis import read_analysis
+        from ddphf.symmetry.load import load_pair
+        from ddphf.workspace.build import build_workspace
+
+        config = read_analysis(source)
+        pair = load_pair(config)
+        built = build_workspace(pair, signal_scale=config.signal_scale, name=config.name)
+        covariance = None
+        if pair.lepton_id is not None:
+            found = pair.lepton_id.covariance
+            covariance = {
+                "schema": "ddphf/covariance/1",
+                "labels": list(found.labels),
+                "matrix": [[float(x) for x in row] for row in found.matrix],
+            }
+        return _Source(built.workspace, built.metadata, covariance, built.warnings)
+    import pyhf
+
+    from ddphf.likelihood.checks import check_schema
+
+    workspace = read_json(source)
+    check_schema(workspace)
+    sidecar = metadata_path(source)
+    if source == "-" or not sidecar.is_file():
+        return _Source(workspace, None, None, ())
+    metadata = read_json(str(sidecar))
+    digest = f"sha256:{pyhf.utils.digest(workspace)}"
+    if not isinstance(metadata, dict) or metadata.get("workspace_digest") != digest:
+        raise InputError(
+            f"{sidecar}: belongs to another workspace; build it again, or move the sidecar away"
+        )
+    return _Source(workspace, metadata, None, ())
+
+
+def _name(name: str | None, found: _Source, source: str) -> str:
+    if name is not None:
+        if not re.fullmatch(r"[^\x00-\x1f|`]{1,100}", name):
+            raise UsageError(
+                "--name: expected up to 100 characters on one line, no vertical bars or backticks"
+            )
+        return name
+    if found.metadata is not None:
+        return str(found.metadata["name"])
+    return "workspace" if source == "-" else Path(source).stem
+
+
+def _draw(workspace: Spec, metadata: Spec, results: Any) -> dict[str, bytes]:
+    """Return pre- and post-fit spectra as PNG; none where the channels have unequal binning."""
+    import numpy as np
+
+    from ddphf.inference.yields import expected_yields
+    from ddphf.report.figures import ChannelSpectrum, draw_spectra, save_figure
+
+    lengths = {len(channel["samples"][0]["data"]) for channel in workspace["channels"]}
+    if len(lengths) > 1:
+        return {}
+    numbered = [{"label": "bin", "unit": "", "edges": [float(i) for i in range(max(lengths) + 1)]}]
+    axes = metadata.get("binning", {}).get("axes", numbered)
+    observed = {o["name"]: np.asarray(o["data"], dtype=float) for o in workspace["observations"]}
+    point = results.points[0]
+    fitted = {p.name: p.value for p in point.minimum.parameters}
+    figures = {}
+    for name, title, parameters in (("prefit", "pre-fit", None), ("postfit", "post-fit", fitted)):
+        expected = expected_yields(workspace, point.measurement, parameters)
+        channels = [ChannelSpectrum(c, observed[c], samples) for c, samples in expected.items()]
+        figure = draw_spectra(channels, axes, f"{title} ({point.measurement})")
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"{name}.png"
+            save_figure(figure, path)
+            figures[path.name] = path.read_bytes()
+    return figures

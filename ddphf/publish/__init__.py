@@ -1,0 +1,1 @@
+"""Bundles that prove themselves, HEPData submissions, patches, and their verification."""

@@ -1,0 +1,154 @@
+"""The tables of a HEPData submission: yields, minima, significance, covariances."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from typing import Any
+
+import numpy as np
+
+from ddphf.inference.fitter import Fitter
+from ddphf.inference.yields import expected_yields
+from ddphf.likelihood.reference import ReferenceModel
+from ddphf.publish.bundle import Publication
+from ddphf.publish.consistency import relative_variations
+
+__all__ = ["Column", "make_tables"]
+
+Spec = dict[str, Any]
+Column = tuple[str, str, Any]
+"""Name, unit and values."""
+
+
+def make_tables(publication: Publication) -> dict[str, tuple[str, list[Column], list[Column]]]:
+    """Return description, independent and dependent variables of every table, by name."""
+    tables = {**_yields(publication), **_results(publication), **_fit_covariance(publication)}
+    return tables | _variations(publication) | _calibration(publication)
+
+
+def _bins(publication: Publication, n_bins: int) -> list[Column]:
+    """Return the bins of a channel: edges where the sidecar has them, else numbers."""
+    axes = publication.metadata.get("binning", {}).get("axes", [])
+    ranges = [list(itertools.pairwise(axis["edges"])) for axis in axes]
+    if not axes or int(np.prod([len(r) for r in ranges])) != n_bins:
+        return [("bin", "", list(range(n_bins)))]
+    rows = list(itertools.product(*ranges))  # the last axis fastest
+    return [
+        (axis["label"], axis["unit"], [{"low": row[i][0], "high": row[i][1]} for row in rows])
+        for i, axis in enumerate(axes)
+    ]
+
+
+def _yields(publication: Publication) -> Spec:
+    point = publication.results.points[0]
+    values = {p.name: p.value for p in point.minimum.parameters}
+    before = expected_yields(publication.workspace, point.measurement, None)
+    after = expected_yields(publication.workspace, point.measurement, values)
+    observed = {o["name"]: o["data"] for o in publication.workspace["observations"]}
+    out: Spec = {}
+    for channel, samples in before.items():
+        columns: list[Column] = [("observed", "events", observed[channel])]
+        columns += [(f"{s}, before the fit", "events", y) for s, y in samples.items()]
+        columns += [(f"{s}, after the fit", "events", y) for s, y in after[channel].items()]
+        out[f"Yields {channel}"[:64]] = (
+            f"Observed and expected events of channel {channel}, before the fit and after that of "
+            f"measurement {point.measurement}.",
+            _bins(publication, len(observed[channel])),
+            columns,
+        )
+    return out
+
+
+def _results(publication: Publication) -> Spec:
+    points, statements = publication.results.points, publication.results.statements
+    out: Spec = {
+        "Minima": (
+            "Minima of -2 ln L, constants and constraint terms included, as pyhf evaluates it.",
+            [("measurement", "", [p.name for p in points])],
+            [
+                ("twice_nll", "", [p.minimum.twice_nll for p in points]),
+                (
+                    "estimated distance to the minimum",
+                    "",
+                    [p.minimum.certificate.edm for p in points],
+                ),
+                ("floating parameters", "", [p.n_free for p in points]),
+            ],
+        )
+    }
+    if statements:
+        # HEPData refuses errors of zero: that of a POI at its bound.
+        mu = [{"value": s["mu_hat"], **_error(s["mu_error"])} for s in statements]
+        out["Significance"] = (
+            "Signed discovery statistic q0 = -2 ln(L(mu=0) / L(mu_hat)), negative for a deficit, "
+            "Z = sgn(mu_hat) sqrt(|q0|), and asymptotic p0.",
+            [("measurement", "", [s["measurement"] for s in statements])],
+            [("signal strength", "", mu)]
+            + [(key, "", [s[key] for s in statements]) for key in ("q0", "z0", "p0")],
+        )
+    return out
+
+
+def _error(size: float) -> Spec:
+    return {"errors": [{"symerror": size}]} if size > 0 else {}
+
+
+def _matrix(names: list[str], matrix: Any) -> tuple[list[Column], list[Column]]:
+    n = len(names)
+    return (
+        [("first", "", [a for a in names for _ in range(n)]), ("second", "", names * n)],
+        [("covariance", "", np.ravel(matrix))],
+    )
+
+
+def _fit_covariance(publication: Publication) -> Spec:
+    """Return the covariance of the parameters that are no per-bin ones, where there is one."""
+    point = publication.results.points[0]
+    with contextlib.suppress(Exception):
+        fitter = Fitter(ReferenceModel(publication.workspace, point.measurement))
+        model = fitter.require_compiled()
+        values = np.array([p.value for p in point.minimum.parameters])
+        matrix = model.covariance(values)
+        names = list(model.global_names())
+        if names and np.all(np.isfinite(matrix)):
+            return {
+                "Fit covariance": (
+                    f"Covariance of the fitted parameters of measurement {point.measurement}, the "
+                    "per-bin ones profiled; 0 for those held or at a bound.",
+                    *_matrix(names, matrix),
+                )
+            }
+    return {}
+
+
+def _variations(publication: Publication) -> Spec:
+    names = publication.metadata.get("lepton_id", {}).get("kept", [])
+    if not names:
+        return {}
+    rows = relative_variations(publication.workspace, names)
+    out: Spec = {}
+    first = 0
+    for channel in publication.workspace["channels"]:
+        n = len(channel["samples"][0]["data"])
+        out[f"Eigen-variations {channel['name']}"[:64]] = (
+            "Relative shift of the symmetric background by one standard deviation of each "
+            "lepton-ID eigen-variation G; the covariance of the yields is G G^T, over both "
+            "channels.",
+            _bins(publication, n),
+            [(name, "", rows[first : first + n, j]) for j, name in enumerate(names)],
+        )
+        first += n
+    return out
+
+
+def _calibration(publication: Publication) -> Spec:
+    if publication.covariance is None:
+        return {}
+    labels = [str(label) for label in publication.covariance["labels"]]
+    return {
+        "Calibration covariance": (
+            "Relative covariance of the lepton-ID efficiencies in their calibration bins.",
+            *_matrix(labels, publication.covariance["matrix"]),
+        )
+    }

@@ -1,0 +1,186 @@
+"""Result files that go into a bundle: recognised, refused where another workspace made them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ddphf.exceptions import InputError
+from ddphf.files import parse_json
+from ddphf.inference.fitter import Fitter
+from ddphf.inference.toy_store import ToySample, load_toys, summarize_toys
+from ddphf.inference.toys import ToySource, toy_ensemble
+from ddphf.likelihood.reference import ReferenceModel
+from ddphf.publish.records import PublishedResults
+from ddphf.publish.reruns import segments
+from ddphf.publish.signals import PATCH_NAME, Patch
+
+__all__ = ["GivenFiles", "check_fit", "read_given", "summarize_given_toys"]
+
+Spec = dict[str, Any]
+
+SCHEMAS = ("rank", "discover", "limit", "scan", "inject", "report")
+"""Commands whose results are taken as they are, once their workspace is the right one."""
+
+RESERVED = ("workspace.json", "results.json", "metadata.json", "BkgOnly.json", "covariance.json",
+            "patchset.json", "patch_signal.json")  # fmt: skip
+
+STALE = 1e-5
+"""Largest difference of a given fit's 2NLL or q0 from the certified one."""
+
+COMPARED_TOYS = 64
+"""One toy may be the same for another data set; that many are not."""
+
+
+@dataclass(frozen=True)
+class GivenFiles:
+    """What the command was given beside the workspace.
+
+    Attributes:
+        fits: ``ddphf fit`` results by file name.
+        others: Other result records by file name, with their bytes.
+        toys: Toys by file name, with their bytes.
+        patches: JSON Patches of further signals by name.
+    """
+
+    fits: dict[str, Spec]
+    others: dict[str, tuple[Spec, bytes]]
+    toys: dict[str, tuple[ToySample, bytes]]
+    patches: dict[str, Patch]
+
+
+def read_given(paths: list[str], digest: str) -> GivenFiles:
+    """Read the files given beside the workspace.
+
+    Args:
+        paths: Of ``fit.json``, ``rank.json``, ``toys.npz``, JSON Patches, ...
+        digest: ``sha256:...`` of the workspace, which JSON results must state.
+
+    Raises:
+        InputError: A file that cannot be read or is not known, another workspace's, or a name
+            twice.
+    """
+    given = GivenFiles({}, {}, {}, {})
+    seen: set[str] = set()
+    for path in paths:
+        file = Path(path)
+        if file.name in seen:
+            raise InputError(f"{path}: a file of this name is given already; rename one")
+        seen.add(file.name)
+        try:
+            content = file.read_bytes()
+        except FileNotFoundError:
+            raise InputError(f"{path}: no such file") from None
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+        if content[:2] == b"PK":
+            given.toys[f"{file.stem}.npz"] = (load_toys(BytesIO(content), name=path), content)
+            continue
+        data = parse_json(content, path)
+        if isinstance(data, list):
+            given.patches[_patch_name(path)] = data
+            continue
+        schema = data.get("schema") if isinstance(data, dict) else None
+        kind = str(schema).removeprefix("ddphf/").partition("/")[0]
+        if kind != "fit" and kind not in SCHEMAS:
+            raise InputError(
+                f"{path}: schema {schema!r}; expected a result of 'ddphf fit', 'rank', 'discover' "
+                "or 'limit', toys, or a JSON Patch"
+            )
+        stated = data.get("provenance", {}).get("workspace_digest")
+        if stated != digest:
+            raise InputError(
+                f"{path}: is about the workspace {stated}, this one is {digest}; make it again"
+            )
+        if kind == "fit":
+            given.fits[path] = data
+        else:
+            name = f"{kind}.json" if f"{kind}.json" not in given.others else file.name
+            if name in (*given.others, *RESERVED):
+                raise InputError(
+                    f"{path}: a result of 'ddphf {kind}' is given already; rename this file"
+                )
+            given.others[name] = (data, content)
+    return given
+
+
+def _patch_name(path: str) -> str:
+    name = Path(path).stem.removeprefix("patch_")
+    if not PATCH_NAME.fullmatch(name) or name == "signal":
+        raise InputError(
+            f"{path}: the file name names the signal; use letters, digits and underscores, other "
+            "than 'signal', which is the one published already"
+        )
+    return name
+
+
+def check_fit(path: str, fit: Spec, results: PublishedResults) -> None:
+    """Refuse a fit whose numbers are not those of the certified fits of today.
+
+    Raises:
+        InputError: Says which number.
+    """
+    try:
+        name = fit["measurement"]
+        statement = next((s for s in results.statements if s["measurement"] == name), None)
+        pairs = [("2NLL", fit["fit"]["twice_nll"], results.point(name).minimum.twice_nll)]
+        if statement is not None:
+            pairs += [
+                ("2NLL of the null", fit["null"]["twice_nll"],
+                 results.point(statement["null"]).minimum.twice_nll),
+                ("q0", fit["discovery"]["q0"], statement["q0"]),
+                ("mu_hat", fit["discovery"]["mu_hat"], statement["mu_hat"]),
+            ]  # fmt: skip
+    except (KeyError, TypeError):
+        raise InputError(f"{path}: is no complete result of 'ddphf fit'; make it again") from None
+    for what, given, found in pairs:
+        if not (isinstance(given, (int, float)) and abs(given - found) <= STALE):
+            raise InputError(
+                f"{path}: {what} is {given}, but the fit gives {found:.9g}; it is stale or was "
+                "changed, so make it again"
+            )
+
+
+def summarize_given_toys(
+    name: str, toys: ToySample, workspace: Spec, results: PublishedResults,
+    progress: Callable[[int, int], None] | None = None,
+) -> Spec:  # fmt: skip
+    """Return what results.json says about a file of toys, once it belongs to the workspace.
+
+    Raises:
+        InputError: Toys of another model, data set or measurement.
+    """
+    for statement in results.statements:
+        fitter = Fitter(ReferenceModel(workspace, statement["measurement"]))
+        source = ToySource.conditional(fitter.require_compiled(), toys.mu)
+        if source.fingerprint != toys.fingerprint and not _reproduced(source, toys, progress):
+            continue
+        summary = summarize_toys(toys, statement["q0"]).to_dict()
+        seeds, counts = np.unique(toys.seed, return_counts=True)
+        return {
+            "file": name,
+            "measurement": statement["measurement"],
+            "mu": toys.mu,
+            "q0": statement["q0"],
+            "seeds": [{"seed": int(s), "n": int(c)} for s, c in zip(seeds, counts, strict=True)],
+            "fingerprint": toys.fingerprint,
+            **summary,
+        }
+    raise InputError(
+        f"{name}: holds toys of another model, data set or measurement; make them again"
+    )
+
+
+def _reproduced(
+    source: ToySource, toys: ToySample, progress: Callable[[int, int], None] | None
+) -> bool:
+    """Whether the first toys drawn here are the recorded ones: fingerprints hold per machine."""
+    seed, first, n = segments(toys)[0]
+    n = min(n, COMPARED_TOYS)
+    again = toy_ensemble(source, n, seed=seed, first=first, progress=progress)
+    return bool(np.allclose(again.q0, toys.q0[:n], rtol=1e-6, atol=1e-6, equal_nan=True))

@@ -1,0 +1,275 @@
+"""Verify a bundle: from its checksums to refits by pyhf's own optimizers.
+
+Each level takes the one below for granted, so the first level that fails is the last one run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.stats import norm
+
+from ddphf.exceptions import DdphfError
+from ddphf.inference.fitter import Fitter
+from ddphf.likelihood.reference import BackendName, ReferenceModel
+from ddphf.publish.archive import DamagedArchiveError, unpack
+from ddphf.publish.checks import FAIL, LIMITED, PASS, UNPHYSICAL, Check, VerifyResult
+from ddphf.publish.contents import Bundle, check_contents
+from ddphf.publish.records import PointResult
+from ddphf.publish.stock_fits import STOCK, Optimizer, StockFit, fit_stock
+from ddphf.results import make_provenance
+
+__all__ = ["SECONDS", "verify_archive"]
+
+Progress = Callable[[str], None]
+
+SAME = 1e-6
+"""Largest difference of two evaluations of -2 ln L at one point."""
+
+LOWER = 1e-3
+"""A stock optimizer further below than this has found a better point."""
+
+HIGHER = 1e-2
+"""A stock optimizer further above than this has stopped early."""
+
+SECONDS = 60.0
+"""Time of one fit by a stock optimizer."""
+
+
+def verify_archive(
+    packed: bytes,
+    *,
+    level: int,
+    seconds: float = SECONDS,
+    name: str = "archive",
+    progress: Progress | None = None,
+    toy_progress: Callable[[int, int], None] | None = None,
+) -> VerifyResult:
+    """Verify a bundle.
+
+    Args:
+        packed: The archive.
+        level: Highest level to run, 0 to 6, see :data:`ddphf.publish.checks.LEVELS`.
+        seconds: Time of one fit by a stock optimizer.
+        name: What to call the archive in messages.
+        progress: Called with a line for each stage.
+        toy_progress: Called with (done, toys).
+
+    Raises:
+        InputError: No archive, or a hostile one.
+    """
+    say = progress if progress is not None else (lambda line: None)
+    say("level 0: contents")
+    checks: list[Check] = []
+    bundle: Bundle | None = None
+    try:
+        files = unpack(packed, name=name)
+    except DamagedArchiveError as error:
+        checks.append(Check(0, "archive", FAIL, str(error)))
+    else:
+        checks.append(Check(0, "archive", PASS))
+        found, bundle = check_contents(files)
+        checks += found
+    if bundle is not None:
+        for number in range(1, level + 1):
+            checks += _checked(number, _run_level(bundle, number, seconds, say, toy_progress))
+            if not all(check.passed for check in checks):
+                break
+    return VerifyResult(
+        name="" if bundle is None else bundle.results.name,
+        digest=f"sha256:{hashlib.sha256(packed).hexdigest()}",
+        level=level,
+        checks=tuple(checks),
+        provenance=make_provenance(),
+    )
+
+
+def _checked(level: int, found: Iterator[Check]) -> Iterator[Check]:
+    """Turn what a damaged record or a failed fit raises into a check that fails."""
+    try:
+        yield from found
+    except DdphfError as error:
+        yield Check(level, "refit", FAIL, str(error))
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        yield Check(level, "records", FAIL, f"damaged: {type(error).__name__}: {error}")
+
+
+def _run_level(
+    bundle: Bundle,
+    level: int,
+    seconds: float,
+    say: Progress,
+    toys: Callable[[int, int], None] | None,
+) -> Iterator[Check]:
+    if level == 1:
+        yield from check_values(bundle, say)
+    elif level == 2:
+        yield from check_minima(bundle, seconds, say)
+    elif level == 3:
+        yield from check_cold(bundle, seconds, say)
+    elif level == 4:
+        from ddphf.publish.clean_venv import check_command_line
+
+        yield from check_command_line(bundle, seconds, say)
+    elif level == 5:
+        from ddphf.publish.reruns import check_limits
+
+        yield from check_limits(bundle, say)
+    else:
+        from ddphf.publish.reruns import check_toys
+
+        yield from check_toys(bundle, say, toys)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A recorded point in the order of its model."""
+
+    reference: ReferenceModel
+    point: PointResult
+
+    @classmethod
+    def of(cls, bundle: Bundle, point: PointResult) -> _Place:
+        return cls(bundle.references[point.measurement], point)
+
+    @property
+    def values(self) -> Any:
+        return np.array([p.value for p in self.point.minimum.parameters])
+
+    @property
+    def fixed(self) -> Any:
+        table = self.reference.parameters
+        held = table.fixed.copy()
+        if self.point.poi_value is not None and table.poi is not None:
+            held[table.poi] = True
+        return held
+
+    @property
+    def cold(self) -> Any:
+        table = self.reference.parameters
+        start = table.init.copy()
+        if self.point.poi_value is not None and table.poi is not None:
+            start[table.poi] = self.point.poi_value
+        return start
+
+
+def check_values(bundle: Bundle, say: Progress) -> Iterator[Check]:
+    """Level 1: -2 ln L at the recorded parameters, and the statements made of it."""
+    values: dict[str, float] = {}
+    for point in bundle.results.points:
+        place = _Place.of(bundle, point)
+        recorded, table = point.minimum.twice_nll, place.reference.parameters
+        held = np.flatnonzero(place.fixed & (place.values != place.cold))
+        outside = (place.values < table.lower) | (place.values > table.upper)
+        outside = np.flatnonzero(outside & ~place.fixed)
+        for index, trouble in (
+            *((i, "is held by the measurement at another value") for i in held[:1]),
+            *((i, "is outside the bounds of the measurement") for i in outside[:1]),
+        ):
+            yield Check(1, point.name, FAIL, f"{table.names[index]} {trouble}")
+        backends: tuple[BackendName, ...] = ("numpy", "jax")
+        for backend in backends:
+            say(f"level 1: {point.name}, {backend}")
+            found = place.reference.twice_nll(place.values, backend=backend)
+            # Rounding of a sum of large terms.
+            same = abs(found - recorded) <= SAME + 1e-12 * abs(recorded)
+            detail = "" if same else f"differs by {found - recorded:.3g}"
+            finite = bool(np.isfinite(found))
+            yield Check(
+                1, f"{point.name}, {backend}", PASS if same else FAIL,
+                detail if finite else "is no number", recorded, found if finite else None,
+            )  # fmt: skip
+        values[point.name] = recorded
+    for statement in bundle.results.statements:
+        yield _check_statement(bundle, statement, values)
+
+
+def _check_statement(bundle: Bundle, statement: dict[str, Any], values: dict[str, float]) -> Check:
+    point = bundle.results.point(statement["point"])
+    poi = next(p for p in point.minimum.parameters if p.name == point.poi)
+    difference = values[statement["null"]] - values[statement["point"]]
+    q0 = 0.0 if poi.value == 0 else (difference if poi.value > 0 else -difference)
+    z0 = float(np.sign(poi.value) * np.sqrt(abs(q0)))
+    expected = {"mu_hat": poi.value, "mu_error": poi.error, "q0": q0, "z0": z0,
+                "p0": float(norm.sf(z0)), "q0_capped": max(q0, 0.0)}  # fmt: skip
+    wrong = [k for k, v in expected.items() if not abs(statement[k] - v) <= SAME]
+    return Check(
+        1, f"{statement['measurement']}, q0", FAIL if wrong else PASS,
+        f"does not follow from the points: {', '.join(wrong)}" if wrong else "",
+        statement["q0"], q0,
+    )  # fmt: skip
+
+
+def _combinations(point: PointResult) -> tuple[tuple[BackendName, Optimizer], ...]:
+    """Scipy alone where nothing floats: minuit crashes there (pyhf 0.7.6)."""
+    return STOCK if point.n_free else (("numpy", "scipy"),)
+
+
+def check_minima(bundle: Bundle, seconds: float, say: Progress) -> Iterator[Check]:
+    """Level 2: from the recorded point no optimizer finds a lower one."""
+    for point in bundle.results.points:
+        place = _Place.of(bundle, point)
+        recorded = point.minimum.twice_nll
+        say(f"level 2: {point.name}, ddphf")
+        own = Fitter(place.reference).minimize(place.cold, place.fixed, "refit")
+        above = own.twice_nll - recorded
+        status, detail = PASS, ""
+        if above < -SAME:
+            status, detail = FAIL, f"lower by {-above:.3g}: the recorded point is no minimum"
+        elif above > SAME:  # one-sided variations make several minima
+            status, detail = LIMITED, f"ends in another minimum, {above:.3g} above"
+        yield Check(2, f"{point.name}, ddphf, cold", status, detail, recorded, own.twice_nll)
+        for backend, optimizer in _combinations(point):
+            say(f"level 2: {point.name}, {backend} and {optimizer}")
+            yield _warm(place, backend, optimizer, seconds, level=2)
+
+
+def _warm(
+    place: _Place, backend: BackendName, optimizer: Optimizer, seconds: float, *, level: int
+) -> Check:
+    fit = fit_stock(
+        place.reference, backend, optimizer, start=place.values, fixed=place.fixed, seconds=seconds
+    )
+    status, detail = _judge(fit, place.point)
+    return Check(
+        level, f"{place.point.name}, {backend} and {optimizer}, warm", status, detail,
+        place.point.minimum.twice_nll, fit.twice_nll,
+    )  # fmt: skip
+
+
+def check_cold(bundle: Bundle, seconds: float, say: Progress) -> Iterator[Check]:
+    """Level 3: from the measurement's starting values, and warm where that stops early."""
+    for point in bundle.results.points:
+        place = _Place.of(bundle, point)
+        for backend, optimizer in _combinations(point):
+            say(f"level 3: {point.name}, {backend} and {optimizer}")
+            fit = fit_stock(
+                place.reference, backend, optimizer, start=place.cold, fixed=place.fixed,
+                seconds=seconds,
+            )  # fmt: skip
+            status, detail = _judge(fit, point)
+            yield Check(
+                3, f"{point.name}, {backend} and {optimizer}, cold", status, detail,
+                point.minimum.twice_nll, fit.twice_nll,
+            )  # fmt: skip
+            if status == LIMITED:
+                yield _warm(place, backend, optimizer, seconds, level=3)
+
+
+def _judge(fit: StockFit, point: PointResult) -> tuple[str, str]:
+    """Return status and detail of where a stock optimizer ended."""
+    if fit.twice_nll is None:
+        return LIMITED, fit.note
+    above = fit.twice_nll - point.minimum.twice_nll
+    if above < -LOWER:
+        if fit.physical:
+            return FAIL, f"lower by {-above:.3g}: the recorded point is no minimum"
+        return UNPHYSICAL, f"lower by {-above:.3g} where an expected rate is negative"
+    if above > HIGHER:
+        note = f"; {fit.note}" if fit.note else ""
+        return LIMITED, f"stops {above:.3g} above{note}"
+    return PASS, fit.note

@@ -1,0 +1,435 @@
+"""Publishing: what is in a bundle, what is refused, and what a reader gets out of it."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyhf
+import pytest
+import yaml
+from bundles import load, plain_files, publication_of, verify
+from conftest import invoke, plain_workspace, write_analysis
+
+from ddphf.files import to_json
+from ddphf.publish.archive import pack, read_archive, unpack
+from ddphf.publish.bundle import make_archive, make_files
+from ddphf.publish.contents import make_sums
+from ddphf.publish.hepdata import check_label, make_submission, validate_submission
+from ddphf.publish.included import read_given, summarize_given_toys
+from ddphf.publish.points import collect_results, find_null
+from ddphf.publish.signals import apply_patch
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+ATLAS = SHARED / "atlas_sbottom_regionC_600_280_150"
+HEPDATA_FILES = {"submission.yaml", "minima.yaml", "significance.yaml", "fit_covariance.yaml"}
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return plain_files()
+
+
+def unpack_to(files, folder):
+    folder.mkdir(exist_ok=True)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    return folder
+
+
+def run_stock(folder, *arguments, program="python"):
+    """Run a program of this environment in a folder, ddphf out of sight."""
+    env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+    return subprocess.run(
+        [Path(sys.executable).with_name(program), *arguments],
+        cwd=folder, capture_output=True, text=True, check=False,
+        env={**env, "OPENBLAS_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"},
+    )  # fmt: skip
+
+
+def test_from_the_command_line(folder):
+    """Analysis file and fit with toys in, bundle and submission out; both verify elsewhere."""
+    write_analysis(folder)
+    workspace = plain_workspace()
+    Path("workspace.json").write_text(to_json(workspace))
+    fit = ["fit", "workspace.json", "-o", "fit.json", "--toys", "300", "--seed", "7"]
+    assert invoke(*fit).code == 0
+    toys = ["toys", "workspace.json", "-o", "toys.npz", "--toys", "200", "--seed", "3"]
+    assert invoke(*toys).code == 0
+    done = invoke("publish", "workspace.json", "fit.json", "toys.npz", "-o", "out/plain.tar.gz")
+    assert done.code == 0, done.err
+    assert done.out == ""
+    files = unpack(read_archive("out/plain.tar.gz"))
+    assert {
+        "BkgOnly.json", "CITATION.cff", "LICENSE", "README.md", "SHA256SUMS", "metadata.json",
+        "patch_signal.json", "postfit.png", "prefit.png", "requirements.txt", "results.json",
+        "toys.npz", "verify_stock.py", "workspace.json",
+    } == set(files)  # fmt: skip
+    results = load(files, "results.json")
+    assert [t["seed"] for t in results["toys"]] == [3, 7]
+    assert [t["n"] for t in results["toys"]] == [200, 300]
+    submission = unpack(read_archive("out/plain.hepdata.tar.gz"))
+    assert HEPDATA_FILES | {"plain.tar.gz"} <= set(submission)
+    assert submission["plain.tar.gz"] == read_archive("out/plain.tar.gz")
+
+    # The toys again from their seeds, from another directory.
+    Path("elsewhere").mkdir()
+    os.chdir("elsewhere")
+    done = invoke("verify", "../out/plain.tar.gz", "--level", "2", "-o", "verify.json")
+    assert done.code == 0, done.err
+    assert json.loads(Path("verify.json").read_text())["passed"] is True
+    os.chdir("..")
+    result, failure = _rerun_toys(files)
+    assert failure is None, failure
+    assert [c.status for c in result] == ["PASS", "PASS"]
+
+
+def test_stale_results_are_refused(folder):
+    """The same files beside another workspace, and a fit whose numbers were changed."""
+    workspace = plain_workspace()
+    Path("workspace.json").write_text(to_json(workspace))
+    assert invoke("fit", "workspace.json", "-o", "fit.json").code == 0
+    toys = ["toys", "workspace.json", "-o", "toys.npz", "--toys", "100", "--seed", "3"]
+    assert invoke(*toys).code == 0
+    fit = json.loads(Path("fit.json").read_text())
+    fit["discovery"]["q0"] += 0.01
+    Path("changed.json").write_text(json.dumps(fit))
+    done = invoke("publish", "workspace.json", "changed.json", "-o", "stale.tar.gz")
+    assert done.code == 3
+    assert "stale or was changed" in done.message
+    workspace["observations"][0]["data"][0] += 1.0
+    Path("other.json").write_text(to_json(workspace))
+    for given, message in (("fit.json", "is about the workspace"), ("toys.npz", "another model")):
+        done = invoke("publish", "other.json", given, "-o", "stale.tar.gz")
+        assert done.code == 3
+        assert message in done.message
+    assert not Path("stale.tar.gz").exists()
+    assert not Path("stale.hepdata.tar.gz").exists()
+
+
+def _rerun_toys(files):
+    from ddphf.publish.contents import check_contents
+    from ddphf.publish.reruns import check_toys
+
+    _, bundle = check_contents(files)
+    checks = list(check_toys(bundle, lambda line: None, None))
+    return checks, next((c for c in checks if not c.passed), None)
+
+
+def test_toys_of_another_seed_fail(plain, folder):
+    """Other toys under the recorded seed, here and in another environment."""
+    from bundles import tamper
+
+    Path("workspace.json").write_text(to_json(plain_workspace()))
+    toys = ["toys", "workspace.json", "-o", "toys.npz", "--toys", "400", "--seed", "3"]
+    assert invoke(*toys).code == 0
+    publication = publication_of(plain_workspace())
+    given = read_given(["toys.npz"], publication.results.workspace_digest)
+    sample, content = given.toys["toys.npz"]
+    entry = summarize_given_toys("toys.npz", sample, publication.workspace, publication.results)
+    assert entry["seeds"] == [{"seed": 3, "n": 400}]
+
+    def record(change):
+        def edit(results):
+            results["toys"] = [{**entry, **change}]
+
+        return edit
+
+    files = {**plain, "toys.npz": content}
+    good = tamper(files, "results.json", record({}))
+    assert _rerun_toys(good)[1] is None
+    wrong = {"n_ge": entry["n_ge"] + 60}
+    assert _rerun_toys(tamper(good, "results.json", record(wrong)))[1].status == "FAIL"
+
+    def elsewhere(results):
+        results["environment"]["machine"] = "another"
+
+    def near(results):
+        elsewhere(results)
+        results["toys"][0]["n_ge"] += 1  # a toy on the edge, by rounding
+
+    assert _rerun_toys(tamper(good, "results.json", near))[1] is None
+    far = tamper(tamper(good, "results.json", record(wrong)), "results.json", elsewhere)
+    assert _rerun_toys(far)[1].status == "FAIL"
+
+
+def test_limits_are_made_again():
+    """Against pyhf's own upper limit: CLs there is 0.05; 2 % beside it is not."""
+    from bundles import tamper
+
+    from ddphf.publish.contents import check_contents
+    from ddphf.publish.reruns import check_limits
+
+    model = pyhf.simplemodels.uncorrelated_background([5.0, 9.0], [50.0, 60.0], [7.0, 5.0])
+    workspace = dict(pyhf.Workspace.build(model, [55.0, 62.0, *model.config.auxdata]))
+    spec = pyhf.Workspace(workspace)
+    plain = make_files(publication_of(workspace))
+    observed, expected = pyhf.infer.intervals.upper_limits.upper_limit(
+        spec.data(model), model, level=0.05, rtol=1e-6
+    )
+    digest = f"sha256:{pyhf.utils.digest(workspace)}"
+
+    def checks(shift):
+        limit = {
+            "schema": "ddphf/limit/1", "measurement": "measurement", "level": 0.95,
+            "provenance": {"workspace_digest": digest},
+            "asymptotic": {
+                "observed": float(observed) * shift, "expected": [float(e) for e in expected]
+            },
+            "intervals": [],
+        }  # fmt: skip
+        entry = {"name": "limit.json", "schema": "ddphf/limit/1", "measurement": "measurement"}
+        files = {**plain, "limit.json": to_json(limit).encode()}
+        files = tamper(files, "results.json", lambda r: r.update(included=[entry]))
+        found, bundle = check_contents(files)
+        assert bundle is not None, found
+        return list(check_limits(bundle, lambda line: None))
+
+    good = checks(1.0)
+    assert len(good) == 6
+    assert all(c.passed for c in good), good
+    bad = checks(1.02)
+    assert [c.passed for c in bad] == [False, True, True, True, True, True]
+
+
+def test_parameters_read_back_to_the_last_bit(plain):
+    collected = collect_results(plain_workspace(), name="example")
+    read = load(plain, "results.json")
+    for point, stored in zip(collected.points, read["points"], strict=True):
+        for mine, theirs in zip(point.minimum.parameters, stored["parameters"], strict=True):
+            assert mine.value == theirs["value"]
+        assert point.minimum.twice_nll == stored["twice_nll"]
+
+
+def test_background_and_patch_make_the_workspace(plain):
+    background, workspace = load(plain, "BkgOnly.json"), load(plain, "workspace.json")
+    assert [s["name"] for c in background["channels"] for s in c["samples"]] == ["symmetric"] * 2
+    assert apply_patch(background, load(plain, "patch_signal.json")) == workspace
+    assert pyhf.utils.digest(apply_patch(background, load(plain, "patch_signal.json"))) == (
+        pyhf.utils.digest(workspace)
+    )
+
+
+def test_a_patchset_only_with_an_inspire_id(plain, tmp_path):
+    assert "patchset.json" not in plain
+    publication = publication_of(plain_workspace(), inspire="ins1234567")
+    files = make_files(publication)
+    patchset = pyhf.PatchSet(load(files, "patchset.json"))
+    background = pyhf.Workspace(load(files, "BkgOnly.json"))
+    patchset.verify(background)
+    assert dict(patchset.apply(background, "signal")) == load(files, "workspace.json")
+    _, failure = verify(files, level=0)
+    assert failure is None, failure
+
+
+def test_null_measurements_are_recognised():
+    def measurement(name, *parameters):
+        return {"name": name, "config": {"poi": "mu", "parameters": list(parameters)}}
+
+    shape = {"name": "b", "inits": [1.0]}
+    held = {"name": "mu", "fixed": True, "inits": [0.0]}
+    free = measurement("free", {"name": "mu", "inits": [1.0]}, shape)
+    for other, found in (
+        (measurement("null", held, shape), "null"),
+        (measurement("null", shape, held), "null"),
+        (measurement("null", {**held, "inits": [1.0]}, shape), None),
+        (measurement("null", {**held, "fixed": False}, shape), None),
+        (measurement("null", held, {**shape, "fixed": True}), None),
+    ):
+        assert find_null({"measurements": [free, other]}, free) == found
+
+
+# The bundle's own script and commands.
+
+
+def test_verify_stock_prints_the_numbers_of_the_readme(plain, tmp_path):
+    done = run_stock(unpack_to(plain, tmp_path), "verify_stock.py", "--fit")
+    assert done.returncode == 0, done.stdout + done.stderr
+    readme = plain["README.md"].decode()
+    printed = "".join(f"    {line}\n" for line in done.stdout.splitlines())
+    assert printed in readme
+
+
+def test_verify_stock_imports_pyhf_and_the_standard_library_alone(plain):
+    code = plain["verify_stock.py"].decode()
+    imported = re.findall(r"^(?:import|from) (\w+)", code, re.MULTILINE)
+    assert set(imported) - set(sys.stdlib_module_names) == {"pyhf"}
+
+
+@pytest.mark.parametrize("what", ["value", "file", "statement"])
+def test_verify_stock_fails(plain, tmp_path, what):
+    from bundles import tamper
+
+    def edit(results):
+        if what == "value":
+            results["points"][0]["parameters"][0]["value"] += 0.001
+        else:
+            results["statements"][0]["q0"] += 0.001
+
+    files = {**plain, "LICENSE": b"x"} if what == "file" else tamper(plain, "results.json", edit)
+    done = run_stock(unpack_to(files, tmp_path), "verify_stock.py")
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1] == "FAIL"
+
+
+def test_commands_of_the_readme(plain, tmp_path):
+    """Every `pyhf fit` of the README prints the number beside it; `pyhf digest` the digest."""
+    readme = plain["README.md"].decode()
+    rows = re.findall(r"^\| `pyhf (fit .*)` \| ([-\d.]+) \|$", readme, re.MULTILINE)
+    assert len(rows) == 2
+    folder = unpack_to(plain, tmp_path)
+    for command, value in rows:
+        done = run_stock(folder, *command.split(), program="pyhf")
+        assert json.loads(done.stdout)["twice_nll"] == pytest.approx(float(value), abs=1e-2)
+    digest = run_stock(folder, "digest", "workspace.json", program="pyhf").stdout.strip()
+    assert f"`{digest}`" in readme
+
+
+def test_python_of_the_readme(plain, tmp_path):
+    readme = plain["README.md"].decode()
+    code = re.search(r"```python\n(.*?)```\n\nprints ([-\d.]+)\.", readme, re.DOTALL)
+    done = run_stock(unpack_to(plain, tmp_path), "-c", code.group(1))
+    assert float(done.stdout) == pytest.approx(float(code.group(2)), abs=1e-5)
+
+
+# HEPData.
+
+
+@pytest.fixture(scope="module")
+def submission(plain):
+    publication = publication_of(plain_workspace())
+    packed, notes = make_submission(publication, plain, "plain.tar.gz", pack(plain))
+    return unpack(packed), notes
+
+
+def test_submission(submission):
+    files, notes = submission
+    documents = list(yaml.safe_load_all(files["submission.yaml"]))
+    resource = documents[0]["additional_resources"][0]
+    assert (resource["type"], resource["location"]) == ("HistFactory", "plain.tar.gz")
+    assert "README.md" in unpack(files["plain.tar.gz"])
+    assert notes == [] or "not installed" in notes[0]
+    named = {d["data_file"] for d in documents[1:]}
+    assert named | {"submission.yaml", "plain.tar.gz"} == set(files)
+
+
+def test_submission_has_full_digits(submission, plain):
+    files, _ = submission
+    results = load(plain, "results.json")
+    table = yaml.safe_load(files["significance.yaml"])
+    columns = {c["header"]["name"]: c["values"] for c in table["dependent_variables"]}
+    assert columns["q0"][0]["value"] == results["statements"][0]["q0"]
+    table = yaml.safe_load(files["yields_sr_mue.yaml"])
+    columns = {c["header"]["name"]: c["values"] for c in table["dependent_variables"]}
+    assert [v["value"] for v in columns["observed"]] == [99.0, 103.0, 66.0]
+    fitted = np.array([v["value"] for v in columns["signal, after the fit"]])
+    mu = results["statements"][0]["mu_hat"]
+    assert np.array_equal(fitted, mu * np.array([5.0, 20.0, 5.0]))
+
+
+def test_hepdata_validator_accepts_and_refuses(submission):
+    pytest.importorskip("hepdata_validator")
+    from ddphf.exceptions import InputError
+
+    files, _ = submission
+    assert validate_submission(pack(files))
+    broken = {**files, "minima.yaml": b"independent_variables: 1\n"}
+    with pytest.raises(InputError, match=r"HEPData submission: .+"):
+        validate_submission(pack(broken))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (b"type: HistFactory", b"type: histfactory", "no resource of type 'HistFactory'"),
+        (b"pyhf workspace", b"HS3 workspace", "'HS3'"),
+        (b"location: plain.tar.gz", b"location: other.tar.gz", "not in the archive"),
+    ],
+)
+def test_label_check(submission, old, new, message):
+    from ddphf.exceptions import InputError
+
+    files = dict(submission[0])
+    assert old in files["submission.yaml"]
+    files["submission.yaml"] = files["submission.yaml"].replace(old, new)
+    with pytest.raises(InputError, match=message):
+        check_label(pack(files))
+
+
+def test_label_check_wants_the_readme_inside(submission):
+    from ddphf.exceptions import InputError
+
+    inner = unpack(submission[0]["plain.tar.gz"])
+    del inner["README.md"]
+    with pytest.raises(InputError, match=r"no README\.md inside"):
+        check_label(pack({**submission[0], "plain.tar.gz": pack(inner)}))
+
+
+# Not published unless it verifies.
+
+
+def test_what_does_not_verify_is_not_published(plain):
+    from bundles import tamper
+
+    from ddphf.exceptions import FitError
+
+    wrong = tamper(plain, "results.json", lambda r: r["points"][0].update(twice_nll=1.0))
+    with pytest.raises(FitError, match="not published, the bundle does not verify: level 1"):
+        make_archive(wrong, level=2, seconds=30.0)
+
+
+# Somebody else's workspace.
+
+
+@pytest.mark.slow
+def test_a_published_record_of_others(folder):
+    if not ATLAS.is_dir():
+        pytest.skip("the ATLAS record is not here")
+    done = invoke("publish", ATLAS / "bottom-squarks.json", "-o", "atlas.tar.gz")
+    assert done.code == 0, done.err
+    files = unpack(read_archive("atlas.tar.gz"))
+    reference = json.loads((ATLAS / "reference.json").read_text())
+    results = load(files, "results.json")
+    null = next(p for p in results["points"] if p["poi_value"] == 0.0)
+    # cabinetry's minuit stops up to 1e-3 above the minimum.
+    assert null["twice_nll"] == pytest.approx(reference["best_twice_nll"], abs=1e-3)
+    assert null["twice_nll"] <= reference["best_twice_nll"]
+    known = reference["bestfit_and_symmetric_uncertainty"]
+    found = {p["name"]: (p["value"], p["error"]) for p in null["parameters"]}
+    for name in ("mu_z", "mu_ttbar"):
+        assert found[name][0] == pytest.approx(known[name][0], abs=2e-3)
+        assert found[name][1] == pytest.approx(known[name][1], rel=0.02)
+    assert invoke("verify", "atlas.tar.gz", "--level", "3", "-o", "verify.json").code == 0
+    done = run_stock(unpack_to(files, Path("unpacked")), "verify_stock.py")
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.slow
+def test_stock_command_line_in_a_clean_environment(plain, tmp_path):
+    """Also where the bundle's own script would do something else: it is not run."""
+    trap = tmp_path / "trap"
+    files = {**plain, "verify_stock.py": f"open({str(trap)!r}, 'w')".encode()}
+    files["SHA256SUMS"] = make_sums(files)
+    result, failure = verify(files, level=4)
+    assert not trap.exists()
+    if any(c.status == "NOT RUN" for c in result.checks):
+        assert "is there a package index?" in failure.detail
+        pytest.skip("no package index")
+    assert failure is None, failure
+    assert sum(c.level == 4 for c in result.checks) == 4
+
+
+def test_without_a_package_index_the_level_is_not_run(plain, monkeypatch):
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", "")
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    from ddphf.publish.clean_venv import check_command_line
+    from ddphf.publish.contents import check_contents
+
+    _, bundle = check_contents(plain)
+    checks = list(check_command_line(bundle, 60.0, lambda line: None))
+    assert [(c.status, c.passed) for c in checks] == [("NOT RUN", False)]
+    assert "is there a package index?" in checks[0].detail
