@@ -179,27 +179,20 @@ def _name(name: str | None, found: _Source, source: str) -> str:
 
 
 def _draw(workspace: Spec, metadata: Spec, results: Any) -> dict[str, bytes]:
-    """Return pre- and post-fit spectra as PNG; none where the channels have unequal binning."""
-    import numpy as np
+    """Return pre- and post-fit spectra as PNG."""
+    from ddphf.inference.yields import predict_yields
+    from ddphf.report.figures import save_figure
+    from ddphf.report.spectra import draw_spectra
+    from ddphf.results import FitResult
 
-    from ddphf.inference.yields import expected_yields
-    from ddphf.report.figures import ChannelSpectrum, draw_spectra, save_figure
-
-    lengths = {len(channel["samples"][0]["data"]) for channel in workspace["channels"]}
-    if len(lengths) > 1:
-        return {}
-    numbered = [{"label": "bin", "unit": "", "edges": [float(i) for i in range(max(lengths) + 1)]}]
-    axes = metadata.get("binning", {}).get("axes", numbered)
-    observed = {o["name"]: np.asarray(o["data"], dtype=float) for o in workspace["observations"]}
     point = results.points[0]
-    fitted = {p.name: p.value for p in point.minimum.parameters}
+    fit = FitResult(point.measurement, "ddphf", None, point.minimum, None, None, None)
+    axes = metadata.get("binning", {}).get("axes", ())
+    yields = predict_yields(workspace, fit, axes=axes, pairing=metadata.get("pairing"))
     figures = {}
-    for name, title, parameters in (("prefit", "pre-fit", None), ("postfit", "post-fit", fitted)):
-        expected = expected_yields(workspace, point.measurement, parameters)
-        channels = [ChannelSpectrum(c, observed[c], samples) for c, samples in expected.items()]
-        figure = draw_spectra(channels, axes, f"{title} ({point.measurement})")
+    for name in ("prefit", "postfit"):
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"{name}.png"
-            save_figure(figure, path)
+            save_figure(draw_spectra(yields, name), path)
             figures[path.name] = path.read_bytes()
     return figures

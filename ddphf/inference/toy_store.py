@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 import zipfile
@@ -203,8 +204,10 @@ def load_toys(path: Path | BinaryIO, *, name: str | None = None) -> ToySample:
     """
     name = str(path) if name is None else name
     try:
-        # numpy leaves the file open when it is no archive, unless it is ours to close.
-        with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as file:
+        with contextlib.ExitStack() as stack:
+            # numpy leaves a file open when it is no archive, unless it is ours to close.
+            handle = stack.enter_context(open(path, "rb")) if isinstance(path, Path) else path
+            file = stack.enter_context(np.load(handle, allow_pickle=False))
             if int(file["version"]) != VERSION:
                 raise InputError(f"{name}: toys of version {file['version']}, expected {VERSION}")
             return ToySample(

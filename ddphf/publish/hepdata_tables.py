@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from ddphf.inference.fitter import Fitter
-from ddphf.inference.yields import expected_yields
+from ddphf.inference.yields import predict_yields
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.publish.bundle import Publication
 from ddphf.publish.consistency import relative_variations
+from ddphf.results import FitResult
 
 __all__ = ["Column", "make_tables"]
 
@@ -42,19 +43,21 @@ def _bins(publication: Publication, n_bins: int) -> list[Column]:
 
 def _yields(publication: Publication) -> Spec:
     point = publication.results.points[0]
-    values = {p.name: p.value for p in point.minimum.parameters}
-    before = expected_yields(publication.workspace, point.measurement, None)
-    after = expected_yields(publication.workspace, point.measurement, values)
-    observed = {o["name"]: o["data"] for o in publication.workspace["observations"]}
+    fit = FitResult(point.measurement, "ddphf", None, point.minimum, None, None, None)
     out: Spec = {}
-    for channel, samples in before.items():
-        columns: list[Column] = [("observed", "events", observed[channel])]
-        columns += [(f"{s}, before the fit", "events", y) for s, y in samples.items()]
-        columns += [(f"{s}, after the fit", "events", y) for s, y in after[channel].items()]
-        out[f"Yields {channel}"[:64]] = (
-            f"Observed and expected events of channel {channel}, before the fit and after that of "
-            f"measurement {point.measurement}.",
-            _bins(publication, len(observed[channel])),
+    for channel in predict_yields(publication.workspace, fit).channels:
+        columns: list[Column] = [("observed", "events", channel.observed)]
+        for name, when in (("prefit", "before the fit"), ("postfit", "after the fit")):
+            found = channel.predictions[name]
+            columns += [(f"{s}, {when}", "events", y.expected) for s, y in found.samples.items()]
+            total = zip(found.total.expected, found.total.error, strict=True)
+            values = [{"value": value, **_error(error)} for value, error in total]
+            columns.append((f"all samples, {when}", "events", values))
+        out[f"Yields {channel.name}"[:64]] = (
+            f"Observed and expected events of channel {channel.name}, before the fit and after "
+            f"that of measurement {point.measurement}; errors from the covariance of all "
+            "parameters.",
+            _bins(publication, len(channel.observed)),
             columns,
         )
     return out
