@@ -276,10 +276,10 @@ def test_refused_options():
 
 
 def test_failed_toys_are_refused():
-    """A rate may turn negative here: toys without events have no certified fit."""
+    """At the tested POI the rate is negative: toys with events have no certified fit there."""
     source = ToySource.conditional(compiled(counting(1.0, 1.0, 2, lower=-3.0)))
     with pytest.raises(FitError, match="of 256 toys at mu = 0 have no certificate"):
-        toy_statistics(source, [1.0], 256, seed=1)
+        toy_statistics(source, [-2.0], 256, seed=1)
 
 
 def test_command(folder):

@@ -97,11 +97,13 @@ def material(tmp_path_factory):
     common = {
         "measurement": "discovery", "provenance": fit["provenance"], "warnings": [], "poi": "mu",
     }  # fmt: skip
-    fit["goodness_of_fit"] = {
-        "statistic": 5.5, "degrees_of_freedom": 3, "p_value": 0.139, "expected_statistic": 3.1,
-        "asymptotic": False, "toys": {"n": 500, "n_failed": 0, "p_value": 0.16},
-        "channels": [{"name": "SR_mue", "pulls": [0.2, None, -1.5, 0.1]}],
-    }  # fmt: skip
+    fit["goodness_of_fit"].update(
+        asymptotic=False,
+        toys={
+            "n": 500, "n_failed": 0, "n_ge": 80, "p_value": 0.16, "p_interval": [0.13, 0.2],
+            "seed": 1,
+        },
+    )  # fmt: skip
     (folder / "fit.json").write_text(json.dumps(fit))
     impact = {
         "pull": 0.3, "constraint": 0.9, "prefit_up": 0.2, "prefit_down": -0.21,
