@@ -106,7 +106,13 @@ def find_cells(expansion: Expansion, arrays: ModelArrays, max_locals: int = MAX_
         is_local[parameters] = True
         for parameter in parameters:
             of_bin[list(touched[parameter])] = c
-    # A component of a parameter that touches no bin has its constraint alone: global is fine.
+    # Per-bin parameters of bins without yield have their constraint alone: any free place will do,
+    # and among the globals they would make every dense step as large as the model.
+    idle = [int(p) for p in np.flatnonzero(expansion.per_bin) if int(p) not in touched]
+    if width:
+        filled = idle[: int(np.sum(local == n))]
+        local[tuple(np.argwhere(local == n)[: len(filled)].T)] = filled
+        is_local[filled] = True
     return _find_factors(arrays, np.flatnonzero(~is_local), local, of_bin, n)
 
 
