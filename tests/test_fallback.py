@@ -76,5 +76,7 @@ def test_a_custom_modifier_is_fitted_by_pyhfs_likelihood():
         assert fit.edm < EDM_TOLERANCE
     null_k = dict(zip(names, null.parameters, strict=True))["norm"]
     assert null_k == pytest.approx(np.sqrt(76 / 30), abs=1e-7)
-    with pytest.raises(ModelError, match=r"toys and Asimov data need the compiled likelihood.*squared"):
+    with pytest.raises(
+        ModelError, match=r"toys and Asimov data need the compiled likelihood.*squared"
+    ):
         fitter.require_compiled()

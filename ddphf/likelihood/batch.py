@@ -184,9 +184,9 @@ def _fit_rows(
     # Corners need the slopes on both sides, which the careful path takes.
     empty = np.any((pieces.n[0] == 0) & (pieces.n[1] == 0), axis=-1) & poi_free
     done = (fits.edm < EDM_TOLERANCE) & ~empty
+    sure = np.flatnonzero(done)
+    certified = jax.tree.map(lambda leaf: leaf[sure], fits)
     found, errors = x.copy(), np.zeros_like(x)
-    for j in np.flatnonzero(done):
-        one = jax.tree.map(lambda a, j=j: a[j], fits)
-        found[j], _ = pair.parameters(one, x[j], held[j])
-        errors[j, where] = pair.errors(one, held[j])
+    found[sure], _ = pair.parameters(certified, x[sure], held[sure])
+    errors[np.ix_(sure, where)] = pair.errors(certified, held[sure])
     return done, fits.edm, found, errors

@@ -110,41 +110,53 @@ class PairLikelihood:
         )
 
     def parameters(self, result: NewtonResult, x: Array, fixed: Mask) -> tuple[Array, Mask]:
-        """Return all parameters, shape (n,), and the cells in which a rate is held at 0."""
+        """Return all parameters, shape (..., n), and the cells in which a rate is held at 0.
+
+        Args:
+            result: One fit, or many with a leading axis.
+            x: Shape (..., n): values of held parameters.
+            fixed: Held parameters, shape (..., n).
+        """
         x, places = x.copy(), self.places
-        theta = np.array(result.theta)
-        free = ~fixed[places.global_]
-        x[places.global_[free]] = theta[free]
-        b = np.array(result.b)
+
+        def put(index: Any, values: Any) -> None:
+            x[..., index] = np.where(fixed[..., index], x[..., index], values)
+
+        put(places.global_, np.asarray(result.theta))
+        b = np.asarray(result.b)
         dark = (np.asarray(result.rates[0]) <= 0) | (np.asarray(result.rates[1]) <= 0)
-        b_free = ~fixed[places.b]
         low, high = self.arrays.b_lower, self.arrays.b_upper
-        dark = dark & b_free & (b > low)
+        dark = dark & ~fixed[..., places.b] & (b > low)
         # One rounding step up, so that the rate is 0 or above in any order of summation.
         b = np.where(dark, b * (1 + 4 * np.finfo(float).eps), b)
-        b = np.clip(b, low, high)
-        x[places.b[b_free]] = b[b_free]
+        put(places.b, np.clip(b, low, high))
         for gamma, index in zip(result.gamma, places.gamma, strict=True):
-            use = (index >= 0) & ~fixed[index]
-            x[index[use]] = np.asarray(gamma)[use]
+            put(index[index >= 0], np.asarray(gamma)[..., index >= 0])
         return x, dark
 
     def errors(self, result: NewtonResult, fixed: Mask) -> Array:
-        """Return errors of the global parameters from the profile's Hessian, shape (k,)."""
-        theta, gradient = np.array(result.theta), np.array(result.gradient)
+        """Return errors of the global parameters from the profile's Hessian, shape (..., k).
+
+        0 for held parameters, those at a bound, and where the Hessian is singular.
+        """
+        theta, gradient = np.asarray(result.theta), np.asarray(result.gradient)
         lower, upper = self.arrays.lower, self.arrays.upper
         pushed = ((theta <= lower) & (gradient > 0)) | ((theta >= upper) & (gradient < 0))
-        free = ~fixed[self.places.global_] & ~pushed
-        out = np.zeros(len(theta))
-        if free.any():
-            block = np.array(result.hessian)[np.ix_(free, free)]
-            scale = 1 / np.sqrt(np.maximum(np.diag(block), 1e-300))
-            try:
-                inverse = np.linalg.inv(block * np.outer(scale, scale))
-            except np.linalg.LinAlgError:
-                return out
-            out[free] = scale * np.sqrt(np.maximum(np.diag(inverse), 0.0))
-        return out
+        free = ~fixed[..., self.places.global_] & ~pushed
+        hessian = np.asarray(result.hessian)
+        diagonal = np.diagonal(hessian, axis1=-2, axis2=-1)
+        scale = np.where(free, 1 / np.sqrt(np.maximum(diagonal, 1e-300)), 0.0)
+        block = hessian * scale[..., :, None] * scale[..., None, :]
+        block = block + np.eye(theta.shape[-1]) * ~free[..., None]
+        try:
+            inverse = np.linalg.inv(block)
+        except np.linalg.LinAlgError:
+            if theta.ndim == 1:
+                return np.zeros(len(theta))
+            rows = (jax.tree.map(lambda leaf, j=j: leaf[j], result) for j in range(len(theta)))
+            return np.stack([self.errors(r, f) for r, f in zip(rows, fixed, strict=True)])
+        variance = np.diagonal(inverse, axis1=-2, axis2=-1)
+        return np.asarray(scale * np.sqrt(np.maximum(variance, 0.0)))
 
     def share(self, x: Array, rates: Array, auxiliary: Array, fixed: Mask) -> SharedInputs:
         """Return what an ensemble drawn at ``x`` shares: start and expected information.
