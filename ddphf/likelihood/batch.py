@@ -13,7 +13,7 @@ from ddphf.likelihood import newton
 from ddphf.likelihood.arrays import logpdf
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.minimum import EDM_TOLERANCE, Array, Mask
-from ddphf.likelihood.pair_newton import minimize_profiles
+from ddphf.likelihood.pair_newton import CELL_BOUNDS, minimize_profiles
 
 __all__ = ["CAREFUL", "CONVERGED_FAST", "FAILED", "STATUS_TEXT", "BatchResult", "minimize_batch"]
 
@@ -168,16 +168,20 @@ def _fit_rows(
         edm = np.asarray(result.edm)
         done = (edm < EDM_TOLERANCE) & np.asarray(result.physical)
         return done, edm, np.asarray(result.parameters), np.asarray(result.errors)
-    where, local = pair.places.global_, np.ones(len(table.names), dtype=bool)
-    local[where] = False
-    cells, values = held[:, local], x[:, local]
-    if np.any(cells != cells[0]) or np.any(values[:, cells[0]] != values[0, cells[0]]):
-        # Held cells differ: one by one.
-        return np.zeros(n, bool), np.full(n, np.inf), x, np.full_like(x, np.nan)
+    where = pair.places.global_
+    # Items often hold the same cells' parameters, at the same values: that of the measurement.
+    local = np.delete(np.arange(len(table.names)), where)
+    cells = np.where(held[:, local], x[:, local], np.inf)
+    differ = bool(np.any(cells != cells[0]))
+    bounds = [
+        [getattr(own, name) for name in CELL_BOUNDS]
+        for own in (pair.held(x[j], held[j]) for j in (range(n) if differ else (0,)))
+    ]
     pieces = pair.split(data)
     fit = minimize_profiles(
-        pair.structure, pair.held(x[0], held[0]), x[:, where], held[:, where],
+        pair.structure, pair.arrays, x[:, where], held[:, where],
         rows(pair.arrays.lower), rows(pair.arrays.upper), pieces,
+        jax.tree.map(lambda *a: np.stack(a) if differ else rows(a[0]), *bounds),
     )  # fmt: skip
     fits = jax.tree.map(np.asarray, fit)
     poi_free = pair.poi is not None and ~held[:, where][:, pair.poi]

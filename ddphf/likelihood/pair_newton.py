@@ -15,9 +15,10 @@ import jax.numpy as jnp
 from ddphf.likelihood.pair_model import PairArrays, PairStructure
 from ddphf.likelihood.pair_profile import PairData, Profile, profile
 
-__all__ = ["NewtonResult", "minimize_profile", "minimize_profiles"]
+__all__ = ["CELL_BOUNDS", "NewtonResult", "minimize_profile", "minimize_profiles"]
 
 Array = Any
+CELL_BOUNDS = ("b_lower", "b_upper", "gamma_lower", "gamma_upper")
 MAX_STEPS = 100
 ENOUGH = 1e-14
 """EDM at which another Newton step is below rounding."""
@@ -186,9 +187,19 @@ def minimize_profiles(
     lower: Array,
     upper: Array,
     data: PairData,
+    cells: tuple[Any, ...],
 ) -> NewtonResult:
-    """Compiled batch: theta, fixed, bounds and data have a leading axis."""
-    result: NewtonResult = jax.vmap(minimize_profile, in_axes=(None, None, 0, 0, 0, 0, 0))(
-        structure, arrays, theta, fixed, lower, upper, data
-    )
+    """Compiled batch: all but the arrays have a leading axis.
+
+    ``cells`` are the bounds of the cells' parameters, in the order of :data:`CELL_BOUNDS`: equal
+    ones hold a parameter, another one in each item.
+    """
+
+    def one(
+        theta: Array, fixed: Array, lower: Array, upper: Array, data: PairData, cells: Any
+    ) -> Any:
+        own = arrays._replace(**dict(zip(CELL_BOUNDS, cells, strict=True)))
+        return minimize_profile(structure, own, theta, fixed, lower, upper, data)
+
+    result: NewtonResult = jax.vmap(one)(theta, fixed, lower, upper, data, cells)
     return result
