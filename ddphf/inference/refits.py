@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from ddphf.likelihood.batch import BLOCK, minimize_batch
+from ddphf.likelihood.batch import minimize_batch
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.minimum import Array, Mask
 
@@ -15,6 +15,9 @@ __all__ = ["Counter", "Refits", "refit_all"]
 
 Counter = Callable[[int, int], None]
 """Called with (done, total)."""
+
+BLOCK = 32
+"""Refits per compiled call: a ranking has tens, and the last call is padded to as many."""
 
 
 @dataclass(frozen=True)
@@ -63,31 +66,12 @@ def refit_all(
     n = len(start)
     held = np.broadcast_to(fixed, start.shape)
     sets = np.broadcast_to(model.data if data is None else data, (n, len(model.data)))
-    # The pair's batch needs one set of held cells; rows of other sets go to the general Newton,
-    # which takes any.
-    local = np.ones(len(model.parameters.names), dtype=bool)
-    local[np.asarray(model.cells.global_)] = False
-    other = np.any(held[:, local] != held[0, local], axis=1)
-    other |= np.any((start[:, local] != start[0, local]) & held[:, local], axis=1)
-    parts = [(model, np.flatnonzero(~other)), (replace(model, pair=None), np.flatnonzero(other))]
     out = Refits(np.full(start.shape, np.nan), np.full(n, np.nan), {})
-    done = 0
-    for using, rows in parts:
-        for first in range(0, len(rows), BLOCK):
-            some = rows[first : first + BLOCK]
-            found = minimize_batch(using, sets[some], start=start[some], fixed=held[some])
-            out.points[some], out.twice_nll[some] = found.points, found.twice_nll
-            for j, reason in found.reasons.items():
-                row = int(some[j])
-                # Bins at rate 0 are known to the pair's own fit alone.
-                again = None if using is model else model.minimize(
-                    data=sets[row], start=start[row], fixed=held[row]
-                )  # fmt: skip
-                if again is not None and again.converged:
-                    out.points[row], out.twice_nll[row] = again.parameters, again.twice_nll
-                else:
-                    out.reasons[row] = reason
-            done += len(some)
-            if progress is not None:
-                progress(done, n)
+    for first in range(0, n, BLOCK):
+        some = np.arange(first, min(first + BLOCK, n))
+        found = minimize_batch(model, sets[some], start=start[some], fixed=held[some], block=BLOCK)
+        out.points[some], out.twice_nll[some] = found.points, found.twice_nll
+        out.reasons.update({int(some[j]): reason for j, reason in found.reasons.items()})
+        if progress is not None:
+            progress(int(some[-1]) + 1, n)
     return out
