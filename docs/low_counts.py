@@ -9,9 +9,9 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-from ddphf.inference.coverage import coverage_asymptotic, coverage_calibrated
+from ddphf.inference.limits.coverage import coverage_asymptotic, coverage_calibrated
 from ddphf.inference.nulls import compare_nulls
-from ddphf.inference.toys import ToySource, toy_ensemble
+from ddphf.inference.toys.ensembles import ToySource, toy_ensemble
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.symmetry.pair import Channel, Pair, Template

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ddphf.inference.toy_store import ToySample, save_toys
+from ddphf.inference.toys.store import ToySample, save_toys
 
 DISCOVER_JSON = ["discover", "workspace.json", "-o", "discover.json"]
 LIMIT_JSON = ["limit", "workspace.json", "-o", "limit.json"]

@@ -6,7 +6,7 @@ import numpy as np
 import pyhf
 from conftest import plain_workspace
 
-from ddphf.inference.toy_store import ToySample, save_toys
+from ddphf.inference.toys.store import ToySample, save_toys
 
 CERTIFICATE = {"projected_gradient": 0.0, "edm": 0.0, "twice_nll_pyhf": 1.0}
 PARAMETER = {"name": "alpha", "value": 0.0, "error": 1.0, "at_bound": False}

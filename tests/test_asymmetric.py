@@ -11,7 +11,7 @@ from ddphf.config.analysis import read_analysis
 from ddphf.files import to_json
 from ddphf.inference.fit import fit_workspace
 from ddphf.inputs.events import read_events
-from ddphf.results import FitResult
+from ddphf.results.fit import FitResult
 from ddphf.symmetry.closure import close_pair
 from ddphf.symmetry.load import load_pair
 from ddphf.workspace.build import build_workspace

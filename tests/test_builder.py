@@ -26,7 +26,7 @@ from conftest import (
 from ddphf.exceptions import InputError, ModelError
 from ddphf.files import to_json
 from ddphf.inference.fit import fit_workspace
-from ddphf.likelihood.closed_form import PlainPair
+from ddphf.likelihood.paired.closed_form import PlainPair
 from ddphf.symmetry.pair import Channel, Template
 from ddphf.workspace.build import build_workspace
 from ddphf.workspace.scaling import asimov_sigma, largest_mu

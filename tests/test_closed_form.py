@@ -9,7 +9,7 @@ from scipy.optimize import minimize_scalar
 
 from ddphf.background import profile_background
 from ddphf.exceptions import FitError
-from ddphf.likelihood.closed_form import PlainPair
+from ddphf.likelihood.paired.closed_form import PlainPair
 
 
 def test_five_bins():

@@ -15,8 +15,8 @@ from ddphf.config.analysis import read_analysis
 from ddphf.exceptions import ModelError
 from ddphf.inference.fit import fit_workspace
 from ddphf.inputs.covariance import axis_correlation, make_covariance, rho_covariance
-from ddphf.likelihood.closed_form import PlainPair
 from ddphf.likelihood.compiled import CompiledModel
+from ddphf.likelihood.paired.closed_form import PlainPair
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.studies.correlations import (
     RHOS,

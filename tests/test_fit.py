@@ -17,7 +17,7 @@ from ddphf.exceptions import ModelError
 from ddphf.inference.fit import fit_workspace
 from ddphf.likelihood.dense import minimize_dense
 from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
-from ddphf.results import FitResult
+from ddphf.results.fit import FitResult
 from ddphf.symmetry.pair import Channel, Pair, Systematic, Template
 from ddphf.workspace.build import build_workspace
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from engine_models import eigen_variations, make_pair
 
-from ddphf.likelihood import newton
 from ddphf.likelihood.cache import enable_compilation_cache
 from ddphf.likelihood.compiled import CompiledModel
+from ddphf.likelihood.general import newton
 from ddphf.likelihood.reference import ReferenceModel
 
 SBOTTOM = (

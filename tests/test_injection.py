@@ -11,10 +11,10 @@ from reference_numbers import CURVE, FLAT, TWELVE_BINS, inject_known, inject_pai
 from scipy.stats import poisson
 
 from ddphf.exceptions import ModelError, UsageError
-from ddphf.inference.injection import Injection
-from ddphf.inference.injection_record import InjectionResult, inject_signal
-from ddphf.inference.injection_scan import ensemble_fits, scan_strengths
-from ddphf.likelihood.closed_form import PlainPair
+from ddphf.inference.injection.record import InjectionResult, inject_signal
+from ddphf.inference.injection.scan import ensemble_fits, scan_strengths
+from ddphf.inference.injection.signals import Injection
+from ddphf.likelihood.paired.closed_form import PlainPair
 from ddphf.symmetry.pair import Channel, Pair, Template
 from ddphf.workspace.build import build_workspace
 

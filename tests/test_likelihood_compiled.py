@@ -48,7 +48,7 @@ def test_published_logpdf_is_pyhfs(name):
 def test_interpolation_codes(codes):
     import pyhf
 
-    from ddphf.likelihood.arrays import build_arrays, rates
+    from ddphf.likelihood.general.arrays import build_arrays, rates
 
     spec = {
         "channels": [
@@ -169,7 +169,7 @@ def pair_workspace(name, rng):
 
 @pytest.mark.parametrize("name", PAIRS)
 def test_profile_derivatives_are_the_schur_complement_of_pyhfs(name):
-    from ddphf.likelihood.pair_profile import profile
+    from ddphf.likelihood.paired.profile import profile
 
     rng = np.random.default_rng(4)
     reference = ReferenceModel(pair_workspace(name, rng))
@@ -200,7 +200,7 @@ def test_profile_derivatives_are_the_schur_complement_of_pyhfs(name):
 
 @pytest.mark.parametrize("name", ["staterror", "general"])
 def test_arrowhead_is_the_dense_hessian(name):
-    from ddphf.likelihood.derivatives import evaluate
+    from ddphf.likelihood.general.derivatives import evaluate
 
     rng = np.random.default_rng(5)
     workspace = pair_workspace("staterror", rng)

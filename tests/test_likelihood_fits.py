@@ -7,7 +7,7 @@ from engine_models import eigen_variations, make_pair, rectangle_signal
 from scipy.optimize import minimize_scalar
 
 from ddphf.likelihood.compiled import CompiledModel
-from ddphf.likelihood.profile_errors import profile_errors
+from ddphf.likelihood.errors.profile import profile_errors
 from ddphf.likelihood.reference import ReferenceModel
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -122,7 +122,7 @@ def test_a_pair_of_empty_bins_is_exactly_zero():
 
 
 def test_compilations_are_counted():
-    from ddphf.likelihood.pair_newton import minimize_one
+    from ddphf.likelihood.paired.newton import minimize_one
 
     rng = np.random.default_rng(0)
     t = np.full(9, 50.0)

@@ -14,14 +14,14 @@ from scipy.stats import chi2, norm, poisson
 from test_discover import counting, flat_pair
 
 from ddphf.exceptions import FitError, InputError, ModelError
-from ddphf.inference.cls import cls_asymptotic, cls_expected
-from ddphf.inference.limits import LimitResult, limit_workspace
-from ddphf.inference.profile import ProfileScan, find_crossing
-from ddphf.inference.toy_limits import cross_level
-from ddphf.inference.toy_statistics import toy_statistics
-from ddphf.inference.toys import ToySource
-from ddphf.likelihood.closed_form import PlainPair
+from ddphf.inference.limits.cls import cls_asymptotic, cls_expected
+from ddphf.inference.limits.limits import LimitResult, limit_workspace
+from ddphf.inference.limits.profile import ProfileScan, find_crossing
+from ddphf.inference.limits.toy_cls import cross_level
+from ddphf.inference.toys.ensembles import ToySource
+from ddphf.inference.toys.statistics import toy_statistics
 from ddphf.likelihood.compiled import CompiledModel
+from ddphf.likelihood.paired.closed_form import PlainPair
 from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from ddphf.files import to_json
 from ddphf.inference.fit import fit_workspace
-from ddphf.likelihood.closed_form import PlainPair
-from ddphf.results import (
+from ddphf.likelihood.paired.closed_form import PlainPair
+from ddphf.results.fit import (
     CertificateResult,
     DiscoveryResult,
     FitResult,

@@ -11,15 +11,15 @@ import pytest
 from conftest import invoke, plain_workspace
 from engine_models import eigen_variations, gaussian_signal, make_pair
 
-from ddphf.inference.cabinetry_ranking import rank_with_cabinetry
 from ddphf.inference.fitter import Fitter
-from ddphf.inference.priors import read_priors
-from ddphf.inference.ranking import rank_parameters
+from ddphf.inference.ranking.by_cabinetry import rank_with_cabinetry
+from ddphf.inference.ranking.impacts import rank_parameters
+from ddphf.inference.ranking.priors import read_priors
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.dense import minimize_dense
-from ddphf.likelihood.propagation import held_by_data, propagate
+from ddphf.likelihood.errors.propagation import held_by_data, propagate
 from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
-from ddphf.results_rank import RankResult
+from ddphf.results.rank import RankResult
 
 SHIFTS = ("prefit_up", "prefit_down", "postfit_up", "postfit_down")
 SHARED = Path(os.environ.get("DDPHF_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))

@@ -15,7 +15,7 @@ from rich.console import Console
 
 import ddphf.cli.fit as fit_command
 from ddphf.files import read_json
-from ddphf.results import FitResult
+from ddphf.results.fit import FitResult
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -14,7 +14,7 @@ import pytest
 from conftest import full_pair, invoke
 from hypothesis import strategies as st
 
-from ddphf.inference.toy_store import ToySample, load_toys, save_toys
+from ddphf.inference.toys.store import ToySample, load_toys, save_toys
 from ddphf.report.document import Materials, build_report
 from ddphf.report.parameters import draw_ranking
 from ddphf.report.statistics import draw_limit, draw_scan

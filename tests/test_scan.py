@@ -14,9 +14,9 @@ from test_ranking import small_pair, with_fakes
 from ddphf.inference.scan import scan_parameters
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.dense import minimize_dense
-from ddphf.likelihood.profile_errors import profile_errors
+from ddphf.likelihood.errors.profile import profile_errors
 from ddphf.likelihood.reference import ReferenceModel
-from ddphf.results_scan import ScanResult
+from ddphf.results.scan import ScanResult
 
 
 def dense_rise(reference, free, held):

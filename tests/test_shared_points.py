@@ -8,11 +8,11 @@ from engine_models import eigen_variations, make_pair
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ddphf.inference.toys import ToySource, toy_ensemble
+from ddphf.inference.toys.ensembles import ToySource, toy_ensemble
 from ddphf.likelihood.compiled import CompiledModel
-from ddphf.likelihood.pair_profile import profile
+from ddphf.likelihood.ensembles.points import deviation_gradient, evaluate, make_reference
+from ddphf.likelihood.paired.profile import profile
 from ddphf.likelihood.reference import ReferenceModel
-from ddphf.likelihood.shared_points import deviation_gradient, evaluate, make_reference
 
 M = 12
 RNG = np.random.default_rng(7)

@@ -14,8 +14,8 @@ from click.testing import CliRunner
 from ddphf.cli.main import group
 from ddphf.inference.fit import fit_workspace
 from ddphf.inputs.readers import read_histogram
-from ddphf.likelihood.closed_form import PlainPair
-from ddphf.results import FitResult
+from ddphf.likelihood.paired.closed_form import PlainPair
+from ddphf.results.fit import FitResult
 
 WORKSPACES = Path(__file__).parents[1] / "workspaces"
 SAMPLES = ("higgs_lfv", "higgs_lfv_window")

@@ -10,10 +10,10 @@ from reference_numbers import FLAT
 from scipy.stats import norm
 
 from ddphf.config.analysis import read_analysis
-from ddphf.inference.toy_fits import ToyFitter
+from ddphf.inference.toys.fits import ToyFitter
 from ddphf.inputs.histogram import Axis
-from ddphf.likelihood.closed_form import PlainPair
-from ddphf.results_birman import BirmanResult
+from ddphf.likelihood.paired.closed_form import PlainPair
+from ddphf.results.birman import BirmanResult
 from ddphf.studies.birman import run_study
 from ddphf.studies.birman_setups import Setup, build_models, flat_setups, sample_setup
 

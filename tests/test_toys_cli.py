@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import invoke
 
-from ddphf.inference.toy_store import load_toys
+from ddphf.inference.toys.store import load_toys
 from ddphf.symmetry.pair import Channel, Pair, Template
 from ddphf.workspace.build import build_workspace
 

@@ -4,9 +4,9 @@ from engine_models import eigen_variations, gaussian_signal, make_pair, rectangl
 from scipy.stats import kstest
 
 from ddphf.exceptions import InputError, UsageError
-from ddphf.inference.toy_fits import ToyFitter
-from ddphf.inference.toy_store import load_toys, merge_toys, save_toys, summarize_toys
-from ddphf.inference.toys import ToySource, toy_ensemble
+from ddphf.inference.toys.ensembles import ToySource, toy_ensemble
+from ddphf.inference.toys.fits import ToyFitter
+from ddphf.inference.toys.store import load_toys, merge_toys, save_toys, summarize_toys
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.reference import ReferenceModel
 

@@ -7,13 +7,13 @@ from slow_likelihood import SlowLikelihood
 
 from ddphf.exceptions import FitError
 from ddphf.inference.fit import fit_workspace
-from ddphf.likelihood import newton
 from ddphf.likelihood.batch import CAREFUL
 from ddphf.likelihood.compiled import CompiledModel
+from ddphf.likelihood.errors.profile import profile_errors
+from ddphf.likelihood.general import newton
+from ddphf.likelihood.general.zero_rates import minimize_at_zero
 from ddphf.likelihood.minimum import EDM_TOLERANCE
-from ddphf.likelihood.profile_errors import profile_errors
 from ddphf.likelihood.reference import ReferenceModel
-from ddphf.likelihood.zero_rates import minimize_at_zero
 
 
 def compare_with_slow(kind, dark, seeds):

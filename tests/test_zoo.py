@@ -9,11 +9,11 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from model_zoo import CODES, random_point, size_of_terms, zoo
 
-from ddphf.likelihood import arrays as array_module
 from ddphf.likelihood import interpolation
 from ddphf.likelihood.compiled import CompiledModel
-from ddphf.likelihood.derivatives import evaluate
 from ddphf.likelihood.expansion import expand_model
+from ddphf.likelihood.general import arrays as array_module
+from ddphf.likelihood.general.derivatives import evaluate
 from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
 
 

@@ -77,7 +77,7 @@ def command(
     with progress_line() as say:
         say("reading")
         from ddphf.inference.discovery import discover_workspace
-        from ddphf.inference.toy_store import load_toys
+        from ddphf.inference.toys.store import load_toys
 
         spec = read_json(workspace)
         result = discover_workspace(

@@ -23,7 +23,7 @@ from ddphf.files import check_writable, read_json, to_json, write_file, write_ou
 
 if TYPE_CHECKING:
     from ddphf.inference.fitter import Engine
-    from ddphf.results import DiscoveryResult, FitResult, GoodnessResult
+    from ddphf.results.fit import DiscoveryResult, FitResult, GoodnessResult
 
 __all__ = ["command", "describe_goodness", "make_table"]
 

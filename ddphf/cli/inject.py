@@ -14,8 +14,8 @@ from ddphf.exceptions import ConfigError
 from ddphf.files import check_writable, read_json, to_json, write_file, write_output
 
 if TYPE_CHECKING:
-    from ddphf.inference.injection import Background, DataKind
-    from ddphf.inference.injection_record import InjectionResult
+    from ddphf.inference.injection.record import InjectionResult
+    from ddphf.inference.injection.signals import Background, DataKind
 
 __all__ = ["command"]
 
@@ -73,7 +73,7 @@ def command(
             check_writable(path, force=force)
     with progress_line() as say:
         say("reading")
-        from ddphf.inference.injection_record import inject_signal
+        from ddphf.inference.injection.record import inject_signal
 
         written, result = inject_signal(
             read_json(workspace), z=z, mu=mu, measurement=measurement,

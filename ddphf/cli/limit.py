@@ -24,7 +24,7 @@ from ddphf.exceptions import UsageError
 from ddphf.files import check_writable, read_json, to_json, write_output
 
 if TYPE_CHECKING:
-    from ddphf.inference.limits import LimitMethod
+    from ddphf.inference.limits.limits import LimitMethod
 
 __all__ = ["command", "make_table"]
 
@@ -66,7 +66,7 @@ def command(
     check_figures(figures, output, force=force)
     with progress_line() as say:
         say("reading")
-        from ddphf.inference.limits import limit_workspace
+        from ddphf.inference.limits.limits import limit_workspace
 
         result = limit_workspace(
             read_json(workspace), measurement=measurement, level=level,

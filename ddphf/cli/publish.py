@@ -183,7 +183,7 @@ def _draw(workspace: Spec, metadata: Spec, results: Any) -> dict[str, bytes]:
     from ddphf.inference.yields import predict_yields
     from ddphf.report.figures import save_figure
     from ddphf.report.spectra import draw_spectra
-    from ddphf.results import FitResult
+    from ddphf.results.fit import FitResult
 
     point = results.points[0]
     fit = FitResult(point.measurement, "ddphf", None, point.minimum, None, None, None)

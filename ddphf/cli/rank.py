@@ -20,7 +20,7 @@ from ddphf.exceptions import UsageError
 from ddphf.files import check_writable, read_json, to_json, write_file, write_output
 
 if TYPE_CHECKING:
-    from ddphf.results_rank import RankResult
+    from ddphf.results.rank import RankResult
 
 __all__ = ["command"]
 
@@ -85,13 +85,13 @@ def command(
         say("reading")
         spec = read_json(workspace)
         if engine == "cabinetry":
-            from ddphf.inference.cabinetry_ranking import rank_with_cabinetry
+            from ddphf.inference.ranking.by_cabinetry import rank_with_cabinetry
 
             result = rank_with_cabinetry(
                 spec, measurement=measurement, parameters=parameters, top=top, progress=say
             )
         else:
-            from ddphf.inference.ranking import rank_parameters
+            from ddphf.inference.ranking.impacts import rank_parameters
 
             result = rank_parameters(
                 spec, measurement=measurement, parameters=parameters, groups=groups, top=top,

@@ -16,7 +16,7 @@ from ddphf.exceptions import InputError, UsageError
 from ddphf.files import check_writable, read_json, write_output
 
 if TYPE_CHECKING:
-    from ddphf.inference.toy_store import ToySample
+    from ddphf.inference.toys.store import ToySample
     from ddphf.report.document import Materials
 
 __all__ = ["command"]
@@ -176,7 +176,7 @@ def _put_record(pile: _Pile, name: str, data: dict[str, Any]) -> None:
 def _put_toys(pile: _Pile, name: str) -> None:
     import numpy as np
 
-    from ddphf.inference.toy_store import FAILED, load_toys
+    from ddphf.inference.toys.store import FAILED, load_toys
 
     toys: ToySample = load_toys(Path(name))
     if toys.mu != 0:
@@ -220,8 +220,8 @@ def _find_sidecar(pile: _Pile, workspace: str) -> None:
 
 def _read(data: dict[str, Any]) -> Any:
     """Turn a checked record into what the report draws."""
-    from ddphf.results import FitResult
-    from ddphf.results_yields import YieldsResult
+    from ddphf.results.fit import FitResult
+    from ddphf.results.yields import YieldsResult
 
     kind = FitResult if data["schema"] == FitResult.SCHEMA else YieldsResult
     try:

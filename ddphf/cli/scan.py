@@ -18,7 +18,7 @@ from ddphf.exceptions import UsageError
 from ddphf.files import check_writable, read_json, to_json, write_file, write_output
 
 if TYPE_CHECKING:
-    from ddphf.results_scan import ScanResult
+    from ddphf.results.scan import ScanResult
 
 __all__ = ["command"]
 

@@ -13,7 +13,7 @@ from ddphf.exceptions import InputError
 from ddphf.files import check_writable, to_json, write_file, write_output
 
 if TYPE_CHECKING:
-    from ddphf.results_birman import BirmanResult, TableRow
+    from ddphf.results.birman import BirmanResult, TableRow
 
 __all__ = ["command"]
 

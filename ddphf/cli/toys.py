@@ -52,8 +52,8 @@ def command(
         say("reading")
         from ddphf.inference.fit import check_failures
         from ddphf.inference.fitter import Fitter
-        from ddphf.inference.toy_store import FAILED, load_toys, merge_toys, save_toys
-        from ddphf.inference.toys import ToySource, toy_ensemble
+        from ddphf.inference.toys.ensembles import ToySource, toy_ensemble
+        from ddphf.inference.toys.store import FAILED, load_toys, merge_toys, save_toys
         from ddphf.likelihood.reference import ReferenceModel
 
         spec = read_json(workspace)

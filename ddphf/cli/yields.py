@@ -16,8 +16,8 @@ from ddphf.files import check_writable, read_json, to_json, write_file, write_ou
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ddphf.results import FitResult
-    from ddphf.results_yields import YieldsResult
+    from ddphf.results.fit import FitResult
+    from ddphf.results.yields import YieldsResult
 
 __all__ = ["command", "read_fit"]
 
@@ -88,7 +88,7 @@ def read_fit(path: str, digest: str) -> FitResult:
     Raises:
         InputError: It is no fit.json, or of another workspace.
     """
-    from ddphf.results import FitResult
+    from ddphf.results.fit import FitResult
 
     try:
         fit = FitResult.from_dict(read_json(path))

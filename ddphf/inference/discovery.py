@@ -13,7 +13,6 @@ from scipy.stats import norm
 from ddphf.exceptions import FitError, InputError, ModelError
 from ddphf.inference.fit import KNOWN, check_failures, make_discovery
 from ddphf.inference.fitter import Fitter, Progress
-from ddphf.inference.importance import ImportanceResult, sample_importance
 from ddphf.inference.nulls import compare_nulls
 from ddphf.inference.statements import (
     N_SIGMA,
@@ -22,11 +21,13 @@ from ddphf.inference.statements import (
     StatementResult,
     p_value_of,
 )
-from ddphf.inference.toy_store import FAILED, ToySample, summarize_toys
-from ddphf.inference.toys import ToySource, toy_ensemble
+from ddphf.inference.toys.ensembles import ToySource, toy_ensemble
+from ddphf.inference.toys.importance import ImportanceResult, sample_importance
+from ddphf.inference.toys.store import FAILED, ToySample, summarize_toys
 from ddphf.likelihood.minimum import Minimum
 from ddphf.likelihood.reference import ReferenceModel
-from ddphf.results import DiscoveryResult, make_provenance
+from ddphf.results.fit import DiscoveryResult
+from ddphf.results.provenance import make_provenance
 
 __all__ = ["DiscoverResult", "NullMethod", "discover_workspace", "expect_discovery"]
 

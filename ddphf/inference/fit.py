@@ -13,18 +13,18 @@ from scipy.stats import norm
 from ddphf.exceptions import FitError
 from ddphf.inference.fitter import Engine, Fitter, Progress, compare_values
 from ddphf.inference.goodness import measure_goodness, warn_of_goodness
-from ddphf.inference.toy_store import FAILED, ToySample, summarize_toys
-from ddphf.inference.toys import ToySource, toy_ensemble
+from ddphf.inference.toys.ensembles import ToySource, toy_ensemble
+from ddphf.inference.toys.store import FAILED, ToySample, summarize_toys
 from ddphf.likelihood.minimum import Minimum
 from ddphf.likelihood.reference import ReferenceModel
-from ddphf.results import (
+from ddphf.results.fit import (
     CertificateResult,
     DiscoveryResult,
     FitResult,
     MinimumResult,
     ParameterResult,
-    make_provenance,
 )
+from ddphf.results.provenance import make_provenance
 
 __all__ = ["check_failures", "fit_workspace", "make_discovery"]
 

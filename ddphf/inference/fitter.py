@@ -12,7 +12,7 @@ from ddphf.exceptions import FitError, ModelError
 from ddphf.likelihood.compiled import CannotCompileError, CompiledModel
 from ddphf.likelihood.dense import minimize_dense, minimize_minuit
 from ddphf.likelihood.minimum import EDM_TOLERANCE_PYHF, Array, Mask, Minimum
-from ddphf.likelihood.pair import recognise_pair
+from ddphf.likelihood.paired.plain import recognise_pair
 from ddphf.likelihood.reference import ReferenceModel
 
 __all__ = ["Engine", "Fitter", "Progress", "compare_values"]

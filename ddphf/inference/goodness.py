@@ -18,14 +18,14 @@ from scipy.stats import chi2
 from ddphf.exceptions import FitError
 from ddphf.inference.fitter import Fitter
 from ddphf.inference.refits import Counter, refit_all
-from ddphf.inference.toy_store import tail_interval
-from ddphf.inference.toys import DRAW_BLOCK, ToySource
+from ddphf.inference.toys.ensembles import DRAW_BLOCK, ToySource
+from ddphf.inference.toys.store import tail_interval
 from ddphf.likelihood.compiled import CannotCompileError, CompiledModel
+from ddphf.likelihood.errors.propagation import held_by_data, propagate
 from ddphf.likelihood.expansion import Constraints, read_constraints
 from ddphf.likelihood.minimum import Array, Mask, Minimum
-from ddphf.likelihood.propagation import held_by_data, propagate
 from ddphf.likelihood.reference import ReferenceModel
-from ddphf.results import ChannelPulls, GoodnessResult
+from ddphf.results.fit import ChannelPulls, GoodnessResult
 
 __all__ = ["expected_deviance", "measure_goodness", "saturated_twice_nll", "warn_of_goodness"]
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy.stats import kstwo, norm
 
-from ddphf.inference.toy_store import FAILED, ToySample
+from ddphf.inference.toys.store import FAILED, ToySample
 
 __all__ = ["NullComparison", "compare_nulls"]
 

@@ -16,12 +16,12 @@ from ddphf.inference.fitter import NEGATIVE_Q0, Fitter, Progress
 from ddphf.inference.refits import Counter, Refits, refit_all
 from ddphf.inference.selection import find_parameter
 from ddphf.likelihood.compiled import CompiledModel
+from ddphf.likelihood.errors.profile import profile_errors
+from ddphf.likelihood.errors.propagation import held_by_data, propagate
 from ddphf.likelihood.minimum import Array, Minimum
-from ddphf.likelihood.profile_errors import profile_errors
-from ddphf.likelihood.propagation import held_by_data, propagate
 from ddphf.likelihood.reference import ReferenceModel
-from ddphf.results import make_provenance
-from ddphf.results_scan import ScanAxis, ScanResult
+from ddphf.results.provenance import make_provenance
+from ddphf.results.scan import ScanAxis, ScanResult
 
 __all__ = ["scan_parameters"]
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 
-from ddphf.inference.importance import ImportanceResult
 from ddphf.inference.nulls import NullComparison
-from ddphf.results import DiscoveryResult
+from ddphf.inference.toys.importance import ImportanceResult
+from ddphf.results.fit import DiscoveryResult
 
 __all__ = ["N_SIGMA", "DiscoverResult", "ExpectedResult", "StatementResult", "p_value_of"]
 

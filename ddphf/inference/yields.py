@@ -10,11 +10,12 @@ import pyhf
 
 from ddphf.exceptions import InputError
 from ddphf.likelihood.compiled import CannotCompileError, CompiledModel
-from ddphf.likelihood.covariance import Covariance, Slopes, find_slopes
+from ddphf.likelihood.errors.covariance import Covariance, Slopes, find_slopes
 from ddphf.likelihood.minimum import Array
 from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
-from ddphf.results import FitResult, MinimumResult, make_provenance
-from ddphf.results_yields import (
+from ddphf.results.fit import FitResult, MinimumResult
+from ddphf.results.provenance import make_provenance
+from ddphf.results.yields import (
     AsymmetryResult,
     ChannelYields,
     PredictionResult,

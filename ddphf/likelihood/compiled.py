@@ -16,15 +16,15 @@ import jax
 import numpy as np
 
 from ddphf.exceptions import ModelError
-from ddphf.likelihood import newton
-from ddphf.likelihood.arrays import Codes, ModelArrays, build_arrays, logpdf, rates
-from ddphf.likelihood.arrowhead import Cells, find_cells
 from ddphf.likelihood.expansion import CannotCompileError, Expansion, expand_model
+from ddphf.likelihood.general import newton
+from ddphf.likelihood.general.arrays import Codes, ModelArrays, build_arrays, logpdf, rates
+from ddphf.likelihood.general.arrowhead import Cells, find_cells
+from ddphf.likelihood.general.zero_rates import minimize_at_zero
 from ddphf.likelihood.minimum import CONVERGED, EDM_TOLERANCE, Array, Mask, Minimum
-from ddphf.likelihood.pair_fit import PairFit
-from ddphf.likelihood.pair_likelihood import PairLikelihood, find_pair
+from ddphf.likelihood.paired.careful import PairFit
+from ddphf.likelihood.paired.likelihood import PairLikelihood, find_pair
 from ddphf.likelihood.reference import ParameterTable, ReferenceModel
-from ddphf.likelihood.zero_rates import minimize_at_zero
 
 if TYPE_CHECKING:
     from ddphf.likelihood.batch import BatchResult

@@ -10,7 +10,7 @@ import pyhf
 
 from ddphf.likelihood.checks import PER_BIN, Spec
 from ddphf.likelihood.reference import ReferenceModel
-from ddphf.results import make_provenance
+from ddphf.results.provenance import make_provenance
 
 __all__ = ["summarize_workspace"]
 

@@ -13,7 +13,7 @@ from ddphf.inference.yields import predict_yields
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.publish.bundle import Publication
 from ddphf.publish.consistency import relative_variations
-from ddphf.results import FitResult
+from ddphf.results.fit import FitResult
 
 __all__ = ["Column", "make_tables"]
 

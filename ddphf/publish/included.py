@@ -13,8 +13,8 @@ import numpy as np
 from ddphf.exceptions import InputError
 from ddphf.files import parse_json
 from ddphf.inference.fitter import Fitter
-from ddphf.inference.toy_store import ToySample, load_toys, summarize_toys
-from ddphf.inference.toys import ToySource, toy_ensemble
+from ddphf.inference.toys.ensembles import ToySource, toy_ensemble
+from ddphf.inference.toys.store import ToySample, load_toys, summarize_toys
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.publish.records import PublishedResults
 from ddphf.publish.reruns import segments

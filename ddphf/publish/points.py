@@ -11,7 +11,7 @@ import pyhf
 from ddphf.inference.fit import fit_workspace
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.publish.records import PointResult, PublishedResults, make_environment
-from ddphf.results import DiscoveryResult
+from ddphf.results.fit import DiscoveryResult
 
 __all__ = ["collect_results", "describe_channels", "find_null"]
 

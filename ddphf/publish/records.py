@@ -6,7 +6,8 @@ import platform
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ddphf.results import CertificateResult, MinimumResult, ParameterResult, make_provenance
+from ddphf.results.fit import CertificateResult, MinimumResult, ParameterResult
+from ddphf.results.provenance import make_provenance
 
 __all__ = ["INTERPOLATION", "PointResult", "PublishedResults", "make_environment"]
 

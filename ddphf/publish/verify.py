@@ -21,7 +21,7 @@ from ddphf.publish.checks import FAIL, LIMITED, PASS, UNPHYSICAL, Check, VerifyR
 from ddphf.publish.contents import Bundle, check_contents
 from ddphf.publish.records import PointResult
 from ddphf.publish.stock_fits import STOCK, Optimizer, StockFit, fit_stock
-from ddphf.results import make_provenance
+from ddphf.results.provenance import make_provenance
 
 __all__ = ["SECONDS", "verify_archive"]
 

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ddphf.report.figures import BLUE, FONT, GREY, ORANGE, axis_label
-from ddphf.results_yields import AsymmetryResult, YieldsResult
+from ddphf.results.yields import AsymmetryResult, YieldsResult
 
 __all__ = ["draw_asymmetry", "draw_asymmetry_panel", "draw_z_map", "local_z"]
 
@@ -94,7 +94,7 @@ def local_z(yields: YieldsResult, prediction: str) -> Array:
         Shape (M,). It is local: with M bins some are large by chance.
 
     Example:
-        >>> from ddphf.results_yields import ChannelYields, PredictionResult, YieldResult
+        >>> from ddphf.results.yields import ChannelYields, PredictionResult, YieldResult
         >>> fit = {"null": PredictionResult({}, YieldResult((115.0,), (8.0,), 115.0, 8.0))}
         >>> pair = (ChannelYields("B", (130.0,), fit), ChannelYields("A", (100.0,), fit))
         >>> yields = YieldsResult("m", pair, pairing={"tested": "B", "partner": "A"})

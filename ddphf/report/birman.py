@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter
 from scipy.stats import norm
 
 from ddphf.report.figures import BLUE, FONT, GREEN, GREY, ORANGE
-from ddphf.results_birman import BirmanResult
+from ddphf.results.birman import BirmanResult
 
 __all__ = ["draw_figures"]
 

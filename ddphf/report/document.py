@@ -21,8 +21,8 @@ from ddphf.report.page import Section, draw, facts, note, render_page, text
 from ddphf.report.parameters import draw_correlations, draw_pulls
 from ddphf.report.spectra import draw_spectra
 from ddphf.report.tables import channel_table
-from ddphf.results import FitResult
-from ddphf.results_yields import YieldsResult
+from ddphf.results.fit import FitResult
+from ddphf.results.yields import YieldsResult
 
 __all__ = ["Materials", "build_report"]
 

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ddphf.report.figures import BLUE, FONT, GREY, ORANGE
-from ddphf.results_yields import PullResult
+from ddphf.results.yields import PullResult
 
 __all__ = ["draw_correlations", "draw_pulls", "draw_ranking"]
 

@@ -11,7 +11,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from ddphf.results_rank import ImpactResult, RankResult
+from ddphf.results.rank import ImpactResult, RankResult
 
 __all__ = ["draw_correlations", "draw_pulls", "draw_ranking"]
 

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ddphf.report.figures import BLUE, FONT, ORANGE
-from ddphf.results_scan import ScanResult
+from ddphf.results.scan import ScanResult
 
 __all__ = ["draw_scan"]
 

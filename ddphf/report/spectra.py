@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from ddphf.report.asymmetry import draw_asymmetry_panel
 from ddphf.report.figures import BLUE, FONT, GREY, ORANGE, PALETTE, axis_label
-from ddphf.results_yields import ChannelYields, PredictionResult, YieldsResult
+from ddphf.results.yields import ChannelYields, PredictionResult, YieldsResult
 
 __all__ = ["TITLES", "draw_spectra"]
 
@@ -37,7 +37,7 @@ def draw_spectra(yields: YieldsResult, prediction: str, *, asymmetry: bool = Tru
         per axis; others are drawn against their bin numbers. Channels may differ in length.
 
     Example:
-        >>> from ddphf.results_yields import PredictionResult, YieldResult
+        >>> from ddphf.results.yields import PredictionResult, YieldResult
         >>> model = YieldResult((9.0, 4.0), (1.0, 0.5), 13.0, 1.2)
         >>> channel = ChannelYields("SR", (8.0, 5.0), {"prefit": PredictionResult({}, model)})
         >>> len(draw_spectra(YieldsResult("m", (channel,)), "prefit").axes)

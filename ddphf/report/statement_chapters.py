@@ -10,7 +10,7 @@ import numpy as np
 from ddphf.report.page import draw, headline, note, text
 from ddphf.report.statistics import bin_toys, draw_null
 from ddphf.report.tables import Table, number
-from ddphf.results import FitResult
+from ddphf.results.fit import FitResult
 
 __all__ = ["doubts", "null_parts", "result_parts"]
 

@@ -12,7 +12,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from ddphf.report.figures import axis_label
-from ddphf.results_yields import ChannelYields, YieldsResult
+from ddphf.results.yields import ChannelYields, YieldsResult
 
 __all__ = ["Table", "bin_summary", "bin_table", "channel_table", "number", "with_error"]
 
@@ -151,7 +151,7 @@ def channel_table(yields: YieldsResult) -> Table:
     """Return the events of each channel and sample, before and after the fit.
 
     Example:
-        >>> from ddphf.results_yields import PredictionResult, YieldResult
+        >>> from ddphf.results.yields import PredictionResult, YieldResult
         >>> model = YieldResult((9.0,), (1.0,), 9.0, 1.0)
         >>> found = {"prefit": PredictionResult({"top": model}, model)}
         >>> yields = YieldsResult("m", (ChannelYields("SR", (8.0,), found),))

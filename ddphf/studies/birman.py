@@ -17,12 +17,12 @@ from scipy.stats import norm
 from ddphf.exceptions import FitError, InputError
 from ddphf.inference.fit import MAX_FAILED_TOYS
 from ddphf.inference.roc import make_roc
-from ddphf.inference.toy_fits import ToyFitter
-from ddphf.inference.toy_store import FAILED, AnyArray
-from ddphf.inference.toys import map_chunks
+from ddphf.inference.toys.ensembles import map_chunks
+from ddphf.inference.toys.fits import ToyFitter
+from ddphf.inference.toys.store import FAILED, AnyArray
 from ddphf.inputs.histogram import Array
-from ddphf.results import make_provenance
-from ddphf.results_birman import BirmanResult, SetupResult, StatisticResult
+from ddphf.results.birman import BirmanResult, SetupResult, StatisticResult
+from ddphf.results.provenance import make_provenance
 from ddphf.search.n_sigma import n_sigma_terms
 from ddphf.search.windows import (
     BestWindow,

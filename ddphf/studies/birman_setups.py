@@ -9,7 +9,7 @@ import numpy as np
 
 from ddphf.config.analysis import Analysis
 from ddphf.exceptions import InputError, ModelError
-from ddphf.inference.injection import Injection
+from ddphf.inference.injection.signals import Injection
 from ddphf.inputs.histogram import Array, Axis
 from ddphf.symmetry.load import load_pair
 from ddphf.symmetry.pair import Channel, Pair, Template

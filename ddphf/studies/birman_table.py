@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ddphf.results_birman import SetupResult, TableRow
+from ddphf.results.birman import SetupResult, TableRow
 
 __all__ = ["make_table"]
 

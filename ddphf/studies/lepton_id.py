@@ -11,7 +11,7 @@ from ddphf.exceptions import ConfigError, ModelError
 from ddphf.inputs.covariance import Covariance
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.reference import ReferenceModel
-from ddphf.results import make_provenance
+from ddphf.results.provenance import make_provenance
 from ddphf.studies.correlations import (
     RHOS,
     CorrelationResult,

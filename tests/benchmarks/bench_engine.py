@@ -24,8 +24,8 @@ import pyhf
 from engine_models import eigen_variations, gaussian_signal, make_pair, rectangle_signal
 from threadpoolctl import threadpool_limits
 
-from ddphf.inference.toy_fits import ToyFitter
-from ddphf.inference.toys import WORKERS, ToySource, toy_ensemble
+from ddphf.inference.toys.ensembles import WORKERS, ToySource, toy_ensemble
+from ddphf.inference.toys.fits import ToyFitter
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
 
@@ -133,7 +133,7 @@ def iminuit_pair(model, data):
     """Free + null by iminuit alone on the compiled likelihood with its gradient."""
     import iminuit
 
-    from ddphf.likelihood.arrays import logpdf
+    from ddphf.likelihood.general.arrays import logpdf
 
     value = jax.jit(lambda x, d: -2 * logpdf(model.codes, model.arrays, x, d))
     gradient = jax.jit(jax.grad(lambda x, d: -2 * logpdf(model.codes, model.arrays, x, d)))
@@ -184,8 +184,8 @@ def roofline(source, size=256, times=40):
     """Return microseconds of both cores per toy: one evaluation, and the products in it alone."""
     import jax.numpy as jnp
 
-    from ddphf.likelihood.shared_points import deviation_gradient, evaluate
-    from ddphf.likelihood.shared_rough import low
+    from ddphf.likelihood.ensembles.points import deviation_gradient, evaluate
+    from ddphf.likelihood.ensembles.rough import low
 
     pair, fitter = source.model.pair, ToyFitter(source, size)
     data = pair.split(np.concatenate([source.draw_block(4, j) for j in range(size // 32)]))

@@ -24,7 +24,7 @@ import cabinetry
 from engine_models import eigen_variations, gaussian_signal, make_pair
 
 from ddphf.inference.fitter import Fitter
-from ddphf.inference.ranking import rank_model, rank_parameters
+from ddphf.inference.ranking.impacts import rank_model, rank_parameters
 from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
 
 SHIFTS = ("prefit_up", "prefit_down", "postfit_up", "postfit_down")

@@ -1,0 +1,1 @@
+"""Injected signals: strength, data, and the scan of what a fit finds."""

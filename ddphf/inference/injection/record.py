@@ -1,0 +1,193 @@
+"""The whole of an injection: strength, data, what a fit of them finds, the scan; as a record."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import pyhf
+
+from ddphf.exceptions import UsageError
+from ddphf.inference.fit import make_discovery
+from ddphf.inference.fitter import Fitter, Progress
+from ddphf.inference.injection.scan import StrengthResult, ToyProgress, scan_strengths
+from ddphf.inference.injection.signals import Background, DataKind, Injection
+from ddphf.likelihood.reference import ReferenceModel
+from ddphf.results.fit import DiscoveryResult
+from ddphf.results.provenance import make_provenance
+
+__all__ = ["InjectionResult", "inject_signal"]
+
+
+@dataclass(frozen=True)
+class InjectionResult:
+    """What ``ddphf inject`` did.
+
+    Attributes:
+        measurement: Its name.
+        poi: Name of the POI.
+        background: Where the background comes from: ``"fit"`` or ``"known"``.
+        z_wanted: The Z asked for; None where the strength was given.
+        mu: Injected strength.
+        z_asimov: Its Asimov significance in this measurement.
+        signal_events: Injected events by channel.
+        data: ``"asimov"``, ``"shift"`` or ``"poisson"``.
+        seed: Of the draws; None where nothing was drawn.
+        found: The discovery statement of the written data.
+        scan: Per strength, what toys give.
+        warnings: Sentences for the user.
+        provenance: Versions and the digests of both workspaces.
+    """
+
+    measurement: str
+    poi: str
+    background: str
+    z_wanted: float | None
+    mu: float
+    z_asimov: float
+    signal_events: dict[str, float]
+    data: str
+    seed: int | None
+    found: DiscoveryResult
+    scan: tuple[StrengthResult, ...] = ()
+    warnings: tuple[str, ...] = ()
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    SCHEMA = "ddphf/injection/1"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form; what is absent has no key."""
+        out = {"schema": self.SCHEMA, **asdict(self)}
+        out["found"] = {key: value for key, value in out["found"].items() if value is not None}
+        out["scan"], out["warnings"] = list(out["scan"]), list(self.warnings)
+        return {key: value for key, value in out.items() if value is not None}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> InjectionResult:
+        """Read what :meth:`to_dict` wrote.
+
+        Raises:
+            ValueError: Another schema.
+        """
+        if data.get("schema") != cls.SCHEMA:
+            raise ValueError(f"expected schema '{cls.SCHEMA}', got {data.get('schema')!r}")
+        lists = ("covered_error", "covered_profile", "coverage_error")
+        scan = [{**row, **{name: tuple(row[name]) for name in lists}} for row in data["scan"]]
+        known = ("schema", "found", "scan", "warnings")
+        rest = {key: value for key, value in data.items() if key not in known}
+        return cls(
+            found=DiscoveryResult(**data["found"]),
+            scan=tuple(StrengthResult(**row) for row in scan),
+            warnings=tuple(data["warnings"]),
+            **{"z_wanted": None, "seed": None, **rest},
+        )
+
+
+def inject_signal(
+    workspace: dict[str, Any],
+    *,
+    z: float | None = None,
+    mu: float | None = None,
+    measurement: str | None = None,
+    background: Background = "fit",
+    kind: DataKind = "asimov",
+    scan: Sequence[float] = (),
+    toys: int = 0,
+    seed: int = 0,
+    progress: Progress | None = None,
+    toy_progress: ToyProgress | None = None,
+) -> tuple[dict[str, Any], InjectionResult]:
+    """Put a signal into a workspace's observations.
+
+    Args:
+        workspace: Any pyhf JSON workspace with a POI.
+        z: Wanted Asimov significance; negative for a deficit.
+        mu: Strength, instead of ``z``.
+        measurement: Name; the first by default. ``known_background`` makes it L1.
+        background: ``"fit"``, or ``"known"`` for the values of ``known_background``.
+        kind: ``"asimov"``, ``"shift"`` (observed data plus mu S) or ``"poisson"``.
+        scan: Strengths to study by toys; with toys and without strengths 0, mu / 2 and mu.
+        toys: Per strength; 0 for no scan.
+        seed: Of everything drawn.
+        progress: Called with a line for each stage.
+        toy_progress: Called with (toys done, toys in all).
+
+    Returns:
+        The workspace with new observations, and the record.
+
+    Raises:
+        UsageError: Neither ``z`` nor ``mu``, or both.
+        ModelError: The measurement, the strength or the wanted Z is refused.
+        FitError: A fit has no certificate, or too many toys failed.
+
+    Example:
+        >>> model = pyhf.simplemodels.uncorrelated_background([5.0], [50.0], [7.0])
+        >>> spec = dict(pyhf.Workspace.build(model, [50.0] + model.config.auxdata))
+        >>> written, record = inject_signal(spec, z=1.5)
+        >>> round(written["observations"][0]["data"][0], 4), round(record.found.z0, 6)
+        (66.0484, 1.5)
+    """
+    if (z is None) == (mu is None):
+        raise UsageError("give a significance to reach or a strength, one of the two")
+    say = progress if progress is not None else _silent
+    say("background")
+    injection = Injection(workspace, measurement=measurement, background=background)
+    for value in scan:
+        injection.check(value)
+    if mu is None:
+        assert z is not None
+        say(f"strength for Z = {z:g}")
+        mu = injection.solve(z)
+    injection.check(mu)
+    written = _write(workspace, injection, mu, kind, seed)
+    fitter = Fitter(ReferenceModel(written, injection.fitter.reference.measurement))
+    free, null = fitter.fit_both(say)
+    assert null is not None
+    found = make_discovery(free, null, injection.poi)
+    rows: tuple[StrengthResult, ...] = ()
+    if toys:
+        strengths = list(scan) or [0.0, mu / 2, mu]
+        rows = scan_strengths(
+            injection, strengths, toys=toys, kind=kind, seed=seed, progress=toy_progress
+        )
+    warnings = list(injection.fitter.warnings)
+    warnings += [line for line in fitter.warnings if line not in warnings]
+    return written, InjectionResult(
+        measurement=str(injection.fitter.reference.measurement),
+        poi=injection.poi_name,
+        background=background,
+        z_wanted=z,
+        mu=mu,
+        z_asimov=injection.asimov_z(mu),
+        signal_events={
+            name: float(mu * injection.signal[where].sum())
+            for name, where in sorted(injection.fitter.reference.channel_slices().items())
+        },
+        data=kind,
+        seed=seed if kind == "poisson" or rows else None,
+        found=found,
+        scan=rows,
+        warnings=tuple(warnings),
+        provenance=make_provenance(
+            workspace_digest=f"sha256:{pyhf.utils.digest(workspace)}",
+            written_digest=f"sha256:{pyhf.utils.digest(written)}",
+        ),
+    )
+
+
+def _write(
+    workspace: dict[str, Any], injection: Injection, mu: float, kind: DataKind, seed: int
+) -> dict[str, Any]:
+    values = injection.data(mu, kind, seed)
+    slices = injection.fitter.reference.channel_slices()
+    out = copy.deepcopy(workspace)
+    for observation in out["observations"]:
+        if observation["name"] in slices:
+            observation["data"] = [float(x) for x in values[slices[observation["name"]]]]
+    return out
+
+
+def _silent(line: str) -> None:
+    del line

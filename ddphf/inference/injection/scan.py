@@ -1,0 +1,217 @@
+"""Scan of the signal strength by toys: bias, width, and coverage of the intervals of mu."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import chi2, norm
+
+from ddphf.exceptions import FitError, UsageError
+from ddphf.inference.fit import MAX_FAILED_TOYS
+from ddphf.inference.injection.signals import DataKind, Injection
+from ddphf.inference.toys.ensembles import map_chunks
+from ddphf.inference.toys.fits import NEGATIVE_Q0
+from ddphf.inference.toys.store import AnyArray
+from ddphf.likelihood.batch import FAILED, minimize_batch
+from ddphf.likelihood.minimum import Array
+
+__all__ = ["LEVELS", "StrengthResult", "ensemble_fits", "scan_strengths"]
+
+LEVELS = (0.6827, 0.95)
+"""Confidence levels of the intervals: 1 and 1.96 standard errors."""
+
+ToyProgress = Callable[[int, int], None]
+Columns = tuple[Array, Array, Array, Array, AnyArray, AnyArray]
+
+
+@dataclass(frozen=True)
+class StrengthResult:
+    """Toys of one strength.
+
+    Attributes:
+        mu: True strength.
+        z_asimov: Asimov significance of it.
+        n: Number of toys, failed ones included.
+        n_failed: Number without a certificate.
+        at_zero: Fraction with mu_hat exactly 0 (corners, or a bound there).
+        mu_mean: Mean of mu_hat.
+        mu_mean_error: Its standard error.
+        mu_sd: Standard deviation of mu_hat.
+        mu_sd_error: Its standard error, with the measured fourth moment.
+        bias: mu_mean - mu; its error is ``mu_mean_error``.
+        mu_error_mean: Mean of the errors that the fits state; to compare with ``mu_sd``.
+        z_mean: Mean of the signed Z.
+        z_mean_error: Its standard error.
+        z_sd: Standard deviation of Z.
+        z_sd_error: Its standard error.
+        covered_error: Per level of :data:`LEVELS`, how often |mu_hat - mu| is within 1 and 1.96
+            stated errors.
+        covered_profile: The same for the interval q(mu) <= 1 and 3.84 of the profile likelihood.
+        coverage_error: Binomial standard errors of ``covered_profile``.
+    """
+
+    mu: float
+    z_asimov: float
+    n: int
+    n_failed: int
+    at_zero: float
+    mu_mean: float
+    mu_mean_error: float
+    mu_sd: float
+    mu_sd_error: float
+    bias: float
+    mu_error_mean: float
+    z_mean: float
+    z_mean_error: float
+    z_sd: float
+    z_sd_error: float
+    covered_error: tuple[float, ...]
+    covered_profile: tuple[float, ...]
+    coverage_error: tuple[float, ...]
+
+
+def scan_strengths(
+    injection: Injection,
+    strengths: Sequence[float],
+    *,
+    toys: int,
+    kind: DataKind = "poisson",
+    seed: int = 0,
+    progress: ToyProgress | None = None,
+) -> tuple[StrengthResult, ...]:
+    """Draw and fit toys of several strengths.
+
+    Args:
+        injection: Measurement and background.
+        strengths: True values of mu.
+        toys: Per strength.
+        kind: ``"shift"``: background toys plus mu S, not integers (Birman et al.); otherwise main
+            and auxiliary data are drawn at mu.
+        seed: Strength j takes the stream (seed, j).
+        progress: Called with (toys done, toys in all).
+
+    Raises:
+        UsageError: Fewer than two toys.
+        ModelError: A strength is outside the bounds.
+        FitError: Too many toys failed.
+
+    Example:
+        >>> import pyhf
+        >>> model = pyhf.simplemodels.uncorrelated_background([5.0], [50.0], [7.0])
+        >>> spec = dict(pyhf.Workspace.build(model, [50.0] + model.config.auxdata))
+        >>> (row,) = scan_strengths(Injection(spec), [4.0], toys=64)
+        >>> abs(row.bias) < 4 * row.mu_mean_error, row.n_failed
+        (True, 0)
+    """
+    if toys < 2:
+        raise UsageError(f"{toys} toys, expected 2 or more: a width needs a spread")
+    for mu in strengths:
+        injection.check(mu)
+    rows = []
+    for index, mu in enumerate(strengths):
+        pieces: list[Columns] = []
+        for piece in map_chunks(
+            injection.source(0.0 if kind == "shift" else mu),
+            np.arange(toys),
+            # A number of its own per strength: the streams of neighbours are independent.
+            int(np.random.SeedSequence([seed, index]).generate_state(1)[0]),
+            lambda chunk, data, mu=mu: ensemble_fits(  # type: ignore[misc]
+                injection, mu, data[: len(chunk)], shifted=kind == "shift"
+            ),
+        ):
+            pieces.append(piece)
+            if progress is not None:
+                done = index * toys + sum(len(p[0]) for p in pieces)
+                progress(done, len(strengths) * toys)
+        columns = tuple(np.concatenate(c) for c in zip(*pieces, strict=True))
+        rows.append(_summarize(injection, mu, *columns))
+    return tuple(rows)
+
+
+def ensemble_fits(injection: Injection, mu: float, data: Array, *, shifted: bool) -> Columns:
+    """Fit a block of data sets.
+
+    Args:
+        injection: The measurement.
+        mu: True strength.
+        data: Main and auxiliary data, shape (n, n_main + n_aux).
+        shifted: Add mu S to the main data first.
+
+    Returns:
+        mu_hat, its error, signed q0, q(mu), failed, at_zero, each of shape (n,).
+    """
+    model, poi = injection.model, injection.poi
+    if shifted:
+        data = data.copy()
+        data[:, : model.n_main] += mu * injection.signal
+    held = model.parameters.fixed.copy()
+    held[poi] = True
+    free = minimize_batch(model, data, start=injection.at(mu))
+    null = minimize_batch(model, data, start=injection.point, fixed=held)
+    true = null if mu == 0 else minimize_batch(model, data, start=injection.at(mu), fixed=held)
+    column = free.names.index(injection.poi_name)
+    mu_hat, error = free.parameters[:, column], free.errors[:, column]
+    q_null, q_true = null.twice_nll - free.twice_nll, true.twice_nll - free.twice_nll
+    failed = (free.status == FAILED) | (null.status == FAILED) | (true.status == FAILED)
+    failed |= ~((q_null > -NEGATIVE_Q0) & (q_true > -NEGATIVE_Q0))
+    at_zero = mu_hat == 0
+    return mu_hat, error, np.where(at_zero, 0.0, np.sign(mu_hat) * q_null), q_true, failed, at_zero
+
+
+def _summarize(
+    injection: Injection,
+    mu: float,
+    mu_hat: Array,
+    error: Array,
+    q0: Array,
+    q_true: Array,
+    failed: AnyArray,
+    at_zero: AnyArray,
+) -> StrengthResult:
+    n_failed = int(failed.sum())
+    if n_failed > MAX_FAILED_TOYS * len(failed):
+        raise FitError(
+            f"{injection.poi_name} = {mu:g}: {n_failed} of {len(failed)} toys have no certificate, "
+            f"more than {MAX_FAILED_TOYS:g}; their coverage would mean nothing"
+        )
+    ok = ~failed
+    mu_hat, error, q_true = mu_hat[ok], error[ok], q_true[ok]
+    z = np.sign(q0[ok]) * np.sqrt(np.abs(q0[ok]))
+    n = len(z)
+    # Rounding of mu_hat counts as covered: an exact 0 at mu = 0 does.
+    near = [np.abs(mu_hat - mu) <= norm.isf((1 - level) / 2) * error for level in LEVELS]
+    inside = [q_true <= chi2.ppf(level, 1) for level in LEVELS]
+    profile = [float(np.mean(x)) for x in inside]
+    mu_sd, mu_sd_error = _spread(mu_hat)
+    z_sd, z_sd_error = _spread(z)
+    return StrengthResult(
+        mu=float(mu),
+        z_asimov=injection.asimov_z(mu),
+        n=len(failed),
+        n_failed=n_failed,
+        at_zero=float(np.mean(at_zero[ok])),
+        mu_mean=float(mu_hat.mean()),
+        mu_mean_error=mu_sd / n**0.5,
+        mu_sd=mu_sd,
+        mu_sd_error=mu_sd_error,
+        bias=float(mu_hat.mean() - mu),
+        mu_error_mean=float(error.mean()),
+        z_mean=float(z.mean()),
+        z_mean_error=z_sd / n**0.5,
+        z_sd=z_sd,
+        z_sd_error=z_sd_error,
+        covered_error=tuple(float(np.mean(x)) for x in near),
+        covered_profile=tuple(profile),
+        coverage_error=tuple(float(np.sqrt(p * (1 - p) / n)) for p in profile),
+    )
+
+
+def _spread(values: Array) -> tuple[float, float]:
+    """Return a standard deviation and its standard error."""
+    sd = float(np.std(values, ddof=1))
+    if sd == 0:
+        return 0.0, 0.0
+    excess = float(np.mean(((values - values.mean()) / sd) ** 4)) - 1
+    return sd, sd * float(np.sqrt(max(excess, 0.0) / (4 * len(values))))

@@ -1,0 +1,1 @@
+"""Upper limits, two-sided intervals, and their coverage."""

@@ -1,0 +1,142 @@
+"""Coverage of profile-likelihood intervals: how often they hold the true strength."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from scipy.stats import chi2
+
+from ddphf.inference.toys.ensembles import DRAW_BLOCK, ToySource
+from ddphf.inference.toys.statistics import toy_statistics
+from ddphf.inference.toys.store import TIE
+
+__all__ = ["CoverageResult", "coverage_asymptotic", "coverage_calibrated"]
+
+CALIBRATION_TOYS = 255
+"""Toys per data set: p-values are multiples of 1/256."""
+
+
+@dataclass(frozen=True)
+class CoverageResult:
+    """How often intervals hold the truth.
+
+    Attributes:
+        mu: True strength.
+        method: ``"asymptotic"`` or ``"toys"``.
+        n: Data sets.
+        n_failed: Data sets without a certificate; they are left out.
+        levels: Nominal levels.
+        coverage: Fraction of data sets whose interval holds mu, per level.
+        error: Binomial standard errors of it.
+    """
+
+    mu: float
+    method: str
+    n: int
+    n_failed: int
+    levels: tuple[float, ...]
+    coverage: tuple[float, ...]
+    error: tuple[float, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        lists = {key: list(getattr(self, key)) for key in ("levels", "coverage", "error")}
+        return {
+            "mu": self.mu, "method": self.method, "n": self.n, "n_failed": self.n_failed, **lists
+        }  # fmt: skip
+
+
+def coverage_asymptotic(
+    truth: ToySource, n: int, *, seed: int, levels: Sequence[float] = (0.6827, 0.95)
+) -> CoverageResult:
+    """Return how often t(mu) of the true mu is below the chi-square quantile.
+
+    That is when the interval {mu: t(mu) <= quantile} holds the truth.
+
+    Args:
+        truth: Where data are drawn from.
+        n: Data sets.
+        seed: Their seed.
+        levels: Nominal levels.
+
+    Raises:
+        FitError: Too many data sets have no certificate.
+
+    Example:
+        >>> from ddphf.likelihood.compiled import CompiledModel
+        >>> from ddphf.likelihood.reference import ReferenceModel
+        >>> spec = {"channels": [{"name": "c", "samples": [
+        ...     {"name": "s", "data": [100.0], "modifiers": [
+        ...         {"name": "mu", "type": "normfactor", "data": None}]},
+        ...     {"name": "b", "data": [1000.0], "modifiers": []}]}],
+        ...     "observations": [{"name": "c", "data": [1000.0]}], "version": "1.0.0",
+        ...     "measurements": [{"name": "m", "config": {"poi": "mu", "parameters": []}}]}
+        >>> model = CompiledModel.from_reference(ReferenceModel(spec))
+        >>> found = coverage_asymptotic(ToySource.at(model, np.array([3.0])), 512, seed=1)
+        >>> abs(found.coverage[0] - 0.6827) < 3 * found.error[0]
+        True
+    """
+    toys = toy_statistics(truth, [truth.mu], n, seed=seed)
+    held = [toys.t[:, 0] <= chi2.ppf(level, 1) for level in levels]
+    return _result(truth, "asymptotic", np.array(held), toys.n_failed, levels)
+
+
+def coverage_calibrated(
+    truth: ToySource,
+    n: int,
+    *,
+    seed: int,
+    levels: Sequence[float] = (0.6827, 0.95),
+    progress: Callable[[int, int], None] | None = None,
+) -> CoverageResult:
+    """Return how often intervals with thresholds from toys hold the true mu.
+
+    Every data set is calibrated with its own toys, drawn at mu with the other parameters
+    conditional on that data set, as an analysis would.
+
+    Args:
+        truth: Where data are drawn from.
+        n: Data sets.
+        seed: Their seed.
+        levels: Nominal levels.
+        progress: Called with (done, n).
+
+    Raises:
+        FitError: Too many toys have no certificate.
+    """
+    observed = toy_statistics(truth, [truth.mu], n, seed=seed)
+    if observed.n_failed:  # rows would no longer be toys 0 to n - 1
+        n -= observed.n_failed
+    rows = []
+    for i in range(n):
+        block, within = divmod(i, DRAW_BLOCK)
+        if within == 0:
+            data = truth.draw_block(seed, block)
+        source = ToySource.conditional(replace(truth.model, data=data[within]), truth.mu)
+        toys = toy_statistics(source, [truth.mu], CALIBRATION_TOYS, seed=seed, first=(i + 1) << 32)
+        above = int(np.sum(toys.t[:, 0] >= observed.t[i, 0] - TIE))
+        # The data set itself counts as one: exact where it and its toys are exchangeable.
+        p_value = (above + 1) / (len(toys.t) + 1)
+        rows.append([p_value > 1 - level for level in levels])
+        if progress is not None:
+            progress(i + 1, n)
+    return _result(truth, "toys", np.array(rows).T, observed.n_failed, levels)
+
+
+def _result(
+    truth: ToySource, method: str, held: Any, n_failed: int, levels: Sequence[float]
+) -> CoverageResult:
+    coverage = held.mean(axis=1)
+    error = np.sqrt(coverage * (1 - coverage) / held.shape[1])
+    return CoverageResult(
+        mu=truth.mu,
+        method=method,
+        n=held.shape[1],
+        n_failed=n_failed,
+        levels=tuple(levels),
+        coverage=tuple(coverage.tolist()),
+        error=tuple(error.tolist()),
+    )

@@ -1,0 +1,239 @@
+"""Two-sided intervals by the profile likelihood ratio, asymptotic and calibrated by toys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from scipy.optimize import brentq
+from scipy.stats import chi2
+
+from ddphf.inference.limits.profile import ProfileScan, find_crossing
+from ddphf.inference.toys.ensembles import ToySource
+from ddphf.inference.toys.statistics import toy_statistics
+from ddphf.inference.toys.store import TIE
+
+__all__ = ["IntervalResult", "interval_asymptotic", "intervals_by_toys"]
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+
+REACH = (0.7, 0.85, 1.0, 1.2, 1.4)
+"""Where thresholds are calibrated, in units of the distance of the asymptotic end."""
+
+FIRST_TOY = 1 << 46
+
+
+@dataclass(frozen=True)
+class IntervalResult:
+    """One interval of the POI.
+
+    Attributes:
+        level: Confidence level.
+        method: ``"asymptotic"`` or ``"toys"``.
+        lower: Lower end; None where no scanned point is excluded.
+        upper: Upper end; None as above.
+        at_lower_bound: The lower end is the POI's bound: the data do not end the interval.
+        at_upper_bound: The same above.
+        lower_error: From the number of toys; None for asymptotic ends.
+        upper_error: The same.
+        n: Toys per scanned point.
+        n_failed: Toys without a certificate, in all.
+        seed: Their seed.
+        thresholds: ``mu``, ``value`` and ``error`` of the calibrated threshold of t.
+    """
+
+    level: float
+    method: str
+    lower: float | None
+    upper: float | None
+    at_lower_bound: bool
+    at_upper_bound: bool
+    lower_error: float | None = None
+    upper_error: float | None = None
+    n: int | None = None
+    n_failed: int | None = None
+    seed: int | None = None
+    thresholds: dict[str, list[float]] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form; what toys alone have is absent for asymptotic intervals."""
+        out = asdict(self)
+        if self.method == "asymptotic":
+            for key in ("lower_error", "upper_error", "n", "n_failed", "seed", "thresholds"):
+                del out[key]
+        return out
+
+
+def interval_asymptotic(scan: ProfileScan, level: float, unit: float) -> IntervalResult:
+    """Return where t(mu) is below the quantile of a chi-square with one degree of freedom.
+
+    Args:
+        scan: The data.
+        level: Confidence level.
+        unit: About the error of mu.
+
+    Raises:
+        FitError: A fit has no certificate.
+
+    Example:
+        >>> from ddphf.likelihood.compiled import CompiledModel
+        >>> from ddphf.likelihood.reference import ReferenceModel
+        >>> spec = {"channels": [{"name": "c", "samples": [
+        ...     {"name": "s", "data": [10.0], "modifiers": [
+        ...         {"name": "mu", "type": "normfactor", "data": None}]},
+        ...     {"name": "b", "data": [100.0], "modifiers": []}]}],
+        ...     "observations": [{"name": "c", "data": [110.0]}], "version": "1.0.0",
+        ...     "measurements": [{"name": "m", "config": {"poi": "mu", "parameters": []}}]}
+        >>> scan = ProfileScan(CompiledModel.from_reference(ReferenceModel(spec)))
+        >>> interval = interval_asymptotic(scan, 0.6827, 1.0)
+        >>> round(interval.lower, 3), round(interval.upper, 3)
+        (0.0, 2.082)
+    """
+    threshold = float(chi2.ppf(level, 1))
+    ends: list[float] = []
+    at_bound: list[bool] = []
+    for bound in (scan.lower, scan.upper):
+        end = None
+        if scan.mu_hat != bound:
+            end = find_crossing(
+                lambda mu: threshold - scan.t(mu),
+                inner=scan.mu_hat,
+                step=1.3 * unit * np.sqrt(threshold),
+                bound=bound,
+            )
+        ends.append(bound if end is None else end)
+        at_bound.append(end is None)
+    return IntervalResult(level, "asymptotic", ends[0], ends[1], at_bound[0], at_bound[1])
+
+
+def intervals_by_toys(
+    scan: ProfileScan,
+    asymptotic: Sequence[IntervalResult],
+    n: int,
+    *,
+    seed: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[IntervalResult]:
+    """Return the intervals with thresholds from toys (Feldman and Cousins' ordering, profiled).
+
+    mu belongs to the interval where t(mu) of the data is at most the level's quantile of t(mu) in
+    toys drawn at mu, the other parameters conditional on the data (Feldman and Cousins, Phys. Rev.
+    D 57 (1998) 3873; with nuisance parameters: Cranmer, arXiv:1503.07622, section 4.4). Thresholds
+    are calibrated around each asymptotic end and interpolated.
+
+    Args:
+        scan: The data.
+        asymptotic: The intervals to calibrate, one per level.
+        n: Toys per point.
+        seed: Their seed.
+        progress: Called with (done, total).
+
+    Raises:
+        FitError: A fit has no certificate, or too many toys failed.
+    """
+    points = [_points(scan, asymptotic, side) for side in (0, 1)]
+    total, done, failed = n * sum(map(len, points)), 0, 0
+
+    def count(some: int) -> None:
+        nonlocal done
+        done += some
+        if progress is not None:
+            progress(done, total)
+
+    sides: list[list[Array]] = []
+    which = 0
+    for mus in points:
+        samples = []
+        for mu in mus:
+            source = ToySource.conditional(scan.model, mu)
+            first = FIRST_TOY + (which << 32)
+            toys = toy_statistics(source, [mu], n, seed=seed, first=first, progress=count)
+            failed, which = failed + toys.n_failed, which + 1
+            samples.append(np.sort(toys.t[:, 0]))
+        sides.append(samples)
+    out = []
+    for interval in asymptotic:
+        found = [
+            _end(scan, points[side], sides[side], interval.level, (scan.lower, scan.upper)[side])
+            for side in (0, 1)
+        ]
+        thresholds = [quantile for _, _, _, some in found for quantile in some]
+        mus = points[0] + points[1]
+        order = np.argsort(mus)
+        out.append(
+            IntervalResult(
+                level=interval.level,
+                method="toys",
+                lower=found[0][0],
+                upper=found[1][0],
+                at_lower_bound=found[0][2],
+                at_upper_bound=found[1][2],
+                lower_error=found[0][1],
+                upper_error=found[1][1],
+                n=n,
+                n_failed=failed,
+                seed=seed,
+                thresholds={
+                    "mu": [mus[i] for i in order],
+                    "value": [thresholds[i][0] for i in order],
+                    "error": [thresholds[i][1] for i in order],
+                },
+            )
+        )
+    return out
+
+
+def _points(scan: ProfileScan, asymptotic: Sequence[IntervalResult], side: int) -> list[float]:
+    """Return where to draw toys on one side of mu_hat, from mu_hat outwards."""
+    bound = (scan.lower, scan.upper)[side]
+    mus = set()
+    for interval in asymptotic:
+        end = (interval.lower, interval.upper)[side]
+        assert end is not None
+        for reach in REACH:
+            mu = scan.mu_hat + reach * (end - scan.mu_hat)
+            mus.add(float(np.clip(mu, scan.lower, scan.upper)))
+    mus.discard(scan.mu_hat)
+    if scan.mu_hat == bound:
+        return []
+    return sorted(mus, key=lambda mu: abs(mu - scan.mu_hat))
+
+
+def _end(
+    scan: ProfileScan, mus: list[float], samples: list[Array], level: float, bound: float
+) -> tuple[float | None, float | None, bool, list[tuple[float, float]]]:
+    """Return one end, its error, whether it is the bound, and the thresholds at the points."""
+    quantiles = [_quantile(sample, level) for sample in samples]
+    if not mus:
+        return bound, None, True, quantiles
+    values, errors = (np.array([q[i] for q in quantiles]) for i in (0, 1))
+    distance = np.abs(np.array(mus) - scan.mu_hat)
+
+    def threshold(mu: float) -> float:
+        return float(np.interp(abs(mu - scan.mu_hat), distance, values))
+
+    def excluded(mu: float) -> float:
+        return scan.t(mu) - threshold(mu) - TIE
+
+    before = scan.mu_hat
+    for j, mu in enumerate(mus):
+        if excluded(mu) > 0:
+            end = float(brentq(excluded, before, mu, xtol=1e-9 * max(distance[j], 1e-300)))
+            slope = (scan.t(mu) - scan.t(before)) / abs(mu - before)
+            error = float(np.interp(abs(end - scan.mu_hat), distance, errors)) / slope
+            return end, float(error), False, quantiles
+        before = mu
+    if before == bound:
+        return bound, None, True, quantiles
+    return None, None, False, quantiles
+
+
+def _quantile(t: Array, level: float) -> tuple[float, float]:
+    """Return the level's quantile of sorted toys and its error, from its order statistics."""
+    n = len(t)
+    rank = level * n
+    spread = np.sqrt(n * level * (1 - level))
+    low, high = (int(np.clip(rank + x * spread, 0, n - 1)) for x in (-1.0, 1.0))
+    return float(np.quantile(t, level)), float(0.5 * (t[high] - t[low]))

@@ -1,0 +1,223 @@
+"""Upper limits and intervals of any workspace: asymptotic, and by toys."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import pyhf
+
+from ddphf.exceptions import InputError, ModelError
+from ddphf.inference.fitter import Fitter, Progress
+from ddphf.inference.limits.cls import AsymptoticLimit, asimov_unit, limit_asymptotic
+from ddphf.inference.limits.intervals import IntervalResult, interval_asymptotic, intervals_by_toys
+from ddphf.inference.limits.profile import ProfileScan
+from ddphf.inference.limits.toy_cls import ToyLimit, limit_by_toys
+from ddphf.inference.toys.ensembles import ToySource
+from ddphf.likelihood.reference import ReferenceModel
+from ddphf.results.provenance import make_provenance
+
+__all__ = ["LimitMethod", "LimitResult", "limit_workspace"]
+
+LimitMethod = Literal["asymptotic", "toys"]
+LIMIT_METHODS: tuple[LimitMethod, ...] = ("asymptotic", "toys")
+
+ONE_SIGMA = 0.6827
+"""Level of the interval that is given beside the one that was asked for."""
+
+MIN_TOYS = 100
+
+SCAN_POINTS = 12
+NEAR = (0.86, 0.95, 1.05, 1.16)
+"""Scanned signal strengths: over all limits, and in units of the observed one."""
+
+
+@dataclass(frozen=True)
+class LimitResult:
+    """What ``ddphf limit`` writes.
+
+    Attributes:
+        measurement: Its name.
+        poi: Name of the signal strength.
+        level: Confidence level of the limits.
+        mu_hat: Fitted strength.
+        mu_error: Its error; 0 at a bound.
+        asymptotic: CLs limits by asymptotic formulas, where asked for.
+        toys: CLs limits by toys, where asked for.
+        intervals: Two-sided intervals, where asked for.
+        warnings: Sentences for the user.
+        provenance: Versions and the workspace's digest.
+    """
+
+    measurement: str
+    poi: str
+    level: float
+    mu_hat: float
+    mu_error: float
+    asymptotic: AsymptoticLimit | None
+    toys: ToyLimit | None
+    intervals: tuple[IntervalResult, ...]
+    warnings: tuple[str, ...] = ()
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    SCHEMA = "ddphf/limit/1"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form; what was not asked for has no key."""
+        out: dict[str, Any] = {
+            "schema": self.SCHEMA,
+            "provenance": self.provenance,
+            "measurement": self.measurement,
+            "poi": self.poi,
+            "level": self.level,
+            "mu_hat": self.mu_hat,
+            "mu_error": self.mu_error,
+            "warnings": list(self.warnings),
+        }
+        if self.asymptotic is not None:
+            out["asymptotic"] = self.asymptotic.to_dict()
+        if self.toys is not None:
+            out["toys"] = self.toys.to_dict()
+        if self.intervals:
+            out["intervals"] = [interval.to_dict() for interval in self.intervals]
+        return out
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> LimitResult:
+        """Read what :meth:`to_dict` wrote.
+
+        Raises:
+            ValueError: Another schema.
+        """
+        if data.get("schema") != cls.SCHEMA:
+            raise ValueError(f"expected schema '{cls.SCHEMA}', got {data.get('schema')!r}")
+        keys = ("measurement", "poi", "level", "mu_hat", "mu_error", "provenance")
+        asymptotic, toys = data.get("asymptotic"), data.get("toys")
+        return cls(
+            **{key: data[key] for key in keys},
+            asymptotic=None if asymptotic is None else AsymptoticLimit.from_dict(asymptotic),
+            toys=None if toys is None else ToyLimit.from_dict(toys),
+            intervals=tuple(IntervalResult(**item) for item in data.get("intervals", ())),
+            warnings=tuple(data["warnings"]),
+        )
+
+
+def limit_workspace(
+    workspace: dict[str, Any],
+    *,
+    measurement: str | None = None,
+    level: float = 0.95,
+    methods: Collection[LimitMethod] = LIMIT_METHODS[:1],
+    interval: bool = False,
+    toys: int = 5000,
+    seed: int = 0,
+    progress: Progress | None = None,
+    toy_progress: Callable[[int, int], None] | None = None,
+) -> LimitResult:
+    """Find the CLs upper limits of the signal strength, and its two-sided intervals.
+
+    Args:
+        workspace: Any pyhf JSON workspace.
+        measurement: Name of the measurement; the first one by default.
+        level: Confidence level, between 0.5 and 1.
+        methods: ``"asymptotic"``, ``"toys"``.
+        interval: Whether to find two-sided intervals too, at 68.27 % and at ``level``.
+        toys: Toys per ensemble; there is one per scanned mu.
+        seed: Their seed.
+        progress: Called with a line for each stage.
+        toy_progress: Called with (done, toys).
+
+    Raises:
+        InputError: Too few toys for a limit.
+        ModelError: The workspace is refused, has no null, or its POI's upper bound is below the
+            observed limit.
+        FitError: A fit has no certificate, or too many toys failed.
+
+    Example:
+        >>> import pyhf
+        >>> model = pyhf.simplemodels.uncorrelated_background([5.0], [50.0], [7.0])
+        >>> workspace = dict(pyhf.Workspace.build(model, [60.0] + model.config.auxdata))
+        >>> limit = limit_workspace(workspace)
+        >>> round(limit.asymptotic.observed, 4), round(limit.asymptotic.expected[2], 4)
+        (5.6709, 4.1287)
+    """
+    if not 0.5 < level < 1:
+        raise InputError(f"confidence level {level:g}: expected a number between 0.5 and 1")
+    if "toys" in methods and toys < MIN_TOYS:
+        raise InputError(f"toys: {toys}, expected at least {MIN_TOYS} per scanned signal strength")
+    say = progress if progress is not None else _silent
+    fitter = Fitter(ReferenceModel(workspace, measurement))
+    fitter.require_null()
+    free, _ = fitter.fit_both(say)
+    model, table = fitter.require_compiled(), fitter.reference.parameters
+    name, poi = str(fitter.reference.measurement), table.poi
+    assert poi is not None
+    say(f"{name}: asymptotic limits")
+    observed = ProfileScan(model, free=free)
+    source = ToySource.conditional(model)
+    data = source.expected()
+    without = model.minimize(data=data, start=source.parameters)
+    asimov = ProfileScan(model, data, free=without, what="Asimov data without signal")
+    asymptotic = limit_asymptotic(observed, asimov, level)
+    _require_inside(asymptotic.observed, name, table.names[poi], level, observed.upper)
+    warnings = list(fitter.warnings)
+    if None in asymptotic.expected:
+        warnings.append(
+            f"the expected limits beyond the upper bound {observed.upper:g} of the POI are null"
+        )
+    by_toys = None
+    if "toys" in methods:
+        say(f"{name}: limits by toys")
+        by_toys = limit_by_toys(
+            observed, _scan_points(asymptotic, observed.upper), level, toys, seed=seed,
+            progress=toy_progress,
+        )  # fmt: skip
+        if None in (by_toys.observed, *by_toys.expected):
+            warnings.append(
+                "limits by toys that the scan around the asymptotic ones does not reach are null"
+            )
+    intervals: list[IntervalResult] = []
+    if interval:
+        unit = asimov_unit(asimov)
+        plain = [interval_asymptotic(observed, x, unit) for x in sorted({ONE_SIGMA, level})]
+        if "asymptotic" in methods:
+            intervals += plain
+        if "toys" in methods:
+            say(f"{name}: intervals by toys")
+            intervals += intervals_by_toys(observed, plain, toys, seed=seed, progress=toy_progress)
+    return LimitResult(
+        measurement=name,
+        poi=table.names[poi],
+        level=level,
+        mu_hat=observed.mu_hat,
+        mu_error=float(observed.free.errors[poi]),
+        asymptotic=asymptotic if "asymptotic" in methods else None,
+        toys=by_toys,
+        intervals=tuple(intervals),
+        warnings=tuple(warnings),
+        provenance=make_provenance(workspace_digest=f"sha256:{pyhf.utils.digest(workspace)}"),
+    )
+
+
+def _scan_points(limit: AsymptoticLimit, upper: float) -> np.ndarray[Any, Any]:
+    """Return where to draw toys: over all asymptotic limits, and denser around the observed one."""
+    assert limit.observed is not None
+    ends = [x for x in (limit.observed, *limit.expected) if x is not None]
+    wide = np.geomspace(0.6 * min(ends), 1.6 * max(ends), SCAN_POINTS)
+    return np.unique(np.minimum([*wide, *(limit.observed * np.array(NEAR))], upper))
+
+
+def _require_inside(
+    limit: float | None, measurement: str, poi: str, level: float, upper: float
+) -> None:
+    if limit is None:
+        raise ModelError(
+            f"measurement '{measurement}': CLs is above {1 - level:.4g} up to the upper bound "
+            f"{upper:g} of the POI '{poi}', so the observed limit is beyond it; widen the bound"
+        )
+
+
+def _silent(line: str) -> None:
+    del line

@@ -1,0 +1,1 @@
+"""Impacts on the parameter of interest, one by one and in groups."""

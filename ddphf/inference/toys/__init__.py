@@ -1,0 +1,1 @@
+"""Toy ensembles: drawn, fitted, stored, weighted."""

@@ -1,0 +1,148 @@
+"""Toys fitted in blocks: shared information first, then careful fits one by one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import jax
+import numpy as np
+
+from ddphf.exceptions import ModelError
+from ddphf.inference.toys.store import FAILED, AnyArray
+from ddphf.likelihood.batch import CAREFUL, CONVERGED_FAST, minimize_batch
+from ddphf.likelihood.ensembles.rough import SharedInputs
+from ddphf.likelihood.ensembles.shared import fit_block
+from ddphf.likelihood.minimum import EDM_TOLERANCE, Array
+
+if TYPE_CHECKING:
+    from ddphf.inference.toys.ensembles import ToySource
+
+__all__ = ["FIT_BLOCK", "NEGATIVE_Q0", "ToyFitter"]
+
+FIT_BLOCK = 256
+"""Toys per compiled call; a multiple of DRAW_BLOCK. Memory: about 40 arrays of the data's size."""
+
+NEGATIVE_Q0 = 1e-6
+"""A held fit below the free one by more than this is a failed toy."""
+
+Columns = tuple[AnyArray, AnyArray, AnyArray, AnyArray]
+
+
+class ToyFitter:
+    """Fits blocks of toys: shared information first, then careful fits one by one.
+
+    Args:
+        source: Where the toys come from.
+        size: Toys per block.
+        test: The POI that the free fit is compared with.
+
+    Raises:
+        ModelError: The POI is fixed.
+    """
+
+    def __init__(self, source: ToySource, size: int = FIT_BLOCK, *, test: float = 0.0) -> None:
+        self.source, self.model = source, source.model
+        table, pair = self.model.parameters, self.model.pair
+        assert table.poi is not None
+        self.poi = table.poi
+        self.null_held = table.fixed.copy()
+        self.null_held[self.poi] = True
+        self.null_start = self._start(test)
+        self.shared: SharedInputs | None = None
+        if table.fixed[self.poi]:
+            raise ModelError("the POI is fixed in this measurement, so there is no q0")
+        if pair is not None and pair.poi is not None:
+            shared = pair.share(source.parameters, source.rates, source.auxiliary(), table.fixed)
+            theta = np.array(shared.theta)
+            theta[pair.poi] = test
+            self.shared = shared._replace(theta=jax.numpy.asarray(theta))
+            self.arrays = jax.tree.map(jax.numpy.asarray, pair.held(source.parameters, table.fixed))
+
+    def _start(self, test: float) -> Array:
+        """Return where the toys' fits at the tested POI begin: its fit to the Asimov data."""
+        start = self.source.parameters.copy()
+        start[self.poi] = test
+        if test == self.source.mu:
+            return start
+        data = self.source.expected()
+        # The nuisance parameters of one POI may make a rate negative at another.
+        for begin in (start, self.model.parameters.init.copy()):
+            begin[self.poi] = test
+            fit = self.model.minimize(data=data, start=begin, fixed=self.null_held)
+            if fit.converged:
+                return fit.parameters
+        return start
+
+    def fast(self, data: Array) -> tuple[Array, Array, AnyArray, AnyArray] | None:
+        """Fit by shared information alone; None where the model is no pair.
+
+        Returns:
+            2NLL(test) - 2NLL(free), mu_hat, whether both fits are certified, and whether mu_hat is
+            the tested value because that lies in the subdifferential of a corner.
+        """
+        pair = self.model.pair
+        if self.shared is None or pair is None or pair.poi is None:
+            return None
+        result = jax.tree.map(
+            np.array,
+            fit_block(pair.structure, pair.poi, self.arrays, self.shared, pair.split(data)),
+        )
+        difference = result.difference
+        edm = np.maximum(result.edm_null, result.edm_free)
+        good = (edm < EDM_TOLERANCE) & (difference > -NEGATIVE_Q0) & np.isfinite(difference)
+        return difference, result.free[:, pair.poi], good, result.at_zero
+
+    def fit(self, data: Array, n: int) -> Columns:
+        """Return signed q0, mu_hat, status, at_zero of the first n rows; the test is mu = 0."""
+        fast = self.fast(data)
+        if fast is None:
+            return self._general(data, n)
+        difference, mu_hat, good, at_zero = fast
+        status = np.where(good, CONVERGED_FAST, FAILED).astype(np.int8)
+        at_zero = at_zero & good
+        for j in np.flatnonzero(~good[:n]):
+            difference[j], mu_hat[j], status[j], at_zero[j] = self._careful(data[j])
+        q0 = np.where(mu_hat >= 0, 1.0, -1.0) * difference
+        q0[at_zero] = 0.0
+        return q0[:n], mu_hat[:n], status[:n], at_zero[:n]
+
+    def _careful(self, data: Array) -> tuple[float, float, int, bool]:
+        null = self.model.minimize(data=data, start=self.null_start, fixed=self.null_held)
+        start = self.source.parameters if not null.converged else null.parameters
+        free = self.model.minimize(data=data, start=start)
+        if not free.converged:
+            free = self.model.minimize(data=data, start=self.source.parameters)
+        difference = null.twice_nll - free.twice_nll
+        mu_hat = float(free.parameters[self.poi])
+        if null.converged and free.converged and difference > -NEGATIVE_Q0:
+            return difference, mu_hat, CAREFUL, mu_hat == 0.0
+        return np.nan, np.nan, FAILED, False
+
+    def _general(self, data: Array, n: int) -> Columns:
+        model = self.model
+        data = data[:n]
+        null = minimize_batch(model, data, start=self.null_start, fixed=self.null_held)
+        free = minimize_batch(model, data, start=self.source.parameters)
+        column = list(free.names).index(model.parameters.names[self.poi])
+        mu_hat, difference = free.parameters[:, column], null.twice_nll - free.twice_nll
+        # The null found a lower minimum, so the free fit stopped in another one; or there is none
+        # inside the bounds, as without events. Start from the null.
+        again = np.flatnonzero((difference < -NEGATIVE_Q0) | (free.status == FAILED))
+        failed = (null.status == FAILED) | (free.status == FAILED)
+        again = again[null.status[again] != FAILED]
+        if again.size:
+            retried = minimize_batch(model, data[again], start=null.points[again])
+            picked = ~(retried.twice_nll > free.twice_nll[again]) & (retried.status != FAILED)
+            rows = again[picked]
+            mu_hat[rows] = retried.parameters[picked, column]
+            difference[rows] = null.twice_nll[rows] - retried.twice_nll[picked]
+            failed[rows] = False
+        bad = failed | ~(difference > -NEGATIVE_Q0)
+        status = np.maximum(null.status, free.status)
+        status[again] = CAREFUL
+        status = np.where(bad, FAILED, status).astype(np.int8)
+        at_zero = (mu_hat == 0.0) & ~bad
+        q0 = np.where(mu_hat >= 0, 1.0, -1.0) * difference
+        q0[at_zero] = 0.0
+        q0[bad], mu_hat[bad] = np.nan, np.nan
+        return q0, mu_hat, status, at_zero

@@ -1,0 +1,167 @@
+"""Toys with the profile likelihood ratio at any tested POI: what limits and intervals need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ddphf.exceptions import FitError
+from ddphf.inference.fit import MAX_FAILED_TOYS
+from ddphf.inference.toys.ensembles import ToySource, map_chunks
+from ddphf.inference.toys.fits import FIT_BLOCK, NEGATIVE_Q0, ToyFitter
+from ddphf.inference.toys.store import FAILED, AnyArray
+from ddphf.likelihood.batch import BatchResult, minimize_batch
+from ddphf.likelihood.minimum import Array
+
+__all__ = ["StatisticFitter", "ToyStatistics", "toy_statistics"]
+
+
+@dataclass(frozen=True)
+class ToyStatistics:
+    """Certified toys of one source.
+
+    Attributes:
+        mu: POI that they were drawn with.
+        tests: Tested POIs, k of them.
+        mu_hat: Shape (n,).
+        t: 2NLL(test) - 2NLL(free), shape (n, k).
+        t_zero: The same at 0, shape (n,).
+        n_failed: Toys without a certificate; they are left out.
+    """
+
+    mu: float
+    tests: tuple[float, ...]
+    mu_hat: Array
+    t: Array
+    t_zero: Array
+    n_failed: int
+
+    def q_tilde(self, test: int) -> Array:
+        """Return the statistic of upper limits at tests[test] (arXiv:1007.1727, Eq. 16)."""
+        t = np.where(self.mu_hat < 0, self.t[:, test] - self.t_zero, self.t[:, test])
+        return np.asarray(np.where(self.mu_hat > self.tests[test], 0.0, np.maximum(t, 0.0)))
+
+
+def toy_statistics(
+    source: ToySource,
+    tests: Sequence[float],
+    n: int,
+    *,
+    seed: int,
+    first: int = 0,
+    progress: Callable[[int], None] | None = None,
+) -> ToyStatistics:
+    """Draw toys and fit them free and at every tested POI.
+
+    Args:
+        source: Where they are drawn from.
+        tests: Tested POIs.
+        n: Number of toys.
+        seed: Non-negative integer.
+        first: Number of the first toy.
+        progress: Called with the number of toys done since the last call.
+
+    Raises:
+        FitError: More than one in a thousand toys have no certificate.
+
+    Example:
+        >>> import pyhf
+        >>> from ddphf.likelihood.compiled import CompiledModel
+        >>> from ddphf.likelihood.reference import ReferenceModel
+        >>> spec = pyhf.simplemodels.uncorrelated_background([5.0], [50.0], [7.0])
+        >>> workspace = dict(pyhf.Workspace.build(spec, [60.0] + spec.config.auxdata))
+        >>> model = CompiledModel.from_reference(ReferenceModel(workspace))
+        >>> toys = toy_statistics(ToySource.conditional(model, 2.0), [2.0], 64, seed=1)
+        >>> toys.t.shape, bool(0.3 < np.mean(toys.t < 1) < 0.95)
+        ((64, 1), True)
+    """
+    fitter = StatisticFitter(source, tests)
+    pieces = []
+
+    def fit(chunk: AnyArray, data: Array) -> tuple[Array, Array, Array, AnyArray]:
+        return fitter.fit(data, len(chunk))
+
+    for piece in map_chunks(source, np.arange(first, first + n), seed, fit):
+        pieces.append(piece)
+        if progress is not None:
+            progress(len(piece[0]))
+    mu_hat, t, t_zero, failed = (np.concatenate([p[i] for p in pieces]) for i in range(4))
+    if failed.sum() > MAX_FAILED_TOYS * n:
+        raise FitError(
+            f"{failed.sum()} of {n} toys at mu = {source.mu:.4g} have no certificate, more than "
+            f"{MAX_FAILED_TOYS:g}; limits from them would mean nothing"
+        )
+    ok = ~failed
+    return ToyStatistics(source.mu, tuple(tests), mu_hat[ok], t[ok], t_zero[ok], int(failed.sum()))
+
+
+@dataclass
+class _Held:
+    """Held fits of some rows of a chunk, done when they are first needed."""
+
+    data: Array
+    found: dict[float, BatchResult] = field(default_factory=dict)
+
+    def at(self, fitter: ToyFitter, mu: float) -> BatchResult:
+        if mu not in self.found:
+            self.found[mu] = minimize_batch(
+                fitter.model, self.data, start=fitter.null_start, fixed=fitter.null_held
+            )
+        return self.found[mu]
+
+
+class StatisticFitter:
+    """Fits blocks of toys free, at 0, and at every tested POI.
+
+    Args:
+        source: Where the toys come from.
+        tests: Tested POIs.
+        size: Toys per block.
+    """
+
+    def __init__(self, source: ToySource, tests: Sequence[float], size: int = FIT_BLOCK) -> None:
+        self.source, self.tests = source, tuple(tests)
+        self.base = ToyFitter(source, size)
+        self.fitters = [ToyFitter(source, size, test=mu) for mu in tests]
+
+    def fit(self, data: Array, n: int) -> tuple[Array, Array, Array, AnyArray]:
+        """Return mu_hat (n,), t (n, k), t at 0 (n,) and failed (n,) of the first n rows."""
+        q0, mu_hat, status, _ = self.base.fit(data, n)
+        failed = status == FAILED
+        t_zero = np.abs(q0)
+        t = np.full((n, len(self.tests)), np.nan)
+        for j, (mu, fitter) in enumerate(zip(self.tests, self.fitters, strict=True)):
+            if mu == 0:
+                t[:, j] = t_zero
+                continue
+            fast = fitter.fast(data)
+            if fast is not None:
+                t[:, j] = np.where(fast[2][:n], fast[0][:n], np.nan)
+        # Held fits one after the other: toys on a corner at 0, and models that are no pairs.
+        rest = np.flatnonzero(np.isnan(t).any(axis=1) & ~failed)
+        if rest.size:
+            self._finish(data[rest], rest, mu_hat, t, t_zero)
+        failed |= ~np.all(t > -NEGATIVE_Q0, axis=1) | ~(t_zero > -NEGATIVE_Q0)
+        return mu_hat, t, t_zero, failed
+
+    def _finish(self, data: Array, rest: AnyArray, mu_hat: Array, t: Array, t_zero: Array) -> None:
+        held = _Held(data)
+        base = held.at(self.base, 0.0).twice_nll - t_zero[rest]
+        for j, (mu, fitter) in enumerate(zip(self.tests, self.fitters, strict=True)):
+            missing = np.isnan(t[rest, j])
+            if missing.any():
+                t[rest[missing], j] = (held.at(fitter, mu).twice_nll - base)[missing]
+        # A held fit below the free one: the free fit stopped in another minimum; start from there.
+        lowest = np.nanmin(np.where(np.isnan(t[rest]), np.inf, t[rest]), axis=1)
+        for row in np.flatnonzero(lowest < -NEGATIVE_Q0):
+            j = int(np.nanargmin(t[rest[row]]))
+            start: Any = held.at(self.fitters[j], self.tests[j]).points[row]
+            free = self.source.model.minimize(data=data[row], start=start)
+            gain = base[row] - free.twice_nll
+            if free.converged and gain > 0:
+                t[rest[row]] += gain
+                t_zero[rest[row]] += gain
+                mu_hat[rest[row]] = free.parameters[self.base.poi]

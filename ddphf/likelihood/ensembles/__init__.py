@@ -1,0 +1,1 @@
+"""Many toys of one pair at once: shared expected information, each toy checked."""

@@ -1,0 +1,93 @@
+"""q0 of a block of toys from its two fits, and the toys whose mu_hat is exactly the null value."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ddphf.likelihood.ensembles.points import row_sum
+from ddphf.likelihood.paired.kinks import one_sided_scores
+from ddphf.likelihood.paired.model import PairArrays, PairStructure
+from ddphf.likelihood.paired.profile import PairData
+
+__all__ = ["Rates", "difference", "log_ratio", "zero_in_subdifferential"]
+
+Array = Any
+
+
+class Rates(NamedTuple):
+    """What q0 needs of a fit: see :class:`ddphf.likelihood.ensembles.points.Point`."""
+
+    rates: tuple[Array, Array]
+    gammas: tuple[Array | None, Array | None]
+    weights: tuple[Array, Array]
+
+
+def log_ratio(new: Array, old: Array) -> Array:
+    """Return ln(new / old) (1 where both are 0); a short series where all are close."""
+    total = new + old
+    t = jnp.where(total > 0, (new - old) / jnp.where(total > 0, total, 1.0), 0.0)
+
+    def series(t: Array) -> Array:
+        s = t * t
+        value = jnp.zeros_like(s)
+        for power in range(15, 1, -2):
+            value = (value + 1.0 / power) * s
+        return 2.0 * t * (1.0 + value)
+
+    return jax.lax.cond(
+        jnp.max(jnp.abs(t)) < 0.1,
+        series,
+        lambda t: jnp.where(jnp.abs(t) < 1, jnp.log1p(t) - jnp.log1p(-t), t * 1e30),
+        t,
+    )
+
+
+def difference(
+    structure: PairStructure,
+    arrays: PairArrays,
+    data: PairData,
+    null: tuple[Array, Rates],
+    free: tuple[Array, Rates],
+) -> Array:
+    """Return 2NLL(null) - 2NLL(free), term by term: no difference of large sums."""
+    (theta0, p0), (theta1, p1) = null, free
+    total = jnp.zeros(theta0.shape[0])
+    for x in range(2):
+        n, r0, r1 = data.n[x], p0.rates[x], p1.rates[x]
+        total = total + row_sum(jnp.where(n > 0, n * log_ratio(r1, r0), 0.0) - (r1 - r0))
+        g0, g1, width, aux = p0.gammas[x], p1.gammas[x], arrays.width[x], data.aux[x]
+        if g0 is None or g1 is None or width is None or aux is None:
+            continue
+        if structure.gaussian[x]:
+            total = total + row_sum((g0 - g1) * (0.5 * (g0 + g1) - aux) / width**2)
+        else:
+            total = total + row_sum(aux * log_ratio(g1, g0) - width * (g1 - g0))
+    prior = (theta0 - theta1) * (0.5 * (theta0 + theta1) - data.centre) * arrays.precision
+    return 2.0 * (total + row_sum(prior))
+
+
+def zero_in_subdifferential(
+    structure: PairStructure,
+    arrays: PairArrays,
+    poi: int,
+    theta: Array,
+    gradient: Array,
+    data: PairData,
+    at: Rates,
+) -> Array:
+    """Return True where 0 lies in the subdifferential in the POI at the null fit.
+
+    Cells with both rates 0 give a different slope on either side.
+    """
+    empty = (data.n[0] + data.n[1] + at.rates[0] + at.rates[1]) == 0
+
+    def find(empty: Array) -> Array:
+        right, left = one_sided_scores(structure, arrays, poi, theta, gradient, empty, at.weights)
+        return (right <= 0) & (left >= 0) & (left > right)
+
+    return jax.lax.cond(
+        jnp.any(empty), find, lambda e: jnp.zeros(e.shape[0], bool), jnp.asarray(empty)
+    )

@@ -1,0 +1,167 @@
+r"""Ensembles: all toys share their expected information, and every toy is checked.
+
+Toys drawn from one point have nearly one Hessian. Its inverse is computed once, and each toy
+iterates :math:`\theta \leftarrow \theta - F^{-1} g` with its own profiled gradient; the error
+shrinks by about :math:`1/\sqrt{\text{counts}}` per step, and a step costs one matrix product to
+get the rates and one to get the gradient. The null (POI held) comes first, and the free fit starts
+from it, where only the POI's derivative is left.
+
+The first steps run in single precision, which is faster and loses nothing: the last ones, the
+certificate and q0 are in double precision at the point itself. What is not certified here goes to
+:mod:`ddphf.likelihood.paired.newton`.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ddphf.likelihood.ensembles.points import evaluate
+from ddphf.likelihood.ensembles.ratio import Rates, difference, zero_in_subdifferential
+from ddphf.likelihood.ensembles.rough import SHRINKS, Approach, Problem, Rough, SharedInputs
+from ddphf.likelihood.paired.model import PairArrays, PairStructure
+from ddphf.likelihood.paired.profile import PairData
+
+__all__ = ["BlockResult", "fit_block"]
+
+Array = Any
+
+
+class BlockResult(NamedTuple):
+    """Per toy: null and free fit.
+
+    Attributes:
+        null: Parameters of the null fit, shape (n, k).
+        free: Parameters of the free fit, shape (n, k).
+        edm_null: Shape (n,).
+        edm_free: Shape (n,).
+        difference: 2NLL(null) - 2NLL(free), shape (n,).
+        at_zero: True where mu_hat is exactly the null value, because 0 lies in the
+            subdifferential of the kink there.
+        steps: Double precision steps of both loops.
+        rough_steps: Single precision steps of both loops.
+    """
+
+    null: Array
+    free: Array
+    edm_null: Array
+    edm_free: Array
+    difference: Array
+    at_zero: Array
+    steps: Array
+    rough_steps: Array
+
+
+class _Loop(NamedTuple):
+    theta: Array
+    b: Array
+    edm: Array
+    before: Array
+    at: Array
+    b_at: Array
+    gradient: Array
+    steps: Array
+
+
+def _finish(problem: Problem, shared: SharedInputs, theta: Array, b: Array) -> tuple[_Loop, Rates]:
+    """Iterate in double precision until all are done; ``at`` is where the certificate was taken."""
+    structure, arrays, data, inverse, hold = problem
+    # Only what the next step needs is carried: copies of rates would cost more than the step.
+    keep_b = structure.has("v_B") or structure.has("v_A")
+
+    def step_from(theta: Array, b: Array, before: Array, steps: Array) -> tuple[_Loop, Rates]:
+        point = evaluate(structure, arrays, theta, data, b)
+        step = jnp.where(hold[:, None], 0.0, point.gradient @ inverse)
+        edm = jnp.sum(step * point.gradient, axis=-1) + point.edm_cells
+        edm = jnp.where(jnp.isfinite(edm), edm, jnp.inf)
+        wanted = theta - step
+        trial = jnp.clip(wanted, arrays.lower, arrays.upper)
+        # Not certified at a bound: there Newton's active set decides.
+        edm = jnp.where(jnp.any(trial != wanted, axis=-1) & ~hold, jnp.inf, edm)
+        trial = jnp.where(jnp.isfinite(trial), trial, theta)
+        new_b = point.b if keep_b else b
+        loop = _Loop(trial, new_b, edm, before, theta, b, point.gradient, steps + 1)
+        return loop, Rates(point.rates, point.gammas, point.weights)
+
+    def proceed(loop: _Loop) -> Array:
+        # A toy that goes nowhere (at a bound, say) must not keep its block: it gets a careful fit.
+        left = (loop.edm > shared.tolerance) & (loop.edm < SHRINKS * loop.before) & ~hold
+        return jnp.any(left) & (loop.steps < shared.max_steps)
+
+    if not keep_b:
+        b = b[:, :1]
+    before = jnp.full(theta.shape[0], jnp.inf)
+    first, rates = step_from(theta, b, before, jnp.zeros((), int))
+    loop = jax.lax.while_loop(proceed, lambda s: step_from(s.theta, s.b, s.edm, s.steps)[0], first)
+    # Mostly the first step of this precision is the last one, and its rates are at hand.
+    rates = jax.lax.cond(
+        loop.steps > 1,
+        lambda at, b: step_from(at, b, before, loop.steps)[1],
+        lambda at, b: rates,
+        loop.at,
+        loop.b_at,
+    )
+    return loop, rates
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def fit_block(
+    structure: PairStructure,
+    poi: int,
+    arrays: PairArrays,
+    shared: SharedInputs,
+    data: PairData,
+) -> BlockResult:
+    """Fit a block of toys, null and free.
+
+    Args:
+        structure: Static structure.
+        poi: Index of the POI among the global parameters.
+        arrays: The model.
+        shared: What the ensemble shares.
+        data: The toys: n and aux of shape (n, M), centre of shape (n, k).
+    """
+    n = data.n[0].shape[0]
+    rough = Rough(structure, poi, arrays, shared, data)
+    nobody = jnp.zeros(n, bool)
+    theta = jnp.broadcast_to(shared.theta, (n, structure.n_global))
+    b = jnp.broadcast_to(shared.b, (n, structure.n_cells))
+    rough_steps = jnp.zeros((), int)
+
+    def take(rough: Approach, inverse: Array, hold: Array, theta: Array, b: Array) -> Any:
+        # Held parameters keep their double precision values.
+        moved = (jnp.diag(inverse) > 0) & ~hold[:, None]
+        new_b = rough.b.astype(float) if rough.b.shape == b.shape else b
+        return jnp.where(moved, rough.theta.astype(float), theta), new_b
+
+    plain = not (structure.has("v_B") or structure.has("v_A"))
+    if structure.n_global > 1 or not plain:
+        near = rough.null(nobody)
+        rough_steps = rough_steps + near.steps
+        theta, b = take(near, shared.inverse_null, nobody, theta, b)
+    problem = Problem(structure, arrays, data, shared.inverse_null, nobody)
+    null, at_null = _finish(problem, shared, theta, b)
+    at_zero = zero_in_subdifferential(structure, arrays, poi, null.at, null.gradient, data, at_null)
+    step = jnp.where(at_zero[:, None], 0.0, null.gradient @ shared.inverse_free)
+    start = jnp.clip(null.at - step, arrays.lower, arrays.upper)
+    near = rough.free(start, null.b, jnp.sum(step * null.gradient, axis=-1), at_zero)
+    theta, b = take(near, shared.inverse_free, at_zero, start, null.b)
+    problem = problem._replace(inverse=shared.inverse_free, hold=at_zero)
+    free, at_free = _finish(problem, shared, theta, b)
+    edm_free = jnp.where(at_zero, null.edm, free.edm)
+    value = difference(structure, arrays, data, (null.at, at_null), (free.at, at_free))
+    # Both values are at most one EDM above their minima; q0 takes the predicted minima.
+    value = jnp.where(at_zero, 0.0, value + edm_free - null.edm)
+    return BlockResult(
+        null=null.at,
+        free=jnp.where(at_zero[:, None], null.at, free.at),
+        edm_null=null.edm,
+        edm_free=edm_free,
+        difference=value,
+        at_zero=at_zero,
+        steps=null.steps + free.steps,
+        rough_steps=rough_steps + near.steps,
+    )

@@ -1,0 +1,1 @@
+"""Errors at a certified minimum: covariances, rates that follow, profile errors."""

@@ -1,0 +1,211 @@
+r"""Arrowhead matrices: which parameters are local to a cell, and how such a system is solved.
+
+Parameters are global, or local to a cell: a cell is a connected component of bins through per-bin
+parameters (shapefactor, shapesys, staterror). A system is solved by eliminating each cell's L x L
+block:
+
+.. math::  S = G - \sum_c C_c^T D_c^{-1} C_c .
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ddphf.likelihood.expansion import CannotCompileError, Expansion
+from ddphf.likelihood.general.arrays import ModelArrays
+
+__all__ = [
+    "Arrowhead",
+    "Cells",
+    "cho_solve",
+    "factor",
+    "find_cells",
+    "inverse",
+    "masked",
+    "solve",
+]
+
+Array = Any
+MAX_LOCALS = 8
+
+
+class Cells(NamedTuple):
+    """Which parameters are local, and to what. Padding: parameter index n, cell index ``cells``.
+
+    A parameter is at most one factor of a sample in a bin; ``*factor`` says which entry of the
+    table [parameters, normsys factors, 1] that is (its last entry where there is none).
+
+    Attributes:
+        global_: Shape (k,): parameter index.
+        local: Shape (cells, L): parameter index, n where a cell has fewer.
+        of_bin: Shape (bins,): the cell of each bin.
+        global_factor: Shape (bins, samples, k).
+        local_factor: Shape (bins, samples, L).
+        variation: Shape (k,): place in the model's histosys, their number where there is none.
+    """
+
+    global_: Array
+    local: Array
+    of_bin: Array
+    global_factor: Array
+    local_factor: Array
+    variation: Array
+
+
+class Arrowhead(NamedTuple):
+    """A symmetric matrix: corner G (k, k), edges C (cells, L, k), blocks D (cells, L, L)."""
+
+    corner: Array
+    edges: Array
+    blocks: Array
+
+
+def find_cells(expansion: Expansion, arrays: ModelArrays, max_locals: int = MAX_LOCALS) -> Cells:
+    """Split the parameters; those of a component with too many locals stay global.
+
+    Args:
+        expansion: The model taken apart.
+        arrays: The same model laid out.
+        max_locals: Largest L.
+
+    Raises:
+        CannotCompileError: A parameter acts twice on one sample in one bin.
+    """
+    n, n_bins = expansion.n_parameters, expansion.n_bins
+    parent: dict[int, int] = {}
+
+    def root(x: int) -> int:
+        while parent.setdefault(x, x) != x:
+            parent[x] = parent[parent[x]]
+            x = parent[x]
+        return x
+
+    touched: dict[int, set[int]] = {}
+    for s, columns in enumerate(expansion.factors):
+        for index, per_bin in columns:
+            if not per_bin:
+                continue
+            for i in np.flatnonzero((index >= 0) & expansion.present[s]):
+                parameter = int(index[i])
+                touched.setdefault(parameter, set()).add(int(i))
+                parent[root(n_bins + parameter)] = root(int(i))
+    components: dict[int, list[int]] = {}
+    for parameter in sorted(touched):
+        components.setdefault(root(n_bins + parameter), []).append(parameter)
+    kept = {r: p for r, p in components.items() if len(p) <= max_locals}
+    width = max((len(p) for p in kept.values()), default=0)
+    local = np.full((len(kept), width), n)
+    of_bin = np.full(n_bins, len(kept))
+    is_local = np.zeros(n, dtype=bool)
+    for c, parameters in enumerate(kept.values()):
+        local[c, : len(parameters)] = parameters
+        is_local[parameters] = True
+        for parameter in parameters:
+            of_bin[list(touched[parameter])] = c
+    # Per-bin parameters of bins without yield have their constraint alone: any free place will do,
+    # and among the globals they would make every dense step as large as the model.
+    idle = [int(p) for p in np.flatnonzero(expansion.per_bin) if int(p) not in touched]
+    if width:
+        filled = idle[: int(np.sum(local == n))]
+        local[tuple(np.argwhere(local == n)[: len(filled)].T)] = filled
+        is_local[filled] = True
+    return _find_factors(arrays, np.flatnonzero(~is_local), local, of_bin, n)
+
+
+def _find_factors(
+    arrays: ModelArrays, global_: Array, local: Array, of_bin: Array, n: int
+) -> Cells:
+    one = n + len(arrays.normsys)
+    owner = np.concatenate([np.arange(n), arrays.normsys, [n]]).astype(int)
+    slot = np.full(n + 1, -1)
+    slot[global_] = np.arange(len(global_))
+    cell_slot = np.zeros(n + 1, dtype=int)
+    cell_slot[local] = np.broadcast_to(np.arange(local.shape[1]), local.shape)
+    shape = arrays.factor.shape[:2]
+    global_factor = np.full((*shape, len(global_)), one, dtype=np.int32)
+    local_factor = np.full((*shape, local.shape[1]), one, dtype=np.int32)
+    places = np.nonzero(arrays.factor != one)
+    for b, s, entry in zip(*places[:2], arrays.factor[places], strict=True):
+        p = owner[entry]
+        table, where = (global_factor, slot[p]) if slot[p] >= 0 else (local_factor, cell_slot[p])
+        if table[b, s, where] != one:
+            raise CannotCompileError(f"parameter {p} acts twice on one sample in bin {b}")
+        table[b, s, where] = entry
+    row = np.full(n + 1, len(arrays.histosys))
+    row[arrays.histosys] = np.arange(len(arrays.histosys))
+    return Cells(global_, local, of_bin, global_factor, local_factor, row[global_])
+
+
+def masked(matrix: Arrowhead, cells: Cells, free: Array, damping: Array) -> Arrowhead:
+    """Keep the free directions, the others as an identity; add damping times the diagonal."""
+    f_global = free[cells.global_]
+    f_local = jnp.concatenate([free, jnp.zeros(1, bool)])[cells.local]
+    corner = jnp.where(f_global[:, None] & f_global[None, :], matrix.corner, 0.0)
+    diagonal = jnp.diag(corner)
+    corner = corner + jnp.diag(jnp.where(f_global, damping * jnp.abs(diagonal), 1.0))
+    edges = jnp.where(f_local[:, :, None] & f_global[None, None, :], matrix.edges, 0.0)
+    blocks = jnp.where(f_local[:, :, None] & f_local[:, None, :], matrix.blocks, 0.0)
+    diagonal = jnp.einsum("cll->cl", blocks)
+    add = jnp.where(f_local, damping * jnp.abs(diagonal), 1.0)
+    return Arrowhead(corner, edges, blocks + add[:, :, None] * jnp.eye(blocks.shape[1]))
+
+
+def factor(matrix: Arrowhead) -> tuple[Array, Array, Array, Array]:
+    """Return the scaled Schur complement's Cholesky factor, its scale, D^-1 C, Cholesky of D.
+
+    Positive definite only where :func:`masked` made it so.
+    """
+    chol = jnp.linalg.cholesky(matrix.blocks)
+    inner = cho_solve(chol, matrix.edges)
+    schur = matrix.corner - jnp.einsum("clk,clm->km", matrix.edges, inner)
+    scale = jax.lax.rsqrt(jnp.maximum(jnp.diag(matrix.corner), 1e-300))
+    return jnp.linalg.cholesky(schur * scale[:, None] * scale[None, :]), scale, inner, chol
+
+
+def cho_solve(chol: Array, right: Array) -> Array:
+    """Solve with a lower Cholesky factor, batched over leading axes."""
+    half = jax.scipy.linalg.solve_triangular(chol, right, lower=True)
+    return jax.scipy.linalg.solve_triangular(chol.swapaxes(-1, -2), half, lower=False)
+
+
+def solve(matrix: Arrowhead, cells: Cells, right: Array, free: Array, damping: Array) -> Array:
+    """Solve over the free directions; 0 elsewhere, NaN if the matrix is not positive definite."""
+    matrix = masked(matrix, cells, free, damping)
+    right = jnp.where(free, right, 0.0)
+    r_global = right[cells.global_]
+    r_local = jnp.concatenate([right, jnp.zeros(1)])[cells.local]
+    chol_s, scale, inner, chol_d = factor(matrix)
+    reduced = r_global - jnp.einsum("clk,cl->k", inner, r_local)
+    x = scale * cho_solve(chol_s, (reduced * scale)[:, None])[:, 0]
+    y = cho_solve(chol_d, (r_local - matrix.edges @ x)[:, :, None])[:, :, 0]
+    out = jnp.zeros(right.shape[0] + 1).at[cells.local].add(y)[:-1]
+    return out.at[cells.global_].add(x)
+
+
+def inverse(matrix: Arrowhead, cells: Cells, free: Array) -> tuple[Array, Array]:
+    """Return the inverse over the free directions, 0 elsewhere.
+
+    Returns:
+        Its global block, shape (k, k), and its diagonal, shape (n,).
+    """
+    matrix = masked(matrix, cells, free, jnp.zeros(()))
+    f_global = free[cells.global_]
+    chol_s, scale, inner, chol_d = factor(matrix)
+    # A column at a time: BLAS runs many right-hand sides on threads, which on a busy machine take
+    # a hundred times as long to start as the columns do to solve.
+    columns = jax.lax.map(
+        lambda unit: cho_solve(chol_s, unit[:, None])[:, 0], jnp.eye(f_global.shape[0])
+    )
+    block = columns * scale[:, None] * scale[None, :]
+    block = jnp.where(f_global[:, None] & f_global[None, :], block, 0.0)
+    n_local = cells.local.shape[1]
+    own = jnp.einsum(
+        "cll->cl", cho_solve(chol_d, jnp.broadcast_to(jnp.eye(n_local), matrix.blocks.shape))
+    )
+    local = own + jnp.einsum("clk,clk->cl", inner @ block, inner)
+    out = jnp.zeros(free.shape[0] + 1).at[cells.local].add(local)[:-1]
+    return block, jnp.where(free, out.at[cells.global_].add(jnp.diag(block)), 0.0)

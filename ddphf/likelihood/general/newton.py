@@ -1,0 +1,269 @@
+"""Damped Newton for any compiled model: arrowhead steps, bounds by an active set.
+
+A step is accepted only where no rate is negative and -ln L does not rise, so that the path never
+leaves the region where the likelihood is a probability. One data set per call; ``jax.vmap`` makes
+it a batch. Data, templates, bounds, starting point and the fixed mask are inputs.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ddphf.likelihood.general.arrays import Codes, ModelArrays
+from ddphf.likelihood.general.arrowhead import Cells, inverse, solve
+from ddphf.likelihood.general.derivatives import Point, evaluate
+from ddphf.likelihood.paired.newton import ROUNDING
+
+__all__ = [
+    "GeneralResult",
+    "certify_point",
+    "free_directions",
+    "global_covariance",
+    "is_physical",
+    "make_result",
+    "minimize_general",
+    "minimize_general_batch",
+    "minimize_one",
+]
+
+Array = Any
+MAX_STEPS = 200
+ENOUGH = 1e-14
+FIRST_DAMPING = 0.1
+
+
+class GeneralResult(NamedTuple):
+    """A point and its certificate, in units of -2 ln L.
+
+    Attributes:
+        parameters: Shape (n,).
+        edm: g^T H^-1 g / 2 over the free directions; inf where H is not positive definite.
+        projected: Largest absolute component of the gradient over the free directions.
+        errors: Shape (n,): square root of the diagonal of the inverse Hessian of -ln L; 0 where
+            not free.
+        free: Shape (n,): the free directions.
+        rates: Shape (bins,).
+        steps: Newton steps.
+        physical: Whether no rate is negative, and none is 0 where events were seen.
+    """
+
+    parameters: Array
+    edm: Array
+    projected: Array
+    errors: Array
+    free: Array
+    rates: Array
+    steps: Array
+    physical: Array
+
+
+class _State(NamedTuple):
+    x: Array
+    point: Point
+    trial: Array
+    solved: Array
+    predicted: Array
+    damping: Array
+    edm: Array
+    steps: Array
+
+
+def free_directions(x: Array, gradient: Array, fixed: Array, lower: Array, upper: Array) -> Array:
+    """Return True where a parameter is neither held nor pushed against a bound."""
+    pushed = ((x <= lower) & (gradient > 0)) | ((x >= upper) & (gradient < 0))
+    return ~fixed & ~pushed
+
+
+def is_physical(rate: Array, counts: Array) -> Array:
+    """Return whether no rate is negative, and none is 0 where events were seen."""
+    return jnp.all((rate > 0) | ((rate == 0) & (counts <= 0)))
+
+
+def _relax(damping: Array, agreement: Array) -> Array:
+    """Return the damping after a step that was taken; agreement is actual over predicted gain."""
+    lower = jnp.where(agreement > 0.5, damping / 10.0, damping)
+    return jnp.where((agreement > 0.9) | (damping < FIRST_DAMPING / 10), 0.0, lower)
+
+
+def _edm(gradient: Array, step: Array) -> Array:
+    edm = jnp.sum(gradient * step)
+    return jnp.where(jnp.isfinite(edm) & (edm >= 0), edm, jnp.inf)
+
+
+def minimize_general(
+    codes: Codes,
+    arrays: ModelArrays,
+    cells: Cells,
+    start: Array,
+    fixed: Array,
+    lower: Array,
+    upper: Array,
+    data: Array,
+) -> GeneralResult:
+    """Minimise -ln L of one data set.
+
+    Args:
+        codes: Static codes.
+        arrays: The model.
+        cells: Global and local parameters.
+        start: Shape (n,); held parameters keep these values.
+        fixed: True for parameters to hold, shape (n,).
+        lower: Bounds, shape (n,).
+        upper: Bounds.
+        data: Main and auxiliary data.
+    """
+    counts = data[: arrays.nominal.shape[0]]
+    x = jnp.where(fixed, start, jnp.clip(start, lower, upper))
+
+    zero = jnp.zeros(())
+
+    def body(s: _State) -> _State:
+        new = evaluate(codes, arrays, cells, s.trial, data)
+        slack = 1e-13 * (1.0 + jnp.abs(s.point.value))
+        better = is_physical(new.rate, counts) & (new.value <= s.point.value + slack)
+        better = s.solved & (better | (s.steps == 0))
+        agreement = (s.point.value - new.value) / jnp.maximum(s.predicted, 1e-300)
+        x, point = jax.tree.map(
+            lambda a, b: jnp.where(better, a, b), (s.trial, new), (s.x, s.point)
+        )
+        damping = jnp.where(
+            better,
+            _relax(s.damping, agreement),
+            jnp.maximum(10.0 * s.damping, FIRST_DAMPING),
+        )
+        free = free_directions(x, point.gradient, fixed, lower, upper)
+        newton = solve(point.hessian, cells, point.gradient, free, zero)
+        positive = jnp.all(jnp.isfinite(newton))
+        # Where the Hessian is indefinite the expected one, which never is, gives the direction.
+        matrix = jax.tree.map(
+            lambda h, e: jnp.where(positive, h, e), point.hessian, point.information
+        )
+        step = jax.lax.cond(
+            positive & (damping == 0),
+            lambda: newton,
+            lambda: solve(matrix, cells, point.gradient, free, damping),
+        )
+        solved = jnp.all(jnp.isfinite(step))
+        trial = jnp.where(free & solved, jnp.clip(x - step, lower, upper), x)
+        edm = _edm(point.gradient, newton)
+        # A step this near that does not quarter the EDM shows rounding: an end, as a rejected one.
+        damping = jnp.where((edm < ROUNDING) & (edm > 0.25 * s.edm), jnp.inf, damping)
+        return _State(
+            x, point, trial, solved, 0.5 * jnp.sum(point.gradient * step), damping, edm,
+            s.steps + 1,
+        )  # fmt: skip
+
+    empty = jax.tree.map(
+        lambda a: jnp.zeros(a.shape, a.dtype),
+        jax.eval_shape(partial(evaluate, codes), arrays, cells, x, data),
+    )
+    state = _State(
+        x, empty, x, jnp.ones((), bool), zero, zero, jnp.full((), jnp.inf), jnp.zeros((), int)
+    )
+    state = jax.lax.while_loop(
+        lambda s: (s.edm > ENOUGH) & (s.steps < MAX_STEPS) & (s.damping < 1e12), body, state
+    )
+    return make_result(
+        cells, state.x, state.point, state.edm, state.steps, fixed, lower, upper, counts
+    )
+
+
+def make_result(
+    cells: Cells,
+    x: Array,
+    point: Point,
+    edm: Array,
+    steps: Array,
+    fixed: Array,
+    lower: Array,
+    upper: Array,
+    counts: Array,
+) -> GeneralResult:
+    """Return a point with its certificate."""
+    free = free_directions(x, point.gradient, fixed, lower, upper)
+    _, variance = inverse(point.hessian, cells, free)
+    return GeneralResult(
+        parameters=x,
+        edm=edm,
+        projected=2.0 * jnp.max(jnp.abs(jnp.where(free, point.gradient, 0.0))),
+        errors=jnp.sqrt(jnp.maximum(variance, 0.0)),
+        free=free,
+        rates=point.rate,
+        steps=steps,
+        physical=is_physical(point.rate, counts) & jnp.isfinite(point.value),
+    )
+
+
+@partial(jax.jit, static_argnums=0)
+def minimize_one(
+    codes: Codes,
+    arrays: ModelArrays,
+    cells: Cells,
+    start: Array,
+    fixed: Array,
+    lower: Array,
+    upper: Array,
+    data: Array,
+) -> GeneralResult:
+    """Compiled :func:`minimize_general`."""
+    return minimize_general(codes, arrays, cells, start, fixed, lower, upper, data)
+
+
+@partial(jax.jit, static_argnums=0)
+def minimize_general_batch(
+    codes: Codes,
+    arrays: ModelArrays,
+    cells: Cells,
+    start: Array,
+    fixed: Array,
+    lower: Array,
+    upper: Array,
+    data: Array,
+) -> GeneralResult:
+    """Compiled batch: start, fixed, bounds and data have a leading axis."""
+    result: GeneralResult = jax.vmap(minimize_general, in_axes=(None, None, None, 0, 0, 0, 0, 0))(
+        codes, arrays, cells, start, fixed, lower, upper, data
+    )
+    return result
+
+
+@partial(jax.jit, static_argnums=0)
+def certify_point(
+    codes: Codes,
+    arrays: ModelArrays,
+    cells: Cells,
+    x: Array,
+    fixed: Array,
+    lower: Array,
+    upper: Array,
+    data: Array,
+) -> GeneralResult:
+    """Return the certificate of a point found by other means, with the exact joint Hessian."""
+    counts = data[: arrays.nominal.shape[0]]
+    point = evaluate(codes, arrays, cells, x, data)
+    free = free_directions(x, point.gradient, fixed, lower, upper)
+    step = solve(point.hessian, cells, point.gradient, free, jnp.zeros(()))
+    edm = _edm(point.gradient, step)
+    return make_result(cells, x, point, edm, jnp.zeros((), int), fixed, lower, upper, counts)
+
+
+@partial(jax.jit, static_argnums=0)
+def global_covariance(
+    codes: Codes,
+    arrays: ModelArrays,
+    cells: Cells,
+    x: Array,
+    fixed: Array,
+    lower: Array,
+    upper: Array,
+    data: Array,
+) -> Array:
+    """Return the inverse Hessian's global block, shape (k, k), 0 outside the free directions."""
+    point = evaluate(codes, arrays, cells, x, data)
+    free = free_directions(x, point.gradient, fixed, lower, upper)
+    block: Array = inverse(point.hessian, cells, free)[0]
+    return block

@@ -1,0 +1,229 @@
+"""A pair between pyhf's parameter and data vectors and the matrices of the fast path."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ddphf.likelihood.ensembles.points import make_reference
+from ddphf.likelihood.ensembles.rough import SharedInputs
+from ddphf.likelihood.expansion import CannotCompileError, Expansion
+from ddphf.likelihood.minimum import Array, Mask
+from ddphf.likelihood.paired.careful import PairFit, fit_pair
+from ddphf.likelihood.paired.model import (
+    PairArrays,
+    PairPlaces,
+    PairStructure,
+    build_pair,
+    features,
+)
+from ddphf.likelihood.paired.newton import NewtonResult
+from ddphf.likelihood.paired.profile import PairData, profile
+from ddphf.likelihood.reference import ParameterTable
+
+__all__ = ["PairLikelihood", "find_pair"]
+
+_profile = jax.jit(profile, static_argnums=0, static_argnames="expected")
+
+
+@dataclass(frozen=True)
+class PairLikelihood:
+    """A recognised pair.
+
+    Attributes:
+        structure: Static structure.
+        arrays: The matrices.
+        places: Where everything lies in pyhf's vectors.
+        poi: Index of the POI among the global parameters, or None.
+        n_main: Number of main-data bins.
+        init: Starting values of all parameters.
+    """
+
+    structure: PairStructure
+    arrays: PairArrays
+    places: PairPlaces
+    poi: int | None
+    n_main: int
+    init: Array
+
+    def split(self, data: Any) -> PairData:
+        """Split data, shape (..., n_main + n_aux), into the pair's pieces (numpy)."""
+        data = np.asarray(data, dtype=float)
+        aux = data[..., self.n_main :]
+
+        def take(index: Any) -> Any:
+            # A view where the bins are consecutive, as they are in a channel.
+            first, last = int(index[0]), int(index[-1])
+            if last - first == len(index) - 1 and np.all(np.diff(index) == 1):
+                return data[..., first : last + 1]
+            return data[..., index]
+
+        def pick(index: Any, other: float) -> Any:
+            if aux.shape[-1] == 0:
+                return np.full((*data.shape[:-1], len(index)), other)
+            return np.where(index >= 0, aux[..., index], other)
+
+        return PairData(
+            n=(take(self.places.bins[0]), take(self.places.bins[1])),
+            aux=tuple(  # type: ignore[arg-type]
+                None if width is None else pick(index, 1.0)
+                for index, width in zip(self.places.gamma_data, self.arrays.width, strict=True)
+            ),
+            centre=pick(self.places.global_data, 0.0),
+        )
+
+    def held(self, x: Array, fixed: Mask) -> PairArrays:
+        """Return the arrays with held cell parameters as equal bounds; the same shapes."""
+        arrays, places = self.arrays, self.places
+        if not fixed[places.b].any() and not any(fixed[g[g >= 0]].any() for g in places.gamma):
+            return arrays
+        is_b = fixed[places.b]
+        lower: list[Any] = []
+        upper: list[Any] = []
+        for index, low, high in zip(
+            places.gamma, arrays.gamma_lower, arrays.gamma_upper, strict=True
+        ):
+            if low is None or high is None:
+                lower.append(None)
+                upper.append(None)
+                continue
+            hold = (index >= 0) & fixed[index]
+            lower.append(np.where(hold, x[index], low))
+            upper.append(np.where(hold, x[index], high))
+        return arrays._replace(
+            b_lower=np.where(is_b, x[places.b], arrays.b_lower),
+            b_upper=np.where(is_b, x[places.b], arrays.b_upper),
+            gamma_lower=(lower[0], lower[1]),
+            gamma_upper=(upper[0], upper[1]),
+        )
+
+    def fit(self, data: Array, x: Array, fixed: Mask) -> PairFit:
+        """Fit one data set from ``x``, shape (n,), with ``fixed`` parameters held there."""
+        where = self.places.global_
+        return fit_pair(
+            self.structure, self.held(x, fixed), self.poi, x[where], fixed[where], self.split(data)
+        )
+
+    def parameters(self, result: NewtonResult, x: Array, fixed: Mask) -> tuple[Array, Mask]:
+        """Return all parameters, shape (..., n), and the cells in which a rate is held at 0.
+
+        Args:
+            result: One fit, or many with a leading axis.
+            x: Shape (..., n): values of held parameters.
+            fixed: Held parameters, shape (..., n).
+        """
+        x, places = x.copy(), self.places
+
+        def put(index: Any, values: Any) -> None:
+            x[..., index] = np.where(fixed[..., index], x[..., index], values)
+
+        put(places.global_, np.asarray(result.theta))
+        b = np.asarray(result.b)
+        dark = (np.asarray(result.rates[0]) <= 0) | (np.asarray(result.rates[1]) <= 0)
+        low, high = self.arrays.b_lower, self.arrays.b_upper
+        dark = dark & ~fixed[..., places.b] & (b > low)
+        # One rounding step up, so that the rate is 0 or above in any order of summation.
+        b = np.where(dark, b * (1 + 4 * np.finfo(float).eps), b)
+        put(places.b, np.clip(b, low, high))
+        for gamma, index in zip(result.gamma, places.gamma, strict=True):
+            put(index[index >= 0], np.asarray(gamma)[..., index >= 0])
+        return x, dark
+
+    def errors(self, result: NewtonResult, fixed: Mask) -> Array:
+        """Return errors of the global parameters from the profile's Hessian, shape (..., k).
+
+        0 for held parameters, those at a bound, and where the Hessian is singular.
+        """
+        theta, gradient = np.asarray(result.theta), np.asarray(result.gradient)
+        lower, upper = self.arrays.lower, self.arrays.upper
+        pushed = ((theta <= lower) & (gradient > 0)) | ((theta >= upper) & (gradient < 0))
+        free = ~fixed[..., self.places.global_] & ~pushed
+        hessian = np.asarray(result.hessian)
+        diagonal = np.diagonal(hessian, axis1=-2, axis2=-1)
+        scale = np.where(free, 1 / np.sqrt(np.maximum(diagonal, 1e-300)), 0.0)
+        block = hessian * scale[..., :, None] * scale[..., None, :]
+        block = block + np.eye(theta.shape[-1]) * ~free[..., None]
+        try:
+            inverse = np.linalg.inv(block)
+        except np.linalg.LinAlgError:
+            if theta.ndim == 1:
+                return np.zeros(len(theta))
+            rows = (jax.tree.map(lambda leaf, j=j: leaf[j], result) for j in range(len(theta)))
+            return np.stack([self.errors(r, f) for r, f in zip(rows, fixed, strict=True)])
+        variance = np.diagonal(inverse, axis1=-2, axis2=-1)
+        return np.asarray(scale * np.sqrt(np.maximum(variance, 0.0)))
+
+    def share(self, x: Array, rates: Array, auxiliary: Array, fixed: Mask) -> SharedInputs:
+        """Return what an ensemble drawn at ``x`` shares: start and expected information.
+
+        Args:
+            x: Shape (n,): the parameters that the toys are drawn from.
+            rates: Expected main data there, shape (n_main,).
+            auxiliary: Expected auxiliary data there.
+            fixed: Held parameters, shape (n,), the POI not among them.
+        """
+        where = self.places.global_
+        expected = np.concatenate([rates, auxiliary])
+        arrays = self.held(x, fixed)
+        data = self.split(expected)
+        free = ~fixed[where]
+        theta = x[where]
+        # At expected data equal to the rates the profile sits at x itself.
+        data = data._replace(centre=np.where(self.arrays.precision > 0, theta, data.centre))
+        point = _profile(self.structure, arrays, theta, data, expected=True)
+        hessian = np.array(point.hessian)
+
+        def inverse(mask: Any) -> Any:
+            out = np.zeros_like(hessian)
+            if mask.any():
+                block = hessian[np.ix_(mask, mask)]
+                scale = 1 / np.sqrt(np.maximum(np.diag(block), 1e-300))
+                inner = np.linalg.inv(block * np.outer(scale, scale))
+                out[np.ix_(mask, mask)] = inner * np.outer(scale, scale)
+            return out
+
+        null = free.copy()
+        if self.poi is not None:
+            null[self.poi] = False
+        return SharedInputs(
+            theta=jnp.asarray(theta),
+            b=jnp.asarray(x[self.places.b]),
+            inverse_null=jnp.asarray(inverse(null)),
+            inverse_free=jnp.asarray(inverse(free)),
+            reference=make_reference(self.structure, arrays, jnp.asarray(theta)),
+            tolerance=jnp.asarray(1e-8),
+            max_steps=jnp.asarray(40),
+        )
+
+
+@partial(jax.jit, static_argnums=0)
+def _has_background(structure: PairStructure, arrays: PairArrays, theta: Array) -> Any:
+    shared = features(structure, arrays.coefficients, theta)[:2]
+    assert shared[0] is not None
+    assert shared[1] is not None
+    return jnp.all((shared[0] @ arrays.matrices[0] > 0) & (shared[1] @ arrays.matrices[1] > 0))
+
+
+def find_pair(expansion: Expansion, table: ParameterTable) -> PairLikelihood:
+    """Recognise a pair.
+
+    Raises:
+        CannotCompileError: Says why the model is not one.
+    """
+    structure, arrays, places = build_pair(expansion, table.lower, table.upper)
+    if not _has_background(structure, arrays, table.init[places.global_]):
+        raise CannotCompileError("an expectation of the shared background is not positive")
+    where: Any = np.flatnonzero(places.global_ == table.poi) if table.poi is not None else []
+    return PairLikelihood(
+        structure=structure,
+        arrays=arrays,
+        places=places,
+        poi=int(where[0]) if len(where) else None,
+        n_main=expansion.n_bins,
+        init=table.init,
+    )

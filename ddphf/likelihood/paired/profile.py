@@ -1,0 +1,336 @@
+r"""The pair's likelihood with every cell eliminated: value, gradient and Hessian in theta alone.
+
+``b`` and the channels' own factors are profiled exactly (:mod:`ddphf.likelihood.paired.cells`), so
+what is left is a function of the k global parameters. Its Hessian is the Schur complement of the
+arrowhead, written so that an empty bin whose rate is held at 0 (infinite curvature) needs no special
+case: with effective curvatures :math:`e_X`, :math:`K = \sum e_X u_X^2`, :math:`E = e_B e_A / K`,
+
+.. math::  H = E\,D D^T + \ldots, \qquad D = u_A \nabla\lambda_B - u_B \nabla\lambda_A .
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ddphf.likelihood.paired.cells import Side, SideSolution, solve_plain, solve_side
+from ddphf.likelihood.paired.model import PairArrays, PairStructure, features
+
+__all__ = ["Cell", "PairData", "Profile", "pair_sides", "profile", "solve_cells"]
+
+Array = Any
+TINY = 1e-300
+FLOOR = 1e-8
+"""A lower bound of the factor b at or below this only keeps pyhf's logarithms finite: read as 0."""
+
+
+class PairData(NamedTuple):
+    """One data set (or a batch, with leading axes).
+
+    Attributes:
+        n: For B and A, observed counts, shape (M,).
+        aux: For B and A, the auxiliary data of the channel's own factor, shape (M,), or None.
+        centre: Auxiliary data of the global parameters, shape (k,); 0 where unconstrained.
+    """
+
+    n: tuple[Array, Array]
+    aux: tuple[Array | None, Array | None]
+    centre: Array
+
+
+class Cell(NamedTuple):
+    """The eliminated parameters: ``b``, whether it is free, and both channels."""
+
+    b: Array
+    free: Array
+    sides: tuple[SideSolution, SideSolution]
+
+
+class Profile(NamedTuple):
+    """Value (-ln L without constants), gradient and Hessian of the profile; the cells."""
+
+    value: Array
+    gradient: Array
+    hessian: Array
+    cell: Cell
+    feasible: Array
+
+
+def pair_sides(
+    structure: PairStructure,
+    arrays: PairArrays,
+    phi: tuple[Array | None, ...],
+    data: PairData,
+) -> tuple[Side, Side]:
+    """Return both channels' coefficients from the features ``phi``."""
+    values = [
+        None if f is None or m is None else f @ jnp.asarray(m, f.dtype)
+        for f, m in zip(phi, arrays.matrices, strict=True)
+    ]
+    sides = []
+    for x in range(2):
+        u, v, c = values[x], values[2 + x], values[4 + x]
+        assert u is not None
+        sides.append(
+            Side(
+                n=data.n[x],
+                u=u,
+                c=jnp.zeros((), u.dtype) if c is None else c,
+                v=v,
+                aux=data.aux[x],
+                width=arrays.width[x],
+                lower=arrays.gamma_lower[x],
+                upper=arrays.gamma_upper[x],
+            )
+        )
+    del structure
+    return sides[0], sides[1]
+
+
+def lower_b(arrays: PairArrays) -> Array:
+    """Return the lower bounds of b, with pyhf's floors read as 0."""
+    return jnp.where(arrays.b_lower <= FLOOR, 0.0, arrays.b_lower)
+
+
+def solve_cells(structure: PairStructure, arrays: PairArrays, sides: tuple[Side, Side]) -> Cell:
+    """Eliminate every cell exactly, bounds included.
+
+    The profile over ``b`` is convex, so a bound is met by clipping, and Newton inside a shrinking
+    bracket finds the root where the channels have factors of their own.
+    """
+    low, high = lower_b(arrays), arrays.b_upper
+    s_b, s_a = sides
+    if s_b.v is None and s_a.v is None:
+        root, rate_b, rate_a = solve_plain(s_b, s_a)
+        # The bounds of b act only where they exclude the root; positivity is in the root itself.
+        b = jnp.clip(root, jnp.maximum(low, jnp.maximum(-s_b.c / s_b.u, -s_a.c / s_a.u)), high)
+        inside = (root >= low) & (root <= high)
+        rates = [
+            jnp.where(inside, rate_b, jnp.maximum(b * s_b.u + s_b.c, 0.0)),
+            jnp.where(inside, rate_a, jnp.maximum(b * s_a.u + s_a.c, 0.0)),
+        ]
+        solutions = []
+        for side, rate in zip(sides, rates, strict=True):
+            w = jnp.where(side.n > 0, side.n / jnp.maximum(rate, TINY), 0.0) - 1.0
+            info = jnp.where(side.n > 0, side.n / jnp.maximum(rate * rate, TINY), 0.0)
+            solutions.append(SideSolution(rate, w, info, None, None))
+        solved = Cell(b, inside, (solutions[0], solutions[1]))
+    else:
+        b = _bracketed(structure, sides, low, high)
+        both = [
+            solve_side(s, b, gaussian=g) for s, g in zip(sides, structure.gaussian, strict=True)
+        ]
+        inside = (b > low) & (b < high)
+        solved = Cell(b, inside, (both[0], both[1]))
+    return _complete_weights(solved, sides)
+
+
+def _complete_weights(cell: Cell, sides: tuple[Side, Side]) -> Cell:
+    """Give an empty bin held at rate 0 the weight that stationarity of ``b`` implies."""
+    s_b, s_a = sides
+    x_b, x_a = cell.sides
+    zero_b = (s_b.n == 0) & (x_b.rate <= 0) & cell.free
+    zero_a = (s_a.n == 0) & (x_a.rate <= 0) & cell.free & ~zero_b
+    # The held channel's multiplier: u_B w_B + u_A w_A = 0, where its own w would be -1 at most.
+    w_b = jnp.where(zero_b, jnp.maximum(x_b.w, -x_a.w * s_a.u / s_b.u), x_b.w)
+    w_a = jnp.where(zero_a, jnp.maximum(x_a.w, -x_b.w * s_b.u / s_a.u), x_a.w)
+    infinite = jnp.inf
+    x_b = x_b._replace(w=w_b, info=jnp.where(zero_b, infinite, x_b.info))
+    x_a = x_a._replace(w=w_a, info=jnp.where(zero_a, infinite, x_a.info))
+    return cell._replace(sides=(x_b, x_a))
+
+
+def _bracketed(
+    structure: PairStructure, sides: tuple[Side, Side], low: Array, high: Array
+) -> Array:
+    def slope(b: Array) -> tuple[Array, Array]:
+        x_b, x_a = (
+            solve_side(s, b, gaussian=g) for s, g in zip(sides, structure.gaussian, strict=True)
+        )
+        d = sides[0].u * x_b.w + sides[1].u * x_a.w
+        k = sides[0].u ** 2 * x_b.info + sides[1].u ** 2 * x_a.info
+        return d, k
+
+    s_b, s_a = sides
+    # A free factor can lift a rate to 0 and above, so only bins without one limit b from below.
+    floors = []
+    for s in sides:
+        tied = -s.c / s.u
+        if s.v is not None:
+            tied = jnp.where(s.v > 0, -jnp.inf, tied)
+        floors.append(tied)
+    start_low = jnp.maximum(low, jnp.maximum(floors[0], floors[1]))
+    lift = jnp.maximum(-s_b.c / s_b.u, 0.0) + jnp.maximum(-s_a.c / s_a.u, 0.0)
+    total = (s_b.n + s_a.n) / (s_b.u + s_a.u)
+    start_high = jnp.minimum(high, jnp.maximum(start_low, total + lift) * (1 + 1e-12) + 1e-12)
+    start_high = jnp.maximum(start_high, start_low)
+    guess = [s if s.v is None else s._replace(c=s.c + s.v) for s in sides]
+    root, _, _ = solve_plain(guess[0], guess[1])
+    b = jnp.clip(root, start_low, start_high)
+    shape = jnp.broadcast_shapes(b.shape, s_b.n.shape)
+
+    def body(state: Any) -> Any:
+        lo, hi, b, i, _ = state
+        d, k = slope(b)
+        lo, hi = jnp.where(d > 0, b, lo), jnp.where(d > 0, hi, b)
+        step = b + d / jnp.maximum(k, TINY)
+        # b = lo is kept where the slope is negative at the lower end itself: a bound.
+        good = (step > lo) & (step < hi)
+        new = jnp.where(good, step, 0.5 * (lo + hi))
+        moved = jnp.max(jnp.abs(new - b) / (jnp.abs(new) + 1e-30))
+        return lo, hi, new, i + 1, moved
+
+    lo = jnp.broadcast_to(start_low, shape)
+    hi = jnp.broadcast_to(start_high, shape)
+    d_low, _ = slope(lo)
+    at_low = d_low <= 0
+    d_high, _ = slope(jnp.minimum(hi, high))
+    at_high = (d_high >= 0) & (hi >= high)
+    state = (lo, hi, jnp.broadcast_to(b, shape), 0, jnp.asarray(1.0))
+    _, _, b, _, _ = jax.lax.while_loop(lambda s: (s[3] < 80) & (s[4] > 1e-15), body, state)
+    return jnp.where(at_low, lo, jnp.where(at_high, high, b))
+
+
+def profile(
+    structure: PairStructure,
+    arrays: PairArrays,
+    theta: Array,
+    data: PairData,
+    *,
+    expected: bool = False,
+) -> Profile:
+    """Return the profiled -ln L at theta, shape (k,), with exact first and second derivatives.
+
+    Args:
+        structure: Static structure.
+        arrays: The model.
+        theta: Global parameters.
+        data: One data set.
+        expected: Replace the observed by the expected information (at data equal to the rates).
+    """
+
+    def phi_of(t: Array) -> tuple[Array | None, ...]:
+        return features(structure, arrays.coefficients, t)
+
+    phi = phi_of(theta)
+    sides = pair_sides(structure, arrays, phi, data)
+    cell = solve_cells(structure, arrays, sides)
+    cotangents = _cotangents(cell)
+    dphi = jax.jacfwd(phi_of)(theta)
+    d2phi = jax.jacfwd(jax.jacfwd(phi_of))(theta)
+    pull = theta - data.centre
+    gradient = arrays.precision * pull
+    hessian = jnp.diag(arrays.precision)
+    jacobians: list[Array | None] = []
+    for role in range(6):
+        matrix = arrays.matrices[role]
+        if matrix is None:
+            jacobians.append(None)
+            continue
+        score = matrix @ jnp.broadcast_to(cotangents[role], (structure.n_cells,))
+        gradient = gradient - score @ dphi[role]
+        if not expected:
+            hessian = hessian - jnp.tensordot(score, d2phi[role], axes=1)
+        jacobians.append(jnp.asarray(matrix).T @ dphi[role])
+    hessian = hessian + _curvature(cell, sides, jacobians, expected)
+    value = 0.5 * jnp.sum(arrays.precision * pull * pull)
+    feasible = jnp.all(sides[0].u > 0) & jnp.all(sides[1].u > 0)
+    for side, solution, gaussian in zip(sides, cell.sides, structure.gaussian, strict=True):
+        value = value + jnp.sum(_deviance(side.n, solution.rate))
+        if side.v is not None:
+            feasible = feasible & jnp.all(side.v >= 0)
+            value = value + jnp.sum(_constraint(side, solution, gaussian))
+    return Profile(value, gradient, hessian, cell, feasible)
+
+
+def _cotangents(cell: Cell) -> list[Array]:
+    """Return d ln L / d(u_B, u_A, v_B, v_A, c_B, c_A) per cell."""
+    x_b, x_a = cell.sides
+    out = [cell.b * x_b.w, cell.b * x_a.w]
+    for x in (x_b, x_a):
+        out.append(jnp.zeros(()) if x.gamma is None else x.gamma * x.w)
+    return [*out, x_b.w, x_a.w]
+
+
+def _deviance(n: Array, rate: Array) -> Array:
+    """Return rate - n + n ln(n / rate): -ln Poisson without constants, and without cancellation."""
+    ratio = jnp.where(n > 0, n / jnp.maximum(rate, TINY), 1.0)
+    return jnp.where(n > 0, n * jnp.log(ratio) + (rate - n), rate)
+
+
+def _constraint(side: Side, solution: SideSolution, gaussian: bool) -> Array:
+    assert solution.gamma is not None
+    assert side.width is not None
+    assert side.aux is not None
+    assert side.v is not None
+    if gaussian:
+        pull = (solution.gamma - side.aux) / side.width
+        return jnp.where(side.v > 0, 0.5 * pull * pull, 0.0)
+    return jnp.where(side.v > 0, _deviance(side.aux, solution.gamma * side.width), 0.0)
+
+
+def _curvature(
+    cell: Cell, sides: tuple[Side, Side], jacobians: list[Array | None], expected: bool
+) -> Array:
+    """Return the Schur complement's data part, shape (k, k)."""
+    effective, lambdas, tilted = [], [], []
+    total: Array = 0.0
+    for x in range(2):
+        side, solution = sides[x], cell.sides[x]
+        du, dv, dc = jacobians[x], jacobians[2 + x], jacobians[4 + x]
+        assert du is not None
+        if expected:
+            alpha = 1.0 / jnp.maximum(solution.rate, TINY)
+            w = jnp.zeros_like(alpha)
+        else:
+            alpha = jnp.where(side.n > 0, side.n / jnp.maximum(solution.rate**2, TINY), 0.0)
+            w = solution.w
+        dlambda = cell.b[:, None] * du
+        if dc is not None:
+            dlambda = dlambda + dc
+        q = w[:, None] * du
+        e = alpha
+        if side.v is not None:
+            assert dv is not None
+            assert solution.gamma is not None
+            assert solution.kappa is not None
+            dlambda = dlambda + solution.gamma[:, None] * dv
+            free = jnp.isfinite(solution.kappa)
+            kappa = jnp.where(free, solution.kappa, 1.0)
+            h = alpha * side.v**2 + kappa
+            e = jnp.where(free, alpha * kappa / h, alpha)
+            share = jnp.where(free, alpha * side.v / h, 0.0)
+            inverse = jnp.where(free, 1.0 / h, 0.0)
+            q = q - (share * side.u * w)[:, None] * dv
+            mixed = dlambda.T @ ((share * w)[:, None] * dv)
+            total = total + mixed + mixed.T - dv.T @ ((w * w * inverse)[:, None] * dv)
+        held = jnp.isinf(solution.info)
+        effective.append((e, held))
+        lambdas.append(dlambda)
+        tilted.append(q)
+    (e_b, held_b), (e_a, held_a) = effective
+    u_b, u_a = sides[0].u, sides[1].u
+    k = e_b * u_b**2 + e_a * u_a**2
+    safe = jnp.maximum(k, TINY)
+    free = cell.free & ((k > 0) | held_b | held_a)
+    # b tied (at a bound): no elimination, plain curvature of both rates.
+    both = jnp.where(free, e_b * e_a / safe, 0.0)
+    both = jnp.where(held_b & free, e_a / u_b**2, jnp.where(held_a & free, e_b / u_a**2, both))
+    p_b = jnp.where(free, e_b * u_b / safe, 0.0)
+    p_a = jnp.where(free, e_a * u_a / safe, 0.0)
+    p_b = jnp.where(held_b & free, 1.0 / u_b, jnp.where(held_a, 0.0, p_b))
+    p_a = jnp.where(held_a & free, 1.0 / u_a, jnp.where(held_b, 0.0, p_a))
+    inverse_k = jnp.where(free & ~held_b & ~held_a, 1.0 / safe, 0.0)
+    contrast = u_a[:, None] * lambdas[0] - u_b[:, None] * lambdas[1]
+    total = total + contrast.T @ (both[:, None] * contrast)
+    tied_b, tied_a = jnp.where(free, 0.0, e_b), jnp.where(free, 0.0, e_a)
+    total = total + lambdas[0].T @ (tied_b[:, None] * lambdas[0])
+    total = total + lambdas[1].T @ (tied_a[:, None] * lambdas[1])
+    if not expected:
+        q = jnp.where(free[:, None], tilted[0] + tilted[1], 0.0)
+        weighted = p_b[:, None] * lambdas[0] + p_a[:, None] * lambdas[1]
+        mixed = weighted.T @ q
+        total = total + mixed + mixed.T - q.T @ (inverse_k[:, None] * q)
+    return total

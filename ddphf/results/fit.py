@@ -1,0 +1,264 @@
+"""Record of a fit and of the discovery statement made of it: what ``ddphf fit`` writes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+__all__ = [
+    "CertificateResult",
+    "ChannelPulls",
+    "DiscoveryResult",
+    "FitResult",
+    "GoodnessResult",
+    "MinimumResult",
+    "ParameterResult",
+]
+
+
+@dataclass(frozen=True)
+class ParameterResult:
+    """One fitted parameter.
+
+    Attributes:
+        name: As pyhf expands it, such as ``symmetric_shape[317]``.
+        value: Best value.
+        error: From the inverse Hessian; 0 where it was fixed or sits at a bound.
+        at_bound: True where it sits on one of its bounds.
+    """
+
+    name: str
+    value: float
+    error: float
+    at_bound: bool = False
+
+
+@dataclass(frozen=True)
+class CertificateResult:
+    """Why a point is accepted as the minimum.
+
+    Attributes:
+        projected_gradient: Largest |d(-2 ln L)| over the free directions.
+        edm: Estimated distance to the minimum in units of -2 ln L.
+        twice_nll_pyhf: -2 ln L at the point by pyhf's numpy backend.
+    """
+
+    projected_gradient: float
+    edm: float
+    twice_nll_pyhf: float
+
+
+@dataclass(frozen=True)
+class MinimumResult:
+    """A certified minimum of -2 ln L.
+
+    Attributes:
+        twice_nll: pyhf's -2 ln L, constants and constraint terms included.
+        parameters: In the model's order.
+        certificate: What certifies it.
+        status: ``"converged"``; anything else never reaches a file.
+    """
+
+    twice_nll: float
+    parameters: tuple[ParameterResult, ...]
+    certificate: CertificateResult
+    status: str = "converged"
+
+    def parameter(self, name: str) -> ParameterResult:
+        """Return a parameter by name.
+
+        Raises:
+            KeyError: There is no such parameter.
+        """
+        for parameter in self.parameters:
+            if parameter.name == name:
+                return parameter
+        raise KeyError(name)
+
+
+@dataclass(frozen=True)
+class DiscoveryResult:
+    """How significant the signal is.
+
+    Attributes:
+        mu_hat: Fitted signal strength.
+        mu_error: Its error; 0 at a bound.
+        q0: Signed statistic, negative for a deficit (Birman et al., Eq. 5-8).
+        z0: sign(mu_hat) sqrt(|q0|).
+        p0: 1 - Phi(z0), asymptotic.
+        q0_capped: q0, but 0 for a deficit (Cowan et al., Eq. 12).
+        toys: Summary of a toy null, where one was run.
+    """
+
+    mu_hat: float
+    mu_error: float
+    q0: float
+    z0: float
+    p0: float
+    q0_capped: float
+    toys: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class ChannelPulls:
+    """Data, expectation and pulls of one channel's bins.
+
+    Attributes:
+        name: Of the channel.
+        observed: Counts.
+        expected: At the fit.
+        pulls: (observed - expected) over the standard deviation of that difference; 0 where the
+            model follows the count entirely.
+    """
+
+    name: str
+    observed: tuple[float, ...]
+    expected: tuple[float, ...]
+    pulls: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class GoodnessResult:
+    """How well the fitted model describes the data.
+
+    Attributes:
+        statistic: D, 2NLL above the saturated model.
+        degrees_of_freedom: Bins minus unconstrained free parameters; 0 or less tests nothing.
+        p_value: Asymptotic, chi-squared; None without degrees of freedom.
+        expected_statistic: About the mean of D at these counts.
+        asymptotic: Whether that is near enough to the degrees of freedom; if not, toys decide.
+        constraint_part: What the constraint terms add to D.
+        channels: Every bin; empty where the model is not compiled.
+        toys: ``n``, ``n_failed``, ``n_ge``, ``p_value``, ``p_interval``, ``p_interval_level``,
+            ``mean`` (of D) and ``seed``, where toys were run.
+    """
+
+    statistic: float
+    degrees_of_freedom: int
+    p_value: float | None
+    expected_statistic: float
+    asymptotic: bool
+    constraint_part: float
+    channels: tuple[ChannelPulls, ...]
+    toys: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What ``ddphf fit`` writes.
+
+    Attributes:
+        measurement: Name of the fitted measurement.
+        engine: ``"ddphf"`` or ``"pyhf"``.
+        poi: Name of the parameter of interest, or None.
+        fit: The minimum with everything free.
+        null: The minimum at mu = 0; None without a POI or where it is fixed.
+        discovery: The statement made of the two; None where ``null`` is.
+        known_background: The same where the background is held at its known value (L1).
+        warnings: Sentences for the user.
+        provenance: Versions and the workspace's digest.
+        goodness_of_fit: Of the fit with everything free.
+    """
+
+    measurement: str
+    engine: str
+    poi: str | None
+    fit: MinimumResult
+    null: MinimumResult | None
+    discovery: DiscoveryResult | None
+    known_background: DiscoveryResult | None
+    warnings: tuple[str, ...] = ()
+    provenance: dict[str, Any] = field(default_factory=dict)
+    goodness_of_fit: GoodnessResult | None = None
+
+    SCHEMA = "ddphf/fit/1"
+
+    @property
+    def mu_hat(self) -> ParameterResult | None:
+        """The fitted parameter of interest."""
+        return None if self.poi is None else self.fit.parameter(self.poi)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form; absent statements have no key."""
+        fit = asdict(self.fit)
+        fit["parameters"] = list(fit["parameters"])
+        if self.mu_hat is not None:
+            fit["poi"] = asdict(self.mu_hat)
+        out: dict[str, Any] = {
+            "schema": self.SCHEMA,
+            "provenance": self.provenance,
+            "measurement": self.measurement,
+            "engine": self.engine,
+            "fit": fit,
+            "warnings": list(self.warnings),
+        }
+        if self.null is not None:
+            null = asdict(self.null)
+            null["parameters"] = list(null["parameters"])
+            out["null"] = {**null, "poi_value": 0.0}
+        if self.discovery is not None:
+            out["discovery"] = _statement(self.discovery)
+        if self.known_background is not None:
+            out["known_background"] = _statement(self.known_background)
+        if self.goodness_of_fit is not None:
+            out["goodness_of_fit"] = _goodness_form(self.goodness_of_fit)
+        return out
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> FitResult:
+        """Read what :meth:`to_dict` wrote.
+
+        Raises:
+            ValueError: Another schema.
+        """
+        if data.get("schema") != cls.SCHEMA:
+            raise ValueError(f"expected schema '{cls.SCHEMA}', got {data.get('schema')!r}")
+        null, discovery = data.get("null"), data.get("discovery")
+        known = data.get("known_background")
+        return cls(
+            measurement=data["measurement"],
+            engine=data["engine"],
+            poi=data["fit"]["poi"]["name"] if "poi" in data["fit"] else None,
+            fit=_minimum(data["fit"]),
+            null=None if null is None else _minimum(null),
+            discovery=None if discovery is None else DiscoveryResult(**discovery),
+            known_background=None if known is None else DiscoveryResult(**known),
+            warnings=tuple(data.get("warnings", ())),
+            provenance=data.get("provenance", {}),
+            goodness_of_fit=_goodness(data.get("goodness_of_fit")),
+        )
+
+
+def _goodness_form(result: GoodnessResult) -> dict[str, Any]:
+    out = asdict(result)
+    if result.toys is None:
+        del out["toys"]
+    return out
+
+
+def _goodness(data: dict[str, Any] | None) -> GoodnessResult | None:
+    if data is None:
+        return None
+    channels = tuple(
+        ChannelPulls(
+            name=c["name"],
+            observed=tuple(c["observed"]),
+            expected=tuple(c["expected"]),
+            pulls=tuple(c["pulls"]),
+        )
+        for c in data["channels"]
+    )
+    return GoodnessResult(**{**data, "channels": channels})
+
+
+def _statement(result: DiscoveryResult) -> dict[str, Any]:
+    return {key: value for key, value in asdict(result).items() if value is not None}
+
+
+def _minimum(data: dict[str, Any]) -> MinimumResult:
+    return MinimumResult(
+        twice_nll=data["twice_nll"],
+        parameters=tuple(ParameterResult(**parameter) for parameter in data["parameters"]),
+        certificate=CertificateResult(**data["certificate"]),
+        status=data["status"],
+    )

@@ -1,0 +1,209 @@
+"""The record of a ranking, its JSON, and its conversion to cabinetry's containers."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ddphf.results.fit import ParameterResult
+
+__all__ = ["CorrelationsResult", "GroupResult", "ImpactResult", "RankResult"]
+
+
+@dataclass(frozen=True)
+class ImpactResult:
+    """One nuisance parameter and what it does to the POI; None where a number does not exist.
+
+    Attributes:
+        name: As pyhf expands it.
+        value: Best fit.
+        error: From the inverse Hessian.
+        at_bound: True where it sits on one of its bounds.
+        constrained: Whether it has an auxiliary measurement.
+        nominal: Where that has its maximum.
+        prior_width: Width of the constraint term.
+        pull: (value - nominal) / prior_width.
+        constraint: error / prior_width.
+        clipped: True where a shifted value was held at a bound instead.
+        prefit_up: Change of the POI with the parameter held at value + prior_width.
+        prefit_down: The same at value - prior_width.
+        postfit_up: The same at value + error.
+        postfit_down: The same at value - error.
+        covariance: cov(POI, parameter) / error.
+        auxiliary_up: Change of the POI with the auxiliary measurement one deviation higher.
+        auxiliary_down: The same lower.
+    """
+
+    name: str
+    value: float
+    error: float
+    at_bound: bool = False
+    constrained: bool = False
+    nominal: float | None = None
+    prior_width: float | None = None
+    pull: float | None = None
+    constraint: float | None = None
+    clipped: bool = False
+    prefit_up: float | None = None
+    prefit_down: float | None = None
+    postfit_up: float | None = None
+    postfit_down: float | None = None
+    covariance: float | None = None
+    auxiliary_up: float | None = None
+    auxiliary_down: float | None = None
+
+    @property
+    def size(self) -> float:
+        """The larger post-fit impact; 0 where both refits failed."""
+        return max(abs(x) for x in (self.postfit_up, self.postfit_down, 0.0) if x is not None)
+
+
+@dataclass(frozen=True)
+class GroupResult:
+    """Several parameters at once.
+
+    Attributes:
+        name: Of the group.
+        parameters: How many.
+        frozen_error: Error of the POI with all of them held.
+        impact: sqrt(total^2 - frozen_error^2).
+        auxiliary: Square root of the summed squares of their auxiliary shifts.
+    """
+
+    name: str
+    parameters: int
+    frozen_error: float
+    impact: float
+    auxiliary: float
+
+
+@dataclass(frozen=True)
+class CorrelationsResult:
+    """The global (not per-bin) parameters, the POI first.
+
+    Attributes:
+        names: k of them.
+        values: Best fit.
+        errors: 0 where held or at a bound.
+        matrix: k rows of k correlations; 0 where an error is 0.
+    """
+
+    names: tuple[str, ...]
+    values: tuple[float, ...]
+    errors: tuple[float, ...]
+    matrix: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
+class RankResult:
+    """What ``ddphf rank`` writes.
+
+    Attributes:
+        measurement: Name of the measurement.
+        engine: ``"ddphf"`` or ``"cabinetry"``.
+        poi: The parameter of interest.
+        twice_nll: At the best fit.
+        parameters: In falling order of their post-fit impact.
+        n_ranked: How many were ranked; ``parameters`` may hold fewer.
+        groups: Frozen together; empty with cabinetry.
+        frozen: Decomposition of the error by freezing (docs/rank.md); None without an error.
+        auxiliary: Decomposition of the error by shifted data; None without an error.
+        correlations: Of the global parameters.
+        failures: ``parameter``, ``shift`` and ``reason`` of each refit without a certificate.
+        warnings: Sentences for the user.
+        provenance: Versions and the workspace's digest.
+    """
+
+    measurement: str
+    engine: str
+    poi: ParameterResult
+    twice_nll: float
+    parameters: tuple[ImpactResult, ...]
+    n_ranked: int
+    groups: tuple[GroupResult, ...]
+    frozen: dict[str, float] | None
+    auxiliary: dict[str, float] | None
+    correlations: CorrelationsResult
+    failures: tuple[dict[str, str], ...] = ()
+    warnings: tuple[str, ...] = ()
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    SCHEMA = "ddphf/rank/1"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {"schema": self.SCHEMA, **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> RankResult:
+        """Read what :meth:`to_dict` wrote.
+
+        Raises:
+            ValueError: Another schema.
+        """
+        if data.get("schema") != cls.SCHEMA:
+            raise ValueError(f"expected schema '{cls.SCHEMA}', got {data.get('schema')!r}")
+        found = data["correlations"]
+        return cls(
+            measurement=data["measurement"],
+            engine=data["engine"],
+            poi=ParameterResult(**data["poi"]),
+            twice_nll=data["twice_nll"],
+            parameters=tuple(ImpactResult(**p) for p in data["parameters"]),
+            n_ranked=data["n_ranked"],
+            groups=tuple(GroupResult(**g) for g in data["groups"]),
+            frozen=data["frozen"],
+            auxiliary=data["auxiliary"],
+            correlations=CorrelationsResult(
+                names=tuple(found["names"]),
+                values=tuple(found["values"]),
+                errors=tuple(found["errors"]),
+                matrix=tuple(map(tuple, found["matrix"])),
+            ),
+            failures=tuple(data["failures"]),
+            warnings=tuple(data["warnings"]),
+            provenance=data["provenance"],
+        )
+
+    def to_cabinetry_ranking(self) -> Any:
+        """Return ``cabinetry.fit.RankingResults`` of the parameters that are listed.
+
+        As there, an impact that does not exist for want of a constraint is 0; one whose refit
+        failed is NaN.
+        """
+        from cabinetry.fit import RankingResults
+
+        failed = {(f["parameter"], f["shift"]) for f in self.failures}
+
+        def column(shift: str) -> Any:
+            values = []
+            for p in self.parameters:
+                value = getattr(p, shift)
+                missing = np.nan if (p.name, shift) in failed else 0.0
+                values.append(missing if value is None else value)
+            return np.array(values)
+
+        return RankingResults(
+            bestfit=np.array([p.value for p in self.parameters]),
+            uncertainty=np.array([p.error for p in self.parameters]),
+            labels=[p.name for p in self.parameters],
+            prefit_up=column("prefit_up"),
+            prefit_down=column("prefit_down"),
+            postfit_up=column("postfit_up"),
+            postfit_down=column("postfit_down"),
+        )
+
+    def to_cabinetry_fit(self) -> Any:
+        """Return ``cabinetry.fit.FitResults`` of the global parameters, the POI first."""
+        from cabinetry.fit import FitResults
+
+        found = self.correlations
+        return FitResults(
+            bestfit=np.array(found.values),
+            uncertainty=np.array(found.errors),
+            labels=list(found.names),
+            corr_mat=np.array(found.matrix),
+            best_twice_nll=self.twice_nll,
+        )
