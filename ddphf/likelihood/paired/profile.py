@@ -3,7 +3,8 @@ r"""The pair's likelihood with every cell eliminated: value, gradient and Hessia
 ``b`` and the channels' own factors are profiled exactly (:mod:`ddphf.likelihood.paired.cells`), so
 what is left is a function of the k global parameters. Its Hessian is the Schur complement of the
 arrowhead, written so that an empty bin whose rate is held at 0 (infinite curvature) needs no
-special case: with effective curvatures :math:`e_X`, :math:`K = \sum e_X u_X^2`, :math:`E = e_B e_A / K`,
+special case: with effective curvatures :math:`e_X`, :math:`K = \sum e_X u_X^2`,
+:math:`E = e_B e_A / K`,
 
 .. math::  H = E\,D D^T + \ldots, \qquad D = u_A \nabla\lambda_B - u_B \nabla\lambda_A .
 """
