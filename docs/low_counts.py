@@ -11,7 +11,8 @@ from scipy.stats import norm
 
 from ddphf.inference.limits.coverage import coverage_asymptotic, coverage_calibrated
 from ddphf.inference.nulls import compare_nulls
-from ddphf.inference.toys.ensembles import ToySource, toy_ensemble
+from ddphf.inference.toys.ensembles import toy_ensemble
+from ddphf.inference.toys.source import ToySource
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.symmetry.pair import Channel, Pair, Template

@@ -6,7 +6,7 @@ from engine_models import make_pair
 from reference_numbers import inject_pair, square
 
 from ddphf.inference.limits.coverage import coverage_asymptotic, coverage_calibrated
-from ddphf.inference.toys.ensembles import ToySource
+from ddphf.inference.toys.source import ToySource
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.reference import ReferenceModel
 

@@ -14,8 +14,9 @@ from scipy.stats import kstest, norm, poisson
 from ddphf.exceptions import FitError, InputError, ModelError
 from ddphf.inference.discovery import DiscoverResult, discover_workspace, expect_discovery
 from ddphf.inference.nulls import compare_nulls
-from ddphf.inference.toys.ensembles import ToySource, toy_ensemble
+from ddphf.inference.toys.ensembles import toy_ensemble
 from ddphf.inference.toys.importance import log_ratio, sample_importance
+from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.store import ToySample, summarize_toys
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.reference import ReferenceModel

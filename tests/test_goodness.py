@@ -14,7 +14,7 @@ from ddphf.inference.fit import fit_workspace
 from ddphf.inference.fitter import Fitter
 from ddphf.inference.goodness import expected_deviance, measure_goodness, saturated_twice_nll
 from ddphf.inference.refits import refit_all
-from ddphf.inference.toys.ensembles import ToySource
+from ddphf.inference.toys.source import ToySource
 from ddphf.likelihood.expansion import read_constraints
 from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
 from ddphf.results.fit import FitResult

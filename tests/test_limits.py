@@ -18,7 +18,7 @@ from ddphf.inference.limits.cls import cls_asymptotic, cls_expected
 from ddphf.inference.limits.limits import LimitResult, limit_workspace
 from ddphf.inference.limits.profile import ProfileScan, find_crossing
 from ddphf.inference.limits.toy_cls import cross_level
-from ddphf.inference.toys.ensembles import ToySource
+from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.statistics import toy_statistics
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.paired.closed_form import PlainPair

@@ -8,7 +8,8 @@ from engine_models import eigen_variations, make_pair
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ddphf.inference.toys.ensembles import ToySource, toy_ensemble
+from ddphf.inference.toys.ensembles import toy_ensemble
+from ddphf.inference.toys.source import ToySource
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.ensembles.points import deviation_gradient, evaluate, make_reference
 from ddphf.likelihood.paired.profile import profile

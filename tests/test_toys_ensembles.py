@@ -4,8 +4,9 @@ from engine_models import eigen_variations, gaussian_signal, make_pair, rectangl
 from scipy.stats import kstest
 
 from ddphf.exceptions import InputError, UsageError
-from ddphf.inference.toys.ensembles import ToySource, toy_ensemble
+from ddphf.inference.toys.ensembles import toy_ensemble
 from ddphf.inference.toys.fits import ToyFitter
+from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.store import load_toys, merge_toys, save_toys, summarize_toys
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.reference import ReferenceModel

@@ -52,7 +52,8 @@ def command(
         say("reading")
         from ddphf.inference.fit import check_failures
         from ddphf.inference.fitter import Fitter
-        from ddphf.inference.toys.ensembles import ToySource, toy_ensemble
+        from ddphf.inference.toys.ensembles import toy_ensemble
+        from ddphf.inference.toys.source import ToySource
         from ddphf.inference.toys.store import FAILED, load_toys, merge_toys, save_toys
         from ddphf.likelihood.reference import ReferenceModel
 

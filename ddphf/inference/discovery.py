@@ -21,8 +21,9 @@ from ddphf.inference.statements import (
     StatementResult,
     p_value_of,
 )
-from ddphf.inference.toys.ensembles import ToySource, toy_ensemble
+from ddphf.inference.toys.ensembles import toy_ensemble
 from ddphf.inference.toys.importance import ImportanceResult, sample_importance
+from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.store import FAILED, ToySample, summarize_toys
 from ddphf.likelihood.minimum import Minimum
 from ddphf.likelihood.reference import ReferenceModel

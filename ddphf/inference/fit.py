@@ -13,7 +13,8 @@ from scipy.stats import norm
 from ddphf.exceptions import FitError
 from ddphf.inference.fitter import Engine, Fitter, Progress, compare_values
 from ddphf.inference.goodness import measure_goodness, warn_of_goodness
-from ddphf.inference.toys.ensembles import ToySource, toy_ensemble
+from ddphf.inference.toys.ensembles import toy_ensemble
+from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.store import FAILED, ToySample, summarize_toys
 from ddphf.likelihood.minimum import Minimum
 from ddphf.likelihood.reference import ReferenceModel

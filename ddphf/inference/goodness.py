@@ -18,7 +18,7 @@ from scipy.stats import chi2
 from ddphf.exceptions import FitError
 from ddphf.inference.fitter import Fitter
 from ddphf.inference.refits import Counter, refit_all
-from ddphf.inference.toys.ensembles import DRAW_BLOCK, ToySource
+from ddphf.inference.toys.source import DRAW_BLOCK, ToySource
 from ddphf.inference.toys.store import tail_interval
 from ddphf.likelihood.compiled import CannotCompileError, CompiledModel
 from ddphf.likelihood.errors.propagation import held_by_data, propagate

@@ -13,7 +13,8 @@ import numpy as np
 from ddphf.exceptions import InputError
 from ddphf.files import parse_json
 from ddphf.inference.fitter import Fitter
-from ddphf.inference.toys.ensembles import ToySource, toy_ensemble
+from ddphf.inference.toys.ensembles import toy_ensemble
+from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.store import ToySample, load_toys, summarize_toys
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.publish.records import PublishedResults

@@ -11,7 +11,8 @@ from scipy.stats import binomtest, chi2, norm
 
 from ddphf.files import parse_json
 from ddphf.inference.fitter import Fitter
-from ddphf.inference.toys.ensembles import ToySource, toy_ensemble
+from ddphf.inference.toys.ensembles import toy_ensemble
+from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.store import FAILED, ToySample, load_toys, merge_toys
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.minimum import Array

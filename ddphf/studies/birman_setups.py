@@ -14,7 +14,8 @@ from ddphf.inputs.histogram import Array, Axis
 from ddphf.symmetry.load import load_pair
 from ddphf.symmetry.pair import Channel, Pair, Template
 from ddphf.workspace.build import build_workspace
-from ddphf.workspace.yields import ChannelYields, resolve_pair
+from ddphf.workspace.channels import ChannelYields
+from ddphf.workspace.yields import resolve_pair
 
 __all__ = ["Z_INJECTED", "Models", "Setup", "build_models", "flat_setups", "sample_setup"]
 

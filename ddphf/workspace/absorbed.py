@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from ddphf.workspace.yields import ChannelYields
+from ddphf.workspace.channels import ChannelYields
 
 __all__ = ["drop_absorbed"]
 

@@ -16,16 +16,11 @@ import numpy as np
 
 from ddphf.inputs.histogram import Array
 from ddphf.symmetry.pair import Pair
+from ddphf.workspace.channels import ChannelYields, PairYields, SampleYields, Variation
 from ddphf.workspace.metadata import make_metadata
 from ddphf.workspace.naming import LUMI, MU, SHAPE, residual_name, stat_name
 from ddphf.workspace.scaling import asimov_sigma, choose_scale, largest_mu
-from ddphf.workspace.yields import (
-    ChannelYields,
-    PairYields,
-    SampleYields,
-    Variation,
-    resolve_pair,
-)
+from ddphf.workspace.yields import resolve_pair
 
 __all__ = ["BuiltWorkspace", "build_workspace"]
 

@@ -8,8 +8,8 @@ import numpy as np
 import pyhf
 
 from ddphf import __version__
+from ddphf.workspace.channels import PairYields
 from ddphf.workspace.naming import residual_name, stat_name
-from ddphf.workspace.yields import PairYields
 
 __all__ = ["make_metadata"]
 

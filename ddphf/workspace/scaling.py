@@ -13,7 +13,7 @@ import numpy as np
 
 from ddphf.exceptions import ModelError
 from ddphf.inputs.histogram import Array
-from ddphf.workspace.yields import PairYields
+from ddphf.workspace.channels import PairYields
 
 __all__ = ["LinearPair", "asimov_sigma", "choose_scale", "largest_mu", "linear_pair"]
 

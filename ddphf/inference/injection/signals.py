@@ -17,7 +17,7 @@ from scipy.optimize import brentq
 from ddphf.exceptions import FitError, ModelError
 from ddphf.inference.fit import KNOWN
 from ddphf.inference.fitter import Fitter
-from ddphf.inference.toys.ensembles import ToySource
+from ddphf.inference.toys.source import ToySource
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.minimum import Array
 from ddphf.likelihood.reference import ReferenceModel

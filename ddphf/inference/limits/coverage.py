@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import chi2
 
-from ddphf.inference.toys.ensembles import DRAW_BLOCK, ToySource
+from ddphf.inference.toys.source import DRAW_BLOCK, ToySource
 from ddphf.inference.toys.statistics import toy_statistics
 from ddphf.inference.toys.store import TIE
 

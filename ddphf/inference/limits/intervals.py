@@ -11,7 +11,7 @@ from scipy.optimize import brentq
 from scipy.stats import chi2
 
 from ddphf.inference.limits.profile import ProfileScan, find_crossing
-from ddphf.inference.toys.ensembles import ToySource
+from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.statistics import toy_statistics
 from ddphf.inference.toys.store import TIE
 

@@ -15,7 +15,7 @@ from ddphf.inference.limits.cls import AsymptoticLimit, asimov_unit, limit_asymp
 from ddphf.inference.limits.intervals import IntervalResult, interval_asymptotic, intervals_by_toys
 from ddphf.inference.limits.profile import ProfileScan
 from ddphf.inference.limits.toy_cls import ToyLimit, limit_by_toys
-from ddphf.inference.toys.ensembles import ToySource
+from ddphf.inference.toys.source import ToySource
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.results.provenance import make_provenance
 

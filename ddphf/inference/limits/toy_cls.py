@@ -11,7 +11,7 @@ from scipy.stats import norm
 
 from ddphf.inference.limits.profile import ProfileScan
 from ddphf.inference.statements import N_SIGMA
-from ddphf.inference.toys.ensembles import ToySource
+from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.statistics import ToyStatistics, toy_statistics
 from ddphf.inference.toys.store import TIE
 

@@ -1,25 +1,21 @@
-"""Toy ensembles: draw from the conditional parameters, fit with and without signal, keep q0.
+"""Toy ensembles: draw from a source, fit with and without signal, keep q0.
 
-Main and auxiliary data both fluctuate. Toy i of a seed is a function of (seed, i) alone: toys are
-drawn in blocks of fixed size, each from its own generator, so chunking, resuming and merging cannot
-change them. Drawing runs in threads beside the fits.
+Drawing runs in threads beside the fits.
 """
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-import jax
 import numpy as np
 
-from ddphf.exceptions import FitError, ModelError, UsageError
+from ddphf.exceptions import UsageError
 from ddphf.inference.toys.fits import FIT_BLOCK, ToyFitter
+from ddphf.inference.toys.source import DRAW_BLOCK, ToySource
 from ddphf.inference.toys.store import (
     AnyArray,
     ToySample,
@@ -27,13 +23,9 @@ from ddphf.inference.toys.store import (
     merge_toys,
     save_toys,
 )
-from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.minimum import Array
 
-__all__ = ["ToySource", "map_chunks", "toy_ensemble"]
-
-DRAW_BLOCK = 32
-"""Toys per generator. Part of the definition of toy i: changing it changes all toys."""
+__all__ = ["map_chunks", "toy_ensemble"]
 
 WORKERS = 2
 """Chunks in work at a time."""
@@ -42,98 +34,6 @@ SAVE_SECONDS = 10.0
 
 Progress = Callable[[int, int], None]
 Piece = TypeVar("Piece")
-
-
-@dataclass(frozen=True)
-class ToySource:
-    """Where toys are drawn from.
-
-    Attributes:
-        model: The model.
-        parameters: Shape (n,): conditional parameters, the POI at ``mu``.
-        mu: The POI that toys are drawn with.
-        rates: Expected main data.
-        fingerprint: Digest of all of it.
-    """
-
-    model: CompiledModel
-    parameters: Array
-    mu: float
-    rates: Array
-    fingerprint: str
-
-    @classmethod
-    def conditional(cls, model: CompiledModel, mu: float = 0.0) -> ToySource:
-        """Profile everything else at ``mu`` on the observed data.
-
-        Raises:
-            ModelError: There is no POI, or ``mu`` is outside its bounds.
-            FitError: That fit has no certificate.
-        """
-        table = model.parameters
-        if table.poi is None:
-            raise ModelError("the measurement has no POI, so there is no null to draw toys from")
-        low, high = float(table.lower[table.poi]), float(table.upper[table.poi])
-        if not low <= mu <= high:
-            raise ModelError(
-                f"mu = {mu:g} is outside the bounds [{low:g}, {high:g}] of the POI "
-                f"'{table.names[table.poi]}'; take one inside, or widen the bounds"
-            )
-        held, values = table.fixed.copy(), table.init.copy()
-        held[table.poi], values[table.poi] = True, mu
-        fit = model.minimize(fixed=held, values=values)
-        if not fit.converged:
-            raise FitError(f"the fit at mu = {mu:g} that toys are drawn from: {fit.status}")
-        return cls.at(model, fit.parameters)
-
-    @classmethod
-    def at(cls, model: CompiledModel, parameters: Array) -> ToySource:
-        """Draw from stated parameters, shape (n,)."""
-        poi = model.parameters.poi
-        if poi is None:
-            raise ModelError("the measurement has no POI, so there is no null to draw toys from")
-        digest = hashlib.sha256()
-        for array in (*jax.tree.leaves(model.arrays), model.parameters.lower, parameters):
-            digest.update(np.ascontiguousarray(np.asarray(array, dtype=float)).tobytes())
-        digest.update(model.parameters.upper.tobytes() + model.parameters.fixed.tobytes())
-        # Rounding may leave -1e-17 in an empty bin.
-        rates = np.maximum(model.rates(parameters), 0.0)
-        return cls(model, parameters, float(parameters[poi]), rates, digest.hexdigest())
-
-    def auxiliary(self) -> Array:
-        """Return the expected auxiliary data."""
-        con, x = self.model.expansion.constraints, self.parameters
-        out = np.zeros(len(self.model.data) - self.model.n_main)
-        out[con.normal_data] = x[con.normal_parameter]
-        out[con.poisson_data] = x[con.poisson_parameter] * con.poisson_tau
-        return out
-
-    def expected(self) -> Array:
-        """Return the Asimov data: main and auxiliary data at their expectation."""
-        return np.concatenate([self.rates, self.auxiliary()])
-
-    def draw_block(self, seed: int, block: int) -> Array:
-        """Draw toys DRAW_BLOCK * block and following, shape (DRAW_BLOCK, n_main + n_aux)."""
-        # SFC64 is numpy's fastest generator; SeedSequence keeps blocks independent.
-        sequence = np.random.SeedSequence(seed, spawn_key=(block,))
-        generator = np.random.Generator(np.random.SFC64(sequence))
-        n_main, con = self.model.n_main, self.model.expansion.constraints
-        out = np.empty((DRAW_BLOCK, len(self.model.data)))
-        out[:, :n_main] = generator.poisson(self.rates, (DRAW_BLOCK, n_main))
-        mean = self.auxiliary()
-        if con.normal_data.size:
-            out[:, n_main + con.normal_data] = generator.normal(
-                mean[con.normal_data], con.normal_sigma, (DRAW_BLOCK, con.normal_data.size)
-            )
-        if con.poisson_data.size:
-            out[:, n_main + con.poisson_data] = generator.poisson(
-                mean[con.poisson_data], (DRAW_BLOCK, con.poisson_data.size)
-            )
-        return out
-
-    def draw(self, seed: int, toy: int) -> Array:
-        """Draw one toy, shape (n_main + n_aux,)."""
-        return np.asarray(self.draw_block(seed, toy // DRAW_BLOCK)[toy % DRAW_BLOCK])
 
 
 def toy_ensemble(

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import jax
 import numpy as np
 
 from ddphf.exceptions import ModelError
+from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.store import FAILED, AnyArray
 from ddphf.likelihood.batch import CAREFUL, CONVERGED_FAST, minimize_batch
 from ddphf.likelihood.ensembles.rough import SharedInputs
 from ddphf.likelihood.ensembles.shared import fit_block
 from ddphf.likelihood.minimum import EDM_TOLERANCE, Array
-
-if TYPE_CHECKING:
-    from ddphf.inference.toys.ensembles import ToySource
 
 __all__ = ["FIT_BLOCK", "NEGATIVE_Q0", "ToyFitter"]
 

@@ -20,8 +20,9 @@ import numpy as np
 from scipy.stats import norm
 
 from ddphf.exceptions import FitError, InputError, ModelError
-from ddphf.inference.toys.ensembles import DRAW_BLOCK, ToySource, map_chunks
+from ddphf.inference.toys.ensembles import map_chunks
 from ddphf.inference.toys.fits import ToyFitter
+from ddphf.inference.toys.source import DRAW_BLOCK, ToySource
 from ddphf.inference.toys.store import FAILED, TIE, AnyArray
 from ddphf.likelihood.minimum import Array
 

@@ -1,0 +1,211 @@
+"""Histograms of one channel flattened and checked: contents, errors, systematics."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ddphf.exceptions import DdphfError, InputError, ModelError
+from ddphf.inputs.histogram import Array, Axis, describe_bin
+from ddphf.symmetry.pair import Pair, Systematic, Template
+from ddphf.workspace.channels import SampleYields, Variation
+from ddphf.workspace.naming import RESERVED, partner_channel, stat_name, tested_channel
+
+__all__ = ["check_sample", "check_variations", "flatten", "refuse_negative"]
+
+EMPTY_BIN = "merge bins, or set the bin to 0 and widen its error"
+
+LARGEST = 1e30
+"""No yield: a larger number is damage, and its powers overflow."""
+
+N_SIGMA_POSITIVE = 5.0
+"""A template must stay positive when its nuisances reach this many sigma together."""
+
+
+def flatten(pair: Pair, data: Any, where: str, warnings: list[str] | None = None) -> Array:
+    """Return checked contents; events outside the axes are said in ``warnings`` where given."""
+    try:
+        histogram = pair.histogram(data)
+    except DdphfError as error:
+        raise InputError(f"{where}: {error}") from None
+    where = f"{where} ({histogram.source})" if histogram.source else where
+    if len(histogram.axes) != len(pair.binning) or any(
+        not ours.same_edges(theirs)
+        for ours, theirs in zip(pair.binning, histogram.axes, strict=False)
+    ):
+        raise InputError(
+            f"{where}: binning {_binning(histogram.axes)} differs from the tested sample's "
+            f"{_binning(pair.binning)}; rebin one of them"
+        )
+    if warnings is not None and histogram.flow != 0:
+        warnings.append(
+            f"{where}: {histogram.flow:g} events lie under or over the axes and are left out; "
+            "widen the outer bins if they belong to the search"
+        )
+    flat = histogram.flat
+    for index in np.flatnonzero(~(np.abs(flat) <= LARGEST)):
+        raise InputError(
+            f"{where}, {describe_bin(pair.binning, int(index))}: got {flat[index]:g}, expected a "
+            "finite number; repair the histogram"
+        )
+    return flat
+
+
+def _binning(axes: Sequence[Axis]) -> str:
+    parts = [f"{a.name} {a.n_bins} bins {a.edges[0]:g}..{a.edges[-1]:g}" for a in axes]
+    return "(" + ", ".join(parts) + ")"
+
+
+def refuse_negative(pair: Pair, flat: Array, where: str, remedy: str = EMPTY_BIN) -> None:
+    """Refuse contents below 0, naming the first such bin.
+
+    Args:
+        pair: Its binning.
+        flat: Contents, shape (M,).
+        where: Channel and sample, for the message.
+        remedy: What to do, for the message.
+
+    Raises:
+        InputError: Some content is negative.
+    """
+    for index in np.flatnonzero(flat < 0):
+        raise InputError(
+            f"{where}, {describe_bin(pair.binning, int(index))}: got {flat[index]:g}, expected "
+            f">= 0; {remedy}"
+        )
+
+
+def check_sample(
+    pair: Pair, template: Template | None, sample: str, channel: str, warnings: list[str]
+) -> SampleYields | None:
+    """Check the yields of a template, their errors and systematics.
+
+    Args:
+        pair: Its binning and labels.
+        template: What the user gave, or None.
+        sample: Name of the sample.
+        channel: Name of the channel.
+        warnings: Sentences are added here.
+
+    Raises:
+        InputError: A histogram with NaN, negative content, or another binning.
+        ModelError: A systematic that cannot be built.
+    """
+    if template is None:
+        return None
+    where = f"channel '{channel}', sample '{sample}'"
+    yields = flatten(pair, template.yields, where, warnings)
+    refuse_negative(pair, yields, where)
+    error = None
+    if template.error is not None:
+        error = flatten(pair, template.error, f"{where}, error")
+        refuse_negative(pair, error, f"{where}, error")
+        lost = np.flatnonzero((error > 0) & (yields == 0))
+        if lost.size:
+            warnings.append(
+                f"{where}: the error of {lost.size} bin(s) without yield is ignored (first: "
+                f"{describe_bin(pair.binning, int(lost[0]))}); pyhf scales errors with the yield"
+            )
+            error = np.where(yields > 0, error, 0.0)
+    return SampleYields(
+        name=sample,
+        yields=yields,
+        variations=check_variations(pair, template.systematics, yields, where, warnings),
+        error=error,
+        error_kind=template.error_kind,
+        error_source="" if error is None else pair.histogram(template.error).source,
+    )
+
+
+def check_variations(
+    pair: Pair,
+    systematics: Sequence[Systematic],
+    nominal: Array,
+    where: str,
+    warnings: list[str],
+) -> tuple[Variation, ...]:
+    """Check the systematics of one sample and express them as factors of its nominal.
+
+    Args:
+        pair: Its binning and labels.
+        systematics: What the user gave.
+        nominal: Yields of the sample, shape (M,).
+        where: Channel and sample, for messages.
+        warnings: Sentences are added here.
+
+    Raises:
+        InputError: A histogram with NaN or another binning.
+        ModelError: Names that repeat or are reserved, factors <= 0, variations where the nominal
+            is 0, or that turn the template negative.
+    """
+    for (name, kind), count in Counter((s.name, s.kind) for s in systematics).items():
+        if count > 1:
+            raise ModelError(
+                f"{where}: systematic '{name}' ({kind}) appears {count} times; pyhf would keep one "
+                "of them, so rename or merge them"
+            )
+    variations = []
+    for systematic in systematics:
+        place = f"{where}, systematic '{systematic.name}'"
+        if systematic.name in RESERVED | _stat_names(pair) or not re.fullmatch(
+            r"[A-Za-z0-9_]+", systematic.name
+        ):
+            raise ModelError(
+                f"{place}: the name is reserved or not letters, digits, underscores; rename it"
+            )
+        if systematic.kind == "normsys":
+            up, down = np.asarray(float(systematic.up)), np.asarray(float(systematic.down))
+            if not (0 < up < np.inf and 0 < down < np.inf):
+                raise ModelError(
+                    f"{place}: factors {up:g} and {down:g}, expected numbers > 0, 1 for no change"
+                )
+        else:
+            up, down = (
+                flatten(pair, end, f"{place}, {side}")
+                for end, side in ((systematic.up, "up"), (systematic.down, "down"))
+            )
+            if not systematic.relative:
+                appearing = np.flatnonzero((nominal == 0) & ((up != 0) | (down != 0)))
+                if appearing.size:
+                    raise ModelError(
+                        f"{place}, {describe_bin(pair.binning, int(appearing[0]))}: the nominal is "
+                        "0 but the variation is not; set it to 0 or merge bins"
+                    )
+                safe = np.where(nominal > 0, nominal, 1.0)
+                up = np.where(nominal > 0, up / safe, 1.0)
+                down = np.where(nominal > 0, down / safe, 1.0)
+        variations.append(Variation(systematic.name, systematic.kind, up, down, systematic.source))
+        if np.any((up - 1) * (down - 1) * nominal > 0):
+            warnings.append(
+                f"{place}: up and down change some bin the same way; such a one-sided variation "
+                "makes several minima, so check it"
+            )
+    _refuse_turning_negative(pair, variations, nominal, where)
+    return tuple(variations)
+
+
+def _stat_names(pair: Pair) -> set[str]:
+    channels = (tested_channel(pair.tested.label), partner_channel(pair.partner.label))
+    return {stat_name(sample, channel) for sample in ("signal", "fakes") for channel in channels}
+
+
+def _refuse_turning_negative(
+    pair: Pair, variations: list[Variation], nominal: Array, where: str
+) -> None:
+    total = np.zeros_like(nominal)
+    for variation in variations:
+        if variation.kind == "histosys":
+            total += np.maximum(np.abs(variation.up - 1), np.abs(variation.down - 1)) ** 2
+    reach = N_SIGMA_POSITIVE * np.sqrt(total)
+    bad = np.flatnonzero((reach >= 1) & (nominal > 0))
+    if bad.size:
+        index = int(bad[np.argmax(reach[bad])])
+        raise ModelError(
+            f"{where}, {describe_bin(pair.binning, index)}: relative variations add up to "
+            f"{np.sqrt(total[index]):.3g} in quadrature, so the template turns negative within "
+            f"{N_SIGMA_POSITIVE:g} sigma; merge or exclude the bin, or use a normsys"
+        )
