@@ -219,6 +219,12 @@ FIT = {
             {"name": "mc", "type": "shapesys", "data": [1.0, -1.0, 1.0]},
         )
     ),
+    "an uncertainty next to nothing": edit(
+        put(
+            "channels.0.samples.0.modifiers.1",
+            {"name": "mc", "type": "shapesys", "data": [1.0, 1e-300, 1.0]},
+        )
+    ),
     "a normsys factor of zero": edit(
         put(
             "channels.1.samples.0.modifiers.1",
@@ -375,6 +381,14 @@ TOYS = {
         "arguments": [*TOYS_NPZ, "--merge", "bad.npz"],
     },
     "an existing file of toys": {"files": {"toys.npz": "x"}, "arguments": TOYS_NPZ},
+    "toys of more events than can be drawn": {
+        "edits": [
+            put(f"{part}.{channel}{sample}.data.1", 1e20)
+            for channel in range(2)
+            for part, sample in (("channels", ".samples.0"), ("observations", ""))
+        ],
+        "arguments": [*TOYS_NPZ, "--toys", "5"],
+    },
     "an output named as a figure": {
         "arguments": ["fit", "workspace.json", "-o", "figures/prefit.png", "--plots", "figures"]
     },

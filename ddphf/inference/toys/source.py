@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from ddphf.exceptions import FitError, ModelError
+from ddphf.likelihood.checks import LARGEST_COUNT
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.minimum import Array
 
@@ -77,6 +78,11 @@ class ToySource:
         digest.update(model.parameters.upper.tobytes() + model.parameters.fixed.tobytes())
         # Rounding may leave -1e-17 in an empty bin.
         rates = np.maximum(model.rates(parameters), 0.0)
+        if rates.max(initial=0.0) > LARGEST_COUNT:
+            raise ModelError(
+                f"bin {int(np.argmax(rates))} of the main data: {rates.max():g} events are "
+                f"expected; toys can be drawn up to {LARGEST_COUNT:g}, so check the yields"
+            )
         return cls(model, parameters, float(parameters[poi]), rates, digest.hexdigest())
 
     def auxiliary(self) -> Array:
