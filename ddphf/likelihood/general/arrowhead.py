@@ -26,6 +26,7 @@ __all__ = [
     "find_cells",
     "inverse",
     "masked",
+    "multiply",
     "solve",
 ]
 
@@ -152,6 +153,16 @@ def masked(matrix: Arrowhead, cells: Cells, free: Array, damping: Array) -> Arro
     diagonal = jnp.einsum("cll->cl", blocks)
     add = jnp.where(f_local, damping * jnp.abs(diagonal), 1.0)
     return Arrowhead(corner, edges, blocks + add[:, :, None] * jnp.eye(blocks.shape[1]))
+
+
+def multiply(matrix: Arrowhead, cells: Cells, vector: Array) -> Array:
+    """Return the matrix times a vector of shape (n,)."""
+    v_global = vector[cells.global_]
+    v_local = jnp.concatenate([vector, jnp.zeros(1)])[cells.local]
+    y = jnp.einsum("clm,cm->cl", matrix.blocks, v_local) + matrix.edges @ v_global
+    x = matrix.corner @ v_global + jnp.einsum("clk,cl->k", matrix.edges, v_local)
+    out = jnp.zeros(vector.shape[0] + 1).at[cells.local].add(y)[:-1]
+    return out.at[cells.global_].add(x)
 
 
 def factor(matrix: Arrowhead) -> tuple[Array, Array, Array, Array]:
