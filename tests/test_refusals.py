@@ -268,6 +268,10 @@ FIT = {
         put("measurements.0.config.parameters.0.bounds", [[1.0, 10.0]]),
         put("measurements.0.config.parameters.0.inits", [2.0]),
     ),
+    "a bin with signal alone": edit(
+        put("channels.1.samples.1.data.1", 0.0),
+        put("measurements.0.config.parameters.0.inits", [1.0]),
+    ),
     "plots beside a damaged sidecar": {
         "files": {"workspace.metadata.json": "{}"},
         "arguments": ["fit", "workspace.json", "-o", "fit.json", "--plots", "figures"],
@@ -489,12 +493,12 @@ def test_refusal(folder, what):
 
 @pytest.mark.parametrize("what", [w for w in FIT if "--plots" not in FIT[w].get("arguments", [])])
 def test_inspect_refuses_what_fit_refuses(folder, what):
-    """The same message, except for the POI's bounds, which only a null fit needs."""
+    """The same message, except for what only a null fit needs."""
     kind, case = CASES[what]
     given = case.get("arguments", FIT_JSON)
     arguments = ["inspect", given[1], *given[len(FIT_JSON) :]]
     outcome = run_case(folder, kind, {**case, "arguments": arguments})
-    if what == "bounds of the POI that exclude 0":
+    if what in ("bounds of the POI that exclude 0", "a bin with signal alone"):
         assert outcome.code == 0
     else:
         message, code = ROWS[what]
