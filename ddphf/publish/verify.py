@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from ddphf.publish.inventory import other_numbers
 from ddphf.publish.records import PointResult
 from ddphf.publish.stock_fits import STOCK, Optimizer, StockFit, fit_stock
 from ddphf.publish.summaries import stale_record
+from ddphf.report.checks import clean_text
 from ddphf.results.provenance import make_provenance
 
 __all__ = ["SECONDS", "verify_archive"]
@@ -32,6 +33,9 @@ Progress = Callable[[str], None]
 
 SAME = 1e-6
 """Largest difference of two evaluations of -2 ln L at one point."""
+
+ERRORS = 1e-3
+"""Largest relative difference of a recorded error from that of a refit."""
 
 LOWER = 1e-3
 """A stock optimizer further below than this has found a better point."""
@@ -94,7 +98,11 @@ def verify_archive(
         name="" if bundle is None else bundle.results.name,
         digest=f"sha256:{hashlib.sha256(packed).hexdigest()}",
         level=level,
-        checks=tuple(checks),
+        # Names by anybody reach a terminal.
+        checks=tuple(
+            replace(check, what=clean_text(check.what), detail=clean_text(check.detail))
+            for check in checks
+        ),
         provenance=make_provenance(),
     )
 
@@ -239,6 +247,14 @@ def check_minima(bundle: Bundle, seconds: float, say: Progress) -> Iterator[Chec
             status, detail = FAIL, f"lower by {-above:.3g}: the recorded point is no minimum"
         elif above > SAME:  # one-sided variations make several minima
             status, detail = LIMITED, f"ends in another minimum, {above:.3g} above"
+        else:  # errors belong to a minimum
+            errors = np.array([p.error for p in point.minimum.parameters])
+            off = ~np.isclose(errors, own.errors, rtol=ERRORS, atol=0)
+            if off.any():
+                index = int(np.flatnonzero(off)[0])
+                name = place.reference.parameters.names[index]
+                status = FAIL
+                detail = f"the error of {name} is {own.errors[index]:.6g}, not {errors[index]:.6g}"
         yield Check(2, f"{point.name}, ddphf, cold", status, detail, recorded, own.twice_nll)
         for backend, optimizer in _combinations(point):
             say(f"level 2: {point.name}, {backend} and {optimizer}")
