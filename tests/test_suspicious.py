@@ -270,3 +270,39 @@ def test_other_starts_without_a_null():
         )
         values.append(fit_workspace(spec).fit.twice_nll)
     assert values[0] == pytest.approx(values[1], abs=1e-6)
+
+
+def test_a_factor_that_leaves_its_work_to_another():
+    """k and shape multiply the same yields: one minimum with k at 0, a lower one with k at 10."""
+    shape, k = free_parameter("shape", "shapefactor"), free_parameter("k", "normfactor")
+
+    def sample(name, data, *modifiers):
+        return {"name": name, "data": data, "modifiers": list(modifiers)}
+
+    channels = {
+        "c": [
+            sample("a", [19.0, 14.0], shape),
+            sample("b", [11.0, 5.0]),
+            sample("s", [15.0, 3.0], STRENGTH),
+        ],
+        "d": [sample("a", [2.0, 15.0], shape, k), sample("b", [5.0, 13.0])],
+    }
+    result = fit_workspace(foreign(channels, {"c": [22.0, 17.0], "d": [18.0, 5.0]}))
+    counts = np.array([[22.0, 17.0], [18.0, 5.0]])
+
+    def deviance(x):
+        mu, k, *shape = x
+        first = np.array([19.0, 14.0]) * shape + [11.0, 5.0] + mu * np.array([15.0, 3.0])
+        second = np.array([2.0, 15.0]) * shape * k + [5.0, 13.0]
+        rates = np.array([first, second])
+        return float(2 * np.sum(rates - counts * np.log(rates)))
+
+    starts = np.random.default_rng(2).uniform(0.0, 5.0, (20, 4))
+    lowest = min((minimize(deviance, s, bounds=[(0.0, 10.0)] * 4) for s in starts), key=by_value)
+    values = [p.value for p in result.fit.parameters if p.name != "mu"]
+    assert deviance([result.mu_hat.value, *values]) == pytest.approx(lowest.fun, abs=1e-6)
+    assert any("several minima (mu, k)" in line for line in result.warnings)
+
+
+def by_value(found):
+    return found.fun

@@ -15,6 +15,7 @@ from ddphf.inference.suspicions import (
     find_null_problem,
     find_one_sided,
     find_singular,
+    find_stuck,
     find_wide,
     list_names,
     measure_rounding,
@@ -157,7 +158,9 @@ class Fitter:
         Raises:
             FitError: The free fit has no certificate.
         """
-        if self.has_null and not find_null_problem(self.reference):
+        if self.has_null and (problem := find_null_problem(self.reference)):
+            self._warn_once(f"no null fit: {problem}")
+        elif self.has_null:
             try:
                 return self.fit_both(say)[0]
             except FitError as error:
@@ -245,36 +248,40 @@ class Fitter:
         return fixed
 
     def _try_other_starts(self, minimum: Minimum, fixed: Mask, what: str, say: Progress) -> Minimum:
-        """Look for lower minima: variations that go the same way up and down make several.
+        """Look for lower minima, where a model makes several and a certificate is local.
 
-        A certificate is local. Where a nuisance parameter moves some bin the same way at +1 and
-        -1 sigma the likelihood may have a minimum on either side, and stock optimizers report
-        whichever they fall into.
+        Where a nuisance parameter moves some bin the same way at +1 and -1 sigma there may be one
+        on either side. A factor that ends at its bound may have left its work to another that
+        multiplies the same yields. Stock optimizers report whichever they fall into.
         """
-        suspects = find_one_sided(self.reference)
-        if not suspects:
-            return minimum
+        sides, stuck = find_one_sided(self.reference), find_stuck(self.reference, minimum)
         table = self.reference.parameters
-        names = list_names([table.names[i] for i in suspects])
+        names = list_names([table.names[i] for i in (*sides, *stuck)])
         if self._model is None:
-            self._warn_once(
-                f"one-sided variations may make several minima, and one start was tried: {names}"
-            )
+            if sides:
+                self._warn_once(
+                    "one-sided variations may make several minima, and one start was tried: "
+                    + list_names([table.names[i] for i in sides])
+                )
             return minimum
-        say(f"{self.reference.measurement}: {what}, {4 * len(suspects)} more starts")
+        middle = (table.lower + table.upper) / 2
+        moves = [(i, side, own) for i in sides for side in (-1.0, 1.0) for own in (False, True)]
+        moves += [(i, middle[i], False) for i in stuck]
+        if not moves:
+            return minimum
+        say(f"{self.reference.measurement}: {what}, {len(moves)} more starts")
         best = minimum
-        for index in suspects:
-            for side in (-1.0, 1.0):
-                for origin in (table.init, best.parameters):
-                    start = np.where(fixed, minimum.parameters, _at(origin, index, side))
-                    trial = self._model.minimize(start=start, fixed=fixed)
-                    if trial.converged and trial.twice_nll < best.twice_nll + NEGATIVE_Q0:
-                        best = trial
+        for index, value, own in moves:
+            origin = best.parameters if own else table.init
+            start = np.where(fixed, minimum.parameters, _at(origin, index, value))
+            trial = self._model.minimize(start=start, fixed=fixed)
+            if trial.converged and trial.twice_nll < best.twice_nll + NEGATIVE_Q0:
+                best = trial
         if best is not minimum:
             self._warn_once(
-                f"{what}: the likelihood has several minima (one-sided variations: {names}); other "
-                f"starts lowered 2NLL by {minimum.twice_nll - best.twice_nll:.4g}, and the lowest "
-                "found is reported: check these variations"
+                f"{what}: the likelihood has several minima ({names}); other starts lowered 2NLL "
+                f"by {minimum.twice_nll - best.twice_nll:.4g}, and the lowest found is reported: "
+                "check these parameters"
             )
         return best
 

@@ -24,6 +24,7 @@ __all__ = [
     "find_null_problem",
     "find_one_sided",
     "find_singular",
+    "find_stuck",
     "find_wide",
     "list_names",
     "measure_rounding",
@@ -113,6 +114,19 @@ def _find_signal_only(reference: ReferenceModel, poi: str) -> str | None:
         for index in np.flatnonzero((others == 0) & (observed > 0)):
             return f"channel '{channel['name']}', bin {index}"
     return None
+
+
+def find_stuck(reference: ReferenceModel, minimum: Minimum) -> list[int]:
+    """Return the free factors of whole samples that a minimum leaves at a bound.
+
+    Per-bin factors are left out: at low counts many of them sit there.
+    """
+    config, found = reference.model.config, []
+    for name in config.par_order:
+        where = config.par_slice(name)
+        if where.stop - where.start == 1 and not config.param_set(name).constrained:
+            found += [where.start] if minimum.at_bound[where.start] else []
+    return found
 
 
 def find_dead(reference: ReferenceModel, start: Array, fixed: Mask) -> Mask:
