@@ -87,11 +87,19 @@ class Fitter:
         Raises:
             ModelError: The POI is absent, fixed, or no normfactor.
         """
-        if not self.has_null:
-            raise ModelError(
-                f"measurement '{self.reference.measurement}' has no free POI, so there is no null "
-                "to draw toys from; pick a measurement that has one"
-            )
+        if self.has_null:
+            return
+        table = self.reference.parameters
+        if table.poi is None:
+            reason = "has no POI, so there is no signal strength to hold at 0"
+        elif table.fixed[table.poi]:
+            reason = f"holds its POI '{table.names[table.poi]}' fixed, so it tests no signal"
+        else:
+            reason = f"has a POI that is no normfactor, '{table.names[table.poi]}': 0 is no null"
+        raise ModelError(
+            f"measurement '{self.reference.measurement}' {reason}; pick one whose POI is a free "
+            "normfactor"
+        )
 
     @property
     def has_null(self) -> bool:

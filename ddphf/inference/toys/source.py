@@ -52,7 +52,7 @@ class ToySource:
         """
         table = model.parameters
         if table.poi is None:
-            raise ModelError("the measurement has no POI, so there is no null to draw toys from")
+            raise ModelError("the measurement has no POI, so there is no strength to draw toys at")
         low, high = float(table.lower[table.poi]), float(table.upper[table.poi])
         if not low <= mu <= high:
             raise ModelError(
@@ -71,7 +71,7 @@ class ToySource:
         """Draw from stated parameters, shape (n,)."""
         poi = model.parameters.poi
         if poi is None:
-            raise ModelError("the measurement has no POI, so there is no null to draw toys from")
+            raise ModelError("the measurement has no POI, so there is no strength to draw toys at")
         digest = hashlib.sha256()
         for array in (*jax.tree.leaves(model.arrays), model.parameters.lower, parameters):
             digest.update(np.ascontiguousarray(np.asarray(array, dtype=float)).tobytes())
