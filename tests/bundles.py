@@ -12,6 +12,8 @@ from ddphf.publish.archive import pack
 from ddphf.publish.bundle import Publication, foreign_metadata, make_files
 from ddphf.publish.contents import make_sums
 from ddphf.publish.points import collect_results
+from ddphf.publish.readme import make_readme
+from ddphf.publish.records import PublishedResults
 from ddphf.publish.verify import verify_archive
 from ddphf.symmetry.load import load_pair
 from ddphf.workspace.build import build_workspace
@@ -58,6 +60,15 @@ def tamper(files, name, change):
     data = load(files, name)
     new = change(data)
     files[name] = to_json(data if new is None else new).encode()
+    files["SHA256SUMS"] = make_sums(files)
+    return files
+
+
+def rewrite_readme(files):
+    """Return the files with the README that changed results make."""
+    results = PublishedResults.from_dict(load(files, "results.json"))
+    workspace, metadata = load(files, "workspace.json"), load(files, "metadata.json")
+    files = {**files, "README.md": make_readme(files, workspace, metadata, results).encode()}
     files["SHA256SUMS"] = make_sums(files)
     return files
 

@@ -59,7 +59,7 @@ DISCOVER = {
     "an output named as the null's figure": {
         "arguments": [
             "discover", "workspace.json", "--null", "toys", "--plots", "plots",
-            "-o", "plots/null.png",
+            "-o", "plots/discover_null.png",
         ]
     },
     "an expected strength outside its bounds": discover("--mu-expected", "50"),

@@ -43,22 +43,26 @@ def result(schema="ddphf/fit/1", digest=DIGEST, **data):
     return json.dumps({"schema": schema, "provenance": {"workspace_digest": digest}, **data})
 
 
-def other_toys():
+def other_toys(**columns):
     out = io.BytesIO()
     n = 64
-    np.savez(
-        out, version=1, seed=np.zeros(n, int), index=np.arange(n), q0=np.full(n, 0.5),
-        mu_hat=np.full(n, 0.1), status=np.zeros(n, np.int8), at_zero=np.zeros(n, bool),
-        mu=0.0, fingerprint="other",
-    )  # fmt: skip
+    toys = {
+        "version": 1, "seed": np.zeros(n, int), "index": np.arange(n), "q0": np.full(n, 0.5),
+        "mu_hat": np.full(n, 0.1), "status": np.zeros(n, np.int8), "at_zero": np.zeros(n, bool),
+        "mu": 0.0, "fingerprint": "other",
+    }  # fmt: skip
+    np.savez(out, **{**toys, **columns})
     return out.getvalue()
 
 
+MINIMUM = {"twice_nll": 1.0, "parameters": [], "certificate": {"edm": 0.0, "twice_nll_pyhf": 1.0}}
+NUMBERS = {"mu_hat": 1.0, "mu_error": 1.0, "q0": 1.0, "z0": 1.0, "p0": 0.1}
 STALE = result(
-    measurement="discovery",
-    fit={"twice_nll": 1.0},
-    null={"twice_nll": 1.0},
-    discovery={"q0": 1.0, "mu_hat": 1.0},
+    measurement="discovery", engine="ddphf", fit=MINIMUM, null=MINIMUM, discovery=NUMBERS
+)
+POINT = {"name": "mu", "value": 0.0, "error": 1.0}
+BY_OTHERS = result(
+    "ddphf/rank/1", measurement="discovery", engine="cabinetry", poi=POINT, parameters=[]
 )
 SIGNAL = ["--signal", "SR_mue=new.csv:new"]
 TABLE = "x_low,x_high,new,negative,none\n0,1,2,2,0\n1,2,6,-6,0\n2,3,4,4,0\n"
@@ -83,8 +87,12 @@ PUBLISH = {
         "rank.json", files={"rank.json": result("ddphf/rank/1", "sha256:0")}
     ),
     "a stale fit": publish("fit.json", files={"fit.json": STALE}),
+    "a result of another engine": publish("rank.json", files={"rank.json": BY_OTHERS}),
     "an incomplete fit": publish("fit.json", files={"fit.json": result()}),
     "a damaged file of toys": publish("toys.npz", files={"toys.npz": b"PK\x03\x04"}),
+    "toys whose columns do not fit": publish(
+        "toys.npz", files={"toys.npz": other_toys(q0=np.zeros(3))}
+    ),
     "toys of another workspace": publish("toys.npz", files={"toys.npz": other_toys()}),
     "a patch without a name": publish("my-signal.json", files={"my-signal.json": "[]"}),
     "a patch that does not fit": publish(

@@ -44,6 +44,7 @@ INJECT = {
     "a scan without toys": inject("--z", "5", "--scan", "0,1"),
     "a scan of one toy": inject("--z", "5", "--toys", "1"),
     "a Z that no strength reaches": inject("--z", "50"),
+    "a Z next to 0": inject("--z", "1e-6"),
     "a strength outside the bounds": inject("--mu", "11"),
     "a scan outside the bounds": inject("--z", "3", "--toys", "9", "--scan", "0,11"),
     "a deficit that leaves no events": inject("--mu", "-5"),

@@ -162,7 +162,9 @@ class SlowLikelihood:
         rate, jacobian = both(lambda u: self.rates(full(u)) - floor)
         best = np.inf, None
         bounds = list(zip(table.lower[free], table.upper[free], strict=True))
-        for trial in range(starts):
+        for trial in range(10 * starts):
+            if trial >= starts and np.isfinite(best[0]):
+                break  # more starts only where SLSQP has failed at each of them
             u = values[free] + (0 if trial == 0 else 0.2) * rng.normal(size=len(free))
             u = np.clip(u, table.lower[free], table.upper[free])
             with np.errstate(all="ignore"):

@@ -100,6 +100,22 @@ def test_the_lepton_id_bundle_holds_its_covariance():
     assert metadata["covariance_matrix"]["digest"] == digest
 
 
+def test_every_bundle_holds_every_kind_of_record(bundle):
+    name, files = bundle
+    results = json.loads(files["results.json"])
+    ranked = [] if name == "flat_reference" else ["rank.json"]  # it has nothing to rank
+    assert [entry["name"] for entry in results["included"]] == [
+        "discover.json", "limit.json", *ranked,
+    ]  # fmt: skip
+    assert [(t["file"], t["seed"], t["n"]) for t in results["toys"]] == [
+        ("toys.npz", 2, 2000), (None, 1, 2000),
+    ]  # fmt: skip
+    included = {entry["name"]: entry for entry in results["included"]}
+    assert {"asymptotic", "toys", "intervals"} <= set(included["limit.json"])
+    null = included["discover.json"]["statements"][0]["null"]
+    assert {"asymptotic", "toys", "importance"} <= set(null)
+
+
 def test_bundles_are_small():
     assert sum(p.stat().st_size for p in PUBLISHED.glob("*.tar.gz")
                if not p.name.endswith(".hepdata.tar.gz")) < 6e6  # fmt: skip

@@ -215,6 +215,17 @@ def test_deficits_have_no_importance_sampling():
     assert "no excess" in result.warnings[0]
 
 
+@pytest.mark.parametrize(("error", "z"), [(0.002357, 2.501), (0.01, 0.812)])
+def test_a_ratio_error_without_side_bins(error, z):
+    """One bin that holds the 6 x 6 window: nothing but the calibration measures the ratio."""
+    total, mu = 36e4, FLAT[1e4][0]
+    up = (np.full((1, 1), error), np.zeros((1, 1)))
+    workspace = make_pair([total], [total], [total + mu], [mu], variations=up)
+    statement = discover_workspace(workspace).statements[0]
+    # The numbers are of the Gaussian approximation, good to mu / total.
+    assert statement.observed.z0 == pytest.approx(z, abs=0.01)
+
+
 @pytest.mark.parametrize("reference", ["normal", "normal_capped"])
 def test_comparison_of_nulls(reference):
     n = 3000
@@ -252,6 +263,38 @@ def test_a_small_p_value_is_a_bound_and_never_zero():
     assert extreme["observed"]["p0"] is None
     assert extreme["null"]["asymptotic"]["p0"] is None
     assert extreme["null"]["asymptotic"]["log10_p0"] < -320
+
+
+def test_importance_sampling_is_not_advised_where_it_was_done():
+    methods = ("toys", "importance")
+    result = discover_workspace(counting(30.0, 10.0, 66), nulls=methods, toys=2000)
+    assert result.warnings[0].endswith("toys reach the observed q0, too few for p0 (68 % upper "
+                                       "end 0.00092)")  # fmt: skip
+    with pytest.raises(FitError, match="POI is at its upper bound, and the data lie beyond: widen"):
+        discover_workspace(counting(5.0, 1.0, 90), nulls=("importance",), toys=1000)
+
+
+@pytest.mark.parametrize(
+    ("poi", "fixed", "message"),
+    [
+        ("", False, "'m' has no POI, so there is no signal strength to hold at 0"),
+        ("mu", True, "'m' holds its POI 'mu' fixed, so it tests no signal"),
+        ("lumi", False, "'m' has a POI that is no normfactor, 'lumi': 0 is no null"),
+    ],
+)
+def test_a_measurement_without_a_null_says_why(poi, fixed, message):
+    workspace = counting(30.0, 10.0, 41)
+    lumi = {"name": "lumi", "type": "lumi", "data": None}
+    for sample in workspace["channels"][0]["samples"]:
+        sample["modifiers"].append(lumi)
+    config = workspace["measurements"][0]["config"]
+    config["poi"] = poi
+    config["parameters"][0]["fixed"] = fixed
+    config["parameters"].append(
+        {"name": "lumi", "auxdata": [1.0], "sigmas": [0.02], "bounds": [[0.5, 1.5]], "inits": [1.0]}
+    )
+    with pytest.raises(ModelError, match=message):
+        discover_workspace(workspace)
 
 
 def test_record_survives_json_and_seeds_repeat():
@@ -329,7 +372,7 @@ def test_command_writes_json_and_figures(folder):
     assert data["schema"] == "ddphf/discover/1"
     assert [s["measurement"] for s in data["statements"]] == ["discovery", "known_background"]
     assert "expected, toys (median)" in outcome.err
-    for name in ("null.png", "null_known_background.png"):
+    for name in ("discover_null.png", "discover_null_known_background.png"):
         assert (folder / "plots" / name).read_bytes().startswith(b"\x89PNG")
     assert run(folder, *options, workspace=workspace).code == 2
     assert run(folder, *options, "--force", workspace=workspace).code == 0

@@ -9,7 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from engine_models import eigen_variations, make_pair
+from scipy.optimize import minimize
 
+from ddphf.inference.toys.ensembles import toy_ensemble
+from ddphf.inference.toys.source import ToySource
+from ddphf.inference.toys.store import FAILED
 from ddphf.likelihood.cache import enable_compilation_cache
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.general import newton
@@ -132,4 +136,101 @@ def test_the_second_process_compiles_nothing(tmp_path):
         subprocess.run([*command, "--force"], check=True, capture_output=True, env=environment)
         kept.append(sorted(p.name for p in (tmp_path / "ddphf" / "jax").glob("*-cache")))
     assert any("certify_point" in name for name in kept[0])
-    assert kept[1] == kept[0]
+    # A small program may cross the cache's time limit in a later process; none is compiled again.
+    again = {name.rsplit("-", 2)[0] for name in set(kept[1]) - set(kept[0])}
+    assert not again & {name.rsplit("-", 2)[0] for name in kept[0]}
+
+
+VALLEY = {
+    "version": "1.0.0",
+    "channels": [
+        {
+            "name": "control",
+            "samples": [
+                {"name": "background", "data": [950.0, 730.0, 935.0, 1190.0],
+                 "modifiers": [{"name": "lumi", "type": "lumi", "data": None}]},
+                {"name": "signal", "data": [1.9, 1.8, 0.0, 1.5],
+                 "modifiers": [{"name": "mu", "type": "normfactor", "data": None}]},
+            ],
+        },
+        {
+            "name": "search",
+            "samples": [
+                {"name": "background", "data": [3.3, 1.0, 2.0],
+                 "modifiers": [{"name": "lumi", "type": "lumi", "data": None},
+                               {"name": "shape", "type": "shapefactor", "data": None}]},
+                {"name": "signal", "data": [7.7, 7.6, 7.2],
+                 "modifiers": [{"name": "lumi", "type": "lumi", "data": None},
+                               {"name": "mu", "type": "normfactor", "data": None}]},
+            ],
+        },
+    ],
+    "observations": [
+        {"name": "control", "data": [899.0, 741.0, 927.0, 1230.0]},
+        {"name": "search", "data": [12.0, 12.0, 9.0]},
+    ],
+    "measurements": [{"name": "m", "config": {"poi": "mu", "parameters": [
+        {"name": "lumi", "auxdata": [1.0], "sigmas": [0.02], "bounds": [[0.5, 1.5]],
+         "inits": [1.0]}]}}],
+}  # fmt: skip
+"""Signal and background of the search are alike; what tells them apart are bounds."""
+
+
+def test_a_flat_valley_that_ends_at_bounds():
+    reference = ReferenceModel(VALLEY)
+    model = CompiledModel.from_reference(reference)
+    assert model.pair is None
+    source = ToySource.conditional(model)
+    toys = toy_ensemble(source, 256, seed=3)
+    assert not np.any(toys.status == FAILED)
+    table, rng = model.parameters, np.random.default_rng(1)
+    for toy in np.flatnonzero(toys.q0 > 1e-3)[:4]:
+        data = source.draw(3, int(toy))
+        found = model.minimize(data=data, start=source.parameters)
+        assert found.converged
+        starts = [table.init, *rng.uniform(table.lower, np.minimum(table.upper, 10.0), (4, 5))]
+        best = min(
+            minimize(
+                lambda x, data=data: min(reference.twice_nll(x, data=data), 1e9),
+                start,
+                bounds=np.transpose([table.lower, table.upper]),
+                method="L-BFGS-B",
+                options={"ftol": 1e-14},
+            ).fun
+            for start in starts
+        )  # fmt: skip
+        assert found.twice_nll < best + 1e-6
+
+
+def test_factors_of_bins_without_yield_do_not_collide():
+    """A shapesys and a staterror on a yield of 0: idle in every cell, so no model is refused."""
+
+    def factors(name):
+        return [
+            {"name": f"sys_{name}", "type": "shapesys", "data": [0.0, 2.0, 1.0]},
+            {"name": f"stat_{name}", "type": "staterror", "data": [0.0, 1.0, 1.0]},
+        ]
+
+    mu = {"name": "mu", "type": "normfactor", "data": None}
+    channels = [
+        {
+            "name": name,
+            "samples": [
+                {"name": "a", "data": [9.0, 20.0, 30.0], "modifiers": [mu]},
+                {"name": "b", "data": [0.0, 12.0, 9.0], "modifiers": factors(name)},
+            ],
+        }
+        for name in ("c", "d")
+    ]
+    workspace = {
+        "channels": channels,
+        "observations": [{"name": n, "data": [8.0, 35.0, 41.0]} for n in ("c", "d")],
+        "version": "1.0.0",
+        "measurements": [{"name": "m", "config": {"poi": "mu", "parameters": []}}],
+    }
+    reference = ReferenceModel(workspace)
+    model = CompiledModel.from_reference(reference)
+    minimum = model.minimize()
+    assert minimum.converged
+    gradient = reference.value_and_gradient(minimum.parameters)[1]
+    assert np.max(np.abs(gradient[~reference.parameters.fixed])) < 1e-6

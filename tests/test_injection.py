@@ -10,6 +10,7 @@ from engine_models import eigen_variations, gaussian_signal, make_pair
 from reference_numbers import CURVE, FLAT, TWELVE_BINS, inject_known, inject_pair, square
 from scipy.stats import poisson
 
+from ddphf.cli.inject import make_tables
 from ddphf.exceptions import ModelError, UsageError
 from ddphf.inference.injection.record import InjectionResult, inject_signal
 from ddphf.inference.injection.scan import ensemble_fits, scan_strengths
@@ -180,6 +181,22 @@ def test_coverage_of_a_counting_experiment():
         assert row.covered_profile[i] == pytest.approx(exact, abs=4 * np.sqrt(exact / 4 / 2000))
         exact = weight[np.abs(n - 10.0) <= z * error].sum()
         assert row.covered_error[i] == pytest.approx(exact, abs=4 * np.sqrt(exact / 4 / 2000))
+
+
+def test_nothing_injected_is_scanned_once():
+    _, record = inject_signal(stock_workspace(), z=0.0, toys=16)
+    assert [row.mu for row in record.scan] == [0.0]
+
+
+def test_the_table_has_digits_for_any_scale_of_mu():
+    spec = stock_workspace()
+    for sample in spec["channels"][0]["samples"]:
+        if any(m["type"] == "normfactor" for m in sample["modifiers"]):
+            sample["data"] = [1e6 * x for x in sample["data"]]
+    _, record = inject_signal(spec, z=2.0, toys=32, seed=1)
+    estimates, _ = make_tables(record)
+    for column in (1, 2, 3, 4):
+        assert all(float(cell) != 0 for cell in estimates.columns[column].cells)
 
 
 def test_nuisance_parameters_in_the_scan():

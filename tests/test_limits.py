@@ -10,10 +10,12 @@ from conftest import invoke, plain_workspace
 from engine_models import make_pair
 from reference_numbers import square
 from scipy.optimize import brentq
+from scipy.special import xlogy
 from scipy.stats import chi2, norm, poisson
 from test_discover import counting, flat_pair
 
 from ddphf.exceptions import FitError, InputError, ModelError
+from ddphf.inference.discovery import discover_workspace
 from ddphf.inference.limits.cls import cls_asymptotic, cls_expected
 from ddphf.inference.limits.limits import LimitResult, limit_workspace
 from ddphf.inference.limits.profile import ProfileScan, find_crossing
@@ -23,6 +25,7 @@ from ddphf.inference.toys.statistics import toy_statistics
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.paired.closed_form import PlainPair
 from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
+from ddphf.report.statements import draw_limit, draw_nulls
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -210,6 +213,54 @@ def test_feldman_cousins_intervals(observed, published):
         assert nearby[0] - 1e-6 <= value <= nearby[1] + 1e-6
 
 
+def test_intervals_by_toys_go_on_until_they_end():
+    """No event where 5 are expected: P(0 | 3) = .05 lies beyond the asymptotic end."""
+    workspace = counting(5.0, 1.0, 0, lower=-4.9)
+    limit = limit_workspace(workspace, methods=("asymptotic", "toys"), interval=True, toys=1000)
+    asymptotic, by_toys = (i for i in limit.intervals if i.level == 0.95)
+    assert asymptotic.upper == pytest.approx(-4.9 + chi2.ppf(0.95, 1) / 2, abs=1e-6)
+    assert by_toys.upper == pytest.approx(-5 + np.log(20), abs=0.35)
+    assert max(by_toys.thresholds["mu"]) > by_toys.upper
+    # The interpolated end is inside the last step.
+    assert by_toys.upper > asymptotic.upper + 0.4
+
+
+@pytest.mark.parametrize(
+    ("background", "observed", "exact", "asymptotic"),
+    [
+        (0.5, 0, 2.9957, 2.2110),
+        (1.0, 1, 4.1130, 3.4030),
+        (3.0, 3, 5.3954, 4.7793),
+        (10.0, 10, 8.0825, 7.5393),
+        (50.0, 50, 15.6556, 15.1680),
+    ],
+)
+def test_asymptotic_limits_at_low_counts(background, observed, exact, asymptotic):
+    """What docs/limits.md prints: asymptotic limits are too low, by a quarter without events."""
+
+    def excess(mu):
+        return poisson.cdf(observed, background + mu) / poisson.cdf(observed, background) - 0.05
+
+    def q_tilde(n, mu):
+        rates = background + np.array([max(n - background, 0.0), mu])
+        best, held = 2 * (rates - xlogy(n, rates))
+        return held - best
+
+    def excess_asymptotic(mu):
+        return cls_asymptotic(q_tilde(observed, mu), q_tilde(background, mu)) - 0.05
+
+    assert brentq(excess, 0.1, 40) == pytest.approx(exact, abs=6e-5)
+    found = limit_workspace(counting(background, 1.0, observed, lower=0.0)).asymptotic.observed
+    assert found == pytest.approx(brentq(excess_asymptotic, 0.1, 40), rel=1e-8)
+    assert found == pytest.approx(asymptotic, abs=6e-5)
+
+
+def test_too_few_toys_for_a_limit_are_said():
+    limit = limit_workspace(counting(5.0, 1.0, 0), methods=("toys",), toys=100, seed=1)
+    assert limit.toys.observed is None
+    assert "100 toys per ensemble do not resolve CLs = 0.05; ask for more" in limit.warnings[-1]
+
+
 def test_asymptotic_interval_against_the_closed_form():
     rng = np.random.default_rng(4)
     a, b, s = rng.poisson(50, 16), rng.poisson(56, 16), np.full(16, 3.0)
@@ -280,6 +331,18 @@ def test_failed_toys_are_refused():
     source = ToySource.conditional(compiled(counting(1.0, 1.0, 2, lower=-3.0)))
     with pytest.raises(FitError, match="of 256 toys at mu = 0 have no certificate"):
         toy_statistics(source, [-2.0], 256, seed=1)
+
+
+def test_figures_have_numbers_on_their_logarithmic_axes():
+    """Text is drawn as it is, so the default $\\mathdefault{10^{-1}}$ would show."""
+    methods = ("asymptotic", "toys")
+    limit = limit_workspace(counting(30.0, 10.0, 41), methods=methods, toys=100).to_dict()
+    found = discover_workspace(counting(30.0, 10.0, 41), nulls=methods, toys=100).to_dict()
+    for figure in (draw_limit(limit), draw_nulls(found["statements"][0])):
+        figure.draw_without_rendering()
+        labels = [t.get_text() for panel in figure.axes for t in panel.get_yticklabels()]
+        assert "1" in labels
+        assert not any("$" in label for label in labels)
 
 
 def test_command(folder):

@@ -147,6 +147,8 @@ def test_refusals_of_the_function():
     no_poi["measurements"][0]["config"]["poi"] = ""
     with pytest.raises(ModelError, match="no POI"):
         recast_signal(no_poi, ok)
+    with pytest.raises(InputError, match=r"bin 1: signal nan, expected a number >= 0$"):
+        recast_signal(base, {"SR_mue": Template(np.array([1.0, np.nan, 1.0]))})
     lonely = plain_workspace()
     lonely["channels"][1]["samples"].pop()
     with pytest.raises(InputError, match="would have no sample left"):

@@ -19,7 +19,6 @@ from ddphf.publish.archive import pack, read_archive, unpack
 from ddphf.publish.bundle import make_archive, make_files
 from ddphf.publish.contents import make_sums
 from ddphf.publish.hepdata import check_label, make_submission, validate_submission
-from ddphf.publish.included import read_given, summarize_given_toys
 from ddphf.publish.points import collect_results, find_null
 from ddphf.publish.signals import apply_patch
 
@@ -112,87 +111,11 @@ def test_stale_results_are_refused(folder):
 
 def _rerun_toys(files):
     from ddphf.publish.contents import check_contents
-    from ddphf.publish.reruns import check_toys
+    from ddphf.publish.rerun_toys import check_toys
 
     _, bundle = check_contents(files)
     checks = list(check_toys(bundle, lambda line: None, None))
     return checks, next((c for c in checks if not c.passed), None)
-
-
-def test_toys_of_another_seed_fail(plain, folder):
-    """Other toys under the recorded seed, here and in another environment."""
-    from bundles import tamper
-
-    Path("workspace.json").write_text(to_json(plain_workspace()))
-    toys = ["toys", "workspace.json", "-o", "toys.npz", "--toys", "400", "--seed", "3"]
-    assert invoke(*toys).code == 0
-    publication = publication_of(plain_workspace())
-    given = read_given(["toys.npz"], publication.results.workspace_digest)
-    sample, content = given.toys["toys.npz"]
-    entry = summarize_given_toys("toys.npz", sample, publication.workspace, publication.results)
-    assert entry["seeds"] == [{"seed": 3, "n": 400}]
-
-    def record(change):
-        def edit(results):
-            results["toys"] = [{**entry, **change}]
-
-        return edit
-
-    files = {**plain, "toys.npz": content}
-    good = tamper(files, "results.json", record({}))
-    assert _rerun_toys(good)[1] is None
-    wrong = {"n_ge": entry["n_ge"] + 60}
-    assert _rerun_toys(tamper(good, "results.json", record(wrong)))[1].status == "FAIL"
-
-    def elsewhere(results):
-        results["environment"]["machine"] = "another"
-
-    def near(results):
-        elsewhere(results)
-        results["toys"][0]["n_ge"] += 1  # a toy on the edge, by rounding
-
-    assert _rerun_toys(tamper(good, "results.json", near))[1] is None
-    far = tamper(tamper(good, "results.json", record(wrong)), "results.json", elsewhere)
-    assert _rerun_toys(far)[1].status == "FAIL"
-
-
-def test_limits_are_made_again():
-    """Against pyhf's own upper limit: CLs there is 0.05; 2 % beside it is not."""
-    from bundles import tamper
-
-    from ddphf.publish.contents import check_contents
-    from ddphf.publish.reruns import check_limits
-
-    model = pyhf.simplemodels.uncorrelated_background([5.0, 9.0], [50.0, 60.0], [7.0, 5.0])
-    workspace = dict(pyhf.Workspace.build(model, [55.0, 62.0, *model.config.auxdata]))
-    spec = pyhf.Workspace(workspace)
-    plain = make_files(publication_of(workspace))
-    observed, expected = pyhf.infer.intervals.upper_limits.upper_limit(
-        spec.data(model), model, level=0.05, rtol=1e-6
-    )
-    digest = f"sha256:{pyhf.utils.digest(workspace)}"
-
-    def checks(shift):
-        limit = {
-            "schema": "ddphf/limit/1", "measurement": "measurement", "level": 0.95,
-            "provenance": {"workspace_digest": digest},
-            "asymptotic": {
-                "observed": float(observed) * shift, "expected": [float(e) for e in expected]
-            },
-            "intervals": [],
-        }  # fmt: skip
-        entry = {"name": "limit.json", "schema": "ddphf/limit/1", "measurement": "measurement"}
-        files = {**plain, "limit.json": to_json(limit).encode()}
-        files = tamper(files, "results.json", lambda r: r.update(included=[entry]))
-        found, bundle = check_contents(files)
-        assert bundle is not None, found
-        return list(check_limits(bundle, lambda line: None))
-
-    good = checks(1.0)
-    assert len(good) == 6
-    assert all(c.passed for c in good), good
-    bad = checks(1.02)
-    assert [c.passed for c in bad] == [False, True, True, True, True, True]
 
 
 def test_parameters_read_back_to_the_last_bit(plain):

@@ -219,6 +219,12 @@ FIT = {
             {"name": "mc", "type": "shapesys", "data": [1.0, -1.0, 1.0]},
         )
     ),
+    "an uncertainty next to nothing": edit(
+        put(
+            "channels.0.samples.0.modifiers.1",
+            {"name": "mc", "type": "shapesys", "data": [1.0, 1e-300, 1.0]},
+        )
+    ),
     "a normsys factor of zero": edit(
         put(
             "channels.1.samples.0.modifiers.1",
@@ -261,6 +267,10 @@ FIT = {
     "bounds of the POI that exclude 0": edit(
         put("measurements.0.config.parameters.0.bounds", [[1.0, 10.0]]),
         put("measurements.0.config.parameters.0.inits", [2.0]),
+    ),
+    "a bin with signal alone": edit(
+        put("channels.1.samples.1.data.1", 0.0),
+        put("measurements.0.config.parameters.0.inits", [1.0]),
     ),
     "plots beside a damaged sidecar": {
         "files": {"workspace.metadata.json": "{}"},
@@ -375,6 +385,14 @@ TOYS = {
         "arguments": [*TOYS_NPZ, "--merge", "bad.npz"],
     },
     "an existing file of toys": {"files": {"toys.npz": "x"}, "arguments": TOYS_NPZ},
+    "toys of more events than can be drawn": {
+        "edits": [
+            put(f"{part}.{channel}{sample}.data.1", 1e20)
+            for channel in range(2)
+            for part, sample in (("channels", ".samples.0"), ("observations", ""))
+        ],
+        "arguments": [*TOYS_NPZ, "--toys", "5"],
+    },
     "an output named as a figure": {
         "arguments": ["fit", "workspace.json", "-o", "figures/prefit.png", "--plots", "figures"]
     },
@@ -475,12 +493,12 @@ def test_refusal(folder, what):
 
 @pytest.mark.parametrize("what", [w for w in FIT if "--plots" not in FIT[w].get("arguments", [])])
 def test_inspect_refuses_what_fit_refuses(folder, what):
-    """The same message, except for the POI's bounds, which only a null fit needs."""
+    """The same message, except for what only a null fit needs."""
     kind, case = CASES[what]
     given = case.get("arguments", FIT_JSON)
     arguments = ["inspect", given[1], *given[len(FIT_JSON) :]]
     outcome = run_case(folder, kind, {**case, "arguments": arguments})
-    if what == "bounds of the POI that exclude 0":
+    if what in ("bounds of the POI that exclude 0", "a bin with signal alone"):
         assert outcome.code == 0
     else:
         message, code = ROWS[what]

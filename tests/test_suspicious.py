@@ -5,10 +5,11 @@ import json
 import numpy as np
 import pytest
 from conftest import invoke
+from scipy.optimize import minimize
 
-from ddphf.exceptions import FitError
+from ddphf.exceptions import FitError, ModelError
 from ddphf.inference.fit import fit_workspace
-from ddphf.inference.fitter import compare_values
+from ddphf.inference.suspicions import compare_values
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.symmetry.pair import Channel, Pair, Systematic, Template
 from ddphf.workspace.build import build_workspace
@@ -179,3 +180,129 @@ def test_poi_that_is_no_signal_strength():
     result = fit_workspace(spec)
     assert result.discovery is None
     assert any("is no normfactor" in line for line in result.warnings)
+
+
+@pytest.mark.parametrize("level", [50.0, 1e6, 1e9])
+def test_flat_directions_are_refused_at_any_counts(level):
+    """At 1e6 events rounding gives the flat direction an error of 168, inside 100 x the bounds."""
+    both = [free_parameter("k1", "normfactor"), free_parameter("k2", "normfactor")]
+    sample = {"name": "b", "data": [level, level], "modifiers": both}
+    spec = foreign({"c": [sample]}, {"c": [1.2 * level, 1.1 * level]}, poi="")
+    with pytest.raises(FitError, match=r"the data do not determine k1, k2"):
+        fit_workspace(spec)
+
+
+def test_a_narrow_curved_valley():
+    """A norm with a 10 % prior on one factor: k1 (1 + .1 a) is known to 3e-5, k1 alone to 10 %."""
+    level = 1e9
+    prior = free_parameter("a", "normsys", {"hi": 1.1, "lo": 0.9})
+    sample = {"name": "b", "data": [level] * 2, "modifiers": [free_parameter("k", "normfactor")]}
+    sample["modifiers"].append(prior)
+    spec = foreign({"c": [sample]}, {"c": [1.2 * level, 1.1 * level]}, poi="")
+    fit = {p.name: p for p in fit_workspace(spec).fit.parameters}
+    assert fit["k"].value == pytest.approx(1.15, rel=1e-6)
+    assert fit["k"].error == pytest.approx(0.1152, rel=1e-3)
+    assert fit["a"].value == pytest.approx(0.0, abs=1e-5)
+
+
+def test_what_scales_the_signal_alone_does_not_stop_the_null():
+    """k multiplies a signal: at mu = 0 it changes nothing, and the null fit must not fail."""
+    scaled = [STRENGTH, free_parameter("k", "normfactor")]
+    spec = foreign(
+        {
+            "c": [
+                {"name": "b", "data": [50.0, 40.0], "modifiers": []},
+                {"name": "s", "data": [5.0, 9.0], "modifiers": scaled},
+            ],
+            "d": [
+                {"name": "b", "data": [100.0], "modifiers": []},
+                {"name": "s", "data": [9.0], "modifiers": [STRENGTH]},
+            ],
+        },
+        {"c": [60.0, 55.0], "d": [106.0]},
+    )
+    result = fit_workspace(spec)
+    counts, rates = np.array([60.0, 55.0, 106.0]), np.array([50.0, 40.0, 100.0])
+    found = result.null.twice_nll - result.fit.twice_nll
+    best = minimize(
+        lambda x: 2 * np.sum(poisson_terms(counts, rates + x[0] * np.array([5, 9, 9 / x[1]]))),
+        [1.0, 1.0], method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-12},
+    ).fun  # fmt: skip
+    assert found == pytest.approx(2 * np.sum(poisson_terms(counts, rates)) - best, abs=1e-6)
+
+
+def poisson_terms(counts, rates):
+    return rates - counts * np.log(rates)
+
+
+def test_a_null_that_is_impossible():
+    spec = foreign(
+        {
+            "c": [{"name": "s", "data": [5.0, 9.0], "modifiers": [STRENGTH]}],
+            "d": [{"name": "b", "data": [50.0], "modifiers": []}],
+        },
+        {"c": [0.0, 7.0], "d": [55.0]},
+    )
+    with pytest.raises(ModelError, match=r"channel 'c', bin 1 has events.*mu = 0 is impossible"):
+        fit_workspace(spec)
+
+
+def test_other_starts_without_a_null():
+    """The same two minima with the POI fixed: no null, but the lowest minimum all the same."""
+    up, down = [1.15, 1.155], [1.05, 1.15]
+    nominal = np.array([10000.0, 10000.0])
+    data = {"hi_data": (nominal * up).tolist(), "lo_data": (nominal * down).tolist()}
+    background = {
+        "name": "b",
+        "data": nominal.tolist(),
+        "modifiers": [free_parameter("id", "histosys", data)],
+    }
+    signal = {"name": "s", "data": [100.0, 0.0], "modifiers": [STRENGTH]}
+    values = []
+    for start in (-1.0, 1.0):
+        spec = foreign(
+            {"c": [background, signal]},
+            {"c": [10600.0, 11550.0]},
+            parameters=[
+                {"name": "mu", "fixed": True, "inits": [0.0]},
+                {"name": "id", "inits": [start]},
+            ],
+        )
+        values.append(fit_workspace(spec).fit.twice_nll)
+    assert values[0] == pytest.approx(values[1], abs=1e-6)
+
+
+def test_a_factor_that_leaves_its_work_to_another():
+    """k and shape multiply the same yields: one minimum with k at 0, a lower one with k at 10."""
+    shape, k = free_parameter("shape", "shapefactor"), free_parameter("k", "normfactor")
+
+    def sample(name, data, *modifiers):
+        return {"name": name, "data": data, "modifiers": list(modifiers)}
+
+    channels = {
+        "c": [
+            sample("a", [19.0, 14.0], shape),
+            sample("b", [11.0, 5.0]),
+            sample("s", [15.0, 3.0], STRENGTH),
+        ],
+        "d": [sample("a", [2.0, 15.0], shape, k), sample("b", [5.0, 13.0])],
+    }
+    result = fit_workspace(foreign(channels, {"c": [22.0, 17.0], "d": [18.0, 5.0]}))
+    counts = np.array([[22.0, 17.0], [18.0, 5.0]])
+
+    def deviance(x):
+        mu, k, *shape = x
+        first = np.array([19.0, 14.0]) * shape + [11.0, 5.0] + mu * np.array([15.0, 3.0])
+        second = np.array([2.0, 15.0]) * shape * k + [5.0, 13.0]
+        rates = np.array([first, second])
+        return float(2 * np.sum(rates - counts * np.log(rates)))
+
+    starts = np.random.default_rng(2).uniform(0.0, 5.0, (20, 4))
+    lowest = min((minimize(deviance, s, bounds=[(0.0, 10.0)] * 4) for s in starts), key=by_value)
+    values = [p.value for p in result.fit.parameters if p.name != "mu"]
+    assert deviance([result.mu_hat.value, *values]) == pytest.approx(lowest.fun, abs=1e-6)
+    assert any("several minima (mu, k)" in line for line in result.warnings)
+
+
+def by_value(found):
+    return found.fun

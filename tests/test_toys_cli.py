@@ -84,7 +84,7 @@ def test_toys_of_another_model_are_refused(workspace, tmp_path):
     [
         (["-o", "-"], 2, "give a file name"),
         (["-o", "t.npz", "--toys", "0"], 2, "there is nothing to do"),
-        (["-o", "t.npz", "--measurement", "discovery_null"], 3, "has no free POI"),
+        (["-o", "t.npz", "--measurement", "discovery_null"], 3, "holds its POI 'mu' fixed"),
         (["-o", "t.npz", "--merge", "nothing.npz", "--toys", "5"], 3, "nothing.npz"),
     ],
 )
@@ -115,4 +115,4 @@ def test_fit_summarises_the_null(workspace, tmp_path):
 def test_toys_need_a_null(workspace):
     outcome = invoke("fit", str(workspace), "--toys", "10", "--measurement", "discovery_null")
     assert outcome.code == 3
-    assert "has no free POI" in outcome.err
+    assert "holds its POI 'mu' fixed" in outcome.err

@@ -12,6 +12,7 @@ from bundles import (
     load,
     plain_files,
     redigest,
+    rewrite_readme,
     tamper,
     verify,
 )
@@ -266,7 +267,9 @@ def test_a_point_that_is_no_minimum_fails_at_the_refits(plain):
         statement.update(q0=q0, q0_capped=q0, z0=np.sqrt(q0), p0=float(
             pyhf.tensorlib.normal_cdf(-np.sqrt(q0))))  # fmt: skip
 
-    result, failure = verify(tamper(plain, "results.json", move))
+    _, failure = verify(tamper(plain, "results.json", move))
+    assert (failure.level, failure.what) == (1, "numbers of README.md")
+    result, failure = verify(rewrite_readme(tamper(plain, "results.json", move)))
     assert failure.level == 2
     lower = {c.what for c in result.failures}
     assert "discovery, ddphf, cold" in lower
@@ -318,6 +321,48 @@ def test_damaged_records_are_failures_and_no_tracebacks(plain):
 
     _, failure = verify(tamper(plain, "results.json", held))
     assert (failure.level, failure.what) == (0, "names and order")
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (lambda r: r["points"][0].update(poi=None), "names and order"),
+        (lambda r: r["points"][0].update(poi="symmetric_shape[0]"), "names and order"),
+        (lambda r: r.update(points=r["points"] + r["points"][:1]), "names and order"),
+        (lambda r: r.update(environment="here"), "results.json"),
+        (lambda r: r.update(name=3), "results.json"),
+        (lambda r: r.update(name="a\x1b[31mb"), "results.json"),
+    ],
+)
+def test_results_of_another_shape(plain, change, what):
+    _, failure = verify(tamper(plain, "results.json", change), level=1)
+    assert (failure.level, failure.what) == (0, what)
+
+
+def test_an_error_that_is_none_fails_at_the_refits(plain):
+    def change(results):
+        results["points"][0]["parameters"][2]["error"] *= 1.01
+
+    _, failure = verify(tamper(plain, "results.json", change))
+    assert (failure.level, failure.what) == (2, "discovery, ddphf, cold")
+    assert failure.detail.startswith("the error of ")
+
+
+def test_names_cannot_command_a_terminal(plain):
+    def change(results):
+        results["points"][0]["measurement"] = "\x1b]0;mine\x07"
+
+    result, failure = verify(tamper(plain, "results.json", change), level=1)
+    assert failure.level == 0
+    assert all(check.detail.isprintable() for check in result.checks)
+
+
+def test_metadata_that_says_nothing_fails_at_the_contents(full):
+    def strip(data):
+        return {"workspace_digest": data["workspace_digest"]}
+
+    _, failure = verify(tamper(full, "metadata.json", strip), level=0)
+    assert failure.what == "pairing"
 
 
 def test_requirements_name_pyhf_alone(plain):

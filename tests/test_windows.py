@@ -118,3 +118,19 @@ def test_nothing_to_scan_is_refused():
         find_best_window(np.zeros((8, 8)), [])
     with pytest.raises(InputError, match="0 samples of 1 window sizes"):
         global_p_value(3.0, (8, 8), [(2, 2)], n_samples=0)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: centred_windows((8, 8), [2.5]), "2.5 bins along an axis, expected a whole number"),
+        (lambda: centred_windows((8, 8), [2], centre=(1.0,)), "is no point of 2 axes"),
+        (lambda: centred_windows((8, 8), [2], centre=(1.0, np.nan)), "is no point of 2 axes"),
+        (lambda: find_best_window(np.zeros((3, 8, 8)), [(2, 2)]), "outside the histogram"),
+        (lambda: global_p_value(np.nan, (8, 8), [(2, 2)]), "local Z = nan"),
+        (lambda: global_p_value(40.0, (8, 8), [(2, 2)]), "local Z = 40, expected a number of at"),
+    ],
+)
+def test_windows_that_mean_nothing_are_refused(call, message):
+    with pytest.raises(InputError, match=message):
+        call()

@@ -31,6 +31,8 @@ def compare_with_slow(kind, dark, seeds):
             minimum = model.minimize(start=start, fixed=fixed)
             assert minimum.converged, (seed, null, minimum.status)
             assert minimum.edm < EDM_TOLERANCE
+            # Of the Lagrangian: along the rates' own walls -2 ln L is steep, and that is no defect.
+            assert minimum.projected_gradient < 1e-4
             rates = slow.rates(minimum.parameters).real
             assert np.all(rates >= 0)
             assert slow.twice_nll(minimum.parameters).real == pytest.approx(
@@ -121,8 +123,8 @@ def test_what_has_no_inside_is_refused():
     workspace = one_sample([1.0, -1.0], [0.0, 0.0], [0.0, 0.0])
     minimum = CompiledModel.from_reference(ReferenceModel(workspace)).minimize()
     assert not minimum.converged
-    assert "kept above 0" in minimum.status
-    with pytest.raises(FitError, match=r"free fit failed.*kept above 0"):
+    assert "kept at a distance" in minimum.status
+    with pytest.raises(FitError, match=r"free fit failed.*kept at a distance"):
         fit_workspace(workspace)
 
 

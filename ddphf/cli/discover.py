@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["command", "make_table"]
 
 METHODS = ("asymptotic", "toys", "importance")
+FIGURES = ("discover_null.png", "discover_null_known_background.png")
+"""Of the statements, in their order; `ddphf yields` draws null.png."""
 
 
 @click.command("discover")
@@ -69,9 +71,8 @@ def command(
     if toys is not None and not {"toys", "importance"} & set(methods):
         raise UsageError("--toys: is for --null toys or importance; give it, or leave --toys out")
     mu = _read_mu(mu_expected)
-    folder = None if plots is None else Path(plots)
     # L1, the second statement, is there only for some workspaces; its figure is checked as well.
-    figures = [] if folder is None else [folder / "null.png", folder / "null_known_background.png"]
+    figures = [] if plots is None else [Path(plots) / name for name in FIGURES]
     check_writable(output, force=force)
     check_figures(figures, output, force=force)
     with progress_line() as say:

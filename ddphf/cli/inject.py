@@ -135,8 +135,8 @@ def make_tables(result: InjectionResult) -> list[Table]:
         coverage.add_column(name, justify="right")
     for row in result.scan:
         estimates.add_row(
-            f"{row.mu:.5g}", f"{row.bias:.4f}", f"{row.mu_mean_error:.4f}", f"{row.mu_sd:.4f}",
-            f"{row.mu_error_mean:.4f}", f"{row.z_asimov:.3f}", f"{row.z_mean:.3f}",
+            f"{row.mu:.5g}", f"{row.bias:.3g}", f"{row.mu_mean_error:.2g}", f"{row.mu_sd:.4g}",
+            f"{row.mu_error_mean:.4g}", f"{row.z_asimov:.3f}", f"{row.z_mean:.3f}",
             f"{row.z_mean_error:.3f}", f"{row.z_sd:.3f}",
         )  # fmt: skip
         cells = []

@@ -168,7 +168,9 @@ def _read_source(source: str) -> _Source:
 
 def _name(name: str | None, found: _Source, source: str) -> str:
     if name is not None:
-        if not re.fullmatch(r"[^\x00-\x1f|`]{1,100}", name):
+        from ddphf.publish.records import PRINTABLE
+
+        if not PRINTABLE.fullmatch(name):
             raise UsageError(
                 "--name: expected up to 100 characters on one line, no vertical bars or backticks"
             )

@@ -182,9 +182,10 @@ def _state(reference: ReferenceModel, options: _Options, warnings: list[str]) ->
         reference_null = "normal_capped" if table.lower[poi] >= 0 else "normal"
         comparison = compare_nulls(sample, reference=reference_null)  # type: ignore[arg-type]
         if not toys["resolved"]:
+            advice = "" if "importance" in options.nulls else "; --null importance finds it"
             warnings.append(
                 f"{name}: {summary.n_ge} of {summary.n} toys reach the observed q0, too few for p0 "
-                f"(68 % upper end {summary.p0_interval[1]:.2g}); --null importance finds it"
+                f"(68 % upper end {summary.p0_interval[1]:.2g}){advice}"
             )
         say(f"{name}: {options.toys} toys at mu = {mu:g}")
         expected = _expect_by_toys(expected, signal, sample, options)
@@ -259,7 +260,11 @@ def _importance(
             progress=options.toy_progress,
         )  # fmt: skip
     except (FitError, ModelError) as error:
-        raise type(error)(f"measurement '{name}': {error}") from None
+        poi = fitter.reference.parameters.poi
+        held = ""
+        if poi is not None and free.at_bound[poi]:
+            held = "; the POI is at its upper bound, and the data lie beyond: widen the bound"
+        raise type(error)(f"measurement '{name}': {error}{held}") from None
 
 
 def _silent(line: str) -> None:

@@ -11,8 +11,9 @@ import pyhf
 from scipy.stats import norm
 
 from ddphf.exceptions import FitError
-from ddphf.inference.fitter import Engine, Fitter, Progress, compare_values
+from ddphf.inference.fitter import Engine, Fitter, Progress
 from ddphf.inference.goodness import measure_goodness, warn_of_goodness
+from ddphf.inference.suspicions import compare_values
 from ddphf.inference.toys.ensembles import toy_ensemble
 from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.store import FAILED, ToySample, summarize_toys

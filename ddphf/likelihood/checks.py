@@ -15,12 +15,15 @@ import pyhf
 
 from ddphf.exceptions import ModelError
 
-__all__ = ["Spec", "check_schema", "check_workspace", "select_measurement"]
+__all__ = ["LARGEST_COUNT", "Spec", "check_schema", "check_workspace", "select_measurement"]
 
 Spec = dict[str, Any]
 
 LARGEST = 1e100
 """A larger number is damage, and its square overflows; RooFit's infinity is 1e30."""
+
+LARGEST_COUNT = 1e18
+"""Beyond it a count has no neighbours in double precision, and none can be drawn."""
 
 CONSTRAINT = {  # modifiers that may share a name: those with the same constraint term
     "normfactor": "free",
@@ -211,6 +214,18 @@ def _check_sample(sample: Spec, n_bins: int, where: str) -> Iterator[str]:
             if modifier["type"] != "histosys" and min(values) < 0:
                 bin_ = int(np.argmin(values))
                 raise ModelError(f"{place}, bin {bin_}: uncertainty {values[bin_]}, expected >= 0")
+        if modifier["type"] == "shapesys":
+            _check_auxiliary_counts(sample["data"], data, place)
+
+
+def _check_auxiliary_counts(yields: list[float], errors: list[float], where: str) -> None:
+    """Refuse a shapesys whose auxiliary count, (yield / error)^2, no double can count or draw."""
+    for index, (value, error) in enumerate(zip(yields, errors, strict=True)):
+        if error > 0 and value > LARGEST_COUNT**0.5 * error:
+            raise ModelError(
+                f"{where}, bin {index}: uncertainty {error:g} of a yield of {value:g} stands for "
+                f"more than {LARGEST_COUNT:g} auxiliary events; set it to 0 if it is exact"
+            )
 
 
 def _check_shared(channels: list[Spec]) -> tuple[dict[str, int], dict[str, str]]:

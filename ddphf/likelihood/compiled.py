@@ -178,21 +178,28 @@ class CompiledModel:
             if minimum.converged:
                 return minimum
             x = minimum.parameters if np.all(np.isfinite(minimum.parameters)) else x
-        result = newton.minimize_one(
-            self.codes, self.arrays, self.cells, x, held, table.lower, table.upper, data
-        )
-        minimum = self._minimum(result, data, held)
-        if minimum.converged or not np.any(data[: self.n_main] <= 0):
+        minimum = self._newton(x, data, held)
+        if minimum.converged:
             return minimum
-        # An empty bin's rate may be best at 0, where no bound of a parameter stops the fit.
+        # An empty bin's rate may be best at 0, where no bound of a parameter stops the fit; and
+        # the shorter steps of that method follow narrow, curved valleys.
         result = minimize_at_zero(
             self.codes, self.arrays, self.cells, x, held, table.lower, table.upper, data
         )
         other = self._minimum(result, data, held)
+        if not np.any(data[: self.n_main] <= 0) and np.all(np.isfinite(other.parameters)):
+            other = self._newton(other.parameters, data, held)
         if other.converged:
             return other
-        status = f"{minimum.status}; with the rates of empty bins kept above 0: {other.status}"
+        status = f"{minimum.status}; with rates and bounds kept at a distance: {other.status}"
         return replace(minimum, status=status)
+
+    def _newton(self, x: Array, data: Array, held: Mask) -> Minimum:
+        table = self.parameters
+        result = newton.minimize_one(
+            self.codes, self.arrays, self.cells, x, held, table.lower, table.upper, data
+        )
+        return self._minimum(result, data, held)
 
     def _check_shapes(self, data: Array, x: Array, held: Mask) -> None:
         n = len(self.parameters.names)

@@ -15,10 +15,11 @@ from ddphf.publish.archive import pack
 from ddphf.publish.checks import VerifyResult
 from ddphf.publish.clean_venv import make_requirements
 from ddphf.publish.contents import SUMS, make_sums
-from ddphf.publish.included import GivenFiles, check_fit
+from ddphf.publish.included import GivenFiles, check_given
 from ddphf.publish.readme import make_readme
 from ddphf.publish.records import PublishedResults
 from ddphf.publish.signals import apply_patch, make_patchset, split_signal
+from ddphf.publish.summaries import summarize_record
 from ddphf.publish.verify import Progress, verify_archive
 
 __all__ = ["Publication", "foreign_metadata", "make_archive", "make_files"]
@@ -93,24 +94,24 @@ def make_files(publication: Publication) -> dict[str, bytes]:
     """
     results, given, workspace = publication.results, publication.given, publication.workspace
     toys = list(publication.toys)
-    for path, fit in given.fits.items():
-        check_fit(path, fit, results)
+    check_given(given, results)
+    for fit in given.fits.values():
         drawn = fit.get("discovery", {}).get("toys")
         if drawn is not None:
             toys.append(
                 {"file": None, "measurement": fit["measurement"], "mu": 0.0,
-                 "q0": fit["discovery"]["q0"], **drawn}
+                 "q0": fit["discovery"]["q0"],
+                 "versions": fit["provenance"].get("versions"), **drawn}
             )  # fmt: skip
     results = replace(
         results,
         toys=tuple(toys),
         included=tuple(
-            {"name": name, "schema": data["schema"], "measurement": data.get("measurement")}
-            for name, (data, _) in sorted(given.others.items())
+            summarize_record(name, record.data) for name, record in sorted(given.others.items())
         ),
     )
     files = {"workspace.json": _json(workspace), "results.json": _json(results.to_dict())}
-    files |= {name: content for name, (_, content) in given.others.items()}
+    files |= {name: record.content for name, record in given.others.items()}
     files |= {name: content for name, (_, content) in given.toys.items()}
     files |= publication.figures
     files |= _signals(publication)
@@ -195,7 +196,9 @@ def make_archive(
         FitError: It does not verify.
     """
     packed = pack(files)
-    result = verify_archive(packed, level=level, seconds=seconds, name="bundle", progress=progress)
+    result = verify_archive(
+        packed, level=level, seconds=seconds, name="bundle", progress=progress, records=True
+    )
     if not result.passed:
         found = "; ".join(f"level {c.level}, {c.what}: {c.status} {c.detail}".strip()
                           for c in result.failures)  # fmt: skip

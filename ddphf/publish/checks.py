@@ -30,7 +30,7 @@ LEVELS = (
     "no better point nearby",
     "cold refits by stock pyhf",
     "stock pyhf command line",
-    "limits",
+    "limits, expected significances, impacts",
     "toys",
 )
 """What each level checks."""

@@ -19,6 +19,7 @@ from ddphf.likelihood.reference import ReferenceModel
 from ddphf.publish.points import describe_channels
 from ddphf.publish.records import INTERPOLATION, PublishedResults
 from ddphf.publish.signals import apply_patch
+from ddphf.publish.summaries import damaged_record
 
 __all__ = [
     "integers",
@@ -75,8 +76,13 @@ def other_order(results: PublishedResults, references: dict[str, ReferenceModel]
     measured = {point.measurement for point in results.points}
     if measured != set(references):
         return f"points of {sorted(measured)}, measurements {sorted(references)}"
+    if len({point.name for point in results.points}) < len(results.points):
+        return "a point is there twice"
     for point in results.points:
         reference = references[point.measurement]
+        index = reference.parameters.poi
+        if point.poi != (None if index is None else reference.parameters.names[index]):
+            return f"{point.name}: another POI than the measurement's"
         names = tuple(p.name for p in point.minimum.parameters)
         if names != reference.parameters.names:
             index = next(
@@ -101,7 +107,11 @@ def other_order(results: PublishedResults, references: dict[str, ReferenceModel]
 
 
 def other_pairing(workspace: Spec, metadata: Spec) -> str:
-    """Compare the channels with those that the sidecar pairs."""
+    """Ask for a whole sidecar, and compare the channels with those that it pairs."""
+    if metadata.get("schema") not in ("ddphf/metadata/1", "ddphf/foreign/1"):
+        return f"metadata.json has the schema {metadata.get('schema')!r}"
+    if trouble := damaged_record(metadata):
+        return f"metadata.json: {trouble}"
     pairing = metadata.get("pairing")
     if pairing is None:
         return ""

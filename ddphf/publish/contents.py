@@ -23,9 +23,10 @@ from ddphf.publish.consistency import (
     other_pairing,
     other_patches,
 )
+from ddphf.publish.inventory import other_records, other_toys
 from ddphf.publish.records import PublishedResults
 
-__all__ = ["REQUIRED", "SUMS", "Bundle", "check_contents", "make_sums"]
+__all__ = ["DAMAGE", "REQUIRED", "SUMS", "Bundle", "check_contents", "make_sums"]
 
 Spec = dict[str, Any]
 
@@ -34,6 +35,12 @@ REQUIRED = (
     "CITATION.cff", "LICENSE", "README.md", SUMS, "metadata.json", "requirements.txt",
     "results.json", "verify_stock.py", "workspace.json",
 )  # fmt: skip
+
+DAMAGE = (
+    KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError, MemoryError,
+    RecursionError,
+)  # fmt: skip
+"""What a record that does not hold what it should makes Python raise."""
 
 REQUIREMENT = re.compile(r"(numpy|pyhf|scipy)==\d+(\.\d+)*((a|b|rc|\.post)\d+)?")
 
@@ -85,7 +92,7 @@ def check_contents(files: dict[str, bytes]) -> tuple[list[Check], Bundle | None]
             trouble = question()
         except DdphfError as error:
             trouble = str(error)
-        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        except DAMAGE as error:
             trouble = f"{type(error).__name__}: {error}"
         checks.append(Check(0, what, FAIL if trouble else PASS, trouble))
         return not trouble
@@ -140,6 +147,8 @@ def check_contents(files: dict[str, bytes]) -> tuple[list[Check], Bundle | None]
         ask("numbers are finite", lambda: not_finite(results)),
         ask("patches make the workspace", lambda: other_patches(loaded, workspace)),
         ask("covariance", lambda: other_covariance(loaded, workspace, metadata)),
+        ask("records that results.json names", lambda: other_records(loaded, results)),
+        ask("toys that results.json names", lambda: other_toys(files, results)),
     ]
     if not all(answers):
         return checks, None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,14 @@ from ddphf.files import parse_json
 from ddphf.inference.fitter import Fitter
 from ddphf.inference.toys.ensembles import toy_ensemble
 from ddphf.inference.toys.source import ToySource
-from ddphf.inference.toys.store import ToySample, load_toys, summarize_toys
+from ddphf.inference.toys.store import ToySample
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.publish.records import PublishedResults
-from ddphf.publish.reruns import segments
 from ddphf.publish.signals import PATCH_NAME, Patch
+from ddphf.publish.summaries import damaged_record, stale_record
+from ddphf.publish.toy_files import read_toys, segments, summarize_file
 
-__all__ = ["GivenFiles", "check_fit", "read_given", "summarize_given_toys"]
+__all__ = ["GivenFiles", "GivenRecord", "check_given", "read_given", "summarize_given_toys"]
 
 Spec = dict[str, Any]
 
@@ -31,11 +31,23 @@ SCHEMAS = ("rank", "discover", "limit", "scan", "inject", "report")
 RESERVED = ("workspace.json", "results.json", "metadata.json", "BkgOnly.json", "covariance.json",
             "patchset.json", "patch_signal.json")  # fmt: skip
 
-STALE = 1e-5
-"""Largest difference of a given fit's 2NLL or q0 from the certified one."""
-
 COMPARED_TOYS = 64
 """One toy may be the same for another data set; that many are not."""
+
+
+@dataclass(frozen=True)
+class GivenRecord:
+    """A result as it was given.
+
+    Attributes:
+        path: Where from.
+        data: What is in it.
+        content: Its bytes.
+    """
+
+    path: str
+    data: Spec
+    content: bytes
 
 
 @dataclass(frozen=True)
@@ -44,13 +56,13 @@ class GivenFiles:
 
     Attributes:
         fits: ``ddphf fit`` results by file name.
-        others: Other result records by file name, with their bytes.
+        others: Other result records by their name in the bundle.
         toys: Toys by file name, with their bytes.
         patches: JSON Patches of further signals by name.
     """
 
     fits: dict[str, Spec]
-    others: dict[str, tuple[Spec, bytes]]
+    others: dict[str, GivenRecord]
     toys: dict[str, tuple[ToySample, bytes]]
     patches: dict[str, Patch]
 
@@ -80,7 +92,7 @@ def read_given(paths: list[str], digest: str) -> GivenFiles:
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror})") from None
         if content[:2] == b"PK":
-            given.toys[f"{file.stem}.npz"] = (load_toys(BytesIO(content), name=path), content)
+            given.toys[f"{file.stem}.npz"] = (read_toys(content, path), content)
             continue
         data = parse_json(content, path)
         if isinstance(data, list):
@@ -106,7 +118,7 @@ def read_given(paths: list[str], digest: str) -> GivenFiles:
                 raise InputError(
                     f"{path}: a result of 'ddphf {kind}' is given already; rename this file"
                 )
-            given.others[name] = (data, content)
+            given.others[name] = GivenRecord(path, data, content)
     return given
 
 
@@ -120,31 +132,32 @@ def _patch_name(path: str) -> str:
     return name
 
 
-def check_fit(path: str, fit: Spec, results: PublishedResults) -> None:
-    """Refuse a fit whose numbers are not those of the certified fits of today.
+def check_given(given: GivenFiles, results: PublishedResults) -> None:
+    """Refuse results whose numbers are not those of the certified fits of today.
 
     Raises:
-        InputError: Says which number.
+        InputError: Says which number of which file.
     """
-    try:
-        name = fit["measurement"]
-        statement = next((s for s in results.statements if s["measurement"] == name), None)
-        pairs = [("2NLL", fit["fit"]["twice_nll"], results.point(name).minimum.twice_nll)]
-        if statement is not None:
-            pairs += [
-                ("2NLL of the null", fit["null"]["twice_nll"],
-                 results.point(statement["null"]).minimum.twice_nll),
-                ("q0", fit["discovery"]["q0"], statement["q0"]),
-                ("mu_hat", fit["discovery"]["mu_hat"], statement["mu_hat"]),
-            ]  # fmt: skip
-    except (KeyError, TypeError):
-        raise InputError(f"{path}: is no complete result of 'ddphf fit'; make it again") from None
-    for what, given, found in pairs:
-        if not (isinstance(given, (int, float)) and abs(given - found) <= STALE):
+    records = [*given.fits.items(), *((r.path, r.data) for r in given.others.values())]
+    for name, data in records:
+        kind = data["schema"].removeprefix("ddphf/").partition("/")[0]
+        if data.get("engine", "ddphf") != "ddphf":
             raise InputError(
-                f"{path}: {what} is {given}, but the fit gives {found:.9g}; it is stale or was "
-                "changed, so make it again"
+                f"{name}: was made with --engine {data['engine']}, for comparison; make it again "
+                "without"
             )
+        if trouble := damaged_record(data):
+            raise InputError(
+                f"{name}: is no complete result of 'ddphf {kind}' ({trouble}); make it again"
+            )
+        try:
+            trouble = stale_record(data, results)
+        except (KeyError, TypeError):
+            raise InputError(
+                f"{name}: is no complete result of 'ddphf {kind}'; make it again"
+            ) from None
+        if trouble:
+            raise InputError(f"{name}: {trouble}; it is stale or was changed, so make it again")
 
 
 def summarize_given_toys(
@@ -159,19 +172,9 @@ def summarize_given_toys(
     for statement in results.statements:
         fitter = Fitter(ReferenceModel(workspace, statement["measurement"]))
         source = ToySource.conditional(fitter.require_compiled(), toys.mu)
-        if source.fingerprint != toys.fingerprint and not _reproduced(source, toys, progress):
+        if not _reproduced(source, toys, progress):
             continue
-        summary = summarize_toys(toys, statement["q0"]).to_dict()
-        seeds, counts = np.unique(toys.seed, return_counts=True)
-        return {
-            "file": name,
-            "measurement": statement["measurement"],
-            "mu": toys.mu,
-            "q0": statement["q0"],
-            "seeds": [{"seed": int(s), "n": int(c)} for s, c in zip(seeds, counts, strict=True)],
-            "fingerprint": toys.fingerprint,
-            **summary,
-        }
+        return summarize_file(name, toys, statement["measurement"], statement["q0"])
     raise InputError(
         f"{name}: holds toys of another model, data set or measurement; make them again"
     )

@@ -8,7 +8,7 @@ from typing import Any
 
 from ddphf.publish.records import PublishedResults
 
-__all__ = ["make_readme"]
+__all__ = ["make_readme", "print_numbers"]
 
 Spec = dict[str, Any]
 
@@ -172,13 +172,8 @@ def _meaning(workspace: Spec, metadata: Spec, results: PublishedResults) -> str:
             "- `known_background` holds the background at its known truth, which only simulation "
             "has."
         )
-    for toys in results.toys:
-        p0 = "none" if toys["p0"] is None else f"{toys['p0']:.4g}"
-        lines.append(
-            f"- {toys['n']} toys of `{toys['measurement']}` at mu = {toys['mu']:g}: "
-            f"{toys['n_ge']} with q0 at or above the observed one, p0 {p0}, "
-            f"{toys['n_failed']} failed."
-        )
+    lines += [_toys(entry) for entry in results.toys]
+    lines += [line for entry in results.included for line in _record(entry)]
     versions = results.environment["versions"]
     made = ", ".join(f"{k} {versions[k]}" for k in ("ddphf", "pyhf", "numpy", "scipy", "python"))
     codes = ", ".join(f"{kind} {code}" for kind, code in sorted(results.interpolation.items()))
@@ -188,3 +183,68 @@ def _meaning(workspace: Spec, metadata: Spec, results: PublishedResults) -> str:
     ]
     lines += [f"- Warning of the fit: {line}" for line in results.warnings]
     return "\n".join(lines)
+
+
+def _toys(toys: Spec) -> str:
+    seeds = toys["seeds"] if "seeds" in toys else [{"seed": toys["seed"]}]
+    which = ", ".join(str(entry["seed"]) for entry in seeds[:5]) + (", ..." if seeds[5:] else "")
+    line = (
+        f"- {toys['n']} toys of `{toys['measurement']}` at mu = {toys['mu']:g} "
+        f"({toys['file'] or 'of the fit'}, seed {which}): "
+        f"{toys['n_ge']} with q0 at or above the observed one, {toys['n_failed']} failed"
+    )
+    return line + (f"; {_tail(toys)}." if "p0" in toys else ".")
+
+
+def _tail(toys: Spec) -> str:
+    """Return p0 by toys; where none reaches the observed q0, the upper end of its interval."""
+    low, high = toys["p0_interval"]
+    if toys["p0"] is None:
+        return f"p0 < {high:.2g}"
+    return f"p0 = {toys['p0']:.3g} [{low:.2g}, {high:.2g}]"
+
+
+def _record(entry: Spec) -> list[str]:
+    """Return what a record beside results.json says, as lines of a list."""
+    where = f"- `{entry['name']}`"
+    if entry["schema"] == "ddphf/rank/1" and entry["ranking"]:
+        leading = ", ".join(
+            f"`{p['name']}` ({_number(p['postfit_up'])}, {_number(p['postfit_down'])})"
+            for p in entry["ranking"][:3]
+        )
+        return [f"{where}: shifts of the signal strength by one error up and down: {leading}, ..."]
+    if entry["schema"] == "ddphf/limit/1":
+        lines = []
+        for method in ("asymptotic", "toys"):
+            if method in entry:
+                limits = entry[method]
+                error = limits.get("observed_error")
+                both = f" +- {error:.1g}" if error else ""
+                expected = ", ".join(map(_number, limits["expected"]))
+                lines.append(
+                    f"{where}: {100 * entry['level']:.4g} % CLs limit of `{entry['measurement']}` "
+                    f"({method}): {_number(limits['observed'])}{both}, expected at -2 to 2 sigma "
+                    f"without signal {expected}."
+                )
+        return lines
+    if entry["schema"] == "ddphf/discover/1":
+        return [_discovery(where, statement) for statement in entry["statements"]]
+    return []
+
+
+def _discovery(where: str, statement: Spec) -> str:
+    null, expected = statement["null"], statement["expected"]
+    parts = [f"Z = {statement['observed']['z0']:.4f}"]
+    if null.get("toys"):
+        toys = null["toys"]
+        parts.append(f"{_tail(toys)} by {toys['n']} toys (seed {toys['seed']})")
+    if null.get("importance"):
+        found = null["importance"]
+        parts.append(f"p0 = {found['p0']:.3g} +- {found['p0_error']:.1g} by importance sampling")
+    if expected:
+        parts.append(f"expected Z = {expected['asimov']['z0']:.4f} at mu = {expected['mu']:g}")
+    return f"{where}, `{statement['measurement']}`: {'; '.join(parts)}."
+
+
+def _number(value: float | None) -> str:
+    return "none" if value is None else f"{value:.4g}"

@@ -136,8 +136,8 @@ def _make_sample(
     if not np.all(np.isfinite(yields) & (yields >= 0)):
         bad = int(np.flatnonzero(~(np.isfinite(yields) & (yields >= 0)))[0])
         raise InputError(
-            f"{where}, bin {bad}: signal {yields[bad]:g}, expected a number >= 0; "
-            "negative yields make a negative rate somewhere"
+            f"{where}, bin {bad}: signal {yields[bad]:g}, expected a number >= 0"
+            + ("; negative yields make a negative rate somewhere" if yields[bad] < 0 else "")
         )
     modifiers: list[Spec] = [{"name": poi, "type": "normfactor", "data": None}]
     kept: list[str] = []

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import platform
+import re
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ddphf.results.fit import CertificateResult, MinimumResult, ParameterResult
 from ddphf.results.provenance import make_provenance
 
-__all__ = ["INTERPOLATION", "PointResult", "PublishedResults", "make_environment"]
+__all__ = ["INTERPOLATION", "PRINTABLE", "PointResult", "PublishedResults", "make_environment"]
+
+PRINTABLE = re.compile(r"[^\x00-\x1f\x7f-\x9f|`]{1,100}")
+"""Names of publications."""
 
 INTERPOLATION = {"histosys": "code4p", "normsys": "code4"}
 """What ``pyhf fit`` uses, and the only codes a bundle may be made with."""
@@ -145,12 +149,17 @@ class PublishedResults:
         """Read what :meth:`to_dict` wrote.
 
         Raises:
-            ValueError: Another schema.
+            ValueError: Another schema, or a name that cannot be printed.
             KeyError: Something is missing.
             TypeError: Something has another type.
         """
         if data.get("schema") != cls.SCHEMA:
             raise ValueError(f"expected schema '{cls.SCHEMA}', got {data.get('schema')!r}")
+        for key, kind in (("name", str), ("workspace_digest", str), ("environment", dict)):
+            if not isinstance(data[key], kind):
+                raise TypeError(f"{key}: expected {kind.__name__}, got {data[key]!r}")
+        if not PRINTABLE.fullmatch(data["name"]):
+            raise ValueError("name: expected one line of up to 100 characters")
         return cls(
             name=data["name"],
             workspace_digest=data["workspace_digest"],

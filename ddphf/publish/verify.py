@@ -7,20 +7,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy.stats import norm
 
 from ddphf.exceptions import DdphfError
+from ddphf.files import parse_json
 from ddphf.inference.fitter import Fitter
 from ddphf.likelihood.reference import BackendName, ReferenceModel
 from ddphf.publish.archive import DamagedArchiveError, unpack
 from ddphf.publish.checks import FAIL, LIMITED, PASS, UNPHYSICAL, Check, VerifyResult
-from ddphf.publish.contents import Bundle, check_contents
+from ddphf.publish.contents import DAMAGE, Bundle, check_contents
+from ddphf.publish.inventory import other_numbers
 from ddphf.publish.records import PointResult
 from ddphf.publish.stock_fits import STOCK, Optimizer, StockFit, fit_stock
+from ddphf.publish.summaries import stale_record
+from ddphf.report.checks import clean_text
 from ddphf.results.provenance import make_provenance
 
 __all__ = ["SECONDS", "verify_archive"]
@@ -29,6 +33,9 @@ Progress = Callable[[str], None]
 
 SAME = 1e-6
 """Largest difference of two evaluations of -2 ln L at one point."""
+
+ERRORS = 1e-3
+"""Largest relative difference of a recorded error from that of a refit."""
 
 LOWER = 1e-3
 """A stock optimizer further below than this has found a better point."""
@@ -48,6 +55,7 @@ def verify_archive(
     name: str = "archive",
     progress: Progress | None = None,
     toy_progress: Callable[[int, int], None] | None = None,
+    records: bool = False,
 ) -> VerifyResult:
     """Verify a bundle.
 
@@ -58,6 +66,8 @@ def verify_archive(
         name: What to call the archive in messages.
         progress: Called with a line for each stage.
         toy_progress: Called with (done, toys).
+        records: Whether to run level 5 too, as far as it takes no toys, where ``level`` is lower:
+            what a publisher asks of a bundle.
 
     Raises:
         InputError: No archive, or a hostile one.
@@ -79,11 +89,20 @@ def verify_archive(
             checks += _checked(number, _run_level(bundle, number, seconds, say, toy_progress))
             if not all(check.passed for check in checks):
                 break
+        else:
+            if records and level < 5:
+                from ddphf.publish.rerun_records import check_records
+
+                checks += _checked(5, check_records(bundle, say, toys=False))
     return VerifyResult(
         name="" if bundle is None else bundle.results.name,
         digest=f"sha256:{hashlib.sha256(packed).hexdigest()}",
         level=level,
-        checks=tuple(checks),
+        # Names by anybody reach a terminal.
+        checks=tuple(
+            replace(check, what=clean_text(check.what), detail=clean_text(check.detail))
+            for check in checks
+        ),
         provenance=make_provenance(),
     )
 
@@ -94,7 +113,7 @@ def _checked(level: int, found: Iterator[Check]) -> Iterator[Check]:
         yield from found
     except DdphfError as error:
         yield Check(level, "refit", FAIL, str(error))
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except DAMAGE as error:
         yield Check(level, "records", FAIL, f"damaged: {type(error).__name__}: {error}")
 
 
@@ -116,11 +135,11 @@ def _run_level(
 
         yield from check_command_line(bundle, seconds, say)
     elif level == 5:
-        from ddphf.publish.reruns import check_limits
+        from ddphf.publish.rerun_records import check_records
 
-        yield from check_limits(bundle, say)
+        yield from check_records(bundle, say, toys)
     else:
-        from ddphf.publish.reruns import check_toys
+        from ddphf.publish.rerun_toys import check_toys
 
         yield from check_toys(bundle, say, toys)
 
@@ -186,6 +205,12 @@ def check_values(bundle: Bundle, say: Progress) -> Iterator[Check]:
         values[point.name] = recorded
     for statement in bundle.results.statements:
         yield _check_statement(bundle, statement, values)
+    for entry in bundle.results.included:
+        data = parse_json(bundle.files[entry["name"]], entry["name"])
+        trouble = stale_record(data, bundle.results)
+        yield Check(1, f"{entry['name']}, about these points", FAIL if trouble else PASS, trouble)
+    trouble = other_numbers(bundle.files, bundle.results)
+    yield Check(1, "numbers of README.md", FAIL if trouble else PASS, trouble)
 
 
 def _check_statement(bundle: Bundle, statement: dict[str, Any], values: dict[str, float]) -> Check:
@@ -222,6 +247,14 @@ def check_minima(bundle: Bundle, seconds: float, say: Progress) -> Iterator[Chec
             status, detail = FAIL, f"lower by {-above:.3g}: the recorded point is no minimum"
         elif above > SAME:  # one-sided variations make several minima
             status, detail = LIMITED, f"ends in another minimum, {above:.3g} above"
+        else:  # errors belong to a minimum
+            errors = np.array([p.error for p in point.minimum.parameters])
+            off = ~np.isclose(errors, own.errors, rtol=ERRORS, atol=0)
+            if off.any():
+                index = int(np.flatnonzero(off)[0])
+                name = place.reference.parameters.names[index]
+                status = FAIL
+                detail = f"the error of {name} is {own.errors[index]:.6g}, not {errors[index]:.6g}"
         yield Check(2, f"{point.name}, ddphf, cold", status, detail, recorded, own.twice_nll)
         for backend, optimizer in _combinations(point):
             say(f"level 2: {point.name}, {backend} and {optimizer}")

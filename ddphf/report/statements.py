@@ -60,6 +60,7 @@ def _draw_histogram(panel: Any, comparison: dict[str, Any], z0: float, capped: b
     label = f"observed Z = {z0:.2f}" + ("" if shown == z0 else " (outside)")
     panel.axvline(shown, color=ORANGE, lw=1.5, ls="--", label=label)
     panel.set_yscale("log")
+    panel.yaxis.set_major_formatter("{x:g}")  # mathematics is not parsed here
     panel.set_ylim(0.5, 20 * max(counts.max(), expected.max()))
     panel.set_xlim(edges[0], edges[-1])
     panel.set_xlabel("signed significance Z")
@@ -107,7 +108,8 @@ def draw_limit(limit: dict[str, Any]) -> Figure:
             transform=panel.get_yaxis_transform(), va="bottom",
         )  # fmt: skip
         panel.set_yscale("log")
-        panel.set_ylim(alpha / 20, 2.5)
+        panel.yaxis.set_major_formatter("{x:g}")
+        panel.set_ylim(alpha / 20, 60)  # the legend is above CLs = 1
         parts = [limit[key] for key in ("asymptotic", "toys") if key in limit]
         ends = [x for p in parts for x in (p["observed"], *p["expected"]) if x is not None]
         panel.set_xlim(0, 1.35 * max(ends, default=parts[0]["scan"]["mu"][-1]))

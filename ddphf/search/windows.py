@@ -31,6 +31,9 @@ __all__ = [
 CHUNK = 4_000_000
 """Numbers per working array."""
 
+MAX_Z = 37.0
+"""Its p-value is still a number in double precision."""
+
 
 @dataclass(frozen=True)
 class Window:
@@ -77,15 +80,20 @@ def centred_windows(
             window that would stick out is moved inside.
 
     Raises:
-        InputError: A window is larger than the histogram.
+        InputError: A window is larger than the histogram, a size is no whole number, or the centre
+            is no point of the histogram's axes.
 
     Example:
         >>> centred_windows((8, 8), [2, 4])[0].slices
         (slice(3, 5, None), slice(3, 5, None))
     """
-    middle = [n / 2 for n in shape] if centre is None else list(centre)
+    middle = [n / 2 for n in shape] if centre is None else [float(c) for c in centre]
+    if len(middle) != len(shape) or not np.all(np.isfinite(middle)):
+        raise InputError(f"window: centre {middle} is no point of {len(shape)} axes")
     found = []
     for k in sizes:
+        if k != int(k):
+            raise InputError(f"window: {k:g} bins along an axis, expected a whole number")
         start = tuple(
             int(min(max(np.floor(c - k / 2), 0), max(n - k, 0)))
             for c, n in zip(middle, shape, strict=True)
@@ -153,7 +161,7 @@ def find_best_window(terms: Array, sizes: Iterable[Sequence[int]]) -> BestWindow
         sizes: Window sizes, bins along each axis.
 
     Raises:
-        InputError: No size, or a window is larger than the histogram.
+        InputError: No size, or a window is larger than the histogram or has other axes.
 
     Example:
         >>> terms = np.zeros((6, 6))
@@ -165,6 +173,7 @@ def find_best_window(terms: Array, sizes: Iterable[Sequence[int]]) -> BestWindow
     best: tuple[float, Window] | None = None
     count = 0
     for size in sizes:
+        Window((0,) * len(size), tuple(size)).check(terms.shape)
         values = scan_positions(terms, size)
         count += values.size
         where = np.unravel_index(int(np.argmax(values)), values.shape)
@@ -217,14 +226,14 @@ def global_p_value(
     Priebe, J. Comput. Graph. Stat. 10 (2001) 296).
 
     Args:
-        z_local: The largest N_sigma.
+        z_local: The largest N_sigma, at most 37: beyond, double precision holds no p-value.
         shape: Bins of the histogram.
         sizes: Window sizes that were scanned, at all positions.
         n_samples: Fields to draw.
         seed: Of the generator.
 
     Raises:
-        InputError: No sample, no window, or one larger than the histogram.
+        InputError: No sample, no window, one larger than the histogram, or another ``z_local``.
 
     Example:
         >>> found = global_p_value(3.0, (8, 8), [(2, 2)], n_samples=2000)
@@ -236,6 +245,10 @@ def global_p_value(
         raise InputError(
             f"global p-value: {n_samples} samples of {len(boxes)} window sizes, expected one or "
             "more of each"
+        )
+    if not -np.inf < z_local <= MAX_Z:
+        raise InputError(
+            f"global p-value: local Z = {z_local:g}, expected a number of at most {MAX_Z:g}"
         )
     for size in boxes:
         Window((0,) * len(shape), size).check(shape)
@@ -259,7 +272,7 @@ def global_p_value(
         above = sum(_count_above(field, size, z_local) for size in boxes)
         inverse[rows] = 1.0 / np.maximum(above, 1)
     factor = n_windows * float(norm.sf(z_local))
-    p = factor * float(inverse.mean())
+    p = min(factor * float(inverse.mean()), 1.0)  # the estimate fluctuates beyond 1
     error = factor * float(inverse.std()) / np.sqrt(n_samples)
     return GlobalP(p, float(error), float(norm.isf(p)), n_windows, n_samples)
 

@@ -148,7 +148,7 @@ def inject_signal(
     found = make_discovery(free, null, injection.poi)
     rows: tuple[StrengthResult, ...] = ()
     if toys:
-        strengths = list(scan) or [0.0, mu / 2, mu]
+        strengths = list(scan) or sorted({0.0, mu / 2, mu})
         rows = scan_strengths(
             injection, strengths, toys=toys, kind=kind, seed=seed, progress=toy_progress
         )

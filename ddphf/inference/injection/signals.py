@@ -30,6 +30,9 @@ Background = Literal["fit", "known"]
 GROWTH = 1.6
 """Factor between trial strengths while the wanted Z is not bracketed."""
 
+MIN_Z = 0.01
+"""Below it q0 = Z^2 drowns in the rounding of two large values of 2NLL."""
+
 
 class Injection:
     """One measurement, and the background that signals are added to.
@@ -138,11 +141,16 @@ class Injection:
         """Return the strength with Asimov significance ``z``; negative for a deficit.
 
         Raises:
-            ModelError: No strength within the POI's bounds and with positive rates reaches it.
+            ModelError: No strength within the POI's bounds and with positive rates reaches it, or
+                it is too small to be told from 0.
             FitError: A fit on the way has no certificate.
         """
         if z == 0:
             return 0.0
+        if abs(z) < MIN_Z:
+            raise ModelError(
+                f"Z = {z:g} cannot be told from 0; ask for {MIN_Z:g} or more, or for 0"
+            )
         direction = float(np.sign(z))
         limit = self.limits[1] if z > 0 else self.limits[0]
         sigma = float(

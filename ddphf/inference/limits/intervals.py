@@ -22,6 +22,9 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 REACH = (0.7, 0.85, 1.0, 1.2, 1.4)
 """Where thresholds are calibrated, in units of the distance of the asymptotic end."""
 
+FURTHER, MOST_FURTHER = 1.3, 12
+"""Where the last of them is not excluded: factor of the next distance, and how many of them."""
+
 FIRST_TOY = 1 << 46
 
 
@@ -32,7 +35,7 @@ class IntervalResult:
     Attributes:
         level: Confidence level.
         method: ``"asymptotic"`` or ``"toys"``.
-        lower: Lower end; None where no scanned point is excluded.
+        lower: Lower end; None where no scanned point is excluded, many errors away.
         upper: Upper end; None as above.
         at_lower_bound: The lower end is the POI's bound: the data do not end the interval.
         at_upper_bound: The same above.
@@ -121,7 +124,8 @@ def intervals_by_toys(
     mu belongs to the interval where t(mu) of the data is at most the level's quantile of t(mu) in
     toys drawn at mu, the other parameters conditional on the data (Feldman and Cousins, Phys. Rev.
     D 57 (1998) 3873; with nuisance parameters: Cranmer, arXiv:1503.07622, section 4.4). Thresholds
-    are calibrated around each asymptotic end and interpolated.
+    are calibrated around each asymptotic end, further out where that does not exclude, and
+    interpolated.
 
     Args:
         scan: The data.
@@ -134,7 +138,9 @@ def intervals_by_toys(
         FitError: A fit has no certificate, or too many toys failed.
     """
     points = [_points(scan, asymptotic, side) for side in (0, 1)]
-    total, done, failed = n * sum(map(len, points)), 0, 0
+    sides: list[list[Array]] = [[], []]
+    bounds = (scan.lower, scan.upper)
+    total, done, failed, which = n * sum(map(len, points)), 0, 0, 0
 
     def count(some: int) -> None:
         nonlocal done
@@ -142,22 +148,33 @@ def intervals_by_toys(
         if progress is not None:
             progress(done, total)
 
-    sides: list[list[Array]] = []
-    which = 0
-    for mus in points:
-        samples = []
-        for mu in mus:
-            source = ToySource.conditional(scan.model, mu)
-            first = FIRST_TOY + (which << 32)
-            toys = toy_statistics(source, [mu], n, seed=seed, first=first, progress=count)
-            failed, which = failed + toys.n_failed, which + 1
-            samples.append(np.sort(toys.t[:, 0]))
-        sides.append(samples)
+    def draw(side: int, mu: float) -> None:
+        nonlocal failed, which
+        source = ToySource.conditional(scan.model, mu)
+        first = FIRST_TOY + (which << 32)
+        toys = toy_statistics(source, [mu], n, seed=seed, first=first, progress=count)
+        failed, which = failed + toys.n_failed, which + 1
+        sides[side].append(np.sort(toys.t[:, 0]))
+
+    def open_ended(side: int) -> bool:
+        ends = [_end(scan, points[side], sides[side], i.level, bounds[side]) for i in asymptotic]
+        return any(end[0] is None for end in ends)
+
+    for side in (0, 1):
+        for mu in points[side]:
+            draw(side, mu)
+    for side in (0, 1):
+        for _ in range(MOST_FURTHER):
+            if not open_ended(side):
+                break
+            mu = scan.mu_hat + FURTHER * (points[side][-1] - scan.mu_hat)
+            points[side].append(float(np.clip(mu, scan.lower, scan.upper)))
+            total += n
+            draw(side, points[side][-1])
     out = []
     for interval in asymptotic:
         found = [
-            _end(scan, points[side], sides[side], interval.level, (scan.lower, scan.upper)[side])
-            for side in (0, 1)
+            _end(scan, points[side], sides[side], interval.level, bounds[side]) for side in (0, 1)
         ]
         thresholds = [quantile for _, _, _, some in found for quantile in some]
         mus = points[0] + points[1]

@@ -176,7 +176,8 @@ def limit_workspace(
         )  # fmt: skip
         if None in (by_toys.observed, *by_toys.expected):
             warnings.append(
-                "limits by toys that the scan around the asymptotic ones does not reach are null"
+                f"limits by toys are null where {toys} toys per ensemble do not resolve CLs = "
+                f"{1 - level:.4g}; ask for more toys"
             )
     intervals: list[IntervalResult] = []
     if interval:
@@ -187,6 +188,11 @@ def limit_workspace(
         if "toys" in methods:
             say(f"{name}: intervals by toys")
             intervals += intervals_by_toys(observed, plain, toys, seed=seed, progress=toy_progress)
+            if any(None in (x.lower, x.upper) for x in intervals):
+                warnings.append(
+                    "ends of intervals by toys are null where no scanned value of the POI is "
+                    "excluded: the data hardly constrain it"
+                )
     return LimitResult(
         measurement=name,
         poi=table.names[poi],

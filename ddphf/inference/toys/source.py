@@ -14,6 +14,7 @@ import jax
 import numpy as np
 
 from ddphf.exceptions import FitError, ModelError
+from ddphf.likelihood.checks import LARGEST_COUNT
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.minimum import Array
 
@@ -51,7 +52,7 @@ class ToySource:
         """
         table = model.parameters
         if table.poi is None:
-            raise ModelError("the measurement has no POI, so there is no null to draw toys from")
+            raise ModelError("the measurement has no POI, so there is no strength to draw toys at")
         low, high = float(table.lower[table.poi]), float(table.upper[table.poi])
         if not low <= mu <= high:
             raise ModelError(
@@ -70,13 +71,18 @@ class ToySource:
         """Draw from stated parameters, shape (n,)."""
         poi = model.parameters.poi
         if poi is None:
-            raise ModelError("the measurement has no POI, so there is no null to draw toys from")
+            raise ModelError("the measurement has no POI, so there is no strength to draw toys at")
         digest = hashlib.sha256()
         for array in (*jax.tree.leaves(model.arrays), model.parameters.lower, parameters):
             digest.update(np.ascontiguousarray(np.asarray(array, dtype=float)).tobytes())
         digest.update(model.parameters.upper.tobytes() + model.parameters.fixed.tobytes())
         # Rounding may leave -1e-17 in an empty bin.
         rates = np.maximum(model.rates(parameters), 0.0)
+        if rates.max(initial=0.0) > LARGEST_COUNT:
+            raise ModelError(
+                f"bin {int(np.argmax(rates))} of the main data: {rates.max():g} events are "
+                f"expected; toys can be drawn up to {LARGEST_COUNT:g}, so check the yields"
+            )
         return cls(model, parameters, float(parameters[poi]), rates, digest.hexdigest())
 
     def auxiliary(self) -> Array:

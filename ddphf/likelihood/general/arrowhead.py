@@ -21,11 +21,15 @@ from ddphf.likelihood.general.arrays import ModelArrays
 __all__ = [
     "Arrowhead",
     "Cells",
+    "across",
+    "add_diagonal",
+    "along",
     "cho_solve",
     "factor",
     "find_cells",
     "inverse",
     "masked",
+    "multiply",
     "solve",
 ]
 
@@ -113,12 +117,13 @@ def find_cells(expansion: Expansion, arrays: ModelArrays, max_locals: int = MAX_
         filled = idle[: int(np.sum(local == n))]
         local[tuple(np.argwhere(local == n)[: len(filled)].T)] = filled
         is_local[filled] = True
-    return _find_factors(arrays, np.flatnonzero(~is_local), local, of_bin, n)
+    return _find_factors(expansion, arrays, np.flatnonzero(~is_local), local, of_bin)
 
 
 def _find_factors(
-    arrays: ModelArrays, global_: Array, local: Array, of_bin: Array, n: int
+    expansion: Expansion, arrays: ModelArrays, global_: Array, local: Array, of_bin: Array
 ) -> Cells:
+    n = expansion.n_parameters
     one = n + len(arrays.normsys)
     owner = np.concatenate([np.arange(n), arrays.normsys, [n]]).astype(int)
     slot = np.full(n + 1, -1)
@@ -128,7 +133,8 @@ def _find_factors(
     shape = arrays.factor.shape[:2]
     global_factor = np.full((*shape, len(global_)), one, dtype=np.int32)
     local_factor = np.full((*shape, local.shape[1]), one, dtype=np.int32)
-    places = np.nonzero(arrays.factor != one)
+    # Where a sample has no yield its factors are idle, and may sit in any place of any cell.
+    places = np.nonzero((arrays.factor != one) & expansion.present.T[:, :, None])
     for b, s, entry in zip(*places[:2], arrays.factor[places], strict=True):
         p = owner[entry]
         table, where = (global_factor, slot[p]) if slot[p] >= 0 else (local_factor, cell_slot[p])
@@ -152,6 +158,54 @@ def masked(matrix: Arrowhead, cells: Cells, free: Array, damping: Array) -> Arro
     diagonal = jnp.einsum("cll->cl", blocks)
     add = jnp.where(f_local, damping * jnp.abs(diagonal), 1.0)
     return Arrowhead(corner, edges, blocks + add[:, :, None] * jnp.eye(blocks.shape[1]))
+
+
+def multiply(matrix: Arrowhead, cells: Cells, vector: Array) -> Array:
+    """Return the matrix times a vector of shape (n,)."""
+    v_global = vector[cells.global_]
+    v_local = jnp.concatenate([vector, jnp.zeros(1)])[cells.local]
+    y = jnp.einsum("clm,cm->cl", matrix.blocks, v_local) + matrix.edges @ v_global
+    x = matrix.corner @ v_global + jnp.einsum("clk,cl->k", matrix.edges, v_local)
+    out = jnp.zeros(vector.shape[0] + 1).at[cells.local].add(y)[:-1]
+    return out.at[cells.global_].add(x)
+
+
+def add_diagonal(matrix: Arrowhead, cells: Cells, diagonal: Array) -> Arrowhead:
+    """Add a diagonal of shape (n,)."""
+    own = jnp.concatenate([diagonal, jnp.zeros(1)])[cells.local]
+    return Arrowhead(
+        matrix.corner + jnp.diag(diagonal[cells.global_]),
+        matrix.edges,
+        matrix.blocks + own[:, :, None] * jnp.eye(own.shape[1]),
+    )
+
+
+def along(cells: Cells, slope: tuple[Array, Array], step: Array) -> Array:
+    """Return the change of every rate, shape (bins,), to first order in a step, shape (n,).
+
+    ``slope`` has the derivatives of the rates by the globals, (bins, k), and by the locals of each
+    bin's cell, (bins, L).
+    """
+    j_global, j_local = slope
+    local = jnp.concatenate([step, jnp.zeros(1)])[cells.local]
+    local = jnp.concatenate([local, jnp.zeros((1, local.shape[1]))])[cells.of_bin]
+    return j_global @ step[cells.global_] + jnp.sum(j_local * local, axis=1)
+
+
+def across(cells: Cells, slope: tuple[Array, Array], weights: Array, n: int) -> Array:
+    """Return the gradient, shape (n,), of the rates summed with weights: :func:`along` transposed.
+
+    Args:
+        cells: The split.
+        slope: As in :func:`along`.
+        weights: Shape (bins,).
+        n: Number of parameters.
+    """
+    j_global, j_local = slope
+    per_cell = jnp.zeros((cells.local.shape[0] + 1, j_local.shape[1]))
+    per_cell = per_cell.at[cells.of_bin].add(weights[:, None] * j_local)[:-1]
+    out = jnp.zeros(n + 1).at[cells.local].add(per_cell)[:-1]
+    return out.at[cells.global_].add(weights @ j_global)
 
 
 def factor(matrix: Arrowhead) -> tuple[Array, Array, Array, Array]:

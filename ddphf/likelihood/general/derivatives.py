@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ddphf.likelihood.deviance import deviance
 from ddphf.likelihood.general.arrays import Codes, ModelArrays, constraint_logpdf
 from ddphf.likelihood.general.arrowhead import Arrowhead, Cells
 from ddphf.likelihood.interpolation import histosys_weights, normsys_factor
@@ -86,11 +87,7 @@ def evaluate(
     if multiplier is not None:
         alpha = jnp.where(multiplier > 0, multiplier / safe, alpha)
         expected = jnp.where(multiplier > 0, multiplier / safe, expected)
-    main = jnp.sum(
-        jnp.where(seen, counts * jnp.log(jnp.where(seen, counts, 1.0) / safe), 0.0)
-        + (rate - counts)
-    )
-    value = main - constraint_logpdf(arrays, parameters, auxiliary)
+    value = jnp.sum(deviance(counts, rate)) - constraint_logpdf(arrays, parameters, auxiliary)
     own_slope, own_curvature = _constraint_derivatives(arrays, parameters, auxiliary)
 
     # Global parameters: (bins, samples, k).

@@ -1,6 +1,7 @@
 """Damped Newton for any compiled model: arrowhead steps, bounds by an active set.
 
-A step is accepted only where no rate is negative and -ln L does not rise, so that the path never
+A step that fails is bent along the bounds (:mod:`ddphf.likelihood.general.bending`), then damped.
+One is accepted only where no rate is negative and -ln L does not rise, so that the path never
 leaves the region where the likelihood is a probability. One data set per call; ``jax.vmap`` makes
 it a batch. Data, templates, bounds, starting point and the fixed mask are inputs.
 """
@@ -14,7 +15,8 @@ import jax
 import jax.numpy as jnp
 
 from ddphf.likelihood.general.arrays import Codes, ModelArrays
-from ddphf.likelihood.general.arrowhead import Cells, inverse, solve
+from ddphf.likelihood.general.arrowhead import Cells, inverse, masked, multiply, solve
+from ddphf.likelihood.general.bending import bend
 from ddphf.likelihood.general.derivatives import Point, evaluate
 from ddphf.likelihood.paired.newton import ROUNDING
 
@@ -68,6 +70,7 @@ class _State(NamedTuple):
     solved: Array
     predicted: Array
     damping: Array
+    bent: Array
     edm: Array
     steps: Array
 
@@ -130,11 +133,13 @@ def minimize_general(
         x, point = jax.tree.map(
             lambda a, b: jnp.where(better, a, b), (s.trial, new), (s.x, s.point)
         )
+        # Rejected: bend the step along the bounds first, damp it if that does not help.
         damping = jnp.where(
             better,
             _relax(s.damping, agreement),
-            jnp.maximum(10.0 * s.damping, FIRST_DAMPING),
+            jnp.where(s.bent, jnp.maximum(10.0 * s.damping, FIRST_DAMPING), s.damping),
         )
+        bent = s.bent | ~better
         free = free_directions(x, point.gradient, fixed, lower, upper)
         newton = solve(point.hessian, cells, point.gradient, free, zero)
         positive = jnp.all(jnp.isfinite(newton))
@@ -147,23 +152,26 @@ def minimize_general(
             lambda: newton,
             lambda: solve(matrix, cells, point.gradient, free, damping),
         )
+        damped = masked(matrix, cells, free, damping)
+        room = jnp.where(
+            bent, jnp.stack([x - upper, x - lower]), jnp.array([[-jnp.inf], [jnp.inf]])
+        )
+        step = bend(damped, cells, point.gradient, free, step, room)
         solved = jnp.all(jnp.isfinite(step))
         trial = jnp.where(free & solved, jnp.clip(x - step, lower, upper), x)
+        moved = x - trial
+        gain = jnp.sum(moved * (point.gradient - 0.5 * multiply(matrix, cells, moved)))
         edm = _edm(point.gradient, newton)
         # A step this near that does not quarter the EDM shows rounding: an end, as a rejected one.
         damping = jnp.where((edm < ROUNDING) & (edm > 0.25 * s.edm), jnp.inf, damping)
-        return _State(
-            x, point, trial, solved, 0.5 * jnp.sum(point.gradient * step), damping, edm,
-            s.steps + 1,
-        )  # fmt: skip
+        return _State(x, point, trial, solved, gain, damping, bent, edm, s.steps + 1)
 
     empty = jax.tree.map(
         lambda a: jnp.zeros(a.shape, a.dtype),
         jax.eval_shape(partial(evaluate, codes), arrays, cells, x, data),
     )
-    state = _State(
-        x, empty, x, jnp.ones((), bool), zero, zero, jnp.full((), jnp.inf), jnp.zeros((), int)
-    )
+    no, far, none = jnp.zeros((), bool), jnp.full((), jnp.inf), jnp.zeros((), int)
+    state = _State(x, empty, x, ~no, zero, zero, no, far, none)
     state = jax.lax.while_loop(
         lambda s: (s.edm > ENOUGH) & (s.steps < MAX_STEPS) & (s.damping < 1e12), body, state
     )

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from ddphf.likelihood.general.arrays import Codes, ModelArrays, rates
-from ddphf.likelihood.general.arrowhead import Arrowhead, Cells, solve
+from ddphf.likelihood.general.arrowhead import Cells, across, add_diagonal, along, solve
 from ddphf.likelihood.general.derivatives import Point, evaluate
 from ddphf.likelihood.general.newton import GeneralResult, is_physical, make_result
 
@@ -108,8 +108,8 @@ def minimize_at_zero(
         return point._replace(
             value=point.value + value,
             gradient=point.gradient + slope,
-            hessian=_add_diagonal(point.hessian, cells, curvature),
-            information=_add_diagonal(point.information, cells, curvature),
+            hessian=add_diagonal(point.hessian, cells, curvature),
+            information=add_diagonal(point.information, cells, curvature),
         )
 
     def body(s: _State) -> _State:
@@ -140,7 +140,7 @@ def minimize_at_zero(
         solved = jnp.all(jnp.isfinite(step))
         step = jnp.where(solved & free, step, 0.0)
         here = distances(x, point.rate)
-        change = _Distances(-_along(cells, point.slope, step), -step, step)
+        change = _Distances(-along(cells, point.slope, step), -step, step)
         # Not further than 99 % of the way to the first edge; of bins with events neither.
         walls = held._replace(rate=guarded | (counts > 0))
         used = jax.tree.map(
@@ -212,30 +212,18 @@ def minimize_at_zero(
     snapped = jnp.where(low, lower, jnp.where(high, upper, state.x))
     rate = rates(codes, arrays, snapped)
     legal = is_physical(rate, counts)
+    # What the multipliers leave of the gradient; the barrier's own is steep next to an edge.
+    bare = evaluate(codes, arrays, cells, state.x, data)
+    walls = across(cells, bare.slope, state.multiplier.rate, len(x)) + z_low - z_high
+    left = jnp.where(free & ~low & ~high, bare.gradient - walls, 0.0)
     return result._replace(
+        projected=2.0 * jnp.max(jnp.abs(left)),
         parameters=jnp.where(legal, snapped, state.x),
         rates=jnp.where(legal, rate, state.point.rate),
         errors=jnp.where(low | high, 0.0, result.errors),
         free=free & ~low & ~high,
         edm=jnp.where(state.done, result.edm + 2.0 * LAST, jnp.inf),
     )
-
-
-def _add_diagonal(matrix: Arrowhead, cells: Cells, diagonal: Array) -> Arrowhead:
-    own = jnp.concatenate([diagonal, jnp.zeros(1)])[cells.local]
-    return Arrowhead(
-        matrix.corner + jnp.diag(diagonal[cells.global_]),
-        matrix.edges,
-        matrix.blocks + own[:, :, None] * jnp.eye(own.shape[1]),
-    )
-
-
-def _along(cells: Cells, slope: tuple[Array, Array], step: Array) -> Array:
-    """Return the change of every rate, to first order."""
-    j_global, j_local = slope
-    local = jnp.concatenate([step, jnp.zeros(1)])[cells.local]
-    local = jnp.concatenate([local, jnp.zeros((1, local.shape[1]))])[cells.of_bin]
-    return j_global @ step[cells.global_] + jnp.sum(j_local * local, axis=1)
 
 
 def _move_inside(
@@ -258,16 +246,9 @@ def _move_inside(
     moves = jnp.any(j_global != 0, axis=1) | jnp.any(j_local != 0, axis=1)
     guarded = (counts <= 0) & moves
     thin = (guarded & (point.rate < 1e-2)).astype(float)
-    pull = jnp.zeros_like(x).at[cells.global_].set(thin @ j_global)
-    n_cells = cells.local.shape[0]
-    locals_ = (
-        jnp.zeros((n_cells + 1, j_local.shape[1]))
-        .at[cells.of_bin]
-        .add(thin[:, None] * j_local)[:-1]
-    )
-    pull = jnp.concatenate([pull, jnp.zeros(1)]).at[cells.local].add(locals_)[:-1]
+    pull = across(cells, (j_global, j_local), thin, len(x))
     # The width of the box stands in for what the data do not say.
-    matrix = _add_diagonal(point.information, cells, 1.0 / (upper - lower) ** 2)
+    matrix = add_diagonal(point.information, cells, 1.0 / (upper - lower) ** 2)
     step = solve(matrix, cells, pull, ~fixed, jnp.zeros(()))
     step = step / jnp.sqrt(jnp.maximum(jnp.sum(pull * step), 1e-300))
     step = jnp.where(~fixed & jnp.isfinite(step), step, 0.0)

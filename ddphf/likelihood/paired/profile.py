@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ddphf.likelihood.deviance import deviance
 from ddphf.likelihood.paired.cells import Side, SideSolution, solve_plain, solve_side
 from ddphf.likelihood.paired.model import PairArrays, PairStructure, features
 
@@ -239,7 +240,7 @@ def profile(
     value = 0.5 * jnp.sum(arrays.precision * pull * pull)
     feasible = jnp.all(sides[0].u > 0) & jnp.all(sides[1].u > 0)
     for side, solution, gaussian in zip(sides, cell.sides, structure.gaussian, strict=True):
-        value = value + jnp.sum(_deviance(side.n, solution.rate))
+        value = value + jnp.sum(deviance(side.n, solution.rate))
         if side.v is not None:
             feasible = feasible & jnp.all(side.v >= 0)
             value = value + jnp.sum(_constraint(side, solution, gaussian))
@@ -255,12 +256,6 @@ def _cotangents(cell: Cell) -> list[Array]:
     return [*out, x_b.w, x_a.w]
 
 
-def _deviance(n: Array, rate: Array) -> Array:
-    """Return rate - n + n ln(n / rate): -ln Poisson without constants, and without cancellation."""
-    ratio = jnp.where(n > 0, n / jnp.maximum(rate, TINY), 1.0)
-    return jnp.where(n > 0, n * jnp.log(ratio) + (rate - n), rate)
-
-
 def _constraint(side: Side, solution: SideSolution, gaussian: bool) -> Array:
     assert solution.gamma is not None
     assert side.width is not None
@@ -269,7 +264,7 @@ def _constraint(side: Side, solution: SideSolution, gaussian: bool) -> Array:
     if gaussian:
         pull = (solution.gamma - side.aux) / side.width
         return jnp.where(side.v > 0, 0.5 * pull * pull, 0.0)
-    return jnp.where(side.v > 0, _deviance(side.aux, solution.gamma * side.width), 0.0)
+    return jnp.where(side.v > 0, deviance(side.aux, solution.gamma * side.width), 0.0)
 
 
 def _curvature(

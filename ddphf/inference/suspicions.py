@@ -1,0 +1,256 @@
+"""What a fit is suspected of: several minima, flat or dead directions, bounds, no null.
+
+A certificate is local and knows nothing of these. Each function answers one question about a
+measurement or a minimum; :mod:`ddphf.inference.fitter` asks them and warns or refuses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from scipy.special import xlogy
+
+from ddphf.exceptions import FitError
+from ddphf.likelihood.compiled import CompiledModel
+from ddphf.likelihood.minimum import Array, Mask, Minimum
+from ddphf.likelihood.reference import ReferenceModel
+
+__all__ = [
+    "compare_values",
+    "find_bins_at_zero",
+    "find_dead",
+    "find_null_problem",
+    "find_one_sided",
+    "find_singular",
+    "find_stuck",
+    "find_wide",
+    "list_names",
+    "measure_rounding",
+    "name_bounds",
+]
+
+NO_BACKGROUND = 1e-6
+"""A lower bound of a per-bin factor below this only keeps logarithms finite."""
+
+FLAT = 100.0
+"""An error this many times the distance of the bounds means that the data say nothing."""
+
+INFLATION = 1e5
+"""So much larger than with all others held is no error of a parameter that the data determine:
+along an exactly flat direction rounding leaves 2e5 or more."""
+
+SINGULAR = 1e-13
+"""Eigenvalue of the Hessian, scaled to a unit diagonal, below which a direction is flat."""
+
+
+def find_one_sided(reference: ReferenceModel) -> list[int]:
+    """Return the free nuisance parameters that move a sample's bin the same way at +1 and -1 sigma.
+
+    The likelihood may then have a minimum on either side.
+    """
+    table, seen = reference.parameters, set()
+    for channel in reference.workspace["channels"]:
+        for sample in channel["samples"]:
+            nominal = np.array(sample["data"], dtype=float)
+            for name, (up, down) in _variations(sample, nominal).items():
+                # A fifth of the bin's Poisson error: below it no minimum can hide.
+                size = np.minimum(np.abs(up), np.abs(down))
+                if np.any((up * down > 0) & (size > 0.2 * np.sqrt(np.maximum(nominal, 1.0)))):
+                    seen.add(name)
+    return [i for i, name in enumerate(table.names) if name in seen and not table.fixed[i]]
+
+
+def _variations(sample: dict[str, Any], nominal: Array) -> dict[str, tuple[Array, Array]]:
+    """Return the change at +1 and -1 sigma by parameter; one name may be histosys and normsys."""
+    shapes: dict[str, list[Array]] = {}
+    norms: dict[str, list[float]] = {}
+    for modifier in sample["modifiers"]:
+        data, name = modifier["data"], modifier["name"]
+        if modifier["type"] == "histosys":
+            shapes[name] = [np.array(data[key], dtype=float) for key in ("hi_data", "lo_data")]
+        elif modifier["type"] == "normsys":
+            norms[name] = [data["hi"], data["lo"]]
+    out = {}
+    for name in {**shapes, **norms}:
+        yields, factors = shapes.get(name, [nominal, nominal]), norms.get(name, [1.0, 1.0])
+        out[name] = (yields[0] * factors[0] - nominal, yields[1] * factors[1] - nominal)
+    return out
+
+
+def find_null_problem(reference: ReferenceModel) -> str | None:
+    """Return why mu = 0 is no hypothesis although the POI is a free normfactor, or None."""
+    table = reference.parameters
+    assert table.poi is not None
+    name = table.names[table.poi]
+    if not table.lower[table.poi] <= 0.0 <= table.upper[table.poi]:
+        return (
+            f"the bounds of the POI '{name}' exclude 0, so it has no null; widen them or fix the "
+            "POI"
+        )
+    if place := _find_signal_only(reference, name):
+        return (
+            f"{place} has events, but only samples with the POI '{name}' are expected there, so "
+            "mu = 0 is impossible and there is no null; add a background or fix the POI"
+        )
+    return None
+
+
+def _find_signal_only(reference: ReferenceModel, poi: str) -> str | None:
+    """Return a bin with events where only samples with the POI are expected, or None."""
+    where = reference.channel_slices()
+    for channel in reference.workspace["channels"]:
+        others = np.zeros(len(channel["samples"][0]["data"]))
+        for sample in channel["samples"]:
+            if any(m["name"] == poi and m["type"] == "normfactor" for m in sample["modifiers"]):
+                continue
+            others += np.abs(sample["data"])
+            for modifier in sample["modifiers"]:
+                if modifier["type"] == "histosys":
+                    others += np.abs(modifier["data"]["hi_data"])
+                    others += np.abs(modifier["data"]["lo_data"])
+        observed = reference.data[where[channel["name"]]]
+        for index in np.flatnonzero((others == 0) & (observed > 0)):
+            return f"channel '{channel['name']}', bin {index}"
+    return None
+
+
+def find_stuck(reference: ReferenceModel, minimum: Minimum) -> list[int]:
+    """Return the free factors of whole samples that a minimum leaves at a bound.
+
+    Per-bin factors are left out: at low counts many of them sit there.
+    """
+    config, found = reference.model.config, []
+    for name in config.par_order:
+        where = config.par_slice(name)
+        if where.stop - where.start == 1 and not config.param_set(name).constrained:
+            found += [where.start] if minimum.at_bound[where.start] else []
+    return found
+
+
+def find_dead(reference: ReferenceModel, start: Array, fixed: Mask) -> Mask:
+    """Return True for free unconstrained parameters that change no expected count, shape (n,).
+
+    Args:
+        reference: The measurement.
+        start: Values of the held parameters, shape (n,): at mu = 0 what scales the signal is dead.
+        fixed: Held parameters, shape (n,).
+    """
+    table, config = reference.parameters, reference.model.config
+    around = np.where(fixed, start, table.init)
+    before = reference.rates(around)
+    dead = np.zeros_like(fixed)
+    for name in config.par_order:
+        if config.param_set(name).constrained:
+            continue
+        for index in range(config.par_slice(name).start, config.par_slice(name).stop):
+            if not fixed[index]:
+                moved = around.copy()
+                moved[index] = 0.5 * (table.lower[index] + table.upper[index]) + 0.1234
+                dead[index] = np.array_equal(before, reference.rates(moved))
+    return dead
+
+
+def find_wide(reference: ReferenceModel, minimum: Minimum) -> list[str]:
+    """Return the parameters of a minimum that the data do not determine.
+
+    Their errors are far larger than the distance of their bounds, or larger than that and many
+    times what they would be with all others held: another parameter can take over their effect.
+    """
+    table = reference.parameters
+    reach = table.upper - table.lower
+    wide = minimum.errors > reach
+    if not wide.any():
+        return []
+    stiffness = 0.5 * np.diag(reference.hessian(minimum.parameters))
+    inflation = minimum.errors * np.sqrt(np.maximum(stiffness, 0.0))
+    flat = (minimum.errors > FLAT * reach) | (wide & (inflation > INFLATION))
+    return [table.names[i] for i in np.flatnonzero(flat)]
+
+
+def find_singular(reference: ReferenceModel, point: Array, fixed: Mask) -> list[str]:
+    """Return the parameters along which the Hessian vanishes where a fit failed, if it does.
+
+    Args:
+        reference: The measurement.
+        point: Where the fit stopped, shape (n,).
+        fixed: Held parameters, shape (n,).
+    """
+    table = reference.parameters
+    free = np.flatnonzero(~fixed & (point > table.lower) & (point < table.upper))
+    hessian = reference.hessian(point)[np.ix_(free, free)]
+    if not free.size or not np.all(np.isfinite(hessian)) or np.any(np.diag(hessian) <= 0):
+        return []
+    scale = 1.0 / np.sqrt(np.diag(hessian))
+    values, vectors = np.linalg.eigh(hessian * scale[:, None] * scale[None, :])
+    if abs(values[0]) > SINGULAR * len(free):
+        return []
+    return [table.names[free[i]] for i in np.flatnonzero(np.abs(vectors[:, 0]) > 0.1)]
+
+
+def find_bins_at_zero(
+    reference: ReferenceModel, model: CompiledModel | None, minimum: Minimum
+) -> list[str]:
+    """Return the empty bins whose rate the fit has brought to 0; in a pair that is ordinary."""
+    if model is None or model.pair is not None:
+        return []
+    start, end = model.rates(model.parameters.init), model.rates(minimum.parameters)
+    return [
+        f"channel '{channel}', bin {index}"
+        for channel, where in reference.channel_slices().items()
+        for index in np.flatnonzero(
+            (reference.data[where] <= 0) & (start[where] > 0) & (end[where] < 1e-6)
+        )
+    ]
+
+
+def name_bounds(reference: ReferenceModel, minimum: Minimum) -> Iterator[str]:
+    """Yield the parameters at a bound of the measurement."""
+    table = reference.parameters
+    # Per-bin factors at a lower bound of 1e-10 are bins without background: no bound.
+    natural = (table.lower >= 0) & (table.lower < NO_BACKGROUND)
+    natural &= minimum.parameters <= table.lower
+    if table.poi is not None:
+        natural[table.poi] = False
+    for index in np.flatnonzero(minimum.at_bound & ~natural):
+        yield table.names[index]
+
+
+def measure_rounding(reference: ReferenceModel) -> float:
+    """Return about what rounding alone moves q0 by."""
+    return 2e-16 * _size_of_terms(reference)
+
+
+def _size_of_terms(reference: ReferenceModel) -> float:
+    """Return about the sum of the absolute values of the terms of -2 ln L."""
+    counts = reference.data[: reference.n_main]
+    return 2 * float(np.sum(counts + np.abs(xlogy(counts, counts))))
+
+
+def compare_values(
+    reference: ReferenceModel, ours: float, other: float, name: str, tolerance: float
+) -> None:
+    """Refuse two values of -2 ln L that differ by more than rounding.
+
+    Args:
+        reference: The model; its data set the size of the terms and so of the rounding.
+        ours: By the fit.
+        other: By another calculation.
+        name: Of that calculation.
+        tolerance: Absolute.
+
+    Raises:
+        FitError: They differ.
+    """
+    rounding = 1e-13 * _size_of_terms(reference)
+    if not abs(ours - other) <= tolerance + rounding + 1e-12 * abs(ours):
+        raise FitError(
+            f"-2 ln L is {ours:.12g} by the fit and {other:.12g} by {name}; one of them is wrong, "
+            "so there is no result"
+        )
+
+
+def list_names(names: Sequence[str]) -> str:
+    """Join the first five names."""
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")

@@ -1,0 +1,72 @@
+"""Files beside results.json: named there, and with the same numbers (levels 0 and 1).
+
+Every question returns an empty string, or a sentence that says what is wrong.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ddphf.publish.readme import print_numbers
+from ddphf.publish.records import PublishedResults
+from ddphf.publish.summaries import STALE, damaged_record, summarize_record
+from ddphf.publish.toy_files import read_toys, summarize_file
+
+__all__ = ["other_numbers", "other_records", "other_toys"]
+
+NO_RESULTS = ("ddphf/results/", "ddphf/metadata/", "ddphf/foreign/", "ddphf/covariance/")
+"""Schemas of the files that every level knows by name."""
+
+COUNTED = ("mu", "seeds", "fingerprint", "n", "n_failed", "n_ge")
+"""What is the same on every machine."""
+
+
+def other_records(loaded: dict[str, Any], results: PublishedResults) -> str:
+    """Compare the records with what results.json says about them: none is hidden or changed."""
+    found = {
+        name
+        for name, data in loaded.items()
+        if isinstance(data, dict)
+        and str(data.get("schema", "")).startswith("ddphf/")
+        and not str(data["schema"]).startswith(NO_RESULTS)
+    }
+    named = [entry["name"] for entry in results.included]
+    if sorted(found) != sorted(named):
+        return f"results.json names {sorted(named)}, the archive has {sorted(found)}"
+    for entry in results.included:
+        name = entry["name"]
+        if trouble := damaged_record(loaded[name]):
+            return f"{name}: {trouble}"
+        if summarize_record(name, loaded[name]) != entry:
+            return f"{name}: results.json says other numbers about it"
+    return ""
+
+
+def other_toys(files: dict[str, bytes], results: PublishedResults) -> str:
+    """Compare the files of toys with what results.json says about them."""
+    found = sorted(name for name in files if name.endswith(".npz"))
+    named = sorted(entry["file"] for entry in results.toys if entry["file"] is not None)
+    if found != named:
+        return f"results.json names {named}, the archive has {found}"
+    for entry in results.toys:
+        statement = next(
+            (s for s in results.statements if s["measurement"] == entry["measurement"]), None
+        )
+        if statement is None or not abs(statement["q0"] - entry["q0"]) <= STALE:
+            return f"toys of '{entry['measurement']}' are compared with another q0"
+        if entry["file"] is None:
+            continue
+        toys = read_toys(files[entry["file"]], entry["file"])
+        again = summarize_file(entry["file"], toys, entry["measurement"], entry["q0"])
+        if wrong := [key for key in COUNTED if again[key] != entry[key]]:
+            return f"{entry['file']}: results.json has another {', '.join(wrong)}"
+    return ""
+
+
+def other_numbers(files: dict[str, bytes], results: PublishedResults) -> str:
+    """Look for the recorded numbers in README.md."""
+    text = files["README.md"].decode()
+    for line in [results.workspace_digest, *print_numbers(results).splitlines()]:
+        if line not in text:
+            return f"README.md does not say '{line}'"
+    return ""
