@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddphf.likelihood.compiled import CompiledModel
-from ddphf.likelihood.general.arrays import Codes, ModelArrays, rates
+from ddphf.likelihood.general.arrays import Codes, ModelArrays
 from ddphf.likelihood.general.arrowhead import Cells, cho_solve, factor, masked, solve
 from ddphf.likelihood.general.derivatives import evaluate
 from ddphf.likelihood.minimum import Array, Mask, Minimum
@@ -114,39 +114,32 @@ def _propagate(
     data: Any,
 ) -> tuple[Any, Any, Any, Any, Any]:
     point = evaluate(codes, arrays, cells, x, data)
-    rate, gradient, hessian = point.rate, point.gradient, point.hessian
-    free = free_directions(x, gradient, fixed, lower, upper)
+    free = free_directions(x, point.gradient, fixed, lower, upper)
     unit = jnp.zeros_like(x).at[index].set(1.0)
-    column = solve(hessian, cells, unit, free, jnp.zeros(()))
-
-    def push(direction: Any) -> Any:
-        return jax.jvp(lambda p: rates(codes, arrays, p), (x,), (direction,))[1]
+    column = solve(point.hessian, cells, unit, free, jnp.zeros(()))
 
     # Variances: that of the globals with the cells following them, and the cell's own part.
-    k, n = cells.global_.shape[0], x.shape[0]
     n_cells, n_local = cells.local.shape
     f_global = free[cells.global_]
-    moves = jnp.zeros((k, n)).at[jnp.arange(k), cells.global_].set(f_global * 1.0)
-    followed = jax.vmap(push)(moves)
-    matrix = masked(hessian, cells, free, jnp.zeros(()))
+    matrix = masked(point.hessian, cells, free, jnp.zeros(()))
+    j_global, j_local = point.slope
+    followed = jnp.where(f_global, j_global, 0.0).T
+    moved = j_global @ column[cells.global_]
     own: Any = 0.0
     if n_local == 0 or n_cells == 0:
         scale = jax.lax.rsqrt(jnp.maximum(jnp.diag(matrix.corner), 1e-300))
         chol = jnp.linalg.cholesky(matrix.corner * scale[:, None] * scale[None, :])
     else:
         chol, scale, inner, chol_local = factor(matrix)
-        padded = jnp.concatenate([free, jnp.zeros(1, bool)])
-        colours = jnp.zeros((n_local, n + 1))
-        for slot in range(n_local):
-            where = cells.local[:, slot]
-            colours = colours.at[slot, where].set(padded[where] * 1.0)
-        j_local = jax.vmap(push)(colours[:, :n]).T  # (bins, L)
-        # Bins outside all cells have no local parameter: j_local is 0 whatever cell they read.
+        # Bins outside all cells have no local slope: it is 0 whatever cell they read.
         cell = jnp.minimum(cells.of_bin, n_cells - 1)
+        local = cells.local[cell]
+        moved = moved + jnp.sum(j_local * jnp.append(column, 0.0)[local], axis=1)
+        j_local = jnp.where(jnp.append(free, False)[local], j_local, 0.0)
         followed = followed - jnp.einsum("blk,bl->kb", inner[cell], j_local)
         own = cho_solve(chol_local[cell], j_local[:, :, None])[:, :, 0]
         own = jnp.sum(own * j_local, axis=1)
     half = jax.scipy.linalg.solve_triangular(chol, followed * scale[:, None], lower=True)
-    inverse = cho_solve(chol, jnp.eye(k)) * scale[:, None] * scale[None, :]
+    inverse = cho_solve(chol, jnp.eye(len(f_global))) * scale[:, None] * scale[None, :]
     block = jnp.where(f_global[:, None] & f_global[None, :], inverse, 0.0)
-    return column, rate, push(column), jnp.sum(half * half, axis=0) + own, block
+    return column, point.rate, moved, jnp.sum(half * half, axis=0) + own, block

@@ -59,6 +59,8 @@ class NewtonResult(NamedTuple):
 class _State(NamedTuple):
     theta: Array
     now: Profile
+    trial: Array
+    solved: Array
     damping: Array
     edm: Array
     steps: Array
@@ -111,42 +113,47 @@ def minimize_profile(
     """
     theta = jnp.where(fixed, theta, jnp.clip(theta, lower, upper))
 
-    def edm_of(theta: Array, now: Profile) -> tuple[Array, Array]:
-        free = free_directions(theta, now.gradient, fixed, lower, upper)
-        step = solve_masked(now.hessian, now.gradient, free, jnp.zeros(()))
-        edm = jnp.sum(jnp.where(free, now.gradient * step, 0.0))
-        return jnp.where(jnp.isfinite(edm) & (edm >= 0), edm, jnp.inf), free
+    zero = jnp.zeros(())
 
+    # The start is the first trial, so that a profile is compiled in one place: it is what takes
+    # the compiler's time.
     def body(state: _State) -> _State:
-        now = state.now
-        free = free_directions(state.theta, now.gradient, fixed, lower, upper)
-        step = solve_masked(now.hessian, now.gradient, free, state.damping)
-        solved = jnp.all(jnp.isfinite(step))
-        trial = jnp.where(free, jnp.clip(state.theta - step, lower, upper), state.theta)
-        trial = jnp.where(solved, trial, state.theta)
-        new = profile(structure, arrays, trial, data)
-        slack = 1e-13 * (1.0 + jnp.abs(now.value))
-        better = solved & new.feasible & (new.value <= now.value + slack)
-        accepted = jax.tree.map(lambda a, b: jnp.where(better, a, b), new, now)
-        theta = jnp.where(better, trial, state.theta)
-        edm, _ = edm_of(theta, accepted)
+        new = profile(structure, arrays, state.trial, data)
+        slack = 1e-13 * (1.0 + jnp.abs(state.now.value))
+        better = state.solved & new.feasible & (new.value <= state.now.value + slack)
+        better = better | (state.steps < 0)
+        theta, now = jax.tree.map(
+            lambda a, b: jnp.where(better, a, b), (state.trial, new), (state.theta, state.now)
+        )
         damping = jnp.where(
             better,
             jnp.where(state.damping < 1e-4, 0.0, state.damping / 10.0),
             jnp.maximum(state.damping * 10.0, 1e-3),
         )
+        free = free_directions(theta, now.gradient, fixed, lower, upper)
+        newton = solve_masked(now.hessian, now.gradient, free, zero)
+        edm = jnp.sum(jnp.where(free, now.gradient * newton, 0.0))
+        edm = jnp.where(jnp.isfinite(edm) & (edm >= 0), edm, jnp.inf)
         stuck = (state.damping > 1e12) | ((edm < ROUNDING) & (edm > 0.25 * state.edm))
-        return _State(theta, accepted, damping, edm, state.steps + 1, stuck)
+        step = solve_masked(now.hessian, now.gradient, free, damping)
+        solved = jnp.all(jnp.isfinite(step))
+        trial = jnp.where(free & solved, jnp.clip(theta - step, lower, upper), theta)
+        return _State(theta, now, trial, solved, damping, edm, state.steps + 1, stuck)
 
-    start = profile(structure, arrays, theta, data)
-    edm, _ = edm_of(theta, start)
-    state = _State(theta, start, jnp.zeros(()), edm, jnp.zeros((), int), jnp.zeros((), bool))
+    empty = jax.tree.map(
+        lambda a: jnp.zeros(a.shape, a.dtype),
+        jax.eval_shape(partial(profile, structure), arrays, theta, data),
+    )
+    state = _State(
+        theta, empty, theta, jnp.ones((), bool), zero, jnp.full((), jnp.inf),
+        jnp.full((), -1), jnp.zeros((), bool),
+    )  # fmt: skip
     state = jax.lax.while_loop(
         lambda s: (s.edm > ENOUGH) & (s.steps < MAX_STEPS) & ~s.stuck, body, state
     )
     now = state.now
-    edm, free = edm_of(state.theta, now)
-    edm = jnp.where(now.feasible & jnp.isfinite(now.value), edm, jnp.inf)
+    free = free_directions(state.theta, now.gradient, fixed, lower, upper)
+    edm = jnp.where(now.feasible & jnp.isfinite(now.value), state.edm, jnp.inf)
     ones = jnp.ones(structure.n_cells)
     gamma = tuple(ones if s.gamma is None else s.gamma * ones for s in now.cell.sides)
     return NewtonResult(
