@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ddphf.exceptions import InputError
+from ddphf.files import is_file
 from ddphf.inputs.histogram import Array
 
 __all__ = [
@@ -198,7 +199,7 @@ def read_matrix(address: str, *, folder: str | Path = ".") -> Array:
     """
     path, _, name = address.partition(":")
     file = Path(folder) / path
-    if not file.is_file():
+    if not is_file(file):
         raise InputError(f"{address}: no file '{file}'")
     suffix = file.suffix.lower()
     if suffix == ".csv":
