@@ -78,6 +78,21 @@ EVENTS = {
     "an axis renamed that is not there": change(
         lambda a: a["lepton_id"]["maps"]["muon"].update(axes={"Eta": "abseta"})
     ),
+    "a matrix of all maps beside one of a map": change(
+        lambda a: a["lepton_id"].update(covariance="c.csv")
+    ),
+    "a matrix of all maps beside shared sources": change(
+        lambda a: [
+            a["lepton_id"].update(covariance="c.csv", shared=["tag"]),
+            a["lepton_id"]["maps"]["electron"].pop("correlation"),
+        ]
+    ),
+    "relative without a matrix": change(
+        lambda a: a["lepton_id"]["maps"]["muon"].update(relative=True)
+    ),
+    "figures of a workspace without a sidecar": {
+        "arguments": ["inspect", "workspace.json", "--plots", "figures"]
+    },
     "a key twice in a YAML map": yaml_map("axes: {pt: [1, 9]}\nvalues: [.9]\nvalues: [.8]\n"),
     "a YAML map without axes": yaml_map("values: [.9]\n"),
     "edges that are no list": yaml_map("axes: {pt: '12'}\nvalues: [.9]\n"),
