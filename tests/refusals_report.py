@@ -25,7 +25,10 @@ def record(kind, digest="sha256:00", **extra):
 
 FIT = record("fit", fit=MINIMUM, engine="ddphf")
 LOST = {key: value for key, value in MINIMUM.items() if key != "status"}
-SCAN = [{"name": "mu", "best": 0.0, "values": [0.0, 1.0]}]
+SCAN = {
+    "warnings": [], "twice_nll": 1.0, "failures": [], "intervals": [],
+    "parameters": [{"name": "mu", "best": 0.0, "error": 1.0, "values": [0.0, 1.0]}],
+}  # fmt: skip
 
 
 def report(*names, **files):
@@ -60,7 +63,7 @@ REPORT = {
     "a report of another schema": report("other.json", other='{"schema": "ddphf/fit/9"}'),
     "a report of a damaged record": report("limit.json", limit=record("limit", level="high")),
     "a report of numbers that do not fit together": report(
-        "scan.json", scan=record("scan", parameters=SCAN, delta_twice_nll=[0.0, 1.0, 4.0])
+        "scan.json", scan=record("scan", **SCAN, delta_twice_nll=[0.0, 1.0, 4.0])
     ),
     "a report of a record without a workspace": report(
         "limit.json", limit=record("limit", None, level=0.95)

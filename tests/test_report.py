@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 from ddphf.inference.toys.store import ToySample, load_toys, save_toys
 from ddphf.report.document import Materials, build_report
 from ddphf.report.parameters import draw_ranking
-from ddphf.report.statistics import draw_limit, draw_scan
+from ddphf.report.scans import draw_scan
+from ddphf.report.statistics import draw_limit
+from ddphf.results.scan import ScanAxis, ScanResult
 from ddphf.workspace.build import build_workspace
 
 SHIPPED = Path(__file__).parents[1] / "docs" / "report.html"
@@ -121,8 +123,10 @@ def material(tmp_path_factory):
             "failures": [{"parameter": "jes", "shift": "prefit_up", "reason": "EDM 1 is above"}],
         },
         "scan": {
-            **common, "parameters": [{"name": "mu", "best": 1.0, "values": [0.0, 1.0, 2.0]}],
+            **common, "twice_nll": 7.0,
+            "parameters": [{"name": "mu", "best": 1.0, "error": 0.5, "values": [0.0, 1.0, 2.0]}],
             "delta_twice_nll": [4.0, 0.0, None],
+            "failures": [{"values": [2.0], "reason": "EDM 1 is above"}],
             "intervals": [{"level": 0.6827, "rise": 1.0, "low": 0.5, "high": None}],
         },
         "discover": {
@@ -311,11 +315,16 @@ def test_damaged_records_are_refused_and_never_a_traceback(material, data):
 
 
 def test_figures_have_axes_with_names():
-    scan = {"parameters": [{"name": "mu", "best": 0.5, "values": [0.0, 1.0]},
-                           {"name": "jes", "best": 0.0, "values": [-1.0, 0.0, 1.0]}],
-            "delta_twice_nll": [[9.0, 4.0, None], [1.0, 0.0, 3.0]]}  # fmt: skip
+    axes = ScanAxis("mu", 0.5, 0.2, (0.0, 1.0)), ScanAxis("jes", 0.0, 0.5, (-1.0, 0.0, 1.0))
+    path = {"x": [0.2, 0.8, 0.2], "y": [0.0, 0.1, 0.2]}
+    scan = ScanResult(
+        "m", 7.0, axes, ((9.0, 4.0, None), (1.0, 0.0, 3.0)),
+        contours=({"level": 0.6827, "rise": 2.2958, "paths": [path]},),
+    )  # fmt: skip
     plane = draw_scan(scan).axes[0]
     assert (plane.get_xlabel(), plane.get_ylabel()) == ("mu", "jes")
+    # The record's own lines, which are finer than the grid.
+    assert plane.lines[0].get_xydata().tolist() == np.column_stack([*path.values()]).tolist()
     curves = {"mu": [0.0, 1.0, 2.0], "observed": [1.0, None, 0.1]}
     limit = draw_limit(curves, 0.95, "mu").axes[0]
     assert (limit.get_xlabel(), limit.get_ylabel()) == ("signal strength mu", "CLs")

@@ -154,7 +154,7 @@ def _collect(inputs: Sequence[str], say: Stages) -> Materials:
         ranking=found.get("ranking"),
         discover=found.get("discover"),
         limit=found.get("limit"),
-        scans=tuple(pile.scans),
+        scans=tuple(_read(scan) for scan in pile.scans),
         toys=found.get("toys"),
         warnings=tuple(pile.warnings),
     )
@@ -221,9 +221,11 @@ def _find_sidecar(pile: _Pile, workspace: str) -> None:
 def _read(data: dict[str, Any]) -> Any:
     """Turn a checked record into what the report draws."""
     from ddphf.results.fit import FitResult
+    from ddphf.results.scan import ScanResult
     from ddphf.results.yields import YieldsResult
 
-    kind = FitResult if data["schema"] == FitResult.SCHEMA else YieldsResult
+    known: tuple[type[Any], ...] = (FitResult, ScanResult, YieldsResult)
+    kind = next(kind for kind in known if data["schema"] == kind.SCHEMA)
     try:
         return kind.from_dict(data)
     except (AttributeError, KeyError, TypeError, ValueError) as error:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +13,7 @@ from ddphf.likelihood.batch import minimize_batch
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.minimum import Array, Mask
 
-__all__ = ["Counter", "Refits", "refit_all"]
+__all__ = ["Counter", "Refits", "compiled_meanwhile", "refit_all"]
 
 Counter = Callable[[int, int], None]
 """Called with (done, total)."""
@@ -75,3 +77,23 @@ def refit_all(
         if progress is not None:
             progress(int(some[-1]) + 1, n)
     return out
+
+
+@contextlib.contextmanager
+def compiled_meanwhile(model: CompiledModel) -> Iterator[None]:
+    """Compile the batch of refits while the body, a single fit, compiles its own programs.
+
+    A refit with everything held stops where it starts, so that this costs next to nothing where
+    all is compiled already.
+
+    Args:
+        model: The model.
+    """
+    start = model.parameters.init[None]
+    options = {"start": start, "fixed": np.ones(start.shape, dtype=bool)}
+    thread = threading.Thread(target=refit_all, args=(model,), kwargs=options)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()

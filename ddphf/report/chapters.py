@@ -9,8 +9,10 @@ import numpy as np
 
 from ddphf.report.page import draw, note, text
 from ddphf.report.parameters import draw_ranking
-from ddphf.report.statistics import draw_limit, draw_scan
+from ddphf.report.scans import draw_scan
+from ddphf.report.statistics import draw_limit
 from ddphf.report.tables import Table, number, with_error
+from ddphf.results.scan import ScanResult
 
 __all__ = ["goodness_parts", "limit_parts", "ranking_parts", "scan_parts"]
 
@@ -56,23 +58,27 @@ def limit_parts(limit: Record | None) -> list[str]:
     return [*parts, *figures]
 
 
-def scan_parts(scans: Sequence[Record]) -> list[str]:
+def scan_parts(scans: Sequence[ScanResult]) -> list[str]:
     """Return the profile scans."""
     parts = []
     for scan in scans:
-        names = " and ".join(p["name"] for p in scan["parameters"])
+        names = " and ".join(p.name for p in scan.parameters)
         intervals = "; ".join(
             f"{100 * i['level']:.3g} %: {number(i['low'], 5) or 'bound'} to "
             f"{number(i['high'], 5) or 'bound'}"
-            for i in scan.get("intervals") or ()
+            for i in scan.intervals
         )
+        lines = ", ".join(f"{100 * c['level']:.3g} %" for c in scan.contours)
         parts.append(
             draw(
                 draw_scan(scan),
                 f"Profile likelihood of {names}",
-                f"Profile likelihood of {names}. {intervals}",
+                f"Profile likelihood of {names}"
+                + (f"; lines at {lines}, two degrees of freedom." if lines else f". {intervals}"),
             )
         )
+        if scan.failures:
+            parts.append(text(f"{len(scan.failures)} points without a certified fit are left out."))
     return [note("Profile likelihood"), *parts] if parts else []
 
 

@@ -70,6 +70,11 @@ def _misfits(record: dict[str, Any]) -> Iterator[str]:
         )
         if bad or not all(v is None or _is_number(v) for row in rows for v in row):
             yield "at delta_twice_nll: expected a number or null for each of the values"
+        if ("contours" if len(lengths) == 2 else "intervals") not in record:
+            yield "the top: a scan of one parameter has intervals, one of two has contours"
+        paths = [path for c in record.get("contours", ()) for path in c["paths"]]
+        if any(len(path["x"]) != len(path["y"]) for path in paths):
+            yield "at contours: paths with as many x as y"
     elif kind == "ddphf/discover/1":
         for statement in record["statements"]:
             histogram = ((statement.get("null") or {}).get("comparison") or {}).get("histogram")

@@ -22,6 +22,7 @@ from ddphf.report.parameters import draw_correlations, draw_pulls
 from ddphf.report.spectra import draw_spectra
 from ddphf.report.tables import channel_table
 from ddphf.results.fit import FitResult
+from ddphf.results.scan import ScanResult
 from ddphf.results.yields import YieldsResult
 
 __all__ = ["Materials", "build_report"]
@@ -45,7 +46,7 @@ class Materials:
         ranking: A record ``ddphf/rank/1``.
         discover: A record ``ddphf/discover/1``.
         limit: A record ``ddphf/limit/1``.
-        scans: Records ``ddphf/scan/1``.
+        scans: Profile scans.
         toys: Signed Z of toys of the null, NaN where failed.
         warnings: Of the inputs and of reading them.
     """
@@ -61,7 +62,7 @@ class Materials:
     ranking: Record | None = None
     discover: Record | None = None
     limit: Record | None = None
-    scans: tuple[Record, ...] = ()
+    scans: tuple[ScanResult, ...] = ()
     toys: np.ndarray[Any, Any] | None = None
     warnings: tuple[str, ...] = field(default=())
 

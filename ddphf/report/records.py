@@ -112,6 +112,14 @@ LIMIT = _object(
     {"observed": HOLE}, {"expected": BANDS, "observed_error": HOLE, "scan": SCAN_OF_LIMIT}
 )
 
+SCAN_AXIS = {
+    **_object({"name": TEXT, "best": NUMBER, "error": NUMBER, "values": _list(NUMBER, minItems=2)}),
+    "additionalProperties": False,
+}
+INTERVAL = _object({"level": NUMBER, "rise": NUMBER, "low": HOLE, "high": HOLE})
+LINE = _object({"x": _list(NUMBER), "y": _list(NUMBER)})
+CONTOUR = _object({"level": NUMBER, "rise": NUMBER, "paths": _list(LINE)})
+
 AXIS = _object({"label": TEXT, "unit": TEXT, "edges": _list(NUMBER, minItems=2)})
 PAIRING = _object({"tested": TEXT, "partner": TEXT})
 LEPTON_ID = _object(
@@ -206,13 +214,13 @@ KINDS: dict[str, Schema] = {
     "ddphf/scan/1": _object(
         {
             **COMMON,
-            "parameters": _list(
-                _object({"name": TEXT, "best": NUMBER, "values": _list(NUMBER, minItems=2)}),
-                minItems=1, maxItems=2,
-            ),
+            **WARNINGS,
+            "twice_nll": NUMBER,
+            "parameters": _list(SCAN_AXIS, minItems=1, maxItems=2),
             "delta_twice_nll": {"type": "array", "minItems": 2},
+            "failures": _list({"type": "object"}),
         },
-        {**WARNINGS, "intervals": _list(_object({"level": NUMBER, "low": HOLE, "high": HOLE}))},
+        {"intervals": _list(INTERVAL, maxItems=2), "contours": _list(CONTOUR, maxItems=2)},
     ),
     "ddphf/discover/1": _object(
         {

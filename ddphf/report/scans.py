@@ -44,12 +44,13 @@ def _draw_profile(axes: Any, result: ScanResult) -> None:
     top = max(float(np.max(delta[good], initial=1.0)), 1.0)
     if axis.error > 0:
         fine = np.linspace(values[0], values[-1], 200)
-        parabola = ((fine - axis.best) / axis.error) ** 2
+        with np.errstate(over="ignore"):
+            parabola = ((fine - axis.best) / axis.error) ** 2
         axes.plot(
             fine[parabola < 1.2 * top], parabola[parabola < 1.2 * top],
             color=ORANGE, ls=":", label="parabola of the error",
         )  # fmt: skip
-    for interval, style in zip(result.intervals, STYLES, strict=True):
+    for interval, style in zip(result.intervals, STYLES, strict=False):
         shown = interval["rise"] < 1.05 * top
         if shown:
             axes.axhline(interval["rise"], color="k", lw=0.6, ls=style)
@@ -71,12 +72,12 @@ def _draw_profile(axes: Any, result: ScanResult) -> None:
 def _draw_plane(figure: Figure, axes: Any, result: ScanResult) -> None:
     first, second = result.parameters
     delta = np.ma.masked_invalid(result.grid().T)
-    outer = result.contours[-1]["rise"]
+    outer = max((contour["rise"] for contour in result.contours), default=6.18)
     mesh = axes.pcolormesh(
         first.values, second.values, delta, cmap="Blues_r", vmin=0, vmax=2.5 * outer,
         shading="nearest", rasterized=True,
     )  # fmt: skip
-    for contour, style in zip(result.contours, STYLES, strict=True):
+    for contour, style in zip(result.contours, STYLES, strict=False):
         for i, path in enumerate(contour["paths"]):
             label = f"{contour['level']:.1%}" if i == 0 else None
             axes.plot(path["x"], path["y"], color=ORANGE, ls=style, lw=1.5, label=label)

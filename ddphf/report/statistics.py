@@ -1,4 +1,4 @@
-"""Null distribution, upper limit and profile scans, from their records."""
+"""Null distribution and upper limit, from their records."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from ddphf.report.figures import BLUE, FONT, GREEN, GREY, ORANGE, PALETTE
+from ddphf.report.figures import BLUE, FONT, GREEN, ORANGE
 
-__all__ = ["bin_toys", "draw_limit", "draw_null", "draw_scan"]
+__all__ = ["bin_toys", "draw_limit", "draw_null"]
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -91,42 +91,6 @@ def draw_limit(scan: Mapping[str, Any], level: float, poi: str) -> Figure:
         axes.set_xlabel(f"signal strength {poi}")
         axes.set_ylabel("CLs")
         axes.legend(fontsize=7, frameon=False)
-    return figure
-
-
-def draw_scan(scan: Mapping[str, Any]) -> Figure:
-    """Draw 2NLL above its minimum, along one parameter or over two.
-
-    Args:
-        scan: A record ``ddphf/scan/1``.
-    """
-    parameters = scan["parameters"]
-    rise = _holes(scan["delta_twice_nll"])
-    x = np.asarray(parameters[0]["values"], dtype=float)
-    with mpl.rc_context(FONT):
-        figure = Figure(figsize=(5.6, 3.6 if len(parameters) == 1 else 4.4), layout="constrained")
-        axes = figure.subplots()
-        if len(parameters) == 1:
-            axes.plot(x, rise, ".-", color=BLUE, ms=4, lw=1.0)
-            for level in (1.0, 4.0):
-                if level < np.nanmax(rise):
-                    axes.axhline(level, color=GREY, lw=0.8)
-                    axes.annotate(f"{np.sqrt(level):g} sigma", (x[0], level), fontsize=7,
-                                  va="bottom")  # fmt: skip
-            axes.set_ylabel("rise of 2NLL above its minimum")
-            axes.set_ylim(bottom=0)
-        else:
-            y = np.asarray(parameters[1]["values"], dtype=float)
-            levels = [level for level in (2.2957, 6.1801) if level < np.nanmax(rise)]
-            mesh = axes.pcolormesh(x, y, rise.T, cmap="cividis", vmin=0, vmax=12, rasterized=True)
-            if levels:
-                drawn = axes.contour(x, y, rise.T, levels, colors=["w", PALETTE[3]])
-                names = {2.2957: "68 %", 6.1801: "95 %"}
-                axes.clabel(drawn, fmt=lambda level: names.get(level, ""), fontsize=7)
-            axes.plot(parameters[0]["best"], parameters[1]["best"], "w+", ms=9)
-            axes.set_ylabel(parameters[1]["name"])
-            figure.colorbar(mesh, ax=axes, label="rise of 2NLL", extend="max")
-        axes.set_xlabel(parameters[0]["name"])
     return figure
 
 

@@ -24,6 +24,13 @@ __all__ = ["rank_with_cabinetry"]
 TOLERANCE = 1e-4
 """Of Minuit: cabinetry's default of .1 leaves mu_hat off by up to 1e-3 of its error."""
 
+ALPHA_BOUNDS, WIDE_BOUNDS = (-5.0, 5.0), (-100.0, 100.0)
+"""pyhf's default for a standard normal nuisance, and what is used instead.
+
+Minuit fits the arcsine of a bounded parameter and takes half the width of +- one step of that as
+its error: sin(e) / e of it, with e the error over half the distance of the bounds, is left.
+"""
+
 
 def rank_with_cabinetry(
     workspace: dict[str, Any],
@@ -37,7 +44,8 @@ def rank_with_cabinetry(
 
     cabinetry ranks every parameter. Those that are not asked for are given to it as held at their
     best fit with no error, which it skips where they are unconstrained, and are left out of the
-    result.
+    result. Bounds are the measurement's, but pyhf's default of +-5 for nuisances is widened:
+    Minuit's errors suffer from near bounds.
 
     Args:
         workspace: Any pyhf JSON workspace as a dictionary.
@@ -59,6 +67,7 @@ def rank_with_cabinetry(
     if progress is not None:
         progress(f"cabinetry: {4 * int(chosen.sum())} refits one by one")
     bounds = list(zip(table.lower.tolist(), table.upper.tolist(), strict=True))
+    bounds = [WIDE_BOUNDS if b == ALPHA_BOUNDS else b for b in bounds]
     options: dict[str, Any] = {"tolerance": TOLERANCE, "par_bounds": bounds}
     errors: tuple[type[Exception], ...] = (*PYHF_ERRORS, ValueError)
     with pyhf_backend("jax", "minuit"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -19,7 +21,7 @@ TOLERATED = 0.02
 """A sum of auxiliary shifts further than this from the total is said to be no decomposition."""
 
 OTHER = "other"
-"""Constrained parameters that are in no group and not per bin."""
+"""Constrained parameters that are in no group, not per bin and not numbered."""
 
 
 @dataclass(frozen=True)
@@ -138,18 +140,28 @@ def statistical_variance(model: CompiledModel, spread: Propagation) -> float:
 
 
 def _rest(model: CompiledModel, constrained: Mask, named: Mapping[str, Mask]) -> dict[str, Mask]:
-    """Return groups of the constrained parameters that no group of the user holds."""
+    """Return groups of the constrained parameters that no group of the user holds.
+
+    Per-bin modifiers and numbered parameters, such as ``scale_01`` and ``scale_02``, have groups
+    of their own.
+    """
     left = constrained.copy()
     for mask in named.values():
         left &= ~mask
-    per_bin = model.expansion.per_bin
-    stems = np.array([name.split("[")[0] for name in model.parameters.names])
-    kinds = dict.fromkeys(stems[left & per_bin])
-    out = {str(kind): left & per_bin & (stems == kind) for kind in kinds}
-    if (left & ~per_bin).any():
-        out[OTHER] = left & ~per_bin
-    clash = set(out) & set(named)
-    return {f"{name} (rest)" if name in clash else name: mask for name, mask in out.items()}
+    names, per_bin = model.parameters.names, model.expansion.per_bin
+    stems = [
+        name.split("[")[0] if own else re.sub(r"_?[0-9]+$", "", name)
+        for name, own in zip(names, per_bin, strict=True)
+    ]
+    sizes = Counter(stem for stem, is_left in zip(stems, left, strict=True) if is_left)
+    labels = np.array(
+        [
+            stem if own or (stem and stem != name and sizes[stem] > 1) else OTHER
+            for stem, name, own in zip(stems, names, per_bin, strict=True)
+        ]
+    )
+    out = {str(label): left & (labels == label) for label in dict.fromkeys(labels[left])}
+    return {f"{name} (rest)" if name in named else name: mask for name, mask in out.items()}
 
 
 def _difference(total: float, without: float) -> float:

@@ -13,7 +13,7 @@ from ddphf.exceptions import ModelError
 from ddphf.inference.fitter import Fitter, Progress
 from ddphf.inference.ranking.decomposition import decompose
 from ddphf.inference.ranking.priors import Priors, read_priors
-from ddphf.inference.refits import Counter, refit_all
+from ddphf.inference.refits import Counter, compiled_meanwhile, refit_all
 from ddphf.inference.selection import match_globs, require_poi, split_groups
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.errors.propagation import Propagation, held_by_data, propagate
@@ -109,7 +109,8 @@ def rank_model(
     model = fitter.require_compiled("rankings")
     chosen = select_parameters(model, parameters, str(reference.measurement))
     named = split_groups(table, groups)
-    free = fitter.fit_free(say)
+    with compiled_meanwhile(model):
+        free = fitter.fit_free(say)
     held = held_by_data(free, table.fixed)
     spread = propagate(model, free.parameters, poi, fixed=held)
     priors = read_priors(model)
