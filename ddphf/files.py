@@ -17,6 +17,7 @@ from ddphf.exceptions import InputError, UsageError
 
 __all__ = [
     "check_writable",
+    "is_file",
     "parse_json",
     "read_json",
     "to_json",
@@ -133,6 +134,14 @@ def parse_json(text: str | bytes, name: str) -> Any:
         raise InputError(f"{name}: not a workspace, nested too deeply") from None
     except ValueError as error:  # an integer of thousands of digits
         raise InputError(f"{name}: not JSON ({error})") from None
+
+
+def is_file(path: Path) -> bool:
+    """Return whether a file is there: a name longer than the system allows is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 @contextlib.contextmanager

@@ -32,6 +32,10 @@ def few_events(workspace):
     workspace["observations"][1]["data"][1] = 10.0
 
 
+def no_signal(workspace):
+    workspace["channels"][1]["samples"][0]["data"] = [0.0, 0.0, 0.0]
+
+
 def positive_mu(workspace):
     parameter = workspace["measurements"][0]["config"]["parameters"][0]
     parameter.update(inits=[2.0], bounds=[[1.0, 10.0]])
@@ -53,6 +57,7 @@ INJECT = {
     "an injection into an unknown measurement": inject("--z", "3", "--measurement", "exclusion"),
     "a known background that is not there": inject("--z", "3", "--background", "known"),
     "an injection where 0 is out of bounds": inject("--z", "3", edits=[positive_mu]),
+    "an injection of a signal without yield": inject("--z", "3", edits=[no_signal]),
 }
 
 STUDY = {

@@ -82,6 +82,37 @@ def test_anchors_and_merge_keys_may_be_overridden():
     assert analysis.partner.signal == analysis.tested.signal
 
 
+BOMB = "description:\n- &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"- &a{i + 1} [{', '.join([f'*a{i}'] * 10)}]\n" for i in range(12)
+)
+"""A few lines that stand for 10^13 words."""
+
+
+def integers(path, value):
+    data = yaml.safe_load(MINIMAL)
+    data["events"] = {
+        "file": "e.npz",
+        "axes": [{"column": "m", "edges": {"bins": 4, "low": 0, "high": 1}}],
+        "leptons": [{"flavour": 11, "pt": "pt"}],
+    }
+    data["lepton_id"] = {"maps": {"muon": {"file": "m.csv", "kind": "efficiency", "flavour": 13}}}
+    *parents, last = path.split(".")
+    item = data
+    for key in parents:
+        item = item[int(key) if key.isdigit() else key]
+    item[last] = value
+    return yaml.safe_dump(data)
+
+
+@pytest.mark.parametrize(
+    "path", ["events.axes.0.edges.bins", "lepton_id.at_most", "lepton_id.maps.muon.flavour"]
+)
+def test_whole_numbers_are_written_without_a_point(path):
+    """JSON Schema takes 4.0 for an integer, but a range or a slice does not."""
+    with pytest.raises(ConfigError, match=rf"at {path}: got 4\.0, expected "):
+        parse_analysis(integers(path, 4.0))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -89,7 +120,9 @@ def test_anchors_and_merge_keys_may_be_overridden():
         ("- 1\n", r"at the top: got \[1\], expected a mapping"),
         ("\x00", r"not YAML \(unacceptable character"),
         ("a: !!python/object:os.system x", r"not YAML \(line 1, column 4"),
-        (MINIMAL + "description: &a [*a]\n", r"at description: got list, expected string"),
+        (MINIMAL + "description: &a [*a]\n", r"an alias \(\*name\) lies inside what it stands for"),
+        (MINIMAL + BOMB, r"more than 1000000 values once its aliases \(\*name\) are expanded"),
+        (MINIMAL + "description: 4.0\n", r"at description: got 4.0, expected string"),
         (MINIMAL + "description: 2025-01-01\n", r'at description: got "2025-01-01", expected str'),
         (MINIMAL + "integer_data: 'no'\n", r'at integer_data: got "no", expected boolean'),
         (MINIMAL + f"signal_scale: 1{'0' * 400}\n", r"at signal_scale: got an integer of many"),

@@ -1,7 +1,9 @@
 """Event tables of every format, the split, and expressions that are only expressions."""
 
+import re
 from pathlib import Path
 
+import awkward as ak
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
@@ -11,7 +13,8 @@ from test_maps import DATA
 
 from ddphf.exceptions import InputError
 from ddphf.inputs.events import make_events, read_events
-from ddphf.symmetry.split import RULES, evaluate, evaluate_mask, split_events
+from ddphf.symmetry.expressions import column_names, evaluate, evaluate_mask
+from ddphf.symmetry.split import RULES, split_events
 
 ROOT = DATA / "skhep_emu_root"
 needs_root = pytest.mark.skipif(not ROOT.is_dir(), reason="the ROOT files are not at hand")
@@ -112,6 +115,12 @@ TABLE = make_events({"x": [1.0, 2.0, 3.0], "f": [11, 13, 15], "Muon_pt[0]": [5.0
         ("sqrt(x**2) == abs(-x)", [True, True, True]),
         ("`Muon_pt[0]` > 5.5", [False, True, False]),
         ("max(x, 2) / 0 > 5", [True, True, True]),
+        ("min(x, f, 2) == 2", [False, True, True]),
+        ("max(x, 0, f / 10) == x", [False, True, True]),
+        ("abs(hypot(x, 2, 1) - sqrt(x**2 + 5)) < 1e-12", [True, True, True]),
+        ("(x > 0) + (x > 1) + (x > 2) >= 2", [False, True, True]),
+        ("-(x > 1) < 0", [False, True, True]),
+        ("(x > 1) == (f > 14)", [True, False, True]),
         ("True", None),
     ],
 )
@@ -136,6 +145,87 @@ def test_nothing_but_arithmetic_is_evaluated(expression):
         evaluate(expression, TABLE)
 
 
+@pytest.mark.parametrize(
+    ("expression", "number"),
+    [
+        ("f == 13 or 11", "11"),
+        ("x > 1 & f < 12", "1"),
+        ("x and f == 13", "x"),
+        ("not `Muon_pt[0]`", "`Muon_pt[0]`"),
+        ("~f", "f"),
+        ("(x > 1) | f", "f"),
+    ],
+)
+def test_a_number_is_no_condition(expression, number):
+    """In Python each of these is true for every event, or groups other terms than it seems to."""
+    message = re.escape(f"'{number}' is a number where a condition is expected; compare it")
+    with pytest.raises(InputError, match=message):
+        evaluate(expression, TABLE)
+
+
+@pytest.mark.parametrize(
+    ("expression", "takes"),
+    [
+        ("abs(x, f) > 1", "has 2 arguments, but abs takes one"),
+        ("min(x) > 1", "has 1 arguments, but min takes two arguments or more"),
+        ("hypot() > 1", "has 0 arguments, but hypot takes two"),
+    ],
+)
+def test_functions_take_their_arguments_and_write_to_none(expression, takes):
+    before = TABLE["f"].copy()
+    with pytest.raises(InputError, match=takes):
+        evaluate(expression, TABLE)
+    evaluate("min(x, 2, f)", TABLE)
+    assert np.array_equal(TABLE["f"], before)
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ["`x > 1", "x > 1" + "0" * 400, "-" * 1900 + "x", "+".join(["x"] * 990), "x" + "**1" * 600],
+)
+def test_expressions_beyond_the_machine_are_refused(expression):
+    with pytest.raises(InputError, match=r"cannot be parsed|too deeply|too large"):
+        evaluate(expression, TABLE)
+
+
+def test_the_columns_of_an_expression():
+    assert column_names("abs(`len(J)` - y) > min(x, 3) and `J[0]` > x") == [
+        "J[0]",
+        "len(J)",
+        "x",
+        "y",
+    ]
+
+
+def test_only_the_columns_asked_for_must_be_numbers(tmp_path):
+    """A table may hold names, empty cells and lists beside what an analysis needs."""
+    extra = {
+        "name": ["a", "b", "c"], "holes": pa.array([1.0, None, 2.0]), "many": [[1.0], [], [2.0]],
+    }  # fmt: skip
+    pa.parquet.write_table(pa.table({**COLUMNS, **extra}), tmp_path / "t.parquet")
+    np.savez(tmp_path / "t.npz", name=np.array([None, "b"], dtype=object), **COLUMNS)
+    for address in ("t.parquet", "t.npz"):
+        table = read_events(address, folder=tmp_path, columns=["mass"])
+        assert table["mass"].tolist() == COLUMNS["mass"]
+        with pytest.raises(InputError, match=r"no number|cannot be read"):
+            read_events(address, folder=tmp_path, columns=["name"])
+
+
+def test_jagged_branches_are_addressed_by_element(tmp_path):
+    with uproot.recreate(tmp_path / "t.root") as file:
+        file["t"] = {"x": np.arange(3.0), "J": ak.Array([[5.0, 6.0], [], [7.0]])}
+    table = read_events("t.root:t", folder=tmp_path, columns=["J[0]", "len(J)", "x"])
+    assert table["len(J)"].tolist() == [2, 0, 1]
+    assert np.array_equal(table["J[0]"], [5.0, np.nan, 7.0], equal_nan=True)
+    for column, message in (
+        ("J", r"'J' has several numbers per event; write 'J\[0\]'"),
+        ("x[0]", "'x' has one number per event; write 'x'"),
+        ("y", "no branch 'y' in tree 't'; it has: J"),
+    ):
+        with pytest.raises(InputError, match=message):
+            read_events("t.root:t", folder=tmp_path, columns=[column])
+
+
 def test_wrong_arguments_and_columns_are_refused():
     with pytest.raises(InputError, match="no column 'pt'; it has: Muon_pt"):
         evaluate("pt > 3", TABLE)
@@ -158,6 +248,12 @@ def test_one_event_with_two_pairs_of_leptons_is_refused():
         InputError, match=r"1 events \(run, event\) are in both samples \(first: row 0"
     ):
         split_events(table, "f == 13", "f == 11", identifier=["run", "event"])
+
+
+def test_an_event_listed_twice_in_one_sample_is_refused():
+    table = make_events({"event": [7, 8, 7], "f": [11, 13, 11]})
+    with pytest.raises(InputError, match=r"1 events \(event\) are listed more than once in one s"):
+        split_events(table, "f == 13", "f == 11", identifier=["event"])
 
 
 @pytest.mark.parametrize("rule", RULES)

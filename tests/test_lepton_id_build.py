@@ -7,9 +7,11 @@ import time
 import tracemalloc
 from pathlib import Path
 
+import awkward as ak
 import numpy as np
 import pyhf
 import pytest
+import uproot
 import yaml
 from conftest import ANALYSIS, invoke, write_analysis
 
@@ -463,6 +465,74 @@ def test_scale_factors_correct_a_stated_ratio(folder):
     assert pair.efficiency_ratio.flat == pytest.approx(0.5 * by_hand()[0], rel=1e-12)
 
 
+def test_scale_factors_need_the_simulated_ratio(folder):
+    """Without it R would be the ratio of scale factors alone, as if the efficiencies were equal."""
+
+    def change(analysis):
+        for item in analysis["lepton_id"]["maps"].values():
+            item["kind"] = "scale_factor"
+
+    with pytest.raises(ConfigError, match="at efficiency_ratio: is missing; scale factors only"):
+        read_analysis(write_event_analysis(folder, change))
+
+
+def test_leptons_moved_into_the_outermost_bin_are_counted(folder):
+    tables = make_tables()
+    far = np.arange(4000) < 70
+    tables["events"]["pt1"][far] += 1000.0
+    path = write_event_analysis(folder, lambda a: a["lepton_id"].update(outside="nearest"), tables)
+    lepton_id = load_pair(read_analysis(path)).lepton_id
+    assert lepton_id.description["outside"] == {
+        "rule": "nearest", "events_moved": {"both/observed": 70},
+    }  # fmt: skip
+    assert any("70 of 4000 events" in w and "outermost bin" in w for w in lepton_id.warnings)
+
+
+def test_a_lepton_of_no_flavour_does_not_count_as_unmapped(folder):
+    tables = make_tables()
+    tables["events"]["f2"] = np.where(np.arange(4000) < 3, np.nan, tables["events"]["f2"])
+    path = write_event_analysis(folder, tables=tables)
+    with pytest.raises(InputError, match=r"flavour 'f2' is nan for 3 of 4000 events \(first: row"):
+        load_pair(read_analysis(path))
+
+
+def test_leptons_of_other_flavours_than_the_maps_are_refused(folder):
+    def change(analysis):
+        analysis["events"]["leptons"] = [{"flavour": 1, "pt": "pt1"}, {"flavour": 2, "pt": "pt2"}]
+
+    with pytest.raises(InputError, match="no lepton has the flavour of a map, 11 or 13"):
+        load_pair(read_analysis(write_event_analysis(folder, change)))
+
+
+def test_an_analysis_reads_elements_of_jagged_branches(folder):
+    """Only what an expression names is read, and a flat table beside it need not have the rest."""
+    tables = make_tables()
+    plain = load_pair(read_analysis(write_event_analysis(folder, tables=tables)))
+    for name in ("events", "signal", "fakes"):
+        with uproot.recreate(folder / f"{name}.root") as file:
+            columns = dict(tables[name])
+            pt1 = ak.Array(columns.pop("pt1"))
+            file["t"] = {**columns, "pts": ak.concatenate([pt1[:, None], 0 * pt1[:, None]], axis=1)}
+
+    def change(analysis):
+        analysis["events"].update(file="events.root:t", select="`len(pts)` == 2")
+        analysis["events"]["leptons"][0]["pt"] = "pts[0]"
+        for sample in ("signal", "fakes"):
+            analysis["tested"][sample]["events"] = f"{sample}.root:t"
+
+    jagged = load_pair(read_analysis(write_event_analysis(folder, change, tables)))
+    assert np.array_equal(jagged.tested.observed.values, plain.tested.observed.values)
+    assert np.array_equal(jagged.efficiency_ratio.values, plain.efficiency_ratio.values)
+
+
+def test_one_column_is_one_axis(folder):
+    def change(analysis):
+        analysis["events"]["axes"] *= 2
+
+    with pytest.raises(ConfigError, match=r"at events.axes.1: 'mass' is an axis already"):
+        read_analysis(write_event_analysis(folder, change))
+
+
 def test_shared_sources_correlate_the_maps(folder):
     def change(analysis):
         del analysis["lepton_id"]["maps"]["electron"]["correlation"]
@@ -594,3 +664,4 @@ def test_maps_without_errors_make_no_nuisance():
     built = build_workspace(pair, signal_scale=10.0)
     assert built.metadata["lepton_id"]["kept"] == []
     assert "lepid" not in json.dumps(built.workspace)
+    assert any("state no error" in warning for warning in built.warnings)

@@ -179,7 +179,7 @@ def test_cms_electron_map_with_errors_of_100_percent():
 def test_belle_covariance_is_not_positive_semi_definite():
     covariance = make_covariance(read_matrix("cov_custom.npy", folder=BELLE))
     with pytest.raises(
-        ModelError, match=r"eigenvalue -9\.7\d*e-05 is negative, -0\.30% of the larg"
+        ModelError, match=r"eigenvalue -9\.7\d*e-05 is negative, -0\.00299 of the larg"
     ):
         decompose(covariance, np.eye(4))
     clipped = decompose(covariance, np.eye(4), psd_tolerance=0.003)
@@ -210,7 +210,13 @@ def test_scale_factors_may_exceed_one():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("pt_low,pt_high\n1,2\n", "expected a header with '<axis>_low', '<axis>_high' and 'value'"),
+        ("pt_low,pt_high,eff\n1,2,.9\n", "no column 'value'; it has: eff"),
+        ("value\n.9\n", "expected a header with '<axis>_low' and '<axis>_high' columns"),
+        ("pt_low,pt_high,value,value\n1,2,.9,.8\n", "column 'value' appears 2 times"),
+        ("pt_low,pt_high,value\n1,3,0,9\n", "row 1 has 4 entries, the header 3; .*decimal point"),
+        ("pt_low,pt_high,value\n1,3\n", "row 1 has 2 entries, the header 3"),
+        ("eta_low,eta_high,sceta_low,sceta_high,value\n0,1,0,1,.9\n", "mean eta, eta, one of them"),
+        ("abseta_low,abseta_high,value\n-1,0,.9\n0,1,.9\n", "bins of abseta below 0"),
         (
             "pt_low,pt_high,value\n20,10,0.9\n",
             r"row 1: axis 'pt' from 20 to 10, expected low < high",
@@ -258,15 +264,78 @@ def test_a_formula_inside_a_bin_is_refused(tmp_path):
 def test_damaged_maps_are_refused(tmp_path):
     (tmp_path / "map.json").write_text("{}")
     (tmp_path / "map.yml").write_text("axes: 3\n")
-    (tmp_path / "short.yml").write_text("axes: {pt: [1, 2, 3]}\nvalues: [0.5]\n")
     for path, message in (
-        ("map.json", "cannot be read as correctionlib JSON"),
         ("map.yml", "expected a mapping with 'axes'"),
-        ("short.yml", "'values' has 1 numbers, the axes 2 = 2 bins"),
         ("absent.csv", "no file"),
+        ("x" * 300 + ".csv", "no file"),
     ):
         with pytest.raises(InputError, match=message):
-            read_map(path, name="e", kind="efficiency", folder=tmp_path, correction="id")
+            read_map(path, name="e", kind="efficiency", folder=tmp_path)
+    with pytest.raises(InputError, match="cannot be read as correctionlib JSON"):
+        read_map("map.json", name="e", kind="efficiency", folder=tmp_path, correction="id")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("axes: {pt: [1, 2, 3]}\nvalues: [0.5]\n", "'values' has 1 numbers, the axes 2 = 2 bins"),
+        ("axes: {}\nvalues: [0.5]\n", "expected a mapping with 'axes'"),
+        ("axes: {pt: '12'}\nvalues: [0.5]\n", "edges of axis 'pt' are not a list of numbers"),
+        ("axes: {pt: [1, x]}\nvalues: [0.5]\n", "edges of axis 'pt' are not a list of numbers"),
+        ("axes: {pt: [3, 1]}\nvalues: [0.5]\n", "edges of axis 'pt' do not increase"),
+        ("axes: {pt: [1, 2], PT: [1, 2]}\nvalues: [0.5]\n", "axes pt, PT mean pt, pt"),
+        (
+            "axes: {pt: [1, 2]}\nvalues: [0.5]\nvalues: [0.6]\n",
+            "line 3: key 'values' appears",
+        ),
+        ("axes: {pt: [1, 2]}\nvalues: [0.5]\nsources: [1]\n", "'sources' is no mapping"),
+        ("axes: {pt: [1, 2]}\nvalues: 2001-99-99\n", "not YAML"),
+        ("[" * 3000, "nested too deeply"),
+    ],
+)
+def test_yaml_that_is_no_map_is_refused(tmp_path, text, message):
+    (tmp_path / "map.yml").write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_map("map.yml", name="e", kind="efficiency", folder=tmp_path)
+
+
+def test_numbers_with_an_exponent_are_numbers_in_yaml_maps(tmp_path):
+    (tmp_path / "map.yml").write_text("axes: {pt: [1e1, inf]}\nvalues: [5e-1]\nstatistical: [1e-3]")
+    found = read_map("map.yml", name="e", kind="efficiency", folder=tmp_path)
+    assert (found.lows[0, 0], found.highs[0, 0]) == (10.0, np.inf)
+    assert (found.values[0], found.statistical[0]) == (0.5, 0.001)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"correction": "id"}, {"inputs": {"year": 2018}}, {"value": {"kind": "sf"}},
+        {"statistical": {"kind": "stat"}}, {"sources": {"tag": {"kind": "tag"}}}, {"varied": True},
+    ],
+)  # fmt: skip
+def test_a_table_has_nothing_to_select(tmp_path, options):
+    """Such a key would be ignored, and with it the source that the user asked for."""
+    (tmp_path / "map.csv").write_text("pt_low,pt_high,value\n10,20,.9\n")
+    with pytest.raises(InputError, match=f"'{next(iter(options))}' selects from correctionlib"):
+        read_map("map.csv", name="e", kind="efficiency", folder=tmp_path, **options)
+
+
+def test_an_axis_that_the_file_lacks_cannot_be_renamed(tmp_path):
+    (tmp_path / "map.csv").write_text("eta_low,eta_high,value\n0,2,.9\n")
+    (tmp_path / "map.json").write_text(json.dumps(correction([cell(0.6)] * 4)))
+    for path, options in (
+        ("map.csv", {}),
+        ("map.json", {"correction": "id", "value": {"kind": "value"}}),
+    ):
+        with pytest.raises(InputError, match="'axes' renames 'Eta'; it has: "):
+            read_map(
+                path,
+                name="e",
+                kind="efficiency",
+                folder=tmp_path,
+                axes={"Eta": "abseta"},
+                **options,
+            )
 
 
 def test_unknown_sources_and_axes_of_a_model_are_refused(csv_map):

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from conftest import ANALYSIS, COLUMNS, EDGES, invoke, plain_workspace, write_table
 from refusals_discover import DISCOVER, LIMIT
+from refusals_events import EVENTS
 from refusals_fakes import FAKES
 from refusals_publish import PATCH, PUBLISH, VERIFY
 from refusals_ranking import RANKING
@@ -351,7 +352,7 @@ LEPTON_ID = {
     "an efficiency of zero": text(MAP_CSV.format(0, ".007"), "electron.csv"),
     "an efficiency above one": text(MAP_CSV.format(1.2, ".007"), "electron.csv"),
     "map bins that overlap": text("pt_low,pt_high,value\n10,30,.8\n20,60,.9\n", "electron.csv"),
-    "a map without values": text("pt_low,pt_high\n10,60\n", "electron.csv"),
+    "a map without values": text("pt_low,pt_high,eff\n10,60,.9\n", "electron.csv"),
     "an unknown source": edit(put(f"{MAPS}.muon.exclude", ["trigger"])),
     "a source that the maps do not share": edit(put("lepton_id.shared", ["tag"])),
     "a covariance that is not positive": {
@@ -404,6 +405,7 @@ GROUPS = (
     ("usage", USAGE),
     ("toys", TOYS),
     ("lepton_id", LEPTON_ID),
+    ("lepton_id", EVENTS),
     ("fakes", FAKES),
     ("toys", DISCOVER),
     ("toys", LIMIT),

@@ -9,6 +9,7 @@ from scipy.optimize import minimize
 
 from ddphf.exceptions import FitError, ModelError
 from ddphf.inference.fit import fit_workspace
+from ddphf.inference.fitter import Fitter
 from ddphf.inference.suspicions import compare_values
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.symmetry.pair import Channel, Pair, Systematic, Template
@@ -302,6 +303,26 @@ def test_a_factor_that_leaves_its_work_to_another():
     values = [p.value for p in result.fit.parameters if p.name != "mu"]
     assert deviance([result.mu_hat.value, *values]) == pytest.approx(lowest.fun, abs=1e-6)
     assert any("several minima (mu, k)" in line for line in result.warnings)
+
+
+def test_a_dead_factor_beside_an_empty_bin_is_held():
+    """The fit ends in the interior method, whose walls give k an error of its own."""
+    k, stat = free_parameter("k", "normfactor"), {"name": "stat", "type": "staterror"}
+    norm = {"name": "norm", "type": "normsys", "data": {"hi": 1.3, "lo": 0.8}}
+    channels = {
+        "c": [
+            {"name": "s", "data": [4.0], "modifiers": [STRENGTH]},
+            {"name": "b", "data": [0.5], "modifiers": [{**stat, "data": [0.01]}, norm]},
+            {"name": "none", "data": [0.0], "modifiers": [{**stat, "data": [0.0]}, k]},
+        ],
+        "d": [{"name": "s", "data": [0.0, 11.2, 9.1], "modifiers": [STRENGTH]}],
+    }
+    wide = {"name": "mu", "bounds": [[-10.0, 10.0]], "inits": [1.0]}
+    workspace = foreign(channels, {"c": [6.0], "d": [0.0, 16.0, 6.0]}, [wide])
+    fitter = Fitter(ReferenceModel(workspace))
+    free = fitter.fit_free(lambda line: None)
+    assert free.errors[fitter.reference.parameters.names.index("k")] == 0.0
+    assert any("without any effect are held: k" in line for line in fitter.warnings)
 
 
 def by_value(found):

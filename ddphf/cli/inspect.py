@@ -49,6 +49,7 @@ def command(
             summary["closure"] = summarize_closure(spec, sidecar["pairing"])
         if sidecar is not None and "lepton_id" in sidecar:
             summary["lepton_id"] = sidecar["lepton_id"]
+            summary["absorbed"] = sidecar.get("absorbed", [])
         if figures:
             say("drawing")
             _draw(spec, sidecar, figures, force=force)
@@ -91,7 +92,7 @@ def command(
     if "closure" in summary:
         _print_closure(console, summary["closure"])
     if "lepton_id" in summary:
-        _print_spectrum(console, summary["lepton_id"])
+        _print_spectrum(console, summary["lepton_id"], summary["absorbed"])
 
 
 def _print_closure(console: Console, entry: dict[str, Any]) -> None:
@@ -116,7 +117,7 @@ def _print_closure(console: Console, entry: dict[str, Any]) -> None:
     )
 
 
-def _print_spectrum(console: Console, entry: dict[str, Any]) -> None:
+def _print_spectrum(console: Console, entry: dict[str, Any], absorbed: list[str]) -> None:
     values, trace = entry["eigenvalues"], entry["trace"]
     console.print(
         f"lepton ID   {entry['covariance']['calibration_bins']} calibration bins, "
@@ -136,6 +137,12 @@ def _print_spectrum(console: Console, entry: dict[str, Any]) -> None:
         f"{entry['largest_loss']:.3g}, largest sigma {entry['largest_sigma']:.3%}",
         markup=False,
     )
+    if absorbed:
+        console.print(
+            f"absorbed    {', '.join(absorbed)}: alike in both channels, so the shared background "
+            "takes them; not in the workspace",
+            markup=False,
+        )
 
 
 def _draw(
@@ -145,10 +152,10 @@ def _draw(
     *,
     force: bool,
 ) -> None:
-    if sidecar is None or "lepton_id" not in sidecar:
+    if sidecar is None or "pairing" not in sidecar:
         raise InputError(
-            "--plots: no sidecar of this workspace with lepton-ID variations lies beside it; build "
-            "it with 'lepton_id', or leave --plots out"
+            "--plots: no sidecar of this workspace lies beside it, so nothing tells its channels "
+            "apart; build it with 'ddphf build', or leave --plots out"
         )
     from ddphf.report import lepton_id
     from ddphf.report.closure import draw_closure
@@ -160,12 +167,14 @@ def _draw(
         "lepton_id_spectrum": lepton_id.draw_spectrum,
         "lepton_id_variations": lepton_id.draw_variations,
     }
-    variations = lepton_id.relative_variations(spec, sidecar["lepton_id"]["kept"])
-    for name, path in figures.items():
-        with write_file(path, force=force) as temporary:
-            if name == "closure":
-                pairing, axes = sidecar["pairing"], sidecar["binning"]["axes"]
-                title = f"{pairing['tested']} against {pairing['partner']}"
-                save_figure(draw_closure(closure_pulls(spec, pairing), axes, title), temporary)
-            else:
-                save_figure(drawn[name](variations, sidecar), temporary)
+    pairing, axes = sidecar["pairing"], sidecar["binning"]["axes"]
+    title = f"{pairing['tested']} against {pairing['partner']}"
+    with write_file(figures["closure"], force=force) as temporary:
+        save_figure(draw_closure(closure_pulls(spec, pairing), axes, title), temporary)
+    kept = sidecar["lepton_id"]["kept"] if "lepton_id" in sidecar else []
+    if not kept:  # nothing else to draw
+        return
+    variations = lepton_id.relative_variations(spec, kept)
+    for name, draw in drawn.items():
+        with write_file(figures[name], force=force) as temporary:
+            save_figure(draw(variations, sidecar), temporary)

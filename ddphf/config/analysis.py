@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import jsonschema
-import yaml
 
 from ddphf.config.meaning import check_meaning
 from ddphf.config.sections import (
@@ -26,6 +24,7 @@ from ddphf.config.sections import (
     parse_lepton_id,
 )
 from ddphf.exceptions import ConfigError
+from ddphf.yaml_text import parse_yaml
 
 __all__ = [
     "Analysis",
@@ -116,37 +115,10 @@ class Analysis:
     folder: Path = Path()
 
 
+WORDS = {"integer": "a whole number without a decimal point"}
+
 LARGEST = 1e30
 """A larger number is damage, and its powers overflow."""
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML 1.1 with two traps removed: duplicate keys, and 1e4 read as a string."""
-
-    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":  # `<<: *anchor` may be overridden
-                continue
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, str):
-                raise ConfigError(
-                    f"line {key_node.start_mark.line + 1}: key {key!r} is not text; quote it"
-                )
-            if key in seen:
-                raise ConfigError(
-                    f"line {key_node.start_mark.line + 1}: key '{key}' appears twice; YAML would "
-                    "keep the last one silently"
-                )
-            seen.add(key)
-        return super().construct_mapping(node, deep=deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"),
-    list("-+.0123456789"),
-)
 
 
 @cache
@@ -154,7 +126,14 @@ def _validator() -> Any:
     text = resources.files("ddphf.config").joinpath("analysis.schema.json").read_text("utf-8")
     schema = json.loads(text)
     jsonschema.Draft202012Validator.check_schema(schema)
-    return jsonschema.Draft202012Validator(schema)
+    # JSON Schema takes 4.0 for an integer, but a range or a slice does not.
+    whole = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine(
+        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
+    )
+    strict: Any = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
+        jsonschema.Draft202012Validator, type_checker=whole
+    )
+    return strict(schema)
 
 
 def read_analysis(path: str | Path) -> Analysis:
@@ -194,17 +173,7 @@ def parse_analysis(text: str, *, folder: str | Path = ".") -> Analysis:
             ...
         ddphf.exceptions.ConfigError: at tested: got 3, expected object
     """
-    try:
-        data = yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
-        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
-        raise ConfigError(f"not YAML ({where}{problem})") from None
-    except RecursionError:
-        raise ConfigError("not YAML (nested too deeply)") from None
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"not YAML ({error})") from None
+    data = parse_yaml(text)
     _validate(data)
     _refuse_not_finite(data, "")
     background = data.get("background", {})
@@ -255,7 +224,7 @@ def _validate(data: Any) -> None:
         extra = sorted(set(error.instance) - set(known))
         raise ConfigError(f"{where}: unknown key '{extra[0]}', expected one of {', '.join(known)}")
     expected: dict[str, Callable[[Any], str]] = {
-        "type": lambda v: error.schema.get("description", str(v)).rstrip("."),
+        "type": lambda v: error.schema.get("description", WORDS.get(str(v), str(v))).rstrip("."),
         "enum": lambda v: "one of " + ", ".join(map(str, v)),
         "const": lambda v: repr(v),
         "pattern": lambda _: "letters, digits and underscores",

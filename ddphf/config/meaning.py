@@ -38,6 +38,10 @@ def check_meaning(analysis: Analysis, *, ratio_stated: bool) -> None:
                 )
         _check_channel(analysis, path, channel)
     _check_fake_maps(analysis)
+    axes = () if analysis.events is None else analysis.events.axes
+    for index, axis in enumerate(axes):
+        if any(axis.column == other.column for other in axes[:index]):
+            raise ConfigError(f"at events.axes.{index}: '{axis.column}' is an axis already")
     lepton_id = analysis.lepton_id
     if lepton_id is None:
         return
@@ -53,6 +57,11 @@ def check_meaning(analysis: Analysis, *, ratio_stated: bool) -> None:
         raise ConfigError(
             "at efficiency_ratio: the efficiency maps of 'lepton_id' tell it already; leave it "
             "out, or give scale factors"
+        )
+    if analysis.events is not None and not efficiencies and not ratio_stated:
+        raise ConfigError(
+            "at efficiency_ratio: is missing; scale factors only correct the ratio of the "
+            "simulated efficiencies, so state that (1 where the two are equal)"
         )
 
 

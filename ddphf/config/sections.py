@@ -178,6 +178,19 @@ def parse_lepton_id(data: Mapping[str, Any] | None) -> LeptonIdConfig | None:
         raise ConfigError(
             "at lepton_id.maps: efficiencies and scale factors together; R^eps needs one kind"
         )
+    if "covariance" in data:
+        for name, item in data["maps"].items():
+            for key in ("covariance", "correlation", "exclude"):
+                if key in item:
+                    raise ConfigError(
+                        f"at lepton_id.maps.{name}.{key}: 'lepton_id.covariance' is the covariance "
+                        "of all maps; keep one of the two"
+                    )
+        if "shared" in data:
+            raise ConfigError(
+                "at lepton_id.shared: 'lepton_id.covariance' holds what the maps share; keep one "
+                "of the two"
+            )
     options = {k: v for k, v in data.items() if k not in ("maps", "shared")}
     return LeptonIdConfig(maps=maps, shared=tuple(data.get("shared", ())), **options)
 
@@ -228,6 +241,10 @@ def _map(name: str, data: Mapping[str, Any]) -> MapConfig:
     if "covariance" in data and ("correlation" in data or "exclude" in data):
         raise ConfigError(
             f"{where}: a covariance matrix and a correlation model; keep one of the two"
+        )
+    if "relative" in data and "covariance" not in data:
+        raise ConfigError(
+            f"{where}.relative: there is no 'covariance' that it could be about; leave it out"
         )
     words = {"independent": 0.0, "full": 1.0}
     correlation = data.get("correlation")

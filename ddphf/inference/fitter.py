@@ -196,7 +196,8 @@ class Fitter:
         """
         tried: list[str] = []
         minimum = self._attempt(start, fixed, tried)
-        if minimum is None or not minimum.converged or find_wide(self.reference, minimum):
+        reach = self.reference.parameters.upper - self.reference.parameters.lower
+        if minimum is None or not minimum.converged or np.any(minimum.errors > reach):
             dead = find_dead(self.reference, start, fixed)
             if dead.any():
                 names = [n for n, d in zip(self.reference.parameters.names, dead, strict=True) if d]

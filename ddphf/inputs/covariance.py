@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ddphf.exceptions import InputError
+from ddphf.files import is_file
 from ddphf.inputs.histogram import Array
 
 __all__ = [
@@ -198,7 +199,7 @@ def read_matrix(address: str, *, folder: str | Path = ".") -> Array:
     """
     path, _, name = address.partition(":")
     file = Path(folder) / path
-    if not file.is_file():
+    if not is_file(file):
         raise InputError(f"{address}: no file '{file}'")
     suffix = file.suffix.lower()
     if suffix == ".csv":
@@ -210,7 +211,7 @@ def read_matrix(address: str, *, folder: str | Path = ".") -> Array:
     try:
         loaded = np.load(file, allow_pickle=False)
         if suffix == ".npy":
-            return np.asarray(loaded, dtype=float)
+            return _real(loaded, address)
         with loaded as archive:
             names = list(archive.files)
             if not name and len(names) == 1:
@@ -219,16 +220,22 @@ def read_matrix(address: str, *, folder: str | Path = ".") -> Array:
                 raise InputError(
                     f"{address}: no array '{name}'; the file has: {', '.join(sorted(names))}"
                 )
-            return np.asarray(archive[name], dtype=float)
+            return _real(archive[name], address)
     except InputError:
         raise
     except Exception as error:  # zipfile, zlib and numpy raise many kinds on damaged files
         raise InputError(f"{address}: cannot be read as {suffix[1:]} ({error})") from None
 
 
+def _real(values: Any, address: str) -> Array:
+    if values.dtype.kind not in "iuf":
+        raise InputError(f"{address}: holds {values.dtype}, expected real numbers")
+    return np.asarray(values, dtype=float)
+
+
 def _read_csv(file: Path, address: str) -> Array:
     try:
-        with file.open(newline="", encoding="utf-8") as stream:
+        with file.open(newline="", encoding="utf-8-sig") as stream:
             lines = [line for line in stream if line.strip() and not line.startswith("#")]
         rows = [[float(cell) for cell in row] for row in csv.reader(lines, strict=True)]
     except (OSError, UnicodeDecodeError, csv.Error, ValueError) as error:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ddphf.exceptions import InputError
+from ddphf.files import is_file
 from ddphf.inputs.histogram import Array
 
 __all__ = ["EventTable", "leading_pair", "make_events", "read_events"]
@@ -118,7 +119,7 @@ def read_events(
     path, _, tree = address.partition(".root:")
     path = f"{path}.root" if tree else address
     file = Path(folder) / path
-    if not file.is_file():
+    if not is_file(file):
         raise InputError(f"{address}: no file '{file}'")
     suffix = file.suffix.lower()
     if collections and suffix != ".root":
@@ -128,11 +129,23 @@ def read_events(
     if suffix == ".parquet":
         data = _read_parquet(file, address, columns)
     elif suffix == ".npz":
-        data = _read_npz(file, address)
+        data = _read_npz(file, address, columns)
     else:
         raise InputError(f"{address}: expected a .root, .parquet or .npz file, got '{path}'")
-    table = make_events(data, source=address)
-    return table if columns is None else EventTable({c: table[c] for c in columns}, address)
+    return make_events(data, source=address)
+
+
+def _wanted(columns: Sequence[str] | None, names: Sequence[str], address: str) -> list[str]:
+    """Return the columns to read: those asked for, all by default.
+
+    Raises:
+        InputError: One that is not there.
+    """
+    for column in columns or ():
+        if column not in names:
+            known = ", ".join(sorted(names)[:20]) or "none"
+            raise InputError(f"{address}: no column '{column}'; it has: {known}")
+    return list(names if columns is None else columns)
 
 
 def _read_parquet(file: Path, address: str, columns: Sequence[str] | None) -> dict[str, Any]:
@@ -140,12 +153,7 @@ def _read_parquet(file: Path, address: str, columns: Sequence[str] | None) -> di
 
     try:
         with pyarrow.parquet.ParquetFile(file) as parquet:
-            names = list(parquet.schema_arrow.names)
-            missing = [c for c in columns or () if c not in names]
-            if missing:
-                known = ", ".join(sorted(names)[:20])
-                raise InputError(f"{address}: no column '{missing[0]}'; it has: {known}")
-            table = parquet.read(columns=None if columns is None else list(columns))
+            table = parquet.read(columns=_wanted(columns, parquet.schema_arrow.names, address))
     except InputError:
         raise
     except Exception as error:  # pyarrow raises many kinds on damaged files
@@ -156,12 +164,14 @@ def _read_parquet(file: Path, address: str, columns: Sequence[str] | None) -> di
     return {name: table.column(name).to_numpy() for name in table.column_names}
 
 
-def _read_npz(file: Path, address: str) -> dict[str, Any]:
+def _read_npz(file: Path, address: str, columns: Sequence[str] | None) -> dict[str, Any]:
     if not zipfile.is_zipfile(file):  # numpy would offer to unpickle it
         raise InputError(f"{address}: cannot be read as npz (no zip archive)")
     try:
         with np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+            return {name: archive[name] for name in _wanted(columns, archive.files, address)}
+    except InputError:
+        raise
     except Exception as error:  # zipfile, zlib and numpy raise many kinds on damaged files
         raise InputError(f"{address}: cannot be read as npz ({_short(error)})") from None
 
@@ -187,8 +197,19 @@ def _read_root(
 
             def read(branch: str) -> Any:
                 if branch not in branches:
-                    raise InputError(f"{address}: no branch '{branch}' in tree '{name}'")
+                    known = ", ".join(sorted(branches)[:20])
+                    raise InputError(
+                        f"{address}: no branch '{branch}' in tree '{name}'; it has: {known}"
+                    )
                 return root[name][branches[branch]].array(library="ak")
+
+            def jagged(branch: str) -> Any:
+                values = read(branch)
+                if values.ndim < 2:
+                    raise InputError(
+                        f"{address}: branch '{branch}' has one number per event; write '{branch}'"
+                    )
+                return values
 
             data: dict[str, Any] = {}
             wanted = columns if columns is not None else _flat_branches(root[name], branches)
@@ -196,12 +217,18 @@ def _read_root(
                 element, length = ELEMENT.match(column), LENGTH.match(column)
                 if element is not None:
                     index = int(element["index"])
-                    padded = ak.pad_none(read(element["branch"]), index + 1, axis=1)
+                    padded = ak.pad_none(jagged(element["branch"]), index + 1, axis=1)
                     data[column] = ak.to_numpy(ak.fill_none(padded[:, index], np.nan))
                 elif length is not None:
-                    data[column] = ak.to_numpy(ak.num(read(length["branch"]), axis=1))
+                    data[column] = ak.to_numpy(ak.num(jagged(length["branch"]), axis=1))
                 elif column in branches:
-                    data[column] = ak.to_numpy(read(column))
+                    values = read(column)
+                    if values.ndim != 1:
+                        raise InputError(
+                            f"{address}: branch '{column}' has several numbers per event; write "
+                            f"'{column}[0]' or 'len({column})', in backquotes in an expression"
+                        )
+                    data[column] = ak.to_numpy(values)
                 elif not collections:  # else it may be one of the columns added below
                     read(column)
             for flavour in collections:

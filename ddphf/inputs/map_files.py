@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
-from ddphf.exceptions import InputError
+from ddphf.exceptions import ConfigError, InputError
+from ddphf.files import is_file
+from ddphf.inputs.csv_table import read_bin_table
 from ddphf.inputs.histogram import Array
 from ddphf.inputs.maps import Kind, LeptonMap, make_map
+from ddphf.yaml_text import parse_yaml
 
 __all__ = ["read_map"]
 
@@ -68,10 +69,21 @@ def read_map(
         InputError: The file is missing or damaged, or holds no such map.
     """
     file = Path(folder) / path
-    if not file.is_file():
+    if not is_file(file):
         raise InputError(f"{path}: no file '{file}'")
     renamed = dict(axes or {})
     suffix = file.suffix.lower()
+    if suffix in (".csv", ".yml", ".yaml"):
+        selecting = {
+            "correction": correction, "inputs": inputs, "value": value, "statistical": statistical,
+            "sources": sources, "varied": varied,
+        }  # fmt: skip
+        for key, given in selecting.items():
+            if given:
+                raise InputError(
+                    f"{path}: '{key}' selects from correctionlib files; a table says it itself, so "
+                    "leave the key out"
+                )
     if suffix == ".csv":
         return _read_csv(file, path, name, kind, renamed)
     if suffix in (".yml", ".yaml"):
@@ -87,56 +99,49 @@ def read_map(
     )  # fmt: skip
 
 
-def _axis(name: str, renamed: Mapping[str, str]) -> str:
-    return renamed.get(name, ALIASES.get(name.lower(), name))
+def _our_axes(names: Sequence[str], renamed: Mapping[str, str], where: str) -> tuple[str, ...]:
+    """Return our names of the axes of a file.
+
+    Raises:
+        InputError: ``renamed`` has an axis that the file lacks, or two axes are the same.
+    """
+    for name in renamed:
+        if name not in names:
+            raise InputError(f"{where}: 'axes' renames '{name}'; it has: {', '.join(names)}")
+    ours = tuple(renamed.get(name, ALIASES.get(name.lower(), name)) for name in names)
+    if len(set(ours)) < len(ours):
+        raise InputError(
+            f"{where}: axes {', '.join(names)} mean {', '.join(ours)}, one of them twice; tell "
+            "them apart in 'axes', or drop one"
+        )
+    return ours
 
 
 def _read_csv(
     file: Path, path: str, name: str, kind: Kind, renamed: Mapping[str, str]
 ) -> LeptonMap:
-    try:
-        with file.open(newline="", encoding="utf-8") as stream:
-            lines = [line for line in stream if line.strip() and not line.startswith("#")]
-        reader = csv.DictReader(lines, strict=True)
-        rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: cannot be read as CSV ({error})") from None
-    columns = [c for c in reader.fieldnames or () if c]
-    names = [c[:-4] for c in columns if c.endswith("_low") and f"{c[:-4]}_high" in columns]
-    if not rows or not names or "value" not in columns or len(set(columns)) < len(columns):
-        raise InputError(
-            f"{path}: expected a header with '<axis>_low', '<axis>_high' and 'value', each once, "
-            "and one row per bin"
-        )
-
-    def numbers(key: str) -> Array:
-        out = np.empty(len(rows))
-        for index, row in enumerate(rows):
-            try:
-                out[index] = float(row[key])
-            except (TypeError, ValueError):
-                raise InputError(
-                    f"{path}: row {index + 1}, column '{key}': got {row[key]!r}, expected a number"
-                ) from None
-        return out
-
-    lows = np.stack([numbers(f"{a}_low") for a in names], axis=1)
-    highs = np.stack([numbers(f"{a}_high") for a in names], axis=1)
+    table = read_bin_table(file, path)
+    if "value" not in table.contents:
+        raise InputError(f"{path}: no column 'value'; it has: {', '.join(table.contents)}")
+    names = table.axes
+    lows = np.stack([table[f"{a}_low"] for a in names], axis=1)
+    highs = np.stack([table[f"{a}_high"] for a in names], axis=1)
     for row, column in np.argwhere(~(lows < highs)):
         raise InputError(
             f"{path}: row {row + 1}: axis '{names[column]}' from {lows[row, column]:g} to "
             f"{highs[row, column]:g}, expected low < high"
         )
-    known = {f"{a}_{end}" for a in names for end in ("low", "high")} | {"value", "statistical"}
     return LeptonMap(
         name=name,
         kind=kind,
-        axes=tuple(_axis(a, renamed) for a in names),
+        axes=_our_axes(names, renamed, path),
         lows=lows,
         highs=highs,
-        values=numbers("value"),
-        statistical=numbers("statistical") if "statistical" in columns else np.zeros(len(rows)),
-        sources={c: numbers(c) for c in columns if c not in known},
+        values=table["value"],
+        statistical=(
+            table["statistical"] if "statistical" in table.contents else np.zeros(len(lows))
+        ),
+        sources={c: table[c] for c in table.contents if c not in ("value", "statistical")},
         source=path,
     )
 
@@ -145,22 +150,31 @@ def _read_yaml(
     file: Path, path: str, name: str, kind: Kind, renamed: Mapping[str, str]
 ) -> LeptonMap:
     try:
-        data = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: cannot be read as YAML ({str(error).splitlines()[0]})") from None
-    if not isinstance(data, dict) or not isinstance(data.get("axes"), dict) or "values" not in data:
+        data = parse_yaml(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from None
+    except ConfigError as error:
+        raise InputError(f"{path}: {error}") from None
+    axes, sources = (data.get(k) for k in ("axes", "sources")) if isinstance(data, dict) else (0, 0)
+    if not (isinstance(axes, dict) and axes and "values" in data):
         raise InputError(f"{path}: expected a mapping with 'axes' (edges by name) and 'values'")
+    if not (sources is None or isinstance(sources, dict)):
+        raise InputError(f"{path}: 'sources' is no mapping of names to shifts")
     extra = sorted(set(data) - {"axes", "values", "statistical", "sources"})
     if extra:
         raise InputError(
             f"{path}: unknown key '{extra[0]}', expected axes, values, statistical, sources"
         )
-    try:
-        edges = {_axis(str(a), renamed): [float(x) for x in e] for a, e in data["axes"].items()}
-    except (TypeError, ValueError):
-        raise InputError(f"{path}: the edges of an axis are not a list of numbers") from None
+    edges: dict[str, list[float]] = {}
+    for axis, ours in zip(axes, _our_axes(list(axes), renamed, path), strict=True):
+        try:
+            edges[ours] = [float(x) for x in axes[axis] if isinstance(axes[axis], list)]
+        except (TypeError, ValueError):
+            edges[ours] = []
+        if not edges[ours]:
+            raise InputError(f"{path}: the edges of axis '{axis}' are not a list of numbers")
     return make_map(
-        name, kind, edges, data["values"], data.get("statistical"), data.get("sources"), source=path
+        name, kind, edges, data["values"], data.get("statistical"), sources, source=path
     )
 
 
@@ -194,7 +208,7 @@ def _read_correction(
         raise InputError(f"{where}: breaks the correctionlib schema ({line})") from None
 
     def leaves(selected: Inputs) -> list[tuple[Box, frozenset[str]]]:
-        return list(_walk(tree.data, {**inputs, **selected}, {}, frozenset(), where, renamed))
+        return list(_walk(tree.data, {**inputs, **selected}, {}, frozenset(), where))
 
     boxes = leaves(value)
     names = [v.name for v in tree.inputs if any(v.name in box for box, _ in boxes)]
@@ -227,12 +241,14 @@ def _read_correction(
     for selected in [*([] if statistical is None else [statistical]), *sources.values()]:
         if [b for b, _ in leaves(selected)] != [b for b, _ in boxes]:
             raise InputError(f"{where}: {selected} has other bins than the central value")
+    axes = _our_axes(names, renamed, where)
+    clamped = frozenset[str]().union(*(c for _, c in boxes))
     nominal = evaluate(value)
     base = nominal if varied else np.zeros_like(nominal)
     return LeptonMap(
         name=name,
         kind=kind,
-        axes=tuple(_axis(n, renamed) for n in names),
+        axes=axes,
         lows=np.array([[box[n][0] for n in names] for box, _ in boxes]),
         highs=np.array([[box[n][1] for n in names] for box, _ in boxes]),
         values=nominal,
@@ -241,7 +257,7 @@ def _read_correction(
         ),
         sources={key: evaluate(keys) - base for key, keys in sources.items()},
         source=where,
-        clamped=frozenset(_axis(n, renamed) for n in frozenset().union(*(c for _, c in boxes))),
+        clamped=frozenset(a for n, a in zip(names, axes, strict=True) if n in clamped),
     )
 
 
@@ -253,8 +269,7 @@ def _inside(low: float, high: float) -> float:
 
 
 def _walk(
-    node: Any, fixed: Inputs, box: Box, clamped: frozenset[str], where: str,
-    renamed: Mapping[str, str],
+    node: Any, fixed: Inputs, box: Box, clamped: frozenset[str], where: str
 ) -> Iterator[tuple[Box, frozenset[str]]]:  # fmt: skip
     """Yield the box of every leaf that the fixed inputs leave, in the order of the file."""
     kind = getattr(node, "nodetype", None)
@@ -268,11 +283,11 @@ def _walk(
             if key not in entries:
                 known = ", ".join(str(k) for k in entries)
                 raise InputError(f"{where}: input '{node.input}' has no '{key}', only: {known}")
-            yield from _walk(entries[key], fixed, box, clamped, where, renamed)
+            yield from _walk(entries[key], fixed, box, clamped, where)
         elif all(isinstance(key, int) for key in entries):  # such as the charge
             for key, content in entries.items():
                 ends = (key - LARGEST_CATEGORY, key + LARGEST_CATEGORY)
-                yield from _walk(content, fixed, {**box, node.input: ends}, clamped, where, renamed)
+                yield from _walk(content, fixed, {**box, node.input: ends}, clamped, where)
         else:
             known = ", ".join(str(k) for k in entries)
             raise InputError(
@@ -291,7 +306,7 @@ def _walk(
     pairs = [list(itertools.pairwise(e)) for e in edges]
     for content, cell in zip(node.content, itertools.product(*pairs), strict=True):
         inner = {**box, **dict(zip(variables, cell, strict=True))}
-        yield from _walk(content, fixed, inner, clamped, where, renamed)
+        yield from _walk(content, fixed, inner, clamped, where)
 
 
 def _edges(edges: Any, where: str) -> list[float]:

@@ -71,6 +71,11 @@ class LeptonMap:
                 f"{where}: axis '{unknown[0] if unknown else ''}', expected some of "
                 f"{', '.join(AXES)}; name them in 'axes'"
             )
+        for number, axis in enumerate(self.axes):
+            if axis == "abseta" and np.any(self.highs[:, number] <= 0):
+                raise InputError(
+                    f"{where}: bins of abseta below 0; name the axis 'eta' if it has a sign"
+                )
         for label, array in (("statistical error", self.statistical), *self.sources.items()):
             if array.shape != self.values.shape:
                 raise InputError(

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import zipfile
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ddphf.exceptions import InputError
-from ddphf.files import read_json
+from ddphf.files import is_file, read_json
+from ddphf.inputs.csv_table import read_bin_table
 from ddphf.inputs.histogram import LABEL_WITH_UNIT, Axis, Histogram, make_histogram
 
 __all__ = ["read_histogram"]
@@ -39,7 +38,7 @@ def read_histogram(address: str, *, folder: str | Path = ".") -> Histogram:
     reader = readers.get(file.suffix.lower())
     if reader is None:
         raise InputError(f"{address}: expected a .root, .json, .npz or .csv file, got '{path}'")
-    if not _is_file(file):
+    if not is_file(file):
         raise InputError(f"{address}: no file '{file}'")
     histogram = reader(file, name, address)
     for axis in histogram.axes:
@@ -48,13 +47,6 @@ def read_histogram(address: str, *, folder: str | Path = ".") -> Histogram:
     if not histogram.values.size:
         raise InputError(f"{address}: has no bins")
     return histogram
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a name longer than the system allows
-        return False
 
 
 def _split_address(address: str) -> tuple[str, str]:
@@ -158,41 +150,11 @@ def _entry(arrays: dict[str, Any], key: str, index: int) -> str:
 
 
 def _read_csv(file: Path, name: str, address: str) -> Histogram:
-    try:
-        with file.open(newline="", encoding="utf-8") as stream:
-            lines = [line for line in stream if line.strip() and not line.startswith("#")]
-        reader = csv.DictReader(lines, strict=True)
-        rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{address}: cannot be read as CSV ({_short(error)})") from None
-    columns = [c for c in reader.fieldnames or () if c]
-    for column, count in Counter(columns).items():
-        if count > 1:
-            raise InputError(f"{address}: column '{column}' appears {count} times in the header")
-    axis_names = [c[:-4] for c in columns if c.endswith("_low") and f"{c[:-4]}_high" in columns]
-    if not rows or not axis_names:
-        raise InputError(
-            f"{address}: expected a header with '<axis>_low' and '<axis>_high' columns and one row "
-            "per bin"
-        )
-    edge_columns = {f"{a}_{end}" for a in axis_names for end in ("low", "high")}
-    column = _pick([c for c in columns if c not in edge_columns], name, address)
-
-    def numbers(key: str) -> np.ndarray[Any, np.dtype[np.float64]]:
-        out = np.empty(len(rows))
-        for index, row in enumerate(rows):
-            try:
-                out[index] = float(row[key])
-            except (TypeError, ValueError):
-                raise InputError(
-                    f"{address}: row {index + 1}, column '{key}': got {row[key]!r}, expected a "
-                    "number"
-                ) from None
-        return out
-
+    table = read_bin_table(file, address)
+    column = _pick(list(table.contents), name, address)
     axes, places = [], []
-    for axis in axis_names:
-        lows, highs = numbers(f"{axis}_low"), numbers(f"{axis}_high")
+    for axis in table.axes:
+        lows, highs = table[f"{axis}_low"], table[f"{axis}_high"]
         starts = np.unique(lows)
         edges = np.append(starts, highs.max())
         place = np.searchsorted(starts, lows)
@@ -212,7 +174,7 @@ def _read_csv(file: Path, name: str, address: str) -> Histogram:
             f"{address}: {len(flat)} rows do not fill the {'x'.join(map(str, shape))} grid once"
         )
     values = np.empty(len(flat))
-    values[flat] = numbers(column)
+    values[flat] = table[column]
     return make_histogram(values.reshape(shape), axes=axes, source=address)
 
 

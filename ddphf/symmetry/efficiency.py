@@ -18,7 +18,7 @@ from ddphf.inputs.covariance import Covariance
 from ddphf.inputs.events import EventTable
 from ddphf.inputs.histogram import Array
 from ddphf.inputs.maps import IntArray, LeptonMap
-from ddphf.symmetry.split import Mask
+from ddphf.symmetry.expressions import Mask
 
 __all__ = [
     "Composition",
@@ -28,6 +28,7 @@ __all__ = [
     "compose",
     "event_efficiencies",
     "event_ratio",
+    "lepton_flavour",
 ]
 
 Exchange = Literal["flavour", "charge", "eta"]
@@ -73,6 +74,25 @@ class EventEfficiencies:
     def ratio(self) -> Array:
         """R^eps per event, shape (n,)."""
         return event_ratio(self.tested, self.partner)
+
+
+def lepton_flavour(table: EventTable, lepton: LeptonColumns) -> Array:
+    """Return the PDG code of one lepton of every event without its sign, shape (n,).
+
+    Raises:
+        InputError: A code that is no whole number: the lepton would silently count as unmapped.
+    """
+    if not isinstance(lepton.flavour, str):
+        return np.full(table.n_events, float(abs(lepton.flavour)))
+    codes = np.abs(table[lepton.flavour])
+    bad = np.flatnonzero(~(codes == np.round(codes)))  # also NaN
+    if bad.size:
+        raise InputError(
+            f"{table.source or 'events'}: flavour '{lepton.flavour}' is {codes[bad[0]]:g} for "
+            f"{bad.size} of {table.n_events} events (first: row {bad[0]}), expected a PDG code "
+            "such as 11 or 13; correct the column, or drop those events with 'events.select'"
+        )
+    return codes
 
 
 def event_ratio(tested: Array, partner: Array) -> Array:
@@ -138,11 +158,7 @@ def event_efficiencies(
     bins = {True: np.full(shape, -1), False: np.full(shape, -1)}
     outside = np.zeros(n, dtype=bool)
     for number, lepton in enumerate(leptons):
-        flavour = (
-            np.abs(table[lepton.flavour])
-            if isinstance(lepton.flavour, str)
-            else np.full(n, abs(lepton.flavour))
-        )
+        flavour = lepton_flavour(table, lepton)
         pt = table[lepton.pt]
         eta = None if lepton.eta is None else table[lepton.eta]
         charge = None if lepton.charge is None else table[lepton.charge]
@@ -164,6 +180,13 @@ def event_efficiencies(
                 outside[rows[~found]] = True
                 products[as_is][rows[found]] *= calibration.values[place[found]]
                 bins[as_is][rows[found], number] = starts[code] + place[found]
+    mapped = np.any([found >= 0 for found in bins.values()], axis=(0, 2))
+    if n and not np.any(mapped | outside):
+        raise InputError(
+            f"{table.source or 'events'}: no lepton has the flavour of a map, "
+            f"{' or '.join(map(str, codes))}, so the maps tell nothing; check 'leptons' and the "
+            "flavours of the maps"
+        )
     own = in_tested[:, None]
     return EventEfficiencies(
         tested=np.where(outside, 1.0, np.where(in_tested, products[True], products[False])),

@@ -12,9 +12,9 @@ from ddphf.exceptions import InputError
 from ddphf.inputs.events import EventTable
 from ddphf.inputs.histogram import Array
 from ddphf.inputs.maps import IntArray, LeptonMap
-from ddphf.symmetry.efficiency import LeptonColumns
+from ddphf.symmetry.efficiency import LeptonColumns, lepton_flavour
+from ddphf.symmetry.expressions import Mask
 from ddphf.symmetry.pair import Systematic, Template
-from ddphf.symmetry.split import Mask
 
 __all__ = [
     "LooseLeptons",
@@ -131,11 +131,7 @@ def find_loose(
         >>> loose.cells.tolist(), loose.expected.tolist()
         ([0, 1, -1], [0.25, 0.5, 0.0])
     """
-    flavour = (
-        np.abs(table[lepton.flavour])
-        if isinstance(lepton.flavour, str)
-        else np.full(table.n_events, abs(lepton.flavour))
-    )
+    flavour = lepton_flavour(table, lepton)
     columns = {"pt": lepton.pt, "eta": lepton.eta, "charge": lepton.charge}
     cells, first = np.full(table.n_events, -1), 0
     for code, calibration in maps.items():

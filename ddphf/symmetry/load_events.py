@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
 from ddphf.config.analysis import Analysis
-from ddphf.config.sections import EventsConfig, LeptonIdConfig
+from ddphf.config.sections import EventsConfig, LeptonConfig, LeptonIdConfig
 from ddphf.exceptions import InputError
 from ddphf.inputs.events import EventTable, read_events
 from ddphf.inputs.histogram import Array, Axis, Histogram
 from ddphf.inputs.maps import IntArray, LeptonMap
 from ddphf.symmetry.efficiency import EventEfficiencies, LeptonColumns, event_efficiencies
+from ddphf.symmetry.expressions import Mask, column_names, evaluate, evaluate_mask
 from ddphf.symmetry.fakes import LooseLeptons, find_loose
 from ddphf.symmetry.load_maps import read_fake_maps, read_maps
-from ddphf.symmetry.split import Mask, evaluate, evaluate_mask, split_events
+from ddphf.symmetry.split import split_events
 
 __all__ = ["EventSamples", "FilledEvents", "fill_histogram", "read_samples"]
 
@@ -76,35 +78,34 @@ def read_samples(analysis: Analysis) -> EventSamples:
         return EventSamples(maps=maps)
     events = analysis.events
     samples = EventSamples(axes=make_axes(events), maps=maps)
-    rules = {"tested": analysis.tested.select, "partner": analysis.partner.select}
-    table = _select(
-        read_events(events.file, folder=analysis.folder, collections=events.collections or None),
-        events,
-    )
-    split = split_events(
-        table, rules["tested"] or "", rules["partner"] or "", identifier=events.identifier
-    )
+    tested, partner = analysis.tested.select or "", analysis.partner.select or ""
+    table = _read(analysis, events, events.file, [tested, partner], list(events.identifier))
+    split = split_events(table, tested, partner, identifier=events.identifier)
     _fill(samples, table, split.tested, None, events, config, ("both", "observed"))
-    for role, channel in (("tested", analysis.tested), ("partner", analysis.partner)):
+    for role, rule, channel in (
+        ("tested", tested, analysis.tested),
+        ("partner", partner, analysis.partner),
+    ):
         for sample, template in (("signal", channel.signal), ("fakes", channel.fakes)):
             if template is None or template.events is None:
                 continue
-            table = _select(
-                read_events(
-                    template.events,
-                    folder=analysis.folder,
-                    collections=events.collections or None,
-                ),
+            table = _read(
+                analysis,
                 events,
+                template.events,
+                [rule, *([] if template.weight is None else [template.weight])],
+                _lepton_columns([] if template.lepton is None else [template.lepton]),
             )
-            mine = table.select(evaluate_mask(rules[role] or "", table))
+            mine = table.select(evaluate_mask(rule, table))
             weights = np.ones(mine.n_events)
             if template.weight is not None:
                 weights = np.array(evaluate(template.weight, mine), dtype=float)
             bad = np.flatnonzero(~np.isfinite(weights))
             if bad.size:
                 raise InputError(
-                    f"{template.events}: weight of event {bad[0]} is {weights[bad[0]]:g}"
+                    f"{template.events}: weight '{template.weight}' is {weights[bad[0]]:g} for "
+                    f"{bad.size} of {mine.n_events} events; drop them with 'events.select', or "
+                    "correct the weight"
                 )
             loose = None
             if template.maps and template.lepton is not None:
@@ -132,8 +133,31 @@ def make_axes(events: EventsConfig) -> tuple[Axis, ...]:
     )
 
 
-def _select(table: EventTable, events: EventsConfig) -> EventTable:
+def _read(
+    analysis: Analysis,
+    events: EventsConfig,
+    address: str,
+    expressions: Sequence[str],
+    columns: Sequence[str],
+) -> EventTable:
+    """Read the columns that the analysis needs, whatever else a table has, and select."""
+    shared = [axis.column for axis in events.axes]
+    shared += [] if events.select is None else [events.select]
+    names = {name for text in [*shared, *expressions] for name in column_names(text)}
+    names |= set(columns)
+    if analysis.lepton_id is not None:
+        names |= set(_lepton_columns(events.leptons))
+    table = read_events(
+        address,
+        folder=analysis.folder,
+        columns=sorted(names),
+        collections=events.collections or None,
+    )
     return table if events.select is None else table.select(evaluate_mask(events.select, table))
+
+
+def _lepton_columns(leptons: Sequence[LeptonConfig]) -> list[str]:
+    return [name for lepton in leptons for name in vars(lepton).values() if isinstance(name, str)]
 
 
 def find_bins(table: EventTable, events: EventsConfig, axes: tuple[Axis, ...]) -> IntArray:
@@ -189,15 +213,18 @@ def _fill(
     kept = np.ones(table.n_events, dtype=bool)
     efficiencies = None
     if config is not None:
-        efficiencies = event_efficiencies(
+        look_up = partial(
+            event_efficiencies,
             table,
             [LeptonColumns(**vars(lepton)) for lepton in events.leptons],
             samples.maps,
             in_tested,
             exchange=events.exchange,
-            nearest=config.outside == "nearest",
         )
+        efficiencies = look_up(nearest=config.outside == "nearest")
         kept = _inside(samples, table, efficiencies, config, key)
+        if config.outside == "nearest":
+            _count_moved(samples, table, look_up().outside, key)
         if not kept.all():
             efficiencies = EventEfficiencies(
                 **{name: values[kept] for name, values in vars(efficiencies).items()}
@@ -230,13 +257,18 @@ def _inside(
     if not count:
         return ~efficiencies.outside
     row = int(np.flatnonzero(efficiencies.outside)[0])
-    if config.outside != "exclude":
-        also = " (in a hole of it)" if config.outside == "nearest" else ""
+    found = f"{table.source}: {count} of {table.n_events} events have a lepton"
+    if config.outside == "nearest":
         raise InputError(
-            f"{table.source}: {count} of {table.n_events} events have a lepton outside a map{also} "
-            f"under one of the two assignments of the labels (first: row {row}); extend the map, "
-            "or set 'outside: exclude' to drop them from both samples, or 'outside: nearest' to "
-            "use the outermost bin"
+            f"{found} in a hole of a map, or without a number for one of its axes, under one of "
+            f"the two assignments of the labels (first: row {row}); fill the hole, or set "
+            "'outside: exclude' to drop them from both samples"
+        )
+    if config.outside == "refuse":
+        raise InputError(
+            f"{found} outside a map under one of the two assignments of the labels (first: row "
+            f"{row}); extend the map, or set 'outside: exclude' to drop them from both samples, or "
+            "'outside: nearest' to use the outermost bin"
         )
     samples.notes["/".join(key)] = count
     samples.warnings.append(
@@ -244,3 +276,17 @@ def _inside(
         "of the two assignments of the labels; they are excluded, alike from both samples"
     )
     return ~efficiencies.outside
+
+
+def _count_moved(
+    samples: EventSamples, table: EventTable, outside: Mask, key: tuple[str, str]
+) -> None:
+    """Say how many events took the outermost bin of a map."""
+    count = int(np.count_nonzero(outside))
+    if not count:
+        return
+    samples.notes["/".join(key)] = count
+    samples.warnings.append(
+        f"{table.source}: {count} of {table.n_events} events have a lepton outside a map under one "
+        "of the two assignments of the labels; it takes the outermost bin"
+    )

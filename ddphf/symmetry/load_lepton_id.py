@@ -66,7 +66,12 @@ def load_lepton_id(
             }
             for item in config.maps
         ],
-        "outside": {"rule": config.outside, "events_excluded": dict(samples.notes)},
+        "outside": {
+            "rule": config.outside,
+            "events_moved" if config.outside == "nearest" else "events_excluded": dict(
+                samples.notes
+            ),
+        },
     }
     return (
         LeptonId(

@@ -98,7 +98,7 @@ def psd_factor(
     if values[0] < -tolerance * largest:
         worst = int(np.argmax(np.abs(vectors[:, 0])))
         raise ModelError(
-            f"covariance: eigenvalue {values[0]:.6g} is negative, {values[0] / largest:.2%} of the "
+            f"covariance: eigenvalue {values[0]:.6g} is negative, {values[0] / largest:.3g} of the "
             f"largest ({largest:.6g}), mostly {covariance.labels[worst]}; no errors have such a "
             f"covariance: correct it, or set 'psd_tolerance: {_round_up(-values[0] / largest):g}' "
             "to clip it to 0"

@@ -210,6 +210,11 @@ def _warnings(config: LeptonId, eigen: EigenVariations, residual: bool) -> tuple
             f"lepton_id: {len(eigen.clipped)} negative eigenvalue(s) of the covariance set to 0, "
             f"the largest {min(eigen.clipped):.3g}"
         )
+    if not eigen.eigenvalues.size:
+        out.append(
+            "lepton_id: the maps state no error for the leptons of these events, so there is no "
+            "nuisance parameter; give a statistical error or sources"
+        )
     dropped = len(eigen.eigenvalues) - eigen.n_kept
     if dropped:
         what = "kept as one uncorrelated error per channel" if residual else "left out"

@@ -17,6 +17,7 @@ from scipy.optimize import brentq
 from ddphf.exceptions import FitError, ModelError
 from ddphf.inference.fit import KNOWN
 from ddphf.inference.fitter import Fitter
+from ddphf.inference.suspicions import find_null_problem
 from ddphf.inference.toys.source import ToySource
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.minimum import Array
@@ -85,15 +86,17 @@ class Injection:
         rates = self.model.rates(self.point)
         # The POI is a normfactor: every rate is linear in it.
         self.signal: Array = self.model.rates(self.at(1.0)) - rates
+        if not np.any(self.signal):
+            raise ModelError(
+                f"measurement '{self.fitter.reference.measurement}': the POI '{self.poi_name}' "
+                "changes no expected count, so there is no signal to inject; check its samples"
+            )
         self.limits = self._limits(rates)
 
     def _fitted_point(self) -> Array:
         table, con = self.model.parameters, self.model.expansion.constraints
-        if not table.lower[self.poi] <= 0.0 <= table.upper[self.poi]:
-            raise ModelError(
-                f"measurement '{self.fitter.reference.measurement}': the bounds of the POI "
-                f"'{self.poi_name}' exclude 0, so it has no null; widen them"
-            )
+        if problem := find_null_problem(self.fitter.reference):
+            raise ModelError(f"measurement '{self.fitter.reference.measurement}': {problem}")
         auxiliary = self.model.data[self.model.n_main :]
         held, values = table.fixed.copy(), table.init.copy()
         for index, value in (

@@ -228,7 +228,8 @@ def _summarize(
             "overlap too little"
         )
     tail = weights[counted]
-    size = float(np.sum(tail) ** 2 / np.sum(tail**2)) if tail.size else 0.0
+    squares = float(np.sum(tail**2))  # 0 too where all weights underflow
+    size = float(np.sum(tail)) ** 2 / squares if squares > 0 else 0.0
     if size < MIN_SAMPLE_SIZE:
         raise FitError(
             f"importance sampling: an effective number of {size:.3g} of {n} toys reach the "
