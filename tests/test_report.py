@@ -11,15 +11,22 @@ from pathlib import Path
 import hypothesis
 import numpy as np
 import pytest
-from conftest import full_pair, invoke
+from conftest import full_pair, invoke, plain_workspace
 from hypothesis import strategies as st
 
 from ddphf.inference.toys.store import ToySample, load_toys, save_toys
 from ddphf.report.document import Materials, build_report
 from ddphf.report.parameters import draw_ranking
 from ddphf.report.scans import draw_scan
+from ddphf.report.spectra import draw_spectra
 from ddphf.report.statistics import draw_limit
 from ddphf.results.scan import ScanAxis, ScanResult
+from ddphf.results.yields import (
+    ChannelYields,
+    PredictionResult,
+    YieldResult,
+    YieldsResult,
+)
 from ddphf.workspace.build import build_workspace
 
 SHIPPED = Path(__file__).parents[1] / "docs" / "report.html"
@@ -332,6 +339,25 @@ def test_figures_have_axes_with_names():
     ranking = draw_ranking({"poi": {"name": "mu"}, "parameters": entries})
     assert ranking.axes[1].get_xlabel() == "shift of mu"
     assert "largest 25 of 40" in ranking.get_suptitle()
+
+
+def test_a_legend_lies_above_flat_data_and_wide_errors():
+    """Three equal bins under a legend: nothing that is drawn reaches its upper quarter."""
+    model = YieldResult((9.0, 9.0, 9.0), (6.0, 6.0, 6.0), 27.0, 18.0)
+    channel = ChannelYields("SR", (9.0, 8.0, 9.0), {"prefit": PredictionResult({}, model)})
+    panel = draw_spectra(YieldsResult("m", (channel,)), "prefit").axes[0]
+    assert panel.get_ylim()[1] >= 15.0 / 0.75
+
+
+def test_a_signal_at_its_bound_has_no_error_in_the_headline(folder):
+    workspace = plain_workspace()
+    config = workspace["measurements"][0]["config"]["parameters"]
+    config[:] = [{"name": "mu", "inits": [0.0], "bounds": [[0.0, 10.0]]}]
+    workspace["observations"][1]["data"] = [1.0] * 3
+    (folder / "bound.json").write_text(json.dumps(workspace))
+    assert invoke("fit", "bound.json", "-o", "bound.fit.json").code == 0
+    outcome = invoke("report", "bound.fit.json")
+    assert "mu = 0 (no error): no excess, p0 = 0.5" in outcome.out
 
 
 def test_an_empty_report_says_so():

@@ -118,6 +118,7 @@ def draw_ranking(ranking: Mapping[str, Any]) -> Figure:
             right.barh(place, solid, height=0.8, facecolor=colour, alpha=0.6, lw=0,
                        label=f"post-fit, {side}")  # fmt: skip
         right.set_xlabel(f"shift of {poi}")
+        right.locator_params(axis="x", nbins=6)
         left.set_yticks(place, [_short(entry["name"]) for entry in entries], fontsize=8)
         left.set_ylim(len(entries) - 0.4, -0.6)
         figure.legend(*right.get_legend_handles_labels(), loc="outside lower right", ncols=4,

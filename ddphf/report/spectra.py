@@ -110,11 +110,14 @@ def _draw_channel(
     top.errorbar(centres, observed, np.sqrt(observed), fmt="k.", label="data", **marker)
     top.set_title(channel.name, loc="left", fontsize=9)
     entries = len(top.get_legend_handles_labels()[1])
-    room = 1.08 if entries < 6 else 1.4  # a long legend lies above the data, in three columns
-    top.set_ylim(0, room * max(1e-9, float(np.max(observed + np.sqrt(observed))), *below))
+    heights = np.max([observed + np.sqrt(observed), below, expected + error], axis=0)
+    # Where it is long, or the right third is no lower than the rest, the legend lies above.
+    above_all = entries >= 6 or heights[-(len(heights) // 3 + 1) :].max() > 0.5 * heights.max()
+    top.set_ylim(0, (1.4 if above_all else 1.08) * max(1e-9, float(heights.max())))
     top.set_xlim(edges[0], edges[-1])
     if axis in (None, 0):
-        top.legend(fontsize=7, frameon=False, ncols=1 if entries < 6 else 3)
+        columns = 3 if above_all else 1
+        top.legend(fontsize=7, frameon=False, loc="upper right", ncols=columns)
     good = expected > 0
     scale = np.where(good, expected, 1.0)
     _draw_band(low, edges, np.ones_like(scale), np.where(good, error / scale, 0.0), None)

@@ -10,7 +10,7 @@ import numpy as np
 from ddphf.report.page import draw, headline, note, text
 from ddphf.report.statistics import bin_toys, draw_null
 from ddphf.report.tables import Table, number
-from ddphf.results.fit import FitResult
+from ddphf.results.fit import DiscoveryResult, FitResult
 
 __all__ = ["doubts", "null_parts", "result_parts"]
 
@@ -45,13 +45,9 @@ def result_parts(fit: FitResult | None, discover: Record | None) -> list[str]:
     rows: list[tuple[str, ...]] = []
     if fit is not None and fit.discovery is not None:
         d = fit.discovery
-        kind = "an excess" if d.z0 >= 0 else "a deficit"
-        parts.append(
-            headline(
-                f"{fit.poi} = {d.mu_hat:.4g} +- {d.mu_error:.3g}: {kind} of {abs(d.z0):.2f} "
-                f"standard deviations, p0 = {d.p0:.2g}"
-            )
-        )
+        kind = "an excess" if d.z0 > 0 else "a deficit"
+        size = f"{kind} of {abs(d.z0):.2f} standard deviations" if d.z0 else "no excess"
+        parts.append(headline(f"{fit.poi} = {_estimate(d, 4)}: {size}, p0 = {d.p0:.2g}"))
         parts.append(
             text(
                 "Local and asymptotic; searches in other places are not accounted for. q0 is "
@@ -62,7 +58,7 @@ def result_parts(fit: FitResult | None, discover: Record | None) -> list[str]:
         for name, s in found:
             if s is not None:
                 rows.append(
-                    (NAMES.get(name, name), "asymptotic", f"{s.mu_hat:.5g} +- {s.mu_error:.3g}",
+                    (NAMES.get(name, name), "asymptotic", _estimate(s, 5),
                      f"{s.q0:.5g}", f"{s.z0:.3f}", f"{s.p0:.3g}")
                 )  # fmt: skip
                 if s.toys is not None:
@@ -137,6 +133,13 @@ def _expected_rows(statement: Record) -> list[tuple[str, ...]]:
             by = label if key == "asymptotic" else f"{entry['n']} toys"
             rows.append((name, by, *(number(z, 4) for z in entry["z0"])))
     return rows or [(name, "Asimov", "", "", number(expected["asimov"]["z0"], 4), "", "")]
+
+
+def _estimate(statement: DiscoveryResult, digits: int) -> str:
+    """Return value and error of the signal strength; at a bound or a corner there is no error."""
+    value = f"{statement.mu_hat:.{digits}g}"
+    error = f"+- {statement.mu_error:.3g}" if statement.mu_error > 0 else "(no error)"
+    return f"{value} {error}"
 
 
 def null_parts(
