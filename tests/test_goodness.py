@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pyhf
 import pytest
 from conftest import invoke
 from engine_models import eigen_variations, gaussian_signal, make_pair
@@ -163,6 +164,46 @@ def test_toys_equal_independent_ones():
     # Toy i of a seed is the same however many are drawn.
     again = measure_goodness(fitter, free, toys=4000, seed=5)
     assert again == found
+
+
+def test_a_model_that_fits_every_count_has_p_1():
+    """One bin and mu: D is 0 up to rounding, and no toy is better."""
+    spec = pyhf.simplemodels.uncorrelated_background([5.0], [50.0], [5.0])
+    workspace = dict(pyhf.Workspace.build(spec, [55.0, *spec.config.auxdata]))
+    fitter, free = fitted(workspace)
+    found = measure_goodness(fitter, free, toys=100, seed=1)
+    assert found.degrees_of_freedom == 0
+    assert found.toys["p_value"] == 1.0
+
+
+def test_toys_of_a_fit_at_a_corner():
+    """A bin empty in both channels holds mu at 0; nuisances are fitted in toys all the same.
+
+    Their D counts 4 bins and 2 constraints less 2 factors and 2 nuisances, mu held: 2 at most.
+    """
+    variations = np.array([[0.1, 0.1, 0.1], [-0.1, 0.1, 0.1]])
+    workspace = make_pair(
+        np.array([50.0, 30.0, 1.0]), np.array([50, 30, 0]), np.array([56, 34, 0]),
+        np.array([5.0, 3.0, 2.0]), variations=variations,
+    )  # fmt: skip
+    workspace["measurements"][0]["config"]["parameters"][0]["bounds"] = [[0.0, 10.0]]
+    fitter, free = fitted(workspace)
+    table = fitter.reference.parameters
+    assert free.parameters[table.poi] == 0.0
+    held = table.fixed.copy()
+    held[table.poi] = True
+    null = fitter.require_compiled().minimize(start=free.parameters, fixed=held)
+    assert np.allclose(free.errors, null.errors, rtol=1e-9)
+    nuisances = [i for i, name in enumerate(table.names) if name.startswith("lepid_")]
+    assert np.all(free.errors[nuisances] > 0.5)
+    toys = measure_goodness(fitter, free, toys=400, seed=3).toys
+    assert 1.0 < toys["mean"] < 2.0 + 4 * 2.0 / np.sqrt(400)
+
+
+def test_expected_deviance_of_no_events_is_not_negative():
+    spec = pyhf.simplemodels.uncorrelated_background([5.0, 1.0], [1e-9, 1e-9], [1e-10, 1e-10])
+    workspace = dict(pyhf.Workspace.build(spec, [0.0, 0.0, *spec.config.auxdata]))
+    assert 0 <= measure_goodness(*fitted(workspace)).expected_statistic < 0.1
 
 
 def test_pulls_have_unit_width():

@@ -15,10 +15,13 @@ from ddphf.inference.fitter import Fitter
 from ddphf.inference.ranking.by_cabinetry import rank_with_cabinetry
 from ddphf.inference.ranking.impacts import rank_parameters
 from ddphf.inference.ranking.priors import read_priors
+from ddphf.inference.refits import compiled_meanwhile, refit_all
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.dense import minimize_dense
 from ddphf.likelihood.errors.propagation import held_by_data, propagate
+from ddphf.likelihood.paired.newton import minimize_profiles
 from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
+from ddphf.report.rankings import draw_ranking
 from ddphf.results.rank import RankResult
 
 SHIFTS = ("prefit_up", "prefit_down", "postfit_up", "postfit_down")
@@ -123,6 +126,27 @@ def test_auxiliary_shifts_equal_fits_of_shifted_data(fitted):
             impact = other.parameters[table.poi] - free.parameters[table.poi]
             found = getattr(parameter, f"auxiliary_{side}")
             assert found == pytest.approx(impact, abs=1e-6 * ranked.poi.error)
+
+
+def test_refits_are_compiled_while_the_first_fit_runs():
+    model = Fitter(ReferenceModel(small_pair(k=3, n=2))).require_compiled()
+    before = minimize_profiles._cache_size()
+    with compiled_meanwhile(model):
+        pass
+    assert minimize_profiles._cache_size() == before + 1
+    refit_all(model, start=model.parameters.init[None], fixed=model.parameters.fixed)
+    assert minimize_profiles._cache_size() == before + 1
+
+
+def test_nothing_is_drawn_where_no_parameter_does_anything():
+    """A free factor of a sample without events: held, not ranked, and no figure."""
+    workspace = plain_workspace()
+    idle = {"name": "idle", "data": [0.0] * 3, "modifiers": []}
+    idle["modifiers"].append({"name": "scale", "type": "normfactor", "data": None})
+    workspace["channels"][0]["samples"].append(idle)
+    ranked = rank_parameters(workspace)
+    assert ranked.parameters == ()
+    assert draw_ranking(ranked) is None
 
 
 def test_pulls_and_priors():
@@ -404,7 +428,7 @@ def test_command_line(workspace_file, folder):
     assert data["provenance"]["workspace_digest"].startswith("sha256:")
     result = RankResult.from_dict(data)
     assert json.loads(json.dumps(result.to_dict())) == data
-    for name in ("ranking", "pulls", "correlations"):
+    for name in ("ranking", "ranking_pulls", "ranking_correlations"):
         assert (folder / "figures" / f"{name}.png").stat().st_size > 5000
     again = invoke("rank", "workspace.json", "-o", "rank.json")
     assert again.code == 2
@@ -426,4 +450,4 @@ def test_pipes_and_a_per_bin_ranking(folder):
     options = ["--parameters", "symmetric_*", "--plots", "p", "-o", "rank.json"]
     assert invoke("rank", "workspace.json", *options).code == 0
     assert (folder / "p" / "ranking.png").exists()
-    assert not (folder / "p" / "pulls.png").exists()
+    assert not (folder / "p" / "ranking_pulls.png").exists()

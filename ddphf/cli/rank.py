@@ -10,21 +10,23 @@ from rich.table import Table
 from rich.text import Text
 
 from ddphf.cli.common import (
+    check_figures,
     force_option,
     output_option,
     print_warnings,
     progress_line,
     stderr,
+    write_figures,
 )
 from ddphf.exceptions import UsageError
-from ddphf.files import check_writable, read_json, to_json, write_file, write_output
+from ddphf.files import check_writable, read_json, to_json, write_output
 
 if TYPE_CHECKING:
     from ddphf.results.rank import RankResult
 
 __all__ = ["command"]
 
-FIGURES = ("ranking.png", "pulls.png", "correlations.png")
+FIGURES = ("ranking.png", "ranking_pulls.png", "ranking_correlations.png")
 
 SHOWN = 20
 """Rows of the table on the terminal; the JSON has all."""
@@ -77,10 +79,8 @@ def command(
     if engine == "cabinetry" and groups:
         raise UsageError("--group: cabinetry has no grouped impacts; use the engine ddphf")
     figures = [] if plots is None else [Path(plots) / name for name in FIGURES]
-    for target in [output, *map(str, figures)]:
-        check_writable(target, force=force)
-    if Path(output).absolute() in [figure.absolute() for figure in figures]:
-        raise UsageError(f"-o {output}: is the name of a figure of --plots; choose another")
+    check_writable(output, force=force)
+    check_figures(figures, output, force=force)
     with progress_line() as say:
         say("reading")
         spec = read_json(workspace)
@@ -158,13 +158,9 @@ def _sums(result: RankResult) -> list[str]:
 def _draw(result: RankResult, figures: list[Path], *, force: bool) -> None:
     if not figures:
         return
-    from ddphf.report.figures import save_figure
     from ddphf.report.rankings import draw_correlations, draw_pulls, draw_ranking
 
     drawn = (draw_ranking(result), draw_pulls(result), draw_correlations(result))
-    for path, figure in zip(figures, drawn, strict=True):
-        if figure is None:
-            print_warnings([f"{path.name}: nothing to draw"])
-            continue
-        with write_file(path, force=force) as temporary:
-            save_figure(figure, temporary)
+    pairs = dict(zip(figures, drawn, strict=True))
+    print_warnings([f"{path.name}: nothing to draw" for path, f in pairs.items() if f is None])
+    write_figures({path: f for path, f in pairs.items() if f is not None}, force=force)

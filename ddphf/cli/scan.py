@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 import click
 
 from ddphf.cli.common import (
+    check_figures,
     force_option,
     output_option,
     print_warnings,
     progress_line,
     stderr,
+    write_figures,
 )
-from ddphf.exceptions import UsageError
-from ddphf.files import check_writable, read_json, to_json, write_file, write_output
+from ddphf.files import check_writable, read_json, to_json, write_output
 
 if TYPE_CHECKING:
     from ddphf.results.scan import ScanResult
@@ -53,10 +54,8 @@ def command(
 ) -> None:
     """Scan 2NLL of WORKSPACE (- reads standard input), everything else refitted."""
     figure = None if plots is None else Path(plots) / "scan.png"
-    for target in (output, *(() if figure is None else (str(figure),))):
-        check_writable(target, force=force)
-    if figure is not None and Path(output).absolute() == figure.absolute():
-        raise UsageError(f"-o {output}: is the name of a figure of --plots; choose another")
+    check_writable(output, force=force)
+    check_figures([] if figure is None else [figure], output, force=force)
     with progress_line() as say:
         say("reading")
         spec = read_json(workspace)
@@ -71,11 +70,9 @@ def command(
     for line in describe_scan(result):
         stderr.print(line, markup=False)
     if figure is not None:
-        from ddphf.report.figures import save_figure
         from ddphf.report.scans import draw_scan
 
-        with write_file(figure, force=force) as temporary:
-            save_figure(draw_scan(result), temporary)
+        write_figures({figure: draw_scan(result)}, force=force)
 
 
 def describe_scan(result: ScanResult) -> list[str]:

@@ -261,6 +261,13 @@ class CompiledModel:
         errors = np.array(result.errors)
         places = self.pair.places.global_
         own = self.pair.errors(fit.result, held)
+        table = self.parameters
+        inside = (~held & (x > table.lower) & (x < table.upper))[places]
+        if fit.at_kink and table.poi is not None and np.any(inside & (own == 0)):
+            # On a corner the Hessian is that of one side, and need not be positive along the POI.
+            corner = held.copy()
+            corner[table.poi] = True
+            own = self.pair.errors(fit.result, corner)
         errors[places] = own
         return self._minimum(
             result._replace(errors=errors),

@@ -19,14 +19,16 @@ SHOWN = 25
 """More rows than this cannot be read on a page."""
 
 
-def draw_ranking(result: RankResult) -> Figure:
-    """Draw the leading impacts, pre- and post-fit, over the pulls.
+def draw_ranking(result: RankResult) -> Figure | None:
+    """Draw the leading impacts, pre- and post-fit, over the pulls; None without any.
 
     Pulls and constraints are in units of the prior width; unconstrained parameters have none.
     """
     from cabinetry import visualize
 
     listed = result.parameters[:SHOWN]
+    if not listed:
+        return None
     found = result.to_cabinetry_ranking()
     impacts = ("prefit_up", "prefit_down", "postfit_up", "postfit_down")
     finite = {name: np.nan_to_num(getattr(found, name)) for name in impacts}
