@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -74,7 +75,7 @@ def rank_parameters(
     """
     ranked = rank_model(
         Fitter(ReferenceModel(workspace, measurement)), parameters=parameters, groups=groups,
-        progress=progress, refit_progress=refit_progress,
+        progress=progress, refit_progress=refit_progress, cold=True,
     )  # fmt: skip
     return replace(
         ranked,
@@ -90,6 +91,7 @@ def rank_model(
     groups: Sequence[tuple[str, str]] = (),
     progress: Progress | None = None,
     refit_progress: Counter | None = None,
+    cold: bool = False,
 ) -> RankResult:
     """Rank with a model that is already built; see :func:`rank_parameters`.
 
@@ -99,6 +101,8 @@ def rank_model(
         groups: (name, globs joined by commas).
         progress: Called with a line for each stage.
         refit_progress: Called with (done, refits).
+        cold: Compile the refits while the first fit runs; in a process that has ranked such a
+            model before there is nothing to compile.
 
     Returns:
         The ranking, all of it, without provenance.
@@ -109,7 +113,7 @@ def rank_model(
     model = fitter.require_compiled("rankings")
     chosen = select_parameters(model, parameters, str(reference.measurement))
     named = split_groups(table, groups)
-    with compiled_meanwhile(model):
+    with compiled_meanwhile(model) if cold else contextlib.nullcontext():
         free = fitter.fit_free(say)
     held = held_by_data(free, table.fixed)
     spread = propagate(model, free.parameters, poi, fixed=held)
