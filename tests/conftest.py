@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import hypothesis
+import jax
 import numpy as np
 import pytest
 import yaml
@@ -22,6 +23,14 @@ hypothesis.settings.register_profile(
     "deterministic", derandomize=True, deadline=None, database=None, print_blob=True
 )
 hypothesis.settings.load_profile("deterministic")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forget_compiled_programs():
+    """Hundreds of compiled programs exhaust the memory maps of a process: one file's at a time."""
+    yield
+    jax.clear_caches()
+
 
 EDGES = [30.0, 40.0, 50.0, 60.0, 70.0]
 

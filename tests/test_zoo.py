@@ -9,6 +9,8 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from model_zoo import CODES, random_point, size_of_terms, zoo
 
+from ddphf.exceptions import FitError
+from ddphf.inference.fitter import Fitter
 from ddphf.likelihood import interpolation
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.expansion import expand_model
@@ -114,14 +116,18 @@ def test_zoo_derivatives(workspace, seed):
 @of(60)
 @given(zoo(), st.integers(0, 2**31))
 def test_large_zoo_derivatives(workspace, seed):
+    jax.clear_caches()
     check_derivatives(workspace, seed)
 
 
 def check_fit(workspace):
     """Our minimum is not above that of pyhf with minuit, by more than 1e-6 in -2 ln L."""
     reference = ReferenceModel(workspace)
-    model, table = CompiledModel.from_reference(reference), reference.parameters
-    minimum = model.minimize()
+    table = reference.parameters
+    try:  # with its other starts: some of these models have several minima
+        minimum = Fitter(reference).fit_free(lambda line: None)
+    except FitError as error:
+        minimum, reason = None, str(error)
     with pyhf_backend("numpy", pyhf.optimize.minuit_optimizer(tolerance=1e-3)):
         try:
             point, value = pyhf.infer.mle.fit(
@@ -131,10 +137,10 @@ def check_fit(workspace):
             assume(False)
         rates = np.asarray(reference.model.expected_actualdata(list(point)))
     assume(np.all(rates > 0))  # what has a negative rate is no candidate
-    if not minimum.converged:  # two free parameters with one effect: flat, and said so
+    if minimum is None:  # two free parameters with one effect: flat, and said so
         with np.errstate(all="ignore"):
             eigenvalues = np.linalg.eigvalsh(reference.hessian(np.asarray(point)))
-        assert eigenvalues[0] < 1e-7 * eigenvalues[-1], minimum.status
+        assert eigenvalues[0] < 1e-7 * eigenvalues[-1], reason
         return
     assert np.all((minimum.parameters >= table.lower) & (minimum.parameters <= table.upper))
     assert minimum.twice_nll <= float(value) + 1e-6
@@ -153,4 +159,5 @@ def test_zoo_fits_are_not_above_minuits(workspace):
 @of(60)
 @given(zoo())
 def test_large_zoo_fits_are_not_above_minuits(workspace):
+    jax.clear_caches()  # hundreds of compiled models do not fit into one process
     check_fit(workspace)
