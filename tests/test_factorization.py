@@ -80,5 +80,5 @@ def test_every_factorization_of_the_engine_is_one_of_these():
             if isinstance(node, ast.ImportFrom) and re.match(
                 r"jax.*(linalg|fft)", node.module or ""
             ):
-                found.append(f"{path.name}:{node.lineno}: from {node.module}")
+                found.append(f"{path.name}:{node.lineno}: from {module}")
     assert not found

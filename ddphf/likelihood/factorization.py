@@ -106,17 +106,16 @@ def _over_leading_axes(function: Any, n: int) -> Any:
     return function
 
 
-@jax.custom_batching.sequential_vmap
-def _cholesky_alone(matrix: Array) -> Array:
-    return jnp.linalg.cholesky(matrix, symmetrize_input=False)
+_one_by_one: Any = jax.custom_batching.sequential_vmap
 
+_cholesky_alone = _one_by_one(lambda matrix: jnp.linalg.cholesky(matrix, symmetrize_input=False))
 
-@jax.custom_batching.sequential_vmap
-def _solve_lower_alone(chol: Array, right: Array) -> Array:
-    return jax.lax.linalg.triangular_solve(chol, right, left_side=True, lower=True)
+_solve_lower_alone = _one_by_one(
+    lambda chol, right: jax.lax.linalg.triangular_solve(chol, right, left_side=True, lower=True)
+)
 
-
-@jax.custom_batching.sequential_vmap
-def _cho_solve_alone(chol: Array, right: Array) -> Array:
-    half = _solve_lower_alone(chol, right)
-    return jax.lax.linalg.triangular_solve(chol, half, left_side=True, lower=True, transpose_a=True)
+_cho_solve_alone = _one_by_one(
+    lambda chol, right: jax.lax.linalg.triangular_solve(
+        chol, _solve_lower_alone(chol, right), left_side=True, lower=True, transpose_a=True
+    )
+)

@@ -17,8 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddphf.likelihood.compiled import CompiledModel
-from ddphf.likelihood.general.arrays import Codes, ModelArrays
 from ddphf.likelihood.factorization import cho_solve, cholesky, solve_lower
+from ddphf.likelihood.general.arrays import Codes, ModelArrays
 from ddphf.likelihood.general.arrowhead import Cells, factor, masked, solve
 from ddphf.likelihood.general.derivatives import evaluate
 from ddphf.likelihood.minimum import Array, Mask, Minimum
