@@ -84,6 +84,19 @@ def test_toys_of_a_general_model_end_on_two_threads(tmp_path):
     run_command(tmp_path, path, 2, 240, "toys")
 
 
+def test_a_hanging_test_ends_the_run_with_its_stacks(tmp_path):
+    path = tmp_path / "test_hang.py"
+    path.write_text("import threading\n\ndef test_hang():\n    threading.Event().wait()\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "-o",
+         "faulthandler_timeout=1", "-p", "no:cacheprovider", str(path)],
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "Timeout" in done.stderr
+    assert "in test_hang" in done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2, 4])
 @pytest.mark.parametrize("n", [24, 60, 200])
