@@ -17,9 +17,9 @@ from test_discover import counting, flat_pair
 from ddphf.exceptions import FitError, InputError, ModelError
 from ddphf.inference.discovery import discover_workspace
 from ddphf.inference.limits.cls import cls_asymptotic, cls_expected
+from ddphf.inference.limits.crossing import find_crossings
 from ddphf.inference.limits.limits import LimitResult, limit_workspace
 from ddphf.inference.limits.profile import ProfileScan, find_crossing
-from ddphf.inference.limits.toy_cls import cross_level
 from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.statistics import toy_statistics
 from ddphf.likelihood.compiled import CompiledModel
@@ -119,7 +119,29 @@ def test_find_crossing():
     assert find_crossing(lambda x: 2.0 - x, inner=0.0, step=0.01, bound=10.0) == pytest.approx(2.0)
     assert find_crossing(lambda x: 2.0 + x, inner=0.0, step=5.0, bound=-10.0) == pytest.approx(-2)
     assert find_crossing(lambda x: 2.0 - x, inner=0.0, step=0.01, bound=1.0) is None
-    assert cross_level(np.arange(5.0), np.full(5, 0.5), np.full(5, 0.1), 0.05) == (None, None)
+
+
+def test_points_without_toys_do_not_raise_a_limit():
+    """CLs = exp(-mu) in 4000 pseudo-scans of 9 points with 60 toys each: half have zeros."""
+    mu, rng = np.linspace(1.0, 6.0, 9), np.random.default_rng(1)
+    counts = rng.binomial(60, np.exp(-mu), (4000, 9)).astype(float)
+    counts = np.concatenate([60 * np.exp(-mu)[None], counts])  # decides on the points
+    assert np.mean(np.any(counts[:, mu < 5.0] == 0, axis=1)) > 0.45
+    ones = np.ones(9)
+    for shape in (np.exp(-mu), np.exp(-0.8 * mu)):
+        found = find_crossings(mu, counts, 60 * ones, np.ones_like(counts), shape, 0.05)
+        assert found[0] == pytest.approx(np.log(20), rel=2e-3)
+        assert np.mean(np.isnan(found)) < 0.01
+        assert np.nanmean(found[1:]) == pytest.approx(np.log(20), rel=0.02)
+
+
+def test_what_does_not_cross_has_no_limit():
+    mu, ones = np.linspace(1.0, 5.0, 5), np.ones(5)
+    for cls in (0.4, 0.02):
+        found = find_crossings(mu, 100 * cls * ones[None], 100 * ones, ones[None], cls * ones, 0.05)
+        assert np.isnan(found).all()
+    few = find_crossings(mu, np.exp(-mu)[None], ones, ones[None], np.exp(-mu), 0.05)
+    assert np.isnan(few).all()
 
 
 def test_profile_against_the_closed_form():
