@@ -210,7 +210,12 @@ def _scan_points(limit: AsymptoticLimit, upper: float) -> np.ndarray[Any, Any]:
     """Return where to draw toys: at the expected limits, between and around them and the data's."""
     assert limit.observed is not None
     ends = np.array([x for x in limit.expected if x is not None] or [limit.observed])
-    points = [ends[0] * np.array(BELOW), ends, (ends[1:] + ends[:-1]) / 2, ends[-1] * np.array(ABOVE)]
+    points = [
+        ends[0] * np.array(BELOW),
+        ends,
+        (ends[1:] + ends[:-1]) / 2,
+        ends[-1] * np.array(ABOVE),
+    ]
     return np.unique(np.minimum(np.concatenate([*points, limit.observed * np.array(NEAR)]), upper))
 
 

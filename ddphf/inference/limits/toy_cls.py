@@ -210,7 +210,8 @@ def _resample(
         times = np.bincount(rng.integers(n, size=n), minlength=n) if row else np.ones(n, int)
         for j in range(k):
             sums = np.concatenate([[0], np.cumsum(times[order[j]])])
-            ranks = np.searchsorted(sums[1:], PROBABILITIES * n - 1e-9)
+            # The toy whose expected rank is the quantile.
+            ranks = np.searchsorted(sums[1:], PROBABILITIES * (n + 1) - 0.5)
             mine = np.searchsorted(ordered[j], observed[j] - TIE)
             fractions[:, row, j] = 1.0 - sums[np.append(mine, below[j][ranks])] / n
             counts[0, row, j] = _count(signal[j], observed[j : j + 1])[0]
