@@ -226,7 +226,7 @@ def test_a_null_that_cannot_be_done_is_said_and_the_others_are_kept():
 @pytest.mark.parametrize(
     ("size", "advice"),
     [(5.0, "ask for more toys, at least 12000"), (50.0, "at least 1200"),
-     (1e-3, "even 1e+07 toys would not do"), (0.0, "known by the asymptotic formula alone")],
+     (1e-3, "even 1e+07 toys would not do"), (0.0, "the asymptotic p0 is all there is")],
 )  # fmt: skip
 def test_the_remedy_for_few_effective_toys_is_one(size, advice):
     assert advice in _remedy(600, size)

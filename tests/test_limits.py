@@ -383,3 +383,56 @@ def test_command(folder):
         d["asymptotic"]["observed"] for d in (json.loads(piped.out), data)
     )  # a limit at 90 % is below the one at 95 %
     assert low < high
+
+
+def toy_limits(workspace, seeds, toys):
+    """Limits, their errors and the bands' order by seed: shape (seeds, 6) twice; NaN where null."""
+    values, errors = [], []
+    for seed in range(seeds):
+        found = limit_workspace(workspace, methods=("toys",), toys=toys, seed=seed).toys
+        values.append([found.observed, *found.expected])
+        errors.append([found.observed_error, *found.expected_error])
+        known = [x for x in found.expected if x is not None]
+        assert known == sorted(known)
+    return np.array(values, dtype=float), np.array(errors, dtype=float)
+
+
+@pytest.mark.slow
+def test_errors_of_toy_limits_are_right():
+    """At 1e4 events per bin the asymptotic limits are exact to a tenth of these errors."""
+    workspace = flat_pair(1e4, 300.0, square(4, 6), shift=False)
+    limit = limit_workspace(workspace).asymptotic
+    values, errors = toy_limits(workspace, 40, 5000)
+    pulls = (values - [limit.observed, *limit.expected]) / errors
+    rms = np.sqrt(np.nanmean(pulls**2, axis=0))
+    print("pull rms of observed, -2 to +2 sigma:", np.round(rms, 3))
+    print("mean", np.round(np.nanmean(pulls, axis=0), 3), np.sum(np.isfinite(pulls), axis=0))
+    assert np.all(np.isfinite(pulls[:, 2:]))
+    # An rms of 40 has an error of .11; the six share their toys.
+    assert np.sqrt(np.nanmean(pulls**2)) == pytest.approx(1.0, abs=0.15)
+    assert np.all(np.abs(rms - 1) < 0.33)
+
+
+@pytest.mark.slow
+def test_bands_at_low_counts_are_ordered_and_their_errors_hold():
+    """Two bins of 1.2 and 2 events with their own uncertainties: q~ is nearly a lattice."""
+    shapesys = {"name": "uncorr", "type": "shapesys", "data": [0.5, 0.6]}
+    mu = {"name": "mu", "type": "normfactor", "data": None}
+    samples = [
+        {"name": "signal", "data": [5.0, 3.0], "modifiers": [mu]},
+        {"name": "background", "data": [1.2, 2.0], "modifiers": [shapesys]},
+    ]
+    workspace = {
+        "channels": [{"name": "SR", "samples": samples}],
+        "observations": [{"name": "SR", "data": [5.0, 7.0]}],
+        "measurements": [{"name": "m", "config": {"poi": "mu", "parameters": []}}],
+        "version": "1.0.0",
+    }
+    values, errors = toy_limits(workspace, 20, 2000)
+    long_run = limit_workspace(workspace, methods=("toys",), toys=20_000, seed=99).toys
+    reference = np.array([long_run.observed, *long_run.expected], dtype=float)
+    pulls = (values - reference) / errors
+    rms = np.sqrt(np.nanmean(pulls**2, axis=0))
+    print("pull rms of observed, -2 to +2 sigma:", np.round(rms, 3))
+    print("mean", np.round(np.nanmean(pulls, axis=0), 3), np.sum(np.isfinite(pulls), axis=0))
+    assert np.sqrt(np.nanmean(pulls**2)) < 1.3

@@ -262,9 +262,7 @@ def _remedy(n: int, size: float) -> str:
     """Say whether more toys would do: their effective number rises as their number at best."""
     wanted = MIN_SAMPLE_SIZE * n / size if size > 0 else np.inf
     if wanted > MANY_TOYS:
-        return (
-            f"even {MANY_TOYS:g} toys would not do, so p0 is known by the asymptotic formula alone"
-        )
+        return f"even {MANY_TOYS:g} toys would not do, so the asymptotic p0 is all there is"
     return f"ask for more toys, at least {float(f'{wanted:.2g}'):.0f}"
 
 
