@@ -218,14 +218,15 @@ def global_p_value(
     """Return the probability that some window of a signal-free histogram reaches ``z_local``.
 
     Bins are independent with variance 1 under the null; they are taken as Gaussian. That holds for
-    6 x 6 windows at 25 events and ratio 1; with ratio .5 at 25 events p is too small by about 1.5
-    at z = 4, and an error of the ratio of 1 % makes it meaningless (docs/windows.md). With K the number of windows above z,
+    6 x 6 windows at 25 events and ratio 1. With ratio .5 at 25 events p is too small, and an error
+    of the ratio of 1 % makes it meaningless (docs/windows.md). With K the number of windows above
+    z,
 
         P(any above z) = sum_W P(Z_W > z) E[1 / K | Z_W > z],
 
     so fields are drawn with one random window conditioned to be above z, and 1 / K is averaged:
-    with about the same relative error at 5 sigma as at 2, where counting unconditioned toys would need millions (Naiman and
-    Priebe, J. Comput. Graph. Stat. 10 (2001) 296).
+    with about the same relative error at 5 sigma as at 2, where counting unconditioned toys would
+    need millions (Naiman and Priebe, J. Comput. Graph. Stat. 10 (2001) 296).
 
     Args:
         z_local: The largest N_sigma, at most 37: beyond, double precision holds no p-value.
