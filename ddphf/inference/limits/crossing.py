@@ -24,7 +24,7 @@ MIN_POINTS, MIN_COUNT = 3, 10
 CURVATURE = 0.5
 """Prior width of the correction's bend over half the window, in ln CLs."""
 
-STEPS, GRID = 60, 2001
+STEPS, SELECTIONS, GRID = 60, 4, 2001
 
 
 def find_crossings(
@@ -34,7 +34,7 @@ def find_crossings(
 
     CLs is the asymptotic one times the exponential of a parabola in mu, fitted to the counts as
     Poisson numbers: a point where no signal toy is left counts as what it is, a small CLs. Which
-    points take part is decided once, by the fit to the first row.
+    points take part is decided by the fit itself, in each row again.
 
     Args:
         mu: Points, rising, shape (k,).
@@ -54,32 +54,51 @@ def find_crossings(
         >>> round(float(limits[0]), 3), round(float(np.sqrt(-np.log(0.05))), 3)
         (1.731, 1.731)
     """
-    usable = (background[0] > 0) & (shape > 0)
-    usable[usable] &= counts[0, usable] < HIGHEST * trials[usable] * background[0, usable]
+    usable = (shape > 0) & (background > 0) & (counts < HIGHEST * trials * background)
     log_shape = np.log(np.where(shape > 0, shape, 1.0) / alpha)
     base = alpha * trials * background * np.exp(log_shape)
-    some = usable
-    for _ in range(5):
-        if not _enough(some, counts):
-            return np.full(len(counts), np.nan)
+    nothing = np.full(len(counts), np.nan)
+    some = usable[0]
+    for _ in range(SELECTIONS):
+        if not _enough(some[None], counts[:1])[0]:
+            return nothing
         design = _Design(mu[some])
-        coefficients = _fit(design.of(mu[some]), counts[:1, some], base[:1, some])
-        smooth = log_shape + coefficients[0] @ design.of(mu).T
-        now = usable & (np.abs(smooth) < np.log(WINDOW))
+        now = _select(design, mu, counts[:1], base[:1], some[None], log_shape, usable[:1])[0]
         if np.array_equal(now, some):
             break
         some = now
-    if not _enough(some, counts):
-        return np.full(len(counts), np.nan)
+    if not _enough(some[None], counts[:1])[0]:
+        return nothing
     design = _Design(mu[some])
-    coefficients = _fit(design.of(mu[some]), counts[:, some], base[:, some])
-    grid = np.linspace(mu[some][0], mu[some][-1], GRID)
-    curves = PchipInterpolator(mu[some], log_shape[some])(grid) + coefficients @ design.of(grid).T
-    return _first_fall(grid, curves)
+    masks = np.broadcast_to(some, counts.shape)
+    for _ in range(SELECTIONS):
+        masks = _select(design, mu, counts, base, masks, log_shape, usable)
+    coefficients = _fit(design.of(mu), counts * masks, base * masks)
+    grid = np.linspace(mu[0], mu[-1], GRID)
+    known = shape > 0
+    curves = PchipInterpolator(mu[known], log_shape[known], extrapolate=False)(grid)
+    curves = curves + coefficients @ design.of(grid).T
+    first = np.min(np.where(masks, mu, np.inf), axis=1)
+    last = np.max(np.where(masks, mu, -np.inf), axis=1)
+    outside = (grid < first[:, None]) | (grid > last[:, None])
+    limits = _first_fall(grid, np.where(outside, np.nan, curves))
+    return np.where(_enough(masks, counts), limits, np.nan)
 
 
-def _enough(some: Mask, counts: Array) -> bool:
-    return int(some.sum()) >= MIN_POINTS and counts[0, some].sum() >= MIN_COUNT
+def _select(
+    design: _Design, mu: Array, counts: Array, base: Array, masks: Mask, log_shape: Array,
+    usable: Mask,
+) -> Mask:  # fmt: skip
+    """Return which points each row's fit to the present ones has within the window."""
+    coefficients = _fit(design.of(mu), counts * masks, base * masks)
+    smooth = log_shape + coefficients @ design.of(mu).T
+    now = usable & (np.abs(smooth) < np.log(WINDOW))
+    return np.asarray(np.where(_enough(now, counts)[:, None], now, masks))
+
+
+def _enough(masks: Mask, counts: Array) -> Mask:
+    some = (masks.sum(axis=1) >= MIN_POINTS) & ((counts * masks).sum(axis=1) >= MIN_COUNT)
+    return np.asarray(some)
 
 
 class _Design:
