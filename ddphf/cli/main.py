@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import difflib
 import importlib
 import os
 import sys
@@ -10,6 +12,8 @@ from typing import Any
 import click
 
 from ddphf import __version__
+from ddphf.cli.signals import Terminated
+from ddphf.cli.verbosity import LEVEL, add_verbosity
 from ddphf.exceptions import DdphfError
 
 __all__ = ["main"]
@@ -45,7 +49,16 @@ class _Group(click.Group):
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = importlib.import_module(f"ddphf.cli.{cmd_name}").command
-        return command
+        return add_verbosity(command)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(sorted(COMMANDS))}"
+            ctx.fail(f"no command '{args[0]}'; {hint}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         del ctx
@@ -59,7 +72,7 @@ def group() -> None:
     """Search for new physics through Standard Model symmetries with pyhf workspaces.
 
     Exit codes: 0 done, 1 a bug, 2 usage, 3 bad input, config or model, 4 the
-    numbers failed, 130 interrupted.
+    numbers failed, 130 interrupted, 143 terminated.
     """
 
 
@@ -68,21 +81,35 @@ def main(arguments: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):  # names that the terminal's encoding lacks
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    LEVEL.verbose = LEVEL.quiet = False
     try:
         group.main(args=arguments, prog_name="ddphf", standalone_mode=False)
+        sys.stdout.flush()
     except DdphfError as error:
         _fail(str(error), error.exit_code)
     except click.ClickException as error:
         error.show()
         sys.exit(2)
+    except Terminated:
+        _fail("terminated", 143)
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted", 130)
     except BrokenPipeError:  # the reader of a pipe went away, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence_stdout()
         sys.exit(0)
+    except OSError as error:  # of the machine, not of the input: a full disk under a library
+        where = "" if error.filename is None else f"{error.filename}: "
+        _fail(f"{where}{error.strerror or error}", 2)
     sys.exit(0)
 
 
+def _silence_stdout() -> None:
+    """Point standard output at nothing: Python flushes it again at exit."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _fail(message: str, code: int) -> Any:
-    print(f"ddphf: error: {message}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # nobody can be told
+        print(f"ddphf: error: {message}", file=sys.stderr)
     sys.exit(code)
