@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import secrets
 import sys
-import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -40,7 +40,8 @@ class Outputs:
             input; two targets are one file; a folder cannot be written.
 
     Example:
-        >>> folder = Path(tempfile.mkdtemp())
+        >>> from tempfile import mkdtemp
+        >>> folder = Path(mkdtemp())
         >>> with Outputs([folder / "a.json", folder / "b.txt"]) as outputs:
         ...     outputs.write(folder / "a.json", "{}")
         ...     outputs.write(folder / "b.txt", "text")
@@ -121,9 +122,10 @@ class Outputs:
         """
         final = _check_target(target, force=self._force)
         try:
+            # Written down before they are made: a signal may come between any two lines.
             self._folders += [p for p in final.parents if not p.exists()]
+            self._staged[final] = _beside(final, final.suffix)
             final.parent.mkdir(parents=True, exist_ok=True)
-            self._staged[final] = _temporary(final)
             yield self._staged[final]
         except OSError as error:  # no such place, or a full disk
             raise UsageError(f"{target}: cannot be written ({error.strerror})") from None
@@ -139,11 +141,7 @@ class Outputs:
             if kind is None:
                 self._commit()
         finally:
-            for temporary in self._staged.values():
-                temporary.unlink(missing_ok=True)
-            for folder in sorted(self._folders, key=lambda path: -len(path.parts)):
-                with contextlib.suppress(OSError):  # holds the outputs
-                    folder.rmdir()
+            _sweep([*self._staged.values()], self._folders)
 
     def _commit(self) -> None:
         """Write standard output, then put every file in place or, where one fails, none."""
@@ -152,26 +150,28 @@ class Outputs:
             _write_stdout("".join(self._stdout))
         except BrokenPipeError as error:  # the reader went away, as `head` does: keep the files
             gone = error
-        backups = {final: _backup(final) for final in self._staged}
+        old = {final: _beside(final, ".old") for final in self._staged if final.exists()}
         placed: list[Path] = []
         try:
+            for final, backup in old.items():
+                # A second name, kept until the successor is there. A file system without hard
+                # links: replaced one by one.
+                with contextlib.suppress(OSError):
+                    os.link(final, backup)
             for final in reversed(self._order()):
                 placed.append(final)
-                _into_place(self._staged[final], final)
+                self._staged[final].replace(final)
         except BaseException as failure:
             for final in placed:
-                old = backups[final]
-                if old is not None:
-                    old.replace(final)
-                elif not self._staged[final].exists():
+                if final in old and old[final].exists():
+                    old[final].replace(final)
+                elif final not in old and not self._staged[final].exists():
                     final.unlink(missing_ok=True)
             if isinstance(failure, OSError):
                 raise UsageError(f"{final}: cannot be written ({failure.strerror})") from None
             raise
         finally:
-            for old in backups.values():
-                if old is not None:
-                    old.unlink(missing_ok=True)
+            _sweep([*old.values()])
         if gone is not None:
             raise gone
 
@@ -189,7 +189,8 @@ def write_atomically(path: str | Path, *, force: bool = True) -> Iterator[Path]:
         UsageError: As :class:`Outputs`.
 
     Example:
-        >>> path = Path(tempfile.mkdtemp()) / "x.txt"
+        >>> from tempfile import mkdtemp
+        >>> path = Path(mkdtemp()) / "x.txt"
         >>> with write_atomically(path) as temporary:
         ...     _ = temporary.write_text("all")
         >>> path.read_text()
@@ -243,30 +244,24 @@ def _check_target(name: str | Path, *, force: bool) -> Path:
     return target
 
 
-def _temporary(final: Path) -> Path:
-    handle, name = tempfile.mkstemp(dir=final.parent, prefix=f".{final.stem}.", suffix=final.suffix)
-    os.close(handle)
-    return Path(name)
+def _beside(final: Path, ending: str) -> Path:
+    """Return an unused hidden name in the folder of a file."""
+    return final.with_name(f".{final.stem[:100]}.{secrets.token_hex(6)}{ending}")
 
 
-def _into_place(temporary: Path, final: Path) -> None:
-    umask = os.umask(0)
-    os.umask(umask)
-    temporary.chmod(0o666 & ~umask)  # mkstemp makes private files; users expect the usual mode
-    temporary.replace(final)
-
-
-def _backup(final: Path) -> Path | None:
-    """Keep an existing file under a second name until its successor is in place."""
-    if not final.exists():
-        return None
-    name = final.with_name(f".{final.name}.{os.getpid()}.old")
+def _sweep(files: Sequence[Path], folders: Sequence[Path] = ()) -> None:
+    """Remove what is left of temporary files and of folders made for them that stayed empty."""
     try:
-        name.unlink(missing_ok=True)
-        os.link(final, name)
-    except OSError:  # a file system without hard links: replaced one by one
-        return None
-    return name
+        for path in files:
+            path.unlink(missing_ok=True)
+        for folder in sorted(folders, key=lambda path: -len(path.parts)):
+            with contextlib.suppress(OSError):  # holds the outputs
+                folder.rmdir()
+    except Exception:
+        raise
+    except BaseException:  # a signal came while sweeping: once more, to the end
+        _sweep(files, folders)
+        raise
 
 
 def _write_stdout(text: str) -> None:

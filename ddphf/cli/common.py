@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
 from rich.text import Text
 
+from ddphf.cli.signals import raise_if_stopped
 from ddphf.cli.verbosity import LEVEL, StageLog
 from ddphf.exceptions import UsageError
 from ddphf.seeds import LARGEST_SEED
@@ -68,6 +69,7 @@ class Stages:
         """Name the running stage."""
         self._bar.reset(self._task, description=line, total=None)
         self._log.stage(line)
+        raise_if_stopped()
 
     def toys(self, done: int, total: int) -> None:
         """Say how many toys are done."""
@@ -79,6 +81,7 @@ class Stages:
         def update(done: int, total: int) -> None:
             self._bar.update(self._task, description=what, completed=done, total=total)
             self._log.count(what, done, total)
+            raise_if_stopped()
 
         return update
 

@@ -7,12 +7,12 @@ import difflib
 import importlib
 import os
 import sys
-from typing import Any
+from typing import NoReturn
 
 import click
 
 from ddphf import __version__
-from ddphf.cli.signals import Terminated
+from ddphf.cli.signals import Terminated, stopped
 from ddphf.cli.verbosity import LEVEL, add_verbosity
 from ddphf.exceptions import DdphfError
 
@@ -85,22 +85,30 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         group.main(args=arguments, prog_name="ddphf", standalone_mode=False)
         sys.stdout.flush()
-    except DdphfError as error:
+    except BaseException as error:
+        _end(error)
+    sys.exit(0)
+
+
+def _end(error: BaseException) -> NoReturn:
+    """Say what happened and exit; a bug keeps its traceback."""
+    stop = stopped() or type(error)
+    if stop is Terminated:
+        _fail("terminated", 143)
+    if issubclass(stop, (KeyboardInterrupt, click.Abort)):
+        _fail("interrupted", 130)
+    if isinstance(error, DdphfError):
         _fail(str(error), error.exit_code)
-    except click.ClickException as error:
+    if isinstance(error, click.ClickException):
         error.show()
         sys.exit(2)
-    except Terminated:
-        _fail("terminated", 143)
-    except (click.Abort, KeyboardInterrupt):
-        _fail("interrupted", 130)
-    except BrokenPipeError:  # the reader of a pipe went away, as `head` does
+    if isinstance(error, BrokenPipeError):  # the reader of a pipe went away, as `head` does
         _silence_stdout()
         sys.exit(0)
-    except OSError as error:  # of the machine, not of the input: a full disk under a library
+    if isinstance(error, OSError):  # of the machine, not of the input: a full disk under a library
         where = "" if error.filename is None else f"{error.filename}: "
         _fail(f"{where}{error.strerror or error}", 2)
-    sys.exit(0)
+    raise error
 
 
 def _silence_stdout() -> None:
@@ -109,7 +117,7 @@ def _silence_stdout() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _fail(message: str, code: int) -> Any:
+def _fail(message: str, code: int) -> NoReturn:
     with contextlib.suppress(OSError):  # nobody can be told
         print(f"ddphf: error: {message}", file=sys.stderr)
     sys.exit(code)
