@@ -24,6 +24,7 @@ COMMANDS = {
     "correlations": "Say which correlation of the lepton-ID errors is conservative.",
     "discover": "State the observed and expected significance, by asymptotics and toys.",
     "fit": "Fit any pyhf workspace, certify the fit, state its significance.",
+    "init": "Write a short commented analysis file to begin with.",
     "inject": "Put a signal of a wanted significance into a workspace.",
     "inspect": "Print what is in a pyhf workspace.",
     "limit": "Find upper limits and intervals of the signal strength.",

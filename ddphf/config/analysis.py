@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import glob
 import json
 import os
@@ -242,7 +243,11 @@ def _validate(data: Any) -> None:
     if error.validator == "additionalProperties":
         known = sorted(error.schema.get("properties", {}))
         extra = sorted(set(error.instance) - set(known))
-        raise ConfigError(f"{where}: unknown key '{extra[0]}', expected one of {', '.join(known)}")
+        near = difflib.get_close_matches(extra[0], known, n=1)
+        hint = f"did you mean '{near[0]}'? " if near else ""
+        raise ConfigError(
+            f"{where}: unknown key '{extra[0]}', {hint}expected one of {', '.join(known)}"
+        )
     expected: dict[str, Callable[[Any], str]] = {
         "type": lambda v: error.schema.get("description", WORDS.get(str(v), str(v))).rstrip("."),
         "enum": lambda v: "one of " + ", ".join(map(str, v)),
