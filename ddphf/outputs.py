@@ -68,8 +68,7 @@ class Outputs:
                 target = _check_target(name, force=force)
                 if target in self._targets:
                     raise UsageError(
-                        f"{name}: would be written twice ('{self._targets[target]}' is the same "
-                        "file); choose another name"
+                        f"{name}: is the name of two outputs of this command; choose another"
                     )
                 self._targets[target] = str(name)
         self.protect(inputs)

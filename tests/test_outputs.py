@@ -138,7 +138,7 @@ def test_pipes_are_not_replaced(tmp_path):
 
 
 def test_one_file_is_not_written_twice(folder):
-    with pytest.raises(UsageError, match=r"\./a: would be written twice \('a' is the same file\)"):
+    with pytest.raises(UsageError, match=r"\./a: is the name of two outputs of this command"):
         Outputs(["a", "./a"])
 
 
