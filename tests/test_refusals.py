@@ -394,6 +394,14 @@ TOYS = {
         ],
         "arguments": [*TOYS_NPZ, "--toys", "5"],
     },
+    "an output that is the input": {
+        "arguments": ["fit", "workspace.json", "-o", "workspace.json", "--force"]
+    },
+    "an output without a name": {"arguments": ["fit", "workspace.json", "-o", ""]},
+    "a format without figures": {"arguments": ["fit", "workspace.json", "--format", "pdf"]},
+    "a seed that files cannot keep": {
+        "arguments": ["fit", "workspace.json", "--toys", "5", "--seed", str(2**63)]
+    },
     "an output named as a figure": {
         "arguments": ["fit", "workspace.json", "-o", "figures/prefit.png", "--plots", "figures"]
     },
