@@ -109,7 +109,7 @@ class LeptonIdConfig:
         covariance: Address of one relative matrix over all maps, or None.
         composition: Address of an npz with W by channel, where there are no events.
         outside: What happens to events with a lepton outside a map.
-        retained: Part of the trace to keep.
+        retained: Part of the ratio's variance to keep; None: what moves the result.
         at_most: No more variations than this.
         residual: What happens to what pruning drops.
         signal: Whether the signal carries the nuisances.
@@ -123,7 +123,7 @@ class LeptonIdConfig:
     covariance: str | None = None
     composition: str | None = None
     outside: Literal["refuse", "nearest", "exclude"] = "refuse"
-    retained: float = 0.99
+    retained: float | None = None
     at_most: int | None = None
     residual: Literal["drop", "shapesys"] = "drop"
     signal: bool = True

@@ -303,7 +303,8 @@ class LeptonId:
         signal_partner: Of the signal in the partner channel; None: as ``partner``.
         on_signal: Whether the signal carries the nuisances too.
         source: Nuisances are called ``lepid_<source>_eigNN``.
-        retained: Part of the trace of C to keep.
+        retained: Part of the ratio's variance to keep; 1: everything; None: what moves the result
+            (:mod:`ddphf.workspace.pruning`).
         at_most: No more variations than this, or None.
         residual: ``"shapesys"`` keeps what pruning drops as one uncorrelated error per channel.
         psd_tolerance: Negative eigenvalues down to -this times the largest are clipped.
@@ -320,7 +321,7 @@ class LeptonId:
     signal_partner: Any = None
     on_signal: bool = True
     source: str = "id"
-    retained: float = 1.0
+    retained: float | None = 1.0
     at_most: int | None = None
     residual: Literal["drop", "shapesys"] = "drop"
     psd_tolerance: float = 1e-10
