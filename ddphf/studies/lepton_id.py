@@ -32,9 +32,6 @@ from ddphf.workspace.yields import resolve_pair
 
 __all__ = ["study_analysis", "study_pair"]
 
-RETAINED = 0.999
-"""Part of the trace that the study keeps."""
-
 Poi = Literal["mu", "ratio"]
 
 
@@ -160,20 +157,14 @@ def study_pair(
     factors, specs = [], []
     for covariance in covariances:
         varied = replace(
-            pair,
-            lepton_id=replace(
-                lepton_id,
-                covariance=covariance,
-                retained=RETAINED,
-                at_most=None,
-                residual="drop",
-                rounding=None,
-            ),
-        )
-        linear = linear_pair(resolve_pair(varied))
+            lepton_id, covariance=covariance, retained=1.0, at_most=None, residual="drop",
+            rounding=None,
+        )  # fmt: skip
+        # The closed form with every variation; toys with those that move the result.
+        linear = linear_pair(resolve_pair(replace(pair, lepton_id=varied)))
         factors.append(linear.shapes)
         if n_toys:
-            built = build_workspace(varied)
+            built = build_workspace(replace(pair, lepton_id=replace(varied, retained=None)))
             tested, spec = built.metadata["pairing"]["tested"], built.workspace
             if poi == RATIO:
                 spec = measure_ratio(spec, tested)

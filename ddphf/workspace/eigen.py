@@ -169,17 +169,13 @@ def decompose(
     shifts = composition @ factor
     values, rotation, rest = _eigen(shifts, np.eye(factor.shape[1]), 0.0)
     columns, directions = shifts @ rotation, factor @ rotation
-    turn = np.column_stack(
-        [
-            turn_degenerate(columns, basis)
-            for a, b in degenerate_groups(values, float(values[0]) if values.size else 0.0)
-            for basis in [np.eye(len(values))[:, a:b]]
-        ]
-        or [np.zeros((0, 0))]
-    )
-    columns, directions = columns @ turn, directions @ turn
+    for a, b in degenerate_groups(values, float(values[0]) if values.size else 0.0):
+        if b - a > 1:
+            turn = _canonical_rotation(columns[:, a:b])
+            columns[:, a:b], directions[:, a:b] = columns[:, a:b] @ turn, directions[:, a:b] @ turn
     signs = column_signs(columns)
-    columns, directions = columns * signs, directions * signs
+    columns *= signs
+    directions *= signs
     if others is not None:
         _, more, _ = _eigen(others @ factor, rest, float(values[0]) if values.size else 0.0)
         directions = np.column_stack([directions, factor @ more])
