@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ddphf.inference.fit import fit_workspace
 from ddphf.inputs.covariance import make_covariance
 from ddphf.symmetry.efficiency import LeptonId
 from ddphf.symmetry.pair import Channel, Pair, Template
@@ -233,6 +232,5 @@ def test_three_hundred_pairs_of_maps_fitted(seed):
     """Profile fits with the default and with everything, at counts where these are smooth."""
     default, whole = kept_and_all(random_pair(seed, lowest=1.5))
     got, want = (Likelihood(b.workspace).fit() for b in (default, whole))
-    print(seed, len(default.metadata['lepton_id']['kept']), len(whole.metadata['lepton_id']['kept']), got, want)
     assert got[1] == pytest.approx(want[1], rel=0.01)
     assert got[2] == pytest.approx(want[2], rel=0.01, abs=0.002)

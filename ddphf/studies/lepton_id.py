@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from ddphf.config.analysis import Analysis
+from ddphf.config.sections import MapConfig
 from ddphf.exceptions import ConfigError, ModelError
 from ddphf.inputs.covariance import Covariance
 from ddphf.likelihood.compiled import CompiledModel
@@ -48,9 +49,9 @@ def study_analysis(
 ) -> CorrelationResult:
     """Vary the correlation of every map's systematic error along one axis.
 
-    The statistical errors stay independent; along the other axes stands what the analysis says,
-    full correlation where it says nothing. Every other systematic is in data and models alike; the
-    data hold no signal.
+    The statistical errors stay independent; along the other axes and between the maps stands what
+    the analysis says, full correlation along an axis where it says nothing. Every other systematic
+    is in data and models alike; the data hold no signal.
 
     Args:
         analysis: With a section ``lepton_id`` whose maps have sources, not matrices.
@@ -78,22 +79,21 @@ def study_analysis(
         known = sorted({a for calibration in maps.values() for a in calibration.axes})
         raise ConfigError(f"--axis: no map depends on '{axis}', only on {', '.join(known)}")
 
+    def vary(item: MapConfig, value: float) -> MapConfig:
+        if axis not in maps[item.flavour].axes:
+            return item
+        return replace(
+            item,
+            correlation={**(item.correlation or {}), axis: value},
+            source_correlation={
+                source: {**rhos, axis: value} for source, rhos in item.source_correlation.items()
+            },
+        )
+
     def covariances() -> Iterator[Covariance]:
         for value in rho:
-            varied = tuple(
-                replace(
-                    item,
-                    correlation=(
-                        {**(item.correlation or {}), axis: float(value)}
-                        if axis in maps[item.flavour].axes
-                        else item.correlation
-                    ),
-                )
-                for item in config.maps
-            )
-            yield load_covariance(
-                replace(config, maps=varied, shared=()), EventSamples(maps=maps), analysis
-            )
+            varied = replace(config, maps=tuple(vary(item, float(value)) for item in config.maps))
+            yield load_covariance(varied, EventSamples(maps=maps), analysis)
 
     return study_pair(
         load_pair(analysis),
