@@ -40,8 +40,7 @@ def command(
 ) -> None:
     """Print what is in WORKSPACE (- reads standard input).
 
-    Beside a workspace of `ddphf build` its sidecar tells the eigenvalues of the lepton-ID
-    covariance.
+    Beside a workspace of `ddphf build` its sidecar tells what the lepton-ID eigen-variations do.
     """
     names = ("closure", "lepton_id_correlation", "lepton_id_spectrum", "lepton_id_variations")
     figures = figure_paths(plots, kind, names)
@@ -131,25 +130,36 @@ def _print_closure(console: Console, entry: dict[str, Any]) -> None:
 
 
 def _print_spectrum(console: Console, entry: dict[str, Any], absorbed: list[str]) -> None:
-    values, trace = entry["eigenvalues"], entry["trace"]
+    felt = "ratio_variances" in entry  # older sidecars are ordered by the eigenvalues of C
+    values = entry["ratio_variances"] if felt else entry["eigenvalues"]
+    total = sum(values)
     console.print(
         f"lepton ID   {entry['covariance']['calibration_bins']} calibration bins, "
         f"{entry['covariance']['model']}",
         markup=False,
     )
     table = Table(title="eigen-variations", title_justify="left")
-    for column in ("", "eigenvalue", "of the trace", "together"):
+    what = "variance of the ratio / statistical" if felt else "eigenvalue"
+    for column in ("", what, "of the trace", "together"):
         table.add_column(Text(column), justify="left" if column == "" else "right")
-    total = 0.0
-    for name, value in zip(entry["kept"], values, strict=False):
-        total += value
-        table.add_row(Text(name), f"{value:.4g}", f"{value / trace:.3%}", f"{total / trace:.3%}")
+    together = 0.0
+    for name in entry["kept"]:
+        value = values[int(name.rpartition("_eig")[2])]
+        together += value
+        parts = (value / total, together / total) if total > 0 else (0.0, 0.0)
+        table.add_row(Text(name), f"{value:.4g}", *(f"{part:.3%}" for part in parts))
     console.print(table)
     console.print(
         f"dropped     {entry['dropped']} ({entry['residual']}), max |C - C'| "
         f"{entry['largest_loss']:.3g}, largest sigma {entry['largest_sigma']:.3%}",
         markup=False,
     )
+    if felt:
+        console.print(
+            f"sigma(mu)   {entry['sigma_mu_kept']:.3%} of that with all; of any other signal "
+            f"at least {1 - entry['largest_loss_of_other_signals']:.3%}",
+            markup=False,
+        )
     if absorbed:
         console.print(
             f"absorbed    {', '.join(absorbed)}: alike in both channels, so the shared background "
