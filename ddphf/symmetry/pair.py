@@ -42,7 +42,8 @@ class Template:
 
     Attributes:
         yields: Events per bin: a Histogram, hist.Hist or array.
-        error: Uncorrelated absolute error per bin, or None.
+        error: Uncorrelated absolute error per bin; None: the root of the variances (sums of
+            squared weights) that the yields have; ``"none"``: no error.
         error_kind: ``"shapesys"`` (auxiliary Poisson) or ``"staterror"`` (Gaussian).
         systematics: Correlated uncertainties.
     """

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from ddphf.exceptions import InputError, ModelError
-from ddphf.inputs.histogram import Array, describe_bin
+from ddphf.inputs.histogram import Array, Histogram, describe_bin
 from ddphf.symmetry.pair import Channel, Pair
 from ddphf.workspace.absorbed import drop_absorbed
 from ddphf.workspace.channels import ChannelYields, PairYields
@@ -28,7 +28,7 @@ def resolve_pair(pair: Pair) -> PairYields:
     """
     pair, lepton_id = attach_lepton_id(pair)
     warnings: list[str] = [] if lepton_id is None else list(lepton_id.warnings)
-    ratio = _ratio(pair)
+    ratio = _ratio(pair, warnings)
     tested = _channel(pair, pair.tested, tested_channel(pair.tested.label), ratio, warnings)
     partner = _channel(
         pair, pair.partner, partner_channel(pair.partner.label), np.ones_like(ratio), warnings
@@ -72,12 +72,18 @@ def resolve_pair(pair: Pair) -> PairYields:
     )
 
 
-def _ratio(pair: Pair) -> Array:
+def _ratio(pair: Pair, warnings: list[str]) -> Array:
     data = pair.efficiency_ratio
     if np.ndim(data) == 0 and not hasattr(data, "axes"):
         ratio = np.full(pair.n_bins, float(data))
     else:
-        ratio = flatten(pair, data, "efficiency ratio")
+        ratio = flatten(pair, data, "efficiency ratio", warnings, events=False)
+        variances = pair.histogram(data).variances
+        if variances is not None and np.any(variances > 0):
+            warnings.append(
+                "efficiency ratio: the variances of the histogram are not used; state its errors "
+                "as systematics of the tested sample (histosys, relative)"
+            )
     for index in np.flatnonzero(~np.isfinite(ratio) | (ratio <= 0)):
         raise InputError(
             f"efficiency ratio, {describe_bin(pair.binning, int(index))}: got {ratio[index]:g}, "
@@ -94,6 +100,8 @@ def _channel(
     where = f"channel '{name}', observed"
     counts = flatten(pair, channel.observed, where, warnings)
     refuse_negative(pair, counts, where, "give the raw counts, nothing subtracted")
+    if pair.integer_data:
+        _refuse_weighted(pair, pair.histogram(channel.observed), where)
     fractional = np.flatnonzero(np.abs(counts - np.round(counts)) > 1e-9)
     if pair.integer_data and fractional.size:
         index = int(fractional[0])
@@ -116,6 +124,21 @@ def _channel(
             warnings,
         ),
     )
+
+
+def _refuse_weighted(pair: Pair, observed: Histogram, where: str) -> None:
+    """Refuse whole numbers that are weighted sums: their variance is not the count."""
+    variances = observed.variances
+    if variances is None:
+        return
+    size = np.maximum(np.abs(observed.values), 1.0)
+    for index in np.flatnonzero(np.abs(variances - observed.values) > 1e-6 * size):
+        value, variance = observed.flat[index], variances.ravel()[index]
+        raise InputError(
+            f"{where}, {describe_bin(observed.axes, int(index))}: {value:g} events with a variance "
+            f"of {variance:g}: weighted data are not Poisson; give raw counts and put the weights "
+            "into the efficiency ratio, or declare 'integer_data: false' for Asimov data"
+        )
 
 
 def _estimate_background(
