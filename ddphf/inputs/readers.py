@@ -31,11 +31,12 @@ def read_histogram(address: str, *, folder: str | Path = ".") -> Histogram:
     """Read one histogram.
 
     ``histograms.root:dir/name`` (TH1, TH2, TH3; ``name;1`` for an older cycle),
-    ``histograms.json:name`` (UHI serialisation of one histogram, or of several by name), ``arrays.npz:name`` (with ``edges_0``, ``edges_1``, ... and
-    optionally ``axis_names``, ``axis_units``, ``name_variances``), ``table.csv:column`` (columns
-    ``<axis>_low`` and ``<axis>_high`` per axis, or ``<axis> [<unit>]_low`` with a unit, one row
-    per bin in any order; the first axis is the slowest one; or HEPData's own CSV, where
-    ``table.csv:column stat`` is the error of a column from ``stat +`` and ``stat -``).
+    ``histograms.json:name`` (UHI serialisation of one histogram, or of several by name),
+    ``arrays.npz:name`` (with ``edges_0``, ``edges_1``, ... and optionally ``axis_names``,
+    ``axis_units``, ``name_variances``), ``table.csv:column`` (columns ``<axis>_low`` and
+    ``<axis>_high`` per axis, or ``<axis> [<unit>]_low`` with a unit, one row per bin in any order;
+    the first axis is the slowest one; or HEPData's own CSV, where ``table.csv:column stat`` is the
+    error of a column from ``stat +`` and ``stat -``).
 
     Args:
         address: File and name; the name may be left out where a file holds a single histogram.
