@@ -192,8 +192,8 @@ def evaluate(expression: str, table: EventTable) -> Array:
             case ast.Compare(left=left, ops=ops, comparators=others) if all(
                 type(op) in COMPARE for op in ops
             ):
-                _check_chain(node, shown, where)
                 terms = [exact(left), *map(exact, others)]
+                _check_chain(node, shown, where)
                 pairs = zip(ops, terms[:-1], terms[1:], strict=True)
                 return reduce(np.logical_and, [COMPARE[type(op)](a, b) for op, a, b in pairs])
             case ast.Call(func=ast.Name(id=name), args=[argument], keywords=[]) if (

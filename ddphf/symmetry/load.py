@@ -82,7 +82,7 @@ def load_pair(analysis: Analysis) -> Pair:
             stated = _multiply(from_maps, stated, f"efficiency ratio ({ratio})")
         else:
             stated = Histogram(from_maps.values * stated, from_maps.axes, source=from_maps.source)
-    known = analysis.known_background
+    known, events = analysis.known_background, analysis.events
     return Pair(
         tested=channel(analysis.tested, "tested"),
         partner=channel(analysis.partner, "partner"),
@@ -90,7 +90,7 @@ def load_pair(analysis: Analysis) -> Pair:
         known_background=None if known is None else read(known),
         floor=analysis.floor,
         luminosity_error=analysis.luminosity_error,
-        integer_data=analysis.integer_data,
+        integer_data=analysis.integer_data and not (events and events.weight is not None),
         lepton_id=lepton_id,
     )
 

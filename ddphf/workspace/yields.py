@@ -100,8 +100,7 @@ def _channel(
     where = f"channel '{name}', observed"
     counts = flatten(pair, channel.observed, where, warnings)
     refuse_negative(pair, counts, where, "give the raw counts, nothing subtracted")
-    if pair.integer_data:
-        _refuse_weighted(pair, pair.histogram(channel.observed), where)
+    _check_variances(pair, pair.histogram(channel.observed), where, warnings)
     fractional = np.flatnonzero(np.abs(counts - np.round(counts)) > 1e-9)
     if pair.integer_data and fractional.size:
         index = int(fractional[0])
@@ -126,19 +125,29 @@ def _channel(
     )
 
 
-def _refuse_weighted(pair: Pair, observed: Histogram, where: str) -> None:
-    """Refuse whole numbers that are weighted sums: their variance is not the count."""
+def _check_variances(pair: Pair, observed: Histogram, where: str, warnings: list[str]) -> None:
+    """Refuse weighted sums that pass for counts, or say so where they are declared."""
     variances = observed.variances
     if variances is None:
         return
     size = np.maximum(np.abs(observed.values), 1.0)
-    for index in np.flatnonzero(np.abs(variances - observed.values) > 1e-6 * size):
-        value, variance = observed.flat[index], variances.ravel()[index]
+    weighted = np.flatnonzero(np.abs(variances - observed.values) > 1e-6 * size)
+    if not weighted.size:
+        return
+    index = int(weighted[0])
+    found = (
+        f"{where}, {describe_bin(observed.axes, index)}: {observed.flat[index]:g} events with a "
+        f"variance of {variances.ravel()[index]:g}"
+    )
+    if pair.integer_data:
         raise InputError(
-            f"{where}, {describe_bin(observed.axes, int(index))}: {value:g} events with a variance "
-            f"of {variance:g}: weighted data are not Poisson; give raw counts and put the weights "
-            "into the efficiency ratio, or declare 'integer_data: false' for Asimov data"
+            f"{found}: weighted data are not Poisson; give raw counts and put the weights into the "
+            "efficiency ratio, or declare 'integer_data: false' for Asimov data"
         )
+    warnings.append(
+        f"{found}: taken as pseudo-data, whose fluctuations are not those of counts; a p value of "
+        "them is no p value of data"
+    )
 
 
 def _estimate_background(
