@@ -93,7 +93,7 @@ class Branches:
             index = int(element["index"])
             chosen = ak.pad_none(self._jagged(element["branch"]), index + 1, axis=1)[:, index]
             holes = np.asarray(ak.is_none(chosen))
-            return ak.to_numpy(ak.fill_none(chosen, np.nan) if holes.any() else chosen)
+            return np.asarray(ak.to_numpy(ak.fill_none(chosen, np.nan) if holes.any() else chosen))
         if length is not None:
             return ak.to_numpy(ak.num(self._jagged(length["branch"]), axis=1))
         values = self.read(name)
@@ -107,9 +107,7 @@ class Branches:
                 f"{self.where}: branch '{name}' has several numbers per event; write '{name}[0]' "
                 f"or 'len({name})', in backquotes in an expression"
             )
-        if np.any(ak.is_none(values)):
-            raise InputError(f"{self.where}: '{name}' has empty cells; fill or drop those rows")
-        return ak.to_numpy(values)
+        return np.asarray(ak.to_numpy(values))
 
     def _jagged(self, branch: str) -> Any:
         values = self.read(branch)

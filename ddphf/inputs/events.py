@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ddphf.exceptions import InputError
 from ddphf.files import is_file
 from ddphf.inputs.branches import Branches, flat_branches, tree_branches
@@ -179,14 +181,18 @@ def _parquet_branches(data: Any, address: str) -> Branches:
         values = ak.from_arrow(data.to_table(columns=[top]).column(top))
         for part in rest:
             values = values[part]
-        return ak.drop_none(values, axis=1) if values.ndim > 1 else values
+        if any(ak.any(ak.is_none(values, axis=axis), axis=None) for axis in range(values.ndim)):
+            raise InputError(f"{address}: column '{path}' has empty cells; fill or drop those rows")
+        if values.ndim != 2:
+            return values
+        # Without the 32-bit offsets and the masks of arrow, which awkward has not all kernels for.
+        flat = np.asarray(ak.to_numpy(ak.flatten(values, axis=1)))
+        return ak.unflatten(flat, ak.to_numpy(ak.num(values, axis=1)).astype(np.int64))
 
     return Branches(list(paths), load, address)
 
 
 def _read_npz(file: Path, address: str, columns: Sequence[str] | None) -> dict[str, Any]:
-    import numpy as np
-
     if not zipfile.is_zipfile(file):  # numpy would offer to unpickle it
         raise InputError(f"{address}: cannot be read as npz (no zip archive)")
     try:
