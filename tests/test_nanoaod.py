@@ -333,3 +333,18 @@ def test_a_histogram_has_neither_selection_nor_prompt_events():
         }  # fmt: skip
         with pytest.raises(ConfigError, match=f"at tested.fakes.{key}: a histogram has no events"):
             parse_analysis(yaml.safe_dump(analysis))
+
+
+def test_a_pattern_that_takes_the_signal_for_data_is_said(tmp_path):
+    def change(analysis):
+        analysis["events"]["file"] = "*.root:Events"
+        del analysis["tested"]["fakes"]
+        del analysis["events"]["identifier"]
+
+    pair = load_pair(read_analysis(write_nano(tmp_path, change)))
+    assert pair.warnings == (
+        "signal.root:Events: is read as observed events and as the signal of 'tested'; leave it "
+        "out of 'events.file' unless these are pseudo-data with that signal",
+    )
+    assert pair.warnings[0] in build_workspace(pair).warnings
+    assert load_pair(read_analysis(write_nano(tmp_path))).warnings == ()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -97,20 +98,17 @@ def _split_blocks(text: str) -> list[list[str]]:
 
 
 def _read_block(lines: list[str], source: str) -> BinTable:
-    columns: list[str] = []
-    for delimiter in ",;\t":
-        quote = "'" if lines and lines[0].startswith("'") else '"'
-        try:
-            header, *rows = (
-                csv.reader(lines, strict=True, delimiter=delimiter, quotechar=quote)
-                if lines
-                else [[]]
-            )
-        except csv.Error as error:
-            raise InputError(f"{source}: cannot be read as CSV ({error})") from None
-        columns = [name.strip() for name in header]
-        if _find_axes(columns):
-            break
+    quote = "'" if lines and lines[0].startswith("'") else '"'
+
+    def split(some: list[str], delimiter: str, *, strict: bool) -> list[list[str]]:
+        return list(csv.reader(some, strict=strict, delimiter=delimiter, quotechar=quote))
+
+    try:
+        found = [d for d in ",;\t" if _find_axes(_strip(*split(lines[:1], d, strict=False)))]
+        header, *rows = split(lines, (found or [","])[0], strict=True) if lines else [[]]
+    except csv.Error as error:
+        raise InputError(f"{source}: cannot be read as CSV ({error})") from None
+    columns = _strip(header)
     axes = _find_axes(columns)
     columns, errors = _name_errors(columns)
     for column, count in Counter(columns).items():
@@ -142,6 +140,10 @@ def _read_block(lines: list[str], source: str) -> BinTable:
         source=source,
         errors=errors,
     )
+
+
+def _strip(header: Sequence[str] = ()) -> list[str]:
+    return [name.strip() for name in header]
 
 
 def _find_axes(columns: list[str]) -> dict[str, tuple[str, str]]:

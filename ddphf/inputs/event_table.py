@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ class EventTable:
         columns: By name, each of shape (n,): floats; booleans; and, where a float could not hold
             some of them, 64-bit integers.
         source: Where it came from, for messages.
+        files: The same, all of it.
 
     Example:
         >>> table = make_events({"mass": [91.0, 125.0], "flavour": [11, 13]})
@@ -35,6 +36,7 @@ class EventTable:
 
     columns: dict[str, Column]
     source: str = ""
+    files: tuple[str, ...] = ()
 
     @property
     def n_events(self) -> int:
@@ -54,7 +56,7 @@ class EventTable:
 
     def select(self, mask: Any) -> EventTable:
         """Return the rows where ``mask`` (shape (n,)) is true."""
-        return EventTable({k: v[mask] for k, v in self.columns.items()}, self.source)
+        return replace(self, columns={k: v[mask] for k, v in self.columns.items()})
 
 
 def make_events(columns: Mapping[str, Any], *, source: str = "") -> EventTable:

@@ -6,6 +6,7 @@ import glob
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,8 @@ def read_events(
     parts = [_read_file(*found, columns, wanted) for found in files]
     names = [name for _, _, name in files]
     source = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
-    return make_events(parts[0] if len(parts) == 1 else join_columns(parts, names), source=source)
+    data = parts[0] if len(parts) == 1 else join_columns(parts, names)
+    return replace(make_events(data, source=source), files=tuple(str(Path(name)) for name in names))
 
 
 def _find_files(address: str, folder: Path) -> list[tuple[Path, str, str]]:

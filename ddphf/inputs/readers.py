@@ -22,6 +22,7 @@ HISTOGRAM_CLASS = re.compile(r"TH[123][CSIFDL]")
 NO_HISTOGRAM = {
     "TProfile": " (a mean per bin)", "TProfile2D": " (a mean per bin)",
     "TEfficiency": " (a ratio of two histograms)", "TTree": " (of events: give 'events')",
+    "ROOT::RNTuple": " (of events: give 'events')",
     "TDirectory": " (a folder)",
 }  # fmt: skip
 """What objects of other classes hold."""
@@ -129,6 +130,8 @@ def _read_uhi(file: Path, name: str, address: str) -> Histogram:
         raise InputError(f"{address}: the file is a single histogram; leave ':{name}' out")
     try:
         return make_histogram(hist.Hist(_arrays(data)), source=address)
+    except InputError:
+        raise
     except Exception as error:  # the serialisation raises KeyError, TypeError, ValueError, ...
         raise InputError(f"{address}: is no UHI histogram ({_short(error)})") from None
 

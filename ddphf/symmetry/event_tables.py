@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -60,7 +61,7 @@ def read_table(
         },
     )
     added = {text: np.asarray(evaluate(text, table), dtype=float) for text in formulas}
-    table = EventTable({**table.columns, **added}, table.source)
+    table = replace(table, columns={**table.columns, **added})
     return table if select is None else table.select(evaluate_mask(select, table))
 
 
@@ -113,4 +114,5 @@ def join_tables(first: EventTable, second: EventTable) -> EventTable:
             if name in second.columns
         },
         f"{first.source} and {second.source}",
+        first.files + second.files,
     )

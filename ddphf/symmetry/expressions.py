@@ -71,8 +71,8 @@ def _parse(expression: str) -> tuple[ast.expr, dict[str, str]]:
         return ast.parse("".join(parts).strip(), mode="eval").body, quoted
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise InputError(
-            f"expression '{expression}': cannot be parsed; write and, or, not (also &&, ||, !), "
-            "x**2, and names of other characters in backquotes"
+            f"expression '{expression}': cannot be parsed; write conditions with and, or, not, "
+            "powers as x**2, and names of other characters in backquotes"
         ) from None
 
 
@@ -99,13 +99,16 @@ def column_names(expression: str) -> list[str]:
     """Return the columns that an expression needs, in order of their names.
 
     Raises:
-        InputError: It cannot be parsed.
+        InputError: It cannot be parsed, or has a column that needs backquotes.
 
     Example:
         >>> column_names("sqrt(px**2 + py**2) > 3 * `Muon_pt[0]`")
         ['Muon_pt[0]', 'px', 'py']
     """
     tree, quoted = _parse(expression)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Subscript | ast.Attribute):
+            raise _not_allowed(f"expression '{expression}'", ast.unparse(node), quote=True)
     called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
     names = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and id(n) not in called}
     return sorted(quoted.get(name, name) for name in names)
@@ -218,11 +221,7 @@ def evaluate(expression: str, table: EventTable) -> Array:
                     f"{takes}"
                 )
         quote = isinstance(node, ast.Subscript | ast.Attribute)
-        raise InputError(
-            f"{where}: '{shown(node)}' is not allowed; use columns"
-            f"{' (this one in backquotes, if it is one)' if quote else ''}, numbers, comparisons, "
-            f"and, or, not, and {', '.join(sorted({*FUNCTIONS, *FOLDS, *PAIRS}))}"
-        )
+        raise _not_allowed(where, shown(node), quote=quote)
 
     try:
         with np.errstate(all="ignore"):  # events where a quantity is undefined fail comparisons
@@ -231,6 +230,14 @@ def evaluate(expression: str, table: EventTable) -> Array:
         raise InputError(f"{where}: nests too deeply") from None
     except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{where}: {error}") from None
+
+
+def _not_allowed(where: str, shown: str, *, quote: bool) -> InputError:
+    hint = " (this one in backquotes, if it is one)" if quote else ""
+    return InputError(
+        f"{where}: '{shown}' is not allowed; use columns{hint}, numbers, comparisons, and, or, "
+        f"not, and {', '.join(sorted({*FUNCTIONS, *FOLDS, *PAIRS}))}"
+    )
 
 
 def _remainder(left: Any, right: Any) -> Any:

@@ -92,6 +92,7 @@ def load_pair(analysis: Analysis) -> Pair:
         luminosity_error=analysis.luminosity_error,
         integer_data=analysis.integer_data and not (events and events.weight is not None),
         lepton_id=lepton_id,
+        warnings=tuple(samples.reading),
     )
 
 

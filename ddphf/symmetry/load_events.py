@@ -54,7 +54,8 @@ class EventSamples:
         events: By the same keys; ``(both, observed)`` holds the events of both channels.
         loose: By channel, of fakes from maps: the loose leptons of ``events``, in their order.
         notes: For the sidecar.
-        warnings: Sentences for the user.
+        warnings: Sentences for the user about lepton ID.
+        reading: Sentences for the user about the tables.
     """
 
     axes: tuple[Axis, ...] = ()
@@ -64,6 +65,7 @@ class EventSamples:
     loose: dict[str, LooseLeptons] = field(default_factory=dict)
     notes: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    reading: list[str] = field(default_factory=list)
 
 
 def read_samples(analysis: Analysis) -> EventSamples:
@@ -97,6 +99,12 @@ def read_samples(analysis: Analysis) -> EventSamples:
             if template is None or template.events is None:
                 continue
             mine, weights = _read_template(analysis, events, template, rule, leptons)
+            again = [file for file in mine.files if file in table.files]
+            if sample == "signal" and again:
+                samples.reading.append(
+                    f"{again[0]}: is read as observed events and as the signal of '{role}'; leave "
+                    "it out of 'events.file' unless these are pseudo-data with that signal"
+                )
             loose = None
             if template.maps and template.lepton is not None:
                 columns = LeptonColumns(**vars(template.lepton))

@@ -27,7 +27,7 @@ def resolve_pair(pair: Pair) -> PairYields:
         ModelError: Names channel, sample and bin, and what to do.
     """
     pair, lepton_id = attach_lepton_id(pair)
-    warnings: list[str] = [] if lepton_id is None else list(lepton_id.warnings)
+    warnings = [*pair.warnings, *([] if lepton_id is None else lepton_id.warnings)]
     ratio = _ratio(pair, warnings)
     tested = _channel(pair, pair.tested, tested_channel(pair.tested.label), ratio, warnings)
     partner = _channel(
