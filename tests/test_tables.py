@@ -174,7 +174,8 @@ def test_what_no_column_of_numbers_can_hold_is_refused(column):
     with pytest.raises(InputError, match="column 'event' holds something that is no number"):
         make_events({"event": column})
     assert np.isnan(make_events({"x": [1.0, None]})["x"][1])
-    assert make_events({"event": [HUGE, HUGE + 1]})["event"].tolist() == [HUGE, HUGE + 1]
+    for ids in ([HUGE, HUGE + 1], [HUGE + 1, 5], [-(2**62) - 1, 5], [2**60 + 1, 0]):
+        assert make_events({"event": ids})["event"].tolist() == ids
 
 
 def test_empty_cells_of_a_column_of_integers_are_refused(tmp_path):

@@ -100,16 +100,22 @@ def _as_numbers(data: Any) -> Column:
         raise TypeError("dates and complex numbers are no numbers here")
     if array.dtype.kind == "b":
         return array.astype(np.bool_)
+    if array.dtype.kind == "O" or (array.dtype.kind == "f" and isinstance(data, (list, tuple))):
+        array = _exact_integers(data)
     if array.dtype.kind in "iu" and _too_large(array):
         return array.astype(np.uint64 if array.dtype.kind == "u" else np.int64)
-    if array.dtype.kind == "O" or isinstance(data, (list, tuple)):
-        # Numpy makes floats of integers beside None or a float.
-        for value in np.ravel(np.asarray(data, dtype=object)):
-            if isinstance(value, (int, np.integer)) and abs(int(value)) > EXACT:
-                if array.dtype.kind in "iu":
-                    break
-                raise ValueError("an integer that no float can hold, beside something else")
-    return np.asarray(data, dtype=np.float64)
+    return np.asarray(array, dtype=np.float64)
+
+
+def _exact_integers(data: Any) -> Column:
+    """Return what numpy makes floats of: Python integers beyond int64, beside None or a float."""
+    values = np.asarray(data, dtype=object)
+    whole = [isinstance(value, (int, np.integer)) for value in values.flat]
+    if not any(w and abs(v) > EXACT for w, v in zip(whole, values.flat, strict=True)):
+        return np.asarray(data, dtype=np.float64)
+    if not all(whole):
+        raise ValueError("an integer that no float can hold, beside something else")
+    return values.astype(np.int64 if min(values.flat) < 0 else np.uint64)
 
 
 def _too_large(array: Column) -> bool:
