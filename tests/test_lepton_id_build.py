@@ -709,7 +709,7 @@ def test_a_stated_ratio_of_other_bins_is_refused(folder):
 
     path = write_event_analysis(folder, change)
     (folder / "ratio.csv").write_text("mass_low,mass_high,r\n30,50,0.9\n50,70,0.8\n")
-    with pytest.raises(InputError, match=r"shape \(2,\), but the axes of 'events' have"):
+    with pytest.raises(InputError, match=r"\(ratio.csv:r\): binning \(mass 2 bins"):
         load_pair(read_analysis(path))
 
 

@@ -15,6 +15,7 @@ from conftest import ANALYSIS, COLUMNS, EDGES, invoke, plain_workspace, write_ta
 from refusals_discover import DISCOVER, LIMIT
 from refusals_events import EVENTS
 from refusals_fakes import FAKES
+from refusals_inputs import HISTOGRAMS, RATES, TABLES
 from refusals_publish import PATCH, PUBLISH, VERIFY
 from refusals_ranking import RANKING
 from refusals_report import REPORT
@@ -409,12 +410,15 @@ TOYS = {
 
 GROUPS = (
     ("build", BUILD),
+    ("build", HISTOGRAMS),
     ("fit", FIT),
     ("usage", USAGE),
     ("toys", TOYS),
     ("lepton_id", LEPTON_ID),
     ("lepton_id", EVENTS),
+    ("lepton_id", TABLES),
     ("fakes", FAKES),
+    ("fakes", RATES),
     ("toys", DISCOVER),
     ("toys", LIMIT),
     ("inject", INJECT),

@@ -33,7 +33,8 @@ SANE_ERROR = (0.05, 5.0)
 )  # fmt: skip
 @click.option(
     "--error", "errors", multiple=True, metavar="CHANNEL=FILE:NAME",
-    help="Their absolute uncertainties, uncorrelated between bins.",
+    help="Their absolute uncertainties, uncorrelated between bins; CHANNEL=none for none. Without "
+    "it the variances that a histogram has are taken.",
 )  # fmt: skip
 @click.option("--name", default="signal", show_default=True, help="Of the new sample and patch.")
 @click.option(
@@ -67,6 +68,7 @@ def command(
     with progress_line() as say:
         say("reading")
         from ddphf.inference.fit import fit_workspace
+        from ddphf.inputs.histogram import error_from_variances
         from ddphf.inputs.readers import read_histogram
         from ddphf.likelihood.checks import check_schema
         from ddphf.publish.recast import Template, recast_signal
@@ -76,14 +78,14 @@ def command(
             check_inspire(inspire)
         workspace = _read_base(base)
         check_schema(workspace)
-        templates = {
-            channel: Template(
-                read_histogram(address).flat,
-                read_histogram(addresses["--error"][channel]).flat
-                if channel in addresses["--error"] else None,
-            )
-            for channel, address in addresses["--signal"].items()
-        }  # fmt: skip
+        templates = {}
+        for channel, address in addresses["--signal"].items():
+            yields, error = read_histogram(address), addresses["--error"].get(channel)
+            if error is not None:
+                absolute = None if error == "none" else read_histogram(error).flat
+            else:
+                absolute = None if yields.variances is None else error_from_variances(yields).flat
+            templates[channel] = Template(yields.flat, absolute)
         recast = recast_signal(workspace, templates, name=name, scale=scale)
         result = fit_workspace(recast.workspace, progress=say)
         text: Any = recast.patch

@@ -25,7 +25,9 @@ from ddphf.config.sections import (
     LeptonIdConfig,
     parse_events,
     parse_fake_maps,
+    parse_files,
     parse_lepton_id,
+    parse_weight,
 )
 from ddphf.exceptions import ConfigError
 from ddphf.yaml_text import parse_yaml
@@ -33,6 +35,7 @@ from ddphf.yaml_text import parse_yaml
 __all__ = [
     "Analysis",
     "ChannelConfig",
+    "PromptConfig",
     "SystematicConfig",
     "TemplateConfig",
     "parse_analysis",
@@ -53,19 +56,31 @@ class SystematicConfig:
 
 
 @dataclass(frozen=True)
+class PromptConfig:
+    """Weighted events of prompt leptons in the control region of fakes, to be subtracted."""
+
+    events: str | tuple[str, ...]
+    weight: str | None = None
+    select: str | None = None
+
+
+@dataclass(frozen=True)
 class TemplateConfig:
     """A template as written: the address of a histogram (``yields``) or of weighted events.
 
     Fakes may have a relative error of their ``normalisation``, and be events of a control region
-    times the fake factor of their loose ``lepton``, looked up in ``maps``.
+    times the fake factor of their loose ``lepton``, looked up in ``maps``, with the events of
+    ``prompt`` subtracted. ``select`` stands in the place of the selection of all events.
     """
 
     yields: str | None
     error: str | None = None
     error_kind: Literal["shapesys", "staterror"] = "shapesys"
     systematics: tuple[SystematicConfig, ...] = ()
-    events: str | None = None
+    events: str | tuple[str, ...] | None = None
+    select: str | None = None
     weight: str | None = None
+    prompt: PromptConfig | None = None
     normalisation: float = 0.0
     lepton: LeptonConfig | None = None
     maps: tuple[FakeMapConfig, ...] = ()
@@ -264,6 +279,9 @@ def _validate(data: Any) -> None:
     }
     rule = str(error.validator)
     text = expected[rule](error.validator_value) if rule in expected else error.message
+    number = isinstance(error.instance, (int, float))  # a boolean is one too
+    if number and rule == "type" and error.validator_value == "string":
+        text += f"; in quotes, '{got}', if it is a name"
     if error.schema is False:
         raise ConfigError(
             f"{where}: got 'relative', but the factors of a normsys always are; leave it out"
@@ -288,14 +306,22 @@ def _template(data: dict[str, Any] | None, where: str) -> TemplateConfig | None:
     lepton = data.get("lepton")
     return TemplateConfig(
         yields=data.get("yields"),
-        events=data.get("events"),
-        weight=data.get("weight"),
+        events=None if "events" not in data else parse_files(data["events"]),
+        select=data.get("select"),
+        weight=parse_weight(data.get("weight")),
+        prompt=None if "prompt" not in data else _prompt(data["prompt"]),
         error=data.get("error"),
         error_kind=data.get("error_kind", "shapesys"),
         systematics=_systematics(data),
         normalisation=data.get("normalisation", 0.0),
         lepton=None if lepton is None else LeptonConfig(**lepton),
         maps=parse_fake_maps(data.get("maps", {}), f"{where}.maps"),
+    )
+
+
+def _prompt(data: dict[str, Any]) -> PromptConfig:
+    return PromptConfig(
+        parse_files(data["events"]), parse_weight(data.get("weight")), data.get("select")
     )
 
 
