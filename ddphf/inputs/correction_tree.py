@@ -97,7 +97,10 @@ class CorrectionTree:
     shape: list[Any] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self._dead: list[str] = []  # why branches end without a leaf
         self._root = self._compile(self.correction.data, {}, "", frozenset())
+        if not self.leaves:
+            raise InputError(f"{self.where}: {self._dead[0] if self._dead else 'it has no values'}")
         order = sorted(range(len(self.leaves)), key=lambda i: bool(self.leaves[i].beside))
         self._rank = np.argsort(np.array(order, dtype=np.int64))
         self.leaves = [
@@ -187,9 +190,8 @@ class CorrectionTree:
             if key in entries:
                 return self._compile(entries[key], box, beside, rewritten)
             if node.default is None:
-                raise InputError(
-                    f"{self.where}: input '{node.input}' has no {key!r}, only: {known or 'none'}"
-                )
+                self._dead.append(f"input '{node.input}' has no {key!r}, only: {known or 'none'}")
+                return None
             self.notes.append(
                 f"{self.where}: input '{node.input}' has no {key!r} among {known or 'none'}; its "
                 "default is used"
@@ -242,7 +244,7 @@ class CorrectionTree:
             flow = "error"  # the fixed inputs do not come there
         if flow == "error" and out_of_range:
             given = ", ".join(f"{n}: {self.fixed[n]}" for n in inputs if n in self.fixed)
-            raise InputError(f"{self.where}: {given} in 'inputs' lies outside the bins of the file")
+            self._dead.append(f"{given} in 'inputs' lies outside the bins of the file")
         if not isinstance(flow, str):
             spans = " and ".join(
                 f"{name} {points[0]:g} to {points[-1]:g}"
@@ -291,7 +293,7 @@ class CorrectionTree:
             order = np.argsort(flat, kind="stable")
             order = order[inside[order]]
             found, starts = np.unique(flat[order], return_index=True)
-            for index, part in zip(found, np.split(order, starts[1:]), strict=True):
+            for index, part in zip(found, np.split(order, starts)[1:], strict=True):
                 yield node.contents[index], rows[part], values
             if not isinstance(flow, str):
                 yield flow, rows[~inside], values

@@ -117,14 +117,14 @@ def assign_columns(
 
 
 def _refuse(rest: Sequence[str], roles: ColumnRoles, where: str) -> None:
-    first = rest[0]
+    first, listed = rest[0], ", ".join(rest)
     statistical = (
         f"{{statistical: {first}}} (independent in each bin), " if roles.statistical is None else ""
     )
     raise InputError(
         f"{where}: {_words(rest)} neither declared nor known by name; say in the map's 'columns' "
-        f"what {'it is' if len(rest) == 1 else 'they are'}: {statistical}{{sources: [{', '.join(rest)}]}} "
-        f"(fully correlated between the bins) or {{ignore: [{', '.join(rest)}]}}"
+        f"what {'it is' if len(rest) == 1 else 'they are'}: {statistical}{{sources: [{listed}]}} "
+        f"(fully correlated between the bins) or {{ignore: [{listed}]}}"
     )
 
 

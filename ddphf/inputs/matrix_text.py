@@ -84,10 +84,6 @@ def _mirrored(cells: Sequence[Sequence[str]]) -> list[list[str]]:
     """Fill the blank triangle of a square matrix from the other one."""
     size = len(cells)
     rows = [list(row) for row in cells]
-    if [len(row) for row in rows] == list(range(1, size + 1)):
-        rows = [row + [""] * (size - len(row)) for row in rows]
-    elif [len(row) for row in rows] == list(range(size, 0, -1)):
-        rows = [[""] * (size - len(row)) + row for row in rows]
     if size < 2 or any(len(row) != size for row in rows):
         return rows
     upper = [(i, j) for i in range(size) for j in range(i + 1, size)]
