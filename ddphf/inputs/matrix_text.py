@@ -60,9 +60,9 @@ def _is_number(cell: str) -> bool:
 def _without_names(cells: list[list[str]], address: str) -> list[list[str]]:
     """Leave out the names of columns and rows, or their numbers as pandas writes them."""
     first, below = cells[0], cells[1:]
-    words = [c for c in first if c and not _is_number(c) and "," not in c]
+    words = not any(_is_number(c) or "," in c for c in first)  # 0,5 is a number, badly written
     numbered = len(below) == len(first) and first == [str(i) for i in range(len(first))]
-    if not below or not (words or numbered or first[0] == ""):
+    if not below or not (words or numbered or first[0].lower() in CORNERS):
         if len(cells) > 1 and all(row and not _is_number(row[0]) for row in cells):
             return [row[1:] for row in cells]
         return cells
