@@ -30,7 +30,7 @@ FAKES = {
     "maps": {
         "electron": {
             "file": "loose_electron.csv",
-            "columns": {"sources": ["prompt"]},
+            "columns": {"sources": ["prompt", "flat"]},
             "exclude": ["flat"],
         },
         "muon": {"file": "loose_muon.csv"},

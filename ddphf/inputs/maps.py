@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -175,7 +175,10 @@ class LeptonMap:
         known = {axis: axis_values(axis, given, self.name) for axis in self.axes}
         n = next(len(np.asarray(v)) for v in (*known.values(), *given.values()) if v is not None)
         if self.evaluator is not None:
-            return self.evaluator.look_up(known, n, nearest=nearest, excluded=self.excluded)
+            seen = self.evaluator.look_up(known, n, nearest=nearest, excluded=self.excluded)
+            if self.varies:
+                return seen
+            return replace(seen, values=np.where(seen.cells >= 0, self.values[seen.cells], 1.0))
         cell: list[IntArray] = []
         edges = [
             np.unique(np.append(lo, hi)) for lo, hi in zip(self.lows.T, self.highs.T, strict=True)
