@@ -60,8 +60,17 @@ EVENT_ANALYSIS = {
     "partner": {"label": "emu", "select": "f1 == 11"},
     "lepton_id": {
         "maps": {
-            "electron": {"file": "electron.csv", "kind": "efficiency", "correlation": {"pt": 0.5}},
-            "muon": {"file": "muon.csv", "kind": "efficiency"},
+            "electron": {
+                "file": "electron.csv",
+                "kind": "efficiency",
+                "columns": {"sources": ["tag"]},
+                "correlation": {"pt": 0.5},
+            },
+            "muon": {
+                "file": "muon.csv",
+                "kind": "efficiency",
+                "columns": {"sources": ["tag"]},
+            },
         },
         "retained": 1.0,
     },

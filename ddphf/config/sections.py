@@ -27,7 +27,10 @@ __all__ = [
 CODES = {"electron": 11, "muon": 13, "tau": 15}
 """Flavours of maps that are named so; others state their PDG code."""
 
-READING = ("axes", "correction", "inputs", "value", "statistical", "sources", "varied")
+READING = (
+    "axes", "columns", "correction", "inputs", "value", "statistical", "sources", "varied",
+    "exclude_bins",
+)  # fmt: skip
 """Keys of a map that tell how its file is read."""
 
 
@@ -44,12 +47,13 @@ class AxisConfig:
 
 @dataclass(frozen=True)
 class LeptonConfig:
-    """Columns of one lepton; the flavour may be a PDG code."""
+    """Columns of one lepton; the flavour may be a PDG code, ``variables`` are further axes."""
 
     flavour: str | int
     pt: str
     eta: str | None = None
     charge: str | None = None
+    variables: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
