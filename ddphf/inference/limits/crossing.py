@@ -121,6 +121,8 @@ def _fit(design: Array, counts: Array, base: Array) -> Array:
         mean = base * np.exp(np.clip(out @ design.T, -50.0, 50.0))
         gradient = (counts - mean) @ design - out @ prior
         hessian = np.einsum("rk,ki,kj->rij", mean, design, design) + prior
+        # One overshooting point may outweigh all others beyond double precision.
+        hessian *= 1.0 + 1e-9 * np.eye(3)
         step = np.linalg.solve(hessian, gradient[:, :, None])[:, :, 0]
         size = np.max(np.abs(step), axis=1, keepdims=True)
         out += step / np.maximum(size, 1.0)
