@@ -308,7 +308,7 @@ def test_a_source_of_other_bins_is_evaluated_at_the_leptons(tmp_path):
 def test_a_formula_that_leaves_the_range_is_refused_at_its_lepton(tmp_path):
     (tmp_path / "map.json").write_text(json.dumps(wrap(keys(sf=formula("0.9+0.001*x")))))
     m = read_keys(tmp_path)
-    with pytest.raises(InputError, match=r"1\.1 at pt 200, expected a efficiency > 0 and <= 1"):
+    with pytest.raises(InputError, match=r"1\.1 at pt 200, expected an efficiency > 0 and <= 1"):
         m.look_up({"pt": np.array([50.0, 200.0])})
     assert read_keys(tmp_path, kind="scale_factor").look_up({"pt": np.array([200.0])}).values == 1.1
 

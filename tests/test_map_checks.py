@@ -50,7 +50,7 @@ def test_an_axis_of_absolute_eta_under_another_name(folder, outside):
     outcome = eta_analysis(folder, ABSOLUTE, outside)
     remedy = (
         "the axis 'eta' of map 'electron' runs from 0 to 2.4, but 50% of the leptons have eta < 0; "
-        "if it is |eta|, say 'axes: {eta: abseta}'"
+        "if it is the absolute eta, say 'axes: {eta: abseta}'"
     )
     assert remedy in outcome.err
     assert outcome.code == (0 if outside == "exclude" else 3)

@@ -15,6 +15,7 @@ from conftest import ANALYSIS, COLUMNS, EDGES, invoke, plain_workspace, write_ta
 from refusals_discover import DISCOVER, LIMIT
 from refusals_events import EVENTS
 from refusals_fakes import FAKES
+from refusals_maps import MAP_FILES
 from refusals_publish import PATCH, PUBLISH, VERIFY
 from refusals_ranking import RANKING
 from refusals_report import REPORT
@@ -408,6 +409,7 @@ GROUPS = (
     ("toys", TOYS),
     ("lepton_id", LEPTON_ID),
     ("lepton_id", EVENTS),
+    ("lepton_id", MAP_FILES),
     ("fakes", FAKES),
     ("toys", DISCOVER),
     ("toys", LIMIT),

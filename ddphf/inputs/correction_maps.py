@@ -130,11 +130,12 @@ class _Evaluator:
         if self.kind == "efficiency":
             good &= found <= 1
         for row in np.flatnonzero(~good)[:1]:
-            expected = {"efficiency": "> 0 and <= 1", "fake_factor": ">= 0"}.get(self.kind, "> 0")
+            expected = {
+                "efficiency": "an efficiency > 0 and <= 1", "fake_factor": "a fake factor >= 0",
+            }.get(self.kind, "a scale factor > 0")  # fmt: skip
             raise InputError(
                 f"{self.value.where}: {found[row]:g} at {_point(self.axes, values, rows[row])}, "
-                f"expected a {self.kind.replace('_', ' ')} {expected}; exclude such leptons from "
-                "both samples"
+                f"expected {expected}; drop such leptons with 'events.select'"
             )
 
 

@@ -54,7 +54,7 @@ def name_axes(
         if axis not in (*AXES, *variables):
             raise InputError(
                 f"{where}: axis '{axis}', expected some of {', '.join([*AXES, *variables])}; say "
-                f"which in 'axes' ({{{name}: pt}}), or name its column in the 'variables' of the "
+                f"which in 'axes', such as {{{name}: pt}}, or name its column in the 'variables' of the "
                 "leptons"
             )
     if len(set(ours)) < len(ours):

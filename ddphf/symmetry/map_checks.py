@@ -67,7 +67,7 @@ def report_axes(
                 unsigned.append(
                     f"the axis '{written}' of map '{calibration.name}' runs from {low:g} to "
                     f"{high:g}, but {np.mean(values < 0):.0%} of the leptons have eta < 0; if it "
-                    f"is |eta|, say 'axes: {{{written}: abseta}}'"
+                    f"is the absolute eta, say 'axes: {{{written}: abseta}}'"
                 )
             share = float(np.mean((values < low) | (values >= high))) if len(values) else 0.0
             if share > 0:
