@@ -15,7 +15,7 @@ from ddphf.exceptions import InputError
 from ddphf.inputs.correction_tree import Fixed, Leaf, Values
 from ddphf.inputs.correction_values import SelectedCorrection, make_evaluator
 from ddphf.inputs.histogram import Array
-from ddphf.inputs.look_up import OUTSIDE, IntArray, LookUp
+from ddphf.inputs.look_up import OUTSIDE, IntArray, LookUp, refuse_varied
 from ddphf.inputs.map_axes import name_axes
 from ddphf.inputs.maps import Kind, LeptonMap
 
@@ -116,6 +116,8 @@ class _Evaluator:
                 f"{_point(self.axes, values, rows[row])}, where the central value has one"
             )
         relative = (shift - found if self.varied else shift) / np.where(found > 0, found, np.inf)
+        if self.kind != "fake_factor":
+            refuse_varied(relative, error.label or "statistical", selected.where)
         place, share = np.full(n, OUTSIDE, dtype=np.int64), np.zeros(n)
         if error.label:
             place[rows] = error.first + (relative < 0)

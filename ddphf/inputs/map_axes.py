@@ -54,8 +54,8 @@ def name_axes(
         if axis not in (*AXES, *variables):
             raise InputError(
                 f"{where}: axis '{axis}', expected some of {', '.join([*AXES, *variables])}; say "
-                f"which in 'axes', such as {{{name}: pt}}, or name its column in the 'variables' of "
-                "the leptons"
+                f"which in 'axes', such as {{{name}: pt}}, or name its column in the 'variables' "
+                "of the leptons"
             )
     if len(set(ours)) < len(ours):
         raise InputError(

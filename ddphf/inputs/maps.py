@@ -17,7 +17,15 @@ from ddphf.inputs.covariance import (
     source_covariance,
 )
 from ddphf.inputs.histogram import Array
-from ddphf.inputs.look_up import AXES, OUTSIDE, Evaluator, IntArray, LookUp, axis_values
+from ddphf.inputs.look_up import (
+    AXES,
+    OUTSIDE,
+    Evaluator,
+    IntArray,
+    LookUp,
+    axis_values,
+    refuse_varied,
+)
 
 __all__ = ["AXES", "IntArray", "LeptonMap", "LookUp", "make_map", "map_covariance"]
 
@@ -96,6 +104,8 @@ class LeptonMap:
                     f"the {len(self.values)} bins"
                 )
             self._refuse(where, label, ~np.isfinite(array), array, "a finite number")
+            if self.kind != "fake_factor":
+                refuse_varied(array / np.where(self.values > 0, self.values, np.inf), label, where)
         self._refuse(where, "statistical error", self.statistical < 0, self.statistical, ">= 0")
         if self.kind == "efficiency":
             bad = ~((self.values > 0) & (self.values <= 1))

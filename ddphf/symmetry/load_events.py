@@ -233,8 +233,9 @@ def _fill(
         efficiencies = look_up(nearest=config.outside == "nearest")
         leptons = [LeptonColumns(**vars(lepton)) for lepton in events.leptons]
         report = report_axes(table, leptons, samples.maps)
-        if report.unsigned and config.outside == "nearest":
-            raise InputError(f"{table.source}: {report.unsigned[0]}")
+        wrong = [*report.unsigned, *report.missed]
+        if wrong and config.outside == "nearest":
+            raise InputError(f"{table.source}: {wrong[0]}")
         kept = _inside(samples, table, efficiencies, config, key, report)
         if config.outside == "nearest":
             _count_moved(samples, table, look_up().outside, key)
@@ -267,10 +268,11 @@ def _inside(
     key: tuple[str, str],
     report: AxisReport,
 ) -> Mask:
-    if report.unsigned and config.outside == "refuse" and np.any(efficiencies.outside):
-        raise InputError(f"{table.source}: {report.unsigned[0]}")
+    wrong = [*report.unsigned, *report.missed]
+    if wrong and config.outside == "refuse" and np.any(efficiencies.outside):
+        raise InputError(f"{table.source}: {wrong[0]}")
     samples.warnings.extend(
-        w for text in report.unsigned if (w := f"{table.source}: {text}") not in samples.warnings
+        w for text in wrong if (w := f"{table.source}: {text}") not in samples.warnings
     )
     count = int(np.count_nonzero(efficiencies.outside))
     if not count:

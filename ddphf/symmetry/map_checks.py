@@ -18,6 +18,9 @@ __all__ = ["AxisReport", "find_placeholders", "report_axes"]
 NEGATIVE = 0.1
 """Above this share of leptons at eta < 0, a map of eta > 0 is one of |eta|."""
 
+MISSED = 0.9
+"""Above this share of leptons beyond an axis, the axis is of another unit or another quantity."""
+
 PLACEHOLDER = 0.5
 """A relative error as large as this is no measurement."""
 
@@ -32,10 +35,12 @@ class AxisReport:
     Attributes:
         beyond: Words for every axis with leptons beyond its ends.
         unsigned: Sentences for maps of eta that must be maps of |eta|.
+        missed: Sentences for axes that hardly any lepton meets.
     """
 
     beyond: tuple[str, ...]
     unsigned: tuple[str, ...]
+    missed: tuple[str, ...]
 
 
 def report_axes(
@@ -55,7 +60,7 @@ def report_axes(
     for lepton in leptons:
         mapped = np.isin(lepton_flavour(table, lepton), list(maps))
         found.append({axis: v[mapped] for axis, v in lepton.values(table).items()})
-    beyond, unsigned = [], []
+    beyond, unsigned, missed = [], [], []
     for calibration in maps.values():
         real = calibration.n_bins - calibration.n_pseudo
         for number, axis in enumerate(calibration.axes):
@@ -72,7 +77,14 @@ def report_axes(
             share = float(np.mean((values < low) | (values >= high))) if len(values) else 0.0
             if share > 0:
                 beyond.append(f"{axis} of '{calibration.name}' beyond {low:g} to {high:g}")
-    return AxisReport(tuple(beyond), tuple(unsigned))
+            if share > MISSED:
+                missed.append(
+                    f"the axis '{written}' of map '{calibration.name}' runs from {low:g} to "
+                    f"{high:g}, but {share:.0%} of the leptons lie beyond, from "
+                    f"{np.min(values):g} to {np.max(values):g}; give both in the same units (GeV, "
+                    "radians)"
+                )
+    return AxisReport(tuple(beyond), tuple(unsigned), tuple(missed))
 
 
 def find_placeholders(
