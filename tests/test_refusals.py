@@ -15,6 +15,7 @@ from conftest import ANALYSIS, COLUMNS, EDGES, invoke, plain_workspace, write_ta
 from refusals_discover import DISCOVER, LIMIT
 from refusals_events import EVENTS
 from refusals_fakes import FAKES
+from refusals_inputs import HISTOGRAMS, RATES, TABLES
 from refusals_maps import MAP_FILES
 from refusals_publish import PATCH, PUBLISH, VERIFY
 from refusals_ranking import RANKING
@@ -397,6 +398,14 @@ TOYS = {
         ],
         "arguments": [*TOYS_NPZ, "--toys", "5"],
     },
+    "an output that is the input": {
+        "arguments": ["fit", "workspace.json", "-o", "workspace.json", "--force"]
+    },
+    "an output without a name": {"arguments": ["fit", "workspace.json", "-o", ""]},
+    "a format without figures": {"arguments": ["fit", "workspace.json", "--format", "pdf"]},
+    "a seed that files cannot keep": {
+        "arguments": ["fit", "workspace.json", "--toys", "5", "--seed", str(2**63)]
+    },
     "an output named as a figure": {
         "arguments": ["fit", "workspace.json", "-o", "figures/prefit.png", "--plots", "figures"]
     },
@@ -404,13 +413,16 @@ TOYS = {
 
 GROUPS = (
     ("build", BUILD),
+    ("build", HISTOGRAMS),
     ("fit", FIT),
     ("usage", USAGE),
     ("toys", TOYS),
     ("lepton_id", LEPTON_ID),
     ("lepton_id", EVENTS),
     ("lepton_id", MAP_FILES),
+    ("lepton_id", TABLES),
     ("fakes", FAKES),
+    ("fakes", RATES),
     ("toys", DISCOVER),
     ("toys", LIMIT),
     ("inject", INJECT),

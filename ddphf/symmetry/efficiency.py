@@ -33,6 +33,9 @@ __all__ = [
 
 Exchange = Literal["flavour", "charge", "eta"]
 
+LIGHT = (11, 13)
+"""The flavours that are exchanged where maps of others stand beside them."""
+
 
 @dataclass(frozen=True)
 class LeptonColumns:
@@ -181,7 +184,8 @@ def event_efficiencies(
             bins are counted through the maps in this order.
         in_tested: Whose events are in the tested sample, shape (n,).
         exchange: What the symmetry exchanges: ``"flavour"`` swaps the two flavours of the maps,
-            ``"charge"`` and ``"eta"`` change the sign.
+            of more than two electrons and muons, and leaves the others alone; ``"charge"`` and
+            ``"eta"`` change the sign.
         nearest: Use the outermost bin for leptons beyond the range of a map.
 
     Returns:
@@ -192,11 +196,15 @@ def event_efficiencies(
         InputError: A column that the table does not have, or maps that cannot be exchanged.
     """
     codes = list(maps)
-    if exchange == "flavour" and len(codes) != 2:
-        raise InputError(
-            f"exchange of flavours: {len(codes)} map(s), expected one for each of two flavours"
-        )
-    swap = {codes[0]: codes[-1], codes[-1]: codes[0]} if exchange == "flavour" else {}
+    swap: dict[int, int] = {}
+    if exchange == "flavour":
+        exchanged = codes if len(codes) == 2 else [code for code in codes if code in LIGHT]
+        if len(exchanged) != 2:
+            raise InputError(
+                f"exchange of flavours: {len(codes)} map(s), expected one for each of two "
+                "flavours; of more than two, electrons (11) and muons (13) are exchanged"
+            )
+        swap = {exchanged[0]: exchanged[1], exchanged[1]: exchanged[0]}
     starts = dict(zip(codes, np.cumsum([0, *(m.n_bins for m in maps.values())])[:-1], strict=True))
     n = table.n_events
     # A lepton takes part in its calibration bin and in the errors that are evaluated at it.
@@ -347,7 +355,8 @@ class LeptonId:
         signal_partner: Of the signal in the partner channel; None: as ``partner``.
         on_signal: Whether the signal carries the nuisances too.
         source: Nuisances are called ``lepid_<source>_eigNN``.
-        retained: Part of the trace of C to keep.
+        retained: Part of the ratio's variance to keep; 1: everything; None: what moves the result
+            (:mod:`ddphf.workspace.pruning`).
         at_most: No more variations than this, or None.
         residual: ``"shapesys"`` keeps what pruning drops as one uncorrelated error per channel.
         psd_tolerance: Negative eigenvalues down to -this times the largest are clipped.
@@ -364,7 +373,7 @@ class LeptonId:
     signal_partner: Any = None
     on_signal: bool = True
     source: str = "id"
-    retained: float = 1.0
+    retained: float | None = 1.0
     at_most: int | None = None
     residual: Literal["drop", "shapesys"] = "drop"
     psd_tolerance: float = 1e-10

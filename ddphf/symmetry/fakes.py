@@ -196,8 +196,9 @@ def fake_shapes(loose: LooseLeptons, bins: IntArray, shape: tuple[int, ...]) -> 
             source = f"statistical error of {calibration.source}, {calibration.describe(int(k))}"
             add(name, block[:, k] * calibration.statistical[k], source)
         for key, shift in calibration.sources.items():
-            name = f"fakes_{calibration.name}_{key}"
-            add(name, block @ shift, f"{key} of {calibration.source}")
+            if np.any(block @ shift):  # none where the loose leptons are of another flavour
+                name = f"fakes_{calibration.name}_{key}"
+                add(name, block @ shift, f"{key} of {calibration.source}")
         first += calibration.n_bins
     return out
 

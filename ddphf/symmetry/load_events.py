@@ -9,14 +9,15 @@ from functools import partial
 
 import numpy as np
 
-from ddphf.config.analysis import Analysis
+from ddphf.config.analysis import Analysis, TemplateConfig
 from ddphf.config.sections import EventsConfig, LeptonConfig, LeptonIdConfig
 from ddphf.exceptions import InputError
-from ddphf.inputs.events import EventTable, read_events
+from ddphf.inputs.events import EventTable
 from ddphf.inputs.histogram import Array, Axis, Histogram
 from ddphf.inputs.maps import IntArray, LeptonMap
 from ddphf.symmetry.efficiency import EventEfficiencies, LeptonColumns, event_efficiencies
-from ddphf.symmetry.expressions import Mask, column_names, evaluate, evaluate_mask
+from ddphf.symmetry.event_tables import join_tables, read_table, weigh
+from ddphf.symmetry.expressions import Mask, evaluate, evaluate_mask
 from ddphf.symmetry.fakes import LooseLeptons, find_loose
 from ddphf.symmetry.load_maps import read_fake_maps, read_maps
 from ddphf.symmetry.map_checks import AxisReport, find_placeholders, report_axes
@@ -54,7 +55,8 @@ class EventSamples:
         events: By the same keys; ``(both, observed)`` holds the events of both channels.
         loose: By channel, of fakes from maps: the loose leptons of ``events``, in their order.
         notes: For the sidecar.
-        warnings: Sentences for the user.
+        warnings: Sentences for the user about lepton ID.
+        reading: Sentences for the user about the tables.
     """
 
     axes: tuple[Axis, ...] = ()
@@ -64,6 +66,7 @@ class EventSamples:
     loose: dict[str, LooseLeptons] = field(default_factory=dict)
     notes: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    reading: list[str] = field(default_factory=list)
 
 
 def read_samples(analysis: Analysis) -> EventSamples:
@@ -82,9 +85,15 @@ def read_samples(analysis: Analysis) -> EventSamples:
     events = analysis.events
     samples = EventSamples(axes=make_axes(events), maps=maps, warnings=notes)
     tested, partner = analysis.tested.select or "", analysis.partner.select or ""
-    table = _read(analysis, events, events.file, [tested, partner], list(events.identifier))
+    leptons = [] if config is None else list(events.leptons)
+    table = read_table(
+        analysis, events, events.file, select=events.select, leptons=leptons,
+        expressions=[tested, partner, *([] if events.weight is None else [events.weight])],
+        columns=events.identifier,
+    )  # fmt: skip
     split = split_events(table, tested, partner, identifier=events.identifier)
-    _fill(samples, table, split.tested, None, events, config, ("both", "observed"))
+    weights = None if events.weight is None else weigh(table, events.weight)
+    _fill(samples, table, split.tested, weights, events, config, ("both", "observed"))
     seen = samples.events["both", "observed"].efficiencies
     if seen is not None:
         samples.warnings.extend(find_placeholders(maps, left_out, seen))
@@ -95,23 +104,12 @@ def read_samples(analysis: Analysis) -> EventSamples:
         for sample, template in (("signal", channel.signal), ("fakes", channel.fakes)):
             if template is None or template.events is None:
                 continue
-            table = _read(
-                analysis,
-                events,
-                template.events,
-                [rule, *([] if template.weight is None else [template.weight])],
-                _lepton_columns([] if template.lepton is None else [template.lepton]),
-            )
-            mine = table.select(evaluate_mask(rule, table))
-            weights = np.ones(mine.n_events)
-            if template.weight is not None:
-                weights = np.array(evaluate(template.weight, mine), dtype=float)
-            bad = np.flatnonzero(~np.isfinite(weights))
-            if bad.size:
-                raise InputError(
-                    f"{template.events}: weight '{template.weight}' is {weights[bad[0]]:g} for "
-                    f"{bad.size} of {mine.n_events} events; drop them with 'events.select', or "
-                    "correct the weight"
+            mine, weights = _read_template(analysis, events, template, rule, leptons)
+            again = [file for file in mine.files if file in table.files]
+            if sample == "signal" and again:
+                samples.reading.append(
+                    f"{again[0]}: is read as observed events and as the signal of '{role}'; leave "
+                    "it out of 'events.file' unless these are pseudo-data with that signal"
                 )
             loose = None
             if template.maps and template.lepton is not None:
@@ -128,6 +126,37 @@ def read_samples(analysis: Analysis) -> EventSamples:
     return samples
 
 
+def _read_template(
+    analysis: Analysis,
+    events: EventsConfig,
+    template: TemplateConfig,
+    rule: str,
+    leptons: Sequence[LeptonConfig],
+) -> tuple[EventTable, Array]:
+    """Return the events of a template in one channel and their weights, prompt ones negative."""
+    needed = [*leptons, *([] if template.lepton is None else [template.lepton])]
+
+    def read(
+        address: str | Sequence[str], select: str | None, weight: str | None
+    ) -> tuple[EventTable, Array]:
+        table = read_table(
+            analysis, events, address, select=select, leptons=needed,
+            expressions=[rule, *([] if weight is None else [weight])],
+        )  # fmt: skip
+        table = table.select(evaluate_mask(rule, table))
+        return table, weigh(table, weight)
+
+    select = events.select if template.select is None else template.select
+    table, weights = read(template.events or "", select, template.weight)
+    prompt = template.prompt
+    if prompt is None:
+        return table, weights
+    other, subtracted = read(
+        prompt.events, select if prompt.select is None else prompt.select, prompt.weight
+    )
+    return join_tables(table, other), np.concatenate([weights, -subtracted])
+
+
 def make_axes(events: EventsConfig) -> tuple[Axis, ...]:
     """Return the axes of the histograms, named after their columns where nothing else is said."""
     return tuple(
@@ -139,34 +168,6 @@ def make_axes(events: EventsConfig) -> tuple[Axis, ...]:
         )
         for axis in events.axes
     )
-
-
-def _read(
-    analysis: Analysis,
-    events: EventsConfig,
-    address: str,
-    expressions: Sequence[str],
-    columns: Sequence[str],
-) -> EventTable:
-    """Read the columns that the analysis needs, whatever else a table has, and select."""
-    shared = [axis.column for axis in events.axes]
-    shared += [] if events.select is None else [events.select]
-    names = {name for text in [*shared, *expressions] for name in column_names(text)}
-    names |= set(columns)
-    if analysis.lepton_id is not None:
-        names |= set(_lepton_columns(events.leptons))
-    table = read_events(
-        address,
-        folder=analysis.folder,
-        columns=sorted(names),
-        collections=events.collections or None,
-    )
-    return table if events.select is None else table.select(evaluate_mask(events.select, table))
-
-
-def _lepton_columns(leptons: Sequence[LeptonConfig]) -> list[str]:
-    found = [name for lepton in leptons for name in vars(lepton).values() if isinstance(name, str)]
-    return found + [name for lepton in leptons for name in lepton.variables.values()]
 
 
 def find_bins(table: EventTable, events: EventsConfig, axes: tuple[Axis, ...]) -> IntArray:
@@ -256,7 +257,8 @@ def _fill(
         samples.histograms[key] = fill_histogram(bins, filled.weights, samples.axes, source)
         return kept
     for role, mask in (("tested", filled.tested), ("partner", ~filled.tested)):
-        samples.histograms[role, key[1]] = fill_histogram(bins[mask], None, samples.axes, source)
+        mine = None if weights is None else filled.weights[mask]
+        samples.histograms[role, key[1]] = fill_histogram(bins[mask], mine, samples.axes, source)
     return kept
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
+
 from ddphf.config.analysis import Analysis, TemplateConfig
 from ddphf.config.sections import LeptonIdConfig
 from ddphf.exceptions import InputError
 from ddphf.inputs.map_files import read_map
 from ddphf.inputs.maps import LeptonMap
 
-__all__ = ["read_fake_maps", "read_maps"]
+__all__ = ["factors_from_rates", "read_fake_maps", "read_maps"]
 
 
 def read_maps(config: LeptonIdConfig, analysis: Analysis) -> dict[int, LeptonMap]:
@@ -30,7 +32,8 @@ def read_maps(config: LeptonIdConfig, analysis: Analysis) -> dict[int, LeptonMap
                 reading.pop(key, None)
         read = read_map(
             item.file, name=item.name, kind=item.kind, folder=analysis.folder,
-            named=[*config.shared, *item.exclude], variables=names, **reading,
+            named=[*config.shared, *item.exclude, *item.source_correlation], variables=names,
+            **reading,
         )  # fmt: skip
         if item.covariance is not None and not item.relative and read.varies:
             raise InputError(
@@ -62,5 +65,42 @@ def read_fake_maps(template: TemplateConfig, analysis: Analysis) -> dict[int, Le
                 f"{', '.join(read.sources) or 'none'}"
             )
         sources = {key: shift for key, shift in read.sources.items() if key not in item.exclude}
-        maps[item.flavour] = replace(read, sources=sources)
+        chosen = replace(read, sources=sources)
+        maps[item.flavour] = factors_from_rates(chosen) if item.kind == "fake_rate" else chosen
     return maps
+
+
+def factors_from_rates(rates: LeptonMap) -> LeptonMap:
+    """Return fake factors F = f / (1 - f) of fake rates f, errors times dF/df = (1 - f)^-2.
+
+    f is the part of the fakes that pass the loose selection which also pass the tight one, F the
+    ratio of those that do to those that do not.
+
+    Raises:
+        InputError: A rate of 1 or more, or rates or errors that vary inside the bins.
+
+    Example:
+        >>> from ddphf.inputs.maps import make_map
+        >>> rates = make_map("muon", "fake_factor", {"pt": [10, 20]}, [0.2], [0.016])
+        >>> factors = factors_from_rates(rates)
+        >>> round(float(factors.values[0]), 12), round(float(factors.statistical[0]), 12)
+        (0.25, 0.025)
+    """
+    if rates.varies or rates.n_pseudo:
+        raise InputError(
+            f"{rates.source}: its fake rates or their errors vary inside a bin, as of a formula; "
+            "give fake factors f / (1 - f), or errors in the bins of the rates"
+        )
+    for index in np.flatnonzero(~(rates.values < 1)):
+        raise InputError(
+            f"{rates.source or rates.name}, {rates.describe(int(index))}: value "
+            f"{rates.values[index]:g}, expected a fake rate < 1; merge the bin, or leave 'kind' "
+            "out if these are fake factors"
+        )
+    slope = (1 - rates.values) ** -2.0
+    return replace(
+        rates,
+        values=rates.values / (1 - rates.values),
+        statistical=rates.statistical * slope,
+        sources={name: shift * slope for name, shift in rates.sources.items()},
+    )
