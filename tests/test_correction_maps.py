@@ -11,8 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ddphf.exceptions import InputError
+from ddphf.inputs.events import make_events
 from ddphf.inputs.map_files import read_map
 from ddphf.inputs.maps import map_covariance
+from ddphf.symmetry.efficiency import LeptonColumns
+from ddphf.symmetry.fakes import fakes_from_maps
+from ddphf.symmetry.load_maps import factors_from_rates
 
 INPUTS = {"pt": "real", "eta": "real", "phi": "real", "charge": "int", "year": "string"}
 EDGES = [-3.0, -1.5, 0.0, 0.7, 1.0, 2.5, 20.0, 30.0, 50.0, 100.0]
@@ -329,3 +333,44 @@ def test_excluded_bins_are_outside(tmp_path):
     assert m.locate(pt=np.array([20.0, 50.0])).tolist() == [0, -1]
     with pytest.raises(InputError, match="no bin 5 to exclude; bins are numbered 0 to 1"):
         read_keys(tmp_path, exclude_bins=[1, 5])
+
+
+def fake_map(folder, **options):
+    """Fake factors and their error as formulas of pT, in two bins."""
+    node = keys(
+        sf=binning([formula("0.1+0.001*x"), formula("0.2")]),
+        tag=formula("0.0005*(x-20)"),
+        stat=binning([0.01, 0.02]),
+    )
+    (folder / "map.json").write_text(json.dumps(wrap(node)))
+    return read_keys(
+        folder, kind="fake_factor", sources={"tag": {"year": "tag"}},
+        statistical={"year": "stat"}, **options,
+    )  # fmt: skip
+
+
+def test_fakes_from_a_formula_and_their_shapes_by_hand(tmp_path):
+    pt, w = np.array([12.0, 28.0, 60.0, 90.0, 25.0]), np.array([1.0, 2.0, 1.0, -0.5, 1.0])
+    bins = np.array([0, 0, 0, 1, 1])
+    factor = np.array([0.112, 0.128, 0.2, 0.2, 0.125])
+    tag = 0.0005 * (pt - 20)
+    made = fakes_from_maps(
+        make_events({"pt": pt}), {11: fake_map(tmp_path)}, LeptonColumns(11, "pt"), bins, (2,),
+        weights=w,
+    )  # fmt: skip
+    assert made.yields == pytest.approx(np.bincount(bins, w * factor), rel=1e-12)
+    shapes = {s.name: s.up - made.yields for s in made.systematics}
+    assert shapes["fakes_m_tag"] == pytest.approx(np.bincount(bins, w * tag), rel=1e-9)
+    stat = [shift for name, shift in shapes.items() if "_bin" in name]
+    expected = [np.bincount(bins, w * s * (pt < 30)) for s in (0.01,)]
+    expected += [np.bincount(bins, w * 0.02 * (pt >= 30))]
+    assert np.sort(stat, axis=0) == pytest.approx(np.sort(expected, axis=0), rel=1e-9)
+
+
+def test_fake_rates_of_a_formula_are_refused(tmp_path):
+    with pytest.raises(InputError, match="fake rates or their errors vary inside a bin"):
+        factors_from_rates(fake_map(tmp_path))
+    (tmp_path / "map.json").write_text(json.dumps(wrap(keys(sf=binning([0.2, 0.5])))))
+    rates = read_keys(tmp_path, kind="fake_factor")
+    seen = factors_from_rates(rates).look_up({"pt": np.array([20.0, 50.0])})
+    assert seen.values == pytest.approx([0.25, 1.0])
