@@ -20,7 +20,12 @@ from ddphf.symmetry.event_tables import join_tables, read_table, weigh
 from ddphf.symmetry.expressions import Mask, evaluate, evaluate_mask
 from ddphf.symmetry.fakes import LooseLeptons, find_loose
 from ddphf.symmetry.load_maps import read_fake_maps, read_maps
-from ddphf.symmetry.map_checks import AxisReport, find_placeholders, report_axes
+from ddphf.symmetry.map_checks import (
+    AxisReport,
+    find_placeholders,
+    left_out_sources,
+    report_axes,
+)
 from ddphf.symmetry.split import split_events
 
 __all__ = ["EventSamples", "FilledEvents", "fill_histogram", "read_samples"]
@@ -79,7 +84,7 @@ def read_samples(analysis: Analysis) -> EventSamples:
     config = analysis.lepton_id
     maps = {} if config is None else read_maps(config, analysis)
     notes = [warning for calibration in maps.values() for warning in calibration.warnings]
-    left_out = {} if config is None else {item.flavour: item.exclude for item in config.maps}
+    left_out = {} if config is None else left_out_sources(config)
     if analysis.events is None:
         return EventSamples(maps=maps, warnings=notes + find_placeholders(maps, left_out, None))
     events = analysis.events

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ddphf.config.sections import LeptonIdConfig
 from ddphf.inputs.events import EventTable
 from ddphf.inputs.histogram import Array
 from ddphf.inputs.look_up import axis_values
 from ddphf.inputs.maps import LeptonMap
 from ddphf.symmetry.efficiency import EventEfficiencies, LeptonColumns, lepton_flavour
 
-__all__ = ["AxisReport", "find_placeholders", "report_axes"]
+__all__ = ["AxisReport", "find_placeholders", "left_out_sources", "report_axes"]
 
 NEGATIVE = 0.1
 """Above this share of leptons at eta < 0, a map of eta > 0 is one of |eta|."""
@@ -87,21 +88,30 @@ def report_axes(
     return AxisReport(tuple(beyond), tuple(unsigned), tuple(missed))
 
 
+def left_out_sources(config: LeptonIdConfig) -> dict[int, Collection[str] | None]:
+    """Return the sources that do not count by PDG code, None where a matrix stands for all."""
+    return {
+        item.flavour: None if config.covariance or item.covariance else item.exclude
+        for item in config.maps
+    }
+
+
 def find_placeholders(
     maps: Mapping[int, LeptonMap],
-    exclude: Mapping[int, Collection[str]],
+    exclude: Mapping[int, Collection[str] | None],
     efficiencies: EventEfficiencies | None,
 ) -> list[str]:
     """Return a warning for each map with bins that hold a placeholder instead of a measurement.
 
     Args:
         maps: By PDG code, in the order of the calibration bins.
-        exclude: Sources that do not count, by PDG code.
+        exclude: As of :func:`left_out_sources`.
         efficiencies: Of the events; bins without leptons are then left unsaid.
     """
     out, first = [], 0
     for code, calibration in maps.items():
-        bins = _placeholders(calibration, exclude.get(code, ()))
+        left_out = exclude[code]
+        bins = [] if left_out is None else _placeholders(calibration, left_out)
         parts = []
         for index in bins:
             share = None if efficiencies is None else _share(efficiencies, first + index)
@@ -111,7 +121,7 @@ def find_placeholders(
         first += calibration.n_bins
         if not parts:
             continue
-        relative = _relative(calibration, exclude.get(code, ()))
+        relative = _relative(calibration, left_out or ())
         index, share = parts[0]
         there = "" if share is None else f", and {share:.2g} of the events have a lepton there"
         more = f" ({len(parts)} such bins)" if len(parts) > 1 else ""
