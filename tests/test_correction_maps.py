@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from ddphf.exceptions import InputError
 from ddphf.inputs.events import make_events
 from ddphf.inputs.map_files import read_map
-from ddphf.inputs.maps import map_covariance
+from ddphf.inputs.maps import make_map, map_covariance
 from ddphf.symmetry.efficiency import LeptonColumns
 from ddphf.symmetry.fakes import fakes_from_maps
 from ddphf.symmetry.load_maps import factors_from_rates
@@ -374,3 +374,34 @@ def test_fake_rates_of_a_formula_are_refused(tmp_path):
     rates = read_keys(tmp_path, kind="fake_factor")
     seen = factors_from_rates(rates).look_up({"pt": np.array([20.0, 50.0])})
     assert seen.values == pytest.approx([0.25, 1.0])
+
+
+def test_bins_of_ragged_edges_that_differ_by_rounding_correlate_as_one(tmp_path):
+    """As of an axis that two programs wrote: .1 + .2 under one bin of eta, .3 under the other."""
+    fine = [
+        binning([0.7, 0.8], "clamp", points=[0.0, 0.1 + 0.2, 1.0]),
+        binning([0.7, 0.8], "clamp", points=[0.0, 0.3, 1.0]),
+    ]
+    errors = [binning([0.01, 0.01], "clamp", points=p) for p in ([0, 0.1 + 0.2, 1], [0, 0.3, 1])]
+    node = keys(
+        sf=binning(fine, name="eta", points=[-1.0, 0.0, 1.0]),
+        tag=binning(errors, name="eta", points=[-1.0, 0.0, 1.0]),
+    )
+    (tmp_path / "map.json").write_text(json.dumps(wrap(node)))
+    m = read_keys(tmp_path, sources={"tag": {"year": "tag"}})
+    matrix = map_covariance(m, correlation={"pt": 0.5}).matrix
+    u = 0.01 / m.values
+    rho = np.array([[1, 0.5, 1, 0.5], [0.5, 1, 0.5, 1], [1, 0.5, 1, 0.5], [0.5, 1, 0.5, 1]])
+    assert matrix == pytest.approx(np.outer(u, u) * rho, rel=1e-12)
+
+
+def test_an_error_at_the_leptons_cannot_be_excluded_as_a_bin(tmp_path):
+    with pytest.raises(InputError, match="no bin 2 to exclude; bins are numbered 0 to 1"):
+        fake_map(tmp_path, exclude_bins=[2])
+
+
+def test_excluding_a_bin_leaves_the_numbers_of_the_caller_alone():
+    values = np.array([0.9, 1.5])
+    m = make_map("m", "efficiency", {"pt": [10, 20, 50]}, values, excluded=frozenset([1]))
+    assert m.locate(pt=np.array([15.0, 30.0])).tolist() == [0, -1]
+    assert values.tolist() == [0.9, 1.5]

@@ -2,6 +2,7 @@
 
 import json
 
+import correctionlib
 import numpy as np
 import pytest
 from conftest import invoke
@@ -203,3 +204,55 @@ def test_the_leptons_of_an_analysis_name_further_axes(folder):
     assert "variables" not in EVENT_ANALYSIS["events"]["leptons"][0]
     with pytest.raises(InputError, match=r"axis 'pileup', expected some of pt, eta, .*'variables'"):
         read_map("pileup.csv", name="m", kind="efficiency", folder=folder)
+
+
+@pytest.mark.parametrize("flows", [("clamp", "clamp"), ("clamp", 0.5), ("wrap", "clamp")])
+def test_the_ratio_of_ragged_bins_is_that_of_the_values_of_correctionlib(folder, flows):
+    """Bins of pT that differ under each bin of eta, and end where most leptons do not."""
+
+    def under(edges, content, flow):
+        return {
+            "nodetype": "binning", "input": "pt", "edges": edges, "content": content, "flow": flow,
+        }  # fmt: skip
+
+    data = {
+        "nodetype": "binning", "input": "eta", "edges": [-2.4, 0.0, 2.4], "flow": "error",
+        "content": [
+            under([15.0, 25.0, 35.0], [0.6, 0.8], flows[0]),
+            under([20.0, 40.0, 45.0], [0.7, 0.95], flows[1]),
+        ],
+    }  # fmt: skip
+    text = json.dumps(
+        {
+            "schema_version": 2,
+            "corrections": [
+                {
+                    "name": "id", "version": 1, "output": {"name": "w", "type": "real"},
+                    "inputs": [{"name": n, "type": "real"} for n in ("eta", "pt")], "data": data,
+                }
+            ],
+        }
+    )  # fmt: skip
+    (folder / "muon.json").write_text(text)
+    (folder / "eta.csv").write_text("eta_low,eta_high,value\n-2.4,1,.8\n1,2.4,.9\n")
+    tables = eta_tables()
+
+    def change(analysis):
+        for number, lepton in enumerate(analysis["events"]["leptons"], 1):
+            lepton["eta"] = f"eta{number}"
+        analysis["lepton_id"]["maps"]["electron"] = {"file": "eta.csv", "kind": "efficiency"}
+        analysis["lepton_id"]["maps"]["muon"] = {
+            "file": "muon.json", "kind": "efficiency", "correction": "id",
+        }  # fmt: skip
+        del analysis["tested"]["fakes"]
+
+    write_event_analysis(folder, change, tables)
+    ratio = load_pair(read_analysis(folder / "analysis.yml")).efficiency_ratio.flat
+    events, evaluator = tables["events"], correctionlib.CorrectionSet.from_string(text)["id"]
+    muon = [evaluator.evaluate(events[f"eta{n}"], events[f"pt{n}"]) for n in (1, 2)]
+    electron = [np.where(events[f"eta{n}"] < 1, 0.8, 0.9) for n in (1, 2)]
+    tested, partner = muon[0] * electron[1], electron[0] * muon[1]
+    p = tested / (tested + partner)
+    place = np.floor((events["mass"] - 30) / 10)
+    expected = [p[place == i].sum() / (1 - p[place == i]).sum() for i in range(4)]
+    assert ratio == pytest.approx(expected, rel=1e-12)

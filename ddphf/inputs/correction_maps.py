@@ -16,7 +16,7 @@ from ddphf.inputs.correction_tree import Fixed, Leaf, Values
 from ddphf.inputs.correction_values import SelectedCorrection, make_evaluator
 from ddphf.inputs.histogram import Array
 from ddphf.inputs.look_up import OUTSIDE, IntArray, LookUp, refuse_varied
-from ddphf.inputs.map_axes import name_axes
+from ddphf.inputs.map_axes import join_edges, name_axes
 from ddphf.inputs.maps import Kind, LeptonMap
 
 __all__ = ["CorrectionKeys", "read_correction"]
@@ -252,13 +252,14 @@ def read_correction(
     whole_line = (-np.inf, np.inf)
     ends = np.array([[box.get(n, whole_line) for n in names] for box in boxes], dtype=float)
     ends = ends.reshape(total, len(names), 2)
+    lows, highs = join_edges(ends[:, :, 0], ends[:, :, 1])
     beside = {x.number: f"bin {x.number} ({_describe(x)})" for x in leaves if x.beside}
     return LeptonMap(
         name=name,
         kind=kind,
         axes=axes,
-        lows=ends[:, :, 0],
-        highs=ends[:, :, 1],
+        lows=lows,
+        highs=highs,
         values=np.append(nominal, np.ones(len(extra))),
         statistical=np.abs(shift_of("")),
         sources={label: shift_of(label) for label in keys.sources},

@@ -78,19 +78,18 @@ class LeptonMap:
 
     def __post_init__(self) -> None:
         where = self.source or f"map '{self.name}'"
-        wrong = sorted(i for i in self.excluded if not 0 <= i < len(self.values))
+        places = self.n_bins - self.n_pseudo
+        wrong = sorted(i for i in self.excluded if not 0 <= i < places)
         if wrong:
             raise InputError(
-                f"{where}: no bin {wrong[0]} to exclude; bins are numbered 0 to "
-                f"{len(self.values) - 1}"
+                f"{where}: no bin {wrong[0]} to exclude; bins are numbered 0 to {places - 1}"
             )
-        for index in self.excluded:  # whatever stands there is not used
-            for array, unused in (
-                (self.values, 1.0),
-                (self.statistical, 0.0),
-                *((shift, 0.0) for shift in self.sources.values()),
-            ):
-                array[index : index + 1] = unused
+        if self.excluded:  # whatever stands there is not used
+            unused = np.isin(np.arange(self.n_bins), list(self.excluded))
+            for name, rest in (("values", 1.0), ("statistical", 0.0)):
+                object.__setattr__(self, name, np.where(unused, rest, getattr(self, name)))
+            kept = {key: np.where(unused, 0.0, shift) for key, shift in self.sources.items()}
+            object.__setattr__(self, "sources", kept)
         for number, axis in enumerate(self.axes):
             below = self.highs[:, number] <= 0
             if axis == "abseta" and self.evaluator is None and np.any(below):
