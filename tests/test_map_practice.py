@@ -254,6 +254,44 @@ def test_files_that_are_no_corrections(tmp_path, content, message):
         read(tmp_path)
 
 
+def nested(depth):
+    """A correction of bins in bins."""
+    bin_ = '{"nodetype": "binning", "input": "pt", "edges": [0, 9], "flow": "clamp", "content": ['
+    one = '{"name": "SF", "version": 1, "inputs": [{"name": "pt", "type": "real"}], "output": '
+    data = bin_ * depth + "0.9" + "]}" * depth
+    return (
+        '{"schema_version": 2, "corrections": ['
+        + one
+        + ('{"name": "w", "type": "real"}, "data": ' + data + "}]}")
+    )
+
+
+@pytest.mark.parametrize(
+    ("depth", "message"),
+    [(300, "breaks the correctionlib schema at data"), (9000, "nested too deeply")],
+)
+def test_bins_in_bins_without_end(tmp_path, depth, message):
+    (tmp_path / "sf.json").write_text(nested(depth))
+    with pytest.raises(InputError, match=message):
+        read(tmp_path)
+    (tmp_path / "sf.json").write_text(nested(100))
+    assert read(tmp_path).values.tolist() == [0.9]
+
+
+def test_damaged_archives_and_formulas_that_are_not_there(tmp_path):
+    write(tmp_path, variables(pt="real"), 0.9, "sf.json.gz")
+    raw = (tmp_path / "sf.json.gz").read_bytes()
+    for damaged in (raw[:12] + b"\xff\xff\xff" + raw[15:], raw[:-6], raw[:5]):
+        (tmp_path / "sf.json.gz").write_bytes(damaged)
+        with pytest.raises(InputError, match="cannot be read as correctionlib JSON"):
+            read(tmp_path, "sf.json.gz")
+    text = nested(0).replace('"data": 0.9', '"data": {"nodetype": "formularef", "index": 3, '
+                             '"parameters": []}')  # fmt: skip
+    (tmp_path / "sf.json").write_text(text)
+    with pytest.raises(InputError, match="breaks the correctionlib schema"):
+        read(tmp_path)
+
+
 def test_a_spreadsheet_with_commas_for_points(tmp_path):
     (tmp_path / "m.csv").write_text("pt_low;pt_high;value\n10;20;0,95\n")
     with pytest.raises(InputError, match="column 'value': got '0,95', expected a number"):

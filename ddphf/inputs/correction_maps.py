@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -148,6 +149,7 @@ def _point(names: Mapping[str, str], values: Values, row: int) -> str:
 def _load(file: Path, path: str, correction: str) -> Any:
     """Return a correction of a file, as correctionlib's schema."""
     from correctionlib import schemav2
+    from pydantic import ValidationError
 
     try:
         raw = file.read_bytes()
@@ -156,7 +158,11 @@ def _load(file: Path, path: str, correction: str) -> Any:
         data = json.loads(text, parse_constant=lambda c: c.replace("Infinity", "inf"))
         listed = {c["name"]: c for c in data["corrections"]}
         stacked = {c["name"]: c["stack"] for c in data.get("compound_corrections") or []}
-    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+    except RecursionError:
+        raise InputError(
+            f"{path}: cannot be read as correctionlib JSON (nested too deeply)"
+        ) from None
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zlib.error) as error:
         raise InputError(f"{path}: cannot be read as correctionlib JSON ({error})") from None
     if correction in stacked and correction not in listed:
         raise InputError(
@@ -168,10 +174,17 @@ def _load(file: Path, path: str, correction: str) -> Any:
         raise InputError(f"{path}: no correction '{correction}'; the file has: {some or 'none'}")
     try:
         return schemav2.Correction.model_validate(listed[correction])
-    except Exception as error:  # pydantic raises several kinds
-        line = " ".join(str(error).split("\n")[:3])
+    except ValidationError as error:
+        first = error.errors()[0]
+        parts = [str(part) for part in first["loc"] if "[" not in str(part)]
+        place = ".".join(parts if len(parts) < 9 else [*parts[:4], "...", *parts[-3:]])
         raise InputError(
-            f"{path}, correction '{correction}': breaks the correctionlib schema ({line})"
+            f"{path}, correction '{correction}': breaks the correctionlib schema"
+            f"{' at ' + place if place else ''} ({first['msg']})"
+        ) from None
+    except (RecursionError, AssertionError) as error:
+        raise InputError(
+            f"{path}, correction '{correction}': breaks the correctionlib schema ({error})"
         ) from None
 
 
@@ -213,8 +226,8 @@ def read_correction(
     def select(fixed: Fixed) -> SelectedCorrection:
         return SelectedCorrection(correction, {**keys.inputs, **fixed}, where)
 
+    make_evaluator(correction, correction.data, False, where)  # refuses a damaged one
     value = select(keys.value)
-    make_evaluator(correction, correction.data, False, where)  # refuse a damaged one now
     leaves = value.tree.leaves
     unusable = frozenset(leaf.number for leaf in leaves if leaf.beside and not _usable(leaf, kind))
     unknown = [leaf.value is None or leaf.number in unusable for leaf in leaves]
