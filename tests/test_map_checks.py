@@ -25,19 +25,20 @@ def eta_tables(low=-2.4):
 
 
 def eta_analysis(folder, table, outside=None, low=-2.4, **options):
-    """Maps of both flavours from one table in eta."""
+    """Maps of both flavours from one table in eta, or from one correction."""
+    file = "eta.json" if "correction" in options else "eta.csv"
 
     def change(analysis):
         for number, lepton in enumerate(analysis["events"]["leptons"], 1):
             lepton["eta"] = f"eta{number}"
         for name in ("electron", "muon"):
             analysis["lepton_id"]["maps"][name] = {
-                "file": "eta.csv", "kind": "efficiency", **options,
+                "file": file, "kind": "efficiency", **options,
             }  # fmt: skip
         if outside:
             analysis["lepton_id"]["outside"] = outside
 
-    (folder / "eta.csv").write_text(table)
+    (folder / file).write_text(table)
     write_event_analysis(folder, change, eta_tables(low))
     return invoke("build", "analysis.yml", "-o", "pair.json", "--force")
 
@@ -256,3 +257,50 @@ def test_the_ratio_of_ragged_bins_is_that_of_the_values_of_correctionlib(folder,
     place = np.floor((events["mass"] - 30) / 10)
     expected = [p[place == i].sum() / (1 - p[place == i]).sum() for i in range(4)]
     assert ratio == pytest.approx(expected, rel=1e-12)
+
+
+def one_correction(node):
+    return json.dumps(
+        {
+            "schema_version": 2,
+            "corrections": [
+                {
+                    "name": "id", "version": 1, "output": {"name": "w", "type": "real"},
+                    "inputs": [{"name": "eta", "type": "real"}], "data": node,
+                }
+            ],
+        }
+    )  # fmt: skip
+
+
+def folded(flow):
+    return {
+        "nodetype": "binning", "input": "eta", "edges": [0.0, 1.2, 2.4], "content": [0.9, 0.8],
+        "flow": flow,
+    }  # fmt: skip
+
+
+def test_a_correction_that_takes_the_absolute_eta_itself(folder):
+    rule = {
+        "nodetype": "formula", "expression": "abs(x)", "parser": "TFormula", "variables": ["eta"],
+    }  # fmt: skip
+    node = {"nodetype": "transform", "input": "eta", "rule": rule, "content": folded("error")}
+    outcome = eta_analysis(folder, one_correction(node), "nearest", correction="id")
+    assert (outcome.code, "absolute eta" in outcome.err) == (0, False)
+
+
+def test_a_clamp_is_evaluated_and_said(folder):
+    """It is what the file says; leptons at eta < 0 take the first bin, as correctionlib does."""
+    outcome = eta_analysis(folder, one_correction(folded("clamp")), correction="id")
+    assert outcome.code == 0
+    assert "if it is the absolute eta, say 'axes: {eta: abseta}'" in outcome.err
+
+
+def test_an_axis_of_another_unit(folder):
+    table = "eta_low,eta_high,value\n20000,50000,.9\n50000,90000,.8\n"
+    for outside in (None, "nearest"):
+        outcome = eta_analysis(folder, table, outside)
+        assert outcome.code == 3
+        assert (
+            "runs from 20000 to 90000, but 100% of the leptons lie beyond, from -2.3" in outcome.err
+        )

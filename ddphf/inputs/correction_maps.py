@@ -261,6 +261,7 @@ def read_correction(
 
     names = [v.name for v in correction.inputs if any(v.name in tree.open for tree in trees)]
     axes = name_axes(names, renamed, where, variables)
+    rewritten = set().union(*(tree.tree.rewritten for tree in trees))
     boxes = [leaf.box for leaf in leaves] + [{}] * len(extra)
     whole_line = (-np.inf, np.inf)
     ends = np.array([[box.get(n, whole_line) for n in names] for box in boxes], dtype=float)
@@ -278,6 +279,7 @@ def read_correction(
         sources={label: shift_of(label) for label in keys.sources},
         source=where,
         written=tuple(names),
+        rewritten=frozenset(a for n, a in zip(names, axes, strict=True) if n in rewritten),
         excluded=excluded,
         evaluator=_Evaluator(
             value, dict(zip(names, axes, strict=True)), tuple(errors), keys.varied, kind, unusable

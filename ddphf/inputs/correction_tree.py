@@ -81,6 +81,7 @@ class CorrectionTree:
         where: For messages.
         leaves: In the order of the file.
         used: Inputs that the values depend on, apart from the fixed ones.
+        rewritten: Inputs that a ``transform`` node changes.
         notes: Sentences for the user.
         shape: What two trees must have in common for their leaves to be the same bins.
 
@@ -94,6 +95,7 @@ class CorrectionTree:
     where: str
     leaves: list[Leaf] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
+    rewritten: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
     shape: list[Any] = field(default_factory=list)
 
@@ -147,6 +149,7 @@ class CorrectionTree:
             return self._compile_bins(node, box, beside, rewritten)
         if kind == "transform":
             self._use(node.input, rewritten)
+            self.rewritten.add(node.input)
             self._look_into(node.rule, rewritten)
             whole = any(v.name == node.input and v.type == "int" for v in self.correction.inputs)
             content = self._compile(node.content, box, beside, rewritten | {node.input})

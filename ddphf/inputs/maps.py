@@ -52,6 +52,8 @@ class LeptonMap:
         n_pseudo: Bins at the end where no lepton lies: each carries an error that is evaluated at
             the leptons, which take part in it by their shares.
         written: What the file calls the axes.
+        rewritten: Axes that a correction changes before it looks them up, so that the edges are
+            not those of the leptons' values.
         warnings: Sentences for the user, from reading it.
 
     Example:
@@ -74,6 +76,7 @@ class LeptonMap:
     names: Mapping[int, str] = field(default_factory=dict)
     n_pseudo: int = 0
     written: tuple[str, ...] = ()
+    rewritten: frozenset[str] = frozenset()
     warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -236,15 +236,15 @@ def _fill(
             in_tested,
             exchange=events.exchange,
         )
-        efficiencies = look_up(nearest=config.outside == "nearest")
+        plain = look_up()
         leptons = [LeptonColumns(**vars(lepton)) for lepton in events.leptons]
         report = report_axes(table, leptons, samples.maps)
-        wrong = [*report.unsigned, *report.missed]
-        if wrong and config.outside == "nearest":
-            raise InputError(f"{table.source}: {wrong[0]}")
+        if report.wrong and config.outside != "exclude" and np.any(plain.outside):
+            raise InputError(f"{table.source}: {report.wrong[0]}")
+        efficiencies = look_up(nearest=True) if config.outside == "nearest" else plain
         kept = _inside(samples, table, efficiencies, config, key, report)
         if config.outside == "nearest":
-            _count_moved(samples, table, look_up().outside, key)
+            _count_moved(samples, table, plain.outside, key)
         if not kept.all():
             efficiencies = EventEfficiencies(
                 **{name: values[kept] for name, values in vars(efficiencies).items()}
@@ -275,11 +275,8 @@ def _inside(
     key: tuple[str, str],
     report: AxisReport,
 ) -> Mask:
-    wrong = [*report.unsigned, *report.missed]
-    if wrong and config.outside == "refuse" and np.any(efficiencies.outside):
-        raise InputError(f"{table.source}: {wrong[0]}")
     samples.warnings.extend(
-        w for text in wrong if (w := f"{table.source}: {text}") not in samples.warnings
+        w for text in report.wrong if (w := f"{table.source}: {text}") not in samples.warnings
     )
     count = int(np.count_nonzero(efficiencies.outside))
     if not count:

@@ -35,13 +35,12 @@ class AxisReport:
 
     Attributes:
         beyond: Words for every axis with leptons beyond its ends.
-        unsigned: Sentences for maps of eta that must be maps of |eta|.
-        missed: Sentences for axes that hardly any lepton meets.
+        wrong: Sentences for maps of eta that must be maps of |eta|, and for axes that hardly any
+            lepton meets.
     """
 
     beyond: tuple[str, ...]
-    unsigned: tuple[str, ...]
-    missed: tuple[str, ...]
+    wrong: tuple[str, ...]
 
 
 def report_axes(
@@ -65,11 +64,14 @@ def report_axes(
     for calibration in maps.values():
         real = calibration.n_bins - calibration.n_pseudo
         for number, axis in enumerate(calibration.axes):
+            if axis in calibration.rewritten:  # the edges are of something else
+                continue
             values = np.concatenate([axis_values(axis, own, calibration.name) for own in found])
             low = float(np.min(calibration.lows[:real, number]))
             high = float(np.max(calibration.highs[:real, number]))
             written = (calibration.written or calibration.axes)[number]
-            if axis == "eta" and low >= 0 and len(values) and np.mean(values < 0) > NEGATIVE:
+            folded = axis == "eta" and low >= 0 and len(values) and np.mean(values < 0) > NEGATIVE
+            if folded and np.any((np.abs(values) >= low) & (np.abs(values) < high)):
                 unsigned.append(
                     f"the axis '{written}' of map '{calibration.name}' runs from {low:g} to "
                     f"{high:g}, but {np.mean(values < 0):.0%} of the leptons have eta < 0; if it "
@@ -85,7 +87,7 @@ def report_axes(
                     f"{np.min(values):g} to {np.max(values):g}; give both in the same units (GeV, "
                     "radians)"
                 )
-    return AxisReport(tuple(beyond), tuple(unsigned), tuple(missed))
+    return AxisReport(tuple(beyond), (*unsigned, *missed))
 
 
 def left_out_sources(config: LeptonIdConfig) -> dict[int, Collection[str] | None]:
