@@ -76,6 +76,10 @@ MAP_FILES = {
     "an excluded bin that is not there": table(ROW.format("", ""), exclude_bins=[3]),
     "columns of a correction": correction(0.9, {"columns": {"ignore": ["n"]}}),
     "absolute eta under another name": absolute_eta(),
+    "an axis of another unit": table("pt_low,pt_high,value\n10000,60000,.9\n"),
+    "an error as large as the value": table(
+        "pt_low,pt_high,value,id\n10,20,.9,.92\n20,60,.8,.83\n", columns={"sources": ["id"]}
+    ),
     "a number for a string of a correction": correction(YEARS, {"inputs": {"year": 2018}}),
     "a key that a correction does not have": correction(YEARS, {"inputs": {"year": "2017"}}),
     "an input that a correction does not have": correction(0.9, {"inputs": {"era": "2017"}}),
