@@ -51,11 +51,13 @@ def test_names_of_branches(name, path):
         ("z", "'z' is the name of 2 branches; write one of x/y/z, y/z"),
         ("b", "'b' holds several branches; write one of b/mom, b/time"),
         ("q", "no branch 'q'; it has: Muon.pt, a/time"),
+        ("u/v", "'u/v' is the full path of 2 branches, which nothing tells apart"),
+        ("v", "'v' is the name of 2 branches; write one of u/v, u/v"),
     ],
 )
 def test_ambiguous_names_are_refused_with_the_paths(name, message):
     with pytest.raises(InputError, match=message):
-        branches(*PATHS).read(name)
+        branches(*PATHS, "u/v", "u/v").read(name)
 
 
 @hypothesis.given(

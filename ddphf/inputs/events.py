@@ -250,7 +250,13 @@ def _columns(
             }
         )
     if columns is None:
-        short = {path: re.split(r"[./]", path.rstrip("."))[-1] for path in flat}
+        single = [p for p in flat if branches.paths.count(p) == 1 and branches.read(p).ndim == 1]
+        if not single and not out:
+            raise InputError(
+                f"{branches.where}: no branch is one number per event; it has: "
+                f"{', '.join(sorted(branches.paths)[:20]) or 'none'}"
+            )
+        short = {path: re.split(r"[./]", path.rstrip("."))[-1] for path in single}
         once = [*short.values()]
         return {
             (name if once.count(name) == 1 else path): branches.column(path)
