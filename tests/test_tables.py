@@ -52,7 +52,7 @@ def test_names_of_branches(name, path):
         ("b", "'b' holds several branches; write one of b/mom, b/time"),
         ("q", "no branch 'q'; it has: Muon.pt, a/time"),
         ("u/v", "'u/v' is the full path of 2 branches, which nothing tells apart"),
-        ("v", "'v' is the name of 2 branches; write one of u/v, u/v"),
+        ("v", "'u/v' is the full path of 2 branches, which nothing tells apart"),
     ],
 )
 def test_ambiguous_names_are_refused_with_the_paths(name, message):
@@ -66,6 +66,15 @@ def test_ambiguous_names_are_refused_with_the_paths(name, message):
         min_size=1, max_size=8, unique=True,
     )
 )  # fmt: skip
+def test_elements_that_are_no_numbers_are_refused(tmp_path):
+    nested = ak.Array([[[1.0], [2.0, 3.0]], [[4.0]]])
+    records = ak.Array([[{"a": 1.0, "b": 2}], []])
+    tree = Branches(["n", "r"], {"n": nested, "r": records}.__getitem__, "t")
+    for name in ("n[0]", "r[0]"):
+        with pytest.raises(InputError, match=r"holds several numbers per event; name one of them"):
+            tree.column(name)
+
+
 def test_every_full_path_is_its_own_name(paths):
     for path in paths:
         assert branches(*paths).resolve(path) == path

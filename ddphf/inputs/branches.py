@@ -48,22 +48,22 @@ class Branches:
             >>> branches.resolve("mom"), branches.resolve("a.time"), branches.resolve("x")
             ('b/mom', 'a/time', None)
         """
-        if name in self.paths:
-            if (times := self.paths.count(name)) > 1:
-                raise InputError(
-                    f"{self.where}: '{name}' is the full path of {times} branches, which nothing "
-                    "tells apart; rename one when the tree is written"
-                )
-            return name
         wanted = _parts(name, ignore_case)
         found = [p for p in self.paths if _parts(p, ignore_case)[-len(wanted) :] == wanted]
         whole = [p for p in found if len(_parts(p, ignore_case)) == len(wanted)]
-        if len(whole or found) > 1:
+        exact = [p for p in found if p == name]
+        found = exact or whole or found
+        if len(found) > 1 and len(set(found)) == 1:
             raise InputError(
-                f"{self.where}: '{name}' is the name of {len(whole or found)} branches; write one "
-                f"of {', '.join(whole or found)} (in backquotes in an expression)"
+                f"{self.where}: '{found[0]}' is the full path of {len(found)} branches, which "
+                "nothing tells apart; rename one when the tree is written"
             )
-        return next(iter(whole or found), None)
+        if len(found) > 1:
+            raise InputError(
+                f"{self.where}: '{name}' is the name of {len(found)} branches; write one of "
+                f"{', '.join(found)} (in backquotes in an expression)"
+            )
+        return next(iter(found), None)
 
     def read(self, name: str, *, ignore_case: bool = False) -> Any:
         """Return one branch.
@@ -97,6 +97,10 @@ class Branches:
         if element is not None and name not in self.paths:
             index = int(element["index"])
             chosen = ak.pad_none(self._jagged(element["branch"]), index + 1, axis=1)[:, index]
+            if ak.fields(chosen) or chosen.ndim > 1:
+                raise InputError(
+                    f"{self.where}: '{name}' holds several numbers per event; name one of them"
+                )
             holes = np.asarray(ak.is_none(chosen))
             return np.asarray(ak.to_numpy(ak.fill_none(chosen, np.nan) if holes.any() else chosen))
         if length is not None:
