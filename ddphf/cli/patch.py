@@ -10,13 +10,14 @@ import click
 from ddphf.cli.common import (
     force_option,
     output_option,
+    print_summary,
     print_warnings,
     progress_line,
-    stderr,
 )
 from ddphf.cli.fit import make_table
 from ddphf.exceptions import InputError, UsageError
-from ddphf.files import check_writable, parse_json, read_json, to_json, write_output
+from ddphf.files import parse_json, read_json, to_json
+from ddphf.outputs import Outputs
 
 __all__ = ["command"]
 
@@ -55,11 +56,13 @@ def command(
     which is then what the patch applies to). The patched workspace is fitted before anything is
     written.
     """
-    check_writable(output, force=force)
+    outputs = Outputs([output], inputs=[base], force=force)
     if not re.fullmatch(r"[A-Za-z0-9_]+", name):
         raise UsageError(f"--name {name}: use letters, digits and underscores alone")
     addresses = {key: _split(key, values) for key, values in
                  (("--signal", signals), ("--error", errors))}  # fmt: skip
+    files = [a for group in addresses.values() for a in group.values()]
+    outputs.protect([*files, *(a.rpartition(":")[0] for a in files if ":" in a)])
     if extra := sorted(set(addresses["--error"]) - set(addresses["--signal"])):
         raise UsageError(f"--error {extra[0]}=...: there is no --signal for this channel")
     with progress_line() as say:
@@ -104,8 +107,9 @@ def command(
             "--scale"
         )
     print_warnings(warnings)
-    write_output(to_json(text), output, force=force)
-    stderr.print(make_table(result))
+    with outputs:
+        outputs.write(output, to_json(text))
+    print_summary(make_table(result))
 
 
 def _power(error: float) -> float:

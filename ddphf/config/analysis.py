@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import difflib
+import glob
 import json
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -113,6 +117,7 @@ class Analysis:
         events: The event table, where the samples are selected from one.
         lepton_id: The lepton-ID uncertainty, or None.
         folder: What addresses are relative to.
+        files: Every file that it names and that exists: none of them may become an output.
     """
 
     name: str
@@ -128,6 +133,7 @@ class Analysis:
     events: EventsConfig | None = None
     lepton_id: LeptonIdConfig | None = None
     folder: Path = Path()
+    files: tuple[Path, ...] = ()
 
 
 WORDS = {"integer": "a whole number without a decimal point"}
@@ -206,9 +212,24 @@ def parse_analysis(text: str, *, folder: str | Path = ".") -> Analysis:
         events=parse_events(data.get("events")),
         lepton_id=parse_lepton_id(data.get("lepton_id")),
         folder=Path(folder),
+        files=tuple(_named_files(data, Path(folder))),
     )
     check_meaning(analysis, ratio_stated="efficiency_ratio" in data)
     return analysis
+
+
+def _named_files(node: Any, folder: Path) -> Iterator[Path]:
+    """Yield every existing file that some text names: FILE, FILE:NAME, or a pattern of files."""
+    if isinstance(node, str):
+        for end in [len(node), *(i for i, letter in enumerate(node) if letter == ":")]:
+            pattern = str(folder / node[:end])
+            # A broken or endless pattern is refused where it is read.
+            with contextlib.suppress(OSError, ValueError, RecursionError):
+                names = glob.iglob(pattern) if glob.has_magic(pattern) else [pattern]
+                yield from (Path(name) for name in names if os.path.isfile(name))
+    elif isinstance(node, (dict, list)):
+        for child in node.values() if isinstance(node, dict) else node:
+            yield from _named_files(child, folder)
 
 
 def _refuse_not_finite(node: Any, path: str) -> None:
@@ -237,7 +258,11 @@ def _validate(data: Any) -> None:
     if error.validator == "additionalProperties":
         known = sorted(error.schema.get("properties", {}))
         extra = sorted(set(error.instance) - set(known))
-        raise ConfigError(f"{where}: unknown key '{extra[0]}', expected one of {', '.join(known)}")
+        near = difflib.get_close_matches(extra[0], known, n=1)
+        hint = f"did you mean '{near[0]}'? " if near else ""
+        raise ConfigError(
+            f"{where}: unknown key '{extra[0]}', {hint}expected one of {', '.join(known)}"
+        )
     expected: dict[str, Callable[[Any], str]] = {
         "type": lambda v: error.schema.get("description", WORDS.get(str(v), str(v))).rstrip("."),
         "enum": lambda v: "one of " + ", ".join(map(str, v)),

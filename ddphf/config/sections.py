@@ -27,7 +27,10 @@ __all__ = [
 CODES = {"electron": 11, "muon": 13, "tau": 15}
 """Flavours of maps that are named so; others state their PDG code."""
 
-READING = ("axes", "correction", "inputs", "value", "statistical", "sources", "varied")
+READING = (
+    "axes", "columns", "correction", "inputs", "value", "statistical", "sources", "varied",
+    "exclude_bins",
+)  # fmt: skip
 """Keys of a map that tell how its file is read."""
 
 
@@ -44,12 +47,13 @@ class AxisConfig:
 
 @dataclass(frozen=True)
 class LeptonConfig:
-    """Columns of one lepton; the flavour may be a PDG code."""
+    """Columns of one lepton; the flavour may be a PDG code, ``variables`` are further axes."""
 
     flavour: str | int
     pt: str
     eta: str | None = None
     charge: str | None = None
+    variables: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,21 @@ class EventsConfig:
 
 @dataclass(frozen=True)
 class MapConfig:
-    """One map as written; see :func:`ddphf.inputs.map_files.read_map`."""
+    """One map as written; see :func:`ddphf.inputs.map_files.read_map`.
+
+    Attributes:
+        name: Of the map.
+        file: Its address.
+        kind: Of its values.
+        flavour: PDG code of its leptons.
+        reading: How the file is read.
+        covariance: Address of its matrix, or None.
+        relative: Whether that is relative.
+        exclude: Sources to leave out.
+        correlation: rho by axis, of the sources without their own; None: full along every axis,
+            source by source.
+        source_correlation: rho by axis of single sources.
+    """
 
     name: str
     file: str
@@ -107,6 +125,7 @@ class MapConfig:
     relative: bool = False
     exclude: tuple[str, ...] = ()
     correlation: dict[str, float] | None = None
+    source_correlation: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -132,7 +151,7 @@ class LeptonIdConfig:
         covariance: Address of one relative matrix over all maps, or None.
         composition: Address of an npz with W by channel, where there are no events.
         outside: What happens to events with a lepton outside a map.
-        retained: Part of the trace to keep.
+        retained: Part of the ratio's variance to keep; None: what moves the result.
         at_most: No more variations than this.
         residual: What happens to what pruning drops.
         signal: Whether the signal carries the nuisances.
@@ -146,7 +165,7 @@ class LeptonIdConfig:
     covariance: str | None = None
     composition: str | None = None
     outside: Literal["refuse", "nearest", "exclude"] = "refuse"
-    retained: float = 0.99
+    retained: float | None = None
     at_most: int | None = None
     residual: Literal["drop", "shapesys"] = "drop"
     signal: bool = True
@@ -286,8 +305,15 @@ def _map(name: str, data: Mapping[str, Any]) -> MapConfig:
         raise ConfigError(
             f"{where}.relative: there is no 'covariance' that it could be about; leave it out"
         )
-    words = {"independent": 0.0, "full": 1.0}
-    correlation = data.get("correlation")
+    given: dict[str, Any] = data.get("correlation", {})
+    of_sources = {key: value for key, value in given.items() if isinstance(value, Mapping)}
+    of_axes = {key: value for key, value in given.items() if key not in of_sources}
+    exclude = tuple(data.get("exclude", ()))
+    for source in of_sources:
+        if source in exclude:
+            raise ConfigError(
+                f"{where}.correlation.{source}: the source is in 'exclude'; leave one of them out"
+            )
     return MapConfig(
         name=name,
         file=data["file"],
@@ -296,10 +322,14 @@ def _map(name: str, data: Mapping[str, Any]) -> MapConfig:
         reading={key: data[key] for key in READING if key in data},
         covariance=data.get("covariance"),
         relative=data.get("relative", False),
-        exclude=tuple(data.get("exclude", ())),
-        correlation=(
-            None
-            if correlation is None
-            else {axis: float(words.get(rho, rho)) for axis, rho in correlation.items()}
-        ),
+        exclude=exclude,
+        correlation=_rhos(of_axes)
+        if "correlation" in data and not (of_sources and not of_axes)
+        else None,
+        source_correlation={source: _rhos(axes) for source, axes in of_sources.items()},
     )
+
+
+def _rhos(axes: Mapping[str, Any]) -> dict[str, float]:
+    words = {"independent": 0.0, "full": 1.0}
+    return {axis: float(words.get(rho, rho)) for axis, rho in axes.items()}

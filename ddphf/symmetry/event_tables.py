@@ -46,6 +46,7 @@ def read_table(
             the file gives, also where that is an expression.
     """
     quantities = [text for lepton in leptons for text in vars(lepton).values()]
+    quantities += [text for lepton in leptons for text in lepton.variables.values()]
     formulas = {t for t in quantities if isinstance(t, str) and not PLAIN.fullmatch(t)}
     texts = [*(axis.column for axis in events.axes), *expressions, *formulas]
     texts += [] if select is None else [select]

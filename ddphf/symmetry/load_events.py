@@ -20,6 +20,7 @@ from ddphf.symmetry.event_tables import join_tables, read_table, weigh
 from ddphf.symmetry.expressions import Mask, evaluate, evaluate_mask
 from ddphf.symmetry.fakes import LooseLeptons, find_loose
 from ddphf.symmetry.load_maps import read_fake_maps, read_maps
+from ddphf.symmetry.map_checks import AxisReport, find_placeholders, report_axes
 from ddphf.symmetry.split import split_events
 
 __all__ = ["EventSamples", "FilledEvents", "fill_histogram", "read_samples"]
@@ -77,10 +78,12 @@ def read_samples(analysis: Analysis) -> EventSamples:
     """
     config = analysis.lepton_id
     maps = {} if config is None else read_maps(config, analysis)
+    notes = [warning for calibration in maps.values() for warning in calibration.warnings]
+    left_out = {} if config is None else {item.flavour: item.exclude for item in config.maps}
     if analysis.events is None:
-        return EventSamples(maps=maps)
+        return EventSamples(maps=maps, warnings=notes + find_placeholders(maps, left_out, None))
     events = analysis.events
-    samples = EventSamples(axes=make_axes(events), maps=maps)
+    samples = EventSamples(axes=make_axes(events), maps=maps, warnings=notes)
     tested, partner = analysis.tested.select or "", analysis.partner.select or ""
     leptons = [] if config is None else list(events.leptons)
     table = read_table(
@@ -91,6 +94,9 @@ def read_samples(analysis: Analysis) -> EventSamples:
     split = split_events(table, tested, partner, identifier=events.identifier)
     weights = None if events.weight is None else weigh(table, events.weight)
     _fill(samples, table, split.tested, weights, events, config, ("both", "observed"))
+    seen = samples.events["both", "observed"].efficiencies
+    if seen is not None:
+        samples.warnings.extend(find_placeholders(maps, left_out, seen))
     for role, rule, channel in (
         ("tested", tested, analysis.tested),
         ("partner", partner, analysis.partner),
@@ -108,7 +114,9 @@ def read_samples(analysis: Analysis) -> EventSamples:
             loose = None
             if template.maps and template.lepton is not None:
                 columns = LeptonColumns(**vars(template.lepton))
-                loose = find_loose(mine, read_fake_maps(template, analysis), columns, weights)
+                factors = read_fake_maps(template, analysis)
+                samples.warnings.extend(w for m in factors.values() for w in m.warnings)
+                loose = find_loose(mine, factors, columns, weights)
                 weights = loose.expected
             in_tested = np.full(mine.n_events, role == "tested")
             kept = _fill(samples, mine, in_tested, weights, events, config, (role, sample))
@@ -224,7 +232,11 @@ def _fill(
             exchange=events.exchange,
         )
         efficiencies = look_up(nearest=config.outside == "nearest")
-        kept = _inside(samples, table, efficiencies, config, key)
+        leptons = [LeptonColumns(**vars(lepton)) for lepton in events.leptons]
+        report = report_axes(table, leptons, samples.maps)
+        if report.unsigned and config.outside == "nearest":
+            raise InputError(f"{table.source}: {report.unsigned[0]}")
+        kept = _inside(samples, table, efficiencies, config, key, report)
         if config.outside == "nearest":
             _count_moved(samples, table, look_up().outside, key)
         if not kept.all():
@@ -255,7 +267,13 @@ def _inside(
     efficiencies: EventEfficiencies,
     config: LeptonIdConfig,
     key: tuple[str, str],
+    report: AxisReport,
 ) -> Mask:
+    if report.unsigned and config.outside == "refuse" and np.any(efficiencies.outside):
+        raise InputError(f"{table.source}: {report.unsigned[0]}")
+    samples.warnings.extend(
+        w for text in report.unsigned if (w := f"{table.source}: {text}") not in samples.warnings
+    )
     count = int(np.count_nonzero(efficiencies.outside))
     if not count:
         return ~efficiencies.outside
@@ -267,11 +285,12 @@ def _inside(
             f"the two assignments of the labels (first: row {row}); fill the hole, or set "
             "'outside: exclude' to drop them from both samples"
         )
+    beyond = "".join(f"; {text}" for text in report.beyond)
     if config.outside == "refuse":
         raise InputError(
             f"{found} outside a map under one of the two assignments of the labels (first: row "
-            f"{row}); extend the map, or set 'outside: exclude' to drop them from both samples, or "
-            "'outside: nearest' to use the outermost bin"
+            f"{row}{beyond}); extend the map, or set 'outside: exclude' to drop them from both "
+            "samples, or 'outside: nearest' to use the outermost bin"
         )
     samples.notes["/".join(key)] = count
     samples.warnings.append(

@@ -16,13 +16,32 @@ __all__ = ["factors_from_rates", "read_fake_maps", "read_maps"]
 
 
 def read_maps(config: LeptonIdConfig, analysis: Analysis) -> dict[int, LeptonMap]:
-    """Read the maps of ``lepton_id`` by PDG code, in the order of the file."""
-    return {
-        item.flavour: read_map(
-            item.file, name=item.name, kind=item.kind, folder=analysis.folder, **item.reading
-        )
-        for item in config.maps
-    }
+    """Read the maps of ``lepton_id`` by PDG code, in the order of the file.
+
+    Raises:
+        InputError: A file that is no such map, or an absolute matrix for values that vary inside
+            the bins.
+    """
+    variables = [] if analysis.events is None else analysis.events.leptons
+    names = sorted({name for lepton in variables for name in lepton.variables})
+    maps = {}
+    for item in config.maps:
+        reading = dict(item.reading)
+        if item.covariance is not None or config.covariance is not None:
+            for key in ("statistical", "sources"):  # the matrix stands for them
+                reading.pop(key, None)
+        read = read_map(
+            item.file, name=item.name, kind=item.kind, folder=analysis.folder,
+            named=[*config.shared, *item.exclude], variables=names, **reading,
+        )  # fmt: skip
+        if item.covariance is not None and not item.relative and read.varies:
+            raise InputError(
+                f"{read.source}: its values vary inside a bin, as of a formula, so an absolute "
+                f"covariance cannot be divided by them; give '{item.covariance}' relative, with "
+                "'relative: true'"
+            )
+        maps[item.flavour] = read
+    return maps
 
 
 def read_fake_maps(template: TemplateConfig, analysis: Analysis) -> dict[int, LeptonMap]:
@@ -32,10 +51,12 @@ def read_fake_maps(template: TemplateConfig, analysis: Analysis) -> dict[int, Le
         InputError: A file that is no map, or a source that it does not have.
     """
     maps = {}
+    names = [] if template.lepton is None else sorted(template.lepton.variables)
     for item in template.maps:
         read = read_map(
-            item.file, name=item.name, kind="fake_factor", folder=analysis.folder, **item.reading
-        )
+            item.file, name=item.name, kind="fake_factor", folder=analysis.folder,
+            named=item.exclude, variables=names, **item.reading,
+        )  # fmt: skip
         unknown = [source for source in item.exclude if source not in read.sources]
         if unknown:
             raise InputError(

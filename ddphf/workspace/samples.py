@@ -26,6 +26,9 @@ NO_ERROR = "none"
 LARGEST = 1e30
 """No yield: a larger number is damage, and its powers overflow."""
 
+ONE_SIDED = 1e-9
+"""Relative change on both sides below which it is the rounding of a side that changes nothing."""
+
 N_SIGMA_POSITIVE = 5.0
 """A template must stay positive when its nuisances reach this many sigma together."""
 
@@ -209,7 +212,8 @@ def check_variations(
                 up = np.where(nominal > 0, up / safe, 1.0)
                 down = np.where(nominal > 0, down / safe, 1.0)
         variations.append(Variation(systematic.name, systematic.kind, up, down, systematic.source))
-        if np.any((up - 1) * (down - 1) * nominal > 0):
+        same_way = (up - 1) * (down - 1) * nominal > 0
+        if np.any(same_way & (np.minimum(np.abs(up - 1), np.abs(down - 1)) > ONE_SIDED)):
             warnings.append(
                 f"{place}: up and down change some bin the same way; such a one-sided variation "
                 "makes several minima, so check it"

@@ -12,9 +12,11 @@ from ddphf.inputs.histogram import Array, Histogram, describe_bin
 from ddphf.symmetry.pair import Channel, Pair
 from ddphf.workspace.absorbed import drop_absorbed
 from ddphf.workspace.channels import ChannelYields, PairYields
-from ddphf.workspace.lepton_id import attach_lepton_id
+from ddphf.workspace.lepton_id import LeptonIdYields, attach_lepton_id
+from ddphf.workspace.lepton_id_record import without_absorbed
 from ddphf.workspace.naming import partner_channel, tested_channel
 from ddphf.workspace.samples import check_sample, check_variations, flatten, refuse_negative
+from ddphf.workspace.scaling import linear_pair
 
 __all__ = ["resolve_pair"]
 
@@ -26,7 +28,14 @@ def resolve_pair(pair: Pair) -> PairYields:
         InputError: A histogram with NaN, negative or fractional content, or another binning.
         ModelError: Names channel, sample and bin, and what to do.
     """
-    pair, lepton_id = attach_lepton_id(pair)
+    if pair.lepton_id is None:
+        return _resolve(pair, None)
+    # What the result feels of the lepton-ID error is known once everything else is.
+    plain = _resolve(replace(pair, lepton_id=None), None)
+    return _resolve(*attach_lepton_id(pair, linear_pair(plain)))
+
+
+def _resolve(pair: Pair, lepton_id: LeptonIdYields | None) -> PairYields:
     warnings = [*pair.warnings, *([] if lepton_id is None else lepton_id.warnings)]
     ratio = _ratio(pair, warnings)
     tested = _channel(pair, pair.tested, tested_channel(pair.tested.label), ratio, warnings)
@@ -53,6 +62,7 @@ def resolve_pair(pair: Pair) -> PairYields:
     if lepton_id is not None:
         tested = replace(tested, residual=lepton_id.residual_tested)
         partner = replace(partner, residual=lepton_id.residual_partner)
+        lepton_id = replace(lepton_id, metadata=without_absorbed(lepton_id.metadata, absorbed))
     for name in absorbed:
         warnings.append(
             f"variation '{name}' changes the symmetric background alike in both channels: the "
