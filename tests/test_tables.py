@@ -60,12 +60,6 @@ def test_ambiguous_names_are_refused_with_the_paths(name, message):
         branches(*PATHS, "u/v", "u/v").read(name)
 
 
-@hypothesis.given(
-    st.lists(
-        st.lists(st.sampled_from("abc"), min_size=1, max_size=3).map("/".join),
-        min_size=1, max_size=8, unique=True,
-    )
-)  # fmt: skip
 def test_elements_that_are_no_numbers_are_refused(tmp_path):
     nested = ak.Array([[[1.0], [2.0, 3.0]], [[4.0]]])
     records = ak.Array([[{"a": 1.0, "b": 2}], []])
@@ -75,6 +69,12 @@ def test_elements_that_are_no_numbers_are_refused(tmp_path):
             tree.column(name)
 
 
+@hypothesis.given(
+    st.lists(
+        st.lists(st.sampled_from("abc"), min_size=1, max_size=3).map("/".join),
+        min_size=1, max_size=8, unique=True,
+    )
+)  # fmt: skip
 def test_every_full_path_is_its_own_name(paths):
     for path in paths:
         assert branches(*paths).resolve(path) == path
