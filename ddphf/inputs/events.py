@@ -143,7 +143,7 @@ def _read_parquet(
     import pyarrow.dataset
 
     try:
-        data = pyarrow.dataset.dataset(file, format="parquet", partitioning="hive")
+        data = _open_parts(file)
         names = data.schema.names
         plain = [n for n in names if not pyarrow.types.is_nested(data.schema.field(n).type)]
         nested = len(plain) < len(names) and any(c not in plain for c in columns or ())
@@ -158,6 +158,19 @@ def _read_parquet(
     if holes:
         raise InputError(f"{address}: column '{holes[0]}' has empty cells; fill or drop those rows")
     return {name: table.column(name).to_numpy() for name in table.column_names}
+
+
+def _open_parts(file: Path) -> Any:
+    """Open a file, or a folder of parts whose columns are those of all of them."""
+    import pyarrow as pa
+    import pyarrow.dataset
+
+    if not file.is_dir():  # a folder year=2018 above a single file says nothing
+        return pyarrow.dataset.dataset(file, format="parquet")
+    data = pyarrow.dataset.dataset(file, format="parquet", partitioning="hive")
+    # By default the first part tells the columns; an empty one has columns of no type.
+    parts = [part.physical_schema for part in data.get_fragments()]
+    return data.replace_schema(pa.unify_schemas([data.schema, *parts]))
 
 
 def _parquet_branches(data: Any, address: str) -> Branches:
