@@ -382,7 +382,7 @@ def test_uhi_json_of_other_forms(tmp_path):
         (tmp_path / "s.json").write_text(sparse)
         assert read_histogram("s.json", folder=tmp_path).flat.tolist() == [0, 2, 0]
     uhi_json(tmp_path / "empty.json", h, lambda d: d["storage"].pop("values"))
-    with pytest.raises(InputError, match="empty.json: holds axes without contents"):
+    with pytest.raises(InputError, match=r"empty.json: holds axes without contents"):
         read_histogram("empty.json", folder=tmp_path)
 
 
