@@ -346,3 +346,13 @@ def test_arrays_of_other_byte_order(tmp_path):
     table = read_events("t.npz", folder=tmp_path)
     assert table["e"].tolist() == [HUGE, 5]
     assert table["e"].dtype.isnative
+
+
+def test_an_older_cycle_of_a_tree(tmp_path):
+    with uproot.recreate(tmp_path / "t.root") as file:
+        file["t"] = {"x": np.array([1.0])}
+        file["t"] = {"x": np.array([2.0])}
+    for name, first in (("t", 2.0), ("t;2", 2.0), ("t;1", 1.0), ("/t;1", 1.0)):
+        assert read_events(f"t.root:{name}", folder=tmp_path)["x"].tolist() == [first]
+    with pytest.raises(InputError, match=r"which tree\? write FILE:TREE; the file has: t"):
+        read_events("t.root:t;7", folder=tmp_path)

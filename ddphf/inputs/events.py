@@ -87,7 +87,6 @@ def _find_files(address: str, folder: Path) -> list[tuple[Path, str, str]]:
     match = re.match(r"(?P<file>.*?\.root):(?P<tree>.*)", address, re.IGNORECASE | re.DOTALL)
     path, tree = (match["file"], match["tree"].strip("/")) if match else (address, "")
     file = folder / path
-    tree = re.sub(r";\d+$", "", tree)
     if is_file(file) or _is_folder(file):
         return [(file, tree, address)]
     if glob.has_magic(path):
@@ -227,10 +226,11 @@ def _read_root(
 
     try:
         with uproot.open(file) as root:
-            classes = root.classnames(cycle=False)
-            trees = sorted(name for name, kind in classes.items() if kind in TREES)
+            kinds = root.classnames()
+            keys = [key for key, kind in kinds.items() if kind in TREES]
+            trees = sorted({key.rpartition(";")[0] for key in keys})
             name = tree if tree else (trees[0] if len(trees) == 1 else "")
-            if name not in trees:
+            if name not in trees and name not in keys:  # with a cycle, tree;1, an older one
                 raise InputError(
                     f"{address}: which tree? write FILE:TREE; the file has: "
                     f"{', '.join(trees) or 'none'}"
