@@ -218,7 +218,7 @@ def test_rounding_is_no_one_sided_variation(folder):
 
 def test_shares_and_numbers_that_are_none_are_refused():
     felt = Felt(np.eye(2), 0 * np.eye(2), np.ones(2), np.ones(2), np.zeros((2, 0)), np.ones(2))
-    ranking = rank_directions(felt, np.eye(2))
+    ranking = rank_directions([felt], np.eye(2))
     with pytest.raises(ModelError, match="retained is 0, expected a part of the ratio's variance"):
         choose(ranking, retained=0.0, at_most=None)
     with pytest.raises(ModelError, match="at most 0 variations, expected 1 or more"):

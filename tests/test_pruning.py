@@ -10,6 +10,7 @@ import pytest
 from ddphf.inference.fit import fit_workspace
 from ddphf.inputs.covariance import make_covariance
 from ddphf.publish.consistency import other_covariance
+from ddphf.studies.lepton_id import study_pair
 from ddphf.symmetry.efficiency import LeptonId
 from ddphf.symmetry.pair import Channel, Pair, Template
 from ddphf.workspace.build import build_workspace
@@ -231,13 +232,32 @@ class Likelihood:
         return x[0], sigma, np.sign(x[0]) * np.sqrt(max(at_null - best, 0.0))
 
 
-@pytest.mark.parametrize("seed", range(1000, 1300))
-def test_three_hundred_pairs_of_maps_fitted(seed):
-    """Profile fits with the default and with everything, at counts where these are smooth."""
-    default, whole = kept_and_all(random_pair(seed, lowest=1.5))
-    got, want = (Likelihood(b.workspace).fit() for b in (default, whole))
-    assert got[1] == pytest.approx(want[1], rel=0.01)
-    assert got[2] == pytest.approx(want[2], rel=0.01, abs=0.002)
+def compare_fits(seeds):
+    """Largest differences of sigma(mu) and Z between profile fits; nuisances kept, and of all."""
+    sigma, z, counts = [], [], []
+    for seed in seeds:
+        both = kept_and_all(random_pair(seed, lowest=1.5))
+        got, want = (Likelihood(b.workspace).fit() for b in both)
+        sigma.append(abs(got[1] / want[1] - 1))
+        z.append(abs(got[2] - want[2]))
+        counts.append([len(b.metadata["lepton_id"]["kept"]) for b in both])
+    return max(sigma), max(z), np.array(counts).T
+
+
+def test_profile_fits_with_the_default_and_with_everything():
+    sigma, z, (kept, every) = compare_fits(range(1000, 1040))
+    assert sigma < 0.002
+    assert z < 0.002
+    assert np.all(kept < every)
+
+
+@pytest.mark.slow
+def test_three_hundred_pairs_of_maps_fitted():
+    sigma, z, (kept, every) = compare_fits(range(1000, 1300))
+    assert sigma < 0.002
+    assert z < 0.002
+    assert np.all(kept < every)
+    assert kept.mean() < 2 < 7 < every.mean()
 
 
 def independent_and_shared(independent, shared, n=8, **options):
@@ -422,3 +442,47 @@ def test_a_bundle_of_it_is_consistent():
     for seed in range(5):
         for built in kept_and_all(random_pair(seed)):
             assert other_covariance({}, built.workspace, built.metadata) == ""
+
+
+@pytest.mark.parametrize("seed", range(0, 40, 4))
+def test_a_known_background_feels_what_is_common(seed):
+    """There the channels are not compared, so nothing is absorbed."""
+    plain = random_pair(seed)
+    lepton_id = replace(plain.lepton_id, on_signal=False)
+    truth = np.maximum(np.asarray(plain.partner.observed, dtype=float), 1.0)
+    pair = replace(plain, lepton_id=lepton_id, known_background=truth)
+    sigma = []
+    for built in kept_and_all(pair):
+        names = built.metadata["lepton_id"]["kept"]
+        rows, variance, design = [], [], []
+        for channel, ratio in ((TESTED, plain.efficiency_ratio), (PARTNER, 1.0)):
+            nominal = np.array(sample(built.workspace, channel, "symmetric")["data"])
+            scale = (ratio * truth / nominal)[:, None]
+            rows.append(scale * slopes(built.workspace, channel, "symmetric", names))
+            variance.append(ratio * truth)
+            signal = sample(built.workspace, channel, "signal")
+            design.append(0 * truth if signal is None else np.array(signal["data"]))
+        shifts, d = np.concatenate(rows), np.concatenate(design)
+        v = np.diag(np.concatenate(variance)) + shifts @ shifts.T
+        sigma.append((d @ np.linalg.solve(v, d)) ** -0.5)
+    assert sigma[0] == pytest.approx(sigma[1], rel=0.005)
+
+
+def test_the_correlation_study_knows_the_error_of_the_ratio():
+    """With most of the trace common to both channels; widths by dense matrices."""
+    pair = independent_and_shared(0.004, 0.03, on_signal=False)
+    matrices = [
+        0.004**2 * np.kron(np.eye(2), rho + (1 - rho) * np.eye(8)) + 0.03**2 for rho in (0.0, 1.0)
+    ]
+    found = study_pair(pair, [make_covariance(m) for m in matrices], rho=[0.0, 1.0]).closed
+    plain = build_workspace(pair).workspace
+    b, d = (np.array(sample(plain, TESTED, n)["data"]) for n in ("symmetric", "signal"))
+    contrast = np.hstack([np.diag(b), -np.diag(b)])
+    v = [np.diag(2 * b) + contrast @ m @ contrast.T for m in matrices]
+    for column, model in enumerate(v):
+        weights = np.linalg.solve(model, d)
+        s2 = 1 / (d @ weights)
+        for row, toys in enumerate(v):
+            width = np.sqrt(s2 * weights @ toys @ weights)
+            assert found[row][column] == pytest.approx(width, rel=1e-9)
+    assert found[0][1] > 1.5

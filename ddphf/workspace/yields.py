@@ -16,7 +16,6 @@ from ddphf.workspace.lepton_id import LeptonIdYields, attach_lepton_id
 from ddphf.workspace.lepton_id_record import without_absorbed
 from ddphf.workspace.naming import partner_channel, tested_channel
 from ddphf.workspace.samples import check_sample, check_variations, flatten, refuse_negative
-from ddphf.workspace.scaling import linear_pair
 
 __all__ = ["resolve_pair"]
 
@@ -32,7 +31,7 @@ def resolve_pair(pair: Pair) -> PairYields:
         return _resolve(pair, None)
     # What the result feels of the lepton-ID error is known once everything else is.
     plain = _resolve(replace(pair, lepton_id=None), None)
-    return _resolve(*attach_lepton_id(pair, linear_pair(plain)))
+    return _resolve(*attach_lepton_id(pair, plain))
 
 
 def _resolve(pair: Pair, lepton_id: LeptonIdYields | None) -> PairYields:
