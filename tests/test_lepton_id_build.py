@@ -60,8 +60,17 @@ EVENT_ANALYSIS = {
     "partner": {"label": "emu", "select": "f1 == 11"},
     "lepton_id": {
         "maps": {
-            "electron": {"file": "electron.csv", "kind": "efficiency", "correlation": {"pt": 0.5}},
-            "muon": {"file": "muon.csv", "kind": "efficiency"},
+            "electron": {
+                "file": "electron.csv",
+                "kind": "efficiency",
+                "columns": {"sources": ["tag"]},
+                "correlation": {"pt": 0.5},
+            },
+            "muon": {
+                "file": "muon.csv",
+                "kind": "efficiency",
+                "columns": {"sources": ["tag"]},
+            },
         },
         "retained": 1.0,
     },
@@ -709,7 +718,7 @@ def test_a_stated_ratio_of_other_bins_is_refused(folder):
 
     path = write_event_analysis(folder, change)
     (folder / "ratio.csv").write_text("mass_low,mass_high,r\n30,50,0.9\n50,70,0.8\n")
-    with pytest.raises(InputError, match=r"shape \(2,\), but the axes of 'events' have"):
+    with pytest.raises(InputError, match=r"\(ratio.csv:r\): binning \(mass 2 bins"):
         load_pair(read_analysis(path))
 
 

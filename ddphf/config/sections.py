@@ -11,6 +11,7 @@ from ddphf.exceptions import ConfigError
 
 __all__ = [
     "AxisConfig",
+    "CollectionConfig",
     "EventsConfig",
     "FakeMapConfig",
     "LeptonConfig",
@@ -18,13 +19,18 @@ __all__ = [
     "MapConfig",
     "parse_events",
     "parse_fake_maps",
+    "parse_files",
     "parse_lepton_id",
+    "parse_weight",
 ]
 
 CODES = {"electron": 11, "muon": 13, "tau": 15}
 """Flavours of maps that are named so; others state their PDG code."""
 
-READING = ("axes", "correction", "inputs", "value", "statistical", "sources", "varied")
+READING = (
+    "axes", "columns", "correction", "inputs", "value", "statistical", "sources", "varied",
+    "exclude_bins",
+)  # fmt: skip
 """Keys of a map that tell how its file is read."""
 
 
@@ -41,12 +47,30 @@ class AxisConfig:
 
 @dataclass(frozen=True)
 class LeptonConfig:
-    """Columns of one lepton; the flavour may be a PDG code."""
+    """Columns of one lepton; the flavour may be a PDG code, ``variables`` are further axes."""
 
     flavour: str | int
     pt: str
     eta: str | None = None
     charge: str | None = None
+    variables: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CollectionConfig:
+    """Jagged branches of the leptons of one flavour, and which leptons count.
+
+    Attributes:
+        prefix: Of the branches.
+        select: Expression over the branches without the prefix: the leptons that count; or None.
+        tight: The same: those of them that are tight; or None.
+        columns: Further quantities of a lepton, expressions by name.
+    """
+
+    prefix: str
+    select: str | None = None
+    tight: str | None = None
+    columns: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -54,21 +78,23 @@ class EventsConfig:
     """The event table as written.
 
     Attributes:
-        file: Address of the table of both samples.
+        file: Address, or addresses, of the table of both samples.
         axes: Of the histograms.
         leptons: Where the leptons are.
         select: Selection of both samples, or None.
+        weight: Of the events of both samples, where they are pseudo-data; or None.
         identifier: Columns that number events.
-        collections: Jagged branches by flavour, ROOT alone.
+        collections: Jagged branches by flavour.
         exchange: What the symmetry exchanges.
     """
 
-    file: str
+    file: str | tuple[str, ...]
     axes: tuple[AxisConfig, ...]
     leptons: tuple[LeptonConfig, ...]
     select: str | None = None
+    weight: str | None = None
     identifier: tuple[str, ...] = ()
-    collections: dict[str, str] = field(default_factory=dict)
+    collections: dict[str, CollectionConfig] = field(default_factory=dict)
     exchange: Literal["flavour", "charge", "eta"] = "flavour"
 
 
@@ -111,6 +137,7 @@ class FakeMapConfig:
     flavour: int
     reading: dict[str, Any] = field(default_factory=dict)
     exclude: tuple[str, ...] = ()
+    kind: Literal["fake_factor", "fake_rate"] = "fake_factor"
 
 
 @dataclass(frozen=True)
@@ -151,14 +178,30 @@ def parse_events(data: Mapping[str, Any] | None) -> EventsConfig | None:
     if data is None:
         return None
     return EventsConfig(
-        file=data["file"],
+        file=parse_files(data["file"]),
         axes=tuple(_axis(axis, number) for number, axis in enumerate(data["axes"])),
         leptons=tuple(LeptonConfig(**lepton) for lepton in data["leptons"]),
         select=data.get("select"),
+        weight=parse_weight(data.get("weight")),
         identifier=tuple(data.get("identifier", ())),
-        collections=dict(data.get("collections", {})),
+        collections={
+            flavour: CollectionConfig(given)
+            if isinstance(given, str)
+            else CollectionConfig(**given)
+            for flavour, given in data.get("collections", {}).items()
+        },
         exchange=data.get("exchange", "flavour"),
     )
+
+
+def parse_files(data: str | Sequence[str]) -> str | tuple[str, ...]:
+    """Return the address of one table, or of several."""
+    return data if isinstance(data, str) else tuple(data)
+
+
+def parse_weight(data: str | float | None) -> str | None:
+    """Return a weight as an expression: a number is one."""
+    return None if data is None else str(data)
 
 
 def _axis(data: Mapping[str, Any], number: int) -> AxisConfig:
@@ -223,6 +266,7 @@ def parse_fake_maps(data: Mapping[str, Any], where: str) -> tuple[FakeMapConfig,
             flavour=_flavour(name, item, f"{where}.{name}"),
             reading={key: item[key] for key in READING if key in item},
             exclude=tuple(item.get("exclude", ())),
+            kind=item.get("kind", "fake_factor"),
         )
         for name, item in data.items()
     )

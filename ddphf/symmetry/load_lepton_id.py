@@ -137,17 +137,9 @@ def _signals(samples: EventSamples, n_calibration: int) -> dict[str, Array]:
 def _own_composition(events: FilledEvents, n_bins: int, n_calibration: int, role: str) -> Array:
     """Mean number of leptons per calibration bin of the events as they are, shape (M, K)."""
     assert events.efficiencies is not None
-    cells = (
-        events.efficiencies.tested_bins if role == "tested" else events.efficiencies.partner_bins
-    )
     used = events.bins >= 0
     place, weights = events.bins[used], events.weights[used]
-    table = np.zeros(n_bins * n_calibration)
-    for column in cells[used].T:
-        known = column >= 0
-        flat = place[known] * n_calibration + column[known]
-        table += np.bincount(flat, weights[known], n_bins * n_calibration)
-    counts = table.reshape(n_bins, n_calibration)
+    counts = events.efficiencies.count(role, place, weights, n_bins, n_calibration, used)
     sums = np.bincount(place, weights, n_bins)
     overall = counts.sum(axis=0) / max(float(sums.sum()), 1e-300)
     safe = np.where(sums > 0, sums, 1.0)
