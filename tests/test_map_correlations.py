@@ -17,12 +17,13 @@ from ddphf.exceptions import ConfigError, InputError, ModelError
 from ddphf.inputs.events import make_events
 from ddphf.inputs.maps import make_map
 from ddphf.symmetry.efficiency import LeptonColumns, event_efficiencies
-from ddphf.symmetry.fakes import LooseLeptons, fake_shapes
+from ddphf.symmetry.fakes import fake_shapes, find_loose
 from ddphf.symmetry.load import load_pair
 from ddphf.symmetry.pair import Channel, Pair, Systematic, Template
 from ddphf.workspace.build import build_workspace
 from ddphf.workspace.pruning import Felt, choose, rank_directions
 
+TAU = {"file": "tau.csv", "kind": "efficiency", "columns": {"sources": ["id"]}}
 METHOD = [0.011, 0.002, 0.008]
 
 
@@ -43,7 +44,8 @@ def along(rho):
 
 def electron(correlation, **others):
     def change(analysis):
-        analysis["lepton_id"]["maps"]["electron"]["correlation"] = correlation
+        item = analysis["lepton_id"]["maps"]["electron"]
+        item.update(correlation=correlation, columns={"sources": ["tag", "method"]})
         analysis["lepton_id"].update(others)
 
     return change
@@ -143,7 +145,7 @@ def test_a_tau_map_acts_on_the_signal_alone(folder):
 
     def change(analysis):
         maps = analysis["lepton_id"]["maps"]
-        maps["tau"] = {"file": "tau.csv", "kind": "efficiency"}
+        maps["tau"] = TAU
         analysis["lepton_id"].update(retained=1.0)
 
     path = write_event_analysis(folder, change, tables)
@@ -175,7 +177,7 @@ def test_a_map_of_another_flavour_adds_nothing(folder):
     """A tau map where there is no tau: the same workspace."""
 
     def change(analysis):
-        analysis["lepton_id"]["maps"]["tau"] = {"file": "tau.csv", "kind": "efficiency"}
+        analysis["lepton_id"]["maps"]["tau"] = TAU
 
     plain = build_workspace(load_pair(read_analysis(write_event_analysis(folder))))
     path = write_event_analysis(folder, change)
@@ -186,13 +188,13 @@ def test_a_map_of_another_flavour_adds_nothing(folder):
 
 
 def test_fakes_of_one_flavour_have_no_nuisances_of_another():
-    maps = tuple(
-        make_map(
+    maps = {
+        code: make_map(
             name, "fake_factor", {"pt": [10, 20, 50]}, [0.2, 0.3], sources={"mc": [0.02, 0.03]}
         )
-        for name in ("electron", "muon")
-    )
-    loose = LooseLeptons(maps, np.array([0, 1, 1]), np.ones(3))
+        for code, name in ((11, "electron"), (13, "muon"))
+    }
+    loose = find_loose(make_events({"pt": [12.0, 30.0, 30.0]}), maps, LeptonColumns(11, "pt"))
     names = [s.name for s in fake_shapes(loose, np.array([0, 0, 1]), (2,))]
     assert names == ["fakes_electron_mc"]
 
