@@ -18,6 +18,7 @@ from ddphf.inference.limits.toy_cls import ToyLimit, limit_by_toys
 from ddphf.inference.toys.source import ToySource
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.results.provenance import make_provenance
+from ddphf.results.shown import Shown
 
 __all__ = ["LimitMethod", "LimitResult", "limit_workspace"]
 
@@ -33,8 +34,8 @@ BELOW, ABOVE, NEAR = (0.5, 0.7, 0.85), (1.15, 1.3), (0.84, 0.95, 1.06, 1.2)
 """Scanned signal strengths, in units of the lowest, the highest and the observed limit."""
 
 
-@dataclass(frozen=True)
-class LimitResult:
+@dataclass(frozen=True, repr=False)
+class LimitResult(Shown):
     """What ``ddphf limit`` writes.
 
     Attributes:
