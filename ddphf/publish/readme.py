@@ -241,6 +241,7 @@ def _discovery(where: str, statement: Spec) -> str:
     if null.get("importance"):
         found = null["importance"]
         parts.append(f"p0 = {found['p0']:.3g} +- {found['p0_error']:.1g} by importance sampling")
+    parts += [f"by {kind} not done" for kind in null.get("failed") or {}]
     if expected:
         parts.append(f"expected Z = {expected['asimov']['z0']:.4f} at mu = {expected['mu']:g}")
     return f"{where}, `{statement['measurement']}`: {'; '.join(parts)}."

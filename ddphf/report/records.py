@@ -95,6 +95,7 @@ NULLS = _object(
                 {"ks": _object({"distance": NUMBER, "p_value": HOLE}), "mean": HOLE, "sd": HOLE},
             )
         ),
+        "failed": {"type": "object", "additionalProperties": TEXT},
     },
 )
 EXPECTED = _object(
