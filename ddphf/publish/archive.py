@@ -9,18 +9,30 @@ import tarfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 from ddphf.exceptions import InputError
 
-__all__ = ["DamagedArchiveError", "pack", "read_archive", "unpack"]
+__all__ = ["DamagedArchiveError", "is_flat", "pack", "read_archive", "unpack"]
 
 LARGEST_PACKED = 52_000_000
 """HEPData takes no larger file."""
 
-LARGEST_UNPACKED = 500_000_000
+LARGEST_UNPACKED = 200_000_000
+"""Four times that: numbers of an honest bundle take a third of their text when packed."""
+
 MOST_FILES = 200
 
-FLAT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,120}")
+FLAT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,90}")
+"""Longer names do not fit the header of a tar file."""
+
+DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+"""What Windows takes for a device, whatever follows the dot."""
+
+BLOCK, RECORD = 512, 10_240
+"""Of the tar format."""
+
+REPACKED = "packed again or damaged: its headers are not those 'ddphf publish' writes"
 
 HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\xff"
 """gzip without file name and time, written by nobody's operating system in particular."""
@@ -57,16 +69,32 @@ def pack(files: Mapping[str, bytes]) -> bytes:
     return packed
 
 
+def is_flat(name: str) -> bool:
+    """Return whether a name is that of a file in a folder, on every system.
+
+    Example:
+        >>> [is_flat(name) for name in ("rank.json", "../up.json", "con.json", ".pth")]
+        [True, False, False, False]
+    """
+    return bool(FLAT_NAME.fullmatch(name)) and not DEVICE.fullmatch(name)
+
+
 def _make_tar(files: Mapping[str, bytes]) -> bytes:
     out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for name in sorted(files):
-            if not FLAT_NAME.fullmatch(name):
-                raise InputError(f"'{name}': no flat file name; use letters, digits, . _ + -")
-            entry = tarfile.TarInfo(name)  # mode 0644, no owner, time 0
-            entry.size = len(files[name])
-            tar.addfile(entry, io.BytesIO(files[name]))
+    for name in sorted(files):
+        if not is_flat(name):
+            raise InputError(f"'{name}': no flat file name; use letters, digits, . _ + -")
+        out.write(_header(name, len(files[name])))
+        out.write(files[name] + bytes(-len(files[name]) % BLOCK))
+    out.write(bytes(2 * BLOCK))
+    out.write(bytes(-out.tell() % RECORD))
     return out.getvalue()
+
+
+def _header(name: str, size: int) -> bytes:
+    entry = tarfile.TarInfo(name)  # mode 0644, no owner, time 0
+    entry.size = size
+    return entry.tobuf(tarfile.USTAR_FORMAT)
 
 
 def read_archive(path: str | Path) -> bytes:
@@ -106,43 +134,59 @@ def unpack(packed: bytes, *, name: str = "archive") -> dict[str, bytes]:
     """
     if packed[:2] != HEADER[:2]:
         raise InputError(f"{name}: not a gzip file; give the .tar.gz that 'ddphf publish' wrote")
-    tar_bytes = _gunzip(packed, name)
-    files: dict[str, bytes] = {}
-    try:
-        with tarfile.open(fileobj=io.BytesIO(tar_bytes), mode="r:") as tar:
-            for count, entry in enumerate(tar):
-                if count >= MOST_FILES:
-                    raise InputError(f"{name}: more than {MOST_FILES} files; no bundle has so many")
-                _refuse_hostile(entry, files, name)
-                content = tar.extractfile(entry)
-                files[entry.name] = b"" if content is None else content.read()
-    except tarfile.TarError as error:
-        raise DamagedArchiveError(f"{name}: no tar inside, or a damaged one ({error})") from None
-    except (ValueError, UnicodeError, OverflowError):  # numbers in a header that are none
-        raise DamagedArchiveError(f"{name}: a damaged tar inside") from None
-    if packed[: len(HEADER)] != HEADER or _make_tar(files) != tar_bytes:
-        raise DamagedArchiveError(
-            f"{name}: packed again or damaged: its headers are not those 'ddphf publish' writes"
-        )
-    return files
-
-
-def _gunzip(packed: bytes, name: str) -> bytes:
-    """Unpack one gzip member, never more than LARGEST_UNPACKED."""
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(packed)) as stream:
-            out = stream.read(LARGEST_UNPACKED + 1)
-            if len(out) > LARGEST_UNPACKED:
-                raise InputError(
-                    f"{name}: unpacks to more than {LARGEST_UNPACKED / 1e6:.0f} MB; no bundle does"
-                )
-            stream.read(1)
+            files, length = _read_members(stream, name)
     except (zlib.error, EOFError, gzip.BadGzipFile) as error:
         raise DamagedArchiveError(f"{name}: damaged ({error})") from None
     # Zeros after the end and further members pass gzip silently.
-    if int.from_bytes(packed[-4:], "little") != len(out) & 0xFFFFFFFF:
+    if int.from_bytes(packed[-4:], "little") != length:
         raise DamagedArchiveError(f"{name}: bytes after its end")
-    return out
+    if packed[: len(HEADER)] != HEADER or list(files) != sorted(files):
+        raise DamagedArchiveError(f"{name}: {REPACKED}")
+    return files
+
+
+def _read_members(stream: BinaryIO, name: str) -> tuple[dict[str, bytes], int]:
+    """Read tar members as they unpack, and never more of them than a bundle holds.
+
+    Python's own reader follows links, long names and sparse maps; here a member has the plain
+    header that :func:`pack` writes, or there is no bundle.
+    """
+    files: dict[str, bytes] = {}
+    length, repacked = 0, False
+
+    def read(size: int) -> bytes:
+        nonlocal length
+        out = stream.read(min(size, LARGEST_UNPACKED + 1 - length))
+        length += len(out)
+        if length > LARGEST_UNPACKED:
+            raise InputError(
+                f"{name}: unpacks to more than {LARGEST_UNPACKED / 1e6:.0f} MB; no bundle does"
+            )
+        return out
+
+    while (header := read(BLOCK)) != bytes(BLOCK):
+        try:
+            entry = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
+        except (tarfile.TarError, ValueError, OverflowError) as error:
+            reason = f"no tar inside, or a damaged one ({error})"
+            raise DamagedArchiveError(f"{name}: {reason}") from None
+        if len(files) >= MOST_FILES:
+            raise InputError(f"{name}: more than {MOST_FILES} files; no bundle has so many")
+        _refuse_hostile(entry, files, name)
+        content = read(entry.size) if entry.size >= 0 else b""
+        padding = read(-len(content) % BLOCK)
+        if len(content) != entry.size:
+            raise DamagedArchiveError(f"{name}: damaged, '{entry.name}' is cut off")
+        repacked |= header != _header(entry.name, entry.size) or any(padding)
+        files[entry.name] = content
+    end = read(RECORD)  # one block at least, zeros up to a whole record
+    if repacked or not files or any(end) or not end or length % RECORD:
+        raise DamagedArchiveError(f"{name}: {REPACKED}")
+    if stream.read(1):  # the end of the stream is where gzip compares its checksum
+        raise DamagedArchiveError(f"{name}: bytes after its end")
+    return files, length
 
 
 def _refuse_hostile(entry: tarfile.TarInfo, files: dict[str, bytes], name: str) -> None:
@@ -153,9 +197,9 @@ def _refuse_hostile(entry: tarfile.TarInfo, files: dict[str, bytes], name: str) 
         raise InputError(f"{name}: '{member}' points outside; nothing was unpacked")
     if entry.issym() or entry.islnk():
         raise InputError(f"{name}: '{member}' is a link; nothing was unpacked")
-    if entry.issparse() or not entry.isreg():
+    if entry.type != tarfile.REGTYPE:  # links, devices, sparse files, headers of further headers
         raise InputError(f"{name}: '{member}' is no regular file; nothing was unpacked")
-    if not FLAT_NAME.fullmatch(entry.name):
+    if not is_flat(entry.name):
         raise InputError(f"{name}: {member!a} is no flat file name; nothing was unpacked")
     if entry.name.lower() in {other.lower() for other in files}:
         raise InputError(f"{name}: '{member}' is in it twice; nothing was unpacked")

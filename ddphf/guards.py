@@ -1,0 +1,317 @@
+"""Limits of what is read from files, checked before anything is parsed or allocated.
+
+One place for all of them; docs/security.md is their table. They are far above what analyses need
+and far below what a machine has; ``DDPHF_LIMITS=4`` in the environment allows four times as much.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import math
+import os
+import stat
+import struct
+import sys
+import zipfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from ddphf.exceptions import InputError, UsageError
+
+__all__ = [
+    "DEEPEST",
+    "JsonSize",
+    "LARGEST_ARRAYS",
+    "LARGEST_FILE",
+    "LARGEST_YAML",
+    "MOST_ARRAYS",
+    "MOST_CONTAINERS",
+    "MOST_VALUES",
+    "MOST_YAML_NODES",
+    "check_arrays",
+    "check_decoded",
+    "check_json",
+    "gunzip",
+    "measure_json",
+    "read_bytes",
+    "within",
+]
+
+LARGEST_FILE = 200_000_000
+"""Bytes of a text: JSON (unpacked where it is .gz), CSV."""
+
+MOST_VALUES = 10_000_000
+"""Values of a JSON text; the largest workspaces have a tenth of that."""
+
+MOST_CONTAINERS = 2_000_000
+"""Lists and objects among them: a few bytes each in the file, hundreds in memory."""
+
+DEEPEST = 100
+"""Nested lists and objects of a JSON text."""
+
+LARGEST_YAML = 10_000_000
+"""Characters of a YAML text, which is read slowly."""
+
+MOST_YAML_NODES = 1_000_000
+"""Keys and values once aliases (``*name``) and merge keys (``<<``) are written out."""
+
+LARGEST_ARRAYS = 4_000_000_000
+"""Bytes of all arrays of a file together, or of all columns of a table that are read."""
+
+MOST_ARRAYS = 10_000
+"""Arrays of an npz file."""
+
+EXPANSION, FREE = 200, 500_000_000
+"""Arrays may take that many times the bytes of their file, or that many bytes without question."""
+
+CHUNK = 1 << 20
+NUMPY_HEADER = 4096
+"""Bytes of the header of one array, more than numpy writes for a record of 64 columns."""
+
+
+def within(name: str, what: str, got: float, most: float, *, unit: float = 1.0) -> None:
+    """Refuse more than is read.
+
+    Args:
+        name: The file, for the message.
+        what: What is counted, in the plural, with its unit.
+        got: How many there are.
+        most: How many are read; the factor ``DDPHF_LIMITS`` of the environment multiplies it.
+        unit: What both are divided by in the message.
+
+    Raises:
+        InputError: More; says how to allow it.
+    """
+    if got <= most * _factor():
+        return
+    shown = f"{got / unit:,.0f}" if got < 1e15 else f"{got / unit:.3g}"
+    raise InputError(
+        f"{name}: {shown} {what}, more than the {most * _factor() / unit:,.0f} that are read; "
+        f"where you trust the file, DDPHF_LIMITS={math.ceil(got / most)} in the environment "
+        "allows them"
+    )
+
+
+def _factor() -> float:
+    text = os.environ.get("DDPHF_LIMITS", "1")
+    try:
+        factor = float(text)
+    except ValueError:
+        factor = 0.0
+    if not (factor >= 1 and math.isfinite(factor)):
+        raise UsageError(f"DDPHF_LIMITS={text}: expected a number of at least 1")
+    return factor
+
+
+def read_bytes(path: str | Path, name: str, most: float = LARGEST_FILE) -> bytes:
+    """Read a file, or standard input where ``path`` is ``-``, never more than is allowed.
+
+    Raises:
+        InputError: It is too large.
+        OSError: It cannot be read.
+    """
+    most_here = int(most * _factor())
+    if path == "-":
+        # Tests and notebooks have a standard input without bytes.
+        stream = getattr(sys.stdin, "buffer", None)
+        out = sys.stdin.read(most_here + 1).encode() if stream is None else stream.read(most_here + 1)
+    else:
+        with open(path, "rb") as file:
+            state = os.fstat(file.fileno())
+            if stat.S_ISREG(state.st_mode):
+                within(name, "MB", state.st_size, most, unit=1e6)
+            out = file.read(most_here + 1)  # a pipe or a device says no size
+    within(name, "MB", len(out), most, unit=1e6)
+    return bytes(out)
+
+
+def gunzip(packed: bytes, name: str, most: float = LARGEST_FILE) -> bytes:
+    """Unpack gzip, never more than is allowed.
+
+    Raises:
+        InputError: It unpacks to more.
+        OSError: It is no gzip.
+        EOFError: It is not complete.
+    """
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(packed)) as stream:
+            out = stream.read(int(most * _factor()) + 1)
+    except zlib.error as error:
+        raise OSError(str(error)) from None
+    within(name, "MB or more when unpacked", len(out), most, unit=1e6)
+    return out
+
+
+@dataclass(frozen=True)
+class JsonSize:
+    """What a JSON text holds at most.
+
+    Attributes:
+        values: Numbers, texts, ..., lists and objects.
+        containers: Lists and objects among them.
+        depth: Deepest nesting.
+    """
+
+    values: int
+    containers: int
+    depth: int
+
+
+def measure_json(raw: bytes) -> JsonSize:
+    r"""Count what a JSON text holds, without parsing it; a text that is no JSON may give any size.
+
+    Example:
+        >>> measure_json(b'{"a": [1, 2, "[,\\"["]}')
+        JsonSize(values=5, containers=2, depth=2)
+    """
+    separators = containers = depth = deepest = 0
+    inside, escaped = False, False
+    view = memoryview(raw)
+    for start in range(0, len(raw), CHUNK):
+        chunk = bytes(view[start : start + CHUNK])
+        if escaped:
+            chunk = b" " + chunk[1:]
+        if b"\\" in chunk:
+            chunk = chunk.replace(b"\\\\", b"  ").replace(b'\\"', b"  ")
+        escaped = chunk.endswith(b"\\")
+        codes = np.frombuffer(chunk, np.uint8)
+        quoted = np.bitwise_xor.accumulate(codes == ord('"'))  # whether a text is open
+        marks = codes[quoted == inside]  # those outside of texts, and closing quotes
+        inside ^= bool(quoted[-1])
+        opens = (marks == ord("[")) | (marks == ord("{"))
+        closes = (marks == ord("]")) | (marks == ord("}"))
+        separators += int(np.count_nonzero(marks == ord(",")))
+        containers += int(np.count_nonzero(opens))
+        steps = np.cumsum((opens.astype(np.int8) - closes.astype(np.int8))[opens | closes],
+                          dtype=np.int64)  # fmt: skip
+        if steps.size:
+            deepest = max(deepest, depth + int(steps.max()))
+            depth += int(steps[-1])
+    return JsonSize(separators + containers + 1, containers, deepest)
+
+
+def check_json(raw: bytes, name: str) -> JsonSize:
+    """Refuse a JSON text that would take too much memory or too deep a stack.
+
+    Raises:
+        InputError: Says which limit.
+    """
+    within(name, "MB", len(raw), LARGEST_FILE, unit=1e6)
+    size = measure_json(raw)
+    within(name, "values", size.values, MOST_VALUES)
+    within(name, "lists and objects", size.containers, MOST_CONTAINERS)
+    if size.depth > DEEPEST:
+        raise InputError(f"{name}: nested too deeply ({size.depth} levels, at most {DEEPEST})")
+    return size
+
+
+def check_decoded(size: float, packed: float, name: str) -> None:
+    """Refuse arrays that are too large, alone or against the file that they come from.
+
+    Args:
+        size: Bytes that they take in memory.
+        packed: Bytes of the file.
+        name: The file, for messages.
+
+    Raises:
+        InputError: Says which limit.
+    """
+    within(name, "MB of numbers", size, LARGEST_ARRAYS, unit=1e6)
+    within(name, "MB of numbers from so small a file", size, max(EXPANSION * packed, FREE),
+           unit=1e6)  # fmt: skip
+
+
+def check_arrays(file: str | Path | BinaryIO, name: str, wanted: Sequence[str] | None = None) -> None:
+    """Refuse an npz or npy file whose arrays are not as large as they say, or too large.
+
+    Args:
+        file: A path, or an open file, whose position is kept.
+        name: What to call it in messages.
+        wanted: Arrays that will be read, all by default.
+
+    Raises:
+        InputError: It breaks a limit, or is damaged.
+        OSError: It cannot be read.
+    """
+    if isinstance(file, (str, Path)):
+        with open(file, "rb") as stream:
+            check_arrays(stream, name, wanted)
+        return
+    start = file.tell()
+    try:
+        packed = file.seek(0, io.SEEK_END)
+        file.seek(0)
+        if file.read(2) == b"PK":
+            _check_zip(file, packed, name, wanted)
+        else:
+            file.seek(0)
+            check_decoded(_array_size(file, packed, name), packed, name)
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, struct.error,
+            NotImplementedError, RuntimeError, SyntaxError, RecursionError) as error:  # fmt: skip
+        raise InputError(f"{name}: damaged arrays ({type(error).__name__})") from None
+    finally:
+        file.seek(start)
+
+
+def _check_zip(file: BinaryIO, packed: int, name: str, wanted: Sequence[str] | None) -> None:
+    within(name, "bytes of a table of contents", _directory_size(file, packed), 200 * MOST_ARRAYS)
+    total = 0
+    with zipfile.ZipFile(file) as archive:
+        members = archive.infolist()
+        within(name, "arrays", len(members), MOST_ARRAYS)
+        if len({member.filename for member in members}) < len(members):
+            raise InputError(f"{name}: an array is in it twice")
+        for member in members:
+            if wanted is not None and member.filename.removesuffix(".npy") not in wanted:
+                continue
+            if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise InputError(f"{name}: packed in a way that numpy does not write")
+            check_decoded(member.file_size, packed, name)
+            with archive.open(member) as stream:
+                total += _array_size(stream, member.file_size, f"{name}, {member.filename}")
+    check_decoded(total, packed, name)
+
+
+def _directory_size(file: BinaryIO, packed: int) -> int:
+    """Return the bytes of a zip's table of contents; each of its entries takes a kilobyte."""
+    start = max(packed - (1 << 16) - 22, 0)
+    file.seek(start)
+    tail = file.read()
+    end = tail.rfind(b"PK\x05\x06")
+    if end < 0 or len(tail) < end + 22:
+        raise zipfile.BadZipFile
+    size: int = struct.unpack("<L", tail[end + 12 : end + 16])[0]
+    locator = tail[max(end - 20, 0) : end]
+    if locator.startswith(b"PK\x06\x07"):  # of a file beyond 4 GB; Python's reader prefers it
+        file.seek(struct.unpack("<Q", locator[8:16])[0])
+        size = struct.unpack("<Q", file.read(48)[40:48])[0]
+    return size
+
+
+def _array_size(stream: Any, held: int, name: str) -> int:
+    """Return the bytes of one array, which its header must not exaggerate."""
+    version = np.lib.format.read_magic(stream)
+    read = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }.get(version)
+    if read is None:
+        raise ValueError
+    shape, _, kind = read(stream, max_header_size=NUMPY_HEADER)
+    count = math.prod(shape)
+    size = count * max(kind.itemsize, 1)
+    if not kind.hasobject and size > max(held, 1):
+        raise InputError(
+            f"{name}: its header says {_shape(shape)} numbers, the file holds {held:,} bytes"
+        )
+    return int(size)
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return " x ".join(f"{n:,}" if n < 10**15 else f"{n:.3g}" for n in shape) or "1"
