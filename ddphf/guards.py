@@ -10,6 +10,7 @@ import gzip
 import io
 import math
 import os
+import re
 import stat
 import struct
 import sys
@@ -26,7 +27,6 @@ from ddphf.exceptions import InputError, UsageError
 
 __all__ = [
     "DEEPEST",
-    "JsonSize",
     "LARGEST_ARRAYS",
     "LARGEST_FILE",
     "LARGEST_YAML",
@@ -34,8 +34,10 @@ __all__ = [
     "MOST_CONTAINERS",
     "MOST_VALUES",
     "MOST_YAML_NODES",
+    "JsonSize",
     "check_arrays",
     "check_decoded",
+    "check_file",
     "check_json",
     "gunzip",
     "measure_json",
@@ -120,7 +122,9 @@ def read_bytes(path: str | Path, name: str, most: float = LARGEST_FILE) -> bytes
     if path == "-":
         # Tests and notebooks have a standard input without bytes.
         stream = getattr(sys.stdin, "buffer", None)
-        out = sys.stdin.read(most_here + 1).encode() if stream is None else stream.read(most_here + 1)
+        out = (
+            sys.stdin.read(most_here + 1).encode() if stream is None else stream.read(most_here + 1)
+        )
     else:
         with open(path, "rb") as file:
             state = os.fstat(file.fileno())
@@ -129,6 +133,19 @@ def read_bytes(path: str | Path, name: str, most: float = LARGEST_FILE) -> bytes
             out = file.read(most_here + 1)  # a pipe or a device says no size
     within(name, "MB", len(out), most, unit=1e6)
     return bytes(out)
+
+
+def check_file(path: str | Path, name: str, most: float = LARGEST_FILE) -> None:
+    """Refuse a text that is too large, or no file, before it is opened.
+
+    Raises:
+        InputError: It is.
+        OSError: There is none.
+    """
+    state = os.stat(path)
+    if not stat.S_ISREG(state.st_mode):
+        raise InputError(f"{name}: is no regular file")
+    within(name, "MB", state.st_size, most, unit=1e6)
 
 
 def gunzip(packed: bytes, name: str, most: float = LARGEST_FILE) -> bytes:
@@ -227,7 +244,9 @@ def check_decoded(size: float, packed: float, name: str) -> None:
            unit=1e6)  # fmt: skip
 
 
-def check_arrays(file: str | Path | BinaryIO, name: str, wanted: Sequence[str] | None = None) -> None:
+def check_arrays(
+    file: str | Path | BinaryIO, name: str, wanted: Sequence[str] | None = None
+) -> float:
     """Refuse an npz or npy file whose arrays are not as large as they say, or too large.
 
     Args:
@@ -235,63 +254,68 @@ def check_arrays(file: str | Path | BinaryIO, name: str, wanted: Sequence[str] |
         name: What to call it in messages.
         wanted: Arrays that will be read, all by default.
 
+    Returns:
+        Bytes that they take in memory.
+
     Raises:
-        InputError: It breaks a limit, or is damaged.
+        InputError: Says which limit.
+        ValueError: It is damaged, or no such file.
         OSError: It cannot be read.
     """
     if isinstance(file, (str, Path)):
         with open(file, "rb") as stream:
-            check_arrays(stream, name, wanted)
-        return
+            return check_arrays(stream, name, wanted)
     start = file.tell()
     try:
         packed = file.seek(0, io.SEEK_END)
         file.seek(0)
-        if file.read(2) == b"PK":
-            _check_zip(file, packed, name, wanted)
-        else:
+        if file.read(2) != b"PK":
             file.seek(0)
-            check_decoded(_array_size(file, packed, name), packed, name)
-    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error, struct.error,
-            NotImplementedError, RuntimeError, SyntaxError, RecursionError) as error:  # fmt: skip
-        raise InputError(f"{name}: damaged arrays ({type(error).__name__})") from None
+            size = float(_array_size(file, packed, name))
+        else:
+            size = _members_size(file, packed, name, wanted)
+    except (EOFError, zipfile.BadZipFile, zlib.error, struct.error, NotImplementedError,
+            RuntimeError, SyntaxError) as error:  # fmt: skip
+        raise ValueError(f"damaged ({type(error).__name__})") from None
     finally:
         file.seek(start)
+    check_decoded(size, packed, name)
+    return size
 
 
-def _check_zip(file: BinaryIO, packed: int, name: str, wanted: Sequence[str] | None) -> None:
-    within(name, "bytes of a table of contents", _directory_size(file, packed), 200 * MOST_ARRAYS)
-    total = 0
+def _members_size(file: BinaryIO, packed: int, name: str, wanted: Sequence[str] | None) -> float:
+    _check_directory(file, packed, name)
+    total = 0.0
     with zipfile.ZipFile(file) as archive:
         members = archive.infolist()
         within(name, "arrays", len(members), MOST_ARRAYS)
         if len({member.filename for member in members}) < len(members):
             raise InputError(f"{name}: an array is in it twice")
         for member in members:
-            if wanted is not None and member.filename.removesuffix(".npy") not in wanted:
+            array = member.filename.removesuffix(".npy")
+            if wanted is not None and array not in wanted:
                 continue
             if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise InputError(f"{name}: packed in a way that numpy does not write")
+                raise InputError(f"{name}: '{array}' is packed in a way that numpy does not write")
             check_decoded(member.file_size, packed, name)
-            with archive.open(member) as stream:
-                total += _array_size(stream, member.file_size, f"{name}, {member.filename}")
-    check_decoded(total, packed, name)
+            if array != member.filename:  # numpy takes others for plain bytes
+                with archive.open(member) as stream:
+                    _array_size(stream, member.file_size, f"{name}, '{array}'")
+            total += member.file_size
+    return total
 
 
-def _directory_size(file: BinaryIO, packed: int) -> int:
-    """Return the bytes of a zip's table of contents; each of its entries takes a kilobyte."""
-    start = max(packed - (1 << 16) - 22, 0)
-    file.seek(start)
+def _check_directory(file: BinaryIO, packed: int, name: str) -> None:
+    """Limit the table of contents of a zip file, each entry of which takes a kilobyte of memory."""
+    file.seek(max(packed - (1 << 16) - 22, 0))
     tail = file.read()
-    end = tail.rfind(b"PK\x05\x06")
-    if end < 0 or len(tail) < end + 22:
-        raise zipfile.BadZipFile
-    size: int = struct.unpack("<L", tail[end + 12 : end + 16])[0]
-    locator = tail[max(end - 20, 0) : end]
-    if locator.startswith(b"PK\x06\x07"):  # of a file beyond 4 GB; Python's reader prefers it
-        file.seek(struct.unpack("<Q", locator[8:16])[0])
-        size = struct.unpack("<Q", file.read(48)[40:48])[0]
-    return size
+    places = [match.start() for match in re.finditer(b"PK\x05\x06", tail)]
+    if b"PK\x06\x07" in tail and any(tail[end - 20 :].startswith(b"PK\x06\x07") for end in places):
+        raise InputError(f"{name}: npz files beyond 2 GB are not read; write parquet or ROOT")
+    for end in places:  # whichever of them a reader takes
+        if len(tail) >= end + 16:
+            size = struct.unpack("<L", tail[end + 12 : end + 16])[0]
+            within(name, "bytes of table of contents", size, 200 * MOST_ARRAYS)
 
 
 def _array_size(stream: Any, held: int, name: str) -> int:
@@ -302,7 +326,7 @@ def _array_size(stream: Any, held: int, name: str) -> int:
         (2, 0): np.lib.format.read_array_header_2_0,
     }.get(version)
     if read is None:
-        raise ValueError
+        raise ValueError(f"version {version} of the npy format")
     shape, _, kind = read(stream, max_header_size=NUMPY_HEADER)
     count = math.prod(shape)
     size = count * max(kind.itemsize, 1)

@@ -40,7 +40,7 @@ def _clean(character: str) -> str:
 
 
 def clean_line(text: str) -> str:
-    """Return a message as one line of a length that a terminal can show.
+    r"""Return a message as one line of a length that a terminal can show.
 
     Example:
         >>> len(clean_line("x" * 10_000)), clean_line("a: no\x07 such file")

@@ -6,22 +6,25 @@ import contextlib
 import logging
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
+from rich.segment import Segment
 from rich.text import Text
 
 from ddphf.exceptions import UsageError
 from ddphf.files import check_writable, write_file
+from ddphf.text import clean_line, clean_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
+    "CleanConsole",
     "check_figures",
     "choices",
     "force_option",
@@ -33,10 +36,27 @@ __all__ = [
     "write_figures",
 ]
 
+
+class CleanConsole(Console):
+    """A console on which no name of a file can command the terminal, forge markup or an emoji."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(highlight=False, soft_wrap=True, markup=False, emoji=False, **options)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """Render, cleaning every text but the commands of the console itself."""
+        for segment in super().render(renderable, options):
+            if segment.control or segment.text.isprintable():
+                yield segment
+            else:
+                text = "\n".join(map(clean_text, segment.text.split("\n")))
+                yield Segment(text, segment.style)
+
+
 # Logs are not folded at 80 columns; a terminal knows its own width.
-stderr = Console(
-    stderr=True, highlight=False, soft_wrap=True, width=None if sys.stderr.isatty() else 120
-)
+stderr = CleanConsole(stderr=True, width=None if sys.stderr.isatty() else 120)
 
 output_option = click.option(
     "-o", "--output", default="-", show_default=True, metavar="FILE",
@@ -102,7 +122,7 @@ def progress_line() -> Iterator[Stages]:
 def print_warnings(lines: list[str] | tuple[str, ...]) -> None:
     """Print warnings on stderr, one line each."""
     for line in lines:
-        stderr.print(f"ddphf: warning: {line}", style="yellow", markup=False)
+        stderr.print(clean_line(f"ddphf: warning: {line}"), style="yellow")
 
 
 def choices(option: str, text: str, known: Sequence[str]) -> tuple[str, ...]:

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ddphf.cli.common import force_option, print_warnings, progress_line
+from ddphf.cli.common import CleanConsole, force_option, print_warnings, progress_line
 from ddphf.cli.sidecar import read_sidecar
 from ddphf.exceptions import InputError
 from ddphf.files import check_writable, read_json, to_json, write_file, write_output
+from ddphf.text import clean_text
 
 __all__ = ["command"]
 
@@ -57,7 +57,8 @@ def command(
     if output is not None:
         write_output(to_json(summary), output, force=force)
         return
-    console = Console(highlight=False, soft_wrap=True)
+    summary = clean_text(summary)  # a name of several lines is one line here
+    console = CleanConsole()
     console.print(f"workspace   {summary['digest']}", markup=False)
     console.print(
         f"measurement {summary['measurement']}, POI {summary['poi'] or 'none'}", markup=False
@@ -95,7 +96,7 @@ def command(
         _print_spectrum(console, summary["lepton_id"], summary["absorbed"])
 
 
-def _print_closure(console: Console, entry: dict[str, Any]) -> None:
+def _print_closure(console: CleanConsole, entry: dict[str, Any]) -> None:
     names = {
         "raw_counts": "raw counts",
         "fakes_subtracted": "fakes subtracted",
@@ -117,7 +118,7 @@ def _print_closure(console: Console, entry: dict[str, Any]) -> None:
     )
 
 
-def _print_spectrum(console: Console, entry: dict[str, Any], absorbed: list[str]) -> None:
+def _print_spectrum(console: CleanConsole, entry: dict[str, Any], absorbed: list[str]) -> None:
     values, trace = entry["eigenvalues"], entry["trace"]
     console.print(
         f"lepton ID   {entry['covariance']['calibration_bins']} calibration bins, "

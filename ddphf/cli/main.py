@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from typing import Any
@@ -11,6 +12,7 @@ import click
 
 from ddphf import __version__
 from ddphf.exceptions import DdphfError
+from ddphf.text import clean_line
 
 __all__ = ["main"]
 
@@ -73,7 +75,10 @@ def main(arguments: list[str] | None = None) -> None:
     except DdphfError as error:
         _fail(str(error), error.exit_code)
     except click.ClickException as error:
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)
+        for line in shown.getvalue().splitlines():
+            print(clean_line(line), file=sys.stderr)
         sys.exit(2)
     except (click.Abort, KeyboardInterrupt):
         _fail("interrupted", 130)
@@ -84,5 +89,5 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _fail(message: str, code: int) -> Any:
-    print(f"ddphf: error: {message}", file=sys.stderr)
+    print(clean_line(f"ddphf: error: {message}"), file=sys.stderr)
     sys.exit(code)

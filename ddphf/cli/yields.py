@@ -6,9 +6,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
-from ddphf.cli.common import force_option, output_option, print_warnings, progress_line, stderr
+from ddphf.cli.common import (
+    CleanConsole,
+    force_option,
+    output_option,
+    print_warnings,
+    progress_line,
+    stderr,
+)
 from ddphf.cli.sidecar import digest_of, read_binning
 from ddphf.exceptions import InputError, UsageError
 from ddphf.files import check_writable, read_json, to_json, write_file, write_output
@@ -77,9 +83,7 @@ def command(
             _draw(result, figure_paths, force=force)
     from ddphf.report.tables import channel_table
 
-    (stderr if output == "-" else Console(highlight=False, soft_wrap=True)).print(
-        channel_table(result).to_rich()
-    )
+    (stderr if output == "-" else CleanConsole()).print(channel_table(result).to_rich())
 
 
 def read_fit(path: str, digest: str) -> FitResult:

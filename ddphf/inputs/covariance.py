@@ -17,6 +17,7 @@ import numpy as np
 
 from ddphf.exceptions import InputError
 from ddphf.files import is_file
+from ddphf.guards import check_arrays, check_file
 from ddphf.inputs.histogram import Array
 
 __all__ = [
@@ -209,6 +210,7 @@ def read_matrix(address: str, *, folder: str | Path = ".") -> Array:
     if suffix == ".npz" and not zipfile.is_zipfile(file):  # numpy would offer to unpickle it
         raise InputError(f"{address}: cannot be read as npz (no zip archive)")
     try:
+        check_arrays(file, address, None if suffix == ".npy" or not name else [name])
         loaded = np.load(file, allow_pickle=False)
         if suffix == ".npy":
             return _real(loaded, address)
@@ -235,6 +237,7 @@ def _real(values: Any, address: str) -> Array:
 
 def _read_csv(file: Path, address: str) -> Array:
     try:
+        check_file(file, address)
         with file.open(newline="", encoding="utf-8-sig") as stream:
             lines = [line for line in stream if line.strip() and not line.startswith("#")]
         rows = [[float(cell) for cell in row] for row in csv.reader(lines, strict=True)]

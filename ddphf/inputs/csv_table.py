@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ddphf.exceptions import InputError
+from ddphf.guards import check_file
 from ddphf.inputs.histogram import Array
 
 __all__ = ["BinTable", "read_bin_table"]
@@ -61,6 +62,7 @@ def read_bin_table(file: Path, source: str) -> BinTable:
             than the header, as a decimal comma makes it.
     """
     try:
+        check_file(file, source)
         with file.open(newline="", encoding="utf-8-sig") as stream:
             lines = [line for line in stream if line.strip() and not line.startswith("#")]
         header, *rows = csv.reader(lines, strict=True) if lines else [[]]

@@ -13,6 +13,7 @@ import numpy as np
 
 from ddphf.exceptions import InputError
 from ddphf.files import is_file
+from ddphf.guards import check_arrays, check_decoded
 from ddphf.inputs.histogram import Array
 
 __all__ = ["EventTable", "leading_pair", "make_events", "read_events"]
@@ -153,7 +154,9 @@ def _read_parquet(file: Path, address: str, columns: Sequence[str] | None) -> di
 
     try:
         with pyarrow.parquet.ParquetFile(file) as parquet:
-            table = parquet.read(columns=_wanted(columns, parquet.schema_arrow.names, address))
+            wanted = _wanted(columns, parquet.schema_arrow.names, address)
+            _check_parquet(parquet, wanted, file.stat().st_size, address)
+            table = parquet.read(columns=wanted)
     except InputError:
         raise
     except Exception as error:  # pyarrow raises many kinds on damaged files
@@ -164,10 +167,23 @@ def _read_parquet(file: Path, address: str, columns: Sequence[str] | None) -> di
     return {name: table.column(name).to_numpy() for name in table.column_names}
 
 
+def _check_parquet(parquet: Any, wanted: Sequence[str], packed: int, address: str) -> None:
+    """Refuse columns that are no numbers, whose size nothing tells, and more rows than fit."""
+    import pyarrow.types as kinds
+
+    for name in wanted:
+        kind = parquet.schema_arrow.field(name).type
+        numbers = (kinds.is_integer, kinds.is_floating, kinds.is_boolean, kinds.is_null)
+        if not any(is_kind(kind) for is_kind in numbers):
+            raise InputError(f"{address}: column '{name}' holds {kind}, no numbers")
+    check_decoded(8.0 * parquet.metadata.num_rows * len(wanted), packed, address)
+
+
 def _read_npz(file: Path, address: str, columns: Sequence[str] | None) -> dict[str, Any]:
     if not zipfile.is_zipfile(file):  # numpy would offer to unpickle it
         raise InputError(f"{address}: cannot be read as npz (no zip archive)")
     try:
+        check_arrays(file, address, columns)
         with np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in _wanted(columns, archive.files, address)}
     except InputError:
@@ -194,6 +210,9 @@ def _read_root(
                     f"{', '.join(trees) or 'none'}"
                 )
             branches = {key.split("/")[-1]: key for key in root[name].keys()}  # noqa: SIM118
+            packed = file.stat().st_size
+            n_read = len(branches if columns is None else columns)
+            check_decoded(8.0 * root[name].num_entries * n_read, packed, address)
 
             def read(branch: str) -> Any:
                 if branch not in branches:
@@ -201,7 +220,9 @@ def _read_root(
                     raise InputError(
                         f"{address}: no branch '{branch}' in tree '{name}'; it has: {known}"
                     )
-                return root[name][branches[branch]].array(library="ak")
+                found = root[name][branches[branch]]
+                check_decoded(getattr(found, "uncompressed_bytes", 0), packed, address)
+                return found.array(library="ak")
 
             def jagged(branch: str) -> Any:
                 values = read(branch)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from ddphf.exceptions import ConfigError, InputError
-from ddphf.files import is_file
+from ddphf.files import is_file, read_input
+from ddphf.guards import check_json, gunzip
 from ddphf.inputs.csv_table import read_bin_table
 from ddphf.inputs.histogram import Array
 from ddphf.inputs.maps import Kind, LeptonMap, make_map
@@ -150,8 +150,8 @@ def _read_yaml(
     file: Path, path: str, name: str, kind: Kind, renamed: Mapping[str, str]
 ) -> LeptonMap:
     try:
-        data = parse_yaml(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        data = parse_yaml(read_input(file, path).decode())
+    except UnicodeDecodeError as error:
         raise InputError(f"{path}: cannot be read ({error})") from None
     except ConfigError as error:
         raise InputError(f"{path}: {error}") from None
@@ -187,8 +187,10 @@ def _read_correction(
     from correctionlib import schemav2
 
     try:
-        raw = file.read_bytes()
-        text = (gzip.decompress(raw) if file.suffix == ".gz" else raw).decode("utf-8")
+        raw = read_input(file, path)
+        raw = gunzip(raw, path) if file.suffix == ".gz" else raw
+        check_json(raw, path)
+        text = raw.decode("utf-8")
         # CMS files write the bare word Infinity, which the schema wants as a string.
         data = json.loads(text, parse_constant=lambda c: c.replace("Infinity", "inf"))
         listed = {c["name"]: c for c in data["corrections"]}

@@ -10,6 +10,7 @@ import numpy as np
 
 from ddphf.exceptions import InputError
 from ddphf.files import is_file, read_json
+from ddphf.guards import check_arrays, check_decoded
 from ddphf.inputs.csv_table import read_bin_table
 from ddphf.inputs.histogram import LABEL_WITH_UNIT, Axis, Histogram, make_histogram
 
@@ -76,6 +77,8 @@ def _read_root(file: Path, name: str, address: str) -> Histogram:
             classes = root.classnames(cycle=False)
             names = [n for n, kind in classes.items() if kind.startswith(("TH1", "TH2", "TH3"))]
             name = _pick(names, name, address)
+            size = file.stat().st_size
+            check_decoded(root.key(name).data_uncompressed_bytes, size, address)
             return make_histogram(root[name].to_hist(), source=address)
     except InputError:
         raise
@@ -115,8 +118,11 @@ def _read_npz(file: Path, name: str, address: str) -> Histogram:
     if not zipfile.is_zipfile(file):  # numpy would offer to unpickle it
         raise InputError(f"{address}: cannot be read as npz (no zip archive)")
     try:
+        check_arrays(file, address)
         with np.load(file, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
+    except InputError:
+        raise
     except Exception as error:  # zipfile, zlib and numpy raise many kinds on damaged files
         raise InputError(f"{address}: cannot be read as npz ({_short(error)})") from None
     reserved = ("edges_", "axis_names", "axis_units")

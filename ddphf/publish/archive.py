@@ -9,7 +9,6 @@ import tarfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO
 
 from ddphf.exceptions import InputError
 
@@ -147,7 +146,7 @@ def unpack(packed: bytes, *, name: str = "archive") -> dict[str, bytes]:
     return files
 
 
-def _read_members(stream: BinaryIO, name: str) -> tuple[dict[str, bytes], int]:
+def _read_members(stream: gzip.GzipFile, name: str) -> tuple[dict[str, bytes], int]:
     """Read tar members as they unpack, and never more of them than a bundle holds.
 
     Python's own reader follows links, long names and sparse maps; here a member has the plain

@@ -25,7 +25,7 @@ LOWER, HIGHER = 1e-3, 1e-2
 INSTALL_SECONDS = 600.0
 
 LOCK = Path(__file__).with_name("stock.lock")
-"""pyhf and all that it needs, in the versions of the tests, with checksums; made by ``make lock``."""
+"""pyhf and all that it needs, as tested, with checksums; made by ``make lock``."""
 
 STATED = ("numpy", "pyhf", "scipy")
 """What a bundle states in requirements.txt."""
@@ -121,8 +121,8 @@ def _other_versions(requirements: str) -> str:
         package, _, version = line.partition("==")
         if locked[package] != version:
             return (
-                f"the bundle was made with {line}; this ddphf was tested with {locked[package]} and "
-                "installs nothing else; follow the bundle's README.md by hand, in a container"
+                f"the bundle was made with {line}; this ddphf was tested with {locked[package]} "
+                "and installs nothing else; follow the bundle's README.md by hand, in a container"
             )
     return ""
 

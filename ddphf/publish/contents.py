@@ -254,7 +254,9 @@ def _is_text(content: bytes) -> bool:
         text = content.decode()
     except UnicodeDecodeError:
         return False
-    return all(c.isprintable() or c in "\n\r\t" or c.isspace() and ord(c) > 0xA0 for c in text)
+    return all(
+        c.isprintable() or c in "\n\r\t\f\ufeff" or (c.isspace() and ord(c) >= 0xA0) for c in text
+    )
 
 
 def _other_requirements(files: dict[str, bytes]) -> str:

@@ -90,8 +90,8 @@ def _free_file(title: str, taken: Mapping[str, bytes]) -> str:
     """Return the file of a table, made of its name; submission.yaml says which is which.
 
     Example:
-        >>> _free_file("Yields 3j, pT>50 GeV", {}), _free_file("Yields a b", {"yields_a_b.yaml": b""})
-        ('yields_3j_pt_50_gev.yaml', 'yields_a_b_2.yaml')
+        >>> _free_file("Yields 3j, pT>50 GeV", {}), _free_file("Yields A", {"yields_a.yaml": b""})
+        ('yields_3j_pt_50_gev.yaml', 'yields_a_2.yaml')
     """
     stem = re.sub(r"[^a-z0-9.+-]+", "_", title.lower()).strip("_.")
     ends = itertools.chain([""], (f"_{n}" for n in itertools.count(2)))

@@ -72,9 +72,9 @@ def _yields(publication: Publication) -> Spec:
             values = [{"value": value, **_error(error)} for value, error in total]
             columns.append((f"all samples, {when}", "events", values))
         out[_free_title(f"Yields {channel.name}", out)] = (
-            f"Observed and expected events of channel {clean_text(channel.name)}, before the fit and after "
-            f"that of measurement {point.measurement}; errors from the covariance of all "
-            "parameters.",
+            f"Observed and expected events of channel {clean_text(channel.name)}, before the fit "
+            f"and after that of measurement {clean_text(point.measurement)}; errors from the "
+            "covariance of all parameters.",
             _bins(publication, len(channel.observed)),
             columns,
         )

@@ -136,8 +136,8 @@ def _reproduce(files: Mapping[str, bytes], results: PublishedResults) -> str:
         command = f"pyhf fit --value --measurement {names[0]} BkgOnly.json -p patch_signal.json"
         rows.append(f"| {_cell(command)} | {results.points[0].minimum.twice_nll:.5f} |")
     differences = [
-        f"The difference of {_code(s['null'])} and {_code(s['point'])} is |q0| = {abs(s['q0']):.5f}, "
-        f"Z = sgn(mu_hat) sqrt|q0| = {s['z0'] + 0.0:.5f}."
+        f"The difference of {_code(s['null'])} and {_code(s['point'])} is |q0| = "
+        f"{abs(s['q0']):.5f}, Z = sgn(mu_hat) sqrt|q0| = {s['z0'] + 0.0:.5f}."
         for s in results.statements
     ]
     return "\n".join([
@@ -147,8 +147,8 @@ def _reproduce(files: Mapping[str, bytes], results: PublishedResults) -> str:
                 "venv/bin/python -I -m pip install --only-binary :all: -r requirements.txt\n"
                 "venv/bin/python -I verify_stock.py"),
         "",
-        "(`-I` keeps Python from importing modules out of this folder: a `hashlib.py` that somebody",
-        "put here would run on your machine)",
+        "(`-I` keeps Python from importing modules out of this folder: a `hashlib.py` that",
+        "somebody put here would run on your machine)",
         "",
         "evaluates -2 ln L at the recorded parameters and must print, to the digits shown,",
         "",
@@ -190,7 +190,9 @@ def _meaning(workspace: Spec, metadata: Spec, results: PublishedResults) -> str:
     for point in results.points:
         poi = next((p for p in point.minimum.parameters if p.name == point.poi), None)
         if poi is not None and poi.error > 0:
-            lines.append(f"- {_code(point.name)}: {_prose(poi.name)} = {poi.value:.6g} +- {poi.error:.3g}")
+            lines.append(
+                f"- {_code(point.name)}: {_prose(poi.name)} = {poi.value:.6g} +- {poi.error:.3g}"
+            )
     signal = metadata.get("signal", {})
     if "scale" in signal:
         events = sum(signal["events_at_mu_1"].values())
@@ -200,8 +202,8 @@ def _meaning(workspace: Spec, metadata: Spec, results: PublishedResults) -> str:
     pairing = metadata.get("pairing")
     if pairing is not None:
         lines.append(
-            f"- {_code(pairing['tested'])} is tested for a signal; {_code(pairing['partner'])} tells its "
-            "background, one free number per bin that both share (`symmetric_shape`)."
+            f"- {_code(pairing['tested'])} is tested for a signal; {_code(pairing['partner'])} "
+            "tells its background, one free number per bin that both share (`symmetric_shape`)."
         )
     names = [m["name"] for m in workspace["measurements"]]
     if "known_background" in names:
@@ -259,7 +261,8 @@ def _record(entry: Spec) -> list[str]:
                 both = f" +- {error:.1g}" if error else ""
                 expected = ", ".join(map(_number, limits["expected"]))
                 lines.append(
-                    f"{where}: {100 * entry['level']:.4g} % CLs limit of {_code(entry['measurement'])} "
+                    f"{where}: {100 * entry['level']:.4g} % CLs limit of "
+                    f"{_code(entry['measurement'])} "
                     f"({method}): {_number(limits['observed'])}{both}, expected at -2 to 2 sigma "
                     f"without signal {expected}."
                 )

@@ -10,16 +10,18 @@ come from whoever made the bundle.
 
 import sys
 
-if __name__ == "__main__" and not sys.flags.isolated:  # before any import that a file of the folder could stand in for
+if (
+    __name__ == "__main__" and not sys.flags.isolated
+):  # before any import that a file of the folder could stand in for
     sys.exit("run this as: python -I verify_stock.py (-I: no module is taken from this folder)")
 
-import hashlib  # noqa: E402
-import json  # noqa: E402
-import math  # noqa: E402
-from pathlib import Path  # noqa: E402
-from typing import Any  # noqa: E402
+import hashlib
+import json
+import math
+from pathlib import Path
+from typing import Any
 
-import pyhf  # noqa: E402
+import pyhf
 
 SAME, LOWER = 1e-6, 1e-3
 

@@ -10,9 +10,8 @@ from typing import Any
 import jsonschema
 
 from ddphf.report.records import KINDS
-from ddphf.text import clean_text
 
-__all__ = ["check_record", "clean_text"]
+__all__ = ["check_record"]
 
 
 def check_record(record: dict[str, Any]) -> str | None:

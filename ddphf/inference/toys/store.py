@@ -15,6 +15,7 @@ import numpy as np
 from scipy.stats import beta, norm
 
 from ddphf.exceptions import InputError, UsageError
+from ddphf.guards import check_arrays
 
 __all__ = [
     "TIE",
@@ -207,6 +208,7 @@ def load_toys(path: Path | BinaryIO, *, name: str | None = None) -> ToySample:
         with contextlib.ExitStack() as stack:
             # numpy leaves a file open when it is no archive, unless it is ours to close.
             handle = stack.enter_context(open(path, "rb")) if isinstance(path, Path) else path
+            check_arrays(handle, name)
             file = stack.enter_context(np.load(handle, allow_pickle=False))
             if int(file["version"]) != VERSION:
                 raise InputError(f"{name}: toys of version {file['version']}, expected {VERSION}")
