@@ -221,8 +221,8 @@ def check_json(raw: bytes, name: str) -> JsonSize:
     """
     within(name, "MB", len(raw), LARGEST_FILE, unit=1e6)
     size = measure_json(raw)
-    within(name, "values", size.values, MOST_VALUES)
     within(name, "lists and objects", size.containers, MOST_CONTAINERS)
+    within(name, "values", size.values, MOST_VALUES)
     if size.depth > DEEPEST:
         raise InputError(f"{name}: nested too deeply ({size.depth} levels, at most {DEEPEST})")
     return size

@@ -74,7 +74,7 @@ def test_bombs():
     with pytest.raises(InputError, match="unpacks to more than 200 MB"):
         unpack(bomb)
     members = pack(FILES) + gzip.compress(bytes(1 << 20), 9) * 520  # 520 MB of further members
-    with pytest.raises(DamagedArchiveError, match=r"bytes after its end|packed again"):
+    with pytest.raises(InputError, match="unpacks to more than 200 MB"):
         unpack(members)
 
 

@@ -28,8 +28,8 @@ FLAT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,90}")
 DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
 """What Windows takes for a device, whatever follows the dot."""
 
-BLOCK, RECORD = 512, 10_240
-"""Of the tar format."""
+BLOCK, RECORD, CHUNK = 512, 10_240, 1 << 20
+"""Bytes: the first two are of the tar format."""
 
 REPACKED = "packed again or damaged: its headers are not those 'ddphf publish' writes"
 
@@ -133,39 +133,43 @@ def unpack(packed: bytes, *, name: str = "archive") -> dict[str, bytes]:
     """
     if packed[:2] != HEADER[:2]:
         raise InputError(f"{name}: not a gzip file; give the .tar.gz that 'ddphf publish' wrote")
-    try:
-        with gzip.GzipFile(fileobj=io.BytesIO(packed)) as stream:
-            files, length = _read_members(stream, name)
-    except (zlib.error, EOFError, gzip.BadGzipFile) as error:
-        raise DamagedArchiveError(f"{name}: damaged ({error})") from None
-    # Zeros after the end and further members pass gzip silently.
-    if int.from_bytes(packed[-4:], "little") != length:
-        raise DamagedArchiveError(f"{name}: bytes after its end")
-    if packed[: len(HEADER)] != HEADER or list(files) != sorted(files):
+    length = _unpacked_length(packed, name)
+    with gzip.GzipFile(fileobj=io.BytesIO(packed)) as stream:
+        files = _read_members(stream, name)
+    if packed[: len(HEADER)] != HEADER or list(files) != sorted(files) or length % RECORD:
         raise DamagedArchiveError(f"{name}: {REPACKED}")
     return files
 
 
-def _read_members(stream: gzip.GzipFile, name: str) -> tuple[dict[str, bytes], int]:
-    """Read tar members as they unpack, and never more of them than a bundle holds.
+def _unpacked_length(packed: bytes, name: str) -> int:
+    """Run through one gzip member, keeping nothing: its checksum comes last."""
+    length = 0
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(packed)) as stream:
+            while piece := stream.read(CHUNK):
+                length += len(piece)
+                if length > LARGEST_UNPACKED:
+                    raise InputError(
+                        f"{name}: unpacks to more than {LARGEST_UNPACKED / 1e6:.0f} MB; no bundle "
+                        "does"
+                    )
+    except (zlib.error, EOFError, gzip.BadGzipFile) as error:
+        raise DamagedArchiveError(f"{name}: damaged ({error})") from None
+    # Zeros after the end and further members pass gzip silently.
+    if int.from_bytes(packed[-4:], "little") != length & 0xFFFFFFFF:
+        raise DamagedArchiveError(f"{name}: bytes after its end")
+    return length
+
+
+def _read_members(stream: gzip.GzipFile, name: str) -> dict[str, bytes]:
+    """Read the members of a tar file.
 
     Python's own reader follows links, long names and sparse maps; here a member has the plain
     header that :func:`pack` writes, or there is no bundle.
     """
     files: dict[str, bytes] = {}
-    length, repacked = 0, False
-
-    def read(size: int) -> bytes:
-        nonlocal length
-        out = stream.read(min(size, LARGEST_UNPACKED + 1 - length))
-        length += len(out)
-        if length > LARGEST_UNPACKED:
-            raise InputError(
-                f"{name}: unpacks to more than {LARGEST_UNPACKED / 1e6:.0f} MB; no bundle does"
-            )
-        return out
-
-    while (header := read(BLOCK)) != bytes(BLOCK):
+    repacked = False
+    while (header := stream.read(BLOCK)) != bytes(BLOCK):
         try:
             entry = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
         except (tarfile.TarError, ValueError, OverflowError) as error:
@@ -174,18 +178,16 @@ def _read_members(stream: gzip.GzipFile, name: str) -> tuple[dict[str, bytes], i
         if len(files) >= MOST_FILES:
             raise InputError(f"{name}: more than {MOST_FILES} files; no bundle has so many")
         _refuse_hostile(entry, files, name)
-        content = read(entry.size) if entry.size >= 0 else b""
-        padding = read(-len(content) % BLOCK)
+        content = stream.read(max(entry.size, 0))
+        padding = stream.read(-len(content) % BLOCK)
         if len(content) != entry.size:
             raise DamagedArchiveError(f"{name}: damaged, '{entry.name}' is cut off")
         repacked |= header != _header(entry.name, entry.size) or any(padding)
         files[entry.name] = content
-    end = read(RECORD)  # one block at least, zeros up to a whole record
-    if repacked or not files or any(end) or not end or length % RECORD:
+    rest = stream.read()  # one block at least, zeros up to a whole record
+    if repacked or not files or not BLOCK <= len(rest) <= RECORD or any(rest):
         raise DamagedArchiveError(f"{name}: {REPACKED}")
-    if stream.read(1):  # the end of the stream is where gzip compares its checksum
-        raise DamagedArchiveError(f"{name}: bytes after its end")
-    return files, length
+    return files
 
 
 def _refuse_hostile(entry: tarfile.TarInfo, files: dict[str, bytes], name: str) -> None:
