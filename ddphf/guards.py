@@ -224,7 +224,7 @@ def check_json(raw: bytes, name: str) -> JsonSize:
     within(name, "lists and objects", size.containers, MOST_CONTAINERS)
     within(name, "values", size.values, MOST_VALUES)
     if size.depth > DEEPEST:
-        raise InputError(f"{name}: nested too deeply ({size.depth} levels, at most {DEEPEST})")
+        raise InputError(f"{name}: not a workspace, nested too deeply")
     return size
 
 

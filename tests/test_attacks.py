@@ -613,7 +613,7 @@ def test_names_cannot_command_a_terminal(folder):
     for arguments in (
         ["inspect", "workspace.json"],
         ["fit", "workspace.json", "-o", "fit.json"],
-        ["rank", "workspace.json", "-o", "rank.json"],
+        ["scan", "workspace.json", "--parameter", "mu", "-o", "scan.json"],
         ["yields", "workspace.json", "-o", "yields.json"],
         ["limit", "workspace.json", "-o", "limit.json"],
         ["inject", "workspace.json", "--mu", "1", "-o", "injected.json"],

@@ -14,7 +14,7 @@ from ddphf.cli.build import metadata_path
 from ddphf.cli.common import force_option, print_warnings, progress_line, stderr
 from ddphf.cli.verify import make_table
 from ddphf.exceptions import InputError, UsageError
-from ddphf.files import check_writable, read_json, write_file
+from ddphf.files import check_writable, read_input, read_json, write_file
 
 __all__ = ["command", "hepdata_path"]
 
@@ -122,12 +122,14 @@ def hepdata_path(output: str | Path) -> Path:
 
 
 def _read_text(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from None
+    from ddphf.publish.contents import is_text
+
+    content = read_input(path, path)
+    if not is_text(content):
+        raise InputError(
+            f"{path}: is no text (UTF-8 without control characters); readers print it on a terminal"
+        )
+    return content.decode()
 
 
 def _read_source(source: str) -> _Source:

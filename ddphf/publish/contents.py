@@ -33,7 +33,8 @@ from ddphf.publish.inventory import other_records, other_toys
 from ddphf.publish.records import PublishedResults
 
 __all__ = [
-    "DAMAGE", "OPTIONAL", "REQUIRED", "SUMS", "Bundle", "check_contents", "is_named", "make_sums",
+    "DAMAGE", "OPTIONAL", "REQUIRED", "SUMS", "Bundle", "check_contents", "is_named", "is_text",
+    "make_sums",
     "stock_script",
 ]  # fmt: skip
 
@@ -238,7 +239,7 @@ def _strange(files: dict[str, bytes]) -> str:
             return f"'{name}' is no file of a bundle"
         if name.endswith(".png") and not content.startswith(PNG):
             return f"{name}: is no PNG"
-        if name in TEXTS and not _is_text(content):
+        if name in TEXTS and not is_text(content):
             return f"{name}: holds something that is no text"
     digest = hashlib.sha256(files["verify_stock.py"]).hexdigest()
     if files["verify_stock.py"] != stock_script() and digest not in EARLIER_SCRIPTS:
@@ -249,7 +250,13 @@ def _strange(files: dict[str, bytes]) -> str:
     return ""
 
 
-def _is_text(content: bytes) -> bool:
+def is_text(content: bytes) -> bool:
+    r"""Return whether a terminal can show a file: UTF-8 without control characters.
+
+    Example:
+        >>> is_text(b"CC0\n"), is_text(b"\x1b[31mCC0")
+        (True, False)
+    """
     try:
         text = content.decode()
     except UnicodeDecodeError:
