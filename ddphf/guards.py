@@ -31,7 +31,9 @@ __all__ = [
     "LARGEST_FILE",
     "LARGEST_YAML",
     "MOST_ARRAYS",
+    "MOST_CELLS",
     "MOST_CONTAINERS",
+    "MOST_TOYS",
     "MOST_VALUES",
     "MOST_YAML_NODES",
     "JsonSize",
@@ -39,6 +41,7 @@ __all__ = [
     "check_decoded",
     "check_file",
     "check_json",
+    "check_model",
     "gunzip",
     "measure_json",
     "read_bytes",
@@ -71,6 +74,12 @@ MOST_ARRAYS = 10_000
 
 EXPANSION, FREE = 200, 500_000_000
 """Arrays may take that many times the bytes of their file, or that many bytes without question."""
+
+MOST_CELLS = 20_000_000
+"""Modifiers times samples times bins of a model: pyhf keeps them all, 100 to 200 bytes each."""
+
+MOST_TOYS = 10_000_000
+"""Toys of one ensemble that a bundle may ask to draw again."""
 
 CHUNK = 1 << 20
 NUMPY_HEADER = 4096
@@ -226,6 +235,29 @@ def check_json(raw: bytes, name: str) -> JsonSize:
     if size.depth > DEEPEST:
         raise InputError(f"{name}: not a workspace, nested too deeply")
     return size
+
+
+def check_model(channels: Sequence[Any]) -> None:
+    """Refuse a model that takes gigabytes, however short its text: pyhf's arrays are dense.
+
+    Args:
+        channels: Of a workspace that passed its schema.
+
+    Raises:
+        InputError: Says how large it is.
+    """
+    samples = {sample["name"] for channel in channels for sample in channel["samples"]}
+    modifiers = {
+        (modifier["type"], modifier["name"])
+        for channel in channels
+        for sample in channel["samples"]
+        for modifier in sample["modifiers"]
+    }
+    bins = sum(len(channel["samples"][0]["data"]) for channel in channels if channel["samples"])
+    within(
+        "workspace", f"numbers of its model ({len(modifiers)} modifiers x {len(samples)} samples x "
+        f"{bins} bins)", len(modifiers) * len(samples) * bins, MOST_CELLS,
+    )  # fmt: skip
 
 
 def check_decoded(size: float, packed: float, name: str) -> None:

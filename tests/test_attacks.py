@@ -7,6 +7,7 @@ import gzip
 import io
 import json
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -689,3 +690,190 @@ def test_the_script_of_a_bundle_prints_no_commands(folder):
     harmless(done.stdout.decode(), done.stderr.decode())
     readme = (bundle / "README.md").read_text()
     assert "".join(f"    {line}\n" for line in done.stdout.decode().splitlines()) in readme
+
+
+# ---- names in pages, tables and documents -------------------------------------------------------
+
+MARKUP = (
+    '</title><script>alert(1)</script>', '"><img src=x onerror=alert(1)>', "' onclick='alert(1)",
+    "</style><svg/onload=alert(1)>", "<!-- ", "--> <b>", "&lt;script&gt;", "`x`|", "```\n# a\n```",
+    "[click](javascript:alert(1))", "![x](http://example.org/track.png)", "$(touch pwned)",
+    "; touch pwned #", "=HYPERLINK(\"http://example.org\")", "@SUM(A1)", "+1", "-1+1",
+    "\\input{/etc/passwd}", "\\write18{touch pwned}", "$\\frac$", "%", "--help", "x\n\nPASS\n",
+)  # fmt: skip
+
+
+def marked_workspace():
+    """Every channel, sample, measurement and modifier has a name that is code somewhere."""
+    names = iter(MARKUP * 2)
+    bins = 2
+
+    def sample(modifiers):
+        return {"name": next(names), "data": [50.0] * bins, "modifiers": modifiers}
+
+    channels = []
+    for _ in range(4):
+        signal = sample([{"name": "mu", "type": "normfactor", "data": None}])
+        noise = [sample([{"name": next(names), "type": "normsys", "data": {"hi": 1.1, "lo": 0.9}}])
+                 for _ in range(2)]  # fmt: skip
+        channels.append({"name": next(names), "samples": [signal, *noise]})
+    measurements = [{"name": next(names), "config": {"poi": "mu", "parameters": []}}]
+    observations = [{"name": c["name"], "data": [160.0, 155.0]} for c in channels]
+    return {"version": "1.0.0", "channels": channels, "measurements": measurements,
+            "observations": observations}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def marked(tmp_path_factory):
+    """All that is written about such a workspace."""
+    folder = tmp_path_factory.mktemp("marked")
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        Path("workspace.json").write_text(to_json(marked_workspace()))
+        for arguments in (
+            ["fit", "workspace.json", "-o", "fit.json"],
+            ["rank", "workspace.json", "-o", "rank.json"],
+            ["yields", "workspace.json", "--fit", "fit.json", "-o", "yields.json", "--tables",
+             "tables", "--plots", "plots"],
+            ["report", "workspace.json", "fit.json", "rank.json", "yields.json", "-o", "page.html"],
+            ["publish", "workspace.json", "fit.json", "rank.json", "-o", "out.tar.gz"],
+        ):  # fmt: skip
+            done = invoke(*arguments)
+            assert done.code == 0, done.err
+            harmless(done.out, done.err)
+            assert not [line for line in done.err.splitlines() if line.startswith("PASS")]
+    finally:
+        os.chdir(before)
+    return folder
+
+
+def test_names_are_no_html(marked):
+    from html.parser import HTMLParser
+
+    class Reader(HTMLParser):
+        def __init__(self):
+            super().__init__()
+            self.tags, self.attributes, self.links = set(), set(), []
+
+        def handle_starttag(self, tag, attributes):
+            self.tags.add(tag)
+            self.attributes |= {key for key, _ in attributes}
+            self.links += [value for key, value in attributes if key in ("href", "src")]
+
+    page = Reader()
+    page.feed((marked / "page.html").read_text())
+    assert not page.tags & {"script", "svg", "b", "iframe", "object", "embed", "form", "link"}
+    assert not {key for key in page.attributes if key.startswith("on")}
+    assert all(link.startswith(("#", "data:image/svg+xml;base64,")) for link in page.links)
+    import base64
+
+    for link in page.links:
+        if link.startswith("data:"):
+            drawn = base64.b64decode(link.split(",", 1)[1]).decode()
+            assert "<script" not in drawn
+            assert "onload" not in drawn
+
+
+def test_names_are_no_formulas_and_no_macros(marked):
+    import csv
+
+    for path in (marked / "tables").glob("*.csv"):
+        with path.open(newline="") as stream:
+            header, *rows = csv.reader(stream)
+        assert rows
+        for name in (*header, *(cell for row in rows for cell in row[:2])):
+            assert not name.lstrip().startswith(("=", "+", "-", "@")), name
+            assert "\n" not in name
+        assert all(len(row) == len(header) for row in rows)
+    for path in (marked / "tables").glob("*.tex"):
+        text = path.read_text()
+        known = {
+            "begin", "end", "caption", "hline", "endhead", "pm", "textbackslash", "textasciitilde",
+            "textasciicircum", "textless", "textgreater", "textbar",
+        }  # fmt: skip
+        assert set(re.findall(r"\\([A-Za-z]+)", text)) <= known
+        body = text.replace("\\$", "").replace("\\%", "")
+        assert "%" not in body
+        assert body.count("$") % 2 == 0
+        assert "\n\n" not in text.strip()
+
+
+def test_names_are_no_markdown(marked):
+    """Outside of code spans and blocks no name makes a link, a picture, a heading or HTML."""
+    readme = unpack(read_archive(marked / "out.tar.gz"))["README.md"].decode()
+    text = re.sub(r"```python\n.*?\n```\n", "", readme, flags=re.DOTALL)
+    assert text.count("```") == readme.count("```") - 2
+    lines = [line for line in text.splitlines() if not line.startswith("    ")]
+    bare = re.sub(r"(?<![`\\])(`+)(?!`).*?(?<!`)\1(?!`)", "", "\n".join(lines))
+    bare = bare.replace("[pyhf](https://github.com/scikit-hep/pyhf)", "")
+    assert not re.search(r"(?<!\\)\[", bare), bare
+    assert "<" not in bare
+    headings = [line for line in lines if line.startswith("#")]
+    assert headings == ["# workspace", "## Reproduce it with plain pyhf",
+                        "## What the numbers mean"]  # fmt: skip
+
+
+def test_commands_of_the_readme_are_one_command_each(marked):
+    """Words by the rules of the shell: the measurement is one of them, nothing else is run."""
+    import shlex
+
+    files = unpack(read_archive(marked / "out.tar.gz"))
+    name = json.loads(files["workspace.json"])["measurements"][0]["name"]
+    rows = re.findall(r"^\| (`+) ?(pyhf fit .*?) ?\1 \|", files["README.md"].decode(), re.MULTILINE)
+    assert len(rows) == 2
+    for _, command in rows:
+        words = shlex.split(command.replace("\\|", "|"))
+        assert words[:4] == ["pyhf", "fit", "--value", "--measurement"]
+        assert words[4] == clean_text(name)
+
+
+# ---- models, patches and seeds ------------------------------------------------------------------
+
+
+def test_a_short_workspace_of_a_huge_model_is_refused(tmp_path):
+    """A megabyte of text whose arrays take pyhf ten gigabytes."""
+    samples = [{"name": f"s{i}", "data": [10.0] * 50, "modifiers": []} for i in range(200)]
+    for j in range(4000):
+        entry = {"name": f"m{j}", "type": "normsys", "data": {"hi": 1.1, "lo": 0.9}}
+        samples[j % 200]["modifiers"].append(entry)
+    samples[0]["modifiers"].append({"name": "mu", "type": "normfactor", "data": None})
+    workspace = plain_workspace()
+    workspace["channels"] = [{"name": "c", "samples": samples}]
+    workspace["observations"] = [{"name": "c", "data": [2000.0] * 50}]
+    workspace["measurements"] = [{"name": "m", "config": {"poi": "mu", "parameters": []}}]
+    path = tmp_path / "workspace.json"
+    path.write_text(json.dumps(workspace))
+    assert path.stat().st_size < 1e6
+    done = invoke("fit", path)
+    assert done.code == 3
+    assert (
+        "40,010,000 numbers of its model (4001 modifiers x 200 samples x 50 bins)" in done.message
+    )
+
+
+def test_a_patch_that_doubles_is_not_applied(plain):
+    bomb = [{"op": "copy", "from": "/channels/0/samples", "path": "/channels/0/samples/0/x"}] * 60
+    files = tamper(plain, "patch_signal.json", lambda steps: [*steps, *bomb])
+    start = time.monotonic()
+    _, failure = verify(files, level=0)
+    assert (failure.what, "copies /channels/0" in failure.detail) == (
+        "patches make the workspace", True,
+    )  # fmt: skip
+    assert time.monotonic() - start < 30.0
+
+
+@pytest.mark.parametrize("n", [10**12, 10**7 + 1])
+def test_a_bundle_cannot_ask_for_endless_toys(plain, n):
+    from ddphf.publish.rerun_toys import check_toys
+
+    def change(results):
+        statement = results["statements"][0]
+        results["toys"] = [
+            {"file": None, "measurement": statement["measurement"], "mu": 0.0,
+             "q0": statement["q0"], "n": n, "n_failed": 0, "n_ge": 0, "seed": 1}
+        ]  # fmt: skip
+
+    _, bundle = check_contents(tamper(plain, "results.json", change))
+    with pytest.raises(InputError, match="toys, more than the 10,000,000"):
+        list(check_toys(bundle, lambda line: None, None))
