@@ -30,6 +30,7 @@ __all__ = [
     "LARGEST_ARRAYS",
     "LARGEST_FILE",
     "LARGEST_YAML",
+    "LONGEST_NAME",
     "MOST_ARRAYS",
     "MOST_CELLS",
     "MOST_CONTAINERS",
@@ -75,6 +76,9 @@ MOST_ARRAYS = 10_000
 EXPANSION, FREE = 200, 500_000_000
 """Arrays may take that many times the bytes of their file, or that many bytes without question."""
 
+LONGEST_NAME = 1000
+"""Characters of a name in a workspace: figures and tables have to be laid out around it."""
+
 MOST_CELLS = 20_000_000
 """Modifiers times samples times bins of a model: pyhf keeps them all, 100 to 200 bytes each."""
 
@@ -115,8 +119,8 @@ def _factor() -> float:
         factor = float(text)
     except ValueError:
         factor = 0.0
-    if not (factor >= 1 and math.isfinite(factor)):
-        raise UsageError(f"DDPHF_LIMITS={text}: expected a number of at least 1")
+    if not 1 <= factor <= 1e6:
+        raise UsageError(f"DDPHF_LIMITS={text}: expected a number from 1 to 1e6")
     return factor
 
 

@@ -27,7 +27,13 @@ def clean_text(node: Any) -> Any:
             return node
         return "".join(_clean(character) for character in node)
     if isinstance(node, dict):
-        return {clean_text(key): clean_text(value) for key, value in node.items()}
+        out: dict[Any, Any] = {}
+        for key, value in node.items():
+            name = clean_text(key)
+            while name in out:  # two names that differ in what is replaced stay two
+                name += "\ufffd"
+            out[name] = clean_text(value)
+        return out
     if isinstance(node, (list, tuple)):
         return type(node)(clean_text(value) for value in node)
     return node

@@ -476,6 +476,7 @@ def test_rows_of_parquet_are_counted_before_they_are_read(tmp_path):
 
 def test_endless_files_are_not_read(tmp_path):
     for imports, call in (
+        ("from ddphf.publish.archive import read_archive", "read_archive"),
         (FILES, "read_json"),
         ("from ddphf.config.analysis import read_analysis", "read_analysis"),
     ):
@@ -495,8 +496,10 @@ def test_the_limit_can_be_raised(tmp_path, monkeypatch):
     done = invoke("inspect", path)
     assert done.code == 3
     assert "expected a JSON object" in done.message
-    monkeypatch.setenv("DDPHF_LIMITS", "many")
-    assert invoke("inspect", path).code == 2
+    for text in ("many", "0", "nan", "inf", "1e308", "-1", ""):
+        monkeypatch.setenv("DDPHF_LIMITS", text)
+        done = invoke("inspect", path)
+        assert (done.code, "expected a number from 1 to 1e6" in done.message) == (2, True)
 
 
 def test_measured_sizes_are_those_of_the_parsed_text():
@@ -607,6 +610,7 @@ def test_one_function_cleans_every_text():
         assert clean_text(f"a{chr(code)}b").isprintable()
     for name in ("mu", "H → τμ", "Größe", "質量", "é"):
         assert clean_text(name) == name
+    assert len(clean_text({"a\x07": 1, "a\x08": 2, "a\ufffd": 3})) == 3  # none is lost
 
 
 def test_names_cannot_command_a_terminal(folder):
@@ -623,11 +627,11 @@ def test_names_cannot_command_a_terminal(folder):
     ):
         done = invoke(*arguments)
         assert done.code == 0, done.err
-        harmless(done.out if "-o" in arguments else "", done.err)
+        harmless(done.out, done.err)
     files = unpack(read_archive("out.tar.gz"))
     harmless(files["README.md"].decode())
     submission = unpack(read_archive("out.hepdata.tar.gz"))
-    assert len(submission) == 6
+    assert len(submission) == 7
 
 
 def test_names_in_errors_cannot_command_a_terminal(folder):
@@ -826,6 +830,16 @@ def test_commands_of_the_readme_are_one_command_each(marked):
         words = shlex.split(command.replace("\\|", "|"))
         assert words[:4] == ["pyhf", "fit", "--value", "--measurement"]
         assert words[4] == clean_text(name)
+
+
+def test_a_name_that_fills_a_page_is_refused(folder):
+    """A megabyte of name kept the layout of a figure busy for minutes."""
+    text = json.dumps(plain_workspace()).replace('"symmetric"', f'"{"x" * 1_000_000}"')
+    Path("workspace.json").write_text(text)
+    for command in ("inspect", "fit"):
+        done = invoke(command, "workspace.json")
+        assert done.code == 3
+        assert "a text of 1000000 characters, at most 1000" in done.message
 
 
 # ---- models, patches and seeds ------------------------------------------------------------------

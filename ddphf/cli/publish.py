@@ -172,7 +172,7 @@ def _name(name: str | None, found: _Source, source: str) -> str:
     if name is not None:
         from ddphf.publish.records import PRINTABLE
 
-        if not PRINTABLE.fullmatch(name):
+        if not (PRINTABLE.fullmatch(name) and name.isprintable()):
             raise UsageError(
                 "--name: expected up to 100 characters on one line, no vertical bars or backticks"
             )

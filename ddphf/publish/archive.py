@@ -106,12 +106,15 @@ def read_archive(path: str | Path) -> bytes:
     try:
         if file.is_dir():
             raise InputError(f"{path}: is a folder; give the .tar.gz that 'ddphf publish' wrote")
-        if file.is_file() and file.stat().st_size > LARGEST_PACKED:
+        size = file.stat().st_size
+        with file.open("rb") as stream:  # a device says no size
+            packed = stream.read(LARGEST_PACKED + 1) if size <= LARGEST_PACKED else b""
+        if max(size, len(packed)) > LARGEST_PACKED:
             raise InputError(
-                f"{path}: {file.stat().st_size / 1e6:.0f} MB; a bundle has at most "
+                f"{path}: {max(size, len(packed)) / 1e6:.0f} MB; a bundle has at most "
                 f"{LARGEST_PACKED / 1e6:.0f}"
             )
-        return file.read_bytes()
+        return packed
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except OSError as error:

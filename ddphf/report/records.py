@@ -11,7 +11,7 @@ Schema = dict[str, Any]
 # A number whose square still is one: figures and tables compute with it.
 NUMBER: Schema = {"type": "number", "minimum": -1e100, "maximum": 1e100}
 HOLE: Schema = {**NUMBER, "type": ["number", "null"]}
-TEXT: Schema = {"type": "string"}
+TEXT: Schema = {"type": "string", "maxLength": 100_000}
 COUNT: Schema = {"type": "integer", "minimum": 0}
 
 
