@@ -842,6 +842,56 @@ def test_a_name_that_fills_a_page_is_refused(folder):
         assert "a text of 1000000 characters, at most 1000" in done.message
 
 
+SIDECARS = {
+    "no schema": {"schema": 3},
+    "no binning": {"binning": None},
+    "a number of axes": {"binning": {"axes": 5}},
+    "edges that fall": {"binning": {"axes": [{"label": "x", "unit": "", "edges": [1.0, 0.0]}]}},
+    "other bins": {"binning": {"axes": [{"label": "x", "unit": "", "edges": [0.0, 1.0]}]}},
+    "no pair": {"pairing": 5},
+    "another pair": {"pairing": {"tested": "x", "partner": "y"}},
+    "a list of maps": {"lepton_id": []},
+    "empty maps": {"lepton_id": {}},
+    "absorbed": {"absorbed": 3},
+    "a variation that is none": {"lepton_id": {"kept": ["lepid_eig7"]}},
+    "a variation without a number": {"lepton_id": {"kept": ["lepid_eig"]}},
+}
+
+
+@pytest.mark.parametrize("kind", SIDECARS)
+def test_sidecars_by_strangers_are_no_tracebacks(folder, kind):
+    import pyhf
+
+    workspace = plain_workspace()
+    Path("workspace.json").write_text(to_json(workspace))
+    n_bins = len(workspace["channels"][0]["samples"][0]["data"])
+    maps = {
+        "eigenvalues": [1.0], "trace": 1.0, "retained": 1.0, "largest_sigma": 0.1, "dropped": 0,
+        "residual": "none", "largest_loss": 0.0, "covariance": {"calibration_bins": 1, "model": ""},
+    }  # fmt: skip
+    data = {
+        "schema": "ddphf/metadata/1", "name": "x",
+        "workspace_digest": f"sha256:{pyhf.utils.digest(workspace)}",
+        "binning": {"axes": [{"label": "x", "unit": "", "edges": list(range(n_bins + 1))}]},
+        "pairing": {"tested": "SR_mue", "partner": "CR_emu"},
+    }  # fmt: skip
+    change = SIDECARS[kind]
+    if isinstance(change.get("lepton_id"), dict) and change["lepton_id"]:
+        change = {"lepton_id": {**maps, **change["lepton_id"]}}
+    Path("workspace.metadata.json").write_text(json.dumps({**data, **change}))
+    for arguments in (
+        ["inspect", "workspace.json"],
+        ["inspect", "workspace.json", "--plots", "plots"],
+        ["publish", "workspace.json", "-o", "out.tar.gz"],
+    ):
+        done = invoke(*arguments)
+        assert done.code == 3, done.err
+        assert "build it again or move it away" in done.message
+        assert done.out == ""
+    Path("workspace.metadata.json").write_text(json.dumps(data))
+    assert invoke("inspect", "workspace.json").code == 0
+
+
 # ---- models, patches and seeds ------------------------------------------------------------------
 
 

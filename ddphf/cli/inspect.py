@@ -53,7 +53,7 @@ def command(
 
         spec = read_json(workspace)
         summary = summarize_workspace(spec, measurement)
-        sidecar = read_sidecar(workspace, summary["digest"])
+        sidecar = read_sidecar(workspace, summary["digest"], spec)
         if sidecar is not None and "pairing" in sidecar:
             from ddphf.studies.closure import summarize_closure
 

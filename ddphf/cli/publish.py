@@ -12,6 +12,7 @@ import click
 
 from ddphf.cli.build import metadata_path
 from ddphf.cli.common import force_option, print_summary, print_warnings, progress_line
+from ddphf.cli.sidecar import check_sidecar
 from ddphf.cli.verify import make_table
 from ddphf.exceptions import InputError, UsageError
 from ddphf.files import read_input, read_json
@@ -165,6 +166,7 @@ def _read_source(source: str) -> _Source:
         raise InputError(
             f"{sidecar}: belongs to another workspace; build it again, or move the sidecar away"
         )
+    check_sidecar(metadata, str(sidecar), workspace)
     return _Source(workspace, metadata, None, ())
 
 

@@ -126,13 +126,25 @@ LEPTON_ID = _object(
     {
         "kept": _list(TEXT),
         "eigenvalues": _list(NUMBER, minItems=1),
-        "trace": {**NUMBER, "exclusiveMinimum": 0},
+        "trace": {**NUMBER, "minimum": 0},
         "retained": NUMBER,
         "largest_sigma": NUMBER,
         "residual": TEXT,
         "covariance": _object({"calibration_bins": COUNT, "model": TEXT}),
     },
-    {"ratio_variances": _list(NUMBER, minItems=1), "ratio_retained": NUMBER},
+    {
+        "ratio_variances": _list(NUMBER, minItems=1),
+        "dropped": COUNT,
+        **dict.fromkeys(
+            (
+                "ratio_retained",
+                "largest_loss",
+                "sigma_mu_kept",
+                "largest_loss_of_other_signals",
+            ),
+            NUMBER,
+        ),
+    },
 )
 YIELD = _object(
     {"expected": _list(NUMBER), "error": _list(NUMBER), "sum": NUMBER, "sum_error": NUMBER}
@@ -254,7 +266,7 @@ KINDS: dict[str, Schema] = {
             "pairing": PAIRING,
             "binning": _object({"axes": _list(AXIS, minItems=1)}),
         },
-        {"name": TEXT, "lepton_id": LEPTON_ID, **WARNINGS},
+        {"name": TEXT, "lepton_id": LEPTON_ID, "absorbed": _list(TEXT), **WARNINGS},
     ),
 }  # fmt: skip
 """JSON Schema of each record; keys that a report does not read are left alone."""
