@@ -125,7 +125,7 @@ PAIRING = _object({"tested": TEXT, "partner": TEXT})
 LEPTON_ID = _object(
     {
         "kept": _list(TEXT),
-        "eigenvalues": _list(NUMBER, minItems=1),
+        "eigenvalues": _list(NUMBER),
         "trace": {**NUMBER, "minimum": 0},
         "retained": NUMBER,
         "largest_sigma": NUMBER,
@@ -133,7 +133,7 @@ LEPTON_ID = _object(
         "covariance": _object({"calibration_bins": COUNT, "model": TEXT}),
     },
     {
-        "ratio_variances": _list(NUMBER, minItems=1),
+        "ratio_variances": _list(NUMBER),
         "dropped": COUNT,
         **dict.fromkeys(
             (
