@@ -4,6 +4,7 @@ docs/security.md says what is promised. Memory is limited in a process of its ow
 """
 
 import gzip
+import hashlib
 import io
 import json
 import os
@@ -22,10 +23,11 @@ import pytest
 from bundles import plain_files, tamper, verify
 from conftest import ANALYSIS, invoke, plain_workspace, write_analysis
 
+from ddphf.array_guards import check_arrays
 from ddphf.cli.common import CleanConsole
 from ddphf.exceptions import ConfigError, InputError
 from ddphf.files import to_json
-from ddphf.guards import check_arrays, measure_json
+from ddphf.guards import measure_json
 from ddphf.publish.archive import pack, read_archive, unpack
 from ddphf.publish.clean_venv import LOCK, _run, check_command_line, locked_versions
 from ddphf.publish.contents import check_contents, make_sums, stock_script
@@ -421,6 +423,19 @@ def test_arrays_are_measured_before_they_are_read(tmp_path):
         lines = [line for line in said if line.startswith(f"{kind}|")]
         assert len(lines) == 4, lines
         assert all(message in line for line in lines), lines
+
+
+def test_an_array_without_its_suffix_is_measured_too(tmp_path):
+    """numpy looks at the first bytes of a member, whatever its name."""
+    path = tmp_path / "a.npz"
+    path.write_bytes(zipped([("q0", lying((10**14,)))]))
+    with pytest.raises(InputError, match="header says"):
+        check_arrays(path, "a.npz")
+
+
+def test_the_page_states_the_checksum_of_the_script():
+    digest = hashlib.sha256(stock_script()).hexdigest()
+    assert f"{digest}  verify_stock.py" in (ROOT / "docs" / "security.md").read_text()
 
 
 def test_a_table_of_contents_that_a_second_one_hides(tmp_path):

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from ddphf.array_guards import check_arrays
 from ddphf.exceptions import InputError
 from ddphf.files import is_file
-from ddphf.guards import check_arrays
 from ddphf.inputs.histogram import Array
 from ddphf.inputs.matrix_text import read_text_matrix
 from ddphf.inputs.text_table import TEXT_SUFFIXES

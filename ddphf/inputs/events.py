@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from ddphf.array_guards import check_arrays
 from ddphf.exceptions import InputError
 from ddphf.files import is_file
-from ddphf.guards import check_arrays, check_decoded
+from ddphf.guards import check_decoded
 from ddphf.inputs.branches import Branches, flat_branches, tree_branches
 from ddphf.inputs.event_table import EXACT, EventTable, join_columns, make_events
 from ddphf.inputs.lepton_pairs import (

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ddphf.array_guards import check_arrays
 from ddphf.exceptions import InputError
-from ddphf.guards import check_arrays
 from ddphf.inference.toys.store import ToySample, load_toys, summarize_toys
 from ddphf.publish.archive import LARGEST_UNPACKED
 

@@ -12,8 +12,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from scipy.stats import beta, norm
 
+from ddphf.array_guards import check_arrays
 from ddphf.exceptions import InputError, UsageError
-from ddphf.guards import check_arrays
 from ddphf.outputs import locked, write_atomically
 
 __all__ = [
