@@ -16,6 +16,7 @@ from refusals_discover import DISCOVER, LIMIT
 from refusals_events import EVENTS
 from refusals_fakes import FAKES
 from refusals_inputs import HISTOGRAMS, RATES, TABLES
+from refusals_maps import MAP_FILES
 from refusals_publish import PATCH, PUBLISH, VERIFY
 from refusals_ranking import RANKING
 from refusals_report import REPORT
@@ -418,6 +419,7 @@ GROUPS = (
     ("toys", TOYS),
     ("lepton_id", LEPTON_ID),
     ("lepton_id", EVENTS),
+    ("lepton_id", MAP_FILES),
     ("lepton_id", TABLES),
     ("fakes", FAKES),
     ("fakes", RATES),
