@@ -168,7 +168,7 @@ def make_axes(events: EventsConfig) -> tuple[Axis, ...]:
         Axis(
             axis.name or re.sub(r"\W+", "_", axis.column).strip("_"),
             axis.edges,
-            axis.label or axis.column,
+            axis.label or axis.column.replace("`", ""),
             axis.unit,
         )
         for axis in events.axes
