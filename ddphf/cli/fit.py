@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,7 +18,7 @@ from ddphf.cli.common import (
     seed_option,
     stderr,
 )
-from ddphf.cli.sidecar import digest_of, read_binning
+from ddphf.cli.sidecar import closure_warnings, digest_of, read_binning
 from ddphf.exceptions import UsageError
 from ddphf.files import check_writable, read_json, to_json, write_file, write_output
 
@@ -80,6 +81,9 @@ def command(
             spec, measurement=measurement, engine=cast("Engine", engine), toys=toys, seed=seed,
             goodness_toys=goodness_toys, progress=say, toy_progress=say.toys,
         )  # fmt: skip
+        digest = result.provenance["workspace_digest"]
+        closure = closure_warnings(workspace, spec, digest)
+        result = replace(result, warnings=(*result.warnings, *closure))
     print_warnings(result.warnings)
     write_output(to_json(result.to_dict()), output, force=force)
     stderr.print(make_table(result))

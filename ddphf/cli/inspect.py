@@ -47,6 +47,9 @@ def command(
             from ddphf.studies.closure import summarize_closure
 
             summary["closure"] = summarize_closure(spec, sidecar["pairing"])
+            variables = sidecar.get("closure", {}).get("variables")
+            if variables is not None:
+                summary["closure"]["variables"] = variables
         if sidecar is not None and "lepton_id" in sidecar:
             summary["lepton_id"] = sidecar["lepton_id"]
             summary["absorbed"] = sidecar.get("absorbed", [])
@@ -106,15 +109,65 @@ def _print_closure(console: Console, entry: dict[str, Any]) -> None:
     console.print(f"N_sigma     {shown}", markup=False)
     console.print(
         f"            chi2 / bins {entry['chi2']:.1f} / {entry['bins']}, p {entry['p_value']:.2g}; "
-        "ratio and fakes taken as known",
+        "ratio and fakes taken as known: too small where their errors matter",
         markup=False,
     )
+    console.print(
+        f"closure     {_describe(entry['profiled'])}; errors of maps and fakes profiled, a signal "
+        "included",
+        markup=False,
+    )
+    if entry["side"] is None:
+        side = "no bin is away from the signal"
+    else:
+        side = (
+            f"{_describe(entry['side'])}; {entry['side']['bins']} bins away from the signal, the "
+            f"smaller of {entry['side']['tried']} p-values counts "
+            f"{_show_p(entry['side']['global_p_value'])}"
+        )
+    console.print(f"            {side}", markup=False)
+    if "variables" in entry:
+        _print_variables(console, entry["variables"])
     restored = entry["restored"]
     console.print(
         f"restored    {restored['expected']:.8g} +- {restored['error']:.4g} events expected in the "
         f"tested channel, {restored['observed']:.10g} observed",
         markup=False,
     )
+
+
+def _describe(test: dict[str, Any]) -> str:
+    """Return chi2 and N_sigma of a profiled closure with their p-values."""
+    z = test["n_sigma"]
+    text = (
+        f"chi2 / bins {test['chi2']:.1f} / {test['degrees_of_freedom']}, p "
+        f"{_show_p(test['p_value'])}"
+    )
+    if z is not None:
+        text += f", N_sigma {z:.2f}, two-sided p {_show_p(test['n_sigma_p_value'])}"
+    return text
+
+
+def _show_p(p: float | None) -> str:
+    return "< 1e-300" if p is None else f"{p:.2g}"
+
+
+def _print_variables(console: Console, entry: dict[str, Any]) -> None:
+    region = {"side": "away from the signal", "all": "a signal included"}[entry["region"]]
+    table = Table(
+        title=Text(f"closure in further variables, {region}"),
+        title_justify="left",
+        caption=Text(
+            f"smallest p of {entry['tried']}: {_show_p(entry['global_p_value'])} for all together"
+        ),
+    )
+    for column in ("variable", "bins", "chi2", "p"):
+        table.add_column(Text(column), justify="left" if column == "variable" else "right")
+    for item in entry["results"]:
+        bins = item["degrees_of_freedom"]
+        numbers = (f"{item['chi2']:.1f}", _show_p(item["p_value"])) if bins else ("", "")
+        table.add_row(Text(item["variable"]), str(bins), *numbers)
+    console.print(table)
 
 
 def _print_spectrum(console: Console, entry: dict[str, Any], absorbed: list[str]) -> None:

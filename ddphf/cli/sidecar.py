@@ -8,7 +8,7 @@ from ddphf.cli.build import metadata_path
 from ddphf.exceptions import InputError
 from ddphf.files import read_json
 
-__all__ = ["digest_of", "read_binning", "read_sidecar"]
+__all__ = ["closure_warnings", "digest_of", "read_binning", "read_sidecar"]
 
 
 def digest_of(workspace: Any) -> str:
@@ -34,6 +34,27 @@ def read_sidecar(workspace: str, digest: str) -> dict[str, Any] | None:
     if not isinstance(data, dict) or data.get("workspace_digest") != digest:
         return None  # of an older build, or not ours
     return data
+
+
+def closure_warnings(workspace: str, spec: Any, digest: str) -> list[str]:
+    """Return a sentence for every closure of a built workspace that fails.
+
+    The sidecar tells which channels are the pair, and how closure went in further variables;
+    without one, as for any other workspace, there is nothing to compare.
+
+    Args:
+        workspace: Path of the workspace.
+        spec: The workspace.
+        digest: Its digest, which the sidecar must state.
+    """
+    sidecar = read_sidecar(workspace, digest)
+    if sidecar is None or "closure" not in sidecar:
+        return []
+    from ddphf.workspace.closure import state_closure, warn_of_closure
+
+    found, side = state_closure(spec, sidecar["pairing"])
+    variables = sidecar["closure"].get("variables")
+    return warn_of_closure({**found, "variables": variables}, len(side))
 
 
 def read_binning(workspace: str, digest: str) -> tuple[dict[str, Any], list[str]]:

@@ -7,9 +7,13 @@ from collections.abc import Callable
 import numpy as np
 
 from ddphf.config.analysis import Analysis, ChannelConfig, SystematicConfig, TemplateConfig
+from ddphf.config.sections import FakeMapConfig
 from ddphf.exceptions import InputError
-from ddphf.inputs.histogram import Histogram
+from ddphf.inputs.histogram import Array, Histogram
 from ddphf.inputs.readers import read_histogram
+from ddphf.symmetry.closure_variables import ClosureEvents, Variable, VariableEvents
+from ddphf.symmetry.expressions import column_names
+from ddphf.symmetry.fake_templates import keep_positive, mend_negative
 from ddphf.symmetry.fakes import fake_normalisation, fake_shapes
 from ddphf.symmetry.load_events import EventSamples, read_samples
 from ddphf.symmetry.load_lepton_id import load_lepton_id
@@ -57,9 +61,8 @@ def load_pair(analysis: Analysis) -> Pair:
         if sample == "fakes" and role in samples.loose:
             bins = samples.events[role, sample].bins
             systematics += fake_shapes(samples.loose[role], bins, yields.values.shape)
-        return Template(
-            yields=yields, error=error, error_kind=config.error_kind, systematics=tuple(systematics)
-        )
+        made = Template(yields, error, config.error_kind, tuple(systematics))
+        return _make_fakes(config, made) if sample == "fakes" else made
 
     def channel(config: ChannelConfig, role: str) -> Channel:
         return Channel(
@@ -76,16 +79,18 @@ def load_pair(analysis: Analysis) -> Pair:
 
     ratio = analysis.efficiency_ratio
     stated = read(ratio) if isinstance(ratio, str) else float(ratio)
+    stated_ratio = stated.values if isinstance(stated, Histogram) else stated
     lepton_id, from_maps = load_lepton_id(analysis, samples)
     if from_maps is not None:
         # Scale factors correct a ratio that comes from simulation; efficiencies are the ratio.
-        factor = stated.values if isinstance(stated, Histogram) else stated
+        factor = stated_ratio
         if np.shape(factor) not in ((), from_maps.values.shape):
             raise InputError(
                 f"efficiency ratio ({ratio}): shape {np.shape(factor)}, but the axes of 'events' "
                 f"have {from_maps.values.shape} bins; rebin one of them"
             )
         stated = Histogram(from_maps.values * factor, from_maps.axes, source=from_maps.source)
+    closure = _closure_events(analysis, samples, stated_ratio)
     known = analysis.known_background
     return Pair(
         tested=channel(analysis.tested, "tested"),
@@ -96,6 +101,98 @@ def load_pair(analysis: Analysis) -> Pair:
         luminosity_error=analysis.luminosity_error,
         integer_data=analysis.integer_data,
         lepton_id=lepton_id,
+        closure=closure,
+    )
+
+
+def _make_fakes(config: TemplateConfig, template: Template) -> Template:
+    """Return fakes that a model can hold, and how they were made.
+
+    Negative bins go by the rule of the analysis, then shapes that would turn the template negative
+    within 5 sigma become a factor times a smaller shape.
+
+    Args:
+        config: As written.
+        template: As read; yields and error are histograms.
+
+    Raises:
+        InputError: ``negative: merge`` where all bins together are negative.
+    """
+    yields, error, systematics, record = mend_negative(
+        template.yields, template.error, template.systematics, config.negative
+    )
+    systematics, factors = keep_positive(systematics, yields.values)
+    warnings = []
+    bad = record["negative_bins"]
+    if bad and config.negative != "refuse":
+        what = {
+            "zero": "set to 0, without an error",
+            "merge": "merged with a neighbour",
+        }[config.negative]
+        warnings.append(
+            f"{len(bad)} bin(s) below 0, the lowest {record['lowest']:.4g}, are {what}; the fakes' "
+            f"sum is {record['sum_after']:.6g} for {record['sum_before']:.6g}"
+        )
+    description = {
+        "from": config.yields if config.yields is not None else config.events,
+        "weight": config.weight,
+        "error": config.error if config.error is not None or config.yields else "sum of squares",
+        "error_kind": config.error_kind,
+        "normalisation": config.normalisation,
+        "maps": [_describe_map(item) for item in config.maps],
+        **record,
+        "shapes_as_factors": factors,
+    }
+    return Template(
+        yields, error, template.error_kind, tuple(systematics), description, tuple(warnings)
+    )
+
+
+def _describe_map(item: FakeMapConfig) -> dict[str, object]:
+    return {
+        "name": item.name,
+        "file": item.file,
+        "flavour": item.flavour,
+        "sources_left_out": list(item.exclude),
+    }
+
+
+def _closure_events(
+    analysis: Analysis, samples: EventSamples, ratio: Array | float
+) -> ClosureEvents | None:
+    """Return the events for the closure in further variables, None where none is asked for.
+
+    Raises:
+        InputError: A variable without a column.
+    """
+    if not analysis.closure:
+        return None
+    for variable in analysis.closure:
+        if not column_names(variable.column):
+            raise InputError(f"closure: '{variable.column}' names no column of the events")
+
+    def events(key: tuple[str, str], config: TemplateConfig | None = None) -> VariableEvents:
+        filled = samples.events[key]
+        return VariableEvents(
+            bins=filled.bins,
+            weights=filled.weights,
+            values=filled.variables,
+            tested=filled.tested,
+            efficiencies=filled.efficiencies,
+            loose=samples.loose.get(key[0]) if config is not None else None,
+            counted=config is not None and config.error is None,
+        )
+
+    channels = {"tested": analysis.tested, "partner": analysis.partner}
+    return ClosureEvents(
+        variables=tuple(Variable(v.column, v.edges) for v in analysis.closure),
+        observed=events(("both", "observed")),
+        fakes={
+            role: events((role, "fakes"), channel.fakes)
+            for role, channel in channels.items()
+            if channel.fakes is not None
+        },
+        ratio=ratio,
     )
 
 

@@ -33,12 +33,14 @@ class FilledEvents:
         weights: Shape (n,).
         tested: Whether the event is in the tested sample, shape (n,).
         efficiencies: What the maps say, or None without maps.
+        variables: By expression of ``closure``, shape (n,).
     """
 
     bins: IntArray
     weights: Array
     tested: Mask
     efficiencies: EventEfficiencies | None
+    variables: Mapping[str, Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -79,9 +81,11 @@ def read_samples(analysis: Analysis) -> EventSamples:
     events = analysis.events
     samples = EventSamples(axes=make_axes(events), maps=maps)
     tested, partner = analysis.tested.select or "", analysis.partner.select or ""
-    table = _read(analysis, events, events.file, [tested, partner], list(events.identifier))
+    variables = [variable.column for variable in analysis.closure]
+    rules = [tested, partner, *variables]
+    table = _read(analysis, events, events.file, rules, list(events.identifier))
     split = split_events(table, tested, partner, identifier=events.identifier)
-    _fill(samples, table, split.tested, None, events, config, ("both", "observed"))
+    _fill(samples, table, split.tested, None, events, config, ("both", "observed"), variables)
     for role, rule, channel in (
         ("tested", tested, analysis.tested),
         ("partner", partner, analysis.partner),
@@ -93,7 +97,11 @@ def read_samples(analysis: Analysis) -> EventSamples:
                 analysis,
                 events,
                 template.events,
-                [rule, *([] if template.weight is None else [template.weight])],
+                [
+                    rule,
+                    *([] if template.weight is None else [template.weight]),
+                    *(variables if sample == "fakes" else []),
+                ],
                 _lepton_columns([] if template.lepton is None else [template.lepton]),
             )
             mine = table.select(evaluate_mask(rule, table))
@@ -113,7 +121,10 @@ def read_samples(analysis: Analysis) -> EventSamples:
                 loose = find_loose(mine, read_fake_maps(template, analysis), columns, weights)
                 weights = loose.expected
             in_tested = np.full(mine.n_events, role == "tested")
-            kept = _fill(samples, mine, in_tested, weights, events, config, (role, sample))
+            kept = _fill(
+                samples, mine, in_tested, weights, events, config, (role, sample),
+                variables if sample == "fakes" else (),
+            )  # fmt: skip
             if loose is not None:
                 samples.loose[role] = loose.select(kept)
                 samples.loose[role].refuse_outside(samples.events[role, sample].bins, mine.source)
@@ -208,6 +219,7 @@ def _fill(
     events: EventsConfig,
     config: LeptonIdConfig | None,
     key: tuple[str, str],
+    variables: Sequence[str] = (),
 ) -> Mask:
     """Look events up in the maps, exclude what lies outside, and fill; return what was kept."""
     kept = np.ones(table.n_events, dtype=bool)
@@ -235,6 +247,9 @@ def _fill(
         weights=np.ones(len(bins)) if weights is None else weights[kept],
         tested=in_tested[kept],
         efficiencies=efficiencies,
+        variables={
+            name: np.asarray(evaluate(name, table), dtype=float)[kept] for name in variables
+        },
     )
     samples.events[key] = filled
     source = table.source

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +32,7 @@ class Variation:
 
 @dataclass(frozen=True)
 class SampleYields:
-    """Checked yields of one sample in one channel, shape (M,)."""
+    """Checked yields of one sample in one channel, shape (M,), and how they were made."""
 
     name: str
     yields: Array
@@ -38,6 +40,7 @@ class SampleYields:
     error: Array | None = None
     error_kind: str = "shapesys"
     error_source: str = ""
+    description: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,10 @@ __all__ = ["check_sample", "check_variations", "flatten", "refuse_negative"]
 
 EMPTY_BIN = "merge bins, or set the bin to 0 and widen its error"
 
+NEGATIVE_FAKES = (
+    "set 'negative: zero' or 'negative: merge' in the section 'fakes', which say what they change"
+)
+
 LARGEST = 1e30
 """No yield: a larger number is damage, and its powers overflow."""
 
@@ -98,8 +102,9 @@ def check_sample(
     if template is None:
         return None
     where = f"channel '{channel}', sample '{sample}'"
+    warnings.extend(f"{where}: {line}" for line in template.warnings)
     yields = flatten(pair, template.yields, where, warnings)
-    refuse_negative(pair, yields, where)
+    refuse_negative(pair, yields, where, NEGATIVE_FAKES if sample == "fakes" else EMPTY_BIN)
     error = None
     if template.error is not None:
         error = flatten(pair, template.error, f"{where}, error")
@@ -118,6 +123,7 @@ def check_sample(
         error=error,
         error_kind=template.error_kind,
         error_source="" if error is None else pair.histogram(template.error).source,
+        description=template.description,
     )
 
 
