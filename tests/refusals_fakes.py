@@ -41,6 +41,21 @@ FAKES = {
     "a fake factor below zero": {
         "files": {"loose_muon.csv": "pt_low,pt_high,value\n10,20,-.1\n20,60,.2\n"}
     },
+    "fakes that are negative altogether": fakes(
+        lambda f: f.update(weight="-abs(w)", negative="merge")
+    ),
+    "a closure variable beside fakes of a histogram": change(
+        lambda a: [
+            a["tested"].update(fakes={"yields": "table.csv:fakes"}),
+            a.update(closure=["pt2"]),
+        ]
+    ),
+    "a closure variable twice": change(lambda a: a.update(closure=["pt2", "pt2"])),
+    "a closure variable without a column": change(lambda a: a.update(closure=["2 > 1"])),
+    "edges of a closure variable that do not increase": change(
+        lambda a: a.update(closure=[{"column": "pt2", "edges": [20, 10]}])
+    ),
+    "a closure variable that is the label": change(lambda a: a.update(closure=["f1"])),
     "a study of one toy": {"arguments": ["correlations", "analysis.yml", "--toys", "1"]},
     "a study with an error that is no number": {
         "arguments": ["correlations", "analysis.yml", "--toys", "0", "--uncorrelated", "nan"]

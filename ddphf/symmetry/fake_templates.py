@@ -18,6 +18,9 @@ __all__ = ["Rule", "keep_positive", "mend_negative"]
 N_SIGMA_POSITIVE = 5.0
 """Shapes that add up must leave the fakes positive this many sigma from the nominal."""
 
+HELPFUL = 0.5
+"""A factor must leave no more than this part of a shape; else it is the shape of no factor."""
+
 Rule = Literal["refuse", "zero", "merge"]
 
 
@@ -30,7 +33,8 @@ def keep_positive(
     within 5 sigma. Where they do, the largest are written as a factor (normsys, exponential
     beyond one sigma, never 0) times a smaller shape of the same nuisance, one after the other until
     the rest is small. The factor is the middle of the shape's relative changes: at +-1 sigma the
-    templates are the stated ones to the digit.
+    templates are the stated ones to the digit. A shape that goes one way on both sides has no such
+    factor and stays as it is, for the builder to refuse.
 
     Args:
         systematics: Of the template.
@@ -54,10 +58,13 @@ def keep_positive(
         if shape is None or not shape.size:
             continue
         middle = (shape.max(axis=1) + shape.min(axis=1)) / 2
-        if np.any(middle <= 0) or systematics[index].name in _norms(systematics):
+        one_sided = np.prod(middle - 1) >= 0
+        if one_sided or np.any(middle <= 0) or systematics[index].name in _norms(systematics):
             continue
         original, up, down = systematics[index], float(middle[0]), float(middle[1])
         rest = shape / middle[:, None]
+        if np.max(np.abs(rest - 1)) > HELPFUL * size[index]:
+            continue
         parts = [replace(original, kind="normsys", up=up, down=down, relative=False)]
         if np.any(np.abs(rest - 1) > 1e-12):
             ends = [np.ones(base.shape), np.ones(base.shape)]
@@ -82,6 +89,8 @@ def _factors(systematic: Systematic, nominal: Array) -> Array | None:
     if any(end.shape != nominal.shape or not np.all(np.isfinite(end)) for end in ends):
         return None
     filled = nominal > 0
+    if not systematic.relative and any(np.any(end[~filled]) for end in ends):
+        return None
     scale = 1.0 if systematic.relative else nominal[filled]
     return np.array([end[filled] / scale for end in ends])
 

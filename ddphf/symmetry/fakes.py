@@ -177,6 +177,8 @@ def fake_shapes(loose: LooseLeptons, bins: IntArray, shape: tuple[int, ...]) -> 
             source = f"statistical error of {calibration.source}, {calibration.describe(int(k))}"
             add(name, block[:, k] * calibration.statistical[k], source)
         for key, shift in calibration.sources.items():
+            if not np.any(block @ shift):  # no loose lepton of this flavour, or an error of 0
+                continue
             name = f"fakes_{calibration.name}_{key}"
             add(name, block @ shift, f"{key} of {calibration.source}")
         first += calibration.n_bins

@@ -133,6 +133,12 @@ def _make_fakes(config: TemplateConfig, template: Template) -> Template:
             f"{len(bad)} bin(s) below 0, the lowest {record['lowest']:.4g}, are {what}; the fakes' "
             f"sum is {record['sum_after']:.6g} for {record['sum_before']:.6g}"
         )
+    if factors:
+        warnings.append(
+            f"the errors of {', '.join(factors)} are too large for shapes alone, which would turn "
+            "the fakes negative within 5 sigma; written as a factor times a shape, the same at +-1 "
+            "sigma"
+        )
     description = {
         "from": config.yields if config.yields is not None else config.events,
         "weight": config.weight,
