@@ -21,19 +21,27 @@ N_SIGMA_POSITIVE = 5.0
 HELPFUL = 0.5
 """A factor must leave no more than this part of a shape; else it is the shape of no factor."""
 
+SMALL_REST = 0.1
+"""Relative shape beside its factor up to which the stated templates are kept."""
+
 Rule = Literal["refuse", "zero", "merge"]
 
 
 def keep_positive(
     systematics: Sequence[Systematic], nominal: Array
-) -> tuple[list[Systematic], list[str]]:
-    """Return systematics whose shapes leave a template positive, and the names of those changed.
+) -> tuple[list[Systematic], dict[str, str]]:
+    """Return systematics whose shapes leave a template positive, and how those changed are written.
 
     Shapes (histosys) are linear beyond one sigma, so that errors above .2 in quadrature reach 0
     within 5 sigma. Where they do, the largest are written as a factor (normsys, exponential
     beyond one sigma, never 0) times a smaller shape of the same nuisance, one after the other until
-    the rest is small. The factor is the middle of the shape's relative changes: at +-1 sigma the
-    templates are the stated ones to the digit. A shape that goes one way on both sides has no such
+    the rest is small. The factor is the middle of the shape's relative changes:
+
+    - ``"stated"``: at +-1 sigma the templates are the stated ones to the digit;
+    - ``"exponential"``: where that leaves too much, exp(+-e) with e half the difference of up and
+      down, the stated error to first order.
+
+    A shape that goes one way on both sides, or different ways in different bins, has no such
     factor and stays as it is, for the builder to refuse.
 
     Args:
@@ -44,42 +52,48 @@ def keep_positive(
         >>> wide = Systematic("flat", "histosys", np.array([1.3, 2.6]), np.array([0.7, 1.4]))
         >>> made, changed = keep_positive([wide], np.array([1.0, 2.0]))
         >>> [(s.kind, round(s.up, 6), round(s.down, 6)) for s in made], changed
-        ([('normsys', 1.3, 0.7)], ['flat'])
+        ([('normsys', 1.3, 0.7)], {'flat': 'stated'})
     """
     base = np.asarray(nominal, dtype=float)
     out: list[list[Systematic]] = [[systematic] for systematic in systematics]
     factors = [_factors(s, base) if s.kind == "histosys" else None for s in systematics]
     size = [0.0 if f is None else float(np.max(np.abs(f - 1), initial=0.0)) for f in factors]
-    changed = []
+    norms = {s.name for s in systematics if s.kind == "normsys"}
+    changed: dict[str, str] = {}
     for index in np.argsort(size)[::-1]:
         if _stays_positive(factors):
             break
-        shape = factors[index]
-        if shape is None or not shape.size:
+        shape, original = factors[index], systematics[index]
+        # A second normsys of one name would be lost.
+        if shape is None or not shape.size or original.name in norms:
             continue
-        middle = (shape.max(axis=1) + shape.min(axis=1)) / 2
-        one_sided = np.prod(middle - 1) >= 0
-        if one_sided or np.any(middle <= 0) or systematics[index].name in _norms(systematics):
+        form, middle, rest = _split(shape)
+        if np.prod(middle - 1) >= 0 or np.max(np.abs(rest - 1)) > HELPFUL * size[index]:
             continue
-        original, up, down = systematics[index], float(middle[0]), float(middle[1])
-        rest = shape / middle[:, None]
-        if np.max(np.abs(rest - 1)) > HELPFUL * size[index]:
-            continue
+        up, down = float(middle[0]), float(middle[1])
         parts = [replace(original, kind="normsys", up=up, down=down, relative=False)]
         if np.any(np.abs(rest - 1) > 1e-12):
             ends = [np.ones(base.shape), np.ones(base.shape)]
             for end, values in zip(ends, rest, strict=True):
                 end[base > 0] = values
-            shape_part = replace(original, up=ends[0], down=ends[1], relative=True)
-            parts.append(shape_part)
-        out[index], factors[index] = parts, rest
-        changed.append(original.name)
-    return [part for parts in out for part in parts], sorted(changed)
+            parts.append(replace(original, up=ends[0], down=ends[1], relative=True))
+        out[index], factors[index], changed[original.name] = parts, rest, form
+    return [part for parts in out for part in parts], changed
 
 
-def _norms(systematics: Sequence[Systematic]) -> set[str]:
-    """Return the names that a normsys has already: one of a name is all that pyhf keeps."""
-    return {s.name for s in systematics if s.kind == "normsys"}
+def _split(shape: Array) -> tuple[str, Array, Array]:
+    """Return the form, the factors up and down, and what is left of a shape, (2, n)."""
+    middle = (shape.max(axis=1) + shape.min(axis=1)) / 2
+    rest = shape / np.where(middle > 0, middle, np.nan)[:, None]
+    if np.all(np.abs(rest - 1) < SMALL_REST):
+        return "stated", middle, rest
+    error = (shape[0] - shape[1]) / 2
+    centre = (error.max() + error.min()) / 2
+    return (
+        "exponential",
+        np.exp([centre, -centre]),
+        np.exp([error - centre, centre - error]),
+    )
 
 
 def _factors(systematic: Systematic, nominal: Array) -> Array | None:

@@ -136,8 +136,7 @@ def _make_fakes(config: TemplateConfig, template: Template) -> Template:
     if factors:
         warnings.append(
             f"the errors of {', '.join(factors)} are too large for shapes alone, which would turn "
-            "the fakes negative within 5 sigma; written as a factor times a shape, the same at +-1 "
-            "sigma"
+            "the fakes negative within 5 sigma; written as a factor times a shape"
         )
     description = {
         "from": config.yields if config.yields is not None else config.events,
