@@ -21,11 +21,8 @@ MASS = {"bins": 10, "low": 40.0, "high": 140.0}
 SIGNAL = (80.0, 6.0)
 """Mean and width of the signal's mass."""
 
-EVENTS = 30_000
-"""Mean number of events before the efficiencies, in each sample."""
-
 EFFICIENCY = {
-    11: {"value": [0.60, 0.70, 0.76, 0.80, 0.82], "statistical": 0.025, "tag": 0.010},
+    11: {"value": [0.60, 0.70, 0.76, 0.80, 0.82], "statistical": 0.030, "tag": 0.010},
     13: {"value": [0.80, 0.86, 0.90, 0.92, 0.93], "statistical": 0.015, "tag": 0.005},
 }
 """Relative errors: independent per bin, and one source of all bins of a map."""
@@ -36,7 +33,7 @@ FACTOR = {
 }
 """Of loose leptons, the same way; above 15 % in all bins of the electron map."""
 
-LOOSE = {"tested": (6000, 11), "partner": (3000, 13)}
+LOOSE = {"tested": (12_000, 11), "partner": (4000, 13)}
 """Mean size of the control regions, and the flavour of their loose lepton, the second one."""
 
 NAMES = {11: "electron", 13: "muon"}
@@ -51,15 +48,17 @@ class Truth:
         factor: Fake factors, the same way.
         per_jet: Relative change of the tested sample's efficiency for each jet; no map knows it.
         signal: Mean number of signal events before the efficiencies.
+        events: Mean number of other events before the efficiencies, in each sample.
     """
 
     efficiency: dict
     factor: dict
     per_jet: float = 0.0
     signal: float = 0.0
+    events: float = 30_000
 
 
-def draw_truth(rng, per_jet=0.0, signal=0.0):
+def draw_truth(rng, **options):
     """Draw true efficiencies and fake factors from their nominal values and covariance."""
 
     def draw(entry):
@@ -71,8 +70,7 @@ def draw_truth(rng, per_jet=0.0, signal=0.0):
     return Truth(
         efficiency={code: np.minimum(draw(e), 1.0) for code, e in EFFICIENCY.items()},
         factor={code: draw(e) for code, e in FACTOR.items()},
-        per_jet=per_jet,
-        signal=signal,
+        **options,
     )
 
 
@@ -110,7 +108,7 @@ def draw_events(rng, truth):
     """Return the tables: events of both samples with their fakes, and the control regions."""
     parts, loose = [], []
     for role, lead in (("tested", 13), ("partner", 11)):
-        prompt = _kinematics(rng, rng.poisson(EVENTS), lead)
+        prompt = _kinematics(rng, rng.poisson(truth.events), lead)
         parts.append(_take(prompt, rng.random(len(prompt["mass"])) < _chance(prompt, truth)))
         mean, code = LOOSE[role]
         factors = truth.factor[code]
@@ -128,7 +126,7 @@ def draw_events(rng, truth):
     return join
 
 
-def write_files(folder: Path, *, closure=(), lepton_id=True, fake_errors=True, jets_of_signal=True):
+def write_files(folder: Path, *, closure=(), lepton_id=True, fake_errors=True, retained=None):
     """Write the maps, the signal and the analysis: what an analyst knows, none of the truth."""
     for prefix, maps in (("id", EFFICIENCY), ("loose", FACTOR)):
         for code, entry in maps.items():
@@ -171,7 +169,7 @@ def write_files(folder: Path, *, closure=(), lepton_id=True, fake_errors=True, j
             "maps": {
                 name: {"file": f"id_{name}.csv", "kind": "efficiency"} for name in NAMES.values()
             },
-            **({"retained": 1} if lepton_id else {}),
+            **({} if retained is None else {"retained": retained}),
         },
         **({"closure": list(closure)} if closure else {}),
     }
