@@ -126,7 +126,7 @@ def draw_events(rng, truth):
     return join
 
 
-def write_files(folder: Path, *, closure=(), lepton_id=True, fake_errors=True, retained=None):
+def write_files(folder: Path, *, closure=(), lepton_id=True, fake_errors=True):
     """Write the maps, the signal and the analysis: what an analyst knows, none of the truth."""
     for prefix, maps in (("id", EFFICIENCY), ("loose", FACTOR)):
         for code, entry in maps.items():
@@ -147,7 +147,10 @@ def write_files(folder: Path, *, closure=(), lepton_id=True, fake_errors=True, r
     fakes = {
         "events": "loose.npz",
         "lepton": {"flavour": "loose_flavour", "pt": "pt2"},
-        "maps": {name: {"file": f"loose_{name}.csv"} for name in NAMES.values()},
+        "maps": {
+            name: {"file": f"loose_{name}.csv", "columns": {"sources": ["prompt"]}}
+            for name in NAMES.values()
+        },
     }
     analysis = {
         "schema": "ddphf/analysis/1",
@@ -167,9 +170,13 @@ def write_files(folder: Path, *, closure=(), lepton_id=True, fake_errors=True, r
         "signal_scale": "auto",
         "lepton_id": {
             "maps": {
-                name: {"file": f"id_{name}.csv", "kind": "efficiency"} for name in NAMES.values()
+                name: {
+                    "file": f"id_{name}.csv",
+                    "kind": "efficiency",
+                    "columns": {"sources": ["tag"]},
+                }
+                for name in NAMES.values()
             },
-            **({} if retained is None else {"retained": retained}),
         },
         **({"closure": list(closure)} if closure else {}),
     }

@@ -211,6 +211,7 @@ def test_fake_factors_with_errors_of_a_half_build_and_fit(folder):
     def change(analysis):
         for role in ("tested", "partner"):
             analysis[role]["fakes"]["maps"]["electron"].pop("exclude")
+            analysis[role]["fakes"]["maps"]["muon"]["columns"] = {"sources": ["all"]}
 
     write_loose_analysis(folder, change)
     write_map(

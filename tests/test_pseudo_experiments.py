@@ -13,7 +13,6 @@ from ddphf.inference.fit import fit_workspace
 from ddphf.workspace.build import build_workspace
 
 N = 240
-RETAINED = 1.0
 MODELS = {
     "default": {},
     "lepton_id_off": {"lepton_id": False},
@@ -26,10 +25,9 @@ def build(folder, tables):
 
 
 def prepare(folder, **options):
-    """An analysis in a folder of its own, every variation of its maps kept."""
+    """An analysis in a folder of its own, all defaults."""
     folder.mkdir()
-    retained = RETAINED if options.get("lepton_id", True) else None
-    write_files(folder, closure=["n_jets"], retained=retained, **options)
+    write_files(folder, closure=["n_jets"], **options)
     return folder
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ddphf.exceptions import InputError
+from ddphf.inputs.alignment import align
 from ddphf.inputs.histogram import Array
 from ddphf.inputs.maps import IntArray
 from ddphf.search.n_sigma import null_variance
@@ -58,7 +59,10 @@ class VariableEvents:
         """Return the events where ``mask``, shape (n,), is true."""
         eff, loose = self.efficiencies, self.loose
         if eff is not None:
-            eff = EventEfficiencies(**{name: array[mask] for name, array in vars(eff).items()})
+            kept: dict[str, Any] = {
+                name: None if array is None else array[mask] for name, array in vars(eff).items()
+            }
+            eff = EventEfficiencies(**kept)
         return replace(
             self,
             bins=self.bins[mask],
@@ -133,15 +137,12 @@ def _close(
     name, values = variable.expression, observed.values[variable.expression]
     cells = make_cells(values, variable.edges)
     place, n = cells.place(values), len(cells.labels)
-    b, a = (
-        np.bincount(place[mask & (place >= 0)], minlength=n).astype(float)
-        for mask in (observed.tested, ~observed.tested)
-    )
+    b, a = _count(observed, place, n)
     entry: dict[str, Any] = {
         "variable": name,
         "binning": cells.rule,
         "edges": [float(edge) if np.isfinite(edge) else None for edge in cells.edges],
-        "events": int(np.sum(b + a)),
+        "events": float(np.sum(b + a)),
         "events_outside": int(np.count_nonzero(place < 0)),
     }
     _refuse_label(name, cells, b, a)
@@ -219,7 +220,7 @@ def _contrast(
         if events.counted:
             used = at >= 0
             error[role] = np.sqrt(np.bincount(at[used], events.weights[used] ** 2, n))
-        elif channel.fakes.error is not None:
+        elif channel.fakes.error is not None and not isinstance(channel.fakes.error, str):
             nominal, absolute = (
                 pair.histogram(x).flat for x in (channel.fakes.yields, channel.fakes.error)
             )
@@ -227,10 +228,7 @@ def _contrast(
             error[role] = np.sqrt(np.sum((table * relative) ** 2, axis=1))
         for key, slope in _fake_slopes(pair, channel, events, at, table).items():
             add(of_fakes, key, scale * slope)
-    b, a = (
-        np.bincount(place[mask & (place >= 0)], minlength=n).astype(float)
-        for mask in (_padded(observed.tested, len(place)), _padded(~observed.tested, len(place)))
-    )
+    b, a = _count(observed, place[: len(observed.bins)], n)
     # Subtraction may leave fakes below 0 in a bin: no variance comes of that.
     background, variance = null_variance(
         b, a, r, np.maximum(f["tested"], 0.0), np.maximum(f["partner"], 0.0)
@@ -250,9 +248,13 @@ def _contrast(
     ), expected
 
 
-def _padded(mask: Mask, size: int) -> Mask:
-    """Return a mask of the observed events as one of these and the fakes' events after them."""
-    return np.concatenate([mask, np.zeros(size - len(mask), dtype=bool)])
+def _count(observed: VariableEvents, place: IntArray, n: int) -> tuple[Array, Array]:
+    """Return the events of both samples by bin of the variable: counts, or sums of weights."""
+    b, a = (
+        np.asarray(np.bincount(place[mask], observed.weights[mask], n), dtype=float)
+        for mask in (observed.tested & (place >= 0), ~observed.tested & (place >= 0))
+    )
+    return b, a
 
 
 def _join(parts: Sequence[VariableEvents], stated: Array) -> EventEfficiencies:
@@ -262,10 +264,12 @@ def _join(parts: Sequence[VariableEvents], stated: Array) -> EventEfficiencies:
     if any(item is None for item in found):
         cells = np.full((n, 1), -1)
         return EventEfficiencies(stated, np.ones(n), cells, cells, np.zeros(n, dtype=bool))
-    joined = {
-        name: np.concatenate([getattr(item, name) for item in found])
-        for name in EventEfficiencies.__dataclass_fields__
-    }
+
+    def join(name: str) -> Any:
+        arrays = [getattr(item, name) for item in found]
+        return None if any(array is None for array in arrays) else np.concatenate(arrays)
+
+    joined = {name: join(name) for name in EventEfficiencies.__dataclass_fields__}
     return EventEfficiencies(**{**joined, "tested": joined["tested"] * stated})
 
 
@@ -280,7 +284,9 @@ def _slope(pair: Pair, systematic: Systematic, nominal: Array | None) -> Array:
     """Return the relative change per sigma in every template bin, shape (M,)."""
     if systematic.kind == "normsys":
         return np.full(pair.n_bins, (float(systematic.up) - float(systematic.down)) / 2)
-    up, down = (pair.histogram(end).flat for end in (systematic.up, systematic.down))
+    up, down = (
+        align(pair.histogram(end), pair.binning)[0].flat for end in (systematic.up, systematic.down)
+    )
     change = (up - down) / 2
     if systematic.relative or nominal is None:
         return np.asarray(change)

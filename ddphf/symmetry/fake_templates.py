@@ -178,7 +178,7 @@ def mend_negative(
         ends = [change(e * values if systematic.relative else e) for e in ends]
         return replace(systematic, up=ends[0], down=ends[1], relative=False)
 
-    mended = replace(yields, values=change(values))
+    mended = replace(yields, values=change(values), variances=None)
     if error is not None and error.values.shape == values.shape:
         error = replace(error, values=change_error(error.values))
     record |= {

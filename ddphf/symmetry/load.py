@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from ddphf.config.analysis import Analysis, ChannelConfig, SystematicConfig, TemplateConfig
 from ddphf.config.sections import FakeMapConfig
 from ddphf.exceptions import InputError
-from ddphf.inputs.histogram import Array, Histogram
+from ddphf.inputs.alignment import align
+from ddphf.inputs.histogram import Axis, Histogram, error_from_variances
 from ddphf.inputs.readers import read_histogram
 from ddphf.symmetry.closure_variables import ClosureEvents, Variable, VariableEvents
 from ddphf.symmetry.expressions import column_names
@@ -22,7 +25,7 @@ from ddphf.symmetry.pair import Channel, Pair, Systematic, Template
 __all__ = ["load_pair"]
 
 NO_ERROR = "none"
-"""In the place of an address: weighted events without their statistical error."""
+"""In the place of an address: a template without the statistical error that its source has."""
 
 
 def load_pair(analysis: Analysis) -> Pair:
@@ -79,19 +82,15 @@ def load_pair(analysis: Analysis) -> Pair:
 
     ratio = analysis.efficiency_ratio
     stated = read(ratio) if isinstance(ratio, str) else float(ratio)
-    stated_ratio = stated.values if isinstance(stated, Histogram) else stated
+    ratio_beside_maps = stated
     lepton_id, from_maps = load_lepton_id(analysis, samples)
     if from_maps is not None:
         # Scale factors correct a ratio that comes from simulation; efficiencies are the ratio.
-        factor = stated_ratio
-        if np.shape(factor) not in ((), from_maps.values.shape):
-            raise InputError(
-                f"efficiency ratio ({ratio}): shape {np.shape(factor)}, but the axes of 'events' "
-                f"have {from_maps.values.shape} bins; rebin one of them"
-            )
-        stated = Histogram(from_maps.values * factor, from_maps.axes, source=from_maps.source)
-    closure = _closure_events(analysis, samples, stated_ratio)
-    known = analysis.known_background
+        if isinstance(stated, Histogram):
+            stated = _multiply(from_maps, stated, f"efficiency ratio ({ratio})")
+        else:
+            stated = Histogram(from_maps.values * stated, from_maps.axes, source=from_maps.source)
+    known, events = analysis.known_background, analysis.events
     return Pair(
         tested=channel(analysis.tested, "tested"),
         partner=channel(analysis.partner, "partner"),
@@ -99,9 +98,10 @@ def load_pair(analysis: Analysis) -> Pair:
         known_background=None if known is None else read(known),
         floor=analysis.floor,
         luminosity_error=analysis.luminosity_error,
-        integer_data=analysis.integer_data,
+        integer_data=analysis.integer_data and not (events and events.weight is not None),
         lepton_id=lepton_id,
-        closure=closure,
+        warnings=tuple(samples.reading),
+        closure=_closure_events(analysis, samples, ratio_beside_maps),
     )
 
 
@@ -118,10 +118,16 @@ def _make_fakes(config: TemplateConfig, template: Template) -> Template:
     Raises:
         InputError: ``negative: merge`` where all bins together are negative.
     """
+    axes = template.yields.axes
+    stated = template.error if isinstance(template.error, str) else _on(template.error, axes)
     yields, error, systematics, record = mend_negative(
-        template.yields, template.error, template.systematics, config.negative
+        template.yields,
+        None if isinstance(stated, str) else stated,
+        [replace(s, up=_on(s.up, axes), down=_on(s.down, axes)) for s in template.systematics],
+        config.negative,
     )
     systematics, factors = keep_positive(systematics, yields.values)
+    systematics = [replace(s, up=_on(s.up, axes), down=_on(s.down, axes)) for s in systematics]
     warnings = []
     bad = record["negative_bins"]
     if bad and config.negative != "refuse":
@@ -141,6 +147,8 @@ def _make_fakes(config: TemplateConfig, template: Template) -> Template:
     description = {
         "from": config.yields if config.yields is not None else config.events,
         "weight": config.weight,
+        "select": config.select,
+        "prompt": None if config.prompt is None else vars(config.prompt),
         "error": config.error if config.error is not None or config.yields else "sum of squares",
         "error_kind": config.error_kind,
         "normalisation": config.normalisation,
@@ -149,8 +157,23 @@ def _make_fakes(config: TemplateConfig, template: Template) -> Template:
         "shapes_as_factors": factors,
     }
     return Template(
-        yields, error, template.error_kind, tuple(systematics), description, tuple(warnings)
+        yields=yields,
+        error=stated if isinstance(stated, str) else error,
+        error_kind=template.error_kind,
+        systematics=tuple(systematics),
+        description=description,
+        warnings=tuple(warnings),
     )
+
+
+def _on(data: Any, axes: tuple[Axis, ...]) -> Any:
+    """Return a shape or an error on the axes of its yields, as it is where the builder refuses."""
+    if isinstance(data, np.ndarray) and data.shape == tuple(axis.n_bins for axis in axes):
+        return Histogram(data, axes)
+    try:
+        return align(data, axes)[0] if isinstance(data, Histogram) else data
+    except InputError:
+        return data
 
 
 def _describe_map(item: FakeMapConfig) -> dict[str, object]:
@@ -163,7 +186,7 @@ def _describe_map(item: FakeMapConfig) -> dict[str, object]:
 
 
 def _closure_events(
-    analysis: Analysis, samples: EventSamples, ratio: Array | float
+    analysis: Analysis, samples: EventSamples, ratio: Histogram | float
 ) -> ClosureEvents | None:
     """Return the events for the closure in further variables, None where none is asked for.
 
@@ -197,7 +220,22 @@ def _closure_events(
             for role, channel in channels.items()
             if channel.fakes is not None
         },
-        ratio=ratio,
+        ratio=align(ratio, samples.axes)[0].values if isinstance(ratio, Histogram) else ratio,
+    )
+
+
+def _multiply(from_maps: Histogram, stated: Histogram, where: str) -> Histogram:
+    """Return the ratio of the maps times that of the simulation, on the axes of the maps."""
+    try:
+        factor, _ = align(stated, from_maps.axes)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+    variances = factor.variances
+    return Histogram(
+        from_maps.values * factor.values,
+        from_maps.axes,
+        variances=None if variances is None else from_maps.values**2 * variances,
+        source=from_maps.source,
     )
 
 
@@ -206,12 +244,11 @@ def _yields(
     samples: EventSamples,
     key: tuple[str, str],
     read: Callable[[str], Histogram],
-) -> tuple[Histogram, Histogram | None]:
-    """Return a template and its error: of weighted events the root of the sum of their squares."""
-    error = None if config.error in (None, NO_ERROR) else read(str(config.error))
-    if config.yields is not None:
-        return read(config.yields), error
-    filled = samples.histograms[key]
-    if config.error is None and filled.variances is not None:
-        error = Histogram(np.sqrt(filled.variances), filled.axes, source=f"{filled.source}, sumw2")
-    return filled, error
+) -> tuple[Histogram, Histogram | str | None]:
+    """Return a template and its error: with variances the root of them, where nothing is said."""
+    filled = samples.histograms[key] if config.yields is None else read(config.yields)
+    if config.error == NO_ERROR:
+        return filled, NO_ERROR
+    if config.error is not None:
+        return filled, read(config.error)
+    return filled, None if filled.variances is None else error_from_variances(filled)

@@ -45,7 +45,8 @@ class Template:
 
     Attributes:
         yields: Events per bin: a Histogram, hist.Hist or array.
-        error: Uncorrelated absolute error per bin, or None.
+        error: Uncorrelated absolute error per bin; None: the root of the variances (sums of
+            squared weights) that the yields have; ``"none"``: no error.
         error_kind: ``"shapesys"`` (auxiliary Poisson) or ``"staterror"`` (Gaussian).
         systematics: Correlated uncertainties.
         description: How it was made, for the sidecar, or None.
@@ -93,6 +94,7 @@ class Pair:
         integer_data: Refuse counts that are not whole numbers.
         lepton_id: Covariance of the efficiency maps and how the bins are made of them, or None.
         axes: Axes for bare arrays; taken from the tested sample's histogram otherwise.
+        warnings: Sentences for the user, from reading the input.
         closure: Events for the closure in variables that the histograms do not have, or None.
 
     Example:
@@ -111,6 +113,7 @@ class Pair:
     integer_data: bool = True
     lepton_id: LeptonId | None = None
     axes: Sequence[Axis] | None = None
+    warnings: tuple[str, ...] = ()
     closure: ClosureEvents | None = None
     binning: tuple[Axis, ...] = field(init=False)
 
