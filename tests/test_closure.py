@@ -262,6 +262,28 @@ def test_build_and_fit_warn_where_the_side_region_does_not_close(folder, tested,
     assert "closure" not in other.err
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"pairing": 3},
+        {"pairing": {"tested": "nobody", "partner": "CR_emu"}},
+        {"closure": 7},
+        {"closure": {"variables": {"tried": 1}}},
+    ],
+)
+def test_a_damaged_sidecar_costs_the_closure_and_not_the_fit(folder, change):
+    off(folder, [115, 85, 58, 45])
+    invoke("build", "analysis.yml", "-o", "pair.json")
+    path = folder / "pair.metadata.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    fitted = invoke("fit", "pair.json", "-o", "fit.json")
+    assert fitted.code == 0
+    assert "pair.metadata.json: is damaged" in " ".join(fitted.err.split())
+    shown = invoke("inspect", "pair.json")
+    assert shown.code == 3
+    assert shown.message.startswith("pair.metadata.json: is no sidecar of 'ddphf build'")
+
+
 def test_inspect_shows_both_and_says_which_is_which(folder):
     off(folder, [210, 85, 20, 41])
     invoke("build", "analysis.yml", "-o", "pair.json")

@@ -13,7 +13,7 @@ from rich.text import Text
 from ddphf.cli.build import metadata_path
 from ddphf.cli.common import force_option, print_warnings, progress_line, stdout
 from ddphf.cli.figures import figure_options, figure_paths, stage_figures
-from ddphf.cli.sidecar import read_sidecar
+from ddphf.cli.sidecar import DAMAGED, read_sidecar
 from ddphf.exceptions import InputError
 from ddphf.files import read_json, to_json
 from ddphf.outputs import Outputs
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["command"]
+
+REGIONS = {"side": "away from the signal", "all": "a signal included"}
+"""Where closure in further variables was tested."""
 
 
 @click.command("inspect")
@@ -54,12 +57,13 @@ def command(
         summary = summarize_workspace(spec, measurement)
         sidecar = read_sidecar(workspace, summary["digest"])
         if sidecar is not None and "pairing" in sidecar:
-            from ddphf.studies.closure import summarize_closure
-
-            summary["closure"] = summarize_closure(spec, sidecar["pairing"])
-            variables = sidecar.get("closure", {}).get("variables")
-            if variables is not None:
-                summary["closure"]["variables"] = variables
+            try:
+                summary["closure"] = _closure(spec, sidecar)
+            except DAMAGED:
+                raise InputError(
+                    f"{metadata_path(workspace)}: is no sidecar of 'ddphf build' (pairing or "
+                    "closure); build it again or move it away"
+                ) from None
         if sidecar is not None and "lepton_id" in sidecar:
             summary["lepton_id"] = sidecar["lepton_id"]
             summary["absorbed"] = sidecar.get("absorbed", [])
@@ -108,6 +112,21 @@ def command(
         _print_closure(console, summary["closure"])
     if "lepton_id" in summary:
         _print_spectrum(console, summary["lepton_id"], summary["absorbed"])
+
+
+def _closure(spec: dict[str, Any], sidecar: dict[str, Any]) -> dict[str, Any]:
+    """Return the closure of a workspace, with that in further variables from its sidecar."""
+    from ddphf.studies.closure import summarize_closure
+    from ddphf.workspace.closure import warn_of_closure
+
+    entry = summarize_closure(spec, sidecar["pairing"])
+    variables = sidecar["closure"].get("variables") if "closure" in sidecar else None
+    if variables is None:
+        return entry
+    entry["variables"] = variables
+    REGIONS[variables["region"]]
+    warn_of_closure(entry, entry["bins"])  # reads every key that is shown
+    return entry
 
 
 def _print_closure(console: Console, entry: dict[str, Any]) -> None:
@@ -165,7 +184,7 @@ def _show_p(p: float | None) -> str:
 
 
 def _print_variables(console: Console, entry: dict[str, Any]) -> None:
-    region = {"side": "away from the signal", "all": "a signal included"}[entry["region"]]
+    region = REGIONS[entry["region"]]
     table = Table(
         title=Text(f"closure in further variables, {region}"),
         title_justify="left",

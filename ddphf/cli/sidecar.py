@@ -10,6 +10,9 @@ from ddphf.files import read_json
 
 __all__ = ["closure_warnings", "digest_of", "read_binning", "read_sidecar"]
 
+DAMAGED = (AttributeError, IndexError, KeyError, StopIteration, TypeError, ValueError)
+"""What a forged or damaged sidecar raises when it is taken at its word."""
+
 
 def digest_of(workspace: Any) -> str:
     """Return pyhf's digest of a workspace, as records quote it.
@@ -40,21 +43,28 @@ def closure_warnings(workspace: str, spec: Any, digest: str) -> list[str]:
     """Return a sentence for every closure of a built workspace that fails.
 
     The sidecar tells which channels are the pair, and how closure went in further variables;
-    without one, as for any other workspace, there is nothing to compare.
+    without one, as for any other workspace, there is nothing to compare. One that is damaged is
+    said and not used: the fit stands without it.
 
     Args:
         workspace: Path of the workspace.
         spec: The workspace.
         digest: Its digest, which the sidecar must state.
     """
-    sidecar = read_sidecar(workspace, digest)
-    if sidecar is None or "closure" not in sidecar:
-        return []
     from ddphf.workspace.closure import state_closure, warn_of_closure
 
-    found, side = state_closure(spec, sidecar["pairing"])
-    variables = sidecar["closure"].get("variables")
-    return warn_of_closure({**found, "variables": variables}, len(side))
+    sidecar = read_sidecar(workspace, digest)
+    if sidecar is None:
+        return []
+    try:
+        found, side = state_closure(spec, sidecar["pairing"])
+        variables = sidecar["closure"].get("variables") if "closure" in sidecar else None
+        return warn_of_closure({**found, "variables": variables}, len(side))
+    except DAMAGED as error:
+        return [
+            f"{metadata_path(workspace)}: is damaged ({type(error).__name__}), so closure is not "
+            "tested; build it again"
+        ]
 
 
 def read_binning(workspace: str, digest: str) -> tuple[dict[str, Any], list[str]]:
