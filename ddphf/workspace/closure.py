@@ -85,7 +85,8 @@ def warn_of_closure(entry: Mapping[str, Any], n_bins: int) -> list[str]:
         smallest = (
             "the only variable tried"
             if tried == 1
-            else f"the smallest of {tried} variables: {_show(variables['global_p_value'])}"
+            else f"{tried} variables tried, the smallest p counts "
+            f"{_show(variables['global_p_value'])}"
         )
         where = "" if variables["region"] == "side" else ", signal included"
         out.append(
