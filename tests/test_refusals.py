@@ -136,6 +136,8 @@ BUILD = {
     "NaN or infinity in a histogram": column("fakes", [12.0, NAN, 5.0, 3.0]),
     "a negative count": column("tested", [110, 85, -1, 41]),
     "a negative yield": column("signal", [2.0, 6.0, 5.0, -0.1]),
+    "a closure variable without events": edit(put("closure", ["pt2"])),
+    "a negative yield of fakes": column("fakes", [12.0, 8.0, 5.0, -3.7]),
     "a negative error": column("fakes_error", [2.0, 1.5, -1.0, 0.8]),
     "a count that is not whole": column("tested", [110, 85.5, 62, 41]),
     "an efficiency ratio of zero": column("ratio", [0.9, 0.9, 0.0, 0.9]),

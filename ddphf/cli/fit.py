@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -19,7 +20,7 @@ from ddphf.cli.common import (
     seed_option,
 )
 from ddphf.cli.figures import figure_options, figure_paths, stage_figures
-from ddphf.cli.sidecar import digest_of, read_binning
+from ddphf.cli.sidecar import closure_warnings, digest_of, read_binning
 from ddphf.files import read_json, to_json
 from ddphf.outputs import Outputs
 
@@ -83,6 +84,9 @@ def command(
             spec, measurement=measurement, engine=cast("Engine", engine), toys=toys, seed=seed,
             goodness_toys=goodness_toys, progress=say, toy_progress=say.toys,
         )  # fmt: skip
+        digest = result.provenance["workspace_digest"]
+        closure = closure_warnings(workspace, spec, digest)
+        result = replace(result, warnings=(*result.warnings, *closure))
     print_warnings(result.warnings)
     with outputs:
         outputs.write(output, to_json(result.to_dict()))

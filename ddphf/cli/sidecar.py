@@ -9,7 +9,10 @@ from ddphf.cli.build import metadata_path
 from ddphf.exceptions import InputError
 from ddphf.files import read_json
 
-__all__ = ["check_sidecar", "digest_of", "read_binning", "read_sidecar"]
+__all__ = ["check_sidecar", "closure_warnings", "digest_of", "read_binning", "read_sidecar"]
+
+DAMAGED = (AttributeError, IndexError, KeyError, StopIteration, TypeError, ValueError)
+"""What a forged or damaged sidecar raises when it is taken at its word."""
 
 
 def digest_of(workspace: Any) -> str:
@@ -88,6 +91,37 @@ def _misfit(data: dict[str, Any], spec: dict[str, Any]) -> str | None:
         if not (number.isascii() and number.isdigit() and int(number[:9]) < count):
             return f"keeps '{name}', which is none of {count} eigen-variations"
     return None
+
+
+def closure_warnings(workspace: str, spec: Any, digest: str) -> list[str]:
+    """Return a sentence for every closure of a built workspace that fails.
+
+    The sidecar tells which channels are the pair, and how closure went in further variables;
+    without one, as for any other workspace, there is nothing to compare. One that is damaged is
+    said and not used: the fit stands without it.
+
+    Args:
+        workspace: Path of the workspace.
+        spec: The workspace.
+        digest: Its digest, which the sidecar must state.
+    """
+    from ddphf.workspace.closure import state_closure, warn_of_closure
+
+    try:
+        sidecar = read_sidecar(workspace, digest)
+    except InputError as error:
+        return [f"{error}; closure is not tested"]
+    if sidecar is None:
+        return []
+    try:
+        found, side = state_closure(spec, sidecar["pairing"])
+        variables = sidecar["closure"].get("variables") if "closure" in sidecar else None
+        return warn_of_closure({**found, "variables": variables}, len(side))
+    except DAMAGED as error:
+        return [
+            f"{metadata_path(workspace)}: is damaged ({type(error).__name__}), so closure is not "
+            "tested; build it again"
+        ]
 
 
 def read_binning(workspace: str, digest: str) -> tuple[dict[str, Any], list[str]]:

@@ -18,10 +18,12 @@ import jsonschema
 
 from ddphf.config.meaning import check_meaning
 from ddphf.config.sections import (
+    ClosureConfig,
     EventsConfig,
     FakeMapConfig,
     LeptonConfig,
     LeptonIdConfig,
+    parse_closure,
     parse_events,
     parse_fake_maps,
     parse_files,
@@ -68,9 +70,10 @@ class PromptConfig:
 class TemplateConfig:
     """A template as written: the address of a histogram (``yields``) or of weighted events.
 
-    Fakes may have a relative error of their ``normalisation``, and be events of a control region
-    times the fake factor of their loose ``lepton``, looked up in ``maps``, with the events of
-    ``prompt`` subtracted. ``select`` stands in the place of the selection of all events.
+    Fakes may have a relative error of their ``normalisation``, a rule for ``negative`` bins, and be
+    events of a control region times the fake factor of their loose ``lepton``, looked up in
+    ``maps``, with the events of ``prompt`` subtracted. ``select`` stands in the place of the
+    selection of all events.
     """
 
     yields: str | None
@@ -84,6 +87,7 @@ class TemplateConfig:
     normalisation: float = 0.0
     lepton: LeptonConfig | None = None
     maps: tuple[FakeMapConfig, ...] = ()
+    negative: Literal["refuse", "zero", "merge"] = "refuse"
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,7 @@ class Analysis:
         description: Free text.
         events: The event table, where the samples are selected from one.
         lepton_id: The lepton-ID uncertainty, or None.
+        closure: Variables beside the axes in which closure is tested.
         folder: What addresses are relative to.
         files: Every file that it names and that exists: none of them may become an output.
     """
@@ -132,6 +137,7 @@ class Analysis:
     description: str = ""
     events: EventsConfig | None = None
     lepton_id: LeptonIdConfig | None = None
+    closure: tuple[ClosureConfig, ...] = ()
     folder: Path = Path()
     files: tuple[Path, ...] = ()
 
@@ -213,6 +219,7 @@ def parse_analysis(text: str, *, folder: str | Path = ".") -> Analysis:
         description=data.get("description", ""),
         events=parse_events(data.get("events")),
         lepton_id=parse_lepton_id(data.get("lepton_id")),
+        closure=parse_closure(data.get("closure", ())),
         folder=Path(folder),
         files=tuple(_named_files(data, Path(folder))),
     )
@@ -318,6 +325,7 @@ def _template(data: dict[str, Any] | None, where: str) -> TemplateConfig | None:
         normalisation=data.get("normalisation", 0.0),
         lepton=None if lepton is None else LeptonConfig(**lepton),
         maps=parse_fake_maps(data.get("maps", {}), f"{where}.maps"),
+        negative=data.get("negative", "refuse"),
     )
 
 
