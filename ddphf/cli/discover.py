@@ -14,6 +14,7 @@ from ddphf.cli.common import (
     choices,
     force_option,
     output_option,
+    poi_bounds_option,
     print_warnings,
     progress_line,
     seed_option,
@@ -22,6 +23,7 @@ from ddphf.cli.common import (
 )
 from ddphf.exceptions import UsageError
 from ddphf.files import check_writable, read_json, to_json, write_output
+from ddphf.results.fit import describe_error
 
 if TYPE_CHECKING:
     from ddphf.inference.discovery import NullMethod
@@ -52,10 +54,12 @@ FIGURES = ("discover_null.png", "discover_null_known_background.png")
     help="Signal strength of the expectation; mu_hat takes the fitted one.",
 )  # fmt: skip
 @click.option("--plots", metavar="DIR", help="Draw the toy null against the asymptotic one there.")
+@poi_bounds_option
 @force_option
 def command(
     workspace: str, output: str, measurement: str | None, nulls: str, toys: int | None, seed: int,
-    toys_file: str | None, mu_expected: str, plots: str | None, force: bool,
+    toys_file: str | None, mu_expected: str, plots: str | None,
+    poi_bounds: tuple[float, float] | None, force: bool,
 ) -> None:  # fmt: skip
     """Say how significant the signal of WORKSPACE is, and how significant it should have been.
 
@@ -84,6 +88,7 @@ def command(
         result = discover_workspace(
             spec, measurement=measurement, nulls=cast("tuple[NullMethod, ...]", methods),
             toys=20_000 if toys is None else toys, seed=seed, mu_expected=mu,
+            poi_bounds=poi_bounds,
             sample=None if toys_file is None else load_toys(Path(toys_file)),
             progress=say, toy_progress=say.toys,
         )  # fmt: skip
@@ -120,7 +125,7 @@ def make_table(data: dict[str, Any]) -> Table:
 
 def _add_statement(table: Table, statement: dict[str, Any]) -> None:
     observed, null, expected = (statement[key] for key in ("observed", "null", "expected"))
-    mu = f"{observed['mu_hat']:.4g} +- {observed['mu_error']:.2g}"
+    mu = f"{observed['mu_hat']:.4g} {describe_error(observed['mu_error'], 2)}"
     table.add_row(Text(statement["measurement"], style="bold"), "", "", "", "")
     table.add_row("observed, asymptotic", mu, f"{observed['z0']:.4f}", _p(observed["p0"]), "")
     if "toys" in null:

@@ -12,6 +12,7 @@ from rich.text import Text
 from ddphf.cli.common import (
     force_option,
     output_option,
+    poi_bounds_option,
     print_warnings,
     progress_line,
     seed_option,
@@ -20,6 +21,7 @@ from ddphf.cli.common import (
 from ddphf.cli.sidecar import digest_of, read_binning
 from ddphf.exceptions import UsageError
 from ddphf.files import check_writable, read_json, to_json, write_file, write_output
+from ddphf.results.fit import describe_error
 
 if TYPE_CHECKING:
     from ddphf.inference.fitter import Engine
@@ -49,6 +51,7 @@ __all__ = ["command", "describe_goodness", "make_table"]
     help="Draw N toys of the fit, for its goodness.",
 )  # fmt: skip
 @click.option("--plots", metavar="DIR", help="Draw pre- and post-fit spectra into this folder.")
+@poi_bounds_option
 @force_option
 def command(
     workspace: str,
@@ -59,6 +62,7 @@ def command(
     toys: int,
     seed: int,
     goodness_toys: int,
+    poi_bounds: tuple[float, float] | None,
     force: bool,
 ) -> None:
     """Fit WORKSPACE (any pyhf workspace; - reads standard input) and write what was found."""
@@ -77,7 +81,8 @@ def command(
             binning, warnings = read_binning(workspace, digest_of(spec))
             print_warnings(warnings)
         result = fit_workspace(
-            spec, measurement=measurement, engine=cast("Engine", engine), toys=toys, seed=seed,
+            spec, measurement=measurement, engine=cast("Engine", engine), poi_bounds=poi_bounds,
+            toys=toys, seed=seed,
             goodness_toys=goodness_toys, progress=say, toy_progress=say.toys,
         )  # fmt: skip
     print_warnings(result.warnings)
@@ -97,7 +102,7 @@ def make_table(result: FitResult) -> Table:
         table.add_column(Text(column), justify="left" if column == "" else "right")
     poi = result.mu_hat
     if result.discovery is None and poi is not None:
-        table.add_row(Text(poi.name), f"{poi.value:.6g}", f"{poi.error:.4g}", "", "", "")
+        table.add_row(Text(poi.name), f"{poi.value:.6g}", _error(result), "", "", "")
     main = result.measurement
     if result.known_background is not None:
         main = "discovery (L2)"
@@ -108,7 +113,8 @@ def make_table(result: FitResult) -> Table:
         ("known background (L1)", result.known_background),
     ):
         if statement is not None:
-            table.add_row(Text(name), *_numbers(statement))
+            error = _error(result) if statement is result.discovery else None
+            table.add_row(Text(name), *_numbers(statement, error))
         if statement is not None and statement.toys is not None:
             table.add_row(*_toy_row(statement.toys))
     edm = max(m.certificate.edm for m in (result.fit, result.null) if m is not None)
@@ -132,10 +138,16 @@ def describe_goodness(result: GoodnessResult) -> str:
     return line
 
 
-def _numbers(statement: DiscoveryResult) -> tuple[str, ...]:
+def _error(result: FitResult) -> str:
+    assert result.mu_hat is not None
+    return result.mu_hat.stated_error.removeprefix("+- ")
+
+
+def _numbers(statement: DiscoveryResult, error: str | None) -> tuple[str, ...]:
+    own = describe_error(statement.mu_error).removeprefix("+- ")
     return (
         f"{statement.mu_hat:.6g}",
-        f"{statement.mu_error:.4g}",
+        own if error is None else error,
         f"{statement.q0:.6g}",
         f"{statement.z0:.4f}",
         f"{statement.p0:.4g}",

@@ -12,6 +12,7 @@ from rich.table import Table
 from ddphf.cli.common import force_option, print_warnings, progress_line, seed_option, stderr
 from ddphf.exceptions import ConfigError
 from ddphf.files import check_writable, read_json, to_json, write_file, write_output
+from ddphf.results.fit import describe_error
 
 if TYPE_CHECKING:
     from ddphf.inference.injection.record import InjectionResult
@@ -121,7 +122,8 @@ def make_summary(result: InjectionResult) -> str:
     return (
         f"{result.measurement}: {result.poi} = {result.mu:.8g} ({events or 'no'} events), Asimov Z "
         f"{result.z_asimov:.6f}\nwritten data ({result.data}): {result.poi}_hat = "
-        f"{result.found.mu_hat:.6g} +- {result.found.mu_error:.4g}, Z = {result.found.z0:.6f}"
+        f"{result.found.mu_hat:.6g} {describe_error(result.found.mu_error)}, "
+        f"Z = {result.found.z0:.6f}"
     )
 
 

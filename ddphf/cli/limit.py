@@ -14,6 +14,7 @@ from ddphf.cli.common import (
     choices,
     force_option,
     output_option,
+    poi_bounds_option,
     print_warnings,
     progress_line,
     seed_option,
@@ -22,6 +23,7 @@ from ddphf.cli.common import (
 )
 from ddphf.exceptions import UsageError
 from ddphf.files import check_writable, read_json, to_json, write_output
+from ddphf.results.fit import describe_error
 
 if TYPE_CHECKING:
     from ddphf.inference.limits.limits import LimitMethod
@@ -49,10 +51,12 @@ METHODS = ("asymptotic", "toys")
 )  # fmt: skip
 @seed_option
 @click.option("--plots", metavar="DIR", help="Draw CLs against mu there.")
+@poi_bounds_option
 @force_option
 def command(
     workspace: str, output: str, measurement: str | None, level: float, method: str,
-    interval: bool, toys: int | None, seed: int, plots: str | None, force: bool,
+    interval: bool, toys: int | None, seed: int, plots: str | None,
+    poi_bounds: tuple[float, float] | None, force: bool,
 ) -> None:  # fmt: skip
     """Find the upper limits of the signal strength of WORKSPACE.
 
@@ -70,7 +74,8 @@ def command(
 
         result = limit_workspace(
             read_json(workspace), measurement=measurement, level=level,
-            methods=cast("tuple[LimitMethod, ...]", methods), interval=interval,
+            methods=cast("tuple[LimitMethod, ...]", methods), poi_bounds=poi_bounds,
+            interval=interval,
             toys=5000 if toys is None else toys, seed=seed, progress=say, toy_progress=say.toys,
         )  # fmt: skip
     print_warnings(result.warnings)
@@ -85,7 +90,8 @@ def command(
 
 def make_table(data: dict[str, Any]) -> Table:
     """Return the table that the terminal shows, from limit.json."""
-    title = f"{data['measurement']}: {data['poi']} = {data['mu_hat']:.4g} +- {data['mu_error']:.2g}"
+    title = f"{data['measurement']}: {data['poi']} = {data['mu_hat']:.4g} "
+    title += describe_error(data["mu_error"], 2)
     table = Table(title=Text(title), title_justify="left")
     for column in (
         f"{100 * data['level']:.4g} % upper limit",

@@ -239,7 +239,7 @@ def _point(reference: ReferenceModel, minimum: MinimumResult) -> tuple[Array, An
             "fit.json of this workspace"
         )
     values = np.array([given[name].value for name in table.names])
-    return values, np.array([given[name].error > 0 for name in table.names])
+    return values, np.array([bool(given[name].error) for name in table.names])
 
 
 def _scalars(reference: ReferenceModel) -> list[str]:
