@@ -166,7 +166,7 @@ def limit_workspace(
     table = fitter.reference.parameters
     name, poi = str(fitter.reference.measurement), table.poi
     assert poi is not None
-    _require_inside(asymptotic.observed, name, table.names[poi], level, observed.upper)
+    _require_inside(asymptotic.observed, name, table.names[poi], level, observed)
     warnings = list(fitter.warnings)
     if widened is not None:
         warnings.append(
@@ -248,13 +248,13 @@ def _scan_points(limit: AsymptoticLimit, upper: float) -> np.ndarray[Any, Any]:
 
 
 def _require_inside(
-    limit: float | None, measurement: str, poi: str, level: float, upper: float
+    limit: float | None, measurement: str, poi: str, level: float, scan: ProfileScan
 ) -> None:
     if limit is None:
         raise ModelError(
             f"measurement '{measurement}': CLs is above {1 - level:.4g} up to the upper bound "
-            f"{upper:g} of the POI '{poi}', so the observed limit is beyond it; widen the bound: "
-            f"--poi-bounds LOW,{10 * upper:g}"
+            f"{scan.upper:g} of the POI '{poi}', so the observed limit is beyond it; widen the bound: "
+            f"--poi-bounds {scan.lower:g},{10 * abs(scan.upper):g}"
         )
 
 
