@@ -37,6 +37,10 @@ Progress = Callable[[str], None]
 NEGATIVE_Q0 = -1e-6
 """A null fit below the free one by more than this is a failed fit, never a q0 of 0."""
 
+NUMERIC = 1e7
+"""An error so many times that with all others held is rounding: its matrix is singular in double
+precision."""
+
 STEPS_TO_NULL = 8
 
 
@@ -228,10 +232,11 @@ class Fitter:
         suspected = find_flat(minimum)
         table = self.reference.parameters
         reach = table.upper - table.lower
-        wide = [i for i in suspected if minimum.errors[i] > reach[i]]
-        if suspected and not wide and self._is_valley(minimum, fixed, suspected[0]):
-            wide = suspected
-        self._refuse_undetermined([table.names[i] for i in wide], what)
+        inflation = minimum.errors * np.sqrt(np.maximum(minimum.stiffness, 0.0))
+        flat = [i for i in suspected if minimum.errors[i] > reach[i] or inflation[i] > NUMERIC]
+        if suspected and not flat and self._is_valley(minimum, fixed, suspected[0]):
+            flat = suspected
+        self._refuse_undetermined([table.names[i] for i in flat], what)
 
     def _refuse_undetermined(self, names: list[str], what: str) -> None:
         if names:
@@ -242,19 +247,31 @@ class Fitter:
             )
 
     def _is_valley(self, minimum: Minimum, fixed: Mask, index: int) -> bool:
-        """Whether 2NLL stays where it is one error (or half the way to a bound) away."""
-        table, best = self.reference.parameters, float(minimum.parameters[index])
-        room = (best - table.lower[index], table.upper[index] - best)
-        step = min(float(minimum.errors[index]), 0.5 * max(room))
-        step *= 1.0 if room[1] >= room[0] else -1.0
+        """Whether 2NLL stays where it is one error (or half the way to a bound) away.
+
+        In growing steps, each from where the last one points to: a valley is followed along its
+        floor, which a single step of the full length would leave.
+        """
+        table, best = self.reference.parameters, minimum.parameters
+        room = (best[index] - table.lower[index], table.upper[index] - best[index])
+        last = min(float(minimum.errors[index]), 0.5 * float(max(room)))
+        first = min(10.0 / float(np.sqrt(minimum.stiffness[index])), last)
+        sign = 1.0 if room[1] >= room[0] else -1.0
         held = fixed.copy()
         held[index] = True
-        moved = self._attempt(_at(minimum.parameters, index, best + step), held, [])
-        if moved is None:
-            start = _at(minimum.parameters, index, best + step)
-            moved = minimize_dense(self.reference, start=start, fixed=held)
-        rise = moved.twice_nll - minimum.twice_nll
-        return moved.converged and rise < 0.01 * (step / minimum.errors[index]) ** 2
+        direction = np.zeros(len(best))
+        for step in np.geomspace(first, last, 2 + int(np.log10(last / first))):
+            start = np.clip(best + direction * step, table.lower, table.upper)
+            start = np.where(held, best, start)
+            moved = self._attempt(_at(start, index, float(best[index] + sign * step)), held, [])
+            if moved is None or not moved.converged:
+                return False
+            if moved.twice_nll - minimum.twice_nll > 0.01 * (step / minimum.errors[index]) ** 2 + (
+                measure_rounding(self.reference)
+            ):
+                return False
+            direction = (moved.parameters - best) / step
+        return True
 
     def _fit_null(self, free: Minimum, poi: int) -> Minimum:
         """Fit at mu = 0, from the free fit and in steps if that fails."""

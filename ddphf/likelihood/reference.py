@@ -152,7 +152,7 @@ class ReferenceModel:
         except Exception as error:  # legal JSON that pyhf's own code does not expect
             raise ModelError(
                 f"measurement '{self.measurement}': pyhf cannot make a model of it "
-                f"({type(error).__name__}: {error}); 'pyhf inspect' and a simpler workspace tell why"
+                f"({type(error).__name__}: {error}); look for names or types that are unusual"
             ) from error
         config = self.model.config
         self._refuse_no_expectation(rates)

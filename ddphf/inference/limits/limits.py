@@ -253,8 +253,8 @@ def _require_inside(
     if limit is None:
         raise ModelError(
             f"measurement '{measurement}': CLs is above {1 - level:.4g} up to the upper bound "
-            f"{scan.upper:g} of the POI '{poi}', so the observed limit is beyond it; widen the bound: "
-            f"--poi-bounds {scan.lower:g},{10 * abs(scan.upper):g}"
+            f"{scan.upper:g} of the POI '{poi}', so the observed limit is beyond it; widen the "
+            f"bound: --poi-bounds {scan.lower:g},{10 * abs(scan.upper):g}"
         )
 
 
