@@ -168,7 +168,7 @@ def test_a_copy_of_the_poi_is_refused_whatever_the_bounds(reach):
     spec = copied()
     for parameter in spec["measurements"][0]["config"]["parameters"]:
         parameter["bounds"] = [[-reach, reach]]
-    with pytest.raises(FitError, match="do not determine (mu, k|k, mu)"):
+    with pytest.raises(FitError, match=r"do not determine (mu, k|k, mu)"):
         fit_workspace(spec)
 
 

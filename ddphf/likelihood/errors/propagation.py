@@ -18,8 +18,9 @@ import numpy as np
 
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.errors.edges import edge_terms
+from ddphf.likelihood.factorization import cho_solve, cholesky, solve_lower
 from ddphf.likelihood.general.arrays import Codes, ModelArrays
-from ddphf.likelihood.general.arrowhead import Cells, cho_solve, factor, masked, solve
+from ddphf.likelihood.general.arrowhead import Cells, factor, masked, solve
 from ddphf.likelihood.general.derivatives import evaluate
 from ddphf.likelihood.minimum import Array, Mask, Minimum
 from ddphf.likelihood.paired.newton import free_directions
@@ -146,7 +147,7 @@ def _propagate(
     own: Any = 0.0
     if n_local == 0 or n_cells == 0:
         scale = jax.lax.rsqrt(jnp.maximum(jnp.diag(matrix.corner), 1e-300))
-        chol = jnp.linalg.cholesky(matrix.corner * scale[:, None] * scale[None, :])
+        chol = cholesky(matrix.corner * scale[:, None] * scale[None, :])
     else:
         chol, scale, inner, chol_local = factor(matrix)
         # Bins outside all cells have no local slope: it is 0 whatever cell they read.
@@ -157,7 +158,7 @@ def _propagate(
         followed = followed - jnp.einsum("blk,bl->kb", inner[cell], j_local)
         own = cho_solve(chol_local[cell], j_local[:, :, None])[:, :, 0]
         own = jnp.sum(own * j_local, axis=1)
-    half = jax.scipy.linalg.solve_triangular(chol, followed * scale[:, None], lower=True)
+    half = solve_lower(chol, followed * scale[:, None])
     inverse = cho_solve(chol, jnp.eye(len(f_global))) * scale[:, None] * scale[None, :]
     block = jnp.where(f_global[:, None] & f_global[None, :], inverse, 0.0)
     return column, point.rate, moved, jnp.sum(half * half, axis=0) + own, block
