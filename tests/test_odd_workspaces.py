@@ -97,7 +97,9 @@ def test_what_is_scaled_with_an_error_at_an_edge():
     assert all(group.frozen_error == 0 for group in ranked.groups)
     to_json(ranked.to_dict())
     fit = fit_workspace(spec)
-    channel = predict_yields(spec, fit).channels[0]
+    yields = predict_yields(spec, fit)
+    assert any("leaves mu without a symmetric error" in line for line in yields.warnings)
+    channel = yields.channels[0]
     norm = fit.fit.parameter("norm")
     background = channel.predictions["postfit"].samples["background"]
     assert background.sum_error == pytest.approx(37 * 0.12 * norm.error, rel=0.1)
