@@ -148,6 +148,13 @@ def test_a_corner_without_curvature_has_errors_of_both_sides():
     assert fit.mu_hat.error_up == pytest.approx(1 / 6, rel=1e-6)
     assert fit.mu_hat.error_down == pytest.approx(-1 / 6, rel=1e-6)
     assert "NaN" not in to_json(fit.to_dict())
+    # mu_hat is exactly 0: all other errors are those of the null fit.
+    for channel in predict_yields(spec, fit).channels:
+        found = channel.predictions
+        assert found["null"].total.sum_error > 9
+        assert found["postfit"].total.sum_error == pytest.approx(
+            found["null"].total.sum_error, rel=1e-6
+        )
 
 
 @pytest.mark.parametrize("signal", [0.02, 5e-4])

@@ -272,19 +272,17 @@ class CompiledModel:
             return self._minimum(self._certify(x, held, data), data, held)
         # A rate held at 0 is a bound that no box describes: the profile's certificate, which has
         # its multiplier, counts; the joint Hessian still gives the errors of the free cells.
-        frozen = held.copy()
-        frozen[self.pair.places.b[dark]] = True
-        result = self._certify(x, frozen, data)
-        errors = np.array(result.errors)
-        places = self.pair.places.global_
-        own = self.pair.errors(fit.result, held)
         table = self.parameters
         kink = np.zeros(len(held), dtype=bool)
         if fit.at_kink and table.poi is not None and not held[table.poi]:
             # On a corner the Hessian is that of one side: the POI has no error from it.
             kink[table.poi] = table.lower[table.poi] < x[table.poi] < table.upper[table.poi]
-            own = self.pair.errors(fit.result, held | kink)
-        errors[places] = own
+        frozen = held | kink
+        frozen[self.pair.places.b[dark]] = True
+        result = self._certify(x, frozen, data)
+        errors = np.array(result.errors)
+        places = self.pair.places.global_
+        errors[places] = self.pair.errors(fit.result, held | kink)
         minimum = self._minimum(
             result._replace(errors=errors),
             data,
@@ -292,7 +290,7 @@ class CompiledModel:
             edm=float(fit.result.edm),
             projected=0.0 if fit.at_kink and fit.careful else float(fit.result.projected),
         )
-        return replace(minimum, at_edge=minimum.at_edge | kink)
+        return replace(minimum, at_bound=minimum.at_bound & ~kink, at_edge=minimum.at_edge | kink)
 
     def covariance(
         self, parameters: Array, *, data: Array | None = None, fixed: Mask | None = None

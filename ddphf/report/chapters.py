@@ -127,9 +127,9 @@ def ranking_parts(r: Record | None) -> list[str]:
     poi = r["poi"]
     parts = [
         text(
-            f"Shift of {poi['name']} = {poi['value']:.4g} {describe_error(poi['error'], 3)} when a parameter "
-            "is held one standard deviation up or down and everything else is fitted again; "
-            "pre-fit: by the width of its constraint."
+            f"Shift of {poi['name']} = {poi['value']:.4g} {describe_error(poi['error'], 3)} when a "
+            "parameter is held one standard deviation up or down and everything else is fitted "
+            "again; pre-fit: by the width of its constraint."
         )
     ]
     if r["parameters"]:
