@@ -1,4 +1,4 @@
-"""Where the bounds of a fit know more of a parameter than the data do, and whose bounds they are."""
+"""Where bounds know more of a parameter than the data do, and whose bounds they are."""
 
 from __future__ import annotations
 
