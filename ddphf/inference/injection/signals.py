@@ -17,7 +17,6 @@ from scipy.optimize import brentq
 from ddphf.exceptions import FitError, ModelError
 from ddphf.inference.fit import KNOWN
 from ddphf.inference.fitter import Fitter
-from ddphf.inference.suspicions import find_null_problem
 from ddphf.inference.toys.source import ToySource
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.minimum import Array
@@ -98,8 +97,6 @@ class Injection:
 
     def _fitted_point(self) -> Array:
         table = self.model.parameters
-        if problem := find_null_problem(self.fitter.reference):
-            raise ModelError(f"measurement '{self.fitter.reference.measurement}': {problem}")
         held, values = table.fixed.copy(), table.init.copy()
         where, constrained = self._at_auxiliary_data()
         held[where], values[where] = True, constrained

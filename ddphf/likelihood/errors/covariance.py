@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddphf.likelihood.compiled import CompiledModel
+from ddphf.likelihood.errors.edges import edge_terms
 from ddphf.likelihood.factorization import cho_solve, cholesky
 from ddphf.likelihood.general.arrays import Codes, ModelArrays
 from ddphf.likelihood.general.arrowhead import Cells, masked, solve
@@ -80,7 +81,8 @@ class Covariance:
                 np.zeros((0, 0, n)), np.zeros((0, 0, 0)),
             )  # fmt: skip
         cells = model.cells
-        parts = _invert(model.codes, model.arrays, cells, parameters, model.data, free)
+        terms = edge_terms(model.codes, model.arrays, cells, parameters, free, model.data)
+        parts = _invert(model.codes, model.arrays, cells, parameters, *terms, free)
         corner, inner, blocks = (np.array(part) for part in parts)
         global_, local = np.asarray(cells.global_), np.asarray(cells.local)
         variance = np.zeros(n + 1)
@@ -206,10 +208,11 @@ def _no_cells(n_bins: int) -> tuple[Indices, Indices]:
 
 @partial(jax.jit, static_argnums=0)
 def _invert(
-    codes: Codes, arrays: ModelArrays, cells: Cells, parameters: Any, data: Any, free: Any
-) -> tuple[Any, Any, Any]:
+    codes: Codes, arrays: ModelArrays, cells: Cells, parameters: Any, data: Any, multiplier: Any,
+    free: Any,
+) -> tuple[Any, Any, Any]:  # fmt: skip
     """Return the global covariance, D^-1 C and D^-1, 0 for what is not free."""
-    hessian = evaluate(codes, arrays, cells, parameters, data).hessian
+    hessian = evaluate(codes, arrays, cells, parameters, data, multiplier).hessian
 
     def column(parameter: Any) -> Any:
         right = jnp.zeros_like(parameters).at[parameter].set(1.0)

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddphf.likelihood.compiled import CompiledModel
+from ddphf.likelihood.errors.edges import edge_terms
 from ddphf.likelihood.factorization import cho_solve, cholesky, solve_lower
 from ddphf.likelihood.general.arrays import Codes, ModelArrays
 from ddphf.likelihood.general.arrowhead import Cells, factor, masked, solve
@@ -51,13 +52,16 @@ def held_by_data(minimum: Minimum, fixed: Mask) -> Mask:
     """Return what a fit held: the fixed parameters, and those that no data or bound describe.
 
     A parameter that changes no expected count, or a background whose rate sits at 0, has error 0
-    away from its bounds; the Hessian is singular along it.
+    away from its bounds; the Hessian is singular along it. One that an edge stops is not among
+    them: elsewhere it moves again.
 
     Args:
         minimum: A certified fit.
         fixed: Shape (n,): what was asked to be held.
     """
-    return np.asarray(fixed | ((minimum.errors == 0) & ~minimum.at_bound), dtype=bool)
+    return np.asarray(
+        fixed | ((minimum.errors == 0) & ~minimum.at_bound & ~minimum.at_edge), dtype=bool
+    )
 
 
 def propagate(
@@ -87,17 +91,13 @@ def propagate(
         >>> [round(float(x), 4) for x in found.rate_variance]  # one bin, one POI: its count
         [60.0]
     """
-    table = model.parameters
+    table, x = model.parameters, np.asarray(parameters, dtype=float)
+    held = table.fixed if fixed is None else np.asarray(fixed, dtype=bool)
+    data = model.data if data is None else np.asarray(data, dtype=float)
+    free = ~held & (x > table.lower) & (x < table.upper)
+    terms = edge_terms(model.codes, model.arrays, model.cells, x, free, data)
     found = _propagate(
-        model.codes,
-        model.arrays,
-        model.cells,
-        np.asarray(parameters, dtype=float),
-        index,
-        table.fixed if fixed is None else np.asarray(fixed, dtype=bool),
-        table.lower,
-        table.upper,
-        model.data if data is None else np.asarray(data, dtype=float),
+        model.codes, model.arrays, model.cells, x, index, held, table.lower, table.upper, *terms
     )
     return Propagation(*map(np.array, found))
 
@@ -113,8 +113,9 @@ def _propagate(
     lower: Any,
     upper: Any,
     data: Any,
+    multiplier: Any,
 ) -> tuple[Any, Any, Any, Any, Any]:
-    point = evaluate(codes, arrays, cells, x, data)
+    point = evaluate(codes, arrays, cells, x, data, multiplier)
     free = free_directions(x, point.gradient, fixed, lower, upper)
     unit = jnp.zeros_like(x).at[index].set(1.0)
     column = solve(point.hessian, cells, unit, free, jnp.zeros(()))
