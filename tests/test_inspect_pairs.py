@@ -48,6 +48,9 @@ def test_maps_without_errors_have_no_eigen_variations_to_draw(folder):
     out, drawn = inspect(folder)
     assert "largest sigma 0.000%" in out
     assert drawn == {"closure.png"}
+    done = invoke("report", "pair.json", "-o", "page.html")
+    assert done.code == 0, done.err
+    assert "no eigen-variations" in (folder / "page.html").read_text()
 
 
 @pytest.mark.parametrize(("partner", "absorbed"), [(1, True), (-1, False)])

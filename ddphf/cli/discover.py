@@ -94,8 +94,9 @@ def command(
         if figures:
             from ddphf.report.statements import draw_nulls
 
-            drawn = [draw_nulls(statement) for statement in data["statements"]]
-            stage_figures(outputs, figures, dict(zip(FIGURES, drawn, strict=False)))
+            pairs = zip(FIGURES, data["statements"], strict=False)
+            drawn = {name: draw_nulls(s) for name, s in pairs if "comparison" in s["null"]}
+            stage_figures(outputs, figures, drawn)
     print_summary(make_table(data))
 
 
@@ -124,7 +125,7 @@ def _add_statement(table: Table, statement: dict[str, Any]) -> None:
     mu = f"{observed['mu_hat']:.4g} +- {observed['mu_error']:.2g}"
     table.add_row(Text(statement["measurement"], style="bold"), "", "", "", "")
     table.add_row("observed, asymptotic", mu, f"{observed['z0']:.4f}", _p(observed["p0"]), "")
-    if "toys" in null:
+    if null.get("toys"):
         toys = null["toys"]
         low, high = toys["p0_interval"]
         z0 = "" if toys["z0"] is None else f"{toys['z0']:.3f}"
@@ -132,7 +133,7 @@ def _add_statement(table: Table, statement: dict[str, Any]) -> None:
         ends = "" if toys["p0"] is None else f"[{low:.3g}, {high:.3g}], "
         note = f"{ends}{toys['n_ge']} of {toys['n']} toys, {toys['n_failed']} failed"
         table.add_row("observed, toys", "", z0, p0, Text(note))
-    if "importance" in null:
+    if null.get("importance"):
         found = null["importance"]
         note = (
             f"+- {found['p0_error']:.1g}, {found['effective_sample_size']:.0f} effective "
@@ -140,6 +141,8 @@ def _add_statement(table: Table, statement: dict[str, Any]) -> None:
         )
         z0, p0 = f"{found['z0']:.3f}", f"{found['p0']:.3g}"
         table.add_row("observed, importance sampling", "", z0, p0, note)
+    for kind in null.get("failed", {}):
+        table.add_row(f"observed, {kind}", "", "-", "-", "not done, see the warning")
     asimov, bands = expected["asimov"], expected["asymptotic"]["z0"]
     note = _bands(bands)
     table.add_row(

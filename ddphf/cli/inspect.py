@@ -17,6 +17,7 @@ from ddphf.cli.sidecar import DAMAGED, read_sidecar
 from ddphf.exceptions import InputError
 from ddphf.files import read_json, to_json
 from ddphf.outputs import Outputs
+from ddphf.text import clean_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -55,7 +56,7 @@ def command(
 
         spec = read_json(workspace)
         summary = summarize_workspace(spec, measurement)
-        sidecar = read_sidecar(workspace, summary["digest"])
+        sidecar = read_sidecar(workspace, summary["digest"], spec)
         if sidecar is not None and "pairing" in sidecar:
             try:
                 summary["closure"] = _closure(spec, sidecar)
@@ -76,6 +77,7 @@ def command(
     print_warnings(summary["warnings"])
     if output is not None:
         return
+    summary = clean_text(summary)  # a name of several lines is one line here
     console = stdout()
     console.print(f"workspace   {summary['digest']}", markup=False)
     console.print(

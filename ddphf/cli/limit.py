@@ -98,10 +98,9 @@ def make_table(data: dict[str, Any]) -> Table:
     for method in METHODS:
         if method in data:
             part = data[method]
-            observed = _number(part["observed"])
-            if part.get("observed_error") is not None:
-                observed += f" +- {part['observed_error']:.1g}"
-            e = [_number(value) for value in part["expected"]]
+            observed = _with_error(part["observed"], part.get("observed_error"))
+            errors = part.get("expected_error", [None] * 5)
+            e = [_with_error(*pair) for pair in zip(part["expected"], errors, strict=True)]
             table.add_row(
                 f"CLs, {method}", observed, e[2], f"{e[1]} to {e[3]}", f"{e[0]} to {e[4]}"
             )
@@ -112,6 +111,10 @@ def make_table(data: dict[str, Any]) -> Table:
         name = f"{100 * interval['level']:.4g} % interval, {interval['method']}"
         table.add_row(name, Text(f"[{lower}{left}, {upper}{right}]"), "", "", "")
     return table
+
+
+def _with_error(value: float | None, error: float | None) -> str:
+    return _number(value) + ("" if error is None else f" +- {error:.1g}")
 
 
 def _number(value: float | None) -> str:

@@ -7,7 +7,6 @@ import difflib
 import glob
 import json
 import os
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -31,7 +30,8 @@ from ddphf.config.sections import (
     parse_lepton_id,
     parse_weight,
 )
-from ddphf.exceptions import ConfigError
+from ddphf.exceptions import ConfigError, InputError
+from ddphf.files import read_input
 from ddphf.yaml_text import parse_yaml
 
 __all__ = [
@@ -170,14 +170,16 @@ def read_analysis(path: str | Path) -> Analysis:
         ConfigError: The file is missing or no YAML, or breaks the schema or its meaning.
     """
     file = Path(path)
+    standard = str(path) == "-"
+    name = "standard input" if standard else str(file)
     try:
-        if str(path) == "-":
-            return parse_analysis(sys.stdin.read())
-        text = file.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError(f"{file}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: cannot be read ({error})") from None
+        text = read_input("-" if standard else file, name).decode()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{name}: cannot be read ({error})") from None
+    except InputError as error:
+        raise ConfigError(str(error)) from None
+    if standard:
+        return parse_analysis(text)
     try:
         return parse_analysis(text, folder=file.parent)
     except ConfigError as error:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ddphf.exceptions import InputError
+from ddphf.guards import check_decoded
 
 __all__ = ["ELEMENT", "LENGTH", "Branches", "flat_branches", "tree_branches"]
 
@@ -132,8 +133,14 @@ def _parts(path: str, ignore_case: bool) -> list[str]:
     return [part for part in re.split(r"[./]", text) if part]
 
 
-def tree_branches(tree: Any, where: str) -> Branches:
-    """Return the branches of a TTree or RNTuple."""
+def tree_branches(tree: Any, where: str, packed: int) -> Branches:
+    """Return the branches of a TTree or RNTuple.
+
+    Args:
+        tree: As uproot reads it.
+        where: What to call it in messages.
+        packed: Bytes of the file, which limit those of a branch.
+    """
     paths: list[str] = []
     leaves: dict[str, tuple[Any, str]] = {}
     for key, branch in tree.items():  # a tree may hold one path twice, so not tree[key]
@@ -148,6 +155,7 @@ def tree_branches(tree: Any, where: str) -> Branches:
 
     def load(path: str) -> Any:
         branch, name = leaves[path]
+        check_decoded(getattr(branch, "uncompressed_bytes", 0), packed, where)
         values = branch.array(library="ak")
         return values[name] if name else values
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ddphf.exceptions import InputError
+from ddphf.guards import check_file
 from ddphf.inputs.histogram import Array
 
 __all__ = ["BinTable", "read_bin_table"]
@@ -73,6 +74,7 @@ def read_bin_table(file: Path, source: str) -> BinTable:
             than the header, as a decimal comma makes it.
     """
     try:
+        check_file(file, source)
         with file.open(newline="", encoding="utf-8-sig") as stream:
             text = stream.read()
     except (OSError, UnicodeDecodeError) as error:

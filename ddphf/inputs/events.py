@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from ddphf.array_guards import check_arrays
 from ddphf.exceptions import InputError
 from ddphf.files import is_file
+from ddphf.guards import check_decoded
 from ddphf.inputs.branches import Branches, flat_branches, tree_branches
 from ddphf.inputs.event_table import EXACT, EventTable, join_columns, make_events
 from ddphf.inputs.lepton_pairs import (
@@ -148,7 +150,9 @@ def _read_parquet(
         nested = len(plain) < len(names) and any(c not in plain for c in columns or ())
         if collections or nested:
             return _columns(_parquet_branches(data, address), columns, plain, collections)
-        table = data.to_table(columns=_wanted(columns, names, address))
+        wanted = _wanted(columns, names, address)
+        _check_parquet(data, wanted, address)
+        table = data.to_table(columns=wanted)
     except InputError:
         raise
     except Exception as error:  # pyarrow raises many kinds on damaged files
@@ -157,6 +161,25 @@ def _read_parquet(
     if holes:
         raise InputError(f"{address}: column '{holes[0]}' has empty cells; fill or drop those rows")
     return {name: table.column(name).to_numpy() for name in table.column_names}
+
+
+def _check_parquet(data: Any, wanted: Sequence[str], address: str) -> None:
+    """Refuse columns that are no numbers, whose size nothing tells, and more numbers than fit."""
+    import pyarrow.types as kinds
+
+    numbers = (kinds.is_integer, kinds.is_floating, kinds.is_boolean, kinds.is_null)
+    for name in wanted:
+        kind = data.schema.field(name).type
+        if not (kinds.is_nested(kind) or any(is_kind(kind) for is_kind in numbers)):
+            raise InputError(f"{address}: column '{name}' holds {kind}, no numbers")
+    count = data.count_rows() * len(wanted)
+    listed = 0
+    for fragment in data.get_fragments():
+        for group in (fragment.metadata.row_group(i) for i in range(fragment.num_row_groups)):
+            columns = (group.column(i) for i in range(group.num_columns))
+            listed += sum(c.num_values for c in columns if c.path_in_schema.split(".")[0] in wanted)
+    packed = sum(Path(part).stat().st_size for part in data.files)
+    check_decoded(8.0 * max(count, listed), packed, address)
 
 
 def _open_parts(file: Path) -> Any:
@@ -192,6 +215,7 @@ def _parquet_branches(data: Any, address: str) -> Branches:
 
     def load(path: str) -> Any:
         top, *rest = paths[path]
+        _check_parquet(data, [top], address)
         values = ak.from_arrow(data.to_table(columns=[top]).column(top))
         for part in rest:
             values = values[part]
@@ -210,6 +234,7 @@ def _read_npz(file: Path, address: str, columns: Sequence[str] | None) -> dict[s
     if not zipfile.is_zipfile(file):  # numpy would offer to unpickle it
         raise InputError(f"{address}: cannot be read as npz (no zip archive)")
     try:
+        check_arrays(file, address, columns)
         with np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in _wanted(columns, archive.files, address)}
     except InputError:
@@ -235,7 +260,10 @@ def _read_root(
                     f"{address}: which tree? write FILE:TREE; the file has: "
                     f"{', '.join(trees) or 'none'}"
                 )
-            branches = tree_branches(root[name], address)
+            size = file.stat().st_size
+            n_read = 1 if columns is None else max(len(columns), 1)
+            check_decoded(8.0 * root[name].num_entries * n_read, size, address)
+            branches = tree_branches(root[name], address, size)
             flat = flat_branches(root[name]) if columns is None else ()
             return _columns(branches, columns, flat, collections)
     except InputError:

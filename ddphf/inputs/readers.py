@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from ddphf.array_guards import check_arrays
 from ddphf.exceptions import InputError
 from ddphf.files import is_file, read_json
+from ddphf.guards import check_decoded
 from ddphf.inputs.csv_table import BinTable, read_bin_table
 from ddphf.inputs.histogram import LABEL_WITH_UNIT, Array, Axis, Histogram, make_histogram
 
@@ -109,6 +111,8 @@ def _read_root(file: Path, name: str, address: str) -> Histogram:
                 raise InputError(
                     f"{address}: no cycle {cycle} of '{path}'; it has: {', '.join(cycles)}"
                 )
+            size = root.key(key).data_uncompressed_bytes
+            check_decoded(size, file.stat().st_size, address)
             return make_histogram(root[key].to_hist(), source=address)
     except InputError:
         raise
@@ -171,8 +175,11 @@ def _read_npz(file: Path, name: str, address: str) -> Histogram:
     if not zipfile.is_zipfile(file):  # numpy would offer to unpickle it
         raise InputError(f"{address}: cannot be read as npz (no zip archive)")
     try:
+        check_arrays(file, address)
         with np.load(file, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
+    except InputError:
+        raise
     except Exception as error:  # zipfile, zlib and numpy raise many kinds on damaged files
         raise InputError(f"{address}: cannot be read as npz ({_short(error)})") from None
     reserved = ("edges_", "axis_names", "axis_units")

@@ -14,6 +14,7 @@ import numpy as np
 import pyhf
 
 from ddphf.exceptions import ModelError
+from ddphf.guards import LONGEST_NAME
 
 __all__ = ["LARGEST_COUNT", "Spec", "check_schema", "check_workspace", "select_measurement"]
 
@@ -85,6 +86,8 @@ def _refuse_damaged(node: Any, path: str) -> None:
     if isinstance(node, (int, float)) and not abs(node) <= LARGEST:
         got = f"{node:g}" if isinstance(node, float) else "an integer of many digits"
         raise ModelError(f"{path}: got {got}, expected a finite number below {LARGEST:g}")
+    if isinstance(node, str) and len(node) > LONGEST_NAME:
+        raise ModelError(f"{path}: a text of {len(node)} characters, at most {LONGEST_NAME}")
     if isinstance(node, str) and not node.isascii():
         try:
             node.encode()

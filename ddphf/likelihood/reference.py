@@ -16,6 +16,7 @@ import numpy as np
 import pyhf
 
 from ddphf.exceptions import ModelError
+from ddphf.guards import check_model
 from ddphf.likelihood.checks import Spec, check_workspace, select_measurement
 
 # pyhf's jax backend sets this too, but only when it is first used: arrays made before would be
@@ -125,6 +126,7 @@ class ReferenceModel:
         measurement = select_measurement(self.workspace, self.measurement)
         self.measurement = measurement["name"]
         self.warnings = check_workspace(self.workspace, measurement)
+        check_model(self.workspace["channels"])
         try:
             rates = self._build(measurement)
         except PYHF_ERRORS as error:

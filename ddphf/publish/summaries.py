@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from ddphf.inference.injection.record import InjectionResult
 from ddphf.publish.records import PublishedResults
 from ddphf.report.checks import check_record
 from ddphf.report.records import KINDS
@@ -24,6 +25,12 @@ STALE = 1e-5
 
 def damaged_record(data: Spec) -> str:
     """Return what is wrong with the shape of a record, empty if nothing is known to be."""
+    if data["schema"] == InjectionResult.SCHEMA:
+        try:
+            InjectionResult.from_dict(data)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            return f"damaged: {type(error).__name__}: {error}"
+        return ""
     return (check_record(data) or "") if data["schema"] in KINDS else ""
 
 
@@ -79,6 +86,11 @@ def _stated(data: Spec, results: PublishedResults) -> Iterator[tuple[str, float,
     if kind == "discover":
         for entry in data["statements"]:
             yield from _statement(entry["measurement"], entry["observed"], results)
+        return
+    if kind == "injection":
+        # Its fit is of the data that it wrote, which may be those of another workspace.
+        if data["provenance"]["written_digest"] == results.workspace_digest:
+            yield from _statement(data["measurement"], data["found"], results)
         return
     if kind not in ("fit", "rank", "limit", "scan"):
         return

@@ -24,8 +24,8 @@ from ddphf.publish.inventory import other_numbers
 from ddphf.publish.records import PointResult
 from ddphf.publish.stock_fits import STOCK, Optimizer, StockFit, fit_stock
 from ddphf.publish.summaries import stale_record
-from ddphf.report.checks import clean_text
 from ddphf.results.provenance import make_provenance
+from ddphf.text import clean_text
 
 __all__ = ["SECONDS", "verify_archive"]
 

@@ -11,7 +11,7 @@ Schema = dict[str, Any]
 # A number whose square still is one: figures and tables compute with it.
 NUMBER: Schema = {"type": "number", "minimum": -1e100, "maximum": 1e100}
 HOLE: Schema = {**NUMBER, "type": ["number", "null"]}
-TEXT: Schema = {"type": "string"}
+TEXT: Schema = {"type": "string", "maxLength": 100_000}
 COUNT: Schema = {"type": "integer", "minimum": 0}
 
 
@@ -95,6 +95,7 @@ NULLS = _object(
                 {"ks": _object({"distance": NUMBER, "p_value": HOLE}), "mean": HOLE, "sd": HOLE},
             )
         ),
+        "failed": {"type": "object", "additionalProperties": TEXT},
     },
 )
 EXPECTED = _object(
@@ -125,14 +126,26 @@ PAIRING = _object({"tested": TEXT, "partner": TEXT})
 LEPTON_ID = _object(
     {
         "kept": _list(TEXT),
-        "eigenvalues": _list(NUMBER, minItems=1),
-        "trace": {**NUMBER, "exclusiveMinimum": 0},
+        "eigenvalues": _list(NUMBER),
+        "trace": {**NUMBER, "minimum": 0},
         "retained": NUMBER,
         "largest_sigma": NUMBER,
         "residual": TEXT,
         "covariance": _object({"calibration_bins": COUNT, "model": TEXT}),
     },
-    {"ratio_variances": _list(NUMBER, minItems=1), "ratio_retained": NUMBER},
+    {
+        "ratio_variances": _list(NUMBER),
+        "dropped": COUNT,
+        **dict.fromkeys(
+            (
+                "ratio_retained",
+                "largest_loss",
+                "sigma_mu_kept",
+                "largest_loss_of_other_signals",
+            ),
+            NUMBER,
+        ),
+    },
 )
 YIELD = _object(
     {"expected": _list(NUMBER), "error": _list(NUMBER), "sum": NUMBER, "sum_error": NUMBER}
@@ -254,7 +267,7 @@ KINDS: dict[str, Schema] = {
             "pairing": PAIRING,
             "binning": _object({"axes": _list(AXIS, minItems=1)}),
         },
-        {"name": TEXT, "lepton_id": LEPTON_ID, **WARNINGS},
+        {"name": TEXT, "lepton_id": LEPTON_ID, "absorbed": _list(TEXT), **WARNINGS},
     ),
 }  # fmt: skip
 """JSON Schema of each record; keys that a report does not read are left alone."""

@@ -134,6 +134,7 @@ def _statement_rows(statement: Record, *, seen: bool) -> list[tuple[str, ...]]:
         if i["p0"] is not None and i.get("p0_error") is not None:
             p = f"{i['p0']:.3g} +- {i['p0_error']:.1g}"
         rows.append((name, "importance sampling", "", "", number(i.get("z0"), 4), p))
+    rows += [(name, kind, "", "", "", "not done") for kind in null.get("failed") or {}]
     return rows
 
 

@@ -30,9 +30,8 @@ ONE_SIGMA = 0.6827
 
 MIN_TOYS = 100
 
-SCAN_POINTS = 12
-NEAR = (0.86, 0.95, 1.05, 1.16)
-"""Scanned signal strengths: over all limits, and in units of the observed one."""
+BELOW, ABOVE, NEAR = (0.5, 0.7, 0.85), (1.15, 1.3), (0.84, 0.95, 1.06, 1.2)
+"""Scanned signal strengths, in units of the lowest, the highest and the observed limit."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -172,7 +171,7 @@ def limit_workspace(
     if "toys" in methods:
         say(f"{name}: limits by toys")
         by_toys = limit_by_toys(
-            observed, _scan_points(asymptotic, observed.upper), level, toys, seed=seed,
+            observed, asimov, _scan_points(asymptotic, observed.upper), level, toys, seed=seed,
             progress=toy_progress,
         )  # fmt: skip
         if None in (by_toys.observed, *by_toys.expected):
@@ -209,11 +208,16 @@ def limit_workspace(
 
 
 def _scan_points(limit: AsymptoticLimit, upper: float) -> np.ndarray[Any, Any]:
-    """Return where to draw toys: over all asymptotic limits, and denser around the observed one."""
+    """Return where to draw toys: at the expected limits, between and around them and the data's."""
     assert limit.observed is not None
-    ends = [x for x in (limit.observed, *limit.expected) if x is not None]
-    wide = np.geomspace(0.6 * min(ends), 1.6 * max(ends), SCAN_POINTS)
-    return np.unique(np.minimum([*wide, *(limit.observed * np.array(NEAR))], upper))
+    ends = np.array([x for x in limit.expected if x is not None] or [limit.observed])
+    points = [
+        ends[0] * np.array(BELOW),
+        ends,
+        (ends[1:] + ends[:-1]) / 2,
+        ends[-1] * np.array(ABOVE),
+    ]
+    return np.unique(np.minimum(np.concatenate([*points, limit.observed * np.array(NEAR)]), upper))
 
 
 def _require_inside(

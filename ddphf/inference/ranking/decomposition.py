@@ -58,8 +58,8 @@ def decompose(
         held: Parameters that the fit held, shape (n,).
         spread: Propagation of the POI at the fit.
         priors: Constraint terms.
-        shifts: By parameter: the shift of the POI by its auxiliary measurement, from refits. The
-            other parameters are taken to first order.
+        shifts: By parameter: the size of the POI's shift by its auxiliary measurement, the root
+            mean square of up and down, from refits. The other parameters are taken to first order.
         named: Groups of the user.
     """
     poi = model.parameters.poi

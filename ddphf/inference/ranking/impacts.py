@@ -229,12 +229,15 @@ class _Plan:
                 yield shift, best + sign * size, data
 
     def auxiliary_shifts(self, shifts: dict[tuple[int, str], float]) -> dict[int, float]:
-        """Return half the difference of up and down by parameter, where both refits are there."""
+        """Return the root mean square of up and down by parameter, where both refits are there.
+
+        Half their difference would lose a variation that moves the POI one way for both signs.
+        """
         out = {}
         for j in map(int, self.chosen):
             up, down = (shifts.get((j, f"auxiliary_{side}"), np.nan) for side in ("up", "down"))
             if np.isfinite(up - down):
-                out[j] = (up - down) / 2
+                out[j] = float(np.sqrt((up**2 + down**2) / 2))
         return out
 
     def describe(
