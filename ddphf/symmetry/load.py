@@ -127,7 +127,8 @@ def _make_fakes(config: TemplateConfig, template: Template) -> Template:
         config.negative,
     )
     systematics, factors = keep_positive(systematics, yields.values)
-    systematics = [replace(s, up=_on(s.up, axes), down=_on(s.down, axes)) for s in systematics]
+    if config.yields is not None:  # a bare array would be taken to be on the axes of the pair
+        systematics = [replace(s, up=_as(s.up, axes), down=_as(s.down, axes)) for s in systematics]
     warnings = []
     bad = record["negative_bins"]
     if bad and config.negative != "refuse":
@@ -168,12 +169,15 @@ def _make_fakes(config: TemplateConfig, template: Template) -> Template:
 
 def _on(data: Any, axes: tuple[Axis, ...]) -> Any:
     """Return a shape or an error on the axes of its yields, as it is where the builder refuses."""
-    if isinstance(data, np.ndarray) and data.shape == tuple(axis.n_bins for axis in axes):
-        return Histogram(data, axes)
     try:
         return align(data, axes)[0] if isinstance(data, Histogram) else data
     except InputError:
         return data
+
+
+def _as(data: Any, axes: tuple[Axis, ...]) -> Any:
+    """Return an array as a histogram."""
+    return Histogram(data, axes) if isinstance(data, np.ndarray) else data
 
 
 def _describe_map(item: FakeMapConfig) -> dict[str, object]:
