@@ -1,5 +1,5 @@
 """``python -m ddphf``."""
 
-from ddphf.cli import main
+from ddphf.cli.signals import run
 
-main()
+run()

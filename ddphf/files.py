@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-import os
 import sys
-import tempfile
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from ddphf.exceptions import InputError, UsageError
+from ddphf.exceptions import InputError
 
 __all__ = [
-    "check_writable",
     "is_file",
     "parse_json",
     "read_json",
     "to_json",
-    "write_file",
-    "write_output",
 ]
 
 
@@ -142,72 +135,3 @@ def is_file(path: Path) -> bool:
         return path.is_file()
     except OSError:
         return False
-
-
-@contextlib.contextmanager
-def write_file(path: str | Path, *, force: bool = False) -> Iterator[Path]:
-    """Give a temporary path beside ``path`` that replaces it when the block succeeds.
-
-    Raises:
-        UsageError: ``path`` exists and ``force`` is not set, or its folder cannot be written.
-    """
-    target = Path(path)
-    check_writable(target, force=force)
-    temporary: Path | None = None
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(
-            dir=target.parent, prefix=f".{target.stem}.", suffix=target.suffix
-        )
-        os.close(handle)
-        temporary = Path(name)
-        yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)  # mkstemp makes private files; users expect the usual mode
-        temporary.replace(target)
-    except OSError as error:  # no such place, or a full disk
-        raise UsageError(f"{target}: cannot be written ({error.strerror})") from None
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-
-
-def check_writable(path: str | Path, *, force: bool = False) -> None:
-    """Refuse to overwrite, before any work is done.
-
-    Raises:
-        UsageError: ``path`` exists and ``force`` is not set, is a directory or a device, or its
-            folder cannot be written.
-    """
-    target = Path(path)
-    if str(path) == "-":
-        return
-    try:
-        if target.is_dir():
-            raise UsageError(f"{path}: is a directory, expected a file name")
-        if target.exists() and not target.is_file():
-            raise UsageError(f"{path}: is not a regular file; - writes to standard output")
-        if target.exists() and not force:
-            raise UsageError(f"{path}: exists; give --force to replace it, or another --output")
-        folder = next(p for p in target.absolute().parents if p.exists())
-        if not (folder.is_dir() and os.access(folder, os.W_OK)):
-            raise UsageError(f"{path}: cannot be written, '{folder.name}' is no writable folder")
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be written ({error.strerror})") from None
-
-
-def write_output(text: str, output: str | Path, *, force: bool = False) -> None:
-    """Write text to a file at once, or to standard output where ``output`` is ``-``."""
-    if str(output) == "-":
-        try:
-            sys.stdout.write(text)
-            sys.stdout.flush()
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            sys.stdout = open(os.devnull, "w")  # noqa: SIM115  Python flushes it again at exit
-            raise UsageError(f"standard output cannot be written ({error.strerror})") from None
-        return
-    with write_file(output, force=force) as path:
-        path.write_text(text, encoding="utf-8")

@@ -153,28 +153,54 @@ def test_ratio_and_template(workspace, averages):
 
 
 def test_eigen_variations(data, workspace, averages, covariance):
-    """By the eigenvectors of the whole matrix of 1568 bins, which the builder never forms."""
+    """By dense matrices of the 1568 bins, which the builder never forms."""
     _, samples = workspace
     entry = json.loads((FOLDER / "workspace.metadata.json").read_text())["lepton_id"]
     names = entry["kept"]
-    _, w = averages
+    r, w = averages
     whole = w @ covariance @ w.T
     values, vectors = np.linalg.eigh(whole)
-    values, vectors = values[::-1][: len(names)], vectors[:, ::-1][:, : len(names)]
-    assert entry["eigenvalues"][: len(names)] == pytest.approx(values, rel=1e-10)
-    expected = vectors * np.sqrt(values)
-    largest = expected[np.abs(expected).argmax(axis=0), np.arange(len(names))]
-    expected *= np.sign(largest)
+    assert entry["eigenvalues"] == pytest.approx(values[::-1][:K], rel=1e-8)
+    vectors, values = vectors[:, -K:], values[-K:]
     found = np.vstack([shifts(samples[c, "symmetric"], names) for c in ("SR_mue", "CR_emu")])
-    scale = np.abs(expected).max()
-    assert np.abs(found - expected).max() < 1e-10 * scale
-    assert np.abs(whole - found @ found.T).max() == pytest.approx(entry["largest_loss"], rel=1e-6)
-    # Of the signal: cov(signal, background) = W_signal C_calib W^T = H G^T.
+    # Each is one standard deviation along its own direction: G^T C^+ G = 1.
+    units = (vectors / np.sqrt(values)).T @ found
+    assert units.T @ units == pytest.approx(np.eye(len(names)), abs=1e-8)
+    rest = whole - found @ found.T
+    assert np.abs(rest).max() == pytest.approx(entry["largest_loss"], rel=1e-6)
+    # y = B - r A and what moves it.
+    b = np.array(samples["CR_emu", "symmetric"]["data"])
+    contrast = np.hstack([np.diag(r * b), -np.diag(r * b)])
+    variance, norm = r * b + r**2 * b, np.zeros(M)
+    for channel, sign in (("SR_mue", np.ones(M)), ("CR_emu", -r)):
+        fakes = np.array(samples[channel, "fakes"]["data"])
+        variance = variance + sign**2 * (fakes + FAKE_WEIGHT * fakes)
+        norm += sign * fakes * (1.1 - 1 / 1.1) / 2
+    d = np.array(samples["SR_mue", "signal"]["data"])
+    plain = np.diag(variance) + np.outer(norm, norm)
+    sigma = {}
+    for key, part in (("all", whole), ("kept", found @ found.T)):
+        weights = np.linalg.solve(plain + contrast @ part @ contrast.T, d)
+        sigma[key] = (d @ weights) ** -0.5
+    assert sigma["kept"] / sigma["all"] == pytest.approx(1, abs=1e-9)
+    # The first is what mu feels; without the others the ratio changes by nothing that matters.
+    weights = np.linalg.solve(plain + contrast @ whole @ contrast.T, d)
+    first = whole @ contrast.T @ weights
+    first /= np.linalg.norm((vectors / np.sqrt(values)).T @ first)
+    first *= np.sign(first[np.abs(first).argmax()])
+    scale = np.abs(found).max()
+    assert np.abs(found[:, 0] - first).max() < 1e-8 * scale
+    root = np.sqrt(variance)
+    of_ratio = contrast @ rest @ contrast.T / np.outer(root, root)
+    largest = np.linalg.eigvalsh(of_ratio)[-1]
+    assert largest < 0.02
+    assert largest < entry["ratio_variances"][len(names)] < 2 * largest  # the signal added
+    # Of the signal: cov(signal, background) = W_signal C_calib W^T = H G^T over all directions.
     signal = data["signal"]
     counts = signal.leptons("mue", signal.mue, np.ones(len(signal.mue)))
     number = signal.fill(signal.mue)
     of_signal = counts / np.where(number > 0, number, 1.0)[:, None]
-    expected = of_signal @ covariance @ w.T @ (expected / values)
+    expected = of_signal @ covariance @ w.T @ (vectors / values) @ (vectors.T @ found)
     found = shifts(samples["SR_mue", "signal"], names)
     filled = number > 0
-    assert np.abs(found[filled] - expected[filled]).max() < 1e-10 * scale
+    assert np.abs(found[filled] - expected[filled]).max() < 1e-7 * scale

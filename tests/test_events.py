@@ -99,7 +99,9 @@ def test_bad_tables_are_refused(tmp_path):
     for address in ("good.root:tree", "good.parquet"):
         with pytest.raises(InputError, match=r"no (column|branch) 'pt'"):
             read_events(address, folder=tmp_path, columns=["pt"])
-    with pytest.raises(InputError, match="'collections' are read from ROOT trees alone"):
+    with pytest.raises(InputError, match="'collections' are read from ROOT trees and parquet"):
+        read_events("deep.npz", folder=tmp_path, collections=BOTH)
+    with pytest.raises(InputError, match="no branch 'Electron_pt', nor 'Electron_Px'"):
         read_events("good.parquet", folder=tmp_path, collections=BOTH)
 
 
@@ -220,7 +222,7 @@ def test_jagged_branches_are_addressed_by_element(tmp_path):
     for column, message in (
         ("J", r"'J' has several numbers per event; write 'J\[0\]'"),
         ("x[0]", "'x' has one number per event; write 'x'"),
-        ("y", "no branch 'y' in tree 't'; it has: J"),
+        ("y", "no branch 'y'; it has: J"),
     ):
         with pytest.raises(InputError, match=message):
             read_events("t.root:t", folder=tmp_path, columns=[column])

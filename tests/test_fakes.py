@@ -28,7 +28,11 @@ FAKES = {
     "weight": "w",
     "lepton": {"flavour": "loose_flavour", "pt": "loose_pt"},
     "maps": {
-        "electron": {"file": "loose_electron.csv", "exclude": ["flat"]},
+        "electron": {
+            "file": "loose_electron.csv",
+            "columns": {"sources": ["prompt", "flat"]},
+            "exclude": ["flat"],
+        },
         "muon": {"file": "loose_muon.csv"},
     },
     "normalisation": 0.2,

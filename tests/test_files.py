@@ -1,16 +1,14 @@
-"""JSON text that is the same every time, and files that are whole or not there."""
+"""JSON text that is the same every time."""
 
 import json
 import math
-import os
-import stat
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ddphf.exceptions import InputError, UsageError
-from ddphf.files import check_writable, read_json, to_json, write_file, write_output
+from ddphf.exceptions import InputError
+from ddphf.files import read_json, to_json
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False) | st.integers()
 TREES = st.recursive(
@@ -70,82 +68,3 @@ def test_missing_json_and_folder(tmp_path):
         read_json("absent.json")
     with pytest.raises(InputError, match="cannot be read"):
         read_json(str(tmp_path))
-
-
-@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
-def test_an_interrupted_write_leaves_what_was_there(tmp_path, error):
-    path = tmp_path / "out.json"
-
-    def interrupted(force):
-        with write_file(path, force=force) as temporary:
-            temporary.write_text("half")
-            raise error("stop")
-
-    with pytest.raises(error, match="stop"):
-        interrupted(force=False)
-    assert list(tmp_path.iterdir()) == []
-    path.write_text("whole")
-    with pytest.raises(error, match="stop"):
-        interrupted(force=True)
-    assert [p.read_text() for p in tmp_path.iterdir()] == ["whole"]
-
-
-def test_the_file_appears_at_the_end_with_the_usual_mode(tmp_path):
-    path = tmp_path / "new" / "out.json"
-    before = os.umask(0o027)
-    try:
-        with write_file(path) as temporary:
-            temporary.write_text("all")
-            assert not path.exists()
-            assert temporary.suffix == ".json"
-    finally:
-        os.umask(before)
-    assert path.read_text() == "all"
-    assert stat.S_IMODE(path.stat().st_mode) == 0o640
-    assert [p.name for p in path.parent.iterdir()] == ["out.json"]
-
-
-def test_a_full_disk_is_said_and_leaves_nothing(tmp_path):
-    def write():
-        with write_file(tmp_path / "out.json"):
-            raise OSError(28, "No space left on device")
-
-    with pytest.raises(UsageError, match=r"cannot be written \(No space left on device\)"):
-        write()
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_existing_files_need_force(tmp_path):
-    path = tmp_path / "out.json"
-    path.write_text("old")
-    with pytest.raises(UsageError, match="exists; give --force"):
-        write_output("new", path)
-    assert path.read_text() == "old"
-    write_output("new", path, force=True)
-    assert path.read_text() == "new"
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        (".", "is a directory"),
-        ("file/out.json", "'file' is no writable folder"),
-        ("x" * 300, "cannot be written"),
-    ],
-)
-def test_places_that_cannot_be_written(tmp_path, name, message):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match=message):
-        check_writable(tmp_path / name, force=True)
-
-
-def test_pipes_are_not_replaced(tmp_path):
-    os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(UsageError, match="is not a regular file"):
-        check_writable(tmp_path / "pipe", force=True)
-    check_writable("-")
-
-
-def test_standard_output(capsys):
-    write_output("text\n", "-")
-    assert capsys.readouterr().out == "text\n"

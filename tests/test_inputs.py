@@ -238,3 +238,124 @@ def test_cabinetry_tutorial_histograms():
             got = read_histogram(f"{CABINETRY}:{name}")
             np.testing.assert_array_equal(got.flat, values)
             np.testing.assert_array_equal(got.axes[0].edges, edges)
+
+
+HEPDATA = """#: name: Table 1
+#: data_file: table1.yaml
+#: SQRT(S) [GEV],,,8000.0,8000.0
+"M [GEV]","M [GEV] LOW","M [GEV] HIGH","B","stat +","stat -","sys,lumi +","sys,lumi -","A"
+35,30,40,100,10,-10,1,-2,99
+45,40,50,110,11,-11,1,-2,108
+55,50,60,90,9,-9,1,-2,93
+"""
+
+BLOCKS = """#: name: Table 9
+#: EVENTS [GEV];;25
+'ETMISS IN GEV LOW';'ETMISS IN GEV HIGH';'Data'
+200.0;225.0;0.0
+225.0;250.0;6.0
+
+#: EVENTS [GEV];;25
+'ETMISS IN GEV LOW';'ETMISS IN GEV HIGH';'Background, all';'error +';'error -'
+200.0;225.0;0.5;0.2;-0.2
+225.0;250.0;0.95;0.41;-0.41
+
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "axis", "contents"),
+    [
+        (
+            HEPDATA,
+            Axis("M", (30.0, 40.0, 50.0, 60.0), "M", "GeV"),
+            {"B": [100, 110, 90], "A": [99, 108, 93], "B stat": [10, 11, 9],
+             "B sys,lumi -": [-2, -2, -2]},
+        ),
+        (
+            BLOCKS,
+            Axis("ETMISS", (200.0, 225.0, 250.0), "ETMISS", "GeV"),
+            {"Data": [0, 6], "Background, all": [0.5, 0.95],
+             "Background, all error": [0.2, 0.41]},
+        ),
+    ],
+)  # fmt: skip
+def test_hepdata_csv(tmp_path, text, axis, contents):
+    """Centres beside the edges, errors after their column, and blocks as its converter writes."""
+    (tmp_path / "t.csv").write_text(text)
+    for name, values in contents.items():
+        got = read_histogram(f"t.csv:{name}", folder=tmp_path)
+        assert got.flat.tolist() == values
+        assert got.axes == (axis,)
+
+
+def test_errors_of_hepdata_must_be_declared(tmp_path):
+    (tmp_path / "t.csv").write_text(HEPDATA)
+    signal = read_histogram("t.csv:B", folder=tmp_path)
+    data = read_histogram("t.csv:A", folder=tmp_path)
+    pair = Pair(Channel("b", data, signal=Template(signal)), Channel("a", data))
+    assert build_workspace(pair).warnings == (
+        "channel 'SR_b', sample 'signal' (t.csv:B): its errors 'B stat', 'B sys,lumi' are not "
+        "used; name one in 'error', or write 'error: none'",
+    )
+    for error in ("none", read_histogram("t.csv:B stat", folder=tmp_path)):
+        pair = Pair(Channel("b", data, signal=Template(signal, error=error)), Channel("a", data))
+        assert build_workspace(pair).warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "message"),
+    [
+        (HEPDATA, "B sys,lumi", r"row 1: errors \+1 and -2 differ; name one of the columns"),
+        (HEPDATA, "C", "no histogram 'C'; the file has: A, B$"),
+        (HEPDATA.replace('A"\n', 'B"\n'), "B", "column 'B' appears 2 times"),
+        (HEPDATA.replace("50,60", "50,-"), "A", "got '-', expected a number"),
+        (BLOCKS.replace("200.0;225.0;0.5", "210.0;225.0;0.5"), "Data", "have different bins"),
+        (BLOCKS.replace("Background, all", "Data"), "Data", "column 'Data' appears 2 times"),
+        ("#: name: x\n'','A'\n'ttbar',0.5\n", "A", "expected a header with"),
+    ],
+)
+def test_hepdata_csv_that_is_no_histogram(tmp_path, text, name, message):
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_histogram(f"t.csv:{name}", folder=tmp_path)
+
+
+def test_edges_of_a_table_that_differ_in_the_last_bit(tmp_path):
+    lows = [0.1 * i for i in range(6)]
+    highs = [float(np.nextafter(0.1 * (i + 1), 1.0)) for i in range(6)]
+    assert lows[1:] != highs[:-1]
+    rows = [f"{a!r},{b!r},{i}" for i, (a, b) in enumerate(zip(lows, highs, strict=True))]
+    (tmp_path / "t.csv").write_text("\n".join(["x_low,x_high,h", *rows]))
+    got = read_histogram("t.csv:h", folder=tmp_path)
+    assert got.flat.tolist() == list(range(6))
+    assert got.axes[0].same_edges(Axis("x", tuple(np.linspace(0, 0.6, 7))))
+
+
+def test_cycles_and_folders_of_a_root_file(tmp_path):
+    path = tmp_path / "h.ROOT"
+    with uproot.recreate(path) as file:
+        file["dir/B"] = hist.Hist(AXES[0], data=np.array([1.0, 2.0, 3.0]))
+    with uproot.update(path) as file:
+        file["dir/B"] = hist.Hist(AXES[0], data=np.array([4.0, 5.0, 6.0]))
+        file["t"] = {"x": np.arange(3.0)}
+    for name, first in (("dir/B", 4), ("/dir/B", 4), ("dir/B;2", 4), ("/dir/B;1", 1)):
+        assert read_histogram(f"h.ROOT:{name}", folder=tmp_path).flat[0] == first
+    for name, message in (
+        ("dir/B;3", "no cycle 3 of 'dir/B'; it has: 1, 2"),
+        ("B", "no histogram 'B'; the file has: dir/B"),
+        ("dir", r"'dir' is a TDirectory \(a folder\), not a histogram of events"),
+        ("t", r"'t' is a \S+ \(of events: give 'events'\), not a histogram"),
+    ):
+        with pytest.raises(InputError, match=message):
+            read_histogram(f"h.ROOT:{name}", folder=tmp_path)
+
+
+def test_a_profile_is_called_one(tmp_path):
+    """Also in UHI JSON: its means are no events."""
+    data = json.loads(
+        json.dumps(hist.Hist(AXES[0], storage=hist.storage.Mean()), default=uhi.io.json.default)
+    )
+    (tmp_path / "p.json").write_text(json.dumps(data))
+    with pytest.raises(InputError, match=r"p.json: is a profile \(a mean per bin\)"):
+        read_histogram("p.json", folder=tmp_path)

@@ -40,7 +40,9 @@ def test_a_pair_of_histograms_has_the_closure_alone(folder):
 
 
 def test_maps_without_errors_have_no_eigen_variations_to_draw(folder):
-    write_event_analysis(folder)
+    write_event_analysis(
+        folder, lambda a: [m.pop("columns") for m in a["lepton_id"]["maps"].values()]
+    )
     for name in ("electron", "muon"):
         write_map(folder / f"{name}.csv", VALUES)
     out, drawn = inspect(folder)

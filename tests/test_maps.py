@@ -40,7 +40,10 @@ sources: {tag: [0.001, 0.001, 0.002, 0.002]}
 @pytest.fixture
 def csv_map(tmp_path):
     (tmp_path / "map.csv").write_text(CSV)
-    return read_map("map.csv", name="electron", kind="efficiency", folder=tmp_path)
+    return read_map(
+        "map.csv", name="electron", kind="efficiency", folder=tmp_path,
+        columns={"sources": ["tag", "background"]},
+    )  # fmt: skip
 
 
 def correction(content, edges=((10.0, 20.0, "inf"), (0.0, 1.5, 2.5)), flow="error"):
@@ -251,16 +254,6 @@ def test_correctionlib_options_that_do_not_fit_are_refused(tmp_path, options, me
         read_map("map.json", name="e", kind="efficiency", folder=tmp_path, **options)
 
 
-def test_a_formula_inside_a_bin_is_refused(tmp_path):
-    formula = {
-        "nodetype": "formula", "expression": "0.9 - x / 1000", "parser": "TFormula",
-        "variables": ["pt"],
-    }  # fmt: skip
-    (tmp_path / "map.json").write_text(json.dumps(correction([formula] * 4)))
-    with pytest.raises(InputError, match="a formula inside a bin"):
-        read_map("map.json", name="e", kind="efficiency", folder=tmp_path, correction="id")
-
-
 def test_damaged_maps_are_refused(tmp_path):
     (tmp_path / "map.json").write_text("{}")
     (tmp_path / "map.yml").write_text("axes: 3\n")
@@ -310,7 +303,7 @@ def test_numbers_with_an_exponent_are_numbers_in_yaml_maps(tmp_path):
     "options",
     [
         {"correction": "id"}, {"inputs": {"year": 2018}}, {"value": {"kind": "sf"}},
-        {"statistical": {"kind": "stat"}}, {"sources": {"tag": {"kind": "tag"}}}, {"varied": True},
+        {"statistical": {"kind": "stat"}}, {"sources": {"tag": {"kind": "tag"}}},
     ],
 )  # fmt: skip
 def test_a_table_has_nothing_to_select(tmp_path, options):

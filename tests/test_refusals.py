@@ -15,6 +15,7 @@ from conftest import ANALYSIS, COLUMNS, EDGES, invoke, plain_workspace, write_ta
 from refusals_discover import DISCOVER, LIMIT
 from refusals_events import EVENTS
 from refusals_fakes import FAKES
+from refusals_inputs import HISTOGRAMS, RATES, TABLES
 from refusals_publish import PATCH, PUBLISH, VERIFY
 from refusals_ranking import RANKING
 from refusals_report import REPORT
@@ -348,11 +349,13 @@ LEPTON_ID = {
         put("tested.select", "pt1 > 30"),
         put("partner.select", "pt1 <= 30"),
     ),
-    "leptons outside a map": text("pt_low,pt_high,value\n10,50,.8\n", "electron.csv"),
+    "leptons outside a map": text("pt_low,pt_high,value,tag\n10,50,.8,0\n", "electron.csv"),
     "an efficiency of zero": text(MAP_CSV.format(0, ".007"), "electron.csv"),
     "an efficiency above one": text(MAP_CSV.format(1.2, ".007"), "electron.csv"),
-    "map bins that overlap": text("pt_low,pt_high,value\n10,30,.8\n20,60,.9\n", "electron.csv"),
-    "a map without values": text("pt_low,pt_high,eff\n10,60,.9\n", "electron.csv"),
+    "map bins that overlap": text(
+        "pt_low,pt_high,value,tag\n10,30,.8,0\n20,60,.9,0\n", "electron.csv"
+    ),
+    "a map without values": text("pt_low,pt_high,eff,tag\n10,60,.9,0\n", "electron.csv"),
     "an unknown source": edit(put(f"{MAPS}.muon.exclude", ["trigger"])),
     "a source that the maps do not share": edit(put("lepton_id.shared", ["tag"])),
     "a covariance that is not positive": {
@@ -394,6 +397,14 @@ TOYS = {
         ],
         "arguments": [*TOYS_NPZ, "--toys", "5"],
     },
+    "an output that is the input": {
+        "arguments": ["fit", "workspace.json", "-o", "workspace.json", "--force"]
+    },
+    "an output without a name": {"arguments": ["fit", "workspace.json", "-o", ""]},
+    "a format without figures": {"arguments": ["fit", "workspace.json", "--format", "pdf"]},
+    "a seed that files cannot keep": {
+        "arguments": ["fit", "workspace.json", "--toys", "5", "--seed", str(2**63)]
+    },
     "an output named as a figure": {
         "arguments": ["fit", "workspace.json", "-o", "figures/prefit.png", "--plots", "figures"]
     },
@@ -401,12 +412,15 @@ TOYS = {
 
 GROUPS = (
     ("build", BUILD),
+    ("build", HISTOGRAMS),
     ("fit", FIT),
     ("usage", USAGE),
     ("toys", TOYS),
     ("lepton_id", LEPTON_ID),
     ("lepton_id", EVENTS),
+    ("lepton_id", TABLES),
     ("fakes", FAKES),
+    ("fakes", RATES),
     ("toys", DISCOVER),
     ("toys", LIMIT),
     ("inject", INJECT),

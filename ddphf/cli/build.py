@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from ddphf.cli.common import force_option, output_option, print_warnings, stderr
-from ddphf.files import check_writable, to_json, write_file, write_output
+from ddphf.cli.common import force_option, output_option, print_summary, print_warnings
+from ddphf.files import to_json
+from ddphf.outputs import Outputs
 
 __all__ = ["command"]
 
@@ -27,26 +28,22 @@ def command(analysis: str, output: str, force: bool) -> None:
     from ddphf.workspace.build import build_workspace
 
     sidecar = None if output == "-" else metadata_path(output)
-    for path in (output, sidecar):
-        if path is not None:
-            check_writable(path, force=force)
+    outputs = Outputs([output, sidecar], inputs=[analysis], force=force)
     config = read_analysis(analysis)
+    outputs.protect(config.files)
     built = build_workspace(load_pair(config), signal_scale=config.signal_scale, name=config.name)
     print_warnings(built.warnings)
-    text = to_json(built.workspace)
+    with outputs:
+        outputs.write(output, to_json(built.workspace))
+        if sidecar is not None:
+            outputs.write(sidecar, to_json(built.metadata))
     if sidecar is None:
-        write_output(text, output)
         return
-    # Both or none: the workspace appears only when its sidecar is complete too.
-    with write_file(output, force=force) as workspace, write_file(sidecar, force=force) as metadata:
-        workspace.write_text(text, encoding="utf-8")
-        metadata.write_text(to_json(built.metadata), encoding="utf-8")
     signal = built.metadata["signal"]
-    stderr.print(
+    print_summary(
         f"{output}: {len(built.workspace['channels'])} channels, mu = 1 is "
         f"{sum(signal['events_at_mu_1'].values()):.6g} signal events (scale "
-        f"{signal['scale']:g}), expected sigma(mu) {signal['expected_sigma_mu']:.3g}",
-        markup=False,
+        f"{signal['scale']:g}), expected sigma(mu) {signal['expected_sigma_mu']:.3g}"
     )
 
 
@@ -58,4 +55,4 @@ def metadata_path(workspace: str | Path) -> Path:
         'pair.metadata.json'
     """
     path = Path(workspace)
-    return path.with_name(f"{path.stem}.metadata.json")
+    return path.parent / f"{path.stem}.metadata.json"

@@ -6,35 +6,41 @@ import contextlib
 import logging
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import click
 from rich.console import Console
 from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
 from rich.text import Text
 
+from ddphf.cli.signals import raise_if_stopped
+from ddphf.cli.verbosity import LEVEL, StageLog
 from ddphf.exceptions import UsageError
-from ddphf.files import check_writable, write_file
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from ddphf.seeds import LARGEST_SEED
 
 __all__ = [
-    "check_figures",
     "choices",
     "force_option",
     "output_option",
+    "print_summary",
     "print_warnings",
     "progress_line",
     "seed_option",
     "stderr",
-    "write_figures",
+    "stdout",
 ]
 
+
+class _Console(Console):
+    """A reader of a pipe that goes away, as `head` does, is no error: rich would exit with 1."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 # Logs are not folded at 80 columns; a terminal knows its own width.
-stderr = Console(
+stderr = _Console(
     stderr=True, highlight=False, soft_wrap=True, width=None if sys.stderr.isatty() else 120
 )
 
@@ -43,7 +49,11 @@ output_option = click.option(
     help="Where to write the JSON; - is standard output.",
 )  # fmt: skip
 seed_option = click.option(
-    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the toys."
+    "--seed",
+    type=click.IntRange(0, LARGEST_SEED),
+    default=0,
+    show_default=True,
+    help="Seed of everything drawn.",
 )
 force_option = click.option("--force", is_flag=True, help="Replace existing output files.")
 
@@ -51,12 +61,15 @@ force_option = click.option("--force", is_flag=True, help="Replace existing outp
 class Stages:
     """The running stage on stderr; ``toys`` turns it into a bar with rate and time left."""
 
-    def __init__(self, bar: Progress) -> None:
+    def __init__(self, bar: Progress, log: StageLog) -> None:
         self._bar, self._task = bar, bar.add_task("starting", total=None)
+        self._log = log
 
     def __call__(self, line: str) -> None:
         """Name the running stage."""
         self._bar.reset(self._task, description=line, total=None)
+        self._log.stage(line)
+        raise_if_stopped()
 
     def toys(self, done: int, total: int) -> None:
         """Say how many toys are done."""
@@ -67,6 +80,8 @@ class Stages:
 
         def update(done: int, total: int) -> None:
             self._bar.update(self._task, description=what, completed=done, total=total)
+            self._log.count(what, done, total)
+            raise_if_stopped()
 
         return update
 
@@ -89,14 +104,31 @@ def progress_line() -> Iterator[Stages]:
     # pyhf 0.7.6 validates through a deprecated class of jsonschema (scikit-hep/pyhf#2139).
     warnings.filterwarnings("ignore", category=DeprecationWarning, module="pyhf")
     columns = [SpinnerColumn(), TextColumn("{task.description}", markup=False), _Counts()]
-    hidden = not stderr.is_terminal  # rich would still print an empty line
+    # rich would still print an empty line without a terminal
+    hidden = LEVEL.quiet or not stderr.is_terminal
+    log = StageLog(lambda line: stderr.print(line, markup=False), hidden=hidden)
     with Progress(*columns, console=stderr, transient=True, disable=hidden) as bar:
-        stages = Stages(bar)
+        stages = Stages(bar, log)
         stages("loading")
         from ddphf.likelihood.cache import enable_compilation_cache  # jax: a second of import
 
         enable_compilation_cache()
         yield stages
+
+
+def stdout() -> Console:
+    """Return the console of the tables that are a command's output."""
+    return _Console(highlight=False, soft_wrap=True)
+
+
+def print_summary(*parts: Any) -> None:
+    """Print what a person reads beside the output: tables and lines on stderr.
+
+    Nothing with --quiet. Strings are printed as they are: names of foreign files may hold what
+    rich takes for markup.
+    """
+    for part in parts if not LEVEL.quiet else ():
+        stderr.print(part, markup=False)
 
 
 def print_warnings(lines: list[str] | tuple[str, ...]) -> None:
@@ -122,24 +154,3 @@ def choices(option: str, text: str, known: Sequence[str]) -> tuple[str, ...]:
         if words.count(word) > 1:
             raise UsageError(f"{option}: '{word}' is there twice")
     return words
-
-
-def check_figures(figures: Sequence[Path], output: str, *, force: bool) -> None:
-    """Refuse to overwrite figures, or to write one over the output.
-
-    Raises:
-        UsageError: Says which.
-    """
-    for figure in figures:
-        check_writable(figure, force=force)
-        if Path(output).absolute() == figure.absolute():
-            raise UsageError(f"-o {output}: is the name of a figure of --plots; choose another")
-
-
-def write_figures(figures: Mapping[Path, Figure], *, force: bool) -> None:
-    """Write figures to their files."""
-    from ddphf.report.figures import save_figure  # matplotlib: half a second of import
-
-    for path, figure in figures.items():
-        with write_file(path, force=force) as temporary:
-            save_figure(figure, temporary)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 from rich.table import Table
 
-from ddphf.cli.common import force_option, output_option, progress_line, stderr
-from ddphf.files import check_writable, to_json, write_file, write_output
+from ddphf.cli.common import force_option, output_option, print_summary, progress_line
+from ddphf.cli.figures import figure_options, figure_paths, stage_figures
+from ddphf.files import to_json
+from ddphf.outputs import Outputs
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from ddphf.studies.correlations import CorrelationResult
 
 __all__ = ["command"]
@@ -39,7 +42,7 @@ NAMES = {"mu": "mu", "ratio": "R"}
     help="Per correlation of the data; 0 for the closed form alone.",
 )  # fmt: skip
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(0), help="Of the toys.")
-@click.option("--plots", metavar="DIR", help="Draw the heat map into this folder.")
+@figure_options("Draw the heat map into this folder.")
 @force_option
 def command(
     analysis: str,
@@ -50,6 +53,7 @@ def command(
     toys: int,
     seed: int,
     plots: str | None,
+    kind: str | None,
     force: bool,
 ) -> None:
     """Compare correlation assumptions of the lepton-ID errors of ANALYSIS.
@@ -57,16 +61,17 @@ def command(
     Rows: the correlation rho that the data have; columns: the one that the model assumes. A pull
     width above 1 says that the model's errors are too small.
     """
-    figure = None if plots is None else Path(plots) / "correlations.png"
-    for target in (output, *(() if figure is None else (str(figure),))):
-        check_writable(target, force=force)
+    figures = figure_paths(plots, kind, ("correlations",))
+    outputs = Outputs([output, *figures.values()], inputs=[analysis], force=force)
     with progress_line() as say:
         say("correlation study")
         from ddphf.config.analysis import read_analysis
         from ddphf.studies.lepton_id import study_analysis
 
+        config = read_analysis(analysis)
+        outputs.protect(config.files)
         result = study_analysis(
-            read_analysis(analysis),
+            config,
             axis=axis,
             poi="ratio" if poi == "ratio" else "mu",
             uncorrelated=uncorrelated,
@@ -74,21 +79,23 @@ def command(
             seed=seed,
             progress=say.toys,
         )
-    write_output(to_json(result.to_dict()), output, force=force)
-    stderr.print(make_table(result))
+    with outputs:
+        outputs.write(output, to_json(result.to_dict()))
+        if figures:
+            stage_figures(outputs, figures, {"correlations": _draw(result)})
+    print_summary(make_table(result))
     if result.n_failed:
-        stderr.print(f"{result.n_failed} fits of toys without a certificate are left out")
-    stderr.print(result.advice, markup=False)
-    if figure is not None:
-        from ddphf.report.correlations import draw_widths
-        from ddphf.report.figures import save_figure
+        print_summary(f"{result.n_failed} fits of toys without a certificate are left out")
+    print_summary(result.advice)
 
-        tables = {"closed form": result.closed}
-        if result.toys is not None:
-            tables[f"{result.n_toys} toys per row"] = result.toys
-        drawn = draw_widths(result.rho, tables, f"pull width of {NAMES[result.poi]}")
-        with write_file(figure, force=force) as temporary:
-            save_figure(drawn, temporary)
+
+def _draw(result: CorrelationResult) -> Figure:
+    from ddphf.report.correlations import draw_widths
+
+    tables = {"closed form": result.closed}
+    if result.toys is not None:
+        tables[f"{result.n_toys} toys per row"] = result.toys
+    return draw_widths(result.rho, tables, f"pull width of {NAMES[result.poi]}")
 
 
 def make_table(result: CorrelationResult) -> Table:

@@ -10,18 +10,18 @@ from rich.table import Table
 from rich.text import Text
 
 from ddphf.cli.common import (
-    check_figures,
     choices,
     force_option,
     output_option,
+    print_summary,
     print_warnings,
     progress_line,
     seed_option,
-    stderr,
-    write_figures,
 )
+from ddphf.cli.figures import figure_options, figure_paths, stage_figures
 from ddphf.exceptions import UsageError
-from ddphf.files import check_writable, read_json, to_json, write_output
+from ddphf.files import read_json, to_json
+from ddphf.outputs import Outputs
 
 if TYPE_CHECKING:
     from ddphf.inference.discovery import NullMethod
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["command", "make_table"]
 
 METHODS = ("asymptotic", "toys", "importance")
-FIGURES = ("discover_null.png", "discover_null_known_background.png")
+FIGURES = ("discover_null", "discover_null_known_background")
 """Of the statements, in their order; `ddphf yields` draws null.png."""
 
 
@@ -51,11 +51,12 @@ FIGURES = ("discover_null.png", "discover_null_known_background.png")
     "--mu-expected", default="1", show_default=True, metavar="MU",
     help="Signal strength of the expectation; mu_hat takes the fitted one.",
 )  # fmt: skip
-@click.option("--plots", metavar="DIR", help="Draw the toy null against the asymptotic one there.")
+@figure_options("Draw the toy null against the asymptotic one there.")
 @force_option
 def command(
     workspace: str, output: str, measurement: str | None, nulls: str, toys: int | None, seed: int,
-    toys_file: str | None, mu_expected: str, plots: str | None, force: bool,
+    toys_file: str | None, mu_expected: str, plots: str | None, kind: str | None,
+    force: bool,
 ) -> None:  # fmt: skip
     """Say how significant the signal of WORKSPACE is, and how significant it should have been.
 
@@ -72,9 +73,8 @@ def command(
         raise UsageError("--toys: is for --null toys or importance; give it, or leave --toys out")
     mu = _read_mu(mu_expected)
     # L1, the second statement, is there only for some workspaces; its figure is checked as well.
-    figures = [] if plots is None else [Path(plots) / name for name in FIGURES]
-    check_writable(output, force=force)
-    check_figures(figures, output, force=force)
+    figures = figure_paths(plots, kind, FIGURES)
+    outputs = Outputs([output, *figures.values()], inputs=[workspace, toys_file], force=force)
     with progress_line() as say:
         say("reading")
         from ddphf.inference.discovery import discover_workspace
@@ -89,13 +89,14 @@ def command(
         )  # fmt: skip
     print_warnings(result.warnings)
     data = result.to_dict()
-    write_output(to_json(data), output, force=force)
-    stderr.print(make_table(data))
-    if figures:
-        from ddphf.report.statements import draw_nulls
+    with outputs:
+        outputs.write(output, to_json(data))
+        if figures:
+            from ddphf.report.statements import draw_nulls
 
-        drawn = [draw_nulls(statement) for statement in data["statements"]]
-        write_figures(dict(zip(figures, drawn, strict=False)), force=force)
+            drawn = [draw_nulls(statement) for statement in data["statements"]]
+            stage_figures(outputs, figures, dict(zip(FIGURES, drawn, strict=False)))
+    print_summary(make_table(data))
 
 
 def _read_mu(text: str) -> float | None:

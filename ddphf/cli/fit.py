@@ -9,19 +9,23 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from ddphf.cli.build import metadata_path
 from ddphf.cli.common import (
     force_option,
     output_option,
+    print_summary,
     print_warnings,
     progress_line,
     seed_option,
-    stderr,
 )
+from ddphf.cli.figures import figure_options, figure_paths, stage_figures
 from ddphf.cli.sidecar import digest_of, read_binning
-from ddphf.exceptions import UsageError
-from ddphf.files import check_writable, read_json, to_json, write_file, write_output
+from ddphf.files import read_json, to_json
+from ddphf.outputs import Outputs
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from ddphf.inference.fitter import Engine
     from ddphf.results.fit import DiscoveryResult, FitResult, GoodnessResult
 
@@ -48,7 +52,7 @@ __all__ = ["command", "describe_goodness", "make_table"]
     "--goodness-toys", type=click.IntRange(min=0), default=0, metavar="N",
     help="Draw N toys of the fit, for its goodness.",
 )  # fmt: skip
-@click.option("--plots", metavar="DIR", help="Draw pre- and post-fit spectra into this folder.")
+@figure_options("Draw pre- and post-fit spectra into this folder.")
 @force_option
 def command(
     workspace: str,
@@ -56,17 +60,16 @@ def command(
     measurement: str | None,
     engine: str,
     plots: str | None,
+    kind: str | None,
     toys: int,
     seed: int,
     goodness_toys: int,
     force: bool,
 ) -> None:
     """Fit WORKSPACE (any pyhf workspace; - reads standard input) and write what was found."""
-    figures = [] if plots is None else [Path(plots) / f"{s}.png" for s in ("prefit", "postfit")]
-    for target in [output, *map(str, figures)]:
-        check_writable(target, force=force)
-    if Path(output).absolute() in [figure.absolute() for figure in figures]:
-        raise UsageError(f"-o {output}: is the name of a figure of --plots; choose another")
+    figures = figure_paths(plots, kind, ("prefit", "postfit"))
+    inputs: list[str | Path | None] = [workspace, metadata_path(workspace)]
+    outputs = Outputs([output, *figures.values()], inputs=inputs, force=force)
     with progress_line() as say:
         say("reading")
         from ddphf.inference.fit import fit_workspace
@@ -81,12 +84,13 @@ def command(
             goodness_toys=goodness_toys, progress=say, toy_progress=say.toys,
         )  # fmt: skip
     print_warnings(result.warnings)
-    write_output(to_json(result.to_dict()), output, force=force)
-    stderr.print(make_table(result))
+    with outputs:
+        outputs.write(output, to_json(result.to_dict()))
+        if figures:
+            stage_figures(outputs, figures, _draw(spec, binning, result))
+    print_summary(make_table(result))
     if result.goodness_of_fit is not None:
-        stderr.print(describe_goodness(result.goodness_of_fit), markup=False)
-    if figures:
-        _draw(spec, binning, result, figures, force=force)
+        print_summary(describe_goodness(result.goodness_of_fit))
 
 
 def make_table(result: FitResult) -> Table:
@@ -151,15 +155,9 @@ def _toy_row(toys: dict[str, Any]) -> tuple[str, ...]:
     return (name, "", "", "", z0, f"{toys['p0']:.3g} [{low:.3g}, {high:.3g}]")
 
 
-def _draw(
-    spec: dict[str, Any], binning: dict[str, Any], result: FitResult, figures: list[Path], *,
-    force: bool,
-) -> None:  # fmt: skip
+def _draw(spec: dict[str, Any], binning: dict[str, Any], result: FitResult) -> dict[str, Figure]:
     from ddphf.inference.yields import predict_yields
-    from ddphf.report.figures import save_figure
     from ddphf.report.spectra import draw_spectra
 
     yields = predict_yields(spec, result, **binning)
-    for path in figures:
-        with write_file(path, force=force) as temporary:
-            save_figure(draw_spectra(yields, path.stem), temporary)
+    return {name: draw_spectra(yields, name) for name in ("prefit", "postfit")}

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, cast
 import click
 from rich.table import Table
 
-from ddphf.cli.common import force_option, print_warnings, progress_line, seed_option, stderr
+from ddphf.cli.common import force_option, print_summary, print_warnings, progress_line, seed_option
 from ddphf.exceptions import ConfigError
-from ddphf.files import check_writable, read_json, to_json, write_file, write_output
+from ddphf.files import read_json, to_json
+from ddphf.outputs import Outputs
 
 if TYPE_CHECKING:
     from ddphf.inference.injection.record import InjectionResult
@@ -68,9 +69,7 @@ def command(
     if toys == 1:
         raise ConfigError("--toys 1: a width needs a spread; give 2 or more")
     record = None if output == "-" else record_path(output)
-    for path in (output, record):
-        if path is not None:
-            check_writable(path, force=force)
+    outputs = Outputs([output, record], inputs=[workspace], force=force)
     with progress_line() as say:
         say("reading")
         from ddphf.inference.injection.record import inject_signal
@@ -81,15 +80,13 @@ def command(
             scan=strengths, toys=toys, seed=seed, progress=say, toy_progress=say.toys,
         )  # fmt: skip
     print_warnings(result.warnings)
-    if record is None:
-        write_output(to_json(written), output)
-    else:  # both or none
-        with write_file(output, force=force) as first, write_file(record, force=force) as second:
-            first.write_text(to_json(written), encoding="utf-8")
-            second.write_text(to_json(result.to_dict()), encoding="utf-8")
-    stderr.print(make_summary(result), markup=False)
+    with outputs:
+        outputs.write(output, to_json(written))
+        if record is not None:
+            outputs.write(record, to_json(result.to_dict()))
+    print_summary(make_summary(result))
     for table in make_tables(result) if result.scan else ():
-        stderr.print(table)
+        print_summary(table)
 
 
 def record_path(workspace: str | Path) -> Path:
@@ -100,7 +97,7 @@ def record_path(workspace: str | Path) -> Path:
         'five.injection.json'
     """
     path = Path(workspace)
-    return path.with_name(f"{path.stem}.injection.json")
+    return path.parent / f"{path.stem}.injection.json"
 
 
 def _read_scan(text: str | None) -> list[float]:

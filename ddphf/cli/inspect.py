@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ddphf.cli.common import force_option, print_warnings, progress_line
+from ddphf.cli.build import metadata_path
+from ddphf.cli.common import force_option, print_warnings, progress_line, stdout
+from ddphf.cli.figures import figure_options, figure_paths, stage_figures
 from ddphf.cli.sidecar import read_sidecar
 from ddphf.exceptions import InputError
-from ddphf.files import check_writable, read_json, to_json, write_file, write_output
+from ddphf.files import read_json, to_json
+from ddphf.outputs import Outputs
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__ = ["command"]
 
@@ -22,20 +28,24 @@ __all__ = ["command"]
 @click.argument("workspace")
 @click.option("--measurement", metavar="NAME", help="Whose parameters to list; the first one.")
 @click.option("-o", "--output", metavar="FILE", help="Write JSON there (- for standard output).")
-@click.option("--plots", metavar="DIR", help="Draw closure and lepton-ID variations here.")
+@figure_options("Draw closure and lepton-ID variations here.")
 @force_option
 def command(
-    workspace: str, measurement: str | None, output: str | None, plots: str | None, force: bool
+    workspace: str,
+    measurement: str | None,
+    output: str | None,
+    plots: str | None,
+    kind: str | None,
+    force: bool,
 ) -> None:
     """Print what is in WORKSPACE (- reads standard input).
 
-    Beside a workspace of `ddphf build` its sidecar tells the eigenvalues of the lepton-ID
-    covariance.
+    Beside a workspace of `ddphf build` its sidecar tells what the lepton-ID eigen-variations do.
     """
     names = ("closure", "lepton_id_correlation", "lepton_id_spectrum", "lepton_id_variations")
-    figures = {} if plots is None else {name: Path(plots) / f"{name}.png" for name in names}
-    for target in [*([] if output is None else [output]), *map(str, figures.values())]:
-        check_writable(target, force=force)
+    figures = figure_paths(plots, kind, names)
+    inputs: list[str | Path | None] = [workspace, metadata_path(workspace)]
+    outputs = Outputs([output, *figures.values()], inputs=inputs, force=force)
     with progress_line() as say:
         say("reading")
         from ddphf.likelihood.summary import summarize_workspace
@@ -50,14 +60,16 @@ def command(
         if sidecar is not None and "lepton_id" in sidecar:
             summary["lepton_id"] = sidecar["lepton_id"]
             summary["absorbed"] = sidecar.get("absorbed", [])
-        if figures:
-            say("drawing")
-            _draw(spec, sidecar, figures, force=force)
+        with outputs:
+            if figures:
+                say("drawing")
+                stage_figures(outputs, figures, _draw(spec, sidecar))
+            if output is not None:
+                outputs.write(output, to_json(summary))
     print_warnings(summary["warnings"])
     if output is not None:
-        write_output(to_json(summary), output, force=force)
         return
-    console = Console(highlight=False, soft_wrap=True)
+    console = stdout()
     console.print(f"workspace   {summary['digest']}", markup=False)
     console.print(
         f"measurement {summary['measurement']}, POI {summary['poi'] or 'none'}", markup=False
@@ -118,25 +130,36 @@ def _print_closure(console: Console, entry: dict[str, Any]) -> None:
 
 
 def _print_spectrum(console: Console, entry: dict[str, Any], absorbed: list[str]) -> None:
-    values, trace = entry["eigenvalues"], entry["trace"]
+    felt = "ratio_variances" in entry  # older sidecars are ordered by the eigenvalues of C
+    values = entry["ratio_variances"] if felt else entry["eigenvalues"]
+    total = sum(values)
     console.print(
         f"lepton ID   {entry['covariance']['calibration_bins']} calibration bins, "
         f"{entry['covariance']['model']}",
         markup=False,
     )
     table = Table(title="eigen-variations", title_justify="left")
-    for column in ("", "eigenvalue", "of the trace", "together"):
+    what = "variance of the ratio / statistical" if felt else "eigenvalue"
+    for column in ("", what, "of the trace", "together"):
         table.add_column(Text(column), justify="left" if column == "" else "right")
-    total = 0.0
-    for name, value in zip(entry["kept"], values, strict=False):
-        total += value
-        table.add_row(Text(name), f"{value:.4g}", f"{value / trace:.3%}", f"{total / trace:.3%}")
+    together = 0.0
+    for name in entry["kept"]:
+        value = values[int(name.rpartition("_eig")[2])]
+        together += value
+        parts = (value / total, together / total) if total > 0 else (0.0, 0.0)
+        table.add_row(Text(name), f"{value:.4g}", *(f"{part:.3%}" for part in parts))
     console.print(table)
     console.print(
         f"dropped     {entry['dropped']} ({entry['residual']}), max |C - C'| "
         f"{entry['largest_loss']:.3g}, largest sigma {entry['largest_sigma']:.3%}",
         markup=False,
     )
+    if felt:
+        console.print(
+            f"sigma(mu)   {entry['sigma_mu_kept']:.3%} of that with all; of any other signal "
+            f"at least {1 - entry['largest_loss_of_other_signals']:.3%}",
+            markup=False,
+        )
     if absorbed:
         console.print(
             f"absorbed    {', '.join(absorbed)}: alike in both channels, so the shared background "
@@ -145,13 +168,7 @@ def _print_spectrum(console: Console, entry: dict[str, Any], absorbed: list[str]
         )
 
 
-def _draw(
-    spec: dict[str, Any],
-    sidecar: dict[str, Any] | None,
-    figures: dict[str, Path],
-    *,
-    force: bool,
-) -> None:
+def _draw(spec: dict[str, Any], sidecar: dict[str, Any] | None) -> dict[str, Figure]:
     if sidecar is None or "pairing" not in sidecar:
         raise InputError(
             "--plots: no sidecar of this workspace lies beside it, so nothing tells its channels "
@@ -159,7 +176,6 @@ def _draw(
         )
     from ddphf.report import lepton_id
     from ddphf.report.closure import draw_closure
-    from ddphf.report.figures import save_figure
     from ddphf.studies.closure import closure_pulls
 
     drawn = {
@@ -169,12 +185,9 @@ def _draw(
     }
     pairing, axes = sidecar["pairing"], sidecar["binning"]["axes"]
     title = f"{pairing['tested']} against {pairing['partner']}"
-    with write_file(figures["closure"], force=force) as temporary:
-        save_figure(draw_closure(closure_pulls(spec, pairing), axes, title), temporary)
+    figures = {"closure": draw_closure(closure_pulls(spec, pairing), axes, title)}
     kept = sidecar["lepton_id"]["kept"] if "lepton_id" in sidecar else []
     if not kept:  # nothing else to draw
-        return
+        return figures
     variations = lepton_id.relative_variations(spec, kept)
-    for name, draw in drawn.items():
-        with write_file(figures[name], force=force) as temporary:
-            save_figure(draw(variations, sidecar), temporary)
+    return figures | {name: draw(variations, sidecar) for name, draw in drawn.items()}

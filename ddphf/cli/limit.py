@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import click
@@ -10,18 +9,18 @@ from rich.table import Table
 from rich.text import Text
 
 from ddphf.cli.common import (
-    check_figures,
     choices,
     force_option,
     output_option,
+    print_summary,
     print_warnings,
     progress_line,
     seed_option,
-    stderr,
-    write_figures,
 )
+from ddphf.cli.figures import figure_options, figure_paths, stage_figures
 from ddphf.exceptions import UsageError
-from ddphf.files import check_writable, read_json, to_json, write_output
+from ddphf.files import read_json, to_json
+from ddphf.outputs import Outputs
 
 if TYPE_CHECKING:
     from ddphf.inference.limits.limits import LimitMethod
@@ -48,11 +47,12 @@ METHODS = ("asymptotic", "toys")
     help="Toys per ensemble, one for each scanned mu.  [default: 5000]",
 )  # fmt: skip
 @seed_option
-@click.option("--plots", metavar="DIR", help="Draw CLs against mu there.")
+@figure_options("Draw CLs against mu there.")
 @force_option
 def command(
     workspace: str, output: str, measurement: str | None, level: float, method: str,
-    interval: bool, toys: int | None, seed: int, plots: str | None, force: bool,
+    interval: bool, toys: int | None, seed: int, plots: str | None, kind: str | None,
+    force: bool,
 ) -> None:  # fmt: skip
     """Find the upper limits of the signal strength of WORKSPACE.
 
@@ -61,9 +61,8 @@ def command(
     methods = choices("--method", method, METHODS)
     if toys is not None and "toys" not in methods:
         raise UsageError("--toys: is for --method toys; give it, or leave --toys out")
-    figures = [] if plots is None else [Path(plots) / "limit.png"]
-    check_writable(output, force=force)
-    check_figures(figures, output, force=force)
+    figures = figure_paths(plots, kind, ("limit",))
+    outputs = Outputs([output, *figures.values()], inputs=[workspace], force=force)
     with progress_line() as say:
         say("reading")
         from ddphf.inference.limits.limits import limit_workspace
@@ -75,12 +74,13 @@ def command(
         )  # fmt: skip
     print_warnings(result.warnings)
     data = result.to_dict()
-    write_output(to_json(data), output, force=force)
-    stderr.print(make_table(data))
-    if figures:
-        from ddphf.report.statements import draw_limit
+    with outputs:
+        outputs.write(output, to_json(data))
+        if figures:
+            from ddphf.report.statements import draw_limit
 
-        write_figures({figures[0]: draw_limit(data)}, force=force)
+            stage_figures(outputs, figures, {"limit": draw_limit(data)})
+    print_summary(make_table(data))
 
 
 def make_table(data: dict[str, Any]) -> Table:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import difflib
 import importlib
 import os
 import sys
-from typing import Any
+from typing import NoReturn
 
 import click
 
 from ddphf import __version__
+from ddphf.cli.signals import Terminated, stopped
+from ddphf.cli.verbosity import LEVEL, add_verbosity
 from ddphf.exceptions import DdphfError
 
 __all__ = ["main"]
@@ -20,6 +24,7 @@ COMMANDS = {
     "correlations": "Say which correlation of the lepton-ID errors is conservative.",
     "discover": "State the observed and expected significance, by asymptotics and toys.",
     "fit": "Fit any pyhf workspace, certify the fit, state its significance.",
+    "init": "Write a short commented analysis file to begin with.",
     "inject": "Put a signal of a wanted significance into a workspace.",
     "inspect": "Print what is in a pyhf workspace.",
     "limit": "Find upper limits and intervals of the signal strength.",
@@ -45,7 +50,16 @@ class _Group(click.Group):
         if cmd_name not in COMMANDS:
             return None
         command: click.Command = importlib.import_module(f"ddphf.cli.{cmd_name}").command
-        return command
+        return add_verbosity(command)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(sorted(COMMANDS))}"
+            ctx.fail(f"no command '{args[0]}'; {hint}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         del ctx
@@ -59,7 +73,7 @@ def group() -> None:
     """Search for new physics through Standard Model symmetries with pyhf workspaces.
 
     Exit codes: 0 done, 1 a bug, 2 usage, 3 bad input, config or model, 4 the
-    numbers failed, 130 interrupted.
+    numbers failed, 130 interrupted, 143 terminated.
     """
 
 
@@ -68,21 +82,43 @@ def main(arguments: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):  # names that the terminal's encoding lacks
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
+    LEVEL.verbose = LEVEL.quiet = False
     try:
         group.main(args=arguments, prog_name="ddphf", standalone_mode=False)
-    except DdphfError as error:
-        _fail(str(error), error.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(2)
-    except (click.Abort, KeyboardInterrupt):
-        _fail("interrupted", 130)
-    except BrokenPipeError:  # the reader of a pipe went away, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        sys.stdout.flush()
+    except BaseException as error:
+        _end(error)
     sys.exit(0)
 
 
-def _fail(message: str, code: int) -> Any:
-    print(f"ddphf: error: {message}", file=sys.stderr)
+def _end(error: BaseException) -> NoReturn:
+    """Say what happened and exit; a bug keeps its traceback."""
+    stop = stopped() or type(error)
+    if stop is Terminated:
+        _fail("terminated", 143)
+    if issubclass(stop, (KeyboardInterrupt, click.Abort)):
+        _fail("interrupted", 130)
+    if isinstance(error, DdphfError):
+        _fail(str(error), error.exit_code)
+    if isinstance(error, click.ClickException):
+        error.show()
+        sys.exit(2)
+    if isinstance(error, BrokenPipeError):  # the reader of a pipe went away, as `head` does
+        _silence_stdout()
+        sys.exit(0)
+    if isinstance(error, OSError):  # of the machine, not of the input: a full disk under a library
+        where = "" if error.filename is None else f"{error.filename}: "
+        _fail(f"{where}{error.strerror or error}", 2)
+    raise error
+
+
+def _silence_stdout() -> None:
+    """Point standard output at nothing: Python flushes it again at exit."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    with contextlib.suppress(OSError):  # nobody can be told
+        print(f"ddphf: error: {message}", file=sys.stderr)
     sys.exit(code)

@@ -10,13 +10,14 @@ import click
 from ddphf.cli.common import (
     force_option,
     output_option,
+    print_summary,
     print_warnings,
     progress_line,
-    stderr,
 )
 from ddphf.cli.fit import make_table
 from ddphf.exceptions import InputError, UsageError
-from ddphf.files import check_writable, parse_json, read_json, to_json, write_output
+from ddphf.files import parse_json, read_json, to_json
+from ddphf.outputs import Outputs
 
 __all__ = ["command"]
 
@@ -32,7 +33,8 @@ SANE_ERROR = (0.05, 5.0)
 )  # fmt: skip
 @click.option(
     "--error", "errors", multiple=True, metavar="CHANNEL=FILE:NAME",
-    help="Their absolute uncertainties, uncorrelated between bins.",
+    help="Their absolute uncertainties, uncorrelated between bins; CHANNEL=none for none. Without "
+    "it the variances that a histogram has are taken.",
 )  # fmt: skip
 @click.option("--name", default="signal", show_default=True, help="Of the new sample and patch.")
 @click.option(
@@ -54,16 +56,19 @@ def command(
     which is then what the patch applies to). The patched workspace is fitted before anything is
     written.
     """
-    check_writable(output, force=force)
+    outputs = Outputs([output], inputs=[base], force=force)
     if not re.fullmatch(r"[A-Za-z0-9_]+", name):
         raise UsageError(f"--name {name}: use letters, digits and underscores alone")
     addresses = {key: _split(key, values) for key, values in
                  (("--signal", signals), ("--error", errors))}  # fmt: skip
+    files = [a for group in addresses.values() for a in group.values()]
+    outputs.protect([*files, *(a.rpartition(":")[0] for a in files if ":" in a)])
     if extra := sorted(set(addresses["--error"]) - set(addresses["--signal"])):
         raise UsageError(f"--error {extra[0]}=...: there is no --signal for this channel")
     with progress_line() as say:
         say("reading")
         from ddphf.inference.fit import fit_workspace
+        from ddphf.inputs.histogram import error_from_variances
         from ddphf.inputs.readers import read_histogram
         from ddphf.likelihood.checks import check_schema
         from ddphf.publish.recast import Template, recast_signal
@@ -73,14 +78,14 @@ def command(
             check_inspire(inspire)
         workspace = _read_base(base)
         check_schema(workspace)
-        templates = {
-            channel: Template(
-                read_histogram(address).flat,
-                read_histogram(addresses["--error"][channel]).flat
-                if channel in addresses["--error"] else None,
-            )
-            for channel, address in addresses["--signal"].items()
-        }  # fmt: skip
+        templates = {}
+        for channel, address in addresses["--signal"].items():
+            yields, error = read_histogram(address), addresses["--error"].get(channel)
+            if error is not None:
+                absolute = None if error == "none" else read_histogram(error).flat
+            else:
+                absolute = None if yields.variances is None else error_from_variances(yields).flat
+            templates[channel] = Template(yields.flat, absolute)
         recast = recast_signal(workspace, templates, name=name, scale=scale)
         result = fit_workspace(recast.workspace, progress=say)
         text: Any = recast.patch
@@ -102,8 +107,9 @@ def command(
             "--scale"
         )
     print_warnings(warnings)
-    write_output(to_json(text), output, force=force)
-    stderr.print(make_table(result))
+    with outputs:
+        outputs.write(output, to_json(text))
+    print_summary(make_table(result))
 
 
 def _power(error: float) -> float:

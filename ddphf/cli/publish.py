@@ -11,10 +11,11 @@ from typing import Any
 import click
 
 from ddphf.cli.build import metadata_path
-from ddphf.cli.common import force_option, print_warnings, progress_line, stderr
+from ddphf.cli.common import force_option, print_summary, print_warnings, progress_line
 from ddphf.cli.verify import make_table
 from ddphf.exceptions import InputError, UsageError
-from ddphf.files import check_writable, read_json, write_file
+from ddphf.files import read_json
+from ddphf.outputs import Outputs
 
 __all__ = ["command", "hepdata_path"]
 
@@ -61,8 +62,9 @@ def command(
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,80}\.tar\.gz", Path(output).name):
         raise UsageError(f"-o {output}: expected NAME.tar.gz, of letters, digits, . _ + -")
     submission = hepdata_path(output)
-    for path in (output, submission):
-        check_writable(path, force=force)
+    outputs = Outputs(
+        [output, submission], inputs=[source, *results, license_, citation], force=force
+    )
     with progress_line() as say:
         say("reading")
         from ddphf.publish.bundle import Publication, foreign_metadata, make_archive, make_files
@@ -98,15 +100,13 @@ def command(
         say("HEPData submission")
         submitted, notes = make_submission(publication, files, Path(output).name, packed)
     print_warnings([*warnings, *collected.warnings, *notes])
-    # Both or none.
-    with write_file(output, force=force) as first, write_file(submission, force=force) as second:
-        first.write_bytes(packed)
-        second.write_bytes(submitted)
-    stderr.print(make_table(verified))
-    stderr.print(
+    with outputs:
+        outputs.write_bytes(output, packed)
+        outputs.write_bytes(submission, submitted)
+    print_summary(make_table(verified))
+    print_summary(
         f"{output}: {len(files)} files, {len(packed) / 1e6:.2f} MB; {submission}: "
-        f"{len(submitted) / 1e6:.2f} MB",
-        markup=False,
+        f"{len(submitted) / 1e6:.2f} MB"
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -10,23 +9,25 @@ from rich.table import Table
 from rich.text import Text
 
 from ddphf.cli.common import (
-    check_figures,
     force_option,
     output_option,
+    print_summary,
     print_warnings,
     progress_line,
-    stderr,
-    write_figures,
 )
+from ddphf.cli.figures import figure_options, figure_paths, stage_figures
 from ddphf.exceptions import UsageError
-from ddphf.files import check_writable, read_json, to_json, write_output
+from ddphf.files import read_json, to_json
+from ddphf.outputs import Outputs
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from ddphf.results.rank import RankResult
 
 __all__ = ["command"]
 
-FIGURES = ("ranking.png", "ranking_pulls.png", "ranking_correlations.png")
+FIGURES = ("ranking", "ranking_pulls", "ranking_correlations")
 
 SHOWN = 20
 """Rows of the table on the terminal; the JSON has all."""
@@ -62,7 +63,7 @@ def _parse_groups(
     "--engine", type=click.Choice(["ddphf", "cabinetry"]), default="ddphf", show_default=True,
     help="cabinetry: its own ranking, one refit after the other; for comparison.",
 )  # fmt: skip
-@click.option("--plots", metavar="DIR", help="Draw ranking, pulls and correlations there.")
+@figure_options("Draw ranking, pulls and correlations there.")
 @force_option
 def command(
     workspace: str,
@@ -73,14 +74,14 @@ def command(
     top: int | None,
     engine: str,
     plots: str | None,
+    kind: str | None,
     force: bool,
 ) -> None:
     """Rank the parameters of WORKSPACE (- reads standard input) by their impact on the POI."""
     if engine == "cabinetry" and groups:
         raise UsageError("--group: cabinetry has no grouped impacts; use the engine ddphf")
-    figures = [] if plots is None else [Path(plots) / name for name in FIGURES]
-    check_writable(output, force=force)
-    check_figures(figures, output, force=force)
+    figures = figure_paths(plots, kind, FIGURES)
+    outputs = Outputs([output, *figures.values()], inputs=[workspace], force=force)
     with progress_line() as say:
         say("reading")
         spec = read_json(workspace)
@@ -98,13 +99,16 @@ def command(
                 progress=say, refit_progress=say.bar("refits"),
             )  # fmt: skip
     print_warnings(result.warnings)
-    write_output(to_json(result.to_dict()), output, force=force)
-    stderr.print(make_table(result))
+    with outputs:
+        outputs.write(output, to_json(result.to_dict()))
+        if figures:
+            missing = stage_figures(outputs, figures, _draw(result))
+            print_warnings([f"{figures[name].name}: nothing to draw" for name in missing])
+    print_summary(make_table(result))
     if result.groups:
-        stderr.print(make_group_table(result))
+        print_summary(make_group_table(result))
     for line in _sums(result):
-        stderr.print(line, markup=False)
-    _draw(result, figures, force=force)
+        print_summary(line)
 
 
 def make_table(result: RankResult) -> Table:
@@ -155,12 +159,8 @@ def _sums(result: RankResult) -> list[str]:
     return lines
 
 
-def _draw(result: RankResult, figures: list[Path], *, force: bool) -> None:
-    if not figures:
-        return
+def _draw(result: RankResult) -> dict[str, Figure | None]:
     from ddphf.report.rankings import draw_correlations, draw_pulls, draw_ranking
 
     drawn = (draw_ranking(result), draw_pulls(result), draw_correlations(result))
-    pairs = dict(zip(figures, drawn, strict=True))
-    print_warnings([f"{path.name}: nothing to draw" for path, f in pairs.items() if f is None])
-    write_figures({path: f for path, f in pairs.items() if f is not None}, force=force)
+    return dict(zip(FIGURES, drawn, strict=True))

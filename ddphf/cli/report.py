@@ -13,7 +13,8 @@ from ddphf.cli.build import metadata_path
 from ddphf.cli.common import Stages, force_option, print_warnings, progress_line
 from ddphf.cli.sidecar import digest_of
 from ddphf.exceptions import InputError, UsageError
-from ddphf.files import check_writable, read_json, write_output
+from ddphf.files import read_json
+from ddphf.outputs import Outputs
 
 if TYPE_CHECKING:
     from ddphf.inference.toys.store import ToySample
@@ -46,7 +47,7 @@ def command(inputs: tuple[str, ...], output: str, force: bool) -> None:
     written. With workspace and fit the expected events are computed where yields are not given.
     The page needs no network and can be printed.
     """
-    check_writable(output, force=force)
+    outputs = Outputs([output], inputs=inputs, force=force)
     with progress_line() as say:
         say("reading")
         materials = _collect(inputs, say)
@@ -55,7 +56,8 @@ def command(inputs: tuple[str, ...], output: str, force: bool) -> None:
 
         page = build_report(materials)
     print_warnings(materials.warnings)
-    write_output(page, output, force=force)
+    with outputs:
+        outputs.write(output, page)
 
 
 class _Pile:

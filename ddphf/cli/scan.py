@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from ddphf.cli.common import (
-    check_figures,
     force_option,
     output_option,
+    print_summary,
     print_warnings,
     progress_line,
-    stderr,
-    write_figures,
 )
-from ddphf.files import check_writable, read_json, to_json, write_output
+from ddphf.cli.figures import figure_options, figure_paths, stage_figures
+from ddphf.files import read_json, to_json
+from ddphf.outputs import Outputs
 
 if TYPE_CHECKING:
     from ddphf.results.scan import ScanResult
@@ -40,7 +39,7 @@ __all__ = ["command"]
     help="Of each parameter, in their order; some errors on either side by default.",
 )  # fmt: skip
 @click.option("--measurement", metavar="NAME", help="Which one; the first by default.")
-@click.option("--plots", metavar="DIR", help="Draw scan.png into this folder.")
+@figure_options("Draw the scan into this folder.")
 @force_option
 def command(
     workspace: str,
@@ -50,12 +49,12 @@ def command(
     ranges: tuple[tuple[float, float], ...],
     measurement: str | None,
     plots: str | None,
+    kind: str | None,
     force: bool,
 ) -> None:
     """Scan 2NLL of WORKSPACE (- reads standard input), everything else refitted."""
-    figure = None if plots is None else Path(plots) / "scan.png"
-    check_writable(output, force=force)
-    check_figures([] if figure is None else [figure], output, force=force)
+    figures = figure_paths(plots, kind, ("scan",))
+    outputs = Outputs([output, *figures.values()], inputs=[workspace], force=force)
     with progress_line() as say:
         say("reading")
         spec = read_json(workspace)
@@ -66,13 +65,14 @@ def command(
             progress=say, refit_progress=say.bar("refits"),
         )  # fmt: skip
     print_warnings(result.warnings)
-    write_output(to_json(result.to_dict()), output, force=force)
-    for line in describe_scan(result):
-        stderr.print(line, markup=False)
-    if figure is not None:
-        from ddphf.report.scans import draw_scan
+    with outputs:
+        outputs.write(output, to_json(result.to_dict()))
+        if figures:
+            from ddphf.report.scans import draw_scan
 
-        write_figures({figure: draw_scan(result)}, force=force)
+            stage_figures(outputs, figures, {"scan": draw_scan(result)})
+    for line in describe_scan(result):
+        print_summary(line)
 
 
 def describe_scan(result: ScanResult) -> list[str]:

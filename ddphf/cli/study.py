@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 import click
 from rich.table import Table
 
-from ddphf.cli.common import force_option, progress_line, seed_option, stderr
+from ddphf.cli.common import force_option, print_summary, progress_line, seed_option
+from ddphf.cli.figures import stage_figures
 from ddphf.exceptions import InputError
-from ddphf.files import check_writable, to_json, write_file, write_output
+from ddphf.files import to_json
+from ddphf.outputs import Outputs
 
 if TYPE_CHECKING:
     from ddphf.results.birman import BirmanResult, TableRow
@@ -59,39 +61,35 @@ def birman(
         raise InputError(f"--toys {toys}: expected 2 or more: an ensemble needs a spread")
     folder = Path(output)
     targets = [folder / name for name in ("study.json", "table.md", *FIGURES)]
-    for target in targets:
-        check_writable(target, force=force)
+    outputs = Outputs(targets, inputs=[analysis], force=force)
     with progress_line() as say:
         say("loading")
         from ddphf.config.analysis import read_analysis
+        from ddphf.report.birman import draw_figures
         from ddphf.studies.birman import run_study
         from ddphf.studies.birman_setups import sample_setup
 
-        sample = None if analysis is None else sample_setup(read_analysis(analysis))
+        sample = None
+        if analysis is not None:
+            config = read_analysis(analysis)
+            outputs.protect(config.files)
+            sample = sample_setup(config)
         result = run_study(
             toys=toys, seed=seed, sample=sample, window=window, say=say, progress=say.toys
         )
         say("figures")
-        write_output(to_json(result.to_dict()), targets[0], force=force)
-        write_output(make_text(result), targets[1], force=force)
-        _draw(result, folder, force=force)
-    stderr.print(make_table(result))
+        with outputs:
+            outputs.write(targets[0], to_json(result.to_dict()))
+            outputs.write(targets[1], make_text(result))
+            drawn = dict(draw_figures(result))
+            stage_figures(outputs, {name: folder / name for name in drawn}, drawn)
+    print_summary(make_table(result))
     if sample is None:
-        stderr.print(
+        print_summary(
             "the sample was not run: give --analysis workspaces/higgs_lfv/analysis.yml of the "
-            "repository, or your own",
-            markup=False,
+            "repository, or your own"
         )
-    stderr.print(f"{folder}: study.json, table.md and {len(FIGURES)} figures", markup=False)
-
-
-def _draw(result: BirmanResult, folder: Path, *, force: bool) -> None:
-    from ddphf.report.birman import draw_figures
-    from ddphf.report.figures import save_figure
-
-    for name, figure in draw_figures(result):
-        with write_file(folder / name, force=force) as temporary:
-            save_figure(figure, temporary)
+    print_summary(f"{folder}: study.json, table.md and {len(FIGURES)} figures")
 
 
 def _cells(row: TableRow) -> tuple[str, str, str]:

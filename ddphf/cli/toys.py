@@ -9,14 +9,15 @@ import click
 
 from ddphf.cli.common import (
     force_option,
+    print_summary,
     print_warnings,
     progress_line,
     seed_option,
-    stderr,
 )
 from ddphf.cli.sidecar import digest_of
 from ddphf.exceptions import InputError, UsageError
-from ddphf.files import check_writable, read_json
+from ddphf.files import read_json
+from ddphf.outputs import Outputs
 
 __all__ = ["command"]
 
@@ -46,7 +47,7 @@ def command(
         raise UsageError("-o: toys are a binary file; give a file name")
     if not toys and not merge:
         raise UsageError("--toys 0: there is nothing to do; ask for toys, or --merge files")
-    check_writable(output, force=force or resume)
+    Outputs([output], inputs=[workspace, *merge], force=force or resume)
     path = Path(output)
     with progress_line() as say:
         say("reading")
@@ -54,10 +55,11 @@ def command(
         from ddphf.inference.fitter import Fitter
         from ddphf.inference.toys.ensembles import toy_ensemble
         from ddphf.inference.toys.source import ToySource
-        from ddphf.inference.toys.store import FAILED, load_toys, merge_toys, save_toys
+        from ddphf.inference.toys.store import FAILED, add_toys, load_toys, merge_toys
         from ddphf.likelihood.reference import ReferenceModel
 
         spec = read_json(workspace)
+        digest = digest_of(spec)
         fitter = Fitter(ReferenceModel(spec, measurement))
         fitter.require_null()
         names = [Path(name) for name in merge] + [path] * (resume and path.exists())
@@ -67,25 +69,26 @@ def command(
         for name, sample in others.items():
             if (sample.fingerprint, sample.mu) != (source.fingerprint, source.mu):
                 raise InputError(f"{name}: holds toys of another model, data set or --mu")
-        path.parent.mkdir(parents=True, exist_ok=True)
         # With --force the old file stays until there are new toys, whatever goes wrong before.
         store = path.with_name(f".{path.name}.part") if force and not resume else path
         if store != path:
             store.unlink(missing_ok=True)
         try:
             if others:
-                save_toys(merge_toys(list(others.values())), store)
+                merged = merge_toys(list(others.values()))
+                add_toys(replace(merged, workspace_digest=digest), store)
             if toys:
-                toy_ensemble(source, toys, seed=seed, store=store, progress=say.toys)
-            save_toys(replace(load_toys(store), workspace_digest=digest_of(spec)), store)
+                toy_ensemble(
+                    source, toys, seed=seed, store=store, workspace_digest=digest,
+                    progress=say.toys,
+                )  # fmt: skip
         finally:
             if store != path and store.exists():
                 store.replace(path)
     print_warnings(fitter.reference.warnings)
     sample = load_toys(path)
-    stderr.print(
+    print_summary(
         f"{output}: {len(sample)} toys at mu = {mu:g}, {(sample.status == FAILED).sum()} failed, "
-        f"{sample.at_zero.mean():.3g} with mu_hat exactly 0",
-        markup=False,
+        f"{sample.at_zero.mean():.3g} with mu_hat exactly 0"
     )
     check_failures(sample)

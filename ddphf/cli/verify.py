@@ -9,9 +9,10 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from ddphf.cli.common import force_option, output_option, progress_line, stderr
+from ddphf.cli.common import force_option, output_option, print_summary, progress_line
 from ddphf.exceptions import FitError
-from ddphf.files import check_writable, to_json, write_output
+from ddphf.files import to_json
+from ddphf.outputs import Outputs
 
 if TYPE_CHECKING:
     from ddphf.publish.checks import VerifyResult
@@ -37,7 +38,7 @@ COLOURS = {"PASS": "green", "FAIL": "red", "NOT RUN": "red"}
 @force_option
 def command(bundle: str, level: int, seconds: float, output: str, force: bool) -> None:
     """Verify BUNDLE, the .tar.gz of `ddphf publish`; exit code 0 only if every level passes."""
-    check_writable(output, force=force)
+    outputs = Outputs([output], inputs=[bundle], force=force)
     with progress_line() as say:
         from ddphf.publish.archive import read_archive
         from ddphf.publish.verify import verify_archive
@@ -46,8 +47,9 @@ def command(bundle: str, level: int, seconds: float, output: str, force: bool) -
             read_archive(bundle), level=level, seconds=seconds, name=Path(bundle).name,
             progress=say, toy_progress=say.toys,
         )  # fmt: skip
-    write_output(to_json(result.to_dict()), output, force=force)
-    stderr.print(make_table(result))
+    with outputs:
+        outputs.write(output, to_json(result.to_dict()))
+    print_summary(make_table(result))
     if not result.passed:
         first = next(result.failures)
         detail = f": {first.detail}" if first.detail else ""

@@ -6,12 +6,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
-from ddphf.cli.common import force_option, output_option, print_warnings, progress_line, stderr
+from ddphf.cli.build import metadata_path
+from ddphf.cli.common import (
+    force_option,
+    output_option,
+    print_summary,
+    print_warnings,
+    progress_line,
+    stdout,
+)
+from ddphf.cli.figures import figure_options, figure_paths, stage_figures
 from ddphf.cli.sidecar import digest_of, read_binning
+from ddphf.cli.verbosity import LEVEL
 from ddphf.exceptions import InputError, UsageError
-from ddphf.files import check_writable, read_json, to_json, write_file, write_output
+from ddphf.files import read_json, to_json
+from ddphf.outputs import Outputs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,7 +41,7 @@ FIGURES = ("prefit", "postfit", "null", "asymmetry", "z_map", "pulls", "correlat
 @click.option("--fit", "fit_file", metavar="FILE", help="fit.json of this workspace; else fitted.")
 @click.option("--measurement", metavar="NAME", help="Which one to fit; the first by default.")
 @click.option("--tables", metavar="DIR", help="Write CSV and LaTeX tables into this folder.")
-@click.option("--plots", metavar="DIR", help="Draw spectra, asymmetry, Z map, pulls, correlations.")
+@figure_options("Draw spectra, asymmetry, Z map, pulls, correlations.")
 @force_option
 def command(
     workspace: str,
@@ -40,6 +50,7 @@ def command(
     measurement: str | None,
     tables: str | None,
     plots: str | None,
+    kind: str | None,
     force: bool,
 ) -> None:
     """Tell the events that WORKSPACE expects per channel, sample and bin, with errors.
@@ -47,11 +58,9 @@ def command(
     Errors after the fit come from the covariance of all parameters, per-bin ones included.
     """
     table_paths = [] if tables is None else [Path(tables) / name for name in TABLES]
-    figure_paths = [] if plots is None else [Path(plots) / f"{name}.png" for name in FIGURES]
-    for target in [output, *map(str, table_paths), *map(str, figure_paths)]:
-        check_writable(target, force=force)
-    if Path(output).absolute() in [path.absolute() for path in (*table_paths, *figure_paths)]:
-        raise UsageError(f"-o {output}: is the name of a table or figure; choose another")
+    figures = figure_paths(plots, kind, FIGURES)
+    inputs: list[str | Path | None] = [workspace, metadata_path(workspace), fit_file]
+    outputs = Outputs([output, *table_paths, *figures.values()], inputs=inputs, force=force)
     if fit_file is not None and measurement is not None:
         raise UsageError("--fit and --measurement: the fit has its measurement; give one of them")
     with progress_line() as say:
@@ -71,15 +80,18 @@ def command(
         result = predict_yields(spec, fit, **binning)
         print_warnings([*warnings, *fit.warnings])
         say("writing")
-        write_output(to_json(result.to_dict()), output, force=force)
-        _write_tables(result, table_paths, force=force)
-        if figure_paths:
-            _draw(result, figure_paths, force=force)
+        with outputs:
+            outputs.write(output, to_json(result.to_dict()))
+            _stage_tables(outputs, result, table_paths)
+            if figures:
+                stage_figures(outputs, figures, _draw(result))
     from ddphf.report.tables import channel_table
 
-    (stderr if output == "-" else Console(highlight=False, soft_wrap=True)).print(
-        channel_table(result).to_rich()
-    )
+    table = channel_table(result).to_rich()
+    if output == "-":
+        print_summary(table)
+    elif not LEVEL.quiet:
+        stdout().print(table)
 
 
 def read_fit(path: str, digest: str) -> FitResult:
@@ -104,7 +116,7 @@ def read_fit(path: str, digest: str) -> FitResult:
     return fit
 
 
-def _write_tables(result: YieldsResult, paths: list[Path], *, force: bool) -> None:
+def _stage_tables(outputs: Outputs, result: YieldsResult, paths: list[Path]) -> None:
     from ddphf.report.tables import bin_summary, bin_table, channel_table
 
     for path in paths:
@@ -113,13 +125,12 @@ def _write_tables(result: YieldsResult, paths: list[Path], *, force: bool) -> No
         else:
             make = channel_table if path.stem == "channels" else bin_summary
             text = make(result).to_latex() + "\n"
-        write_output(text, path, force=force)
+        outputs.write(path, text)
 
 
-def _draw(result: YieldsResult, paths: list[Path], *, force: bool) -> None:
+def _draw(result: YieldsResult) -> dict[str, Figure]:
     """Draw what this workspace has: a map needs a 2-D pair, pulls need constraints."""
     from ddphf.report.asymmetry import draw_asymmetry, draw_z_map
-    from ddphf.report.figures import save_figure
     from ddphf.report.parameters import draw_correlations, draw_pulls
     from ddphf.report.spectra import draw_spectra
 
@@ -134,7 +145,4 @@ def _draw(result: YieldsResult, paths: list[Path], *, force: bool) -> None:
         figures["pulls"] = draw_pulls(result.pulls)
     if result.correlations is not None and len(result.correlations["names"]) > 1:
         figures["correlations"] = draw_correlations(result.correlations)
-    for path in paths:
-        if path.stem in figures:
-            with write_file(path, force=force) as temporary:
-                save_figure(figures[path.stem], temporary)
+    return figures

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import difflib
+import glob
 import json
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -21,7 +25,9 @@ from ddphf.config.sections import (
     LeptonIdConfig,
     parse_events,
     parse_fake_maps,
+    parse_files,
     parse_lepton_id,
+    parse_weight,
 )
 from ddphf.exceptions import ConfigError
 from ddphf.yaml_text import parse_yaml
@@ -29,6 +35,7 @@ from ddphf.yaml_text import parse_yaml
 __all__ = [
     "Analysis",
     "ChannelConfig",
+    "PromptConfig",
     "SystematicConfig",
     "TemplateConfig",
     "parse_analysis",
@@ -49,19 +56,31 @@ class SystematicConfig:
 
 
 @dataclass(frozen=True)
+class PromptConfig:
+    """Weighted events of prompt leptons in the control region of fakes, to be subtracted."""
+
+    events: str | tuple[str, ...]
+    weight: str | None = None
+    select: str | None = None
+
+
+@dataclass(frozen=True)
 class TemplateConfig:
     """A template as written: the address of a histogram (``yields``) or of weighted events.
 
     Fakes may have a relative error of their ``normalisation``, and be events of a control region
-    times the fake factor of their loose ``lepton``, looked up in ``maps``.
+    times the fake factor of their loose ``lepton``, looked up in ``maps``, with the events of
+    ``prompt`` subtracted. ``select`` stands in the place of the selection of all events.
     """
 
     yields: str | None
     error: str | None = None
     error_kind: Literal["shapesys", "staterror"] = "shapesys"
     systematics: tuple[SystematicConfig, ...] = ()
-    events: str | None = None
+    events: str | tuple[str, ...] | None = None
+    select: str | None = None
     weight: str | None = None
+    prompt: PromptConfig | None = None
     normalisation: float = 0.0
     lepton: LeptonConfig | None = None
     maps: tuple[FakeMapConfig, ...] = ()
@@ -98,6 +117,7 @@ class Analysis:
         events: The event table, where the samples are selected from one.
         lepton_id: The lepton-ID uncertainty, or None.
         folder: What addresses are relative to.
+        files: Every file that it names and that exists: none of them may become an output.
     """
 
     name: str
@@ -113,6 +133,7 @@ class Analysis:
     events: EventsConfig | None = None
     lepton_id: LeptonIdConfig | None = None
     folder: Path = Path()
+    files: tuple[Path, ...] = ()
 
 
 WORDS = {"integer": "a whole number without a decimal point"}
@@ -191,9 +212,24 @@ def parse_analysis(text: str, *, folder: str | Path = ".") -> Analysis:
         events=parse_events(data.get("events")),
         lepton_id=parse_lepton_id(data.get("lepton_id")),
         folder=Path(folder),
+        files=tuple(_named_files(data, Path(folder))),
     )
     check_meaning(analysis, ratio_stated="efficiency_ratio" in data)
     return analysis
+
+
+def _named_files(node: Any, folder: Path) -> Iterator[Path]:
+    """Yield every existing file that some text names: FILE, FILE:NAME, or a pattern of files."""
+    if isinstance(node, str):
+        for end in [len(node), *(i for i, letter in enumerate(node) if letter == ":")]:
+            pattern = str(folder / node[:end])
+            # A broken or endless pattern is refused where it is read.
+            with contextlib.suppress(OSError, ValueError, RecursionError):
+                names = glob.iglob(pattern) if glob.has_magic(pattern) else [pattern]
+                yield from (Path(name) for name in names if os.path.isfile(name))
+    elif isinstance(node, (dict, list)):
+        for child in node.values() if isinstance(node, dict) else node:
+            yield from _named_files(child, folder)
 
 
 def _refuse_not_finite(node: Any, path: str) -> None:
@@ -222,7 +258,11 @@ def _validate(data: Any) -> None:
     if error.validator == "additionalProperties":
         known = sorted(error.schema.get("properties", {}))
         extra = sorted(set(error.instance) - set(known))
-        raise ConfigError(f"{where}: unknown key '{extra[0]}', expected one of {', '.join(known)}")
+        near = difflib.get_close_matches(extra[0], known, n=1)
+        hint = f"did you mean '{near[0]}'? " if near else ""
+        raise ConfigError(
+            f"{where}: unknown key '{extra[0]}', {hint}expected one of {', '.join(known)}"
+        )
     expected: dict[str, Callable[[Any], str]] = {
         "type": lambda v: error.schema.get("description", WORDS.get(str(v), str(v))).rstrip("."),
         "enum": lambda v: "one of " + ", ".join(map(str, v)),
@@ -239,6 +279,9 @@ def _validate(data: Any) -> None:
     }
     rule = str(error.validator)
     text = expected[rule](error.validator_value) if rule in expected else error.message
+    number = isinstance(error.instance, (int, float))  # a boolean is one too
+    if number and rule == "type" and error.validator_value == "string":
+        text += f"; in quotes, '{got}', if it is a name"
     if error.schema is False:
         raise ConfigError(
             f"{where}: got 'relative', but the factors of a normsys always are; leave it out"
@@ -263,14 +306,22 @@ def _template(data: dict[str, Any] | None, where: str) -> TemplateConfig | None:
     lepton = data.get("lepton")
     return TemplateConfig(
         yields=data.get("yields"),
-        events=data.get("events"),
-        weight=data.get("weight"),
+        events=None if "events" not in data else parse_files(data["events"]),
+        select=data.get("select"),
+        weight=parse_weight(data.get("weight")),
+        prompt=None if "prompt" not in data else _prompt(data["prompt"]),
         error=data.get("error"),
         error_kind=data.get("error_kind", "shapesys"),
         systematics=_systematics(data),
         normalisation=data.get("normalisation", 0.0),
         lepton=None if lepton is None else LeptonConfig(**lepton),
         maps=parse_fake_maps(data.get("maps", {}), f"{where}.maps"),
+    )
+
+
+def _prompt(data: dict[str, Any]) -> PromptConfig:
+    return PromptConfig(
+        parse_files(data["events"]), parse_weight(data.get("weight")), data.get("select")
     )
 
 

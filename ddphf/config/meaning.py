@@ -86,6 +86,11 @@ def _check_channel(analysis: Analysis, path: str, channel: ChannelConfig) -> Non
             raise ConfigError(f"at {path}.{key}.events: there is no section 'events' for its axes")
         if template.events is None and template.weight is not None:
             raise ConfigError(f"at {path}.{key}.weight: a histogram has no weights; leave it out")
+        for name in ("select", "prompt"):
+            if template.events is None and getattr(template, name) is not None:
+                raise ConfigError(
+                    f"at {path}.{key}.{name}: a histogram has no events; leave it out"
+                )
         if template.events is None and (template.maps or template.lepton is not None):
             raise ConfigError(
                 f"at {path}.{key}: a histogram has no loose leptons; give 'events' with 'maps'"

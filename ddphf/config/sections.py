@@ -11,6 +11,7 @@ from ddphf.exceptions import ConfigError
 
 __all__ = [
     "AxisConfig",
+    "CollectionConfig",
     "EventsConfig",
     "FakeMapConfig",
     "LeptonConfig",
@@ -18,13 +19,18 @@ __all__ = [
     "MapConfig",
     "parse_events",
     "parse_fake_maps",
+    "parse_files",
     "parse_lepton_id",
+    "parse_weight",
 ]
 
 CODES = {"electron": 11, "muon": 13, "tau": 15}
 """Flavours of maps that are named so; others state their PDG code."""
 
-READING = ("axes", "correction", "inputs", "value", "statistical", "sources", "varied")
+READING = (
+    "axes", "columns", "correction", "inputs", "value", "statistical", "sources", "varied",
+    "exclude_bins",
+)  # fmt: skip
 """Keys of a map that tell how its file is read."""
 
 
@@ -41,12 +47,30 @@ class AxisConfig:
 
 @dataclass(frozen=True)
 class LeptonConfig:
-    """Columns of one lepton; the flavour may be a PDG code."""
+    """Columns of one lepton; the flavour may be a PDG code, ``variables`` are further axes."""
 
     flavour: str | int
     pt: str
     eta: str | None = None
     charge: str | None = None
+    variables: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CollectionConfig:
+    """Jagged branches of the leptons of one flavour, and which leptons count.
+
+    Attributes:
+        prefix: Of the branches.
+        select: Expression over the branches without the prefix: the leptons that count; or None.
+        tight: The same: those of them that are tight; or None.
+        columns: Further quantities of a lepton, expressions by name.
+    """
+
+    prefix: str
+    select: str | None = None
+    tight: str | None = None
+    columns: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -54,27 +78,43 @@ class EventsConfig:
     """The event table as written.
 
     Attributes:
-        file: Address of the table of both samples.
+        file: Address, or addresses, of the table of both samples.
         axes: Of the histograms.
         leptons: Where the leptons are.
         select: Selection of both samples, or None.
+        weight: Of the events of both samples, where they are pseudo-data; or None.
         identifier: Columns that number events.
-        collections: Jagged branches by flavour, ROOT alone.
+        collections: Jagged branches by flavour.
         exchange: What the symmetry exchanges.
     """
 
-    file: str
+    file: str | tuple[str, ...]
     axes: tuple[AxisConfig, ...]
     leptons: tuple[LeptonConfig, ...]
     select: str | None = None
+    weight: str | None = None
     identifier: tuple[str, ...] = ()
-    collections: dict[str, str] = field(default_factory=dict)
+    collections: dict[str, CollectionConfig] = field(default_factory=dict)
     exchange: Literal["flavour", "charge", "eta"] = "flavour"
 
 
 @dataclass(frozen=True)
 class MapConfig:
-    """One map as written; see :func:`ddphf.inputs.map_files.read_map`."""
+    """One map as written; see :func:`ddphf.inputs.map_files.read_map`.
+
+    Attributes:
+        name: Of the map.
+        file: Its address.
+        kind: Of its values.
+        flavour: PDG code of its leptons.
+        reading: How the file is read.
+        covariance: Address of its matrix, or None.
+        relative: Whether that is relative.
+        exclude: Sources to leave out.
+        correlation: rho by axis, of the sources without their own; None: full along every axis,
+            source by source.
+        source_correlation: rho by axis of single sources.
+    """
 
     name: str
     file: str
@@ -85,6 +125,7 @@ class MapConfig:
     relative: bool = False
     exclude: tuple[str, ...] = ()
     correlation: dict[str, float] | None = None
+    source_correlation: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -96,6 +137,7 @@ class FakeMapConfig:
     flavour: int
     reading: dict[str, Any] = field(default_factory=dict)
     exclude: tuple[str, ...] = ()
+    kind: Literal["fake_factor", "fake_rate"] = "fake_factor"
 
 
 @dataclass(frozen=True)
@@ -109,7 +151,7 @@ class LeptonIdConfig:
         covariance: Address of one relative matrix over all maps, or None.
         composition: Address of an npz with W by channel, where there are no events.
         outside: What happens to events with a lepton outside a map.
-        retained: Part of the trace to keep.
+        retained: Part of the ratio's variance to keep; None: what moves the result.
         at_most: No more variations than this.
         residual: What happens to what pruning drops.
         signal: Whether the signal carries the nuisances.
@@ -123,7 +165,7 @@ class LeptonIdConfig:
     covariance: str | None = None
     composition: str | None = None
     outside: Literal["refuse", "nearest", "exclude"] = "refuse"
-    retained: float = 0.99
+    retained: float | None = None
     at_most: int | None = None
     residual: Literal["drop", "shapesys"] = "drop"
     signal: bool = True
@@ -136,14 +178,30 @@ def parse_events(data: Mapping[str, Any] | None) -> EventsConfig | None:
     if data is None:
         return None
     return EventsConfig(
-        file=data["file"],
+        file=parse_files(data["file"]),
         axes=tuple(_axis(axis, number) for number, axis in enumerate(data["axes"])),
         leptons=tuple(LeptonConfig(**lepton) for lepton in data["leptons"]),
         select=data.get("select"),
+        weight=parse_weight(data.get("weight")),
         identifier=tuple(data.get("identifier", ())),
-        collections=dict(data.get("collections", {})),
+        collections={
+            flavour: CollectionConfig(given)
+            if isinstance(given, str)
+            else CollectionConfig(**given)
+            for flavour, given in data.get("collections", {}).items()
+        },
         exchange=data.get("exchange", "flavour"),
     )
+
+
+def parse_files(data: str | Sequence[str]) -> str | tuple[str, ...]:
+    """Return the address of one table, or of several."""
+    return data if isinstance(data, str) else tuple(data)
+
+
+def parse_weight(data: str | float | None) -> str | None:
+    """Return a weight as an expression: a number is one."""
+    return None if data is None else str(data)
 
 
 def _axis(data: Mapping[str, Any], number: int) -> AxisConfig:
@@ -208,6 +266,7 @@ def parse_fake_maps(data: Mapping[str, Any], where: str) -> tuple[FakeMapConfig,
             flavour=_flavour(name, item, f"{where}.{name}"),
             reading={key: item[key] for key in READING if key in item},
             exclude=tuple(item.get("exclude", ())),
+            kind=item.get("kind", "fake_factor"),
         )
         for name, item in data.items()
     )
@@ -246,8 +305,15 @@ def _map(name: str, data: Mapping[str, Any]) -> MapConfig:
         raise ConfigError(
             f"{where}.relative: there is no 'covariance' that it could be about; leave it out"
         )
-    words = {"independent": 0.0, "full": 1.0}
-    correlation = data.get("correlation")
+    given: dict[str, Any] = data.get("correlation", {})
+    of_sources = {key: value for key, value in given.items() if isinstance(value, Mapping)}
+    of_axes = {key: value for key, value in given.items() if key not in of_sources}
+    exclude = tuple(data.get("exclude", ()))
+    for source in of_sources:
+        if source in exclude:
+            raise ConfigError(
+                f"{where}.correlation.{source}: the source is in 'exclude'; leave one of them out"
+            )
     return MapConfig(
         name=name,
         file=data["file"],
@@ -256,10 +322,14 @@ def _map(name: str, data: Mapping[str, Any]) -> MapConfig:
         reading={key: data[key] for key in READING if key in data},
         covariance=data.get("covariance"),
         relative=data.get("relative", False),
-        exclude=tuple(data.get("exclude", ())),
-        correlation=(
-            None
-            if correlation is None
-            else {axis: float(words.get(rho, rho)) for axis, rho in correlation.items()}
-        ),
+        exclude=exclude,
+        correlation=_rhos(of_axes)
+        if "correlation" in data and not (of_sources and not of_axes)
+        else None,
+        source_correlation={source: _rhos(axes) for source, axes in of_sources.items()},
     )
+
+
+def _rhos(axes: Mapping[str, Any]) -> dict[str, float]:
+    words = {"independent": 0.0, "full": 1.0}
+    return {axis: float(words.get(rho, rho)) for axis, rho in axes.items()}

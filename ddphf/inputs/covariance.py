@@ -5,7 +5,6 @@ Every matrix is relative: C_kl = cov(eps_k, eps_l) / (eps_k eps_l) over calibrat
 
 from __future__ import annotations
 
-import csv
 import itertools
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -18,6 +17,8 @@ import numpy as np
 from ddphf.exceptions import InputError
 from ddphf.files import is_file
 from ddphf.inputs.histogram import Array
+from ddphf.inputs.matrix_text import read_text_matrix
+from ddphf.inputs.text_table import TEXT_SUFFIXES
 
 __all__ = [
     "Covariance",
@@ -192,7 +193,7 @@ def combine_covariances(
 
 
 def read_matrix(address: str, *, folder: str | Path = ".") -> Array:
-    """Read a matrix: ``file.npz:name``, ``file.npy`` or ``file.csv`` (numbers only, no header).
+    """Read a matrix: ``file.npz:name``, ``file.npy``, or text as ``file.csv`` or ``file.txt``.
 
     Raises:
         InputError: The file is missing, damaged, or not a table of numbers.
@@ -202,10 +203,14 @@ def read_matrix(address: str, *, folder: str | Path = ".") -> Array:
     if not is_file(file):
         raise InputError(f"{address}: no file '{file}'")
     suffix = file.suffix.lower()
-    if suffix == ".csv":
-        return _read_csv(file, address)
+    if suffix in TEXT_SUFFIXES:
+        if name:
+            raise InputError(f"{address}: a text file holds one matrix; leave ':{name}' out")
+        return read_text_matrix(file, address)
     if suffix not in (".npz", ".npy"):
-        raise InputError(f"{address}: expected a .npz, .npy or .csv file, got '{path}'")
+        raise InputError(
+            f"{address}: expected a .npz, .npy, .csv, .tsv, .txt or .dat file, got '{path}'"
+        )
     if suffix == ".npz" and not zipfile.is_zipfile(file):  # numpy would offer to unpickle it
         raise InputError(f"{address}: cannot be read as npz (no zip archive)")
     try:
@@ -231,15 +236,3 @@ def _real(values: Any, address: str) -> Array:
     if values.dtype.kind not in "iuf":
         raise InputError(f"{address}: holds {values.dtype}, expected real numbers")
     return np.asarray(values, dtype=float)
-
-
-def _read_csv(file: Path, address: str) -> Array:
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as stream:
-            lines = [line for line in stream if line.strip() and not line.startswith("#")]
-        rows = [[float(cell) for cell in row] for row in csv.reader(lines, strict=True)]
-    except (OSError, UnicodeDecodeError, csv.Error, ValueError) as error:
-        raise InputError(f"{address}: not a table of numbers ({error})") from None
-    if len({len(row) for row in rows}) > 1:
-        raise InputError(f"{address}: rows of unequal length, expected a square matrix (K, K)")
-    return np.array(rows, dtype=float)

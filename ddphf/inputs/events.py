@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import glob
 import re
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,126 +14,114 @@ import numpy as np
 
 from ddphf.exceptions import InputError
 from ddphf.files import is_file
-from ddphf.inputs.histogram import Array
+from ddphf.inputs.branches import Branches, flat_branches, tree_branches
+from ddphf.inputs.event_table import EXACT, EventTable, join_columns, make_events
+from ddphf.inputs.lepton_pairs import (
+    FLAVOURS,
+    Collection,
+    leading_pair,
+    pair_columns,
+    read_collection,
+)
 
-__all__ = ["EventTable", "leading_pair", "make_events", "read_events"]
+__all__ = [
+    "EXACT",
+    "Collection",
+    "EventTable",
+    "leading_pair",
+    "make_events",
+    "read_events",
+]
 
-ELEMENT = re.compile(r"^(?P<branch>\w+)\[(?P<index>\d+)\]$")
-LENGTH = re.compile(r"^len\((?P<branch>\w+)\)$")
-
-FLAVOURS = {"electron": 11, "muon": 13, "tau": 15}
-
-
-@dataclass(frozen=True)
-class EventTable:
-    """Columns of equal length.
-
-    Attributes:
-        columns: By name, each of shape (n,), floats.
-        source: Where it came from, for messages.
-
-    Example:
-        >>> table = make_events({"mass": [91.0, 125.0], "flavour": [11, 13]})
-        >>> table.n_events, table["mass"].tolist()
-        (2, [91.0, 125.0])
-    """
-
-    columns: dict[str, Array]
-    source: str = ""
-
-    @property
-    def n_events(self) -> int:
-        """Number of rows."""
-        return len(next(iter(self.columns.values())))
-
-    def __getitem__(self, name: str) -> Array:
-        """Return a column.
-
-        Raises:
-            InputError: There is no such column.
-        """
-        if name not in self.columns:
-            known = ", ".join(sorted(self.columns)[:20]) or "none"
-            raise InputError(f"{self.source or 'events'}: no column '{name}'; it has: {known}")
-        return self.columns[name]
-
-    def select(self, mask: Any) -> EventTable:
-        """Return the rows where ``mask`` (shape (n,)) is true."""
-        return EventTable({k: v[mask] for k, v in self.columns.items()}, self.source)
-
-
-def make_events(columns: Mapping[str, Any], *, source: str = "") -> EventTable:
-    """Make a table from arrays.
-
-    Raises:
-        InputError: No columns, unequal lengths, or contents that are no numbers.
-    """
-    where = source or "events"
-    out: dict[str, Array] = {}
-    for name, data in columns.items():
-        try:
-            out[name] = np.asarray(data, dtype=float)
-        except (TypeError, ValueError):
-            raise InputError(
-                f"{where}: column '{name}' holds something that is no number"
-            ) from None
-        if out[name].ndim != 1:
-            raise InputError(
-                f"{where}: column '{name}' has shape {out[name].shape}, expected one per event"
-            )
-    lengths = {name: len(values) for name, values in out.items()}
-    if not lengths:
-        raise InputError(f"{where}: no columns")
-    first = next(iter(lengths))
-    for name, length in lengths.items():
-        if length != lengths[first]:
-            raise InputError(
-                f"{where}: column '{name}' has {length} rows, '{first}' has {lengths[first]}"
-            )
-    return EventTable(out, source)
+TREES = ("TTree", "TNtuple", "TNtupleD", "ROOT::RNTuple")
 
 
 def read_events(
-    address: str,
+    address: str | Sequence[str],
     *,
     folder: str | Path = ".",
     columns: Sequence[str] | None = None,
-    collections: Mapping[str, str] | None = None,
+    collections: Mapping[str, str | Collection] | None = None,
 ) -> EventTable:
     """Read an event table.
 
-    ``file.root:tree`` (a TTree through uproot and awkward; the name may be left out where there is
-    one), ``file.parquet``, ``file.npz``. A column of a tree may be an element of a jagged branch,
-    ``Muon_pt[0]`` (NaN where there are fewer), or its length, ``len(Muon_pt)``.
+    ``file.root:tree`` (a TTree or RNTuple; the name may be left out where there is one),
+    ``file.parquet`` or a folder of such parts, ``file.npz``; a list of these, or a pattern such as
+    ``run*.root:tree``, is read one after the other. A column of a tree or of parquet lists may be
+    an element of a jagged branch, ``Muon_pt[0]`` (NaN where there are fewer), or its length,
+    ``len(Muon_pt)``; a branch inside another is ``branch/leaf`` or ``branch.leaf``, its last part
+    alone where only one has it.
 
     Args:
-        address: File and, for ROOT, tree.
+        address: File and, for ROOT, tree; or several.
         folder: What a relative path is relative to.
         columns: Those to read; all flat numeric ones by default.
-        collections: Flavour to prefix of its jagged branches, such as ``{"electron": "Electron_",
-            "muon": "Muon_"}`` (``pt``, ``eta`` and ``charge``, or ``Px``, ``Py``, ``Pz``): adds
-            the columns of :func:`leading_pair`.
+        collections: Flavour to the leptons of its jagged branches, such as ``{"electron":
+            "Electron_", "muon": "Muon_"}`` (the prefix, before ``pt``, ``eta``, ``phi`` and
+            ``charge``, or ``Px``, ``Py``, ``Pz``): adds the columns of
+            :func:`ddphf.inputs.lepton_pairs.pair_columns`.
 
     Raises:
         InputError: The file is missing or damaged, or a column is not there or no number.
     """
-    path, _, tree = address.partition(".root:")
-    path = f"{path}.root" if tree else address
-    file = Path(folder) / path
-    if not is_file(file):
-        raise InputError(f"{address}: no file '{file}'")
+    wanted = {
+        flavour: Collection(given) if isinstance(given, str) else given
+        for flavour, given in (collections or {}).items()
+    }
+    single = [address] if isinstance(address, str) else list(address)
+    files = [found for one in single for found in _find_files(one, Path(folder))]
+    seen: set[tuple[Path, str]] = set()
+    for file, tree, name in files:
+        if (file.resolve(), tree) in seen:
+            raise InputError(f"{name}: is read twice; every event counts once")
+        seen.add((file.resolve(), tree))
+    parts = [_read_file(*found, columns, wanted) for found in files]
+    names = [name for _, _, name in files]
+    source = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+    data = parts[0] if len(parts) == 1 else join_columns(parts, names)
+    return replace(make_events(data, source=source), files=tuple(str(Path(name)) for name in names))
+
+
+def _find_files(address: str, folder: Path) -> list[tuple[Path, str, str]]:
+    """Return file or folder, tree, and what to call it, of everything that an address names."""
+    match = re.match(r"(?P<file>.*?\.root):(?P<tree>.*)", address, re.IGNORECASE | re.DOTALL)
+    path, tree = (match["file"], match["tree"].strip("/")) if match else (address, "")
+    file = folder / path
+    tree = re.sub(r";\d+$", "", tree)
+    if is_file(file) or _is_folder(file):
+        return [(file, tree, address)]
+    if glob.has_magic(path):
+        suffix = f":{tree}" if tree else ""
+        found = sorted(glob.glob(path, root_dir=folder, recursive=True))
+        found = [name for name in found if is_file(folder / name)]
+        if found:
+            return [(folder / name, tree, f"{name}{suffix}") for name in found]
+        raise InputError(f"{address}: no file matches '{file}'")
+    raise InputError(f"{address}: no file '{file}'")
+
+
+def _is_folder(file: Path) -> bool:
+    try:
+        return file.is_dir()
+    except OSError:
+        return False
+
+
+def _read_file(
+    file: Path, tree: str, address: str, columns: Sequence[str] | None,
+    collections: Mapping[str, Collection],
+) -> dict[str, Any]:  # fmt: skip
+    """Return the columns of one file as arrays."""
     suffix = file.suffix.lower()
-    if collections and suffix != ".root":
-        raise InputError(f"{address}: 'collections' are read from ROOT trees alone")
     if suffix == ".root":
-        return _read_root(file, tree, address, columns, collections or {})
-    if suffix == ".parquet":
-        data = _read_parquet(file, address, columns)
-    elif suffix == ".npz":
-        data = _read_npz(file, address, columns)
-    else:
-        raise InputError(f"{address}: expected a .root, .parquet or .npz file, got '{path}'")
-    return make_events(data, source=address)
+        return _read_root(file, tree, address, columns, collections)
+    if suffix in (".parquet", ".pq") or file.is_dir():
+        return _read_parquet(file, address, columns, collections)
+    if suffix != ".npz":
+        raise InputError(f"{address}: expected a .root, .parquet or .npz file, got '{file.name}'")
+    if collections:
+        raise InputError(f"{address}: 'collections' are read from ROOT trees and parquet lists")
+    return _read_npz(file, address, columns)
 
 
 def _wanted(columns: Sequence[str] | None, names: Sequence[str], address: str) -> list[str]:
@@ -148,12 +137,19 @@ def _wanted(columns: Sequence[str] | None, names: Sequence[str], address: str) -
     return list(names if columns is None else columns)
 
 
-def _read_parquet(file: Path, address: str, columns: Sequence[str] | None) -> dict[str, Any]:
-    import pyarrow.parquet
+def _read_parquet(
+    file: Path, address: str, columns: Sequence[str] | None, collections: Mapping[str, Collection]
+) -> dict[str, Any]:
+    import pyarrow.dataset
 
     try:
-        with pyarrow.parquet.ParquetFile(file) as parquet:
-            table = parquet.read(columns=_wanted(columns, parquet.schema_arrow.names, address))
+        data = pyarrow.dataset.dataset(file, format="parquet", partitioning="hive")
+        names = data.schema.names
+        plain = [n for n in names if not pyarrow.types.is_nested(data.schema.field(n).type)]
+        nested = len(plain) < len(names) and any(c not in plain for c in columns or ())
+        if collections or nested:
+            return _columns(_parquet_branches(data, address), columns, plain, collections)
+        table = data.to_table(columns=_wanted(columns, names, address))
     except InputError:
         raise
     except Exception as error:  # pyarrow raises many kinds on damaged files
@@ -162,6 +158,40 @@ def _read_parquet(file: Path, address: str, columns: Sequence[str] | None) -> di
     if holes:
         raise InputError(f"{address}: column '{holes[0]}' has empty cells; fill or drop those rows")
     return {name: table.column(name).to_numpy() for name in table.column_names}
+
+
+def _parquet_branches(data: Any, address: str) -> Branches:
+    """Return the columns of a table whose lists and structs have parts."""
+    import awkward as ak
+
+    paths: dict[str, tuple[str, ...]] = {}
+
+    def walk(name: str, kind: Any, path: tuple[str, ...]) -> None:
+        while hasattr(kind, "value_type") and not hasattr(kind, "index_type"):
+            kind = kind.value_type
+        parts = [kind.field(i) for i in range(kind.num_fields)]
+        for part in parts:
+            walk(f"{name}/{part.name}", part.type, (*path, part.name))
+        if not parts:
+            paths[name] = path
+
+    for item in data.schema:
+        walk(item.name, item.type, (item.name,))
+
+    def load(path: str) -> Any:
+        top, *rest = paths[path]
+        values = ak.from_arrow(data.to_table(columns=[top]).column(top))
+        for part in rest:
+            values = values[part]
+        if any(ak.any(ak.is_none(values, axis=axis), axis=None) for axis in range(values.ndim)):
+            raise InputError(f"{address}: column '{path}' has empty cells; fill or drop those rows")
+        if values.ndim != 2:
+            return values
+        # Without the 32-bit offsets and the masks of arrow, which awkward has not all kernels for.
+        flat = np.asarray(ak.to_numpy(ak.flatten(values, axis=1)))
+        return ak.unflatten(flat, ak.to_numpy(ak.num(values, axis=1)).astype(np.int64))
+
+    return Branches(list(paths), load, address)
 
 
 def _read_npz(file: Path, address: str, columns: Sequence[str] | None) -> dict[str, Any]:
@@ -178,131 +208,57 @@ def _read_npz(file: Path, address: str, columns: Sequence[str] | None) -> dict[s
 
 def _read_root(
     file: Path, tree: str, address: str, columns: Sequence[str] | None,
-    collections: Mapping[str, str],
-) -> EventTable:  # fmt: skip
-    import awkward as ak
+    collections: Mapping[str, Collection],
+) -> dict[str, Any]:  # fmt: skip
     import uproot
 
     try:
         with uproot.open(file) as root:
             classes = root.classnames(cycle=False)
-            trees = sorted(n for n, kind in classes.items() if kind in ("TTree", "ROOT::RNTuple"))
+            trees = sorted(name for name, kind in classes.items() if kind in TREES)
             name = tree if tree else (trees[0] if len(trees) == 1 else "")
             if name not in trees:
                 raise InputError(
                     f"{address}: which tree? write FILE:TREE; the file has: "
                     f"{', '.join(trees) or 'none'}"
                 )
-            branches = {key.split("/")[-1]: key for key in root[name].keys()}  # noqa: SIM118
-
-            def read(branch: str) -> Any:
-                if branch not in branches:
-                    known = ", ".join(sorted(branches)[:20])
-                    raise InputError(
-                        f"{address}: no branch '{branch}' in tree '{name}'; it has: {known}"
-                    )
-                return root[name][branches[branch]].array(library="ak")
-
-            def jagged(branch: str) -> Any:
-                values = read(branch)
-                if values.ndim < 2:
-                    raise InputError(
-                        f"{address}: branch '{branch}' has one number per event; write '{branch}'"
-                    )
-                return values
-
-            data: dict[str, Any] = {}
-            wanted = columns if columns is not None else _flat_branches(root[name], branches)
-            for column in wanted:
-                element, length = ELEMENT.match(column), LENGTH.match(column)
-                if element is not None:
-                    index = int(element["index"])
-                    padded = ak.pad_none(jagged(element["branch"]), index + 1, axis=1)
-                    data[column] = ak.to_numpy(ak.fill_none(padded[:, index], np.nan))
-                elif length is not None:
-                    data[column] = ak.to_numpy(ak.num(jagged(length["branch"]), axis=1))
-                elif column in branches:
-                    values = read(column)
-                    if values.ndim != 1:
-                        raise InputError(
-                            f"{address}: branch '{column}' has several numbers per event; write "
-                            f"'{column}[0]' or 'len({column})', in backquotes in an expression"
-                        )
-                    data[column] = ak.to_numpy(values)
-                elif not collections:  # else it may be one of the columns added below
-                    read(column)
-            for flavour in collections:
-                if flavour not in FLAVOURS:
-                    raise InputError(
-                        f"{address}: collection '{flavour}', expected one of {', '.join(FLAVOURS)}"
-                    )
-            if collections:
-                kinematics = {
-                    FLAVOURS[flavour]: _kinematics(read, branches, prefix)
-                    for flavour, prefix in collections.items()
-                }
-                data.update(leading_pair(kinematics))
+            branches = tree_branches(root[name], address)
+            flat = flat_branches(root[name]) if columns is None else ()
+            return _columns(branches, columns, flat, collections)
     except InputError:
         raise
     except Exception as error:  # uproot and awkward raise many kinds on damaged files
         raise InputError(f"{address}: cannot be read as ROOT ({_short(error)})") from None
-    return make_events(data, source=address)
 
 
-def _flat_branches(tree: Any, branches: Mapping[str, str]) -> list[str]:
-    numeric = re.compile(r"^(std::)?(u?int\d+_t|double|float|bool)$")
-    return [name for name, key in branches.items() if numeric.match(tree[key].typename)]
-
-
-def _kinematics(read: Any, branches: Mapping[str, str], prefix: str) -> tuple[Any, Any, Any]:
-    """Return jagged pT, eta and charge of one collection."""
-    spelled = {key.lower(): key for key in branches}
-
-    def get(name: str) -> Any:
-        return read(spelled.get(f"{prefix}{name}".lower(), f"{prefix}{name}"))
-
-    if f"{prefix}pt".lower() in spelled:
-        return get("pt"), get("eta"), get("charge")
-    px, py, pz = get("Px"), get("Py"), get("Pz")
-    pt = np.hypot(px, py)
-    return pt, np.arcsinh(pz / pt), get("Charge")
-
-
-def leading_pair(collections: Mapping[int, tuple[Any, Any, Any]]) -> dict[str, Array]:
-    """Return the two leptons of highest pT of every event, as flat columns.
-
-    Args:
-        collections: By PDG code: jagged (awkward) pT, eta and charge.
-
-    Returns:
-        ``n_<code>`` (leptons of each flavour) and, for i = 1, 2, ``l<i>_flavour``, ``l<i>_pt``,
-        ``l<i>_eta``, ``l<i>_charge``; NaN where an event has fewer leptons (flavour 0).
-
-    Example:
-        >>> import awkward as ak
-        >>> e = (ak.Array([[30.0], []]), ak.Array([[0.1], []]), ak.Array([[1], []]))
-        >>> mu = (ak.Array([[40.0, 20.0], []]), ak.Array([[1.0, 2.0], []]), ak.Array([[-1, 1], []]))
-        >>> leading_pair({11: e, 13: mu})["l1_flavour"].tolist()
-        [13.0, 0.0]
-    """
-    import awkward as ak
-
-    out: dict[str, Array] = {
-        f"n_{code}": ak.to_numpy(ak.num(pt, axis=1)).astype(float)
-        for code, (pt, _, _) in collections.items()
-    }
-    parts = [
-        ak.zip({"pt": pt, "eta": eta, "charge": charge, "flavour": ak.full_like(pt, code)})
-        for code, (pt, eta, charge) in collections.items()
-    ]
-    both = ak.concatenate(parts, axis=1)
-    both = both[ak.argsort(both.pt, axis=1, ascending=False, stable=True)]
-    padded = ak.pad_none(both, 2, axis=1)
-    for index in (0, 1):
-        for field in ("pt", "eta", "charge", "flavour"):
-            empty = 0.0 if field == "flavour" else np.nan
-            values = ak.fill_none(padded[field][:, index], empty)
-            out[f"l{index + 1}_{field}"] = ak.to_numpy(values).astype(float)
+def _columns(
+    branches: Branches, columns: Sequence[str] | None, flat: Sequence[str],
+    collections: Mapping[str, Collection],
+) -> dict[str, Any]:  # fmt: skip
+    """Return the columns asked for, with those of the pairs of leptons."""
+    out: dict[str, Any] = {}
+    for flavour in collections:
+        if flavour not in FLAVOURS:
+            raise InputError(
+                f"{branches.where}: collection '{flavour}', expected one of {', '.join(FLAVOURS)}"
+            )
+    if collections:
+        out |= pair_columns(
+            {
+                FLAVOURS[flavour]: read_collection(branches, collection, FLAVOURS[flavour])
+                for flavour, collection in collections.items()
+            }
+        )
+    if columns is None:
+        short = {path: re.split(r"[./]", path.rstrip("."))[-1] for path in flat}
+        once = [*short.values()]
+        return {
+            (name if once.count(name) == 1 else path): branches.column(path)
+            for path, name in short.items()
+        } | out
+    for column in columns:
+        if column not in out:
+            out[column] = branches.column(column)
     return out
 
 

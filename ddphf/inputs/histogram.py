@@ -11,7 +11,14 @@ import numpy as np
 
 from ddphf.exceptions import InputError
 
-__all__ = ["Array", "Axis", "Histogram", "describe_bin", "make_histogram"]
+__all__ = [
+    "Array",
+    "Axis",
+    "Histogram",
+    "describe_bin",
+    "error_from_variances",
+    "make_histogram",
+]
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -27,12 +34,14 @@ class Axis:
         edges: Increasing bin edges, one more than bins.
         label: What a figure writes, such as ``collinear mass``.
         unit: Such as ``GeV``; empty for a pure number.
+        categories: Names of the bins, where they are no ranges of a number: ``edges`` then count.
     """
 
     name: str
     edges: tuple[float, ...]
     label: str = ""
     unit: str = ""
+    categories: tuple[str, ...] = ()
 
     @property
     def n_bins(self) -> int:
@@ -66,6 +75,8 @@ class Histogram:
         variances: Sum of squared weights, same shape, where the source has it.
         source: Where it came from, for messages.
         flow: Content of the under- and overflow bins, which are left out; the builder warns.
+        error_columns: What the source has of errors of this histogram beside ``variances``, by
+            name: used where the user names one.
 
     Example:
         >>> h = make_histogram([[1, 2], [3, 4]])
@@ -80,6 +91,7 @@ class Histogram:
     variances: Array | None = None
     source: str = ""
     flow: float = 0.0
+    error_columns: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -127,23 +139,19 @@ def make_histogram(data: Any, *, axes: Sequence[Axis] | None = None, source: str
 
 
 def _from_uhi(data: Any, source: str) -> Histogram:
-    axes = []
-    for index, axis in enumerate(data.axes):
-        edges = getattr(axis, "edges", None)
-        if callable(edges):  # uproot: a method; hist and boost-histogram: an array
-            edges = edges()
-        if edges is None:
-            raise InputError(f"{source}: axis {index} has no numeric edges")
-        name = getattr(axis, "name", "") or f"axis_{index}"
-        label = str(getattr(axis, "label", "") or name)
-        match = LABEL_WITH_UNIT.match(label)
-        unit = match["unit"] if match else ""
-        label = match["label"] if match else label
-        if name in ("xaxis", "yaxis", "zaxis") and label != name:  # ROOT's names carry nothing
-            name = re.sub(r"\W+", "_", label).strip("_").lower() or name
-        axes.append(Axis(name, tuple(float(e) for e in edges), label, unit))
+    if hasattr(data, "to_hist"):  # uproot's own: TAxis has other methods
+        data = data.to_hist()
+    if str(getattr(data, "kind", "COUNT")).endswith("MEAN"):
+        raise InputError(
+            f"{source or 'histogram'}: is a profile (a mean per bin), not a histogram of events"
+        )
+    axes = [_read_axis(axis, index, source) for index, axis in enumerate(data.axes)]
     values = np.array(data.values(), dtype=float)
-    variances = data.variances()
+    shape = tuple(axis.n_bins for axis in axes)
+    if values.shape != shape:
+        raise InputError(
+            f"{source or 'histogram'}: contents have shape {values.shape}, the axes {shape}"
+        )
     total = values.sum()
     try:
         flow = float(np.sum(data.values(flow=True)) - total)
@@ -152,10 +160,62 @@ def _from_uhi(data: Any, source: str) -> Histogram:
     return Histogram(
         values=values,
         axes=tuple(axes),
-        variances=None if variances is None else np.array(variances, dtype=float),
+        variances=_stored_variances(data, values),
         source=source,
         flow=0.0 if abs(flow) <= 1e-9 * max(1.0, abs(total)) else flow,
     )
+
+
+def _read_axis(axis: Any, index: int, source: str) -> Axis:
+    edges = getattr(axis, "edges", None)
+    if callable(edges):
+        edges = edges()
+    if edges is None:
+        raise InputError(f"{source or 'histogram'}: axis {index} has no numeric edges")
+    name = getattr(axis, "name", "") or f"axis_{index}"
+    label = str(getattr(axis, "label", "") or name)
+    if re.fullmatch(r"Axis \d+", label):  # what hist calls an axis that nobody named
+        label = name
+    match = LABEL_WITH_UNIT.match(label)
+    unit = match["unit"] if match else ""
+    label = match["label"] if match else label
+    if name in ("xaxis", "yaxis", "zaxis") and label != name:  # ROOT's names carry nothing
+        name = re.sub(r"\W+", "_", label).strip("_").lower() or name
+    traits = getattr(axis, "traits", None)
+    categories: tuple[str, ...] = ()
+    if getattr(traits, "discrete", False) and not getattr(traits, "ordered", True):
+        categories = tuple(str(axis.value(i)) for i in range(len(edges) - 1))
+    return Axis(name, tuple(float(e) for e in edges), label, unit, categories)
+
+
+def _stored_variances(data: Any, values: Array) -> Array | None:
+    """Return the sums of squared weights where they are stored, not guessed from the contents.
+
+    A storage without them (Double, a TH1 without Sumw2) answers with the contents, as if they were
+    counts; so does the protocol for plotting, which cannot tell.
+    """
+    storage = getattr(data, "storage_type", None)
+    if storage is not None and storage.__name__ != "Weight":
+        return None
+    variances = data.variances()
+    if variances is None or (storage is None and np.array_equal(variances, values)):
+        return None
+    return np.array(variances, dtype=float)
+
+
+def error_from_variances(histogram: Histogram) -> Histogram:
+    """Return the root of the sum of squared weights, NaN where that is negative.
+
+    Example:
+        >>> weighted = Histogram(np.array([3.0]), (Axis("x", (0.0, 1.0)),), np.array([4.0]))
+        >>> error_from_variances(weighted).values.tolist()
+        [2.0]
+    """
+    if histogram.variances is None:
+        raise InputError(f"{histogram.source or 'histogram'}: has no variances")
+    with np.errstate(invalid="ignore"):
+        values = np.sqrt(histogram.variances)
+    return Histogram(values, histogram.axes, source=f"{histogram.source}, sumw2".lstrip(", "))
 
 
 def describe_bin(axes: Sequence[Axis], index: int) -> str:
@@ -168,6 +228,9 @@ def describe_bin(axes: Sequence[Axis], index: int) -> str:
     shape = tuple(axis.n_bins for axis in axes)
     parts = []
     for axis, i in zip(axes, np.unravel_index(index, shape), strict=True):
+        if axis.categories:
+            parts.append(f"{axis.name} '{axis.categories[i]}'")
+            continue
         unit = f" {axis.unit}" if axis.unit else ""
         parts.append(f"{axis.name} {axis.edges[i]:g} to {axis.edges[i + 1]:g}{unit}")
     return f"bin {index} ({', '.join(parts)})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -17,17 +17,11 @@ from ddphf.inputs.covariance import (
     source_covariance,
 )
 from ddphf.inputs.histogram import Array
+from ddphf.inputs.look_up import AXES, OUTSIDE, Evaluator, IntArray, LookUp, axis_values
 
-__all__ = ["AXES", "LeptonMap", "make_map", "map_covariance"]
+__all__ = ["AXES", "IntArray", "LeptonMap", "LookUp", "make_map", "map_covariance"]
 
 Kind = Literal["efficiency", "scale_factor", "fake_factor"]
-
-IntArray = np.ndarray[Any, np.dtype[np.int64]]
-
-AXES = ("pt", "eta", "abseta", "charge")
-"""What a map may depend on; ``abseta`` is |eta|, pT is in GeV."""
-
-OUTSIDE = -1
 
 
 @dataclass(frozen=True)
@@ -37,14 +31,20 @@ class LeptonMap:
     Attributes:
         name: Such as ``muon``: part of the nuisances' name.
         kind: ``"efficiency"`` (0 to 1), ``"scale_factor"`` or ``"fake_factor"`` (>= 0).
-        axes: Names out of :data:`AXES`.
+        axes: Names, mostly out of :data:`AXES`.
         lows: Lower edges, shape (K, d).
         highs: Upper edges, shape (K, d); a bin holds low <= x < high.
         values: Shape (K,).
         statistical: Absolute, independent between the bins, shape (K,).
         sources: Named absolute shifts of shape (K,), each fully correlated over the bins.
         source: Where it came from, for messages.
-        clamped: Axes whose outermost bins also hold what lies beyond them.
+        excluded: Bins whose leptons count as outside the map.
+        evaluator: Of a correction: it, not the boxes, then says where a lepton belongs.
+        names: Of bins that are no boxes, by number.
+        n_pseudo: Bins at the end where no lepton lies: each carries an error that is evaluated at
+            the leptons, which take part in it by their shares.
+        written: What the file calls the axes.
+        warnings: Sentences for the user, from reading it.
 
     Example:
         >>> m = make_map("muon", "efficiency", {"pt": [10, 20, 50]}, [0.8, 0.9], [0.01, 0.02])
@@ -61,18 +61,31 @@ class LeptonMap:
     statistical: Array
     sources: dict[str, Array] = field(default_factory=dict)
     source: str = ""
-    clamped: frozenset[str] = frozenset()
+    excluded: frozenset[int] = frozenset()
+    evaluator: Evaluator | None = None
+    names: Mapping[int, str] = field(default_factory=dict)
+    n_pseudo: int = 0
+    written: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         where = self.source or f"map '{self.name}'"
-        unknown = [axis for axis in self.axes if axis not in AXES]
-        if unknown or not self.axes:
+        wrong = sorted(i for i in self.excluded if not 0 <= i < len(self.values))
+        if wrong:
             raise InputError(
-                f"{where}: axis '{unknown[0] if unknown else ''}', expected some of "
-                f"{', '.join(AXES)}; name them in 'axes'"
+                f"{where}: no bin {wrong[0]} to exclude; bins are numbered 0 to "
+                f"{len(self.values) - 1}"
             )
+        for index in self.excluded:  # whatever stands there is not used
+            for array, unused in (
+                (self.values, 1.0),
+                (self.statistical, 0.0),
+                *((shift, 0.0) for shift in self.sources.values()),
+            ):
+                array[index : index + 1] = unused
         for number, axis in enumerate(self.axes):
-            if axis == "abseta" and np.any(self.highs[:, number] <= 0):
+            below = self.highs[:, number] <= 0
+            if axis == "abseta" and self.evaluator is None and np.any(below):
                 raise InputError(
                     f"{where}: bins of abseta below 0; name the axis 'eta' if it has a sign"
                 )
@@ -94,7 +107,7 @@ class LeptonMap:
         else:
             bad = ~(np.isfinite(self.values) & (self.values >= 0))
             self._refuse(where, "value", bad, self.values, "a fake factor >= 0")
-        first, second = _overlap(self.lows, self.highs)
+        first, second = (0, 0) if self.evaluator else _overlap(self.lows, self.highs)
         if second:
             raise InputError(
                 f"{where}: bins {self.describe(first)} and {self.describe(second)} overlap; a "
@@ -114,61 +127,75 @@ class LeptonMap:
         return len(self.values)
 
     @property
+    def varies(self) -> bool:
+        """Whether the value may vary inside a bin, as a formula does."""
+        return self.evaluator is not None and self.evaluator.varies
+
+    @property
+    def n_columns(self) -> int:
+        """Number of bins of the covariance that one lepton takes part in."""
+        return 1 if self.evaluator is None else self.evaluator.n_columns
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """One description per calibration bin."""
         return tuple(self.describe(i) for i in range(self.n_bins))
 
     def describe(self, index: int) -> str:
         """Return where a calibration bin lies, such as ``muon bin 3 (pt 20 to 25)``."""
+        if index in self.names:
+            return f"{self.name} {self.names[index]}"
         parts = [
             f"{axis} {low:g} to {high:g}"
             for axis, low, high in zip(self.axes, self.lows[index], self.highs[index], strict=True)
         ]
         return f"{self.name} bin {index} ({', '.join(parts)})"
 
-    def locate(
-        self,
-        *,
-        pt: Array | None = None,
-        eta: Array | None = None,
-        charge: Array | None = None,
-        nearest: bool = False,
-    ) -> IntArray:
+    def locate(self, *, nearest: bool = False, **given: Array | None) -> IntArray:
         """Return the calibration bin of every lepton, -1 for leptons outside the map.
 
         Args:
-            pt: In GeV, shape (n,); each is needed where the map has its axis.
-            eta: Shape (n,).
-            charge: Shape (n,), such as +-1.
             nearest: Move what lies outside the range of an axis into its outermost bin; holes
                 inside the map stay outside.
+            given: ``pt`` in GeV, ``eta``, ``charge`` such as +-1, and further variables by the
+                name of the axis, each of shape (n,); each is needed where the map has its axis.
 
         Raises:
             InputError: The map has an axis for which nothing was given.
         """
-        given = {"pt": pt, "eta": eta, "abseta": None if eta is None else np.abs(eta)}
-        given["charge"] = charge
-        missing = [axis for axis in self.axes if given[axis] is None]
-        if missing:
-            raise InputError(
-                f"map '{self.name}' depends on {missing[0]}, which the events do not have; name "
-                "the column in 'leptons'"
-            )
+        return self.look_up(given, nearest=nearest).cells
+
+    def look_up(self, given: Mapping[str, Array | None], *, nearest: bool = False) -> LookUp:
+        """Return bins, values and shares in the covariance.
+
+        Args:
+            given: The leptons' values by axis, as of :meth:`locate`.
+            nearest: As of :meth:`locate`.
+        """
+        known = {axis: axis_values(axis, given, self.name) for axis in self.axes}
+        n = next(len(np.asarray(v)) for v in (*known.values(), *given.values()) if v is not None)
+        if self.evaluator is not None:
+            seen = self.evaluator.look_up(known, n, nearest=nearest, excluded=self.excluded)
+            if self.varies:
+                return seen
+            return replace(seen, values=np.where(seen.cells >= 0, self.values[seen.cells], 1.0))
         cell: list[IntArray] = []
         edges = [
             np.unique(np.append(lo, hi)) for lo, hi in zip(self.lows.T, self.highs.T, strict=True)
         ]
-        known = np.ones(len(np.asarray(given[self.axes[0]])), dtype=bool)
+        inside = np.ones(n, dtype=bool)
         for axis, points in zip(self.axes, edges, strict=True):
-            values = np.asarray(given[axis], dtype=float)
-            place = np.searchsorted(points, values, side="right") - 1
-            if nearest or axis in self.clamped:
+            place = np.searchsorted(points, known[axis], side="right") - 1
+            if nearest:
                 place = np.clip(place, 0, len(points) - 2)
-            inside = (place >= 0) & (place < len(points) - 1) & ~np.isnan(values)
-            known &= inside
+            inside &= (place >= 0) & (place < len(points) - 1) & ~np.isnan(known[axis])
             cell.append(np.clip(place, 0, len(points) - 2))
         flat = np.ravel_multi_index(cell, [len(points) - 1 for points in edges])
-        return np.where(known, self._cells(edges)[flat], OUTSIDE)
+        cells = np.where(inside, self._cells(edges)[flat], OUTSIDE)
+        if self.excluded:
+            cells = np.where(np.isin(cells, list(self.excluded)), OUTSIDE, cells)
+        values = np.where(cells >= 0, self.values[cells], 1.0)
+        return LookUp(cells, values, cells[:, None], np.ones((n, 1)))
 
     def _cells(self, edges: Sequence[Array]) -> IntArray:
         """Return the calibration bin of every cell of the grid that the boxes' edges span."""
@@ -203,7 +230,8 @@ def make_map(
     sources: Mapping[str, Any] | None = None,
     *,
     source: str = "",
-    clamped: frozenset[str] = frozenset(),
+    excluded: frozenset[int] = frozenset(),
+    written: tuple[str, ...] = (),
 ) -> LeptonMap:
     """Make a map on a full grid.
 
@@ -215,7 +243,8 @@ def make_map(
         statistical: Absolute errors, independent per bin; 0 by default.
         sources: Absolute shifts by source.
         source: Where it came from, for messages.
-        clamped: Axes without an end.
+        excluded: Bins, by number, whose leptons count as outside.
+        written: What the file calls the axes.
 
     Raises:
         InputError: Edges that do not increase, or numbers that do not fit them.
@@ -252,7 +281,8 @@ def make_map(
         statistical=np.zeros(size) if statistical is None else flat(statistical, "statistical"),
         sources={key: flat(shift, key) for key, shift in (sources or {}).items()},
         source=source,
-        clamped=clamped,
+        excluded=excluded,
+        written=written,
     )
 
 
@@ -291,6 +321,12 @@ def map_covariance(
             raise InputError(
                 f"{where}: correlation along '{absent[0]}', which is no axis of the map; it has: "
                 f"{', '.join(calibration.axes)}"
+            )
+        if calibration.n_pseudo:
+            raise InputError(
+                f"{where}: errors that vary inside a bin, as of a formula, are evaluated at the "
+                "leptons and have no 'correlation' along an axis; leave it out: each source is "
+                "fully correlated"
             )
         factors = []
         for number, axis in enumerate(calibration.axes):

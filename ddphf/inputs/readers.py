@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +12,32 @@ import numpy as np
 
 from ddphf.exceptions import InputError
 from ddphf.files import is_file, read_json
-from ddphf.inputs.csv_table import read_bin_table
-from ddphf.inputs.histogram import LABEL_WITH_UNIT, Axis, Histogram, make_histogram
+from ddphf.inputs.csv_table import BinTable, read_bin_table
+from ddphf.inputs.histogram import LABEL_WITH_UNIT, Array, Axis, Histogram, make_histogram
 
 __all__ = ["read_histogram"]
+
+HISTOGRAM_CLASS = re.compile(r"TH[123][CSIFDL]")
+
+NO_HISTOGRAM = {
+    "TProfile": " (a mean per bin)", "TProfile2D": " (a mean per bin)",
+    "TEfficiency": " (a ratio of two histograms)", "TTree": " (of events: give 'events')",
+    "ROOT::RNTuple": " (of events: give 'events')",
+    "TDirectory": " (a folder)",
+}  # fmt: skip
+"""What objects of other classes hold."""
 
 
 def read_histogram(address: str, *, folder: str | Path = ".") -> Histogram:
     """Read one histogram.
 
-    ``histograms.root:dir/name`` (TH1, TH2, TH3), ``histograms.json:name`` (UHI serialisation of one
-    histogram, or of several by name), ``arrays.npz:name`` (with ``edges_0``, ``edges_1``, ... and
-    optionally ``axis_names``, ``axis_units``, ``name_variances``), ``table.csv:column`` (columns
-    ``<axis>_low`` and ``<axis>_high`` per axis, or ``<axis> [<unit>]_low`` with a unit, one row
-    per bin in any order; the first axis is the slowest one).
+    ``histograms.root:dir/name`` (TH1, TH2, TH3; ``name;1`` for an older cycle),
+    ``histograms.json:name`` (UHI serialisation of one histogram, or of several by name),
+    ``arrays.npz:name`` (with ``edges_0``, ``edges_1``, ... and optionally ``axis_names``,
+    ``axis_units``, ``name_variances``), ``table.csv:column`` (columns ``<axis>_low`` and
+    ``<axis>_high`` per axis, or ``<axis> [<unit>]_low`` with a unit, one row per bin in any order;
+    the first axis is the slowest one; or HEPData's own CSV, where ``table.csv:column stat`` is the
+    error of a column from ``stat +`` and ``stat -``).
 
     Args:
         address: File and name; the name may be left out where a file holds a single histogram.
@@ -50,11 +64,8 @@ def read_histogram(address: str, *, folder: str | Path = ".") -> Histogram:
 
 
 def _split_address(address: str) -> tuple[str, str]:
-    for suffix in (".root", ".json", ".npz", ".csv"):
-        head, found, tail = address.partition(suffix + ":")
-        if found:
-            return head + suffix, tail
-    return address, ""
+    match = re.match(r"(?P<file>.*?\.(root|json|npz|csv)):(?P<name>.*)", address, re.I | re.S)
+    return (match["file"], match["name"]) if match else (address, "")
 
 
 def _pick(names: list[str], name: str, address: str) -> str:
@@ -62,10 +73,14 @@ def _pick(names: list[str], name: str, address: str) -> str:
         return name
     if not name and len(names) == 1:
         return names[0]
-    known = ", ".join(sorted(names)[:12]) + (", ..." if len(names) > 12 else "")
+    known = _known(names)
     if not name:
         raise InputError(f"{address}: which histogram? write FILE:NAME; the file has: {known}")
-    raise InputError(f"{address}: no histogram '{name}'; the file has: {known or 'none'}")
+    raise InputError(f"{address}: no histogram '{name}'; the file has: {known}")
+
+
+def _known(names: list[str]) -> str:
+    return ", ".join(sorted(names)[:12]) + (", ..." if len(names) > 12 else "") or "none"
 
 
 def _read_root(file: Path, name: str, address: str) -> Histogram:
@@ -73,14 +88,34 @@ def _read_root(file: Path, name: str, address: str) -> Histogram:
 
     try:
         with uproot.open(file) as root:
-            classes = root.classnames(cycle=False)
-            names = [n for n, kind in classes.items() if kind.startswith(("TH1", "TH2", "TH3"))]
-            name = _pick(names, name, address)
-            return make_histogram(root[name].to_hist(), source=address)
+            classes = root.classnames()
+            path, cycle = _split_cycle(name.strip("/"))
+            kinds = {_split_cycle(key)[0]: kind for key, kind in classes.items()}
+            names = [key for key, kind in kinds.items() if HISTOGRAM_CLASS.fullmatch(kind)]
+            if path in kinds and path not in names:
+                raise InputError(
+                    f"{address}: '{path}' is a {kinds[path]}"
+                    f"{NO_HISTOGRAM.get(kinds[path], '')}, not a histogram of events"
+                    f" (TH1, TH2 or TH3); the file has: {_known(names)}"
+                )
+            path = _pick(names, path, address)
+            key = path if cycle is None else f"{path};{cycle}"
+            if cycle is not None and key not in classes:
+                cycles = [k.partition(";")[2] for k in classes if _split_cycle(k)[0] == path]
+                raise InputError(
+                    f"{address}: no cycle {cycle} of '{path}'; it has: {', '.join(cycles)}"
+                )
+            return make_histogram(root[key].to_hist(), source=address)
     except InputError:
         raise
     except Exception as error:  # uproot raises many kinds on damaged files
         raise InputError(f"{address}: cannot be read as ROOT ({_short(error)})") from None
+
+
+def _split_cycle(name: str) -> tuple[str, str | None]:
+    """Return name and cycle of ``name;1``: without one the newest is meant."""
+    path, found, cycle = name.rpartition(";")
+    return (path, cycle) if found and cycle.isdigit() else (name, None)
 
 
 def _read_uhi(file: Path, name: str, address: str) -> Histogram:
@@ -95,6 +130,8 @@ def _read_uhi(file: Path, name: str, address: str) -> Histogram:
         raise InputError(f"{address}: the file is a single histogram; leave ':{name}' out")
     try:
         return make_histogram(hist.Hist(_arrays(data)), source=address)
+    except InputError:
+        raise
     except Exception as error:  # the serialisation raises KeyError, TypeError, ValueError, ...
         raise InputError(f"{address}: is no UHI histogram ({_short(error)})") from None
 
@@ -151,21 +188,15 @@ def _entry(arrays: dict[str, Any], key: str, index: int) -> str:
 
 def _read_csv(file: Path, name: str, address: str) -> Histogram:
     table = read_bin_table(file, address)
-    column = _pick(list(table.contents), name, address)
+    errors = {error for labels in table.errors.values() for error in labels}
+    signed = {f"{error} {sign}" for error in errors for sign in "+-"}
+    main = [column for column in table.contents if column not in signed]
+    column = _pick(main, name, address) if name not in errors | signed else name
     axes, places = [], []
     for axis in table.axes:
         lows, highs = table[f"{axis}_low"], table[f"{axis}_high"]
-        starts = np.unique(lows)
-        edges = np.append(starts, highs.max())
-        place = np.searchsorted(starts, lows)
-        if not np.array_equal(edges[place + 1], highs):
-            bad = int(np.flatnonzero(edges[place + 1] != highs)[0])
-            raise InputError(
-                f"{address}: row {bad + 1}: the bins of axis '{axis}' overlap or leave a gap"
-            )
-        match = LABEL_WITH_UNIT.match(axis)
-        label, unit = (match["label"], match["unit"]) if match else (axis, "")
-        axes.append(Axis(label, tuple(edges.tolist()), label, unit))
+        place, edges = _find_edges(axis, lows, highs, address)
+        axes.append(_named_axis(axis, edges))
         places.append(place)
     shape = tuple(axis.n_bins for axis in axes)
     flat = np.ravel_multi_index(places, shape)
@@ -174,8 +205,48 @@ def _read_csv(file: Path, name: str, address: str) -> Histogram:
             f"{address}: {len(flat)} rows do not fill the {'x'.join(map(str, shape))} grid once"
         )
     values = np.empty(len(flat))
-    values[flat] = table[column]
-    return make_histogram(values.reshape(shape), axes=axes, source=address)
+    values[flat] = _symmetric(table, column, address) if column in errors else table[column]
+    histogram = make_histogram(values.reshape(shape), axes=axes, source=address)
+    labels = (error.removeprefix(f"{column} ") for error in table.errors.get(column, ()))
+    return replace(histogram, error_columns=tuple(f"'{column} {label}'" for label in labels))
+
+
+def _symmetric(table: BinTable, error: str, address: str) -> Array:
+    """Return an error whose columns + and - are the same but for the sign."""
+    up, down = np.abs(table[f"{error} +"]), np.abs(table[f"{error} -"])
+    bad = np.flatnonzero(~np.isclose(up, down, rtol=0.01))
+    if bad.size:
+        raise InputError(
+            f"{address}: row {bad[0] + 1}: errors +{up[bad[0]]:g} and -{down[bad[0]]:g} differ; "
+            f"name one of the columns, '{error} +' or '{error} -', or give variations"
+        )
+    return np.asarray((up + down) / 2)
+
+
+def _find_edges(
+    axis: str, lows: Array, highs: Array, address: str
+) -> tuple[np.ndarray[Any, np.dtype[np.int64]], tuple[float, ...]]:
+    """Return the bin of every row along an axis, and the edges, the last bit of each forgiven."""
+    widths = highs - lows
+    tolerance = 1e-6 * max(float(np.min(widths)), 0.0)
+    sorted_lows = np.sort(lows)
+    starts = sorted_lows[np.append(True, np.diff(sorted_lows) > tolerance)]
+    edges = np.append(starts, highs.max())
+    place = np.searchsorted(starts, lows + tolerance, side="right") - 1
+    bad = np.flatnonzero(~((widths > 0) & (np.abs(edges[place + 1] - highs) <= tolerance)))
+    if bad.size:
+        raise InputError(
+            f"{address}: row {bad[0] + 1}: the bins of axis '{axis}' overlap or leave a gap"
+        )
+    return place, tuple(edges.tolist())
+
+
+def _named_axis(text: str, edges: tuple[float, ...]) -> Axis:
+    """Return an axis from a heading such as ``mass [GeV]``, or HEPData's ``M IN GEV``."""
+    match = LABEL_WITH_UNIT.match(text) or re.match(r"^(?P<label>.*) IN (?P<unit>\w+)$", text)
+    label, unit = (match["label"], match["unit"]) if match else (text, "")
+    unit = {"GEV": "GeV", "MEV": "MeV", "TEV": "TeV"}.get(unit, unit)
+    return Axis(label, edges, label, unit)
 
 
 def _short(error: Exception) -> str:

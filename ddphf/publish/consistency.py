@@ -175,7 +175,7 @@ def other_patches(loaded: dict[str, Any], workspace: Spec) -> str:
 
 
 def other_covariance(loaded: dict[str, Any], workspace: Spec, metadata: Spec) -> str:
-    """Compare eigenvalues with the variations in the workspace: C = G G^T, U = diag(G^T G)."""
+    """Compare the squared lengths of the variations in the workspace with those recorded."""
     stated = metadata.get("covariance_matrix")
     if (stated is None) != ("covariance.json" not in loaded):
         return "covariance.json and its digest in metadata.json belong together"
@@ -186,19 +186,29 @@ def other_covariance(loaded: dict[str, Any], workspace: Spec, metadata: Spec) ->
     lepton_id = metadata.get("lepton_id")
     if lepton_id is None or not lepton_id["kept"]:
         return ""
+    total = float(np.sum(lepton_id["eigenvalues"]))
+    if abs(total - lepton_id["trace"]) > EIGENVALUE_TOLERANCE * abs(total):
+        return f"the eigenvalues add up to {total:.12g}, the trace is {lepton_id['trace']:.12g}"
     columns = relative_variations(workspace, lepton_id["kept"])
     found = np.sum(columns**2, axis=0)
-    # An absorbed variation is left out, so the number in the name counts, not the place.
-    order = [int(name.rpartition("_eig")[2]) for name in lepton_id["kept"]]
-    recorded = np.array(lepton_id["eigenvalues"])[order]
+    if "squared_lengths" in lepton_id:
+        recorded = np.array(lepton_id["squared_lengths"])
+        if recorded.shape != found.shape:
+            return f"{len(recorded)} squared lengths for {len(found)} eigen-variations"
+    else:  # written before the variations were ordered by what the result feels of them
+        # An absorbed variation is left out, so the number in the name counts, not the place.
+        order = [int(name.rpartition("_eig")[2]) for name in lepton_id["kept"]]
+        recorded = np.array(lepton_id["eigenvalues"])[order]
     # Writing the variations rounds them to this grid.
     rounding = float(lepton_id.get("largest_rounding", 0.0))
-    allowed = EIGENVALUE_TOLERANCE * recorded[0] + 2 * rounding * np.sum(np.abs(columns), axis=0)
+    allowed = EIGENVALUE_TOLERANCE * np.max(recorded) + 2 * rounding * np.sum(
+        np.abs(columns), axis=0
+    )
     if np.any(bad := np.abs(found - recorded) > allowed):
         j = int(np.flatnonzero(bad)[0])
         return (
-            f"{lepton_id['kept'][j]}: its variations have the squared length {found[j]:.12g}, the "
-            f"eigenvalue is {recorded[j]:.12g}"
+            f"{lepton_id['kept'][j]}: its variations have the squared length {found[j]:.12g}, "
+            f"recorded is {recorded[j]:.12g}"
         )
     return ""
 
@@ -206,9 +216,16 @@ def other_covariance(loaded: dict[str, Any], workspace: Spec, metadata: Spec) ->
 def relative_variations(workspace: Spec, names: list[str]) -> Any:
     """Return the relative shifts of ``symmetric`` by histosys, shape (bins of all channels, n).
 
+    A variation of the signal alone, such as of leptons that the background lacks, shifts it by 0.
+
     Raises:
-        InputError: A channel lacks one.
+        InputError: No sample has one.
     """
+    carried = {
+        m["name"] for c in workspace["channels"] for s in c["samples"] for m in s["modifiers"]
+    }
+    if missing := [name for name in names if name not in carried]:
+        raise InputError(f"no variation '{missing[0]}' in the workspace")
     rows = []
     for channel in workspace["channels"]:
         for sample in channel["samples"]:
@@ -221,7 +238,6 @@ def relative_variations(workspace: Spec, names: list[str]) -> Any:
                 for m in sample["modifiers"]
                 if m["type"] == "histosys"
             }
-            if missing := [n for n in names if n not in shifts]:
-                raise InputError(f"channel '{channel['name']}': no variation '{missing[0]}'")
-            rows.append(np.stack([shifts[n] for n in names], axis=1))
+            none = np.zeros_like(nominal)
+            rows.append(np.stack([shifts.get(name, none) for name in names], axis=1))
     return np.concatenate(rows) if rows else np.zeros((0, len(names)))

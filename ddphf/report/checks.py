@@ -91,8 +91,10 @@ def _misfits(record: dict[str, Any]) -> Iterator[str]:
     elif kind == "ddphf/metadata/1":
         yield from _misfits_of_axes(record["binning"]["axes"], "binning.axes")
         entry = record.get("lepton_id")
-        if entry is not None and len(entry["kept"]) > len(entry["eigenvalues"]):
-            yield "at lepton_id.kept: more names than eigenvalues"
+        if entry is not None:
+            known = entry.get("ratio_variances", entry["eigenvalues"])
+            if len(entry["kept"]) > len(known):
+                yield "at lepton_id.kept: more names than eigenvalues"
 
 
 def _misfits_of_axes(axes: list[dict[str, Any]], where: str) -> Iterator[str]:

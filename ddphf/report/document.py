@@ -224,9 +224,16 @@ def _lepton_id(m: Materials) -> list[str]:
         return []
     entry = m.sidecar["lepton_id"]
     variations = relative_variations(m.workspace, entry["kept"])
-    kept, total = len(entry["kept"]), len(entry["eigenvalues"])
+    felt = "ratio_variances" in entry  # older sidecars are ordered by the eigenvalues of C
+    total = len(entry["ratio_variances" if felt else "eigenvalues"])
+    kept = len(entry["kept"])
+    share = (
+        f"{entry['ratio_retained']:.2%} of the ratio's variance in units of its statistical one"
+        if felt
+        else f"{entry['retained']:.2%} of its trace"
+    )
     figures = (
-        (draw_spectrum, "Eigenvalues of the lepton-ID covariance, kept and dropped",
+        (draw_spectrum, "Size of the lepton-ID eigen-variations, kept and dropped",
          "Each kept eigen-variation is one nuisance parameter shared by all that it touches."),
         (draw_correlation, "Correlation of the lepton-ID error between all template bins",
          "Correlation between the template bins of both channels."),
@@ -237,7 +244,7 @@ def _lepton_id(m: Materials) -> list[str]:
         text(
             f"The covariance of {entry['covariance']['calibration_bins']} calibration bins "
             f"({entry['covariance']['model']}) has {total} eigen-variations; the {kept} kept hold "
-            f"{entry['retained']:.2%} of its trace, the others are {entry['residual']}. Largest "
+            f"{share}, the others are {entry['residual']}. Largest "
             f"relative error of a bin: {entry['largest_sigma']:.2%}."
         ),
         *(draw(make(variations, m.sidecar), alt, caption) for make, alt, caption in figures),

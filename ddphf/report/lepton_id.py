@@ -42,20 +42,27 @@ def relative_variations(spec: Mapping[str, Any], names: Sequence[str]) -> dict[s
 
 
 def draw_spectrum(variations: Mapping[str, Array], sidecar: Mapping[str, Any]) -> Figure:
-    """Draw the eigenvalues, kept and dropped, and the part of the trace that is missing."""
+    """Draw how much each direction moves the ratio, kept and dropped, and what is missing of it."""
     del variations
     entry = sidecar["lepton_id"]
-    values = np.asarray(entry["eigenvalues"])
+    felt = "ratio_variances" in entry  # older sidecars are ordered by the eigenvalues of C
+    values = np.asarray(entry["ratio_variances" if felt else "eigenvalues"], dtype=float)
+    total = float(values.sum())
     order = np.arange(1, len(values) + 1)
     kept = len(entry["kept"])
-    missing = 1 - np.cumsum(values) / entry["trace"]
+    missing = 1 - np.cumsum(values) / (total if total > 0 else 1.0)
+    drawn = values > 1e-12 * values.max(initial=0.0)  # what is absorbed is 0 up to rounding
     with mpl.rc_context(FONT):
         figure = Figure(figsize=(6.4, 3.6), layout="constrained")
         axes = figure.subplots()
-        axes.semilogy(order[:kept], values[:kept], "o", color=BLUE, ms=4, label="kept")
-        axes.semilogy(order[kept:], values[kept:], "o", color=GREY, ms=4, label="dropped")
+        for part, colour, label in (
+            (drawn & (order <= kept), BLUE, "kept"), (drawn & (order > kept), GREY, "dropped"),
+        ):  # fmt: skip
+            axes.semilogy(order[part], values[part], "o", color=colour, ms=4, label=label)
         axes.set_xlabel("eigen-variation")
-        axes.set_ylabel("eigenvalue (relative variance)")
+        axes.set_ylabel(
+            "variance of the ratio / statistical" if felt else "eigenvalue (relative variance)"
+        )
         right = axes.twinx()
         shown = missing > 1e-12
         right.semilogy(order[shown], missing[shown], "-", color=ORANGE, label="missing after it")
@@ -63,8 +70,10 @@ def draw_spectrum(variations: Mapping[str, Array], sidecar: Mapping[str, Any]) -
         for panel in (axes, right):  # powers of ten would need mathtext
             panel.yaxis.set_major_formatter("{x:g}")
         axes.legend(loc="upper right", frameon=False)
+        share = entry["ratio_retained"] if felt else entry["retained"]
         figure.suptitle(
-            f"{kept} of {len(values)} eigen-variations hold {entry['retained']:.2%} of the trace"
+            f"{kept} of {len(values)} eigen-variations hold {share:.2%} of the "
+            f"{'variance of the ratio' if felt else 'trace'}"
         )
     return figure
 

@@ -131,7 +131,8 @@ LEPTON_ID = _object(
         "largest_sigma": NUMBER,
         "residual": TEXT,
         "covariance": _object({"calibration_bins": COUNT, "model": TEXT}),
-    }
+    },
+    {"ratio_variances": _list(NUMBER, minItems=1), "ratio_retained": NUMBER},
 )
 YIELD = _object(
     {"expected": _list(NUMBER), "error": _list(NUMBER), "sum": NUMBER, "sum_error": NUMBER}

@@ -16,6 +16,7 @@ from scipy.stats import norm, truncnorm
 
 from ddphf.exceptions import InputError
 from ddphf.search.n_sigma import Array, n_sigma
+from ddphf.seeds import check_seed
 
 __all__ = [
     "BestWindow",
@@ -255,7 +256,7 @@ def global_p_value(
     positions = [tuple(n - k + 1 for n, k in zip(shape, size, strict=True)) for size in boxes]
     counts = np.array([int(np.prod(p)) for p in positions])
     n_windows = int(counts.sum())
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(check_seed(seed))
     inverse = np.empty(n_samples)
     step = max(1, CHUNK // max(int(np.prod(shape)), int(counts.max())))
     for first in range(0, n_samples, step):

@@ -32,6 +32,7 @@ from ddphf.search.windows import (
     find_best_window,
     global_p_value,
 )
+from ddphf.seeds import check_seed
 from ddphf.studies.birman_setups import (
     Z_INJECTED,
     Models,
@@ -128,7 +129,7 @@ def run_study(
             if progress is not None:
                 progress(index * toys + done, len(chosen) * toys)
 
-        stream = int(np.random.SeedSequence([seed, index]).generate_state(1)[0])
+        stream = int(np.random.SeedSequence([check_seed(seed), index]).generate_state(1)[0])
         results.append(_run_setup(setup, toys, stream, window, count))
     return BirmanResult(
         toys=toys,

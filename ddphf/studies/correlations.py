@@ -16,6 +16,7 @@ from ddphf.exceptions import FitError, ModelError
 from ddphf.likelihood.batch import BLOCK, FAILED, minimize_batch
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.minimum import Array
+from ddphf.seeds import check_seed
 
 __all__ = ["RHOS", "CorrelationResult", "advise", "closed_widths", "toy_widths"]
 
@@ -169,7 +170,7 @@ def toy_widths(
     n, failed = len(models), 0
     widths, errors = np.empty((n, n)), np.empty((n, n))
     for row, truth in enumerate(models):
-        rng = np.random.default_rng([seed, row])
+        rng = np.random.default_rng([check_seed(seed), row])
         pulls: list[list[Array]] = [[] for _ in models]
         for start in range(0, n_toys, size):
             counts = _draw(truth, min(size, n_toys - start), rng)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from ddphf.config.analysis import Analysis
+from ddphf.config.sections import MapConfig
 from ddphf.exceptions import ConfigError, ModelError
 from ddphf.inputs.covariance import Covariance
 from ddphf.likelihood.compiled import CompiledModel
@@ -32,9 +33,6 @@ from ddphf.workspace.yields import resolve_pair
 
 __all__ = ["study_analysis", "study_pair"]
 
-RETAINED = 0.999
-"""Part of the trace that the study keeps."""
-
 Poi = Literal["mu", "ratio"]
 
 
@@ -51,9 +49,9 @@ def study_analysis(
 ) -> CorrelationResult:
     """Vary the correlation of every map's systematic error along one axis.
 
-    The statistical errors stay independent; along the other axes stands what the analysis says,
-    full correlation where it says nothing. Every other systematic is in data and models alike; the
-    data hold no signal.
+    The statistical errors stay independent; along the other axes and between the maps stands what
+    the analysis says, full correlation along an axis where it says nothing. Every other systematic
+    is in data and models alike; the data hold no signal.
 
     Args:
         analysis: With a section ``lepton_id`` whose maps have sources, not matrices.
@@ -81,22 +79,21 @@ def study_analysis(
         known = sorted({a for calibration in maps.values() for a in calibration.axes})
         raise ConfigError(f"--axis: no map depends on '{axis}', only on {', '.join(known)}")
 
+    def vary(item: MapConfig, value: float) -> MapConfig:
+        if axis not in maps[item.flavour].axes:
+            return item
+        return replace(
+            item,
+            correlation={**(item.correlation or {}), axis: value},
+            source_correlation={
+                source: {**rhos, axis: value} for source, rhos in item.source_correlation.items()
+            },
+        )
+
     def covariances() -> Iterator[Covariance]:
         for value in rho:
-            varied = tuple(
-                replace(
-                    item,
-                    correlation=(
-                        {**(item.correlation or {}), axis: float(value)}
-                        if axis in maps[item.flavour].axes
-                        else item.correlation
-                    ),
-                )
-                for item in config.maps
-            )
-            yield load_covariance(
-                replace(config, maps=varied, shared=()), EventSamples(maps=maps), analysis
-            )
+            varied = replace(config, maps=tuple(vary(item, float(value)) for item in config.maps))
+            yield load_covariance(varied, EventSamples(maps=maps), analysis)
 
     return study_pair(
         load_pair(analysis),
@@ -160,20 +157,14 @@ def study_pair(
     factors, specs = [], []
     for covariance in covariances:
         varied = replace(
-            pair,
-            lepton_id=replace(
-                lepton_id,
-                covariance=covariance,
-                retained=RETAINED,
-                at_most=None,
-                residual="drop",
-                rounding=None,
-            ),
-        )
-        linear = linear_pair(resolve_pair(varied))
+            lepton_id, covariance=covariance, retained=1.0, at_most=None, residual="drop",
+            rounding=None,
+        )  # fmt: skip
+        # The closed form with every variation; toys with those that move the result.
+        linear = linear_pair(resolve_pair(replace(pair, lepton_id=varied)))
         factors.append(linear.shapes)
         if n_toys:
-            built = build_workspace(varied)
+            built = build_workspace(replace(pair, lepton_id=replace(varied, retained=None)))
             tested, spec = built.metadata["pairing"]["tested"], built.workspace
             if poi == RATIO:
                 spec = measure_ratio(spec, tested)

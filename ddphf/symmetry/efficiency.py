@@ -8,7 +8,7 @@ of arXiv:1405.4545 and 1604.07730).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -33,6 +33,9 @@ __all__ = [
 
 Exchange = Literal["flavour", "charge", "eta"]
 
+LIGHT = (11, 13)
+"""The flavours that are exchanged where maps of others stand beside them."""
+
 
 @dataclass(frozen=True)
 class LeptonColumns:
@@ -43,12 +46,19 @@ class LeptonColumns:
         pt: Column, GeV.
         eta: Column, or None.
         charge: Column, or None.
+        variables: Columns of further axes of the maps, by the name of the axis.
     """
 
     flavour: str | int
     pt: str
     eta: str | None = None
     charge: str | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    def values(self, table: EventTable) -> dict[str, Array]:
+        """Return what the table says of the lepton, by the name of the axis, shape (n,) each."""
+        named = {"pt": self.pt, "eta": self.eta, "charge": self.charge, **self.variables}
+        return {axis: table[column] for axis, column in named.items() if column is not None}
 
 
 @dataclass(frozen=True)
@@ -59,9 +69,13 @@ class EventEfficiencies:
         tested: Product over the leptons as in the tested sample, shape (n,).
         partner: The same with the labels exchanged, as in the partner sample, shape (n,).
         tested_bins: Calibration bins of the leptons, counted through all maps, shape (n, L); -1
-            for a lepton without a map.
+            for a lepton without a map. More than L columns where errors are evaluated at the
+            leptons.
         partner_bins: The same with the labels exchanged.
         outside: Events with a lepton outside a map under either assignment, shape (n,).
+        tested_shares: How much the leptons take part in these bins, of the shape of the bins; None
+            means 1.
+        partner_shares: The same with the labels exchanged.
     """
 
     tested: Array
@@ -69,6 +83,41 @@ class EventEfficiencies:
     tested_bins: IntArray
     partner_bins: IntArray
     outside: Mask
+    tested_shares: Array | None = None
+    partner_shares: Array | None = None
+
+    def count(
+        self,
+        role: str,
+        place: IntArray,
+        weights: Array,
+        n_bins: int,
+        n_calibration: int,
+        rows: Mask,
+    ) -> Array:
+        """Return the weighted leptons by template bin and calibration bin.
+
+        Args:
+            role: ``"tested"`` or ``"partner"``.
+            place: Template bin of some events, shape (m,).
+            weights: Of these events, shape (m,).
+            n_bins: M.
+            n_calibration: K, over all maps.
+            rows: Which events these are, shape (n,).
+
+        Returns:
+            Shape (M, K).
+        """
+        cells = getattr(self, f"{role}_bins")[rows]
+        shares = getattr(self, f"{role}_shares")
+        shares = None if shares is None else shares[rows]
+        table = np.zeros(n_bins * n_calibration)
+        for column in range(cells.shape[1]):
+            known = cells[:, column] >= 0
+            flat = place[known] * n_calibration + cells[known, column]
+            part = weights[known] if shares is None else weights[known] * shares[known, column]
+            table += np.bincount(flat, part, n_bins * n_calibration)
+        return table.reshape(n_bins, n_calibration)
 
     @property
     def ratio(self) -> Array:
@@ -135,7 +184,8 @@ def event_efficiencies(
             bins are counted through the maps in this order.
         in_tested: Whose events are in the tested sample, shape (n,).
         exchange: What the symmetry exchanges: ``"flavour"`` swaps the two flavours of the maps,
-            ``"charge"`` and ``"eta"`` change the sign.
+            of more than two electrons and muons, and leaves the others alone; ``"charge"`` and
+            ``"eta"`` change the sign.
         nearest: Use the outermost bin for leptons beyond the range of a map.
 
     Returns:
@@ -146,40 +196,40 @@ def event_efficiencies(
         InputError: A column that the table does not have, or maps that cannot be exchanged.
     """
     codes = list(maps)
-    if exchange == "flavour" and len(codes) != 2:
-        raise InputError(
-            f"exchange of flavours: {len(codes)} map(s), expected one for each of two flavours"
-        )
-    swap = {codes[0]: codes[-1], codes[-1]: codes[0]} if exchange == "flavour" else {}
+    swap: dict[int, int] = {}
+    if exchange == "flavour":
+        exchanged = codes if len(codes) == 2 else [code for code in codes if code in LIGHT]
+        if len(exchanged) != 2:
+            raise InputError(
+                f"exchange of flavours: {len(codes)} map(s), expected one for each of two "
+                "flavours; of more than two, electrons (11) and muons (13) are exchanged"
+            )
+        swap = {exchanged[0]: exchanged[1], exchanged[1]: exchanged[0]}
     starts = dict(zip(codes, np.cumsum([0, *(m.n_bins for m in maps.values())])[:-1], strict=True))
     n = table.n_events
-    shape = (n, len(leptons))
+    # A lepton takes part in its calibration bin and in the errors that are evaluated at it.
+    wide = max((m.n_columns for m in maps.values()), default=1)
+    shape = (n, len(leptons) * wide)
     products = {True: np.ones(n), False: np.ones(n)}  # with the labels as they are, exchanged
     bins = {True: np.full(shape, -1), False: np.full(shape, -1)}
+    shares = {True: np.ones(shape), False: np.ones(shape)}
     outside = np.zeros(n, dtype=bool)
     for number, lepton in enumerate(leptons):
-        flavour = lepton_flavour(table, lepton)
-        pt = table[lepton.pt]
-        eta = None if lepton.eta is None else table[lepton.eta]
-        charge = None if lepton.charge is None else table[lepton.charge]
+        flavour, said = lepton_flavour(table, lepton), lepton.values(table)
         for as_is in (True, False):
-            flip = -1.0 if not as_is else 1.0
+            values = said if as_is else _exchanged(said, exchange)
             for code, calibration in maps.items():
                 rows = np.flatnonzero(flavour == (code if as_is else swap.get(code, code)))
-                place = calibration.locate(
-                    pt=pt[rows],
-                    eta=None if eta is None else eta[rows] * (flip if exchange == "eta" else 1.0),
-                    charge=(
-                        None
-                        if charge is None
-                        else charge[rows] * (flip if exchange == "charge" else 1.0)
-                    ),
-                    nearest=nearest,
+                seen = calibration.look_up(
+                    {axis: v[rows] for axis, v in values.items()}, nearest=nearest
                 )
-                found = place >= 0
-                outside[rows[~found]] = True
-                products[as_is][rows[found]] *= calibration.values[place[found]]
-                bins[as_is][rows[found], number] = starts[code] + place[found]
+                outside[rows[seen.cells < 0]] = True
+                products[as_is][rows] *= seen.values
+                for column in range(seen.columns.shape[1]):
+                    found = seen.columns[:, column]
+                    slot = number * wide + column
+                    bins[as_is][rows, slot] = np.where(found >= 0, starts[code] + found, -1)
+                    shares[as_is][rows, slot] = seen.weights[:, column]
     mapped = np.any([found >= 0 for found in bins.values()], axis=(0, 2))
     if n and not np.any(mapped | outside):
         raise InputError(
@@ -194,7 +244,18 @@ def event_efficiencies(
         tested_bins=np.where(own, bins[True], bins[False]),
         partner_bins=np.where(own, bins[False], bins[True]),
         outside=outside,
+        tested_shares=np.where(own, shares[True], shares[False]),
+        partner_shares=np.where(own, shares[False], shares[True]),
     )
+
+
+def _exchanged(values: Mapping[str, Array], exchange: Exchange) -> dict[str, Array]:
+    """Return a lepton's values under the other assignment of the labels."""
+    signed = {"charge": ("charge",), "eta": ("eta", "costheta")}.get(exchange, ())
+    out = {axis: -v if axis in signed else v for axis, v in values.items()}
+    if exchange == "eta" and "theta" in out:
+        out["theta"] = np.pi - out["theta"]
+    return out
 
 
 @dataclass(frozen=True)
@@ -252,18 +313,9 @@ def compose(
     share = efficiencies.tested / (efficiencies.tested + efficiencies.partner)
     place = bins[inside]
     sums, counts = {}, {}
-    for name, part, cells in (
-        ("tested", w * share, efficiencies.tested_bins),
-        ("partner", w * (1 - share), efficiencies.partner_bins),
-    ):
-        part, cells = part[inside], cells[inside]
-        sums[name] = np.bincount(place, part, n_bins)
-        table = np.zeros(n_bins * n_calibration)
-        for column in cells.T:
-            known = column >= 0
-            flat = place[known] * n_calibration + column[known]
-            table += np.bincount(flat, part[known], n_bins * n_calibration)
-        counts[name] = table.reshape(n_bins, n_calibration)
+    for name, part in (("tested", w * share), ("partner", w * (1 - share))):
+        sums[name] = np.bincount(place, part[inside], n_bins)
+        counts[name] = efficiencies.count(name, place, part[inside], n_bins, n_calibration, inside)
     total = {name: float(s.sum()) for name, s in sums.items()}
     if not (total["tested"] > 0 and total["partner"] > 0):
         raise InputError("composition: no events inside the axes and the maps; check both")
@@ -303,7 +355,8 @@ class LeptonId:
         signal_partner: Of the signal in the partner channel; None: as ``partner``.
         on_signal: Whether the signal carries the nuisances too.
         source: Nuisances are called ``lepid_<source>_eigNN``.
-        retained: Part of the trace of C to keep.
+        retained: Part of the ratio's variance to keep; 1: everything; None: what moves the result
+            (:mod:`ddphf.workspace.pruning`).
         at_most: No more variations than this, or None.
         residual: ``"shapesys"`` keeps what pruning drops as one uncorrelated error per channel.
         psd_tolerance: Negative eigenvalues down to -this times the largest are clipped.
@@ -320,7 +373,7 @@ class LeptonId:
     signal_partner: Any = None
     on_signal: bool = True
     source: str = "id"
-    retained: float = 1.0
+    retained: float | None = 1.0
     at_most: int | None = None
     residual: Literal["drop", "shapesys"] = "drop"
     psd_tolerance: float = 1e-10

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import operator
+import re
 from collections.abc import Callable
 from functools import reduce
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ddphf.exceptions import InputError
-from ddphf.inputs.events import EventTable
+from ddphf.inputs.events import EXACT, EventTable
 from ddphf.inputs.histogram import Array
 
 __all__ = ["Mask", "column_names", "evaluate", "evaluate_mask"]
@@ -19,20 +20,30 @@ __all__ = ["Mask", "column_names", "evaluate", "evaluate_mask"]
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 FUNCTIONS: dict[str, Callable[[Any], Any]] = {
-    "abs": np.abs, "sqrt": np.sqrt, "exp": np.exp, "log": np.log, "sin": np.sin, "cos": np.cos,
-    "sinh": np.sinh, "cosh": np.cosh, "tan": np.tan, "arcsinh": np.arcsinh,
-    "isfinite": np.isfinite,
+    "abs": np.abs, "sqrt": np.sqrt, "exp": np.exp, "log": np.log, "log10": np.log10,
+    "sin": np.sin, "cos": np.cos, "tan": np.tan, "sinh": np.sinh, "cosh": np.cosh,
+    "tanh": np.tanh, "arcsin": np.arcsin, "arccos": np.arccos, "arctan": np.arctan,
+    "arcsinh": np.arcsinh, "floor": np.floor, "isfinite": np.isfinite,
 }  # fmt: skip
 """Of one argument: numpy would take a second one as the place to write to."""
+
+PAIRS: dict[str, Callable[[Any, Any], Any]] = {"arctan2": np.arctan2, "pow": np.power}
+"""Of two arguments."""
 
 FOLDS: dict[str, Callable[[Any, Any], Any]] = {
     "hypot": np.hypot, "min": np.minimum, "max": np.maximum,
 }  # fmt: skip
 """Of two arguments or more."""
 
+ROOT_NAMES = {
+    "fabs": "abs", "power": "pow", "asin": "arcsin", "acos": "arccos", "atan": "arctan",
+    "atan2": "arctan2", "asinh": "arcsinh", "fmin": "min", "fmax": "max",
+}  # fmt: skip
+"""What C++ and TMath call them, in small letters."""
+
 ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: np.divide,
-    ast.Mod: np.mod, ast.Pow: np.power,
+    ast.Pow: np.power,
 }  # fmt: skip
 
 COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
@@ -56,22 +67,48 @@ def _parse(expression: str) -> tuple[ast.expr, dict[str, str]]:
             raise InputError(f"expression of {len(expression)} characters, expected <= {LONGEST}")
         if len(parts) % 2 == 0:
             raise SyntaxError("a backquote without its partner")
-        return ast.parse("".join(parts), mode="eval").body, quoted
+        parts[0::2] = map(_translate, parts[0::2])
+        return ast.parse("".join(parts).strip(), mode="eval").body, quoted
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise InputError(f"expression '{expression}': cannot be parsed") from None
+        raise InputError(
+            f"expression '{expression}': cannot be parsed; write conditions with and, or, not, "
+            "powers as x**2, and names of other characters in backquotes"
+        ) from None
+
+
+def _translate(text: str) -> str:
+    """Write in Python what is written as for TTree::Draw: && || ! TMath::Abs fabs.
+
+    ``!`` becomes ``~``, which binds as tightly.
+    """
+    text = text.replace("&&", " and ").replace("||", " or ")
+    text = re.sub(r"!(?!=)", "~", text)
+    text = re.sub(r"\bTMath::Pi\(\s*\)", repr(np.pi), text)
+    return re.sub(
+        r"\b(?P<space>TMath::|std::)?(?P<name>[A-Za-z]\w*)(?=\s*\()",
+        lambda m: _python_name(m["name"]) if m["space"] else ROOT_NAMES.get(m["name"], m["name"]),
+        text,
+    )
+
+
+def _python_name(name: str) -> str:
+    return ROOT_NAMES.get(name.lower(), name.lower())
 
 
 def column_names(expression: str) -> list[str]:
     """Return the columns that an expression needs, in order of their names.
 
     Raises:
-        InputError: It cannot be parsed.
+        InputError: It cannot be parsed, or has a column that needs backquotes.
 
     Example:
         >>> column_names("sqrt(px**2 + py**2) > 3 * `Muon_pt[0]`")
         ['Muon_pt[0]', 'px', 'py']
     """
     tree, quoted = _parse(expression)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Subscript | ast.Attribute):
+            raise _not_allowed(f"expression '{expression}'", ast.unparse(node), quote=True)
     called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
     names = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and id(n) not in called}
     return sorted(quoted.get(name, name) for name in names)
@@ -81,9 +118,11 @@ def evaluate(expression: str, table: EventTable) -> Array:
     """Evaluate an expression over columns.
 
     Columns (in backquotes where the name has other characters, ```Muon_pt[0]```), numbers,
-    ``+ - * / % **``, comparisons, ``and or not & | ~`` between comparisons, and the functions abs,
-    sqrt, exp, log, sin, cos, tan, sinh, cosh, arcsinh, isfinite, and of two arguments or more
-    hypot, min, max.
+    ``+ - * / % **``, comparisons, ``and or not & | ~`` between comparisons (also ``&& || !``),
+    and the functions abs, sqrt, exp, log, log10, sin, cos, tan, sinh, cosh, tanh, arcsin, arccos,
+    arctan, arcsinh, floor, isfinite, of two arguments arctan2 and pow, and of two or more hypot,
+    min, max; also as C++ and TMath call them. Integers beyond 2^53 are compared, and taken modulo
+    whole numbers, exactly.
 
     Args:
         expression: Such as ``l1_pt > 25 and abs(l1_eta) < 2.5``.
@@ -109,10 +148,15 @@ def evaluate(expression: str, table: EventTable) -> Array:
             text = text.replace(name, f"`{column}`")
         return text
 
-    def number(node: ast.expr) -> Any:
-        """Evaluate a term of arithmetic; numpy would add conditions as 'or'."""
+    def exact(node: ast.expr) -> Any:
+        """Evaluate a term of a comparison: integers too large for a float stay integers."""
         value = visit(node)
         return np.asarray(value, dtype=float) if np.asarray(value).dtype == np.bool_ else value
+
+    def number(node: ast.expr) -> Any:
+        """Evaluate a term of arithmetic; numpy would add conditions as 'or', and wrap integers."""
+        value = visit(node)
+        return value if isinstance(value, float) else np.asarray(value, dtype=float)
 
     def condition(node: ast.expr) -> Any:
         value = visit(node)
@@ -125,10 +169,14 @@ def evaluate(expression: str, table: EventTable) -> Array:
 
     def visit(node: ast.expr) -> Any:
         match node:
-            case ast.Constant(value=bool() | int() | float() as value):
+            case ast.Constant(value=bool() | float() as value):
                 return float(value)
+            case ast.Constant(value=int() as value):
+                return np.uint64(value) if EXACT < value < 2**64 else float(value)
             case ast.Name(id=name):
                 return table[quoted.get(name, name)]
+            case ast.BinOp(left=left, op=ast.Mod(), right=right):
+                return _remainder(exact(left), exact(right))
             case ast.BinOp(left=left, op=op, right=right) if type(op) in ARITHMETIC:
                 return ARITHMETIC[type(op)](number(left), number(right))
             case ast.BinOp(left=left, op=ast.BitAnd(), right=right):
@@ -147,7 +195,8 @@ def evaluate(expression: str, table: EventTable) -> Array:
             case ast.Compare(left=left, ops=ops, comparators=others) if all(
                 type(op) in COMPARE for op in ops
             ):
-                terms = [number(left), *map(number, others)]
+                terms = [exact(left), *map(exact, others)]
+                _check_chain(node, shown, where)
                 pairs = zip(ops, terms[:-1], terms[1:], strict=True)
                 return reduce(np.logical_and, [COMPARE[type(op)](a, b) for op, a, b in pairs])
             case ast.Call(func=ast.Name(id=name), args=[argument], keywords=[]) if (
@@ -158,18 +207,21 @@ def evaluate(expression: str, table: EventTable) -> Array:
                 name in FOLDS
             ):
                 return reduce(FOLDS[name], map(number, arguments))
-            case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if (
-                name in FUNCTIONS or name in FOLDS
+            case ast.Call(func=ast.Name(id=name), args=[first, second], keywords=[]) if (
+                name in PAIRS
             ):
-                takes = "one argument" if name in FUNCTIONS else "two arguments or more"
+                return PAIRS[name](number(first), number(second))
+            case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if (
+                name in FUNCTIONS or name in FOLDS or name in PAIRS
+            ):
+                takes = "one argument" if name in FUNCTIONS else "two arguments"
+                takes += " or more" if name in FOLDS else ""
                 raise InputError(
                     f"{where}: '{shown(node)}' has {len(arguments)} arguments, but {name} takes "
                     f"{takes}"
                 )
-        raise InputError(
-            f"{where}: '{shown(node)}' is not allowed; use columns, numbers, comparisons, and, or, "
-            f"not, and {', '.join(sorted({*FUNCTIONS, *FOLDS}))}"
-        )
+        quote = isinstance(node, ast.Subscript | ast.Attribute)
+        raise _not_allowed(where, shown(node), quote=quote)
 
     try:
         with np.errstate(all="ignore"):  # events where a quantity is undefined fail comparisons
@@ -178,6 +230,35 @@ def evaluate(expression: str, table: EventTable) -> Array:
         raise InputError(f"{where}: nests too deeply") from None
     except (TypeError, ValueError, OverflowError) as error:
         raise InputError(f"{where}: {error}") from None
+
+
+def _not_allowed(where: str, shown: str, *, quote: bool) -> InputError:
+    hint = " (this one in backquotes, if it is one)" if quote else ""
+    return InputError(
+        f"{where}: '{shown}' is not allowed; use columns{hint}, numbers, comparisons, and, or, "
+        f"not, and {', '.join(sorted({*FUNCTIONS, *FOLDS, *PAIRS}))}"
+    )
+
+
+def _remainder(left: Any, right: Any) -> Any:
+    """Return left % right, exact for integers, such as event numbers, that no float can hold."""
+    whole = np.asarray(right)
+    if np.asarray(left).dtype.kind in "iu" and np.all((whole == np.round(whole)) & (whole > 0)):
+        return np.asarray(np.mod(left, whole.astype(np.asarray(left).dtype)), dtype=float)
+    return np.mod(np.asarray(left, dtype=float), np.asarray(right, dtype=float))
+
+
+def _check_chain(node: ast.Compare, shown: Callable[[ast.expr], str], where: str) -> None:
+    """Refuse chains that are not one range, as 10 > x < 90 and x > 10 < 90 where < 90 is void."""
+    kinds = {type(op) for op in node.ops}
+    ranges: tuple[set[type[ast.cmpop]], ...] = (
+        {ast.Lt, ast.LtE}, {ast.Gt, ast.GtE}, {ast.Eq},
+    )  # fmt: skip
+    if len(node.ops) > 1 and not any(kinds <= allowed for allowed in ranges):
+        raise InputError(
+            f"{where}: '{shown(node)}' is no range; join comparisons by 'and', or write one as in "
+            "10 < x < 90"
+        )
 
 
 def evaluate_mask(expression: str, table: EventTable) -> Mask:

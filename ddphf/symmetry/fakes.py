@@ -76,21 +76,29 @@ class LooseLeptons:
         maps: Fake factors, one map per flavour; their bins are counted through.
         cells: Bin of each loose lepton, -1 outside the maps, shape (n,).
         weights: Of the events, without the fake factor, shape (n,).
+        factors: Fake factor of each, 0 outside the maps, shape (n,).
+        columns: Bins whose errors move the factor, -1 for none, shape (n, c).
+        amounts: By how much, in units of these errors, shape (n, c).
     """
 
     maps: tuple[LeptonMap, ...]
     cells: IntArray
     weights: Array
+    factors: Array
+    columns: IntArray
+    amounts: Array
 
     @property
     def expected(self) -> Array:
         """Weight times fake factor per event, 0 outside the maps, shape (n,)."""
-        factors = np.append(np.concatenate([m.values for m in self.maps]), 0.0)
-        return np.asarray(self.weights * factors[self.cells])
+        return np.asarray(self.weights * self.factors)
 
     def select(self, mask: Mask) -> LooseLeptons:
         """Return the events where ``mask``, shape (n,), is true."""
-        return LooseLeptons(self.maps, self.cells[mask], self.weights[mask])
+        return LooseLeptons(
+            self.maps, self.cells[mask], self.weights[mask], self.factors[mask],
+            self.columns[mask], self.amounts[mask],
+        )  # fmt: skip
 
     def refuse_outside(self, bins: IntArray, source: str) -> None:
         """Refuse events without a fake factor in a template bin (``bins`` >= 0, shape (n,)).
@@ -132,16 +140,24 @@ def find_loose(
         ([0, 1, -1], [0.25, 0.5, 0.0])
     """
     flavour = lepton_flavour(table, lepton)
-    columns = {"pt": lepton.pt, "eta": lepton.eta, "charge": lepton.charge}
-    cells, first = np.full(table.n_events, -1), 0
+    values = lepton.values(table)
+    n, wide = table.n_events, max((m.n_columns for m in maps.values()), default=1)
+    cells, factors = np.full(n, -1), np.zeros(n)
+    columns, amounts, first = np.full((n, wide), -1), np.zeros((n, wide)), 0
     for code, calibration in maps.items():
         rows = np.flatnonzero(flavour == code)
-        given = {k: None if name is None else table[name][rows] for k, name in columns.items()}
-        place = calibration.locate(pt=given["pt"], eta=given["eta"], charge=given["charge"])
-        cells[rows] = np.where(place >= 0, first + place, -1)
+        seen = calibration.look_up({axis: v[rows] for axis, v in values.items()})
+        rows, inside = rows[seen.cells >= 0], seen.cells >= 0
+        cells[rows], factors[rows] = first + seen.cells[inside], seen.values[inside]
+        for column in range(seen.columns.shape[1]):
+            found = seen.columns[inside, column]
+            columns[rows, column] = np.where(found >= 0, first + found, -1)
+            # The errors of a bin are absolute; those at the leptons come as shares of the factor.
+            share = seen.weights[inside, column] * seen.values[inside]
+            amounts[rows, column] = share if column else 1.0
         first += calibration.n_bins
     ones = np.ones(table.n_events) if weights is None else weights
-    return LooseLeptons(tuple(maps.values()), cells, ones)
+    return LooseLeptons(tuple(maps.values()), cells, ones, factors, columns, amounts)
 
 
 def fake_shapes(loose: LooseLeptons, bins: IntArray, shape: tuple[int, ...]) -> list[Systematic]:
@@ -158,9 +174,13 @@ def fake_shapes(loose: LooseLeptons, bins: IntArray, shape: tuple[int, ...]) -> 
     """
     size, total = int(np.prod(shape)), sum(m.n_bins for m in loose.maps)
     used = (bins >= 0) & (loose.cells >= 0)
-    place = bins[used] * total + loose.cells[used]
-    per_cell = np.bincount(place, loose.weights[used], size * total).reshape(size, total)
-    yields = per_cell @ np.concatenate([m.values for m in loose.maps])
+    counts = np.zeros(size * total)
+    for column, amount in zip(loose.columns[used].T, loose.amounts[used].T, strict=True):
+        known = column >= 0
+        place = bins[used][known] * total + column[known]
+        counts += np.bincount(place, (loose.weights[used] * amount)[known], size * total)
+    per_cell = counts.reshape(size, total)
+    yields = np.bincount(bins[used], loose.expected[used], size)
     out: list[Systematic] = []
 
     def add(name: str, shift: Array, source: str) -> None:
@@ -176,8 +196,9 @@ def fake_shapes(loose: LooseLeptons, bins: IntArray, shape: tuple[int, ...]) -> 
             source = f"statistical error of {calibration.source}, {calibration.describe(int(k))}"
             add(name, block[:, k] * calibration.statistical[k], source)
         for key, shift in calibration.sources.items():
-            name = f"fakes_{calibration.name}_{key}"
-            add(name, block @ shift, f"{key} of {calibration.source}")
+            if np.any(block @ shift):  # none where the loose leptons are of another flavour
+                name = f"fakes_{calibration.name}_{key}"
+                add(name, block @ shift, f"{key} of {calibration.source}")
         first += calibration.n_bins
     return out
 

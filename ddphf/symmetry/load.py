@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-
 from ddphf.config.analysis import Analysis, ChannelConfig, SystematicConfig, TemplateConfig
 from ddphf.exceptions import InputError
-from ddphf.inputs.histogram import Histogram
+from ddphf.inputs.alignment import align
+from ddphf.inputs.histogram import Histogram, error_from_variances
 from ddphf.inputs.readers import read_histogram
 from ddphf.symmetry.fakes import fake_normalisation, fake_shapes
 from ddphf.symmetry.load_events import EventSamples, read_samples
@@ -18,7 +17,7 @@ from ddphf.symmetry.pair import Channel, Pair, Systematic, Template
 __all__ = ["load_pair"]
 
 NO_ERROR = "none"
-"""In the place of an address: weighted events without their statistical error."""
+"""In the place of an address: a template without the statistical error that its source has."""
 
 
 def load_pair(analysis: Analysis) -> Pair:
@@ -79,14 +78,11 @@ def load_pair(analysis: Analysis) -> Pair:
     lepton_id, from_maps = load_lepton_id(analysis, samples)
     if from_maps is not None:
         # Scale factors correct a ratio that comes from simulation; efficiencies are the ratio.
-        factor = stated.values if isinstance(stated, Histogram) else stated
-        if np.shape(factor) not in ((), from_maps.values.shape):
-            raise InputError(
-                f"efficiency ratio ({ratio}): shape {np.shape(factor)}, but the axes of 'events' "
-                f"have {from_maps.values.shape} bins; rebin one of them"
-            )
-        stated = Histogram(from_maps.values * factor, from_maps.axes, source=from_maps.source)
-    known = analysis.known_background
+        if isinstance(stated, Histogram):
+            stated = _multiply(from_maps, stated, f"efficiency ratio ({ratio})")
+        else:
+            stated = Histogram(from_maps.values * stated, from_maps.axes, source=from_maps.source)
+    known, events = analysis.known_background, analysis.events
     return Pair(
         tested=channel(analysis.tested, "tested"),
         partner=channel(analysis.partner, "partner"),
@@ -94,8 +90,24 @@ def load_pair(analysis: Analysis) -> Pair:
         known_background=None if known is None else read(known),
         floor=analysis.floor,
         luminosity_error=analysis.luminosity_error,
-        integer_data=analysis.integer_data,
+        integer_data=analysis.integer_data and not (events and events.weight is not None),
         lepton_id=lepton_id,
+        warnings=tuple(samples.reading),
+    )
+
+
+def _multiply(from_maps: Histogram, stated: Histogram, where: str) -> Histogram:
+    """Return the ratio of the maps times that of the simulation, on the axes of the maps."""
+    try:
+        factor, _ = align(stated, from_maps.axes)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+    variances = factor.variances
+    return Histogram(
+        from_maps.values * factor.values,
+        from_maps.axes,
+        variances=None if variances is None else from_maps.values**2 * variances,
+        source=from_maps.source,
     )
 
 
@@ -104,12 +116,11 @@ def _yields(
     samples: EventSamples,
     key: tuple[str, str],
     read: Callable[[str], Histogram],
-) -> tuple[Histogram, Histogram | None]:
-    """Return a template and its error: of weighted events the root of the sum of their squares."""
-    error = None if config.error in (None, NO_ERROR) else read(str(config.error))
-    if config.yields is not None:
-        return read(config.yields), error
-    filled = samples.histograms[key]
-    if config.error is None and filled.variances is not None:
-        error = Histogram(np.sqrt(filled.variances), filled.axes, source=f"{filled.source}, sumw2")
-    return filled, error
+) -> tuple[Histogram, Histogram | str | None]:
+    """Return a template and its error: with variances the root of them, where nothing is said."""
+    filled = samples.histograms[key] if config.yields is None else read(config.yields)
+    if config.error == NO_ERROR:
+        return filled, NO_ERROR
+    if config.error is not None:
+        return filled, read(config.error)
+    return filled, None if filled.variances is None else error_from_variances(filled)

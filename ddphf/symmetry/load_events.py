@@ -9,16 +9,18 @@ from functools import partial
 
 import numpy as np
 
-from ddphf.config.analysis import Analysis
+from ddphf.config.analysis import Analysis, TemplateConfig
 from ddphf.config.sections import EventsConfig, LeptonConfig, LeptonIdConfig
 from ddphf.exceptions import InputError
-from ddphf.inputs.events import EventTable, read_events
+from ddphf.inputs.events import EventTable
 from ddphf.inputs.histogram import Array, Axis, Histogram
 from ddphf.inputs.maps import IntArray, LeptonMap
 from ddphf.symmetry.efficiency import EventEfficiencies, LeptonColumns, event_efficiencies
-from ddphf.symmetry.expressions import Mask, column_names, evaluate, evaluate_mask
+from ddphf.symmetry.event_tables import join_tables, read_table, weigh
+from ddphf.symmetry.expressions import Mask, evaluate, evaluate_mask
 from ddphf.symmetry.fakes import LooseLeptons, find_loose
 from ddphf.symmetry.load_maps import read_fake_maps, read_maps
+from ddphf.symmetry.map_checks import AxisReport, find_placeholders, report_axes
 from ddphf.symmetry.split import split_events
 
 __all__ = ["EventSamples", "FilledEvents", "fill_histogram", "read_samples"]
@@ -53,7 +55,8 @@ class EventSamples:
         events: By the same keys; ``(both, observed)`` holds the events of both channels.
         loose: By channel, of fakes from maps: the loose leptons of ``events``, in their order.
         notes: For the sidecar.
-        warnings: Sentences for the user.
+        warnings: Sentences for the user about lepton ID.
+        reading: Sentences for the user about the tables.
     """
 
     axes: tuple[Axis, ...] = ()
@@ -63,6 +66,7 @@ class EventSamples:
     loose: dict[str, LooseLeptons] = field(default_factory=dict)
     notes: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    reading: list[str] = field(default_factory=list)
 
 
 def read_samples(analysis: Analysis) -> EventSamples:
@@ -74,14 +78,25 @@ def read_samples(analysis: Analysis) -> EventSamples:
     """
     config = analysis.lepton_id
     maps = {} if config is None else read_maps(config, analysis)
+    notes = [warning for calibration in maps.values() for warning in calibration.warnings]
+    left_out = {} if config is None else {item.flavour: item.exclude for item in config.maps}
     if analysis.events is None:
-        return EventSamples(maps=maps)
+        return EventSamples(maps=maps, warnings=notes + find_placeholders(maps, left_out, None))
     events = analysis.events
-    samples = EventSamples(axes=make_axes(events), maps=maps)
+    samples = EventSamples(axes=make_axes(events), maps=maps, warnings=notes)
     tested, partner = analysis.tested.select or "", analysis.partner.select or ""
-    table = _read(analysis, events, events.file, [tested, partner], list(events.identifier))
+    leptons = [] if config is None else list(events.leptons)
+    table = read_table(
+        analysis, events, events.file, select=events.select, leptons=leptons,
+        expressions=[tested, partner, *([] if events.weight is None else [events.weight])],
+        columns=events.identifier,
+    )  # fmt: skip
     split = split_events(table, tested, partner, identifier=events.identifier)
-    _fill(samples, table, split.tested, None, events, config, ("both", "observed"))
+    weights = None if events.weight is None else weigh(table, events.weight)
+    _fill(samples, table, split.tested, weights, events, config, ("both", "observed"))
+    seen = samples.events["both", "observed"].efficiencies
+    if seen is not None:
+        samples.warnings.extend(find_placeholders(maps, left_out, seen))
     for role, rule, channel in (
         ("tested", tested, analysis.tested),
         ("partner", partner, analysis.partner),
@@ -89,28 +104,19 @@ def read_samples(analysis: Analysis) -> EventSamples:
         for sample, template in (("signal", channel.signal), ("fakes", channel.fakes)):
             if template is None or template.events is None:
                 continue
-            table = _read(
-                analysis,
-                events,
-                template.events,
-                [rule, *([] if template.weight is None else [template.weight])],
-                _lepton_columns([] if template.lepton is None else [template.lepton]),
-            )
-            mine = table.select(evaluate_mask(rule, table))
-            weights = np.ones(mine.n_events)
-            if template.weight is not None:
-                weights = np.array(evaluate(template.weight, mine), dtype=float)
-            bad = np.flatnonzero(~np.isfinite(weights))
-            if bad.size:
-                raise InputError(
-                    f"{template.events}: weight '{template.weight}' is {weights[bad[0]]:g} for "
-                    f"{bad.size} of {mine.n_events} events; drop them with 'events.select', or "
-                    "correct the weight"
+            mine, weights = _read_template(analysis, events, template, rule, leptons)
+            again = [file for file in mine.files if file in table.files]
+            if sample == "signal" and again:
+                samples.reading.append(
+                    f"{again[0]}: is read as observed events and as the signal of '{role}'; leave "
+                    "it out of 'events.file' unless these are pseudo-data with that signal"
                 )
             loose = None
             if template.maps and template.lepton is not None:
                 columns = LeptonColumns(**vars(template.lepton))
-                loose = find_loose(mine, read_fake_maps(template, analysis), columns, weights)
+                factors = read_fake_maps(template, analysis)
+                samples.warnings.extend(w for m in factors.values() for w in m.warnings)
+                loose = find_loose(mine, factors, columns, weights)
                 weights = loose.expected
             in_tested = np.full(mine.n_events, role == "tested")
             kept = _fill(samples, mine, in_tested, weights, events, config, (role, sample))
@@ -118,6 +124,37 @@ def read_samples(analysis: Analysis) -> EventSamples:
                 samples.loose[role] = loose.select(kept)
                 samples.loose[role].refuse_outside(samples.events[role, sample].bins, mine.source)
     return samples
+
+
+def _read_template(
+    analysis: Analysis,
+    events: EventsConfig,
+    template: TemplateConfig,
+    rule: str,
+    leptons: Sequence[LeptonConfig],
+) -> tuple[EventTable, Array]:
+    """Return the events of a template in one channel and their weights, prompt ones negative."""
+    needed = [*leptons, *([] if template.lepton is None else [template.lepton])]
+
+    def read(
+        address: str | Sequence[str], select: str | None, weight: str | None
+    ) -> tuple[EventTable, Array]:
+        table = read_table(
+            analysis, events, address, select=select, leptons=needed,
+            expressions=[rule, *([] if weight is None else [weight])],
+        )  # fmt: skip
+        table = table.select(evaluate_mask(rule, table))
+        return table, weigh(table, weight)
+
+    select = events.select if template.select is None else template.select
+    table, weights = read(template.events or "", select, template.weight)
+    prompt = template.prompt
+    if prompt is None:
+        return table, weights
+    other, subtracted = read(
+        prompt.events, select if prompt.select is None else prompt.select, prompt.weight
+    )
+    return join_tables(table, other), np.concatenate([weights, -subtracted])
 
 
 def make_axes(events: EventsConfig) -> tuple[Axis, ...]:
@@ -131,33 +168,6 @@ def make_axes(events: EventsConfig) -> tuple[Axis, ...]:
         )
         for axis in events.axes
     )
-
-
-def _read(
-    analysis: Analysis,
-    events: EventsConfig,
-    address: str,
-    expressions: Sequence[str],
-    columns: Sequence[str],
-) -> EventTable:
-    """Read the columns that the analysis needs, whatever else a table has, and select."""
-    shared = [axis.column for axis in events.axes]
-    shared += [] if events.select is None else [events.select]
-    names = {name for text in [*shared, *expressions] for name in column_names(text)}
-    names |= set(columns)
-    if analysis.lepton_id is not None:
-        names |= set(_lepton_columns(events.leptons))
-    table = read_events(
-        address,
-        folder=analysis.folder,
-        columns=sorted(names),
-        collections=events.collections or None,
-    )
-    return table if events.select is None else table.select(evaluate_mask(events.select, table))
-
-
-def _lepton_columns(leptons: Sequence[LeptonConfig]) -> list[str]:
-    return [name for lepton in leptons for name in vars(lepton).values() if isinstance(name, str)]
 
 
 def find_bins(table: EventTable, events: EventsConfig, axes: tuple[Axis, ...]) -> IntArray:
@@ -222,7 +232,11 @@ def _fill(
             exchange=events.exchange,
         )
         efficiencies = look_up(nearest=config.outside == "nearest")
-        kept = _inside(samples, table, efficiencies, config, key)
+        leptons = [LeptonColumns(**vars(lepton)) for lepton in events.leptons]
+        report = report_axes(table, leptons, samples.maps)
+        if report.unsigned and config.outside == "nearest":
+            raise InputError(f"{table.source}: {report.unsigned[0]}")
+        kept = _inside(samples, table, efficiencies, config, key, report)
         if config.outside == "nearest":
             _count_moved(samples, table, look_up().outside, key)
         if not kept.all():
@@ -242,7 +256,8 @@ def _fill(
         samples.histograms[key] = fill_histogram(bins, filled.weights, samples.axes, source)
         return kept
     for role, mask in (("tested", filled.tested), ("partner", ~filled.tested)):
-        samples.histograms[role, key[1]] = fill_histogram(bins[mask], None, samples.axes, source)
+        mine = None if weights is None else filled.weights[mask]
+        samples.histograms[role, key[1]] = fill_histogram(bins[mask], mine, samples.axes, source)
     return kept
 
 
@@ -252,7 +267,13 @@ def _inside(
     efficiencies: EventEfficiencies,
     config: LeptonIdConfig,
     key: tuple[str, str],
+    report: AxisReport,
 ) -> Mask:
+    if report.unsigned and config.outside == "refuse" and np.any(efficiencies.outside):
+        raise InputError(f"{table.source}: {report.unsigned[0]}")
+    samples.warnings.extend(
+        w for text in report.unsigned if (w := f"{table.source}: {text}") not in samples.warnings
+    )
     count = int(np.count_nonzero(efficiencies.outside))
     if not count:
         return ~efficiencies.outside
@@ -264,11 +285,12 @@ def _inside(
             f"the two assignments of the labels (first: row {row}); fill the hole, or set "
             "'outside: exclude' to drop them from both samples"
         )
+    beyond = "".join(f"; {text}" for text in report.beyond)
     if config.outside == "refuse":
         raise InputError(
             f"{found} outside a map under one of the two assignments of the labels (first: row "
-            f"{row}); extend the map, or set 'outside: exclude' to drop them from both samples, or "
-            "'outside: nearest' to use the outermost bin"
+            f"{row}{beyond}); extend the map, or set 'outside: exclude' to drop them from both "
+            "samples, or 'outside: nearest' to use the outermost bin"
         )
     samples.notes["/".join(key)] = count
     samples.warnings.append(

@@ -7,18 +7,12 @@ from typing import Any
 import numpy as np
 
 from ddphf.config.analysis import Analysis
-from ddphf.config.sections import LeptonIdConfig, MapConfig
-from ddphf.exceptions import InputError
-from ddphf.inputs.covariance import (
-    Covariance,
-    combine_covariances,
-    make_covariance,
-    read_matrix,
-)
+from ddphf.config.sections import LeptonIdConfig
+from ddphf.inputs.covariance import Covariance, make_covariance, read_matrix
 from ddphf.inputs.histogram import Array, Histogram
-from ddphf.inputs.maps import LeptonMap, map_covariance
 from ddphf.symmetry.efficiency import Composition, EventEfficiencies, LeptonId, compose
 from ddphf.symmetry.load_events import EventSamples, FilledEvents
+from ddphf.symmetry.map_correlations import correlate_maps
 
 __all__ = ["load_covariance", "load_lepton_id"]
 
@@ -107,32 +101,7 @@ def load_covariance(
         labels = tuple(label for m in maps for label in m.labels)
         matrix = read_matrix(config.covariance, folder=analysis.folder)
         return make_covariance(matrix, labels=labels, source=config.covariance)
-    blocks = [
-        _block(item, calibration, analysis)
-        for item, calibration in zip(config.maps, maps, strict=True)
-    ]
-    shared = []
-    for name in config.shared:
-        for item, calibration in zip(config.maps, maps, strict=True):
-            modelled = item.covariance is not None or item.correlation is not None
-            if modelled or name not in calibration.sources or name in item.exclude:
-                raise InputError(
-                    f"lepton_id.shared: '{name}' is no fully correlated source of map "
-                    f"'{item.name}'; it has: {', '.join(calibration.sources) or 'none'}"
-                )
-        shared.append([m.sources[name] / m.values for m in maps])
-    return combine_covariances(blocks, shared)
-
-
-def _block(config: MapConfig, calibration: LeptonMap, analysis: Analysis) -> Covariance:
-    if config.covariance is None:
-        return map_covariance(calibration, correlation=config.correlation, exclude=config.exclude)
-    matrix = read_matrix(config.covariance, folder=analysis.folder)
-    checked = make_covariance(matrix, labels=calibration.labels, source=config.covariance)
-    if config.relative:
-        return checked
-    scaled = checked.matrix / np.outer(calibration.values, calibration.values)
-    return Covariance(scaled, checked.labels, "matrix", checked.asymmetry)
+    return correlate_maps(config, maps, analysis.folder)
 
 
 def _compose(samples: EventSamples, n_calibration: int) -> Composition:
@@ -168,17 +137,9 @@ def _signals(samples: EventSamples, n_calibration: int) -> dict[str, Array]:
 def _own_composition(events: FilledEvents, n_bins: int, n_calibration: int, role: str) -> Array:
     """Mean number of leptons per calibration bin of the events as they are, shape (M, K)."""
     assert events.efficiencies is not None
-    cells = (
-        events.efficiencies.tested_bins if role == "tested" else events.efficiencies.partner_bins
-    )
     used = events.bins >= 0
     place, weights = events.bins[used], events.weights[used]
-    table = np.zeros(n_bins * n_calibration)
-    for column in cells[used].T:
-        known = column >= 0
-        flat = place[known] * n_calibration + column[known]
-        table += np.bincount(flat, weights[known], n_bins * n_calibration)
-    counts = table.reshape(n_bins, n_calibration)
+    counts = events.efficiencies.count(role, place, weights, n_bins, n_calibration, used)
     sums = np.bincount(place, weights, n_bins)
     overall = counts.sum(axis=0) / max(float(sums.sum()), 1e-300)
     safe = np.where(sums > 0, sums, 1.0)

@@ -42,7 +42,8 @@ class Template:
 
     Attributes:
         yields: Events per bin: a Histogram, hist.Hist or array.
-        error: Uncorrelated absolute error per bin, or None.
+        error: Uncorrelated absolute error per bin; None: the root of the variances (sums of
+            squared weights) that the yields have; ``"none"``: no error.
         error_kind: ``"shapesys"`` (auxiliary Poisson) or ``"staterror"`` (Gaussian).
         systematics: Correlated uncertainties.
     """
@@ -86,6 +87,7 @@ class Pair:
         integer_data: Refuse counts that are not whole numbers.
         lepton_id: Covariance of the efficiency maps and how the bins are made of them, or None.
         axes: Axes for bare arrays; taken from the tested sample's histogram otherwise.
+        warnings: Sentences for the user, from reading the input.
 
     Example:
         >>> pair = Pair(Channel("mue", [18, 33], signal=Template([1.0, 2.0])),
@@ -103,6 +105,7 @@ class Pair:
     integer_data: bool = True
     lepton_id: LeptonId | None = None
     axes: Sequence[Axis] | None = None
+    warnings: tuple[str, ...] = ()
     binning: tuple[Axis, ...] = field(init=False)
 
     def __post_init__(self) -> None:

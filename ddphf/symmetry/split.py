@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ddphf.exceptions import InputError
-from ddphf.inputs.events import EventTable
+from ddphf.inputs.events import EXACT, EventTable
+from ddphf.inputs.maps import IntArray
 from ddphf.symmetry.expressions import Mask, evaluate_mask
 
 __all__ = ["RULES", "Split", "split_events"]
@@ -75,8 +76,8 @@ def split_events(
             "both with 'events.select'"
         )
     if identifier:
-        keys = np.stack([table[name] for name in identifier], axis=1)
-        _, labels, counts = np.unique(keys, axis=0, return_inverse=True, return_counts=True)
+        labels = _number_events(table, identifier)
+        counts = np.bincount(labels)
         shared = np.intersect1d(labels[first], labels[second])
         repeated = shared if shared.size else np.flatnonzero(counts > 1)
         if repeated.size:
@@ -87,3 +88,25 @@ def split_events(
                 f"(first: row {row}); keep one pair of leptons per event"
             )
     return Split(first, second)
+
+
+def _number_events(table: EventTable, identifier: Sequence[str]) -> IntArray:
+    """Return one number per event that is equal where all of its columns are.
+
+    Raises:
+        InputError: A column that cannot number events: NaN, or floats too large to be exact.
+    """
+    codes = []
+    for name in identifier:
+        column = table[name]
+        if column.dtype.kind == "f":
+            bad = np.flatnonzero(~(np.abs(column) <= EXACT))
+            if bad.size:
+                raise InputError(
+                    f"{table.source or 'events'}: '{name}' is {column[bad[0]]:.17g} in row "
+                    f"{bad[0]}, a number with a decimal point that has lost digits or is none; "
+                    "store identifiers as integers"
+                )
+        codes.append(np.unique(column, return_inverse=True)[1].ravel())
+    _, labels = np.unique(np.stack(codes, axis=1), axis=0, return_inverse=True)
+    return np.asarray(labels.ravel(), dtype=np.int64)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ddphf.inputs.histogram import Array, Axis
-from ddphf.workspace.lepton_id import LeptonIdYields
+
+if TYPE_CHECKING:
+    from ddphf.workspace.lepton_id import LeptonIdYields
 
 __all__ = ["ChannelYields", "PairYields", "SampleYields", "Variation"]
 

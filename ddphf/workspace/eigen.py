@@ -20,7 +20,16 @@ from ddphf.exceptions import ModelError
 from ddphf.inputs.covariance import Covariance
 from ddphf.inputs.histogram import Array
 
-__all__ = ["EigenVariations", "decompose", "prune", "psd_factor", "round_columns"]
+__all__ = [
+    "EigenVariations",
+    "column_signs",
+    "decompose",
+    "degenerate_groups",
+    "prune",
+    "psd_factor",
+    "round_columns",
+    "turn_degenerate",
+]
 
 PSD_TOLERANCE = 1e-10
 """Negative eigenvalues down to -this times the largest are rounding of the input."""
@@ -42,7 +51,7 @@ class EigenVariations:
     Attributes:
         columns: G, shape (N, n): relative change of each template bin per sigma.
         directions: L Q, shape (K, n): the same as changes of the calibration bins.
-        eigenvalues: All eigenvalues, kept and dropped, decreasing.
+        eigenvalues: All non-zero eigenvalues, kept and dropped, decreasing.
         clipped: Negative eigenvalues of C_calib that were set to 0.
         residual: diag(C - C'), shape (N,): variance that pruning dropped.
     """
@@ -115,7 +124,11 @@ def _round_up(value: float) -> float:
 
 
 def decompose(
-    covariance: Covariance, composition: Array, *, psd_tolerance: float = PSD_TOLERANCE
+    covariance: Covariance,
+    composition: Array,
+    *,
+    others: Array | None = None,
+    psd_tolerance: float = PSD_TOLERANCE,
 ) -> EigenVariations:
     """Return every eigen-variation of W C_calib W^T, in order of falling eigenvalue.
 
@@ -126,6 +139,8 @@ def decompose(
     Args:
         covariance: C_calib, K calibration bins, relative.
         composition: W, shape (N, K): mean number of leptons of template bin i in calibration bin k.
+        others: Of templates whose own directions must not be lost, such as a signal with leptons
+            that the background lacks, shape (N', K). These follow with columns of 0.
         psd_tolerance: See :func:`psd_factor`.
 
     Raises:
@@ -152,32 +167,63 @@ def decompose(
         )
     factor, clipped = psd_factor(covariance, tolerance=psd_tolerance)
     shifts = composition @ factor
-    values, rotation = np.linalg.eigh(shifts.T @ shifts)
-    values, rotation = values[::-1], rotation[:, ::-1]
-    kept = values > RANK_TOLERANCE * max(float(values[0]) if values.size else 0.0, 0.0)
-    values, rotation = values[kept], rotation[:, kept]
+    values, rotation, rest = _eigen(shifts, np.eye(factor.shape[1]), 0.0)
     columns, directions = shifts @ rotation, factor @ rotation
-    for start, stop in _groups(values):
-        if stop - start > 1:
-            turn = _canonical_rotation(columns[:, start:stop])
-            columns[:, start:stop] = columns[:, start:stop] @ turn
-            directions[:, start:stop] = directions[:, start:stop] @ turn
-    for column in range(columns.shape[1]):
-        size = np.abs(columns[:, column])
-        first = int(np.argmax(size >= (1 - TIE) * size.max()))
-        if columns[first, column] < 0:
-            columns[:, column] *= -1
-            directions[:, column] *= -1
+    for a, b in degenerate_groups(values, float(values[0]) if values.size else 0.0):
+        if b - a > 1:
+            turn = _canonical_rotation(columns[:, a:b])
+            columns[:, a:b], directions[:, a:b] = columns[:, a:b] @ turn, directions[:, a:b] @ turn
+    signs = column_signs(columns)
+    columns *= signs
+    directions *= signs
+    if others is not None:
+        _, more, _ = _eigen(others @ factor, rest, float(values[0]) if values.size else 0.0)
+        directions = np.column_stack([directions, factor @ more])
+        columns = np.column_stack([columns, np.zeros((len(columns), more.shape[1]))])
     return EigenVariations(columns, directions, values, clipped, np.zeros(len(columns)))
 
 
-def _groups(values: Array) -> list[tuple[int, int]]:
-    """Split falling eigenvalues where neighbours differ: [start, stop) of each subspace."""
+def _eigen(shifts: Array, basis: Array, floor: float) -> tuple[Array, Array, Array]:
+    """Return falling eigenvalues of shifts^2 within a basis, their vectors, and those of 0."""
+    shown = shifts @ basis
+    values, turn = np.linalg.eigh(shown.T @ shown)
+    values, turned = values[::-1], basis @ turn[:, ::-1]
+    kept = values > RANK_TOLERANCE * max(float(values.max(initial=0.0)), floor)
+    return values[kept], turned[:, kept], turned[:, ~kept]
+
+
+def degenerate_groups(values: Array, size: float) -> list[tuple[int, int]]:
+    """Split falling eigenvalues where neighbours differ: [start, stop) of each subspace.
+
+    Args:
+        values: Falling, shape (n,).
+        size: What the difference is compared with, the largest eigenvalue.
+    """
     if not values.size:
         return []
-    cuts = np.flatnonzero(-np.diff(values) > DEGENERACY * values[0]) + 1
+    cuts = np.flatnonzero(-np.diff(values) > DEGENERACY * size) + 1
     edges = [0, *(int(c) for c in cuts), len(values)]
     return list(itertools.pairwise(edges))
+
+
+def turn_degenerate(columns: Array, basis: Array) -> Array:
+    """Return the basis of a subspace that the subspace alone determines.
+
+    Args:
+        columns: Effects of all directions, shape (N, n).
+        basis: Orthonormal, of directions that nothing tells apart, shape (n, k).
+    """
+    return basis @ _canonical_rotation(columns @ basis) if basis.shape[1] > 1 else basis
+
+
+def column_signs(columns: Array) -> Array:
+    """Return 1 or -1 for each column, shape (n,), such that its largest component is positive."""
+    signs = np.ones(columns.shape[1])
+    for number, column in enumerate(columns.T):
+        size = np.abs(column)
+        if column[int(np.argmax(size >= (1 - TIE) * size.max(initial=0.0)))] < 0:
+            signs[number] = -1.0
+    return signs
 
 
 def _canonical_rotation(columns: Array) -> Array:

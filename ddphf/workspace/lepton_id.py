@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,8 +13,11 @@ from ddphf.exceptions import ModelError
 from ddphf.inputs.histogram import Array, describe_bin
 from ddphf.symmetry.efficiency import LeptonId
 from ddphf.symmetry.pair import Channel, Pair, Systematic
-from ddphf.workspace.eigen import EigenVariations, decompose, prune, round_columns
+from ddphf.workspace.eigen import EigenVariations, column_signs, decompose, round_columns
+from ddphf.workspace.lepton_id_record import Pruned, describe_pruned, warn_pruned
 from ddphf.workspace.naming import lepid_name, partner_channel, tested_channel
+from ddphf.workspace.pruning import Felt, choose, rank_directions, sigma_of_mu
+from ddphf.workspace.scaling import LinearPair
 
 __all__ = ["LeptonIdYields", "attach_lepton_id"]
 
@@ -26,21 +28,25 @@ SMALLEST_RESIDUAL = 3e-4
 """Relative error below which a bin has no residual: its auxiliary count would pass 1e7, whose
 log-gamma costs the likelihood its last digits, and it is nothing beside sqrt(10 000) events."""
 
+EMPTY = 1e-9
+"""Part of the largest variation below which a column is rounding, and set to 0."""
+
 
 @dataclass(frozen=True)
 class LeptonIdYields:
     """What the decomposition left for the model and the sidecar.
 
     Attributes:
-        eigen: Rows: bins of the tested channel, then of its partner.
-        names: Of the nuisances, in order of falling eigenvalue.
+        columns: G of the kept variations, shape (2M, n): bins of the tested channel, then of its
+            partner.
+        names: Of the nuisances, in the order of what the result feels of them.
         residual_tested: Relative uncorrelated error of ``symmetric``, shape (M,), or None.
         residual_partner: The same in the partner channel.
         metadata: Entry of the sidecar.
         warnings: Sentences for the user.
     """
 
-    eigen: EigenVariations
+    columns: Array
     names: tuple[str, ...]
     residual_tested: Array | None
     residual_partner: Array | None
@@ -48,11 +54,12 @@ class LeptonIdYields:
     warnings: tuple[str, ...]
 
 
-def attach_lepton_id(pair: Pair) -> tuple[Pair, LeptonIdYields | None]:
+def attach_lepton_id(pair: Pair, linear: LinearPair) -> tuple[Pair, LeptonIdYields]:
     """Turn the pair's lepton-ID covariance into systematics of its channels.
 
     Args:
-        pair: Its ``lepton_id`` is None where it has no such uncertainty.
+        pair: With a ``lepton_id``.
+        linear: The pair without it: tells what the result feels of the variations.
 
     Returns:
         The pair with one relative ``histosys`` per kept eigen-variation on ``symmetric`` in both
@@ -63,72 +70,149 @@ def attach_lepton_id(pair: Pair) -> tuple[Pair, LeptonIdYields | None]:
             so large that the background turns negative within 5 sigma.
     """
     config = pair.lepton_id
-    if config is None:
-        return pair, None
+    assert config is not None
     if not re.fullmatch(r"[A-Za-z0-9_]+", config.source):
         raise ModelError(
             f"lepton_id: source '{config.source}', expected letters, digits and underscores"
         )
-    tested = _composition(pair, config, config.tested, "tested")
-    partner = _composition(pair, config, config.partner, "partner")
+    background = [
+        _composition(pair, config, config.tested, "tested"),
+        _composition(pair, config, config.partner, "partner"),
+    ]
+    signals = _signals(pair, config)
     full = decompose(
-        config.covariance, np.concatenate([tested, partner]), psd_tolerance=config.psd_tolerance
+        config.covariance,
+        np.concatenate(background),
+        others=np.concatenate([w for _, w in signals.values()]) if signals else None,
+        psd_tolerance=config.psd_tolerance,
     )
     _refuse_large(pair, full)
-    eigen = prune(full, retained=config.retained, at_most=config.at_most)
-    names = tuple(lepid_name(config.source, i, eigen.n_kept) for i in range(eigen.n_kept))
     n_bins = pair.n_bins
-    shapes = {"tested": eigen.columns[:n_bins], "partner": eigen.columns[n_bins:]}
-    losses = [0.0]
-    for role, own, given in (
-        ("tested", pair.tested, config.signal_tested),
-        ("partner", pair.partner, config.signal_partner),
-    ):
-        if own.signal is None or not config.on_signal:
-            continue
-        shapes[f"signal_{role}"] = shapes[role]
-        if given is not None:
-            w = _composition(pair, config, given, f"signal_{role}")
-            shapes[f"signal_{role}"] = w @ eigen.directions
-            full_variance = np.einsum("ik,kl,il->i", w, config.covariance.matrix, w)
-            losses.append(float(np.max(full_variance - np.sum(shapes[f"signal_{role}"] ** 2, 1))))
+    every = {"tested": full.columns[:n_bins], "partner": full.columns[n_bins:]}
+    for role, (same, w) in signals.items():
+        every[f"signal_{role}"] = every[role] if same else w @ full.directions
+    felt = _felt(linear, every)
+    ranking = rank_directions(felt, np.concatenate([*every.values()]))
+    asked = choose(ranking, retained=config.retained, at_most=None)
+    count = asked if config.at_most is None else min(asked, config.at_most)
+    signs = column_signs(np.concatenate([*every.values()]) @ ranking.rotation)
+    turned = {key: _clean(part @ (ranking.rotation * signs)) for key, part in every.items()}
+    shapes = {key: part[:, :count] for key, part in turned.items()}
     rounding = 0.0
     if config.rounding is not None:
         # Signal and background together: the bound holds for their covariance, too.
         rows, rounding = round_columns(np.concatenate([*shapes.values()]), config.rounding)
         shapes = dict(zip(shapes, np.split(rows, len(shapes)), strict=True))
-    source = f"eigen-variation of {config.covariance.model}"
+    dropped = {key: part[:, count:] for key, part in turned.items()}
+    residual = _residual(dropped["tested"], dropped["partner"])
+    keep = config.residual == "shapesys" and bool(np.any(residual > 0))
+    extra = linear.symmetric**2 * residual.sum(axis=0) if keep else 0.0
+    kept = ranking.rotation[:, :count]
+    sigmas = [(sigma_of_mu(felt, mu, kept, extra), sigma_of_mu(felt, mu)) for mu in ranking.points]
+    pruned = Pruned(
+        ranking=ranking,
+        count=count,
+        by_user="at_most" if count < asked else "retained" if config.retained is not None else "",
+        sigma_kept=min(a / b if np.isfinite(b) else 1.0 for a, b in sigmas),
+        kept=shapes,
+        dropped=dropped,
+        rounding=rounding,
+        residual=keep,
+        bins_without_residual=int(np.count_nonzero(residual == 0)),
+    )
+    names = tuple(lepid_name(config.source, i, count) for i in range(count))
+    return _attach(pair, names, shapes, config.covariance.model), LeptonIdYields(
+        columns=np.concatenate([shapes["tested"], shapes["partner"]]),
+        names=names,
+        residual_tested=np.sqrt(residual[0]) if keep else None,
+        residual_partner=np.sqrt(residual[1]) if keep else None,
+        metadata=describe_pruned(config, full, pruned, names),
+        warnings=warn_pruned(config, full, pruned),
+    )
 
-    def systematics(columns: Array) -> list[Systematic]:
+
+def _signals(pair: Pair, config: LeptonId) -> dict[str, tuple[bool, Array]]:
+    """Return by role whether the signal's composition is the background's, and the composition."""
+    out = {}
+    for role, channel, given, own in (
+        ("tested", pair.tested, config.signal_tested, config.tested),
+        ("partner", pair.partner, config.signal_partner, config.partner),
+    ):
+        if channel.signal is None or not config.on_signal:
+            continue
+        what = role if given is None else f"signal_{role}"
+        w = _composition(pair, config, own if given is None else given, what)
+        out[role] = (given is None, w)
+    return out
+
+
+def _felt(linear: LinearPair, every: Mapping[str, Array]) -> Felt:
+    """Return what each direction does to y = B - r A."""
+    signal = np.zeros_like(every["tested"])
+    for key, yields in (
+        ("signal_tested", linear.signal_tested),
+        ("signal_partner", -linear.signal_partner),
+    ):
+        if key in every:
+            signal = signal + yields[:, None] * every[key]
+    return Felt(
+        ratio=linear.symmetric[:, None] * (every["tested"] - every["partner"]),
+        signal=signal,
+        design=linear.signal,
+        variance=linear.variance,
+        others=linear.shapes,
+        observed=linear.observed,
+    )
+
+
+def _clean(columns: Array) -> Array:
+    """Set columns that are rounding to 0."""
+    size = np.abs(columns).max(axis=0, initial=0.0)
+    return np.where(size > EMPTY * size.max(initial=0.0), columns, 0.0)
+
+
+def _residual(tested: Array, partner: Array) -> Array:
+    """Return the uncorrelated relative variance per channel of what is dropped, shape (2, M).
+
+    Their sum is the variance of the ratio, (G_B - G_A)^2: what the channels share is absorbed by
+    the shared background and is no error of it; what they have against each other counts more.
+    """
+    of_ratio = np.sum((tested - partner) ** 2, axis=1)
+    own = np.stack([np.sum(part**2, axis=1) for part in (tested, partner)])
+    total = own.sum(axis=0)
+    variance = own * of_ratio / np.where(total > 0, total, 1.0)
+    return np.where(variance > SMALLEST_RESIDUAL**2, variance, 0.0)
+
+
+def _attach(pair: Pair, names: tuple[str, ...], shapes: Mapping[str, Array], model: str) -> Pair:
+    """Add the variations to the background of both channels, and to the signals they touch."""
+    touched = np.any(np.concatenate([shapes["tested"], shapes["partner"]]), axis=0)
+
+    def systematics(columns: Array, used: Array) -> list[Systematic]:
         return [
-            Systematic(name, "histosys", 1 + column, 1 - column, relative=True, source=source)
-            for name, column in zip(names, columns.T, strict=True)
-        ]
+            Systematic(
+                name, "histosys", 1 + column, 1 - column, relative=True,
+                source=f"eigen-variation of {model}",
+            )
+            for name, column, use in zip(names, columns.T, used, strict=True)
+            if use
+        ]  # fmt: skip
 
     def channel(original: Channel, role: str) -> Channel:
-        changed = replace(original, systematics=[*original.systematics, *systematics(shapes[role])])
+        added = systematics(shapes[role], touched)
+        changed = replace(original, systematics=[*original.systematics, *added])
         if original.signal is None or f"signal_{role}" not in shapes:
             return changed
-        added = systematics(shapes[f"signal_{role}"])
+        columns = shapes[f"signal_{role}"]
+        added = systematics(columns, np.any(columns, axis=0))
         signal = replace(original.signal, systematics=[*original.signal.systematics, *added])
         return replace(changed, signal=signal)
 
-    changed = replace(
+    return replace(
         pair,
         lepton_id=None,
         tested=channel(pair.tested, "tested"),
         partner=channel(pair.partner, "partner"),
-    )
-    residual = np.sqrt(np.maximum(eigen.residual, 0.0))
-    residual = np.where(residual > SMALLEST_RESIDUAL, residual, 0.0)
-    keep = config.residual == "shapesys" and bool(np.any(residual > 0))
-    return changed, LeptonIdYields(
-        eigen=eigen,
-        names=names,
-        residual_tested=residual[:n_bins] if keep else None,
-        residual_partner=residual[n_bins:] if keep else None,
-        metadata=_metadata(config, full, eigen, names, keep, max(losses), rounding),
-        warnings=_warnings(config, eigen, keep),
     )
 
 
@@ -160,66 +244,3 @@ def _refuse_large(pair: Pair, eigen: EigenVariations) -> None:
         f"{N_SIGMA_POSITIVE:g} sigma ({count} bin(s)); merge or exclude the calibration bins with "
         "large errors, or correct the map"
     )
-
-
-def _metadata(
-    config: LeptonId,
-    full: EigenVariations,
-    eigen: EigenVariations,
-    names: Sequence[str],
-    residual: bool,
-    signal_loss: float,
-    rounding: float,
-) -> dict[str, Any]:
-    digest = hashlib.sha256()
-    for array in (config.covariance.matrix, config.tested, config.partner):
-        # Rounded: the same bytes where only the order of a sum differs.
-        digest.update((np.round(np.asarray(array, dtype=float), 12) + 0.0).tobytes())
-    n_bins = len(eigen.columns) // 2
-    difference = full.columns[:n_bins] - full.columns[n_bins:]
-    lost = np.sum(difference[:, eigen.n_kept :] ** 2, axis=1)
-    return {
-        **(dict(config.description) if config.description is not None else {}),
-        "source": config.source,
-        "covariance": {
-            "calibration_bins": config.covariance.n_bins,
-            "model": config.covariance.model,
-            "digest": f"sha256:{digest.hexdigest()}",
-            "asymmetry_averaged": config.covariance.asymmetry,
-            "eigenvalues_clipped": list(eigen.clipped),
-        },
-        "eigenvalues": [float(v) for v in eigen.eigenvalues],
-        "kept": list(names),
-        "dropped": len(eigen.eigenvalues) - eigen.n_kept,
-        "trace": eigen.trace,
-        "retained": eigen.retained,
-        "largest_loss": eigen.largest_loss,
-        "largest_loss_of_ratio": float(lost.max(initial=0.0)),
-        "largest_loss_of_signal": max(signal_loss, 0.0),
-        "largest_rounding": rounding,
-        "largest_sigma": float(np.sqrt(np.sum(full.columns**2, axis=1).max(initial=0.0))),
-        "residual": "shapesys" if residual else "dropped",
-        "on_signal": config.on_signal,
-    }
-
-
-def _warnings(config: LeptonId, eigen: EigenVariations, residual: bool) -> tuple[str, ...]:
-    out = list(config.warnings)
-    if eigen.clipped:
-        out.append(
-            f"lepton_id: {len(eigen.clipped)} negative eigenvalue(s) of the covariance set to 0, "
-            f"the largest {min(eigen.clipped):.3g}"
-        )
-    if not eigen.eigenvalues.size:
-        out.append(
-            "lepton_id: the maps state no error for the leptons of these events, so there is no "
-            "nuisance parameter; give a statistical error or sources"
-        )
-    dropped = len(eigen.eigenvalues) - eigen.n_kept
-    if dropped:
-        what = "kept as one uncorrelated error per channel" if residual else "left out"
-        out.append(
-            f"lepton_id: {eigen.n_kept} eigen-variations hold {eigen.retained:.2%} of the trace; "
-            f"{dropped} smaller ones are {what} (max |C - C'| {eigen.largest_loss:.3g})"
-        )
-    return tuple(out)

@@ -10,38 +10,55 @@ from typing import Any
 import numpy as np
 
 from ddphf.exceptions import DdphfError, InputError, ModelError
-from ddphf.inputs.histogram import Array, Axis, describe_bin
+from ddphf.inputs.alignment import align
+from ddphf.inputs.histogram import Array, describe_bin, error_from_variances
 from ddphf.symmetry.pair import Pair, Systematic, Template
 from ddphf.workspace.channels import SampleYields, Variation
 from ddphf.workspace.naming import RESERVED, partner_channel, stat_name, tested_channel
 
-__all__ = ["check_sample", "check_variations", "flatten", "refuse_negative"]
+__all__ = ["NO_ERROR", "check_sample", "check_variations", "flatten", "refuse_negative"]
 
 EMPTY_BIN = "merge bins, or set the bin to 0 and widen its error"
 
+NO_ERROR = "none"
+"""In the place of an error: leave the variances of the yields out."""
+
 LARGEST = 1e30
 """No yield: a larger number is damage, and its powers overflow."""
+
+ONE_SIDED = 1e-9
+"""Relative change on both sides below which it is the rounding of a side that changes nothing."""
 
 N_SIGMA_POSITIVE = 5.0
 """A template must stay positive when its nuisances reach this many sigma together."""
 
 
-def flatten(pair: Pair, data: Any, where: str, warnings: list[str] | None = None) -> Array:
-    """Return checked contents; events outside the axes are said in ``warnings`` where given."""
+def flatten(
+    pair: Pair, data: Any, where: str, warnings: list[str], *, events: bool = True
+) -> Array:
+    """Return checked contents in the order of the pair's axes.
+
+    Args:
+        pair: Its binning.
+        data: A histogram, or an array in the order of the binning.
+        where: Channel and sample, for messages.
+        warnings: Sentences are added here.
+        events: Whether the contents are events, so that those outside the axes are worth a word.
+
+    Raises:
+        InputError: NaN, or another binning.
+    """
     try:
         histogram = pair.histogram(data)
     except DdphfError as error:
         raise InputError(f"{where}: {error}") from None
     where = f"{where} ({histogram.source})" if histogram.source else where
-    if len(histogram.axes) != len(pair.binning) or any(
-        not ours.same_edges(theirs)
-        for ours, theirs in zip(pair.binning, histogram.axes, strict=False)
-    ):
-        raise InputError(
-            f"{where}: binning {_binning(histogram.axes)} differs from the tested sample's "
-            f"{_binning(pair.binning)}; rebin one of them"
-        )
-    if warnings is not None and histogram.flow != 0:
+    try:
+        histogram, notes = align(histogram, pair.binning)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from None
+    warnings += [f"{where}: {note}" for note in notes]
+    if events and histogram.flow != 0:
         warnings.append(
             f"{where}: {histogram.flow:g} events lie under or over the axes and are left out; "
             "widen the outer bins if they belong to the search"
@@ -53,11 +70,6 @@ def flatten(pair: Pair, data: Any, where: str, warnings: list[str] | None = None
             "finite number; repair the histogram"
         )
     return flat
-
-
-def _binning(axes: Sequence[Axis]) -> str:
-    parts = [f"{a.name} {a.n_bins} bins {a.edges[0]:g}..{a.edges[-1]:g}" for a in axes]
-    return "(" + ", ".join(parts) + ")"
 
 
 def refuse_negative(pair: Pair, flat: Array, where: str, remedy: str = EMPTY_BIN) -> None:
@@ -100,9 +112,9 @@ def check_sample(
     where = f"channel '{channel}', sample '{sample}'"
     yields = flatten(pair, template.yields, where, warnings)
     refuse_negative(pair, yields, where)
-    error = None
-    if template.error is not None:
-        error = flatten(pair, template.error, f"{where}, error")
+    error, stated = None, _stated_error(pair, template, where, warnings)
+    if stated is not None:
+        error = flatten(pair, stated, f"{where}, error", warnings, events=False)
         refuse_negative(pair, error, f"{where}, error")
         lost = np.flatnonzero((error > 0) & (yields == 0))
         if lost.size:
@@ -111,14 +123,35 @@ def check_sample(
                 f"{describe_bin(pair.binning, int(lost[0]))}); pyhf scales errors with the yield"
             )
             error = np.where(yields > 0, error, 0.0)
+        if not np.any(error):
+            error = None
     return SampleYields(
         name=sample,
         yields=yields,
         variations=check_variations(pair, template.systematics, yields, where, warnings),
         error=error,
         error_kind=template.error_kind,
-        error_source="" if error is None else pair.histogram(template.error).source,
+        error_source="" if error is None else pair.histogram(stated).source,
     )
+
+
+def _stated_error(pair: Pair, template: Template, where: str, warnings: list[str]) -> Any:
+    """Return the error that the user gave, else the root of the variances that the yields have."""
+    if isinstance(template.error, str):
+        if template.error != NO_ERROR:
+            raise InputError(f"{where}, error: got '{template.error}', expected '{NO_ERROR}'")
+        return None
+    if template.error is not None:
+        return template.error
+    yields = pair.histogram(template.yields)
+    if yields.variances is not None:
+        return error_from_variances(yields)
+    if yields.error_columns:
+        warnings.append(
+            f"{where} ({yields.source}): its errors {', '.join(yields.error_columns)} are not "
+            f"used; name one in 'error', or write 'error: {NO_ERROR}'"
+        )
+    return None
 
 
 def check_variations(
@@ -165,7 +198,7 @@ def check_variations(
                 )
         else:
             up, down = (
-                flatten(pair, end, f"{place}, {side}")
+                flatten(pair, end, f"{place}, {side}", warnings, events=False)
                 for end, side in ((systematic.up, "up"), (systematic.down, "down"))
             )
             if not systematic.relative:
@@ -179,7 +212,8 @@ def check_variations(
                 up = np.where(nominal > 0, up / safe, 1.0)
                 down = np.where(nominal > 0, down / safe, 1.0)
         variations.append(Variation(systematic.name, systematic.kind, up, down, systematic.source))
-        if np.any((up - 1) * (down - 1) * nominal > 0):
+        same_way = (up - 1) * (down - 1) * nominal > 0
+        if np.any(same_way & (np.minimum(np.abs(up - 1), np.abs(down - 1)) > ONE_SIDED)):
             warnings.append(
                 f"{place}: up and down change some bin the same way; such a one-sided variation "
                 "makes several minima, so check it"

@@ -25,16 +25,25 @@ class LinearPair:
     """The pair to first order around the null: y = B - r A, from which the shared b drops out.
 
     Attributes:
-        signal: dy/dmu at the stated signal, shape (M,).
+        signal_tested: s_B of the stated signal, shape (M,).
+        signal_partner: r s_A, shape (M,).
         symmetric: dy / d ln R for a factor R of the symmetric background of B, shape (M,).
         variance: Uncorrelated variance of y, shape (M,).
         shapes: dy per sigma of every nuisance, shape (M, k).
+        observed: y of the data, fakes subtracted, shape (M,).
     """
 
-    signal: Array
+    signal_tested: Array
+    signal_partner: Array
     symmetric: Array
     variance: Array
     shapes: Array
+    observed: Array
+
+    @property
+    def signal(self) -> Array:
+        """dy/dmu at the stated signal, shape (M,)."""
+        return np.asarray(self.signal_tested - self.signal_partner)
 
 
 def asimov_sigma(pair: PairYields) -> float:
@@ -100,30 +109,30 @@ def linear_pair(pair: PairYields) -> LinearPair:
             if channel.fakes.error is not None:
                 variance = variance + sign**2 * channel.fakes.error**2
     return LinearPair(
-        signal=np.asarray(tested.total(tested.signal) - ratio * partner.total(partner.signal)),
+        signal_tested=tested.total(tested.signal),
+        signal_partner=np.asarray(ratio * partner.total(partner.signal)),
         symmetric=ratio * b,
         variance=variance,
         shapes=np.stack([*directions.values()], axis=1) if directions else np.zeros((len(b), 0)),
+        observed=np.asarray(tested.counts - fakes_t - ratio * (partner.counts - fakes_p)),
     )
 
 
 def _information(pair: PairYields) -> tuple[Array, Array]:
     tested, partner = pair.channels
-    ratio, linear = tested.ratio, linear_pair(pair)
+    linear = linear_pair(pair)
     columns = np.column_stack([linear.signal, linear.shapes])
     information = columns.T @ (columns / linear.variance[:, None])
     information += np.diag([0.0] + [1.0] * linear.shapes.shape[1])
     # Equal up to rounding: what is left then is no signal.
-    seen = tested.total(tested.signal) + ratio * partner.total(partner.signal)
+    seen = linear.signal_tested + linear.signal_partner
     if information[0, 0] <= 0 or np.all(np.abs(linear.signal) <= 1e-9 * seen):
         raise ModelError(
             f"channel '{tested.name}', sample 'signal': r times the signal of "
             f"'{partner.name}' equals it in every bin, so the pair cannot see it; state the "
             "signal of one channel only, or of both with different shapes"
         )
-    fakes_t, fakes_p = tested.total(tested.fakes), partner.total(partner.fakes)
-    residual = tested.counts - fakes_t - ratio * (partner.counts - fakes_p)
-    return information, columns.T @ (residual / linear.variance)
+    return information, columns.T @ (linear.observed / linear.variance)
 
 
 def choose_scale(sigma: float, requested: float | str) -> float:

@@ -8,13 +8,15 @@ from dataclasses import replace
 import numpy as np
 
 from ddphf.exceptions import InputError, ModelError
-from ddphf.inputs.histogram import Array, describe_bin
+from ddphf.inputs.histogram import Array, Histogram, describe_bin
 from ddphf.symmetry.pair import Channel, Pair
 from ddphf.workspace.absorbed import drop_absorbed
 from ddphf.workspace.channels import ChannelYields, PairYields
-from ddphf.workspace.lepton_id import attach_lepton_id
+from ddphf.workspace.lepton_id import LeptonIdYields, attach_lepton_id
+from ddphf.workspace.lepton_id_record import without_absorbed
 from ddphf.workspace.naming import partner_channel, tested_channel
 from ddphf.workspace.samples import check_sample, check_variations, flatten, refuse_negative
+from ddphf.workspace.scaling import linear_pair
 
 __all__ = ["resolve_pair"]
 
@@ -26,9 +28,16 @@ def resolve_pair(pair: Pair) -> PairYields:
         InputError: A histogram with NaN, negative or fractional content, or another binning.
         ModelError: Names channel, sample and bin, and what to do.
     """
-    pair, lepton_id = attach_lepton_id(pair)
-    warnings: list[str] = [] if lepton_id is None else list(lepton_id.warnings)
-    ratio = _ratio(pair)
+    if pair.lepton_id is None:
+        return _resolve(pair, None)
+    # What the result feels of the lepton-ID error is known once everything else is.
+    plain = _resolve(replace(pair, lepton_id=None), None)
+    return _resolve(*attach_lepton_id(pair, linear_pair(plain)))
+
+
+def _resolve(pair: Pair, lepton_id: LeptonIdYields | None) -> PairYields:
+    warnings = [*pair.warnings, *([] if lepton_id is None else lepton_id.warnings)]
+    ratio = _ratio(pair, warnings)
     tested = _channel(pair, pair.tested, tested_channel(pair.tested.label), ratio, warnings)
     partner = _channel(
         pair, pair.partner, partner_channel(pair.partner.label), np.ones_like(ratio), warnings
@@ -53,6 +62,7 @@ def resolve_pair(pair: Pair) -> PairYields:
     if lepton_id is not None:
         tested = replace(tested, residual=lepton_id.residual_tested)
         partner = replace(partner, residual=lepton_id.residual_partner)
+        lepton_id = replace(lepton_id, metadata=without_absorbed(lepton_id.metadata, absorbed))
     for name in absorbed:
         warnings.append(
             f"variation '{name}' changes the symmetric background alike in both channels: the "
@@ -72,12 +82,18 @@ def resolve_pair(pair: Pair) -> PairYields:
     )
 
 
-def _ratio(pair: Pair) -> Array:
+def _ratio(pair: Pair, warnings: list[str]) -> Array:
     data = pair.efficiency_ratio
     if np.ndim(data) == 0 and not hasattr(data, "axes"):
         ratio = np.full(pair.n_bins, float(data))
     else:
-        ratio = flatten(pair, data, "efficiency ratio")
+        ratio = flatten(pair, data, "efficiency ratio", warnings, events=False)
+        variances = pair.histogram(data).variances
+        if variances is not None and np.any(variances > 0):
+            warnings.append(
+                "efficiency ratio: the variances of the histogram are not used; state its errors "
+                "as systematics of the tested sample (histosys, relative)"
+            )
     for index in np.flatnonzero(~np.isfinite(ratio) | (ratio <= 0)):
         raise InputError(
             f"efficiency ratio, {describe_bin(pair.binning, int(index))}: got {ratio[index]:g}, "
@@ -94,6 +110,7 @@ def _channel(
     where = f"channel '{name}', observed"
     counts = flatten(pair, channel.observed, where, warnings)
     refuse_negative(pair, counts, where, "give the raw counts, nothing subtracted")
+    _check_variances(pair, pair.histogram(channel.observed), where, warnings)
     fractional = np.flatnonzero(np.abs(counts - np.round(counts)) > 1e-9)
     if pair.integer_data and fractional.size:
         index = int(fractional[0])
@@ -115,6 +132,31 @@ def _channel(
             f"channel '{name}', sample 'symmetric'",
             warnings,
         ),
+    )
+
+
+def _check_variances(pair: Pair, observed: Histogram, where: str, warnings: list[str]) -> None:
+    """Refuse weighted sums that pass for counts, or say so where they are declared."""
+    variances = observed.variances
+    if variances is None:
+        return
+    size = np.maximum(np.abs(observed.values), 1.0)
+    weighted = np.flatnonzero(np.abs(variances - observed.values) > 1e-6 * size)
+    if not weighted.size:
+        return
+    index = int(weighted[0])
+    found = (
+        f"{where}, {describe_bin(observed.axes, index)}: {observed.flat[index]:g} events with a "
+        f"variance of {variances.ravel()[index]:g}"
+    )
+    if pair.integer_data:
+        raise InputError(
+            f"{found}: weighted data are not Poisson; give raw counts and put the weights into the "
+            "efficiency ratio, or declare 'integer_data: false' for Asimov data"
+        )
+    warnings.append(
+        f"{found}: taken as pseudo-data, whose fluctuations are not those of counts; a p value of "
+        "them is no p value of data"
     )
 
 

@@ -16,6 +16,7 @@ from ddphf.inference.toys.fits import NEGATIVE_Q0
 from ddphf.inference.toys.store import AnyArray
 from ddphf.likelihood.batch import FAILED, minimize_batch
 from ddphf.likelihood.minimum import Array
+from ddphf.seeds import check_seed
 
 __all__ = ["LEVELS", "StrengthResult", "ensemble_fits", "scan_strengths"]
 
@@ -116,7 +117,7 @@ def scan_strengths(
             injection.source(0.0 if kind == "shift" else mu),
             np.arange(toys),
             # A number of its own per strength: the streams of neighbours are independent.
-            int(np.random.SeedSequence([seed, index]).generate_state(1)[0]),
+            int(np.random.SeedSequence([check_seed(seed), index]).generate_state(1)[0]),
             lambda chunk, data, mu=mu: ensemble_fits(  # type: ignore[misc]
                 injection, mu, data[: len(chunk)], shifted=kind == "shift"
             ),

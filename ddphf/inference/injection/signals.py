@@ -22,6 +22,7 @@ from ddphf.inference.toys.source import ToySource
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.minimum import Array
 from ddphf.likelihood.reference import ReferenceModel
+from ddphf.seeds import check_seed
 
 __all__ = ["Background", "DataKind", "Injection"]
 
@@ -201,7 +202,9 @@ class Injection:
         if kind == "asimov":
             return self.source(mu).rates
         if kind == "poisson":
-            return np.random.default_rng(seed).poisson(self.source(mu).rates).astype(float)
+            return (
+                np.random.default_rng(check_seed(seed)).poisson(self.source(mu).rates).astype(float)
+            )
         shifted = self.model.data[: self.model.n_main] + mu * self.signal
         if np.any(shifted < 0):
             worst = int(np.argmin(shifted))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,11 +20,12 @@ from ddphf.inference.toys.source import DRAW_BLOCK, ToySource
 from ddphf.inference.toys.store import (
     AnyArray,
     ToySample,
+    add_toys,
     load_toys,
     merge_toys,
-    save_toys,
 )
 from ddphf.likelihood.minimum import Array
+from ddphf.seeds import check_seed
 
 __all__ = ["map_chunks", "toy_ensemble"]
 
@@ -43,6 +45,7 @@ def toy_ensemble(
     seed: int,
     first: int = 0,
     store: Path | None = None,
+    workspace_digest: str = "",
     progress: Progress | None = None,
     fit_block_size: int = FIT_BLOCK,
 ) -> ToySample:
@@ -51,9 +54,11 @@ def toy_ensemble(
     Args:
         source: Where they are drawn from.
         n: Number of toys.
-        seed: Non-negative integer.
+        seed: Whole number in [0, 2^63).
         first: First toy.
-        store: File to resume from and to keep what is done, also when interrupted.
+        store: File to resume from and to keep what is done, also when interrupted. Several
+            processes may add to one file.
+        workspace_digest: Kept in the file.
         progress: Called with (done, n).
         fit_block_size: Toys per compiled call.
 
@@ -61,11 +66,12 @@ def toy_ensemble(
         All toys of the range (and any others that the store held), by seed and number.
 
     Raises:
-        UsageError: The store holds another ensemble, or n is not positive.
+        UsageError: The store holds another ensemble, or n or the seed is out of range.
         KeyboardInterrupt: After saving what is done.
     """
-    if n < 1 or first < 0 or seed < 0:
-        raise UsageError(f"n = {n}, first = {first}, seed = {seed}: expected n >= 1, others >= 0")
+    if n < 1 or first < 0:
+        raise UsageError(f"n = {n}, first = {first}: expected n >= 1, first >= 0")
+    seed = check_seed(seed)
     old: ToySample | None = None
     if store is not None and Path(store).exists():
         old = load_toys(store)
@@ -80,10 +86,10 @@ def toy_ensemble(
     skipped, done, saved = n - len(wanted), 0, time.monotonic()
 
     def keep() -> ToySample:
-        merged = merge_toys(pieces)
-        pieces[:] = [merged]
+        merged = replace(merge_toys(pieces), workspace_digest=workspace_digest)
         if store is not None:
-            save_toys(merged, store)
+            merged = add_toys(merged, store)
+        pieces[:] = [merged]
         return merged
 
     try:

@@ -17,6 +17,7 @@ from ddphf.exceptions import FitError, ModelError
 from ddphf.likelihood.checks import LARGEST_COUNT
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.minimum import Array
+from ddphf.seeds import check_seed
 
 __all__ = ["DRAW_BLOCK", "ToySource"]
 
@@ -100,7 +101,7 @@ class ToySource:
     def draw_block(self, seed: int, block: int) -> Array:
         """Draw toys DRAW_BLOCK * block and following, shape (DRAW_BLOCK, n_main + n_aux)."""
         # SFC64 is numpy's fastest generator; SeedSequence keeps blocks independent.
-        sequence = np.random.SeedSequence(seed, spawn_key=(block,))
+        sequence = np.random.SeedSequence(check_seed(seed), spawn_key=(block,))
         generator = np.random.Generator(np.random.SFC64(sequence))
         n_main, con = self.model.n_main, self.model.expansion.constraints
         out = np.empty((DRAW_BLOCK, len(self.model.data)))

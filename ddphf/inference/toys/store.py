@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import tempfile
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,11 +13,13 @@ import numpy as np
 from scipy.stats import beta, norm
 
 from ddphf.exceptions import InputError, UsageError
+from ddphf.outputs import locked, write_atomically
 
 __all__ = [
     "TIE",
     "ToySample",
     "ToySummary",
+    "add_toys",
     "load_toys",
     "merge_toys",
     "save_toys",
@@ -168,28 +168,40 @@ def tail_interval(n: int, n_failed: int, n_ge: int, level: float) -> tuple[float
 
 
 def save_toys(toys: ToySample, path: Path) -> None:
-    """Write toys, atomically: a reader sees the old file or the new one."""
-    path = Path(path)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez_compressed(
-                file,
-                version=VERSION,
-                seed=toys.seed,
-                index=toys.index,
-                q0=toys.q0,
-                mu_hat=toys.mu_hat,
-                status=toys.status,
-                at_zero=toys.at_zero,
-                mu=toys.mu,
-                fingerprint=toys.fingerprint,
-                workspace_digest=toys.workspace_digest,
-            )
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
+    """Write toys, atomically: a reader sees the old file or the new one.
+
+    Raises:
+        UsageError: The file cannot be written; the old one stays.
+    """
+    with write_atomically(path) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(
+            file,
+            version=VERSION,
+            seed=toys.seed,
+            index=toys.index,
+            q0=toys.q0,
+            mu_hat=toys.mu_hat,
+            status=toys.status,
+            at_zero=toys.at_zero,
+            mu=toys.mu,
+            fingerprint=toys.fingerprint,
+            workspace_digest=toys.workspace_digest,
+        )
+
+
+def add_toys(toys: ToySample, path: Path) -> ToySample:
+    """Add toys to a file to which other processes may be adding too: none of them is lost.
+
+    Returns:
+        All toys of the file.
+
+    Raises:
+        UsageError: The file cannot be written, or holds another ensemble.
+    """
+    with locked(path):
+        merged = merge_toys([load_toys(path), toys] if Path(path).exists() else [toys])
+        save_toys(merged, path)
+    return merged
 
 
 def load_toys(path: Path | BinaryIO, *, name: str | None = None) -> ToySample:
@@ -256,4 +268,5 @@ def merge_toys(samples: Sequence[ToySample]) -> ToySample:
     new[1:] = np.any(key[:, 1:] != key[:, :-1], axis=0)
     order = order[new]
     picked = {name: value[order] for name, value in columns.items()}
-    return replace(first, **picked)
+    digest = next((s.workspace_digest for s in samples if s.workspace_digest), "")
+    return replace(first, workspace_digest=digest, **picked)

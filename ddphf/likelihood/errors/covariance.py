@@ -23,6 +23,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddphf.likelihood.compiled import CompiledModel
+from ddphf.likelihood.factorization import cho_solve, cholesky
 from ddphf.likelihood.general.arrays import Codes, ModelArrays
 from ddphf.likelihood.general.arrowhead import Cells, masked, solve
 from ddphf.likelihood.general.derivatives import evaluate
@@ -217,6 +218,7 @@ def _invert(
     corner = jax.vmap(column)(cells.global_)
     matrix = masked(hessian, cells, free, jnp.zeros(()))
     f_local = jnp.concatenate([free, jnp.zeros(1, bool)])[cells.local]
-    blocks = jnp.linalg.inv(matrix.blocks)
+    unit = jnp.broadcast_to(jnp.eye(matrix.blocks.shape[-1]), matrix.blocks.shape)
+    blocks = cho_solve(cholesky(matrix.blocks), unit)
     blocks = jnp.where(f_local[:, :, None] & f_local[:, None, :], blocks, 0.0)
     return corner, blocks @ matrix.edges, blocks

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddphf.likelihood.expansion import CannotCompileError, Expansion
+from ddphf.likelihood.factorization import cho_solve, cholesky
 from ddphf.likelihood.general.arrays import ModelArrays
 
 __all__ = [
@@ -24,7 +25,6 @@ __all__ = [
     "across",
     "add_diagonal",
     "along",
-    "cho_solve",
     "factor",
     "find_cells",
     "inverse",
@@ -213,17 +213,11 @@ def factor(matrix: Arrowhead) -> tuple[Array, Array, Array, Array]:
 
     Positive definite only where :func:`masked` made it so.
     """
-    chol = jnp.linalg.cholesky(matrix.blocks)
+    chol = cholesky(matrix.blocks)
     inner = cho_solve(chol, matrix.edges)
     schur = matrix.corner - jnp.einsum("clk,clm->km", matrix.edges, inner)
     scale = jax.lax.rsqrt(jnp.maximum(jnp.diag(matrix.corner), 1e-300))
-    return jnp.linalg.cholesky(schur * scale[:, None] * scale[None, :]), scale, inner, chol
-
-
-def cho_solve(chol: Array, right: Array) -> Array:
-    """Solve with a lower Cholesky factor, batched over leading axes."""
-    half = jax.scipy.linalg.solve_triangular(chol, right, lower=True)
-    return jax.scipy.linalg.solve_triangular(chol.swapaxes(-1, -2), half, lower=False)
+    return cholesky(schur * scale[:, None] * scale[None, :]), scale, inner, chol
 
 
 def solve(matrix: Arrowhead, cells: Cells, right: Array, free: Array, damping: Array) -> Array:

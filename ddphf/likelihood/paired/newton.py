@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ddphf.likelihood.factorization import cho_solve, cholesky
 from ddphf.likelihood.paired.model import PairArrays, PairStructure
 from ddphf.likelihood.paired.profile import PairData, Profile, profile
 
@@ -77,10 +78,8 @@ def solve_masked(hessian: Array, gradient: Array, free: Array, damping: Array) -
     both = free[:, None] & free[None, :]
     scaled = jnp.where(both, hessian * scale[:, None] * scale[None, :], 0.0)
     matrix = scaled + jnp.diag(jnp.where(free, damping, 1.0))
-    lower = jnp.linalg.cholesky(matrix)
     right = jnp.where(free, gradient * scale, 0.0)
-    half = jax.scipy.linalg.solve_triangular(lower, right, lower=True)
-    return scale * jax.scipy.linalg.solve_triangular(lower.T, half, lower=False)
+    return scale * cho_solve(cholesky(matrix), right[:, None])[:, 0]
 
 
 def free_directions(

@@ -1,0 +1,71 @@
+"""The figures of ``--plots``: their names, their format, and how they are staged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ddphf.exceptions import UsageError
+from ddphf.outputs import Outputs
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["FORMATS", "figure_options", "figure_paths", "stage_figures"]
+
+FORMATS = ("png", "pdf", "svg")
+
+
+def figure_options(what: str) -> Callable[[Any], Any]:
+    """Add ``--plots DIR`` and ``--format`` to a command, as ``plots`` and ``kind``.
+
+    Args:
+        what: Help text of ``--plots``.
+    """
+
+    def decorate(function: Any) -> Any:
+        kind = click.option(
+            "--format", "kind", type=click.Choice(FORMATS), help="Of the figures.  [default: png]"
+        )
+        return click.option("--plots", metavar="DIR", help=what)(kind(function))
+
+    return decorate
+
+
+def figure_paths(plots: str | None, kind: str | None, names: Iterable[str]) -> dict[str, Path]:
+    """Return the file of each figure; none without ``--plots``.
+
+    Raises:
+        UsageError: A format without figures, or an empty folder name.
+
+    Example:
+        >>> figure_paths("out", "pdf", ["scan"])["scan"].as_posix()
+        'out/scan.pdf'
+    """
+    if plots is None:
+        if kind is not None:
+            raise UsageError("--format: is for figures; give --plots DIR too")
+        return {}
+    if not plots:
+        raise UsageError("--plots: the name of the folder is empty; . is the current one")
+    return {name: Path(plots) / f"{name}.{kind or FORMATS[0]}" for name in names}
+
+
+def stage_figures(
+    outputs: Outputs, paths: Mapping[str, Path], figures: Mapping[str, Figure | None]
+) -> list[str]:
+    """Stage the figures that were drawn.
+
+    Returns:
+        The names of those without anything to draw.
+    """
+    from ddphf.report.figures import save_figure  # matplotlib: half a second of import
+
+    for name, figure in figures.items():
+        if figure is not None:
+            with outputs.stage(paths[name]) as temporary:
+                save_figure(figure, temporary)
+    return [name for name, figure in figures.items() if figure is None]

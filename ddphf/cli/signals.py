@@ -1,0 +1,104 @@
+"""What the process does when it is asked to stop: quietly before it has begun, cleanly after."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator
+from types import FrameType
+from typing import Any
+
+__all__ = ["Terminated", "listening", "raise_if_stopped", "run", "stopped"]
+
+AGAIN_SECONDS = 0.05
+"""After a stop that was lost in a callback, the time until it is raised again."""
+
+
+class Terminated(BaseException):
+    """SIGTERM or SIGHUP: unwinds like Ctrl-C, so that no half-written file is left."""
+
+
+STOPS = {
+    signal.SIGINT: KeyboardInterrupt,
+    signal.SIGTERM: Terminated,
+    signal.SIGHUP: Terminated,
+}
+
+
+_asked: list[type[BaseException]] = []
+
+
+def stopped() -> type[BaseException] | None:
+    """Return what the process was asked to stop by, None where it was not.
+
+    Libraries may turn the exception of a signal into one of their own (matplotlib's compiled part
+    makes a ValueError of it) or swallow it: whatever comes after a stop is that stop.
+    """
+    return _asked[-1] if _asked else None
+
+
+def raise_if_stopped() -> None:
+    """Raise a stop again that a library swallowed."""
+    if _asked:
+        raise _asked[-1]
+
+
+@contextlib.contextmanager
+def listening() -> Iterator[None]:
+    """Turn signals into exceptions of the main thread, none of which is lost.
+
+    Python prints and forgets an exception that a signal raises inside a callback of a weak
+    reference, of which jax has many: such a stop is raised again a moment later. A signal that the
+    caller ignores (``nohup``, a background job) stays ignored.
+    """
+    _asked.clear()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        del frame
+        kind = STOPS.get(signal.Signals(number), _asked[-1] if _asked else Terminated)
+        _asked.append(kind)
+        if kind is Terminated:  # once is enough: cleaning up is not interrupted
+            signal.signal(number, signal.SIG_IGN)
+        raise kind
+
+    def again(lost: sys.UnraisableHookArgs) -> None:
+        if issubclass(lost.exc_type, (KeyboardInterrupt, Terminated)):
+            signal.signal(signal.SIGALRM, stop)
+            signal.setitimer(signal.ITIMER_REAL, AGAIN_SECONDS)
+        else:
+            hook(lost)
+
+    hook, before = sys.unraisablehook, dict[Any, Any]()
+    for number in (*STOPS, signal.SIGALRM):
+        before[number] = signal.getsignal(number)
+        if before[number] is not signal.SIG_IGN:
+            signal.signal(number, stop)
+    sys.unraisablehook = again
+    try:
+        yield
+    finally:
+        _asked.clear()
+        sys.unraisablehook = hook
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def run() -> None:
+    """Run the program ``ddphf``: entry point of the console script.
+
+    Nothing but this file is imported before: Ctrl-C during the imports ends the process without a
+    traceback, there being nothing to clean up.
+    """
+    interrupt = signal.getsignal(signal.SIGINT)
+    if interrupt is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from ddphf.cli.main import main
+
+    with listening():
+        try:
+            main()
+        finally:  # all is written: what comes now is the interpreter's own end
+            for number in STOPS:
+                signal.signal(number, signal.SIG_IGN)

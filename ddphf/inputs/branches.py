@@ -1,0 +1,148 @@
+"""Branches of a tree by name: full paths, leaves of structs, elements of jagged branches."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ddphf.exceptions import InputError
+
+__all__ = ["ELEMENT", "LENGTH", "Branches", "flat_branches", "tree_branches"]
+
+ELEMENT = re.compile(r"^(?P<branch>.+)\[(?P<index>\d+)\]$")
+LENGTH = re.compile(r"^len\((?P<branch>.+)\)$")
+
+NUMERIC = re.compile(r"^(std::)?(u?int\d+_t|double|float|bool)$")
+
+
+@dataclass
+class Branches:
+    """What a tree, or a table with lists and structs, holds.
+
+    Attributes:
+        paths: Full paths, parts joined by / or dots.
+        load: Reads one of them, as an awkward or numpy array.
+        where: Of the tree, for messages.
+    """
+
+    paths: Sequence[str]
+    load: Callable[[str], Any]
+    where: str
+    _read: dict[str, Any] = field(default_factory=dict)
+
+    def resolve(self, name: str, *, ignore_case: bool = False) -> str | None:
+        """Return the path that a name stands for: a full path, or the end of a single one.
+
+        Returns:
+            None where there is none.
+
+        Raises:
+            InputError: Several end so; says which.
+
+        Example:
+            >>> branches = Branches(["a/time", "b/time", "b/mom"], lambda path: None, "t")
+            >>> branches.resolve("mom"), branches.resolve("a.time"), branches.resolve("x")
+            ('b/mom', 'a/time', None)
+        """
+        if name in self.paths:
+            return name
+        wanted = _parts(name, ignore_case)
+        found = [p for p in self.paths if _parts(p, ignore_case)[-len(wanted) :] == wanted]
+        whole = [p for p in found if len(_parts(p, ignore_case)) == len(wanted)]
+        if len(whole or found) > 1:
+            raise InputError(
+                f"{self.where}: '{name}' is the name of {len(whole or found)} branches; write one "
+                f"of {', '.join(whole or found)} (in backquotes in an expression)"
+            )
+        return next(iter(whole or found), None)
+
+    def read(self, name: str, *, ignore_case: bool = False) -> Any:
+        """Return one branch.
+
+        Raises:
+            InputError: There is none of this name, or several.
+        """
+        path = self.resolve(name, ignore_case=ignore_case)
+        if path is None:
+            start = _parts(name, ignore_case)
+            inside = [p for p in self.paths if _parts(p, ignore_case)[: len(start)] == start]
+            known = ", ".join(sorted(inside or self.paths)[:20]) or "none"
+            raise InputError(
+                f"{self.where}: '{name}' holds several branches; write one of {known}"
+                if inside
+                else f"{self.where}: no branch '{name}'; it has: {known}"
+            )
+        if path not in self._read:
+            self._read[path] = self.load(path)
+        return self._read[path]
+
+    def column(self, name: str) -> Any:
+        """Return one number per event: a flat branch, ``J[0]``, or ``len(J)``.
+
+        Raises:
+            InputError: No such branch, or one of another depth.
+        """
+        import awkward as ak
+
+        element, length = ELEMENT.match(name), LENGTH.match(name)
+        if element is not None and name not in self.paths:
+            index = int(element["index"])
+            chosen = ak.pad_none(self._jagged(element["branch"]), index + 1, axis=1)[:, index]
+            holes = np.asarray(ak.is_none(chosen))
+            return np.asarray(ak.to_numpy(ak.fill_none(chosen, np.nan) if holes.any() else chosen))
+        if length is not None:
+            return ak.to_numpy(ak.num(self._jagged(length["branch"]), axis=1))
+        values = self.read(name)
+        if ak.fields(values):
+            raise InputError(
+                f"{self.where}: branch '{name}' holds several, {', '.join(ak.fields(values))}; "
+                f"write '{name}/{ak.fields(values)[0]}', in backquotes in an expression"
+            )
+        if values.ndim != 1:
+            raise InputError(
+                f"{self.where}: branch '{name}' has several numbers per event; write '{name}[0]' "
+                f"or 'len({name})', in backquotes in an expression"
+            )
+        return np.asarray(ak.to_numpy(values))
+
+    def _jagged(self, branch: str) -> Any:
+        values = self.read(branch)
+        if values.ndim < 2:
+            raise InputError(
+                f"{self.where}: branch '{branch}' has one number per event; write '{branch}'"
+            )
+        return values
+
+
+def _parts(path: str, ignore_case: bool) -> list[str]:
+    text = path.lower() if ignore_case else path
+    return [part for part in re.split(r"[./]", text) if part]
+
+
+def tree_branches(tree: Any, where: str) -> Branches:
+    """Return the branches of a TTree or RNTuple."""
+    leaves: dict[str, tuple[str, str]] = {}
+    for key in tree.keys():  # noqa: SIM118  not a mapping
+        members = getattr(tree[key], "member", None)
+        found = (members("fLeaves") or ()) if members else ()
+        if len(found) > 1:  # a struct of numbers, written as one branch
+            names = [str(leaf.member("fName")) for leaf in found]
+            leaves |= {f"{key.rstrip('.')}/{name}": (key, name) for name in names}
+        else:
+            leaves[key] = (key, "")
+
+    def load(path: str) -> Any:
+        key, name = leaves[path]
+        values = tree[key].array(library="ak")
+        return values[name] if name else values
+
+    return Branches(list(leaves), load, where)
+
+
+def flat_branches(tree: Any) -> list[str]:
+    """Return the branches of a TTree or RNTuple that are one number per event."""
+    return [key for key in tree.keys() if NUMERIC.match(tree[key].typename or "")]  # noqa: SIM118

@@ -1,0 +1,107 @@
+"""Commands end whatever the number of XLA's threads, which ``NPROC`` sets."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import ddphf
+
+ROOT = Path(ddphf.__file__).parents[1]
+COUNT_THREADS = """
+import os
+import jax.numpy as jnp
+jnp.ones(3).block_until_ready()
+names = [open(f"/proc/self/task/{t}/comm").read().strip() for t in os.listdir("/proc/self/task")]
+print(names.count("tf_XLAEigen"))
+"""
+
+
+def many_normsys(n):
+    """One background with n normsys, two bins: no pair, n + 1 global parameters."""
+    sizes = np.random.default_rng(n).uniform(0.005, 0.05, (n, 2))
+    modifiers = [
+        {"name": f"norm{j}", "type": "normsys", "data": {"hi": 1 + up, "lo": 1 - down}}
+        for j, (up, down) in enumerate(sizes.tolist())
+    ]
+    mu = {"name": "mu", "type": "normfactor", "data": None}
+    samples = [
+        {"name": "signal", "data": [5.0, 8.0], "modifiers": [mu]},
+        {"name": "background", "data": [50.0, 60.0], "modifiers": modifiers},
+    ]
+    return {
+        "channels": [{"name": "SR", "samples": samples}],
+        "observations": [{"name": "SR", "data": [55.0, 66.0]}],
+        "measurements": [{"name": "m", "config": {"poi": "mu", "parameters": []}}],
+        "version": "1.0.0",
+    }
+
+
+def run(folder, threads, seconds, *arguments):
+    environment = {
+        **os.environ, "NPROC": str(threads), "XDG_CACHE_HOME": str(folder),
+        "PYTHONPATH": str(ROOT),
+    }  # fmt: skip
+    try:
+        done = subprocess.run(
+            [sys.executable, *arguments], env=environment, capture_output=True, text=True,
+            timeout=seconds, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        pytest.fail(f"{' '.join(arguments)} on {threads} threads: not done in {seconds} s")
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+COMMANDS = {
+    "toys": ("toys", "--toys", "1100", "-o", "toys.npz"),
+    "limit": ("limit", "--method", "toys", "--toys", "600", "-o", "limit.json"),
+    "discover": ("discover", "--null", "toys", "--toys", "1100", "-o", "discover.json"),
+}
+
+
+def run_command(folder, path, threads, seconds, name):
+    command, *options, output = COMMANDS[name]
+    run(
+        folder, threads, seconds,
+        "-m", "ddphf", command, str(path), *options, str(folder / output), "--force",
+    )  # fmt: skip
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts threads in /proc")
+def test_threads_are_set_by_nproc(tmp_path):
+    assert [int(run(tmp_path, n, 120, "-c", COUNT_THREADS)) for n in (1, 3)] == [1, 3]
+
+
+def test_toys_of_a_general_model_end_on_two_threads(tmp_path):
+    """Two chunks at a time in a batched kernel each: without a third thread neither ends."""
+    path = tmp_path / "workspace.json"
+    path.write_text(json.dumps(many_normsys(24)))
+    run_command(tmp_path, path, 2, 240, "toys")
+
+
+def test_a_hanging_test_ends_the_run_with_its_stacks(tmp_path):
+    path = tmp_path / "test_hang.py"
+    path.write_text("import threading\n\ndef test_hang():\n    threading.Event().wait()\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "-o",
+         "faulthandler_timeout=1", "-p", "no:cacheprovider", str(path)],
+        capture_output=True, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode != 0
+    assert "Timeout" in done.stderr
+    assert "in test_hang" in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("threads", [1, 2, 4])
+@pytest.mark.parametrize("n", [24, 60, 200])
+def test_toys_limits_and_discovery_end(tmp_path, n, threads):
+    path = tmp_path / "workspace.json"
+    path.write_text(json.dumps(many_normsys(n)))
+    for name in COMMANDS:
+        run_command(tmp_path, path, threads, 1200, name)

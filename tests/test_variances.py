@@ -1,0 +1,174 @@
+"""Squared weights that a histogram stores become the template's error, in every format."""
+
+import json
+
+import hist
+import numpy as np
+import pytest
+import uhi.io.json
+import uproot
+import yaml
+from conftest import invoke
+
+from ddphf.config.analysis import parse_analysis
+from ddphf.exceptions import InputError
+from ddphf.inputs.histogram import make_histogram
+from ddphf.inputs.readers import read_histogram
+from ddphf.symmetry.load import load_pair
+from ddphf.symmetry.pair import Channel, Pair, Template
+from ddphf.workspace.build import build_workspace
+from ddphf.workspace.yields import resolve_pair
+
+AXIS = hist.axis.Regular(3, 30, 60, name="mass", label="mass [GeV]")
+SIGNAL, VARIANCES = np.array([2.0, 12.0, 6.0]), np.array([4.0, 24.0, 9.0])
+COUNTS = np.array([110.0, 120.0, 100.0])
+DATA = hist.Hist(AXIS, data=COUNTS)
+
+
+def weighted(values=SIGNAL, variances=VARIANCES):
+    h = hist.Hist(AXIS, storage=hist.storage.Weight())
+    h.values()[...], h.variances()[...] = values, variances
+    return h
+
+
+def write(folder, kind):
+    h, counts = weighted(), hist.Hist(AXIS, data=COUNTS)
+    if kind == "root":
+        with uproot.recreate(folder / "h.root") as file:
+            file["s"], file["b"] = h, counts
+    elif kind == "json":
+        both = {"s": h, "b": counts}
+        data = {k: json.loads(json.dumps(v, default=uhi.io.json.default)) for k, v in both.items()}
+        (folder / "h.json").write_text(json.dumps(data))
+    else:
+        np.savez(
+            folder / "h.npz", s=SIGNAL, s_variances=VARIANCES, b=COUNTS, edges_0=AXIS.edges,
+            axis_names=np.array(["mass"]),
+        )  # fmt: skip
+    return f"h.{kind}"
+
+
+def analysis(file, **signal):
+    return {
+        "schema": "ddphf/analysis/1", "name": "x", "signal_scale": "auto",
+        "tested": {
+            "label": "b", "observed": f"{file}:b", "signal": {"yields": f"{file}:s", **signal}
+        },
+        "partner": {"label": "a", "observed": f"{file}:b"},
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["root", "json", "npz"])
+@pytest.mark.parametrize("error", [None, "none"])
+def test_variances_are_used_unless_none_is_said(tmp_path, kind, error):
+    extra = {} if error is None else {"error": error}
+    config = parse_analysis(yaml.safe_dump(analysis(write(tmp_path, kind), **extra)),
+                            folder=tmp_path)  # fmt: skip
+    built = build_workspace(load_pair(config), signal_scale=1.0)
+    modifiers = built.workspace["channels"][1]["samples"][0]["modifiers"]
+    errors = [m["data"] for m in modifiers if m["type"] == "shapesys"]
+    assert errors == ([np.sqrt(VARIANCES).tolist()] if error is None else [])
+    sources = built.metadata["modifier_sources"]
+    assert list(sources.values()) == ([f"h.{kind}:s, sumw2"] if error is None else [])
+
+
+def test_the_python_api_uses_them_too():
+    def errors(error):
+        pair = Pair(
+            Channel("b", DATA, signal=Template(weighted(), error=error)), Channel("a", COUNTS)
+        )
+        found = resolve_pair(pair).tested.signal.error
+        return None if found is None else found.tolist()
+
+    assert errors(None) == np.sqrt(VARIANCES).tolist()
+    assert errors("none") is None
+    assert errors([1.0, 2.0, 3.0]) == [1.0, 2.0, 3.0]
+    with pytest.raises(InputError, match="sample 'signal', error: got 'no', expected 'none'"):
+        errors("no")
+
+
+def test_contents_are_not_taken_for_variances(tmp_path):
+    """A TH1 without Sumw2 and a Double storage answer with their contents."""
+    plain = hist.Hist(AXIS, data=SIGNAL)
+    with uproot.recreate(tmp_path / "h.root") as file:
+        file["h"] = plain
+    assert plain.variances().tolist() == SIGNAL.tolist()
+    assert make_histogram(plain).variances is None
+    assert read_histogram("h.root:h", folder=tmp_path).variances is None
+    with uproot.open(tmp_path / "h.root") as file:
+        assert make_histogram(file["h"]).variances is None
+    counted = weighted(COUNTS, COUNTS)  # filled with weights of 1: these are known
+    assert make_histogram(counted).variances.tolist() == COUNTS.tolist()
+
+
+def test_a_root_object_is_read_as_its_file_is(tmp_path):
+    with uproot.recreate(tmp_path / "h.root") as file:
+        file["h"] = weighted()
+    with uproot.open(tmp_path / "h.root") as file:
+        found = make_histogram(file["h"])
+    assert found.variances.tolist() == VARIANCES.tolist()
+    assert found.axes[0].unit == "GeV"
+
+
+def test_negative_variances_are_refused():
+    pair = Pair(
+        Channel("b", DATA, signal=Template(weighted(SIGNAL, -VARIANCES))), Channel("a", COUNTS)
+    )
+    with pytest.raises(InputError, match=r"sample 'signal', error \(sumw2\), bin 0.*got nan"):
+        resolve_pair(pair)
+
+
+def test_errors_of_zero_make_no_modifier():
+    pair = Pair(
+        Channel("b", DATA, signal=Template(weighted(SIGNAL, 0 * VARIANCES))), Channel("a", COUNTS)
+    )
+    assert resolve_pair(pair).tested.signal.error is None
+
+
+def test_weighted_data_are_refused_or_declared():
+    """Whole numbers may be sums of weights: their variances tell."""
+    for channel in ("tested", "partner"):
+        data = [hist.Hist(AXIS, data=COUNTS), weighted(COUNTS, 2 * COUNTS)]
+        b, a = data[::-1] if channel == "tested" else data
+        parts = (Channel("b", b, signal=Template(SIGNAL)), Channel("a", a))
+        with pytest.raises(InputError, match="110 events with a variance of 220: weighted data ar"):
+            resolve_pair(Pair(*parts))
+        warnings = resolve_pair(Pair(*parts, integer_data=False)).warnings
+        assert [w for w in warnings if "taken as pseudo-data" in w]
+    counted = Pair(Channel("b", weighted(COUNTS, COUNTS), signal=Template(SIGNAL)),
+                   Channel("a", COUNTS))  # fmt: skip
+    assert resolve_pair(counted).warnings == ()
+
+
+def test_variances_of_the_ratio_are_not_dropped_in_silence():
+    ratio = weighted(np.full(3, 0.9), np.full(3, 0.01))
+    pair = Pair(Channel("b", DATA, signal=Template(SIGNAL)), Channel("a", COUNTS), ratio)
+    assert any("variances of the histogram are not used" in w for w in resolve_pair(pair).warnings)
+
+
+def test_profiles_are_no_histograms_of_events():
+    h = hist.Hist(AXIS, storage=hist.storage.Mean())
+    with pytest.raises(InputError, match="is a profile"):
+        make_histogram(h)
+    several = hist.storage.MultiCell(2) if hasattr(hist.storage, "MultiCell") else None
+    if several is not None:
+        with pytest.raises(InputError, match="contents have shape"):
+            make_histogram(hist.Hist(AXIS, storage=several))
+
+
+def test_patch_takes_them_too(folder):
+    """Without --error the new signal has the errors that its histogram has."""
+    write(folder, "root")
+    (folder / "a.yml").write_text(yaml.safe_dump(analysis("h.root")))
+    assert invoke("build", "a.yml", "-o", "w.json").code == 0
+
+    def errors(*options):
+        signal = ("--signal", "SR_b=h.root:s", *options)
+        outcome = invoke("patch", "w.json", *signal, "-o", "p.json", "--force")
+        assert outcome.code == 0, outcome.err
+        added = [op for op in json.loads((folder / "p.json").read_text()) if op["op"] == "add"]
+        modifiers = added[-1]["value"]["modifiers"]
+        return [m["data"] for m in modifiers if m["type"] == "shapesys"]
+
+    assert errors() == [np.sqrt(VARIANCES).tolist()]
+    assert errors("--error", "SR_b=none") == []
