@@ -219,25 +219,30 @@ class CompiledModel:
         status = f"{minimum.status}; with rates and bounds kept at a distance: {other.status}"
         return replace(minimum, status=status)
 
-    def minimize_starts(self, starts: Array, *, fixed: Mask | None = None) -> Iterator[Minimum]:
-        """Fit the observed data from many starts.
+    def minimize_starts(
+        self, starts: Array, *, fixed: Mask | None = None, data: Array | None = None
+    ) -> Iterator[Minimum]:
+        """Fit from many starts, also with other data or held parameters, without errors.
 
         Args:
             starts: Shape (m, n), with the values of held parameters.
-            fixed: Held parameters, shape (n,); the measurement's by default.
+            fixed: Held parameters, shape (n,) or (m, n); the measurement's by default.
+            data: Shape (n_main + n_aux,) or (m, n_main + n_aux); the observed by default.
 
         Yields:
             Where each start leads, in their order. Only :meth:`minimize` from there gives errors.
         """
-        held = self.parameters.fixed if fixed is None else np.asarray(fixed, dtype=bool)
+        held = np.broadcast_to(self.parameters.fixed if fixed is None else fixed, starts.shape)
+        sets = np.broadcast_to(self.data if data is None else data, (len(starts), len(self.data)))
+        items = list(zip(starts, held, sets, strict=True))
         if self.pair is not None:
-            yield from (self.minimize(start=start, fixed=held) for start in starts)
+            yield from (self.minimize(start=x, fixed=h, data=d) for x, h, d in items)
             return
-        problems = [self.problem(None, held)] * len(starts)
+        problems = [self.problem(d, h) for _, h, d in items]
         found = newton.minimize_many(problems, starts, errors=False)
-        for start, result in zip(starts, found, strict=True):
-            minimum = self._minimum(result, self.data, held)
-            yield minimum if minimum.converged else self.minimize(start=start, fixed=held)
+        for (x, h, d), result in zip(items, found, strict=True):
+            minimum = self._minimum(result, d, h)
+            yield minimum if minimum.converged else self.minimize(start=x, fixed=h, data=d)
 
     def _newton(self, x: Array, data: Array, held: Mask) -> Minimum:
         return self._minimum(newton.minimize(self.problem(data, held), x), data, held)

@@ -35,7 +35,7 @@ class Points(NamedTuple):
     """-ln L and its gradient at m points, or one without the leading axis; what its Hessian needs.
 
     Attributes:
-        value: -ln L without the constants of the main data, shape (m,).
+        value: -ln L over its best value bin by bin and constraint by constraint, shape (m,).
         rate: Shape (m, bins).
         gradient: Shape (m, n).
         base: Yields before their factors, shape (m, bins, samples).
@@ -176,6 +176,21 @@ class DirectModel:
         counts = auxiliary[..., a.poisson_data]
         return np.asarray(normal + np.sum(_log_poisson(counts, mean), axis=-1))
 
+    def _penalty(self, points: Array, auxiliary: Array) -> Array:
+        """Return -ln of the constraint terms over their best values.
+
+        As with the main data, a difference of large terms would hide small steps: a parameter
+        known to 1e-4 has 1e8 auxiliary counts.
+        """
+        a = self.arrays
+        pull = (auxiliary[..., a.normal_data] - points[:, a.normal_parameter]) / a.normal_sigma
+        mean, counts = (
+            points[:, a.poisson_parameter] * a.poisson_tau,
+            auxiliary[..., a.poisson_data],
+        )
+        known = np.where(mean >= 0, _deviance(counts, mean), np.nan)
+        return np.asarray(0.5 * np.sum(pull * pull, axis=-1) + np.sum(known, axis=-1))
+
     def _constraint_derivatives(self, points: Array, auxiliary: Array) -> tuple[Array, Array]:
         """Return first and second derivatives of the constraint terms of -ln L (diagonal)."""
         a = self.arrays
@@ -202,7 +217,7 @@ class DirectModel:
         rate = np.sum(base * product, axis=-1)
         seen = counts > 0
         pull = np.where(seen, counts / np.where(seen, np.maximum(rate, 1e-300), 1.0), 0.0) - 1.0
-        value = np.sum(_deviance(counts, rate), axis=-1) - self._constraint(points, auxiliary)
+        value = np.sum(_deviance(counts, rate), axis=-1) + self._penalty(points, auxiliary)
 
         m, weighted = len(points), pull[:, :, None] * safe_product
         by_entry = (self._entries @ (weighted * base).reshape(m, -1).T).T
