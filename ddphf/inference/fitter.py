@@ -283,7 +283,7 @@ class Fitter:
         while moves:
             starts = [_at(best.parameters if own else table.init, i, x) for i, x, own in moves]
             held = np.where(fixed, minimum.parameters, np.stack(starts))
-            found = self._model.minimize_starts(held, fixed=fixed)
+            found = self._model.minimize_starts(held, fixed=fixed, near=best.parameters)
             lowest = min((m for m in found if m.converged), key=lambda m: m.twice_nll, default=best)
             if not lowest.twice_nll < best.twice_nll + NEGATIVE_Q0:
                 break

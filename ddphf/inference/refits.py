@@ -46,6 +46,7 @@ def refit_all(
     start: Array,
     fixed: Mask,
     data: Array | None = None,
+    near: Array | None = None,
     progress: Counter | None = None,
 ) -> Refits:
     """Fit many data sets, starting points and sets of held parameters.
@@ -55,6 +56,7 @@ def refit_all(
         start: Shape (n, parameters): starting points, with the values of held parameters.
         fixed: Held parameters, shape (n, parameters) or (parameters,).
         data: Shape (n, n_main + n_aux) or (n_main + n_aux,); the observed by default.
+        near: A minimum near which the refits may end, shape (parameters,).
         progress: Called with (done, n).
 
     Example:
@@ -76,7 +78,9 @@ def refit_all(
     for first in range(0, n, BLOCK):
         some = np.arange(first, min(first + BLOCK, n))
         if few:
-            minima = model.minimize_starts(start[some], fixed=held[some], data=sets[some])
+            minima = model.minimize_starts(
+                start[some], fixed=held[some], data=sets[some], near=near
+            )
             for i, minimum in zip(map(int, some), minima, strict=True):
                 if minimum.converged:
                     out.points[i], out.twice_nll[i] = minimum.parameters, minimum.twice_nll

@@ -17,6 +17,7 @@ import numpy as np
 
 from ddphf.exceptions import ModelError
 from ddphf.likelihood.direct import newton
+from ddphf.likelihood.direct.approach import approach
 from ddphf.likelihood.direct.model import DirectModel
 from ddphf.likelihood.expansion import CannotCompileError, Expansion, expand_model
 from ddphf.likelihood.general.arrays import Codes, ModelArrays, build_arrays
@@ -220,7 +221,12 @@ class CompiledModel:
         return replace(minimum, status=status)
 
     def minimize_starts(
-        self, starts: Array, *, fixed: Mask | None = None, data: Array | None = None
+        self,
+        starts: Array,
+        *,
+        fixed: Mask | None = None,
+        data: Array | None = None,
+        near: Array | None = None,
     ) -> Iterator[Minimum]:
         """Fit from many starts, also with other data or held parameters, without errors.
 
@@ -228,18 +234,27 @@ class CompiledModel:
             starts: Shape (m, n), with the values of held parameters.
             fixed: Held parameters, shape (n,) or (m, n); the measurement's by default.
             data: Shape (n_main + n_aux,) or (m, n_main + n_aux); the observed by default.
+            near: A minimum near which many of these may be, shape (n,): they cost less then.
 
         Yields:
             Where each start leads, in their order. Only :meth:`minimize` from there gives errors.
         """
         held = np.broadcast_to(self.parameters.fixed if fixed is None else fixed, starts.shape)
         sets = np.broadcast_to(self.data if data is None else data, (len(starts), len(self.data)))
-        items = list(zip(starts, held, sets, strict=True))
+        for first in range(0, len(starts), newton.TOGETHER):
+            some = slice(first, first + newton.TOGETHER)
+            yield from self._minimize_some(starts[some], held[some], sets[some], near)
+
+    def _minimize_some(
+        self, starts: Array, held: Mask, data: Array, near: Array | None
+    ) -> Iterator[Minimum]:
+        items = list(zip(starts, held, data, strict=True))
         if self.pair is not None:
             yield from (self.minimize(start=x, fixed=h, data=d) for x, h, d in items)
             return
         problems = [self.problem(d, h) for _, h, d in items]
-        found = newton.minimize_many(problems, starts, errors=False)
+        better = starts if near is None else approach(problems, starts, near)
+        found = newton.minimize_many(problems, better, errors=False)
         for (x, h, d), result in zip(items, found, strict=True):
             minimum = self._minimum(result, d, h)
             yield minimum if minimum.converged else self.minimize(start=x, fixed=h, data=d)

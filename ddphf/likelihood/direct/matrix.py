@@ -126,11 +126,11 @@ class Factored:
         """Solve over the free directions, 0 elsewhere; shape (..., n)."""
         right = np.where(self.free, right, 0.0)
         r_global, r_local = self.split.take(right)
-        k = len(self.matrix.corner)
-        flat = r_local.reshape(*right.shape[:-1], -1)
-        x = self._solve_corner(r_global - flat @ self.inner.reshape(-1, k))
+        inner = self.inner.reshape(-1, len(self.matrix.corner))
+        flat = r_local.reshape(*right.shape[:-1], len(inner))
+        x = self._solve_corner(r_global - flat @ inner)
         y = np.einsum("clm,...cm->...cl", self.inverse_blocks, r_local)
-        y = y - (x @ self.inner.reshape(-1, k).T).reshape(y.shape)
+        y = y - (x @ inner.T).reshape(y.shape)
         return self.split.put(x, np.where(self.split.local < self.split.n, y, 0.0))
 
     @cached_property
