@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -23,6 +24,7 @@ __all__ = [
     "choices",
     "force_option",
     "output_option",
+    "poi_bounds_option",
     "print_summary",
     "print_warnings",
     "progress_line",
@@ -55,6 +57,27 @@ seed_option = click.option(
     show_default=True,
     help="Seed of everything drawn.",
 )
+
+
+def _read_bounds(
+    context: click.Context, option: click.Parameter, text: str | None
+) -> tuple[float, float] | None:
+    del context, option
+    if text is None:
+        return None
+    try:
+        low, high = map(float, text.split(","))
+    except ValueError:
+        low = high = math.nan
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise UsageError(f"--poi-bounds {text}: expected LOW,HIGH, two numbers, the lower first")
+    return low, high
+
+
+poi_bounds_option = click.option(
+    "--poi-bounds", metavar="LOW,HIGH", callback=_read_bounds,
+    help="Bounds of the POI instead of the measurement's.",
+)  # fmt: skip
 force_option = click.option("--force", is_flag=True, help="Replace existing output files.")
 
 

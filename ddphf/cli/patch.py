@@ -96,15 +96,19 @@ def command(
             )  # fmt: skip
     warnings = [*recast.notes, *result.warnings]
     mu = result.mu_hat
-    if mu is not None and mu.error > 0 and not SANE_ERROR[0] <= mu.error <= SANE_ERROR[1]:
+    if mu is not None and mu.error and not SANE_ERROR[0] <= mu.error <= SANE_ERROR[1]:
         warnings.append(
             f"the error of {mu.name} is {mu.error:.3g}: stock optimizers may stop early; give "
             f"--scale {scale * _power(mu.error):g}, so that it is between .1 and 1"
         )
-    if mu is not None and mu.at_bound:
+    if mu is not None and mu.at_bound and mu.value > 0:
         warnings.append(
-            f"{mu.name} is at its bound {mu.value:g}: the signal is too small; give a larger "
-            "--scale"
+            f"{mu.name} is at its upper bound {mu.value:g}: the signal is too small for "
+            "the excess; give a larger --scale"
+        )
+    elif mu is not None and mu.at_bound:
+        warnings.append(
+            f"{mu.name} is at its lower bound {mu.value:g}: the data have no excess of this signal"
         )
     print_warnings(warnings)
     with outputs:

@@ -61,6 +61,7 @@ def discover_workspace(
     toys: int = 20_000,
     seed: int = 0,
     mu_expected: float | None = 1.0,
+    poi_bounds: tuple[float, float] | None = None,
     sample: ToySample | None = None,
     progress: Progress | None = None,
     toy_progress: Callable[[int, int], None] | None = None,
@@ -74,6 +75,7 @@ def discover_workspace(
         toys: Toys of the null, of the expectation and of the importance sampling, each.
         seed: Their seed.
         mu_expected: Signal strength of the expectation; the fitted one where None.
+        poi_bounds: Bounds of the POI instead of the measurement's; in the provenance.
         sample: Toys of the null that were drawn before, for the first statement; ``toys`` is then
             their number.
         progress: Called with a line for each stage.
@@ -95,7 +97,7 @@ def discover_workspace(
     if toys < 1 and sample is None and ("toys" in nulls or "importance" in nulls):
         raise InputError(f"toys: {toys}, expected at least 1 for the null by toys or importance")
     say = progress if progress is not None else _silent
-    main = ReferenceModel(workspace, measurement)
+    main = ReferenceModel(workspace, measurement, poi_bounds)
     options = _Options(
         nulls, toys if sample is None else len(sample), seed, mu_expected, sample, say, toy_progress
     )
@@ -103,7 +105,7 @@ def discover_workspace(
     statements = [_state(main, options, warnings)]
     names = [m["name"] for m in workspace["measurements"]]
     if main.measurement == "discovery" and KNOWN in names:
-        known = ReferenceModel(workspace, KNOWN)
+        known = ReferenceModel(workspace, KNOWN, poi_bounds)
         if Fitter(known).has_null:
             options = _Options(nulls, options.toys, seed, mu_expected, None, say, toy_progress)
             found: list[str] = []
@@ -119,7 +121,10 @@ def discover_workspace(
         poi=main.parameters.names[poi],
         statements=tuple(statements),
         warnings=tuple(warnings),
-        provenance=make_provenance(workspace_digest=f"sha256:{pyhf.utils.digest(workspace)}"),
+        provenance=make_provenance(
+            workspace_digest=f"sha256:{pyhf.utils.digest(workspace)}",
+            **({} if poi_bounds is None else {"poi_bounds": list(poi_bounds)}),
+        ),
     )
 
 

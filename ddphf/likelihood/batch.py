@@ -134,7 +134,8 @@ def minimize_batch(
         good = np.flatnonzero(done[: len(rows)])
         out.points[rows[good]], out.parameters[rows[good]] = found[good], found[good][:, where]
         out.twice_nll[rows[good]], out.edm[rows[good]] = value[good], edm[good]
-        out.errors[rows[good]] = errors[good][:, where]
+        # A direction without curvature has no error.
+        out.errors[rows[good]] = np.nan_to_num(errors[good][:, where], posinf=0.0)
         out.status[rows[good]] = CONVERGED_FAST
         for j in np.flatnonzero(~done[: len(rows)]):
             row = rows[j]

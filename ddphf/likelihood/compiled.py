@@ -19,6 +19,7 @@ from ddphf.exceptions import ModelError
 from ddphf.likelihood.direct import newton
 from ddphf.likelihood.direct.approach import approach
 from ddphf.likelihood.direct.model import DirectModel
+from ddphf.likelihood.errors.edges import edge_errors, edge_terms
 from ddphf.likelihood.expansion import CannotCompileError, Expansion, expand_model
 from ddphf.likelihood.general.arrays import Codes, ModelArrays, build_arrays
 from ddphf.likelihood.general.arrowhead import Cells, find_cells
@@ -212,7 +213,7 @@ class CompiledModel:
         result = minimize_at_zero(
             self.codes, *self.on_device, x, held, table.lower, table.upper, data
         )
-        other = self._minimum(result, data, held)
+        other = self._keep_to_edge(self._minimum(result, data, held), data, held)
         if not np.any(data[: self.n_main] <= 0) and np.all(np.isfinite(other.parameters)):
             other = self._newton(other.parameters, data, held)
         if other.converged:
@@ -294,15 +295,31 @@ class CompiledModel:
             )
         elif not edm < EDM_TOLERANCE:
             status = f"EDM {edm:.1e} is above {EDM_TOLERANCE:.0e}"
+        errors = np.array(result.errors)
+        defined = np.isfinite(errors)
         return Minimum(
             parameters=x,
             twice_nll=self.twice_nll(x, data=data),
-            errors=np.array(result.errors),
+            errors=np.where(defined, errors, 0.0),
             at_bound=((x <= table.lower) | (x >= table.upper) | ~np.asarray(result.free)) & ~held,
+            at_edge=~defined & ~held,
+            stiffness=np.array(result.stiffness),
             projected_gradient=float(result.projected) if projected is None else projected,
             edm=edm,
             status=status,
         )
+
+    def _keep_to_edge(self, minimum: Minimum, data: Array, held: Mask) -> Minimum:
+        """Replace errors that are those of the interior point method's barrier."""
+        free = ~held & ~minimum.at_bound
+        if not minimum.converged:
+            return minimum
+        place = (self.direct, minimum.parameters, free)
+        terms = edge_terms(*place, data)
+        if not terms.found:
+            return minimum
+        errors, stopped = edge_errors(*place, terms)
+        return replace(minimum, errors=errors, at_edge=stopped)
 
     def _pair_minimum(self, fit: PairFit, data: Array, x: Array, held: Mask) -> Minimum:
         """Turn a pair's fit into a minimum of the joint likelihood."""
@@ -312,27 +329,25 @@ class CompiledModel:
             return self._minimum(self._certify(x, held, data), data, held)
         # A rate held at 0 is a bound that no box describes: the profile's certificate, which has
         # its multiplier, counts; the joint Hessian still gives the errors of the free cells.
-        frozen = held.copy()
+        table = self.parameters
+        kink = np.zeros(len(held), dtype=bool)
+        if fit.at_kink and table.poi is not None and not held[table.poi]:
+            # On a corner the Hessian is that of one side: the POI has no error from it.
+            kink[table.poi] = table.lower[table.poi] < x[table.poi] < table.upper[table.poi]
+        frozen = held | kink
         frozen[self.pair.places.b[dark]] = True
         result = self._certify(x, frozen, data)
         errors = np.array(result.errors)
         places = self.pair.places.global_
-        own = self.pair.errors(fit.result, held)
-        table = self.parameters
-        inside = (~held & (x > table.lower) & (x < table.upper))[places]
-        if fit.at_kink and table.poi is not None and np.any(inside & (own == 0)):
-            # On a corner the Hessian is that of one side, and need not be positive along the POI.
-            corner = held.copy()
-            corner[table.poi] = True
-            own = self.pair.errors(fit.result, corner)
-        errors[places] = own
-        return self._minimum(
+        errors[places] = self.pair.errors(fit.result, held | kink)
+        minimum = self._minimum(
             result._replace(errors=errors),
             data,
             held,
             edm=float(fit.result.edm),
             projected=0.0 if fit.at_kink and fit.careful else float(fit.result.projected),
         )
+        return replace(minimum, at_bound=minimum.at_bound & ~kink, at_edge=minimum.at_edge | kink)
 
     def covariance(
         self, parameters: Array, *, data: Array | None = None, fixed: Mask | None = None

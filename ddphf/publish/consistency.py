@@ -135,7 +135,7 @@ def not_finite(results: PublishedResults) -> str:
     """Find a number that is none, or a point without a certificate."""
     for point in results.points:
         m = point.minimum
-        values = {p.name: (p.value, p.error) for p in m.parameters}
+        values = {p.name: (p.value, p.error or 0.0) for p in m.parameters}
         values["2NLL and EDM"] = (m.twice_nll, m.certificate.edm)
         for name, numbers in values.items():
             if not all(isinstance(x, (int, float)) and math.isfinite(x) for x in numbers):

@@ -93,8 +93,8 @@ def _results(publication: Publication) -> Spec:
     return out
 
 
-def _error(size: float) -> Spec:
-    return {"errors": [{"symerror": size}]} if size > 0 else {}
+def _error(size: float | None) -> Spec:
+    return {"errors": [{"symerror": size}]} if size else {}
 
 
 def _matrix(names: list[str], matrix: Any) -> tuple[list[Column], list[Column]]:

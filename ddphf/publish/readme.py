@@ -152,7 +152,7 @@ def _meaning(workspace: Spec, metadata: Spec, results: PublishedResults) -> str:
     lines = ["## What the numbers mean", ""]
     for point in results.points:
         poi = next((p for p in point.minimum.parameters if p.name == point.poi), None)
-        if poi is not None and poi.error > 0:
+        if poi is not None and poi.error:
             lines.append(f"- `{point.name}`: {poi.name} = {poi.value:.6g} +- {poi.error:.3g}")
     signal = metadata.get("signal", {})
     if "scale" in signal:

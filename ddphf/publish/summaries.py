@@ -96,24 +96,29 @@ def _stated(data: Spec, results: PublishedResults) -> Iterator[tuple[str, float,
         yield "2NLL", data["twice_nll"], fitted.twice_nll, STALE
         for entry in (data["poi"], *data["parameters"]):
             own = parameters[entry["name"]]
-            near = STALE * max(own.error, 1.0)
+            near = STALE * max(own.error or 0.0, 1.0)
             yield entry["name"], entry["value"], own.value, near
-            yield f"the error of {entry['name']}", entry["error"], own.error, near
+            yield f"the error of {entry['name']}", entry["error"] or 0.0, own.error or 0.0, near
     elif kind == "limit":
         own = parameters[data["poi"]]
-        yield "mu_hat", data["mu_hat"], own.value, STALE * max(own.error, 1.0)
-        yield "mu_error", data["mu_error"], own.error, STALE * max(own.error, 1.0)
+        yield "mu_hat", data["mu_hat"], own.value, STALE * max(own.error or 0.0, 1.0)
+        yield (
+            "mu_error",
+            data["mu_error"] or 0.0,
+            own.error or 0.0,
+            STALE * max(own.error or 0.0, 1.0),
+        )
     else:
         for entry in data["parameters"]:
             own = parameters[entry["name"]]
-            yield entry["name"], entry["best"], own.value, STALE * max(own.error, 1.0)
+            yield entry["name"], entry["best"], own.value, STALE * max(own.error or 0.0, 1.0)
 
 
 def _statement(
     name: str, stated: Spec, results: PublishedResults
 ) -> Iterator[tuple[str, float, float, float]]:
     found = {s["measurement"]: s for s in results.statements}[name]
-    near = STALE * max(found["mu_error"], 1.0)
+    near = STALE * max(found["mu_error"] or 0.0, 1.0)
     yield "q0", stated["q0"], found["q0"], STALE
     yield "mu_hat", stated["mu_hat"], found["mu_hat"], near
-    yield "mu_error", stated["mu_error"], found["mu_error"], near
+    yield "mu_error", stated["mu_error"] or 0.0, found["mu_error"] or 0.0, near

@@ -221,12 +221,18 @@ def _check_statement(bundle: Bundle, statement: dict[str, Any], values: dict[str
     z0 = float(np.sign(poi.value) * np.sqrt(abs(q0)))
     expected = {"mu_hat": poi.value, "mu_error": poi.error, "q0": q0, "z0": z0,
                 "p0": float(norm.sf(z0)), "q0_capped": max(q0, 0.0)}  # fmt: skip
-    wrong = [k for k, v in expected.items() if not abs(statement[k] - v) <= SAME]
+    wrong = [k for k, v in expected.items() if not _equal(statement[k], v)]
     return Check(
         1, f"{statement['measurement']}, q0", FAIL if wrong else PASS,
         f"does not follow from the points: {', '.join(wrong)}" if wrong else "",
         statement["q0"], q0,
     )  # fmt: skip
+
+
+def _equal(stated: float | None, found: float | None) -> bool:
+    if stated is None or found is None:  # an error that an edge of the likelihood leaves undefined
+        return stated is found
+    return abs(stated - found) <= SAME
 
 
 def _combinations(point: PointResult) -> tuple[tuple[BackendName, Optimizer], ...]:
@@ -248,7 +254,7 @@ def check_minima(bundle: Bundle, seconds: float, say: Progress) -> Iterator[Chec
         elif above > SAME:  # one-sided variations make several minima
             status, detail = LIMITED, f"ends in another minimum, {above:.3g} above"
         else:  # errors belong to a minimum
-            errors = np.array([p.error for p in point.minimum.parameters])
+            errors = np.array([p.error or 0.0 for p in point.minimum.parameters])
             off = ~np.isclose(errors, own.errors, rtol=ERRORS, atol=0)
             if off.any():
                 index = int(np.flatnonzero(off)[0])

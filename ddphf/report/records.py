@@ -32,12 +32,14 @@ HOLES = _list(HOLE)
 BANDS = _list(HOLE, minItems=5, maxItems=5)
 COMMON = {"provenance": {"type": "object"}, "measurement": TEXT}
 WARNINGS = {"warnings": _list(TEXT)}
-POI = _object({"name": TEXT, "value": NUMBER, "error": NUMBER})
+POI = _object(
+    {"name": TEXT, "value": NUMBER, "error": HOLE}, {"error_up": HOLE, "error_down": HOLE}
+)
 
 MINIMUM = _object(
     {
         "twice_nll": NUMBER,
-        "parameters": _list(_object({"name": TEXT, "value": NUMBER, "error": NUMBER})),
+        "parameters": _list(POI),
         "certificate": _object({"edm": NUMBER, "twice_nll_pyhf": NUMBER}),
     },
     {"poi": POI, "status": TEXT},
@@ -53,7 +55,7 @@ TOYS = _object(
     {"z0": HOLE, "seed": {"type": ["integer", "null"]}, "n_ge": COUNT},
 )
 STATEMENT = _object(
-    {"mu_hat": NUMBER, "mu_error": NUMBER, "q0": NUMBER, "z0": NUMBER, "p0": NUMBER},
+    {"mu_hat": NUMBER, "mu_error": HOLE, "q0": NUMBER, "z0": NUMBER, "p0": NUMBER},
     {"toys": _maybe(TOYS)},
 )
 GOODNESS = _object(
@@ -113,7 +115,7 @@ LIMIT = _object(
 )
 
 SCAN_AXIS = {
-    **_object({"name": TEXT, "best": NUMBER, "error": NUMBER, "values": _list(NUMBER, minItems=2)}),
+    **_object({"name": TEXT, "best": NUMBER, "error": HOLE, "values": _list(NUMBER, minItems=2)}),
     "additionalProperties": False,
 }
 INTERVAL = _object({"level": NUMBER, "rise": NUMBER, "low": HOLE, "high": HOLE})
@@ -168,7 +170,7 @@ PULL = {
         {
             "name": TEXT,
             "value": NUMBER,
-            "error": NUMBER,
+            "error": HOLE,
             "nominal": NUMBER,
             "width": {**NUMBER, "exclusiveMinimum": 0},
         }
@@ -181,8 +183,8 @@ KINDS: dict[str, Schema] = {
         {**COMMON, "engine": TEXT, "fit": MINIMUM},
         {
             **WARNINGS,
-            "null": MINIMUM,
-            "discovery": STATEMENT,
+            "null": _maybe(MINIMUM),
+            "discovery": _maybe(STATEMENT),
             "known_background": STATEMENT,
             "goodness_of_fit": _maybe(GOODNESS),
         },

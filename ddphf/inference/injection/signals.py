@@ -17,7 +17,6 @@ from scipy.optimize import brentq
 from ddphf.exceptions import FitError, ModelError
 from ddphf.inference.fit import KNOWN
 from ddphf.inference.fitter import Fitter
-from ddphf.inference.suspicions import find_null_problem
 from ddphf.inference.toys.source import ToySource
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.minimum import Array
@@ -96,8 +95,6 @@ class Injection:
 
     def _fitted_point(self) -> Array:
         table, con = self.model.parameters, self.model.expansion.constraints
-        if problem := find_null_problem(self.fitter.reference):
-            raise ModelError(f"measurement '{self.fitter.reference.measurement}': {problem}")
         auxiliary = self.model.data[self.model.n_main :]
         held, values = table.fixed.copy(), table.init.copy()
         for index, value in (

@@ -75,6 +75,8 @@ def decompose(
 
     def error_without(mask: Mask) -> float:
         """Return the error with some parameters held where they are: the minimum stays."""
+        if not total > 0:  # at a bound or an edge, whatever is held
+            return 0.0
         key = (held | mask).tobytes()
         if key not in known:
             rest = propagate(model, free.parameters, poi, fixed=held | mask)

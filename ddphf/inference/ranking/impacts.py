@@ -143,7 +143,7 @@ def rank_model(
         poi=ParameterResult(
             table.names[poi],
             float(free.parameters[poi]),
-            float(free.errors[poi]),
+            free.error(poi),
             bool(free.at_bound[poi]),
         ),
         twice_nll=free.twice_nll,
@@ -251,19 +251,20 @@ class _Plan:
         record = ImpactResult(
             name=self.model.parameters.names[j],
             value=value,
-            error=error,
+            error=free.error(j),
             at_bound=bool(free.at_bound[j]),
             clipped=bool(self.clipped[j]),
             covariance=float(spread.covariance[j] / error) if error > 0 else 0.0,
             # As cabinetry: no error, no refit.
-            postfit_up=0.0 if error == 0 else None,
-            postfit_down=0.0 if error == 0 else None,
+            postfit_up=0.0 if free.error(j) == 0 else None,
+            postfit_down=0.0 if free.error(j) == 0 else None,
         )
         if priors.constrained[j]:
             nominal, width = float(priors.nominal[j]), float(priors.width[j])
             record = replace(
                 record, constrained=True, nominal=nominal, prior_width=width,
-                pull=(value - nominal) / width, constraint=error / width,
+                pull=(value - nominal) / width,
+                constraint=None if free.at_edge[j] else error / width,
             )  # fmt: skip
         found = {s: shifts[j, s] for s in SHIFTS if (j, s) in shifts}
         numbers: dict[str, Any] = {s: float(x) for s, x in found.items() if np.isfinite(x)}

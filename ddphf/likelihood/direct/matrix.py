@@ -72,6 +72,10 @@ class Split:
         out[..., self.global_] = x
         return out[..., :-1]
 
+    def diagonal(self, matrix: Arrowhead) -> Array:
+        """Return the diagonal, shape (n,)."""
+        return self.put(np.diag(matrix.corner), np.einsum("cll->cl", matrix.blocks))
+
     def multiply(self, matrix: Arrowhead, vector: Array) -> Array:
         """Return the matrix times a vector of shape (n,)."""
         v_global, v_local = self.take(vector)

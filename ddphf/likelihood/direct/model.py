@@ -235,13 +235,22 @@ class DirectModel:
             value, rate, gradient, base, safe_product, first, second, slopes, bends, pull, curved
         )
 
-    def curvature(self, at: Points) -> Curvature:
-        """Return the Hessian of -ln L at one point, of :meth:`evaluate`."""
+    def curvature(self, at: Points, multiplier: Array | None = None) -> Curvature:
+        """Return the Hessian of -ln L at one point, of :meth:`evaluate`.
+
+        Args:
+            at: The point.
+            multiplier: Shape (bins,): where positive, a bin's curvature n / rate^2 becomes
+                multiplier / rate (that of a rate which is held); none by default.
+        """
         k = len(self.split.global_)
         base, product, first, curved = at.base, at.product, at.first, at.curved
         weighted = at.pull[:, None] * product
         # d ln L / d rate is n / rate - 1.
         alpha = (at.pull + 1.0) / np.where(at.rate > 0, at.rate, 1.0)
+        if multiplier is not None:
+            safe = np.maximum(at.rate, 1e-300)
+            alpha = np.where(multiplier > 0, multiplier / safe, alpha)
 
         # Factors of global parameters: (bins, samples, f); histosys: (v, bins, shifted samples).
         log = first[self._global_factor]

@@ -53,6 +53,7 @@ class DirectResult(NamedTuple):
     edm: float
     projected: float
     errors: Array
+    stiffness: Array
     free: Array
     rates: Array
     steps: int
@@ -205,14 +206,20 @@ class Look(NamedTuple):
     factored: Factored | None
 
 
-def look(problem: Problem, x: Array) -> Look:
-    """Evaluate one point; ``factored`` is None where the Hessian is not positive definite."""
-    return look_at(problem, x, problem.model.evaluate(x[None], problem.data).row(0))
+def look(problem: Problem, x: Array, multiplier: Array | None = None) -> Look:
+    """Evaluate one point; ``factored`` is None where the Hessian is not positive definite.
+
+    Args:
+        problem: Data, held parameters and bounds.
+        x: Shape (n,).
+        multiplier: As :meth:`DirectModel.curvature` takes it.
+    """
+    return look_at(problem, x, problem.model.evaluate(x[None], problem.data).row(0), multiplier)
 
 
-def look_at(problem: Problem, x: Array, at: Points) -> Look:
+def look_at(problem: Problem, x: Array, at: Points, multiplier: Array | None = None) -> Look:
     """Add the Hessian to a point that was evaluated."""
-    found = problem.model.curvature(at)
+    found = problem.model.curvature(at, multiplier)
     free = free_directions(problem, x, at.gradient)
     return Look(at, found, free, factorise(found.hessian, problem.model.split, free))
 
@@ -241,6 +248,7 @@ def make_result(
         edm=edm,
         projected=2.0 * float(np.max(np.abs(np.where(free, at.gradient, 0.0)), initial=0.0)),
         errors=widths,
+        stiffness=problem.model.split.diagonal(local.curvature.hessian),
         free=free,
         rates=at.rate,
         steps=steps,

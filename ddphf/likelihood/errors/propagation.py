@@ -14,9 +14,10 @@ import numpy as np
 
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.direct.newton import look
+from ddphf.likelihood.errors.edges import edge_terms
 from ddphf.likelihood.minimum import Array, Mask, Minimum
 
-__all__ = ["Propagation", "held_by_data", "propagate"]
+__all__ = ["Propagation", "error_inside", "held_by_data", "propagate"]
 
 
 @dataclass(frozen=True)
@@ -43,13 +44,33 @@ def held_by_data(minimum: Minimum, fixed: Mask) -> Mask:
     """Return what a fit held: the fixed parameters, and those that no data or bound describe.
 
     A parameter that changes no expected count, or a background whose rate sits at 0, has error 0
-    away from its bounds; the Hessian is singular along it.
+    away from its bounds; the Hessian is singular along it. One that an edge stops is not among
+    them: elsewhere it moves again.
 
     Args:
         minimum: A certified fit.
         fixed: Shape (n,): what was asked to be held.
     """
-    return np.asarray(fixed | ((minimum.errors == 0) & ~minimum.at_bound), dtype=bool)
+    return np.asarray(
+        fixed | ((minimum.errors == 0) & ~minimum.at_bound & ~minimum.at_edge), dtype=bool
+    )
+
+
+def error_inside(model: CompiledModel, minimum: Minimum, index: int) -> float | None:
+    """Return the error that a parameter at its bound would have just inside; None if there is none.
+
+    Args:
+        model: The model.
+        minimum: A certified fit.
+        index: A parameter at a bound.
+    """
+    table, inside = model.parameters, minimum.parameters.copy()
+    reach = float(table.upper[index] - table.lower[index])
+    inside[index] += 1e-6 * reach * (1 if inside[index] <= table.lower[index] else -1)
+    held = held_by_data(minimum, table.fixed)
+    held[index] = False
+    variance = float(propagate(model, inside, index, fixed=held).covariance[index])
+    return float(np.sqrt(variance)) if variance > 0 else None
 
 
 def propagate(
@@ -79,8 +100,11 @@ def propagate(
         >>> [round(float(x), 4) for x in found.rate_variance]  # one bin, one POI: its count
         [60.0]
     """
-    x, n = np.asarray(parameters, dtype=float), len(model.parameters.names)
-    local = look(model.problem(data, fixed), x)
+    table, x = model.parameters, np.asarray(parameters, dtype=float)
+    problem, n = model.problem(data, fixed), len(x)
+    inside = ~problem.fixed & (x > table.lower) & (x < table.upper)
+    terms = edge_terms(model.direct, x, inside, problem.data)
+    local = look(problem._replace(data=terms.data), x, terms.multiplier)
     found, split, rates = local.curvature, model.direct.split, local.at.rate
     if local.factored is None:
         k = len(split.global_)

@@ -15,7 +15,14 @@ import jax
 import jax.numpy as jnp
 
 from ddphf.likelihood.general.arrays import Codes, ModelArrays
-from ddphf.likelihood.general.arrowhead import Cells, inverse, masked, multiply, solve
+from ddphf.likelihood.general.arrowhead import (
+    Cells,
+    inverse,
+    masked,
+    multiply,
+    read_diagonal,
+    solve,
+)
 from ddphf.likelihood.general.bending import bend
 from ddphf.likelihood.general.derivatives import Point, evaluate
 from ddphf.likelihood.paired.newton import ROUNDING
@@ -44,6 +51,7 @@ class GeneralResult(NamedTuple):
         projected: Largest absolute component of the gradient over the free directions.
         errors: Shape (n,): square root of the diagonal of the inverse Hessian of -ln L; 0 where
             not free.
+        stiffness: Shape (n,): diagonal of the Hessian of -ln L.
         free: Shape (n,): the free directions.
         rates: Shape (bins,).
         steps: Newton steps.
@@ -54,6 +62,7 @@ class GeneralResult(NamedTuple):
     edm: Array
     projected: Array
     errors: Array
+    stiffness: Array
     free: Array
     rates: Array
     steps: Array
@@ -196,6 +205,7 @@ def make_result(
         edm=edm,
         projected=2.0 * jnp.max(jnp.abs(jnp.where(free, point.gradient, 0.0))),
         errors=jnp.sqrt(jnp.maximum(variance, 0.0)),
+        stiffness=read_diagonal(point.hessian, cells, x.shape[0]),
         free=free,
         rates=point.rate,
         steps=steps,
