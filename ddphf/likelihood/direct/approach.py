@@ -19,6 +19,8 @@ __all__ = ["approach"]
 Array = np.ndarray[Any, Any]
 
 MAX_STEPS = 20
+NEAR = 1e-4
+"""A point of this EDM is kept, should the steps to it get no further."""
 CONTRACTION = 0.5
 """Largest ratio of the EDMs of two steps that counts as convergence."""
 
@@ -63,7 +65,8 @@ def approach(problems: Sequence[Problem], starts: Array, near: Array) -> Array:
         inside = np.all(((x > lower) & (x < upper)) | ~metric.free | fixed[rows], axis=1)
         well = is_physical(at.rate, counts) & inside & (edm <= CONTRACTION * last)
         done = well & (edm < ENOUGH)
-        out[rows[done]] = x[done]
+        kept = well & (edm < NEAR)
+        out[rows[kept]] = x[kept]
         going = well & ~done
         rows, last = rows[going], edm[going]
         if not len(rows):
