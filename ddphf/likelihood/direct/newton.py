@@ -100,21 +100,22 @@ def minimize_many(
 
 
 def _in_step(problems: Sequence[Problem], starts: Array, errors: bool) -> list[DirectResult]:
-    model = problems[0].model
     data = np.stack([problem.data for problem in problems])
     fits = [_fit(problem, x, errors) for problem, x in zip(problems, starts, strict=True)]
-    trials = {i: next(fit) for i, fit in enumerate(fits)}
     out: dict[int, DirectResult] = {}
-    while trials:
-        rows = list(trials)
-        with np.errstate(invalid="ignore", over="ignore"):  # a trial may be far out
-            new = model.evaluate(np.stack([trials[i] for i in rows]), data[rows])
-        trials = {}
-        for j, i in enumerate(rows):
-            try:
-                trials[i] = fits[i].send(new.row(j))
-            except StopIteration as end:
-                out[i] = end.value
+    # A trial may be far out, a start may be where no events are expected but some were seen.
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+        trials = {i: next(fit) for i, fit in enumerate(fits)}
+        while trials:
+            rows = list(trials)
+            points = np.stack([trials[i] for i in rows])
+            new = problems[0].model.evaluate(points, data[rows])
+            trials = {}
+            for j, i in enumerate(rows):
+                try:
+                    trials[i] = fits[i].send(new.row(j))
+                except StopIteration as end:
+                    out[i] = end.value
     return [out[i] for i in range(len(fits))]
 
 
@@ -226,11 +227,12 @@ def look_at(problem: Problem, x: Array, at: Points, multiplier: Array | None = N
 
 def certify(problem: Problem, x: Array) -> DirectResult:
     """Return the certificate of a point found by other means, with the exact joint Hessian."""
-    local = look(problem, x)
-    edm = np.inf
-    if local.factored is not None:
-        gradient = local.at.gradient
-        edm = float(gradient @ local.factored.solve(gradient))
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+        local = look(problem, x)
+        edm = np.inf
+        if local.factored is not None:
+            gradient = local.at.gradient
+            edm = float(gradient @ local.factored.solve(gradient))
     return make_result(problem, x, local, edm if edm >= 0 else np.inf, 0)
 
 
