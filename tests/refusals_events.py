@@ -26,12 +26,13 @@ def select(expression):
 
 
 def electron(content):
-    return {"files": {"electron.csv": content}}
+    drop = change(lambda a: a["lepton_id"]["maps"]["electron"].pop("columns"))
+    return {**drop, "files": {"electron.csv": content}}
 
 
 def yaml_map(content):
     def edit(analysis):
-        analysis["lepton_id"]["maps"]["muon"]["file"] = "muon.yml"
+        analysis["lepton_id"]["maps"]["muon"] = {"file": "muon.yml", "kind": "efficiency"}
 
     return {**change(edit), "files": {"muon.yml": content}}
 

@@ -11,8 +11,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ddphf.exceptions import InputError
+from ddphf.inputs.events import make_events
 from ddphf.inputs.map_files import read_map
-from ddphf.inputs.maps import map_covariance
+from ddphf.inputs.maps import make_map, map_covariance
+from ddphf.symmetry.efficiency import LeptonColumns
+from ddphf.symmetry.fakes import fakes_from_maps
+from ddphf.symmetry.load_maps import factors_from_rates
 
 INPUTS = {"pt": "real", "eta": "real", "phi": "real", "charge": "int", "year": "string"}
 EDGES = [-3.0, -1.5, 0.0, 0.7, 1.0, 2.5, 20.0, 30.0, 50.0, 100.0]
@@ -308,7 +312,7 @@ def test_a_source_of_other_bins_is_evaluated_at_the_leptons(tmp_path):
 def test_a_formula_that_leaves_the_range_is_refused_at_its_lepton(tmp_path):
     (tmp_path / "map.json").write_text(json.dumps(wrap(keys(sf=formula("0.9+0.001*x")))))
     m = read_keys(tmp_path)
-    with pytest.raises(InputError, match=r"1\.1 at pt 200, expected a efficiency > 0 and <= 1"):
+    with pytest.raises(InputError, match=r"1\.1 at pt 200, expected an efficiency > 0 and <= 1"):
         m.look_up({"pt": np.array([50.0, 200.0])})
     assert read_keys(tmp_path, kind="scale_factor").look_up({"pt": np.array([200.0])}).values == 1.1
 
@@ -329,3 +333,75 @@ def test_excluded_bins_are_outside(tmp_path):
     assert m.locate(pt=np.array([20.0, 50.0])).tolist() == [0, -1]
     with pytest.raises(InputError, match="no bin 5 to exclude; bins are numbered 0 to 1"):
         read_keys(tmp_path, exclude_bins=[1, 5])
+
+
+def fake_map(folder, **options):
+    """Fake factors and their error as formulas of pT, in two bins."""
+    node = keys(
+        sf=binning([formula("0.1+0.001*x"), formula("0.2")]),
+        tag=formula("0.0005*(x-20)"),
+        stat=binning([0.01, 0.02]),
+    )
+    (folder / "map.json").write_text(json.dumps(wrap(node)))
+    return read_keys(
+        folder, kind="fake_factor", sources={"tag": {"year": "tag"}},
+        statistical={"year": "stat"}, **options,
+    )  # fmt: skip
+
+
+def test_fakes_from_a_formula_and_their_shapes_by_hand(tmp_path):
+    pt, w = np.array([12.0, 28.0, 60.0, 90.0, 25.0]), np.array([1.0, 2.0, 1.0, -0.5, 1.0])
+    bins = np.array([0, 0, 0, 1, 1])
+    factor = np.array([0.112, 0.128, 0.2, 0.2, 0.125])
+    tag = 0.0005 * (pt - 20)
+    made = fakes_from_maps(
+        make_events({"pt": pt}), {11: fake_map(tmp_path)}, LeptonColumns(11, "pt"), bins, (2,),
+        weights=w,
+    )  # fmt: skip
+    assert made.yields == pytest.approx(np.bincount(bins, w * factor), rel=1e-12)
+    shapes = {s.name: s.up - made.yields for s in made.systematics}
+    assert shapes["fakes_m_tag"] == pytest.approx(np.bincount(bins, w * tag), rel=1e-9)
+    stat = [shift for name, shift in shapes.items() if "_bin" in name]
+    expected = [np.bincount(bins, w * s * (pt < 30)) for s in (0.01,)]
+    expected += [np.bincount(bins, w * 0.02 * (pt >= 30))]
+    assert np.sort(stat, axis=0) == pytest.approx(np.sort(expected, axis=0), rel=1e-9)
+
+
+def test_fake_rates_of_a_formula_are_refused(tmp_path):
+    with pytest.raises(InputError, match="fake rates or their errors vary inside a bin"):
+        factors_from_rates(fake_map(tmp_path))
+    (tmp_path / "map.json").write_text(json.dumps(wrap(keys(sf=binning([0.2, 0.5])))))
+    rates = read_keys(tmp_path, kind="fake_factor")
+    seen = factors_from_rates(rates).look_up({"pt": np.array([20.0, 50.0])})
+    assert seen.values == pytest.approx([0.25, 1.0])
+
+
+def test_bins_of_ragged_edges_that_differ_by_rounding_correlate_as_one(tmp_path):
+    """As of an axis that two programs wrote: .1 + .2 under one bin of eta, .3 under the other."""
+    fine = [
+        binning([0.7, 0.8], "clamp", points=[0.0, 0.1 + 0.2, 1.0]),
+        binning([0.7, 0.8], "clamp", points=[0.0, 0.3, 1.0]),
+    ]
+    errors = [binning([0.01, 0.01], "clamp", points=p) for p in ([0, 0.1 + 0.2, 1], [0, 0.3, 1])]
+    node = keys(
+        sf=binning(fine, name="eta", points=[-1.0, 0.0, 1.0]),
+        tag=binning(errors, name="eta", points=[-1.0, 0.0, 1.0]),
+    )
+    (tmp_path / "map.json").write_text(json.dumps(wrap(node)))
+    m = read_keys(tmp_path, sources={"tag": {"year": "tag"}})
+    matrix = map_covariance(m, correlation={"pt": 0.5}).matrix
+    u = 0.01 / m.values
+    rho = np.array([[1, 0.5, 1, 0.5], [0.5, 1, 0.5, 1], [1, 0.5, 1, 0.5], [0.5, 1, 0.5, 1]])
+    assert matrix == pytest.approx(np.outer(u, u) * rho, rel=1e-12)
+
+
+def test_an_error_at_the_leptons_cannot_be_excluded_as_a_bin(tmp_path):
+    with pytest.raises(InputError, match="no bin 2 to exclude; bins are numbered 0 to 1"):
+        fake_map(tmp_path, exclude_bins=[2])
+
+
+def test_excluding_a_bin_leaves_the_numbers_of_the_caller_alone():
+    values = np.array([0.9, 1.5])
+    m = make_map("m", "efficiency", {"pt": [10, 20, 50]}, values, excluded=frozenset([1]))
+    assert m.locate(pt=np.array([15.0, 30.0])).tolist() == [0, -1]
+    assert values.tolist() == [0.9, 1.5]

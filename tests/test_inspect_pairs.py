@@ -53,7 +53,7 @@ def test_maps_without_errors_have_no_eigen_variations_to_draw(folder):
 @pytest.mark.parametrize(("partner", "absorbed"), [(1, True), (-1, False)])
 def test_absorbed_variations_are_marked(folder, partner, absorbed):
     """Kept by the pruning, but the shared background takes them: not in the workspace."""
-    with_composition(folder, partner, signal=False)
+    with_composition(folder, partner, signal=False, retained=1.0)
     out, drawn = inspect(folder)
     assert drawn == {"closure.png", *LEPTON_FIGURES}
     assert ("absorbed    lepid_id_eig00" in out) == absorbed

@@ -2,6 +2,7 @@
 
 import json
 
+import correctionlib
 import numpy as np
 import pytest
 from conftest import invoke
@@ -24,19 +25,20 @@ def eta_tables(low=-2.4):
 
 
 def eta_analysis(folder, table, outside=None, low=-2.4, **options):
-    """Maps of both flavours from one table in eta."""
+    """Maps of both flavours from one table in eta, or from one correction."""
+    file = "eta.json" if "correction" in options else "eta.csv"
 
     def change(analysis):
         for number, lepton in enumerate(analysis["events"]["leptons"], 1):
             lepton["eta"] = f"eta{number}"
         for name in ("electron", "muon"):
             analysis["lepton_id"]["maps"][name] = {
-                "file": "eta.csv", "kind": "efficiency", **options,
+                "file": file, "kind": "efficiency", **options,
             }  # fmt: skip
         if outside:
             analysis["lepton_id"]["outside"] = outside
 
-    (folder / "eta.csv").write_text(table)
+    (folder / file).write_text(table)
     write_event_analysis(folder, change, eta_tables(low))
     return invoke("build", "analysis.yml", "-o", "pair.json", "--force")
 
@@ -50,7 +52,7 @@ def test_an_axis_of_absolute_eta_under_another_name(folder, outside):
     outcome = eta_analysis(folder, ABSOLUTE, outside)
     remedy = (
         "the axis 'eta' of map 'electron' runs from 0 to 2.4, but 50% of the leptons have eta < 0; "
-        "if it is |eta|, say 'axes: {eta: abseta}'"
+        "if it is the absolute eta, say 'axes: {eta: abseta}'"
     )
     assert remedy in outcome.err
     assert outcome.code == (0 if outside == "exclude" else 3)
@@ -203,3 +205,102 @@ def test_the_leptons_of_an_analysis_name_further_axes(folder):
     assert "variables" not in EVENT_ANALYSIS["events"]["leptons"][0]
     with pytest.raises(InputError, match=r"axis 'pileup', expected some of pt, eta, .*'variables'"):
         read_map("pileup.csv", name="m", kind="efficiency", folder=folder)
+
+
+@pytest.mark.parametrize("flows", [("clamp", "clamp"), ("clamp", 0.5), ("wrap", "clamp")])
+def test_the_ratio_of_ragged_bins_is_that_of_the_values_of_correctionlib(folder, flows):
+    """Bins of pT that differ under each bin of eta, and end where most leptons do not."""
+
+    def under(edges, content, flow):
+        return {
+            "nodetype": "binning", "input": "pt", "edges": edges, "content": content, "flow": flow,
+        }  # fmt: skip
+
+    data = {
+        "nodetype": "binning", "input": "eta", "edges": [-2.4, 0.0, 2.4], "flow": "error",
+        "content": [
+            under([15.0, 25.0, 35.0], [0.6, 0.8], flows[0]),
+            under([20.0, 40.0, 45.0], [0.7, 0.95], flows[1]),
+        ],
+    }  # fmt: skip
+    text = json.dumps(
+        {
+            "schema_version": 2,
+            "corrections": [
+                {
+                    "name": "id", "version": 1, "output": {"name": "w", "type": "real"},
+                    "inputs": [{"name": n, "type": "real"} for n in ("eta", "pt")], "data": data,
+                }
+            ],
+        }
+    )  # fmt: skip
+    (folder / "muon.json").write_text(text)
+    (folder / "eta.csv").write_text("eta_low,eta_high,value\n-2.4,1,.8\n1,2.4,.9\n")
+    tables = eta_tables()
+
+    def change(analysis):
+        for number, lepton in enumerate(analysis["events"]["leptons"], 1):
+            lepton["eta"] = f"eta{number}"
+        analysis["lepton_id"]["maps"]["electron"] = {"file": "eta.csv", "kind": "efficiency"}
+        analysis["lepton_id"]["maps"]["muon"] = {
+            "file": "muon.json", "kind": "efficiency", "correction": "id",
+        }  # fmt: skip
+        del analysis["tested"]["fakes"]
+
+    write_event_analysis(folder, change, tables)
+    ratio = load_pair(read_analysis(folder / "analysis.yml")).efficiency_ratio.flat
+    events, evaluator = tables["events"], correctionlib.CorrectionSet.from_string(text)["id"]
+    muon = [evaluator.evaluate(events[f"eta{n}"], events[f"pt{n}"]) for n in (1, 2)]
+    electron = [np.where(events[f"eta{n}"] < 1, 0.8, 0.9) for n in (1, 2)]
+    tested, partner = muon[0] * electron[1], electron[0] * muon[1]
+    p = tested / (tested + partner)
+    place = np.floor((events["mass"] - 30) / 10)
+    expected = [p[place == i].sum() / (1 - p[place == i]).sum() for i in range(4)]
+    assert ratio == pytest.approx(expected, rel=1e-12)
+
+
+def one_correction(node):
+    return json.dumps(
+        {
+            "schema_version": 2,
+            "corrections": [
+                {
+                    "name": "id", "version": 1, "output": {"name": "w", "type": "real"},
+                    "inputs": [{"name": "eta", "type": "real"}], "data": node,
+                }
+            ],
+        }
+    )  # fmt: skip
+
+
+def folded(flow):
+    return {
+        "nodetype": "binning", "input": "eta", "edges": [0.0, 1.2, 2.4], "content": [0.9, 0.8],
+        "flow": flow,
+    }  # fmt: skip
+
+
+def test_a_correction_that_takes_the_absolute_eta_itself(folder):
+    rule = {
+        "nodetype": "formula", "expression": "abs(x)", "parser": "TFormula", "variables": ["eta"],
+    }  # fmt: skip
+    node = {"nodetype": "transform", "input": "eta", "rule": rule, "content": folded("error")}
+    outcome = eta_analysis(folder, one_correction(node), "nearest", correction="id")
+    assert (outcome.code, "absolute eta" in outcome.err) == (0, False)
+
+
+def test_a_clamp_is_evaluated_and_said(folder):
+    """It is what the file says; leptons at eta < 0 take the first bin, as correctionlib does."""
+    outcome = eta_analysis(folder, one_correction(folded("clamp")), correction="id")
+    assert outcome.code == 0
+    assert "if it is the absolute eta, say 'axes: {eta: abseta}'" in outcome.err
+
+
+def test_an_axis_of_another_unit(folder):
+    table = "eta_low,eta_high,value\n20000,50000,.9\n50000,90000,.8\n"
+    for outside in (None, "nearest"):
+        outcome = eta_analysis(folder, table, outside)
+        assert outcome.code == 3
+        assert (
+            "runs from 20000 to 90000, but 100% of the leptons lie beyond, from -2.3" in outcome.err
+        )

@@ -12,7 +12,13 @@ def read(folder, text, file="map.csv", **options):
     return read_map(file, name="m", kind="scale_factor", folder=folder, **options)
 
 
-@pytest.mark.parametrize("name", ["error", "err", "trigger", "n", "total", "tag_up"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "error", "err", "trigger", "n", "total", "tag_up", "sys_uncorr", "stat_corr", "stat_syst",
+        "uncorrelated_syst", "sys_up_err", "stat_err_from_2photon",
+    ],
+)  # fmt: skip
 def test_a_column_of_unknown_meaning_is_refused_with_its_remedy(tmp_path, name):
     text = f"pt_low,pt_high,value,{name}\n10,20,.9,.01\n20,50,.8,.02\n"
     with pytest.raises(
@@ -39,6 +45,8 @@ def test_a_column_of_unknown_meaning_is_refused_with_its_remedy(tmp_path, name):
         ("value,stat", ".9,.01", 0.01, {}),
         ("value,Stat,sys", ".9,.01,.02", 0.01, {"sys": 0.02}),
         ("value,statistical,tag_syst", ".9,.01,-.02", 0.01, {"tag_syst": -0.02}),
+        ("value,stat_unc,sys_unc", ".9,.01,.02", 0.01, {"sys_unc": 0.02}),
+        ("value,ratio_stat_err,ratio_syst_err", ".9,.01,.02", 0.01, {"ratio_syst_err": 0.02}),
         ("value,stat_up,stat_dn", ".9,.01,.02", 0.015, {}),
         ("value,stat_up,stat_down", ".9,.01,-.03", 0.02, {}),
         ("value,tag_up,tag_down", ".9,.01,.03", 0.0, {"tag": 0.02}),
@@ -62,6 +70,14 @@ def test_errors_whose_correlation_a_name_does_not_say_are_said(tmp_path):
     ]
     declared = {"sources": ["unc"], "ignore": ["n_pass", "n_total"]}
     assert read(tmp_path, (tmp_path / "map.csv").read_text(), columns=declared).warnings == ()
+
+
+def test_a_pair_whose_name_says_independent_is_no_source(tmp_path):
+    text = "pt_low,pt_high,value,sys_uncorr_up,sys_uncorr_down\n10,20,.9,.01,.01\n"
+    with pytest.raises(InputError, match="'sys_uncorr_up', 'sys_uncorr_down' are neither"):
+        read(tmp_path, text)
+    pair = ["sys_uncorr_up", "sys_uncorr_down"]
+    assert read(tmp_path, text, columns={"statistical": pair}).statistical.tolist() == [0.01]
 
 
 def test_varied_values_are_no_errors(tmp_path):

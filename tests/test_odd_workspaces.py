@@ -219,6 +219,18 @@ def test_no_null_is_no_refusal_of_a_fit():
     assert type(fit).from_dict(json.loads(to_json(record))) == fit
 
 
+def test_a_signal_alone_that_starts_at_zero():
+    """Nothing is expected at the starting value: the fit starts elsewhere, and says so."""
+    spec = workspace(
+        [("signal", [8.0], [STRENGTH])], [6],
+        [{"name": "mu", "bounds": [[0.0, 10.0]], "inits": [0.0]}],
+    )  # fmt: skip
+    fit = fit_workspace(spec)
+    assert fit.mu_hat.value == pytest.approx(0.75, rel=1e-5)
+    assert fit.mu_hat.error == pytest.approx(np.sqrt(6) / 8, rel=1e-6)
+    assert any("started away from 0" in line for line in fit.warnings)
+
+
 def test_bounds_that_exclude_zero_are_no_refusal():
     spec = counting(10.0, 50.0, 5.0, 71.0, parameters=[bounded("mu", 0.5, 20)])
     fit = fit_workspace(spec)

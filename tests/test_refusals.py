@@ -16,6 +16,7 @@ from refusals_discover import DISCOVER, LIMIT
 from refusals_events import EVENTS
 from refusals_fakes import FAKES
 from refusals_inputs import HISTOGRAMS, RATES, TABLES
+from refusals_maps import MAP_FILES
 from refusals_publish import PATCH, PUBLISH, VERIFY
 from refusals_ranking import RANKING
 from refusals_report import REPORT
@@ -370,7 +371,23 @@ LEPTON_ID = {
     ),
     "a map without values": text("pt_low,pt_high,eff,tag\n10,60,.9,0\n", "electron.csv"),
     "an unknown source": edit(put(f"{MAPS}.muon.exclude", ["trigger"])),
-    "a source that the maps do not share": edit(put("lepton_id.shared", ["tag"])),
+    "a source that the maps do not share": edit(put("lepton_id.shared", ["trigger"])),
+    "a shared source with two correlations": edit(put("lepton_id.shared", ["tag"])),
+    "a correlation of no source": edit(put(f"{MAPS}.muon.correlation", {"trigger": {"pt": 0.5}})),
+    "a correlation along no axis of the map": edit(
+        put(f"{MAPS}.muon.correlation", {"tag": {"eta": 0.5}})
+    ),
+    "a correlation of an excluded source": edit(
+        put(
+            f"{MAPS}.muon",
+            {
+                "file": "muon.csv",
+                "kind": "efficiency",
+                "exclude": ["tag"],
+                "correlation": {"tag": {"pt": 0.5}},
+            },
+        )
+    ),
     "a covariance that is not positive": {
         **MATRIX,
         "files": {"c.csv": "1e-4,2e-4,0\n2e-4,1e-4,0\n0,0,1e-4\n"},
@@ -431,6 +448,7 @@ GROUPS = (
     ("toys", TOYS),
     ("lepton_id", LEPTON_ID),
     ("lepton_id", EVENTS),
+    ("lepton_id", MAP_FILES),
     ("lepton_id", TABLES),
     ("fakes", FAKES),
     ("fakes", RATES),

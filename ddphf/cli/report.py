@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,10 +56,19 @@ def command(inputs: tuple[str, ...], output: str, force: bool) -> None:
         say("drawing")
         from ddphf.report.document import build_report
 
-        page = build_report(materials)
+        page = build_report(materials, date=_today())
     print_warnings(materials.warnings)
     with outputs:
         outputs.write(output, page)
+
+
+def _today() -> str:
+    """Return the date of the page; SOURCE_DATE_EPOCH (seconds) makes it the same every time."""
+    fixed = os.environ.get("SOURCE_DATE_EPOCH", "")
+    moment = datetime.datetime.now(datetime.UTC)
+    if fixed.isdecimal() and len(fixed) < 12:
+        moment = datetime.datetime.fromtimestamp(int(fixed), datetime.UTC)
+    return moment.strftime("%Y-%m-%d")
 
 
 class _Pile:

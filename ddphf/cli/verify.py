@@ -9,7 +9,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from ddphf.cli.common import force_option, output_option, print_summary, progress_line
+from ddphf.cli.common import force_option, print_summary, progress_line, stdout
 from ddphf.exceptions import FitError
 from ddphf.files import to_json
 from ddphf.outputs import Outputs
@@ -34,9 +34,9 @@ COLOURS = {"PASS": "green", "FAIL": "red", "NOT RUN": "red"}
     "--seconds", type=click.FloatRange(min=0.0, min_open=True), default=60.0, show_default=True,
     help="Time of one fit by a stock optimizer.",
 )  # fmt: skip
-@output_option
+@click.option("-o", "--output", metavar="FILE", help="Write JSON there (- for standard output).")
 @force_option
-def command(bundle: str, level: int, seconds: float, output: str, force: bool) -> None:
+def command(bundle: str, level: int, seconds: float, output: str | None, force: bool) -> None:
     """Verify BUNDLE, the .tar.gz of `ddphf publish`; exit code 0 only if every level passes."""
     outputs = Outputs([output], inputs=[bundle], force=force)
     with progress_line() as say:
@@ -48,8 +48,12 @@ def command(bundle: str, level: int, seconds: float, output: str, force: bool) -
             progress=say, toy_progress=say.toys,
         )  # fmt: skip
     with outputs:
-        outputs.write(output, to_json(result.to_dict()))
-    print_summary(make_table(result))
+        if output is not None:
+            outputs.write(output, to_json(result.to_dict()))
+    if output is None:
+        stdout().print(make_table(result))
+    else:
+        print_summary(make_table(result))
     if not result.passed:
         first = next(result.failures)
         detail = f": {first.detail}" if first.detail else ""

@@ -24,7 +24,6 @@ from ddphf.inference.suspicions import (
 )
 from ddphf.likelihood.compiled import CannotCompileError, CompiledModel
 from ddphf.likelihood.dense import minimize_dense, minimize_minuit
-from ddphf.likelihood.errors.propagation import error_inside
 from ddphf.likelihood.minimum import EDM_TOLERANCE_PYHF, Array, Mask, Minimum
 from ddphf.likelihood.paired.plain import recognise_pair
 from ddphf.likelihood.reference import ReferenceModel
@@ -377,7 +376,8 @@ class Fitter:
         table, poi = self.reference.parameters, self.reference.parameters.poi
         errors = free.errors.copy()
         if poi is not None and free.at_bound[poi] and self._model is not None:
-            errors[poi] = error_inside(self._model, free, poi) or 0.0
+            if errors[poi] == 0:
+                self._warn_if_weak_at_bound(free, poi)
             if not self.reference.states_poi_bounds and free.parameters[poi] >= table.upper[poi]:
                 self._warn_once(
                     f"free fit: the upper bound {table.upper[poi]:g} of '{table.names[poi]}' is "
@@ -390,6 +390,22 @@ class Fitter:
                 f"free fit: the error of {list_names([table.names[i] for i in weak])} is wider "
                 f"than the bounds ({errors[first]:.4g} of '{table.names[first]}', which may move "
                 f"by {reach[first]:.4g}): the data hardly constrain it"
+            )
+
+    def _warn_if_weak_at_bound(self, free: Minimum, poi: int) -> None:
+        """At a bound no error tells, 2NLL has a slope: how far does it rise to the other bound?"""
+        table, name = self.reference.parameters, self.reference.parameters.names[poi]
+        assert self._model is not None
+        at_lower = free.parameters[poi] <= table.lower[poi]
+        other = float(table.upper[poi] if at_lower else table.lower[poi])
+        fixed = self._null_mask(poi)
+        moved = self._model.minimize(start=_at(free.parameters, poi, other), fixed=fixed)
+        rise = moved.twice_nll - free.twice_nll
+        if moved.converged and rise < 1.0:
+            self._warn_once(
+                f"free fit: '{name}' is at its bound {free.parameters[poi]:g}, and its error there "
+                f"is wider than the bounds: 2NLL rises by {rise:.3g} up to {other:g}, so the data "
+                "hardly constrain it"
             )
 
     def _warn_once(self, line: str) -> None:

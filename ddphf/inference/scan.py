@@ -17,7 +17,7 @@ from ddphf.inference.refits import Counter, Refits, refit_all
 from ddphf.inference.selection import find_parameter
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.errors.profile import profile_errors
-from ddphf.likelihood.errors.propagation import error_inside, held_by_data
+from ddphf.likelihood.errors.propagation import held_by_data
 from ddphf.likelihood.minimum import Array, Minimum
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.results.provenance import make_provenance
@@ -162,11 +162,9 @@ def _default_range(
 ) -> tuple[float, float]:
     table, best = model.parameters, float(free.parameters[index])
     lower, upper = float(table.lower[index]), float(table.upper[index])
-    if free.at_edge[index]:  # no error to scale with: where the likelihood itself has risen as far
-        return _risen_range(model, free, index, WIDTH[dimensions] ** 2)
     error = float(free.errors[index])
-    if error == 0:
-        error = error_inside(model, free, index) or (upper - lower) / 10
+    if error == 0:  # at a bound or an edge, where 2NLL has a slope: until it has risen as far
+        return _risen_range(model, free, index, WIDTH[dimensions] ** 2)
     width = WIDTH[dimensions] * error
     return max(best - width, lower), min(best + width, upper)
 
@@ -174,18 +172,26 @@ def _default_range(
 def _risen_range(
     model: CompiledModel, free: Minimum, index: int, rise: float
 ) -> tuple[float, float]:
-    """Return from where to where 2NLL has risen by less; a side that the likelihood lacks is cut.
+    """Return from where to where 2NLL has risen by less, inside the bounds.
 
-    A parameter that nothing bounds is scanned to its bounds.
+    A side on which some rate would be negative at once is cut.
     """
     table, best = model.parameters, float(free.parameters[index])
     try:
         down, up = profile_errors(model, free, index, rise=rise)
     except FitError:
         down = up = None
-    if down is None and up is None:
-        return float(table.lower[index]), float(table.upper[index])
-    return best + (down or 0.0), best + (up or 0.0)
+    held, start = table.fixed.copy(), free.parameters.copy()
+    held[index] = True
+
+    def end(size: float | None, bound: float) -> float:
+        if size is not None:
+            return best + size
+        start[index] = bound
+        return bound if model.minimize(start=start, fixed=held).converged else best
+
+    low, high = end(down, float(table.lower[index])), end(up, float(table.upper[index]))
+    return (low, high) if low < high else (float(table.lower[index]), float(table.upper[index]))
 
 
 def _refit(

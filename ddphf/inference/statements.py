@@ -11,6 +11,7 @@ from scipy.stats import norm
 from ddphf.inference.nulls import NullComparison
 from ddphf.inference.toys.importance import ImportanceResult
 from ddphf.results.fit import DiscoveryResult
+from ddphf.results.shown import Shown
 
 __all__ = ["N_SIGMA", "DiscoverResult", "ExpectedResult", "StatementResult", "p_value_of"]
 
@@ -123,8 +124,8 @@ class StatementResult:
         )
 
 
-@dataclass(frozen=True)
-class DiscoverResult:
+@dataclass(frozen=True, repr=False)
+class DiscoverResult(Shown):
     """What ``ddphf discover`` writes.
 
     Attributes:

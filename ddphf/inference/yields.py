@@ -37,8 +37,9 @@ def predict_yields(
 ) -> YieldsResult:
     """Return observed and expected events per channel, sample and bin.
 
-    Before the fit every parameter has its starting value and the width of its constraint; what has
-    no constraint counts as known. After it the errors are those of the fit, with all correlations
+    Before the fit every parameter has its starting value and the width of its constraint, and a
+    signal strength that starts at 0 is 1; what has no constraint counts as known. After it the
+    errors are those of the fit, with all correlations
     (docs/yields.md).
 
     Args:
@@ -68,7 +69,7 @@ def predict_yields(
     except CannotCompileError:
         model = None
     predictor = _Predictor(reference, tuple(axes), pairing)
-    start = reference.parameters.init
+    start, strength = _before(reference)
     predictor.add("prefit", start, Covariance.of_widths(reference, model))
     covariance = None
     for name, minimum in (("postfit", fit.fit), ("null", fit.null)):
@@ -81,6 +82,7 @@ def predict_yields(
     return YieldsResult(
         measurement=fit.measurement,
         channels=predictor.channels(),
+        prefit_strength=strength,
         axes=tuple(dict(axis) for axis in axes),
         pairing=None if pairing is None else dict(pairing),
         asymmetry=predictor.asymmetry(),
@@ -234,6 +236,21 @@ class _Predictor:
     def _sums(self, values: Array, group: Any, channel: str) -> Array:
         where = self.slices[channel]
         return np.asarray(np.bincount(group[where], weights=values[where]), dtype=float)
+
+
+def _before(reference: ReferenceModel) -> tuple[Array, float | None]:
+    """Return the point before the fit, and the signal strength there.
+
+    Workspaces that search for a signal start at mu = 0, where nothing of it would be seen.
+    """
+    table, config = reference.parameters, reference.model.config
+    start = np.array(table.init)
+    if table.poi is None or (config.poi_name, "normfactor") not in config.modifiers:
+        return start, None
+    poi = table.poi
+    if start[poi] == 0 and not table.fixed[poi] and table.lower[poi] <= 1 <= table.upper[poi]:
+        start[poi] = 1.0
+    return start, float(start[poi])
 
 
 def _holes(values: Array, filled: Any) -> tuple[float | None, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +16,8 @@ from ddphf.exceptions import InputError
 from ddphf.inputs.correction_tree import Fixed, Leaf, Values
 from ddphf.inputs.correction_values import SelectedCorrection, make_evaluator
 from ddphf.inputs.histogram import Array
-from ddphf.inputs.look_up import OUTSIDE, IntArray, LookUp
-from ddphf.inputs.map_axes import name_axes
+from ddphf.inputs.look_up import OUTSIDE, IntArray, LookUp, refuse_varied
+from ddphf.inputs.map_axes import join_edges, name_axes
 from ddphf.inputs.maps import Kind, LeptonMap
 
 __all__ = ["CorrectionKeys", "read_correction"]
@@ -116,6 +117,8 @@ class _Evaluator:
                 f"{_point(self.axes, values, rows[row])}, where the central value has one"
             )
         relative = (shift - found if self.varied else shift) / np.where(found > 0, found, np.inf)
+        if self.kind != "fake_factor":
+            refuse_varied(relative, error.label or "statistical", selected.where)
         place, share = np.full(n, OUTSIDE, dtype=np.int64), np.zeros(n)
         if error.label:
             place[rows] = error.first + (relative < 0)
@@ -130,11 +133,12 @@ class _Evaluator:
         if self.kind == "efficiency":
             good &= found <= 1
         for row in np.flatnonzero(~good)[:1]:
-            expected = {"efficiency": "> 0 and <= 1", "fake_factor": ">= 0"}.get(self.kind, "> 0")
+            expected = {
+                "efficiency": "an efficiency > 0 and <= 1", "fake_factor": "a fake factor >= 0",
+            }.get(self.kind, "a scale factor > 0")  # fmt: skip
             raise InputError(
                 f"{self.value.where}: {found[row]:g} at {_point(self.axes, values, rows[row])}, "
-                f"expected a {self.kind.replace('_', ' ')} {expected}; exclude such leptons from "
-                "both samples"
+                f"expected {expected}; drop such leptons with 'events.select'"
             )
 
 
@@ -145,6 +149,7 @@ def _point(names: Mapping[str, str], values: Values, row: int) -> str:
 def _load(file: Path, path: str, correction: str) -> Any:
     """Return a correction of a file, as correctionlib's schema."""
     from correctionlib import schemav2
+    from pydantic import ValidationError
 
     try:
         raw = file.read_bytes()
@@ -153,7 +158,11 @@ def _load(file: Path, path: str, correction: str) -> Any:
         data = json.loads(text, parse_constant=lambda c: c.replace("Infinity", "inf"))
         listed = {c["name"]: c for c in data["corrections"]}
         stacked = {c["name"]: c["stack"] for c in data.get("compound_corrections") or []}
-    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
+    except RecursionError:
+        raise InputError(
+            f"{path}: cannot be read as correctionlib JSON (nested too deeply)"
+        ) from None
+    except (OSError, EOFError, ValueError, KeyError, TypeError, zlib.error) as error:
         raise InputError(f"{path}: cannot be read as correctionlib JSON ({error})") from None
     if correction in stacked and correction not in listed:
         raise InputError(
@@ -165,10 +174,17 @@ def _load(file: Path, path: str, correction: str) -> Any:
         raise InputError(f"{path}: no correction '{correction}'; the file has: {some or 'none'}")
     try:
         return schemav2.Correction.model_validate(listed[correction])
-    except Exception as error:  # pydantic raises several kinds
-        line = " ".join(str(error).split("\n")[:3])
+    except ValidationError as error:
+        first = error.errors()[0]
+        parts = [str(part) for part in first["loc"] if "[" not in str(part)]
+        place = ".".join(parts if len(parts) < 9 else [*parts[:4], "...", *parts[-3:]])
         raise InputError(
-            f"{path}, correction '{correction}': breaks the correctionlib schema ({line})"
+            f"{path}, correction '{correction}': breaks the correctionlib schema"
+            f"{' at ' + place if place else ''} ({first['msg']})"
+        ) from None
+    except (RecursionError, AssertionError) as error:
+        raise InputError(
+            f"{path}, correction '{correction}': breaks the correctionlib schema ({error})"
         ) from None
 
 
@@ -210,8 +226,8 @@ def read_correction(
     def select(fixed: Fixed) -> SelectedCorrection:
         return SelectedCorrection(correction, {**keys.inputs, **fixed}, where)
 
+    make_evaluator(correction, correction.data, False, where)  # refuses a damaged one
     value = select(keys.value)
-    make_evaluator(correction, correction.data, False, where)  # refuse a damaged one now
     leaves = value.tree.leaves
     unusable = frozenset(leaf.number for leaf in leaves if leaf.beside and not _usable(leaf, kind))
     unknown = [leaf.value is None or leaf.number in unusable for leaf in leaves]
@@ -245,22 +261,25 @@ def read_correction(
 
     names = [v.name for v in correction.inputs if any(v.name in tree.open for tree in trees)]
     axes = name_axes(names, renamed, where, variables)
+    rewritten = set().union(*(tree.tree.rewritten for tree in trees))
     boxes = [leaf.box for leaf in leaves] + [{}] * len(extra)
     whole_line = (-np.inf, np.inf)
     ends = np.array([[box.get(n, whole_line) for n in names] for box in boxes], dtype=float)
     ends = ends.reshape(total, len(names), 2)
+    lows, highs = join_edges(ends[:, :, 0], ends[:, :, 1])
     beside = {x.number: f"bin {x.number} ({_describe(x)})" for x in leaves if x.beside}
     return LeptonMap(
         name=name,
         kind=kind,
         axes=axes,
-        lows=ends[:, :, 0],
-        highs=ends[:, :, 1],
+        lows=lows,
+        highs=highs,
         values=np.append(nominal, np.ones(len(extra))),
         statistical=np.abs(shift_of("")),
         sources={label: shift_of(label) for label in keys.sources},
         source=where,
         written=tuple(names),
+        rewritten=frozenset(a for n, a in zip(names, axes, strict=True) if n in rewritten),
         excluded=excluded,
         evaluator=_Evaluator(
             value, dict(zip(names, axes, strict=True)), tuple(errors), keys.varied, kind, unusable

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ddphf.exceptions import InputError
+from ddphf.inputs.correction_bins import edge_points, find_bin, meet, to_edges
 from ddphf.inputs.histogram import Array
 from ddphf.inputs.look_up import OUTSIDE, IntArray
 
@@ -80,6 +81,7 @@ class CorrectionTree:
         where: For messages.
         leaves: In the order of the file.
         used: Inputs that the values depend on, apart from the fixed ones.
+        rewritten: Inputs that a ``transform`` node changes.
         notes: Sentences for the user.
         shape: What two trees must have in common for their leaves to be the same bins.
 
@@ -93,6 +95,7 @@ class CorrectionTree:
     where: str
     leaves: list[Leaf] = field(default_factory=list)
     used: set[str] = field(default_factory=set)
+    rewritten: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
     shape: list[Any] = field(default_factory=list)
 
@@ -146,6 +149,7 @@ class CorrectionTree:
             return self._compile_bins(node, box, beside, rewritten)
         if kind == "transform":
             self._use(node.input, rewritten)
+            self.rewritten.add(node.input)
             self._look_into(node.rule, rewritten)
             whole = any(v.name == node.input and v.type == "int" for v in self.correction.inputs)
             content = self._compile(node.content, box, beside, rewritten | {node.input})
@@ -215,15 +219,15 @@ class CorrectionTree:
     def _compile_bins(self, node: Any, box: Box, beside: str, rewritten: frozenset[str]) -> Any:
         single = node.nodetype == "binning"
         inputs = [node.input] if single else list(node.inputs)
-        edges = [_edges(e) for e in ([node.edges] if single else node.edges)]
-        ends = [_ends(e) for e in edges]
+        edges = [to_edges(e) for e in ([node.edges] if single else node.edges)]
+        ends = [edge_points(e) for e in edges]
         reachable: list[int | None] = []
         out_of_range = False
         for name, points in zip(inputs, edges, strict=True):
             if self._use(name, rewritten):
                 reachable.append(None)
                 continue
-            place = int(_bin(np.array([float(self.fixed[name])]), points, node.flow)[0])
+            place = int(find_bin(np.array([float(self.fixed[name])]), points, node.flow)[0])
             out_of_range |= place < 0
             reachable.append(place)
         cells = [range(len(e) - 1) for e in ends]
@@ -235,7 +239,7 @@ class CorrectionTree:
             inner = dict(box)
             for name, points, c in zip(inputs, ends, cell, strict=True):
                 if name not in self.fixed or name in rewritten:
-                    inner[name] = _meet(box.get(name), (float(points[c]), float(points[c + 1])))
+                    inner[name] = meet(box.get(name), (float(points[c]), float(points[c + 1])))
             contents.append(self._compile(content, inner, beside, rewritten))
         flow = node.flow
         word = flow if isinstance(flow, str) else "value"
@@ -284,11 +288,11 @@ class CorrectionTree:
         else:
             flow = "clamp" if nearest and node.flow == "error" else node.flow
             places = [
-                _bin(values[name][rows], points, flow)
+                find_bin(values[name][rows], points, flow)
                 for name, points in zip(node.inputs, node.edges, strict=True)
             ]
             inside = np.all([place >= 0 for place in places], axis=0)
-            shape = [len(_ends(points)) - 1 for points in node.edges]
+            shape = [len(edge_points(points)) - 1 for points in node.edges]
             flat = np.ravel_multi_index([np.maximum(p, 0) for p in places], shape)
             order = np.argsort(flat, kind="stable")
             order = order[inside[order]]
@@ -297,44 +301,3 @@ class CorrectionTree:
                 yield node.contents[index], rows[part], values
             if not isinstance(flow, str):
                 yield flow, rows[~inside], values
-
-
-def _edges(edges: Any) -> Any:
-    if hasattr(edges, "n"):
-        return (int(edges.n), float(edges.low), float(edges.high))
-    return np.array([float(x) for x in edges])  # "inf" and "-inf" are words of the schema
-
-
-def _ends(edges: Any) -> Array:
-    return np.linspace(edges[1], edges[2], edges[0] + 1) if isinstance(edges, tuple) else edges
-
-
-def _meet(outer: tuple[float, float] | None, inner: tuple[float, float]) -> tuple[float, float]:
-    """Return what two bins of one input share; the inner one where only a clamp leads to it."""
-    if outer is None:
-        return inner
-    low, high = max(outer[0], inner[0]), min(outer[1], inner[1])
-    return (low, high) if low < high else inner
-
-
-def _bin(values: Array, edges: Any, flow: Any) -> IntArray:
-    """Return the bin of every value, -1 beyond the edges unless the flow leads back inside."""
-    if isinstance(edges, tuple):
-        n, low, high = edges
-    else:
-        n, low, high = len(edges) - 1, float(edges[0]), float(edges[-1])
-    beyond = (values < low) | (values >= high)
-    with np.errstate(all="ignore"):  # infinite edges and values
-        part = (values - low) / (high - low)
-        if isinstance(flow, str) and flow == "wrap":
-            part = part - np.floor(part)
-            beyond = ~((part >= 0) & (part < 1))
-            values = low + part * (high - low)
-        if isinstance(edges, tuple):
-            place = np.floor(np.where(beyond, 0.0, n * part)).astype(np.int64)
-        else:
-            place = np.searchsorted(edges, values, side="right") - 1
-    place = np.clip(place, 0, n - 1)
-    if isinstance(flow, str) and flow == "clamp":
-        return np.where(values < low, 0, np.where(values >= high, n - 1, place))
-    return np.where(beyond, OUTSIDE, place)

@@ -152,7 +152,8 @@ def _check_type(correction: Any, name: str, given: Any, where: str) -> None:
             f"{where}: input '{name}' is a string, but YAML reads {given} as a number; quote it: "
             f"{{{name}: '{given}'}}"
         )
+    remedy = "without quotes" if isinstance(given, str) else "without a decimal point"
     raise InputError(
         f"{where}: input '{name}' is {'a whole number' if kind == 'int' else 'a number'}, got "
-        f"{given!r}; write it without quotes"
+        f"{given!r}; write it {remedy}"
     )

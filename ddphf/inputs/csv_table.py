@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -86,7 +87,7 @@ def read_bin_table(file: Path, source: str) -> BinTable:
 
 def _split_blocks(text: str) -> list[list[str]]:
     """Return the lines of every block: blank lines part them in HEPData's tables alone."""
-    lines = text.splitlines(keepends=True)
+    lines = list(io.StringIO(text, newline=""))  # splitlines knows other ends of lines too
     several = any(line.startswith("#:") for line in lines)
     blocks: list[list[str]] = [[]]
     for line in lines:

@@ -87,7 +87,6 @@ def _find_files(address: str, folder: Path) -> list[tuple[Path, str, str]]:
     match = re.match(r"(?P<file>.*?\.root):(?P<tree>.*)", address, re.IGNORECASE | re.DOTALL)
     path, tree = (match["file"], match["tree"].strip("/")) if match else (address, "")
     file = folder / path
-    tree = re.sub(r";\d+$", "", tree)
     if is_file(file) or _is_folder(file):
         return [(file, tree, address)]
     if glob.has_magic(path):
@@ -143,7 +142,7 @@ def _read_parquet(
     import pyarrow.dataset
 
     try:
-        data = pyarrow.dataset.dataset(file, format="parquet", partitioning="hive")
+        data = _open_parts(file)
         names = data.schema.names
         plain = [n for n in names if not pyarrow.types.is_nested(data.schema.field(n).type)]
         nested = len(plain) < len(names) and any(c not in plain for c in columns or ())
@@ -158,6 +157,19 @@ def _read_parquet(
     if holes:
         raise InputError(f"{address}: column '{holes[0]}' has empty cells; fill or drop those rows")
     return {name: table.column(name).to_numpy() for name in table.column_names}
+
+
+def _open_parts(file: Path) -> Any:
+    """Open a file, or a folder of parts whose columns are those of all of them."""
+    import pyarrow as pa
+    import pyarrow.dataset
+
+    if not file.is_dir():  # a folder year=2018 above a single file says nothing
+        return pyarrow.dataset.dataset(file, format="parquet")
+    data = pyarrow.dataset.dataset(file, format="parquet", partitioning="hive")
+    # By default the first part tells the columns; an empty one has columns of no type.
+    parts = [part.physical_schema for part in data.get_fragments()]
+    return data.replace_schema(pa.unify_schemas([data.schema, *parts]))
 
 
 def _parquet_branches(data: Any, address: str) -> Branches:
@@ -214,10 +226,11 @@ def _read_root(
 
     try:
         with uproot.open(file) as root:
-            classes = root.classnames(cycle=False)
-            trees = sorted(name for name, kind in classes.items() if kind in TREES)
+            kinds = root.classnames()
+            keys = [key for key, kind in kinds.items() if kind in TREES]
+            trees = sorted({key.rpartition(";")[0] for key in keys})
             name = tree if tree else (trees[0] if len(trees) == 1 else "")
-            if name not in trees:
+            if name not in trees and name not in keys:  # with a cycle, tree;1, an older one
                 raise InputError(
                     f"{address}: which tree? write FILE:TREE; the file has: "
                     f"{', '.join(trees) or 'none'}"
@@ -250,7 +263,13 @@ def _columns(
             }
         )
     if columns is None:
-        short = {path: re.split(r"[./]", path.rstrip("."))[-1] for path in flat}
+        single = [p for p in flat if branches.paths.count(p) == 1 and branches.read(p).ndim == 1]
+        if not single and not out:
+            raise InputError(
+                f"{branches.where}: no branch is one number per event; it has: "
+                f"{', '.join(sorted(branches.paths)[:20]) or 'none'}"
+            )
+        short = {path: re.split(r"[./]", path.rstrip("."))[-1] for path in single}
         once = [*short.values()]
         return {
             (name if once.count(name) == 1 else path): branches.column(path)

@@ -11,7 +11,7 @@ import numpy as np
 from ddphf.exceptions import InputError
 from ddphf.inputs.histogram import Array
 
-__all__ = ["AXES", "OUTSIDE", "Evaluator", "IntArray", "LookUp", "axis_values"]
+__all__ = ["AXES", "OUTSIDE", "Evaluator", "IntArray", "LookUp", "axis_values", "refuse_varied"]
 
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -94,3 +94,23 @@ def axis_values(axis: str, given: Mapping[str, Array | None], name: str) -> Arra
         f"map '{name}' depends on {axis}, which the events do not have; name the column in "
         f"'leptons'{hint}"
     )
+
+
+def refuse_varied(relative: Array, label: str, where: str) -> None:
+    """Refuse an error that is as large as the value nearly everywhere: it is a varied value.
+
+    Args:
+        relative: The error by the value, one for each bin or lepton.
+        label: Of the error.
+        where: For messages.
+
+    Raises:
+        InputError: Half of the errors are within a quarter of the value, and all above half of it.
+    """
+    size = np.abs(relative)
+    if len(size) > 1 and np.min(size) > 0.5 and 0.75 < float(np.median(size)) < 1.25:
+        raise InputError(
+            f"{where}: '{label}' is {np.min(size):.0%} to {np.max(size):.0%} of the value in every "
+            "bin, so it is a varied value and no error, or the other way round; turn 'varied' "
+            "round"
+        )

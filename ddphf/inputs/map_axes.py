@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from ddphf.exceptions import InputError
+from ddphf.inputs.histogram import Array
 from ddphf.inputs.look_up import AXES
 
-__all__ = ["name_axes"]
+__all__ = ["join_edges", "name_axes"]
 
 ALIASES = {
     "pt": "pt", "eta": "eta", "abseta": "abseta", "aeta": "abseta", "abs_eta": "abseta",
@@ -17,6 +20,9 @@ ALIASES = {
     "theta": "theta", "costheta": "costheta", "cos_theta": "costheta",
 }  # fmt: skip
 """Common spellings, lower case; anything else is named by the caller."""
+
+SAME_EDGE = 1e-6
+"""Edges closer than this, relative to the larger of edge and narrowest bin, are one edge."""
 
 PREFIX = re.compile(r"^(probe|lepton|lep|electron|ele|el|muon|mu|tau)_(?=.)")
 """Whose axis it is, which the map says already."""
@@ -54,8 +60,8 @@ def name_axes(
         if axis not in (*AXES, *variables):
             raise InputError(
                 f"{where}: axis '{axis}', expected some of {', '.join([*AXES, *variables])}; say "
-                f"which in 'axes' ({{{name}: pt}}), or name its column in the 'variables' of the "
-                "leptons"
+                f"which in 'axes', such as {{{name}: pt}}, or name its column in the 'variables' "
+                "of the leptons"
             )
     if len(set(ours)) < len(ours):
         raise InputError(
@@ -68,3 +74,37 @@ def name_axes(
 def _alias(name: str) -> str:
     lower = name.lower()
     return ALIASES.get(lower, ALIASES.get(PREFIX.sub("", lower), name))
+
+
+def join_edges(lows: Array, highs: Array) -> tuple[Array, Array]:
+    """Make edges that differ by rounding one edge, so that bins neither overlap nor leave gaps.
+
+    Args:
+        lows: Lower edges, shape (K, d).
+        highs: Upper edges, shape (K, d).
+
+    Example:
+        >>> import numpy as np
+        >>> low, high = np.array([[0.0], [0.3]]), np.array([[0.1 + 0.2], [0.6]])
+        >>> bool(np.all(join_edges(low, high)[1][0] == join_edges(low, high)[0][1]))
+        True
+    """
+    out = [np.array(lows, dtype=float), np.array(highs, dtype=float)]
+    for axis in range(out[0].shape[1]):
+        joined = _join(out[0][:, axis], out[1][:, axis])
+        out[0][:, axis], out[1][:, axis] = joined
+    return out[0], out[1]
+
+
+def _join(lows: Array, highs: Array) -> tuple[Array, Array]:
+    points = np.unique(np.append(lows, highs))
+    wide = highs - lows
+    narrowest = float(np.min(wide[np.isfinite(wide)], initial=np.inf))
+    floor = narrowest if np.isfinite(narrowest) else 0.0
+    known = points.copy()
+    for i in range(1, len(points)):
+        gap = points[i] - points[i - 1]
+        allowed = SAME_EDGE * max(abs(points[i]), floor)
+        if np.isfinite(gap) and gap <= allowed and gap < narrowest / 2:
+            known[i] = known[i - 1]
+    return known[np.searchsorted(points, lows)], known[np.searchsorted(points, highs)]

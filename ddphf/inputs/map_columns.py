@@ -17,8 +17,17 @@ __all__ = ["ColumnRoles", "assign_columns"]
 Column = str | tuple[str, str]
 """One column, or those of the upward and the downward error."""
 
-STATISTICAL = re.compile(r"^(.*_)?stat(istical)?$", re.IGNORECASE)
-SYSTEMATIC = re.compile(r"^(.*_)?(syst?|systematic|unc|uncertainty)$", re.IGNORECASE)
+ERROR = r"(_?(err|error|unc|uncertainty))?$"
+STATISTICAL = re.compile(r"^(.*_)?stat(istical)?" + ERROR, re.IGNORECASE)
+SYSTEMATIC = re.compile(
+    r"^(.*_)?((syst?|systematic)" + ERROR + r"|unc$|uncertainty$)", re.IGNORECASE
+)
+OTHER_THAN = {
+    "statistical": re.compile(r"corr|indep|sys", re.IGNORECASE),
+    "systematic": re.compile(r"corr|indep|stat", re.IGNORECASE),
+}
+"""What a name must not say beside, or its meaning is open: sys_uncorr, stat_syst."""
+
 COUNT = re.compile(r"^n_?(pass(ed)?|fail(ed)?|tot(al)?|all|events|probes?)$", re.IGNORECASE)
 PAIR = re.compile(r"^(?P<stem>.+?)_?(?P<end>up|down|dn|dw)$", re.IGNORECASE)
 
@@ -48,10 +57,11 @@ def assign_columns(
 ) -> ColumnRoles:
     """Assign the columns that are no axes.
 
-    Declared ones first; then by name: ``value``; ``stat`` or ``statistical``, alone or at the end;
-    ``sys``, ``syst``, ``systematic``, ``unc``, ``uncertainty`` likewise, each a source; pairs
-    ``<source>_up`` and ``<source>_down`` (``_dn``, ``_dw``). Counts such as ``n_pass`` are left out
-    with a warning.
+    Declared ones first; then by name: ``value``; ``stat`` or ``statistical``, alone or at the end,
+    also with ``err`` or ``unc``; ``sys``, ``syst``, ``systematic`` and ``unc``, ``uncertainty``
+    likewise, each a source; pairs ``<source>_up`` and ``<source>_down`` (``_dn``, ``_dw``). A name
+    that says two things, such as ``sys_uncorr``, says nothing. Counts such as ``n_pass`` are left
+    out with a warning.
 
     Args:
         names: Of the columns.
@@ -86,17 +96,19 @@ def assign_columns(
         roles.sources[name] = name
         rest.remove(name)
     for stem, pair in _pairs(rest):
-        if STATISTICAL.match(stem):
+        if _is_statistical(stem):
             _set_statistical(roles, pair, where)
+        elif OTHER_THAN["systematic"].search(stem):
+            continue
         else:
             _add_source(roles, stem, pair, where)
         rest = [name for name in rest if name not in pair]
     for name in list(rest):
-        if STATISTICAL.match(name):
+        if _is_statistical(name):
             _set_statistical(roles, name, where)
-        elif SYSTEMATIC.match(name):
+        elif SYSTEMATIC.match(name) and not OTHER_THAN["systematic"].search(name):
             _add_source(roles, name, name, where)
-            if name.lower().endswith(("unc", "uncertainty")):
+            if "sys" not in name.lower():
                 roles.warnings.append(
                     f"{where}: column '{name}' is taken as fully correlated between the bins; if "
                     f"it is independent in each, say 'columns: {{statistical: {name}}}', else "
@@ -114,6 +126,10 @@ def assign_columns(
             f"[{', '.join(counts)}]}}' agrees"
         )
     return roles
+
+
+def _is_statistical(name: str) -> bool:
+    return bool(STATISTICAL.match(name) and not OTHER_THAN["statistical"].search(name))
 
 
 def _refuse(rest: Sequence[str], roles: ColumnRoles, where: str) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ddphf.exceptions import InputError
 from ddphf.inputs.histogram import Array
-from ddphf.inputs.map_axes import name_axes
+from ddphf.inputs.map_axes import join_edges, name_axes
 from ddphf.inputs.map_columns import Column, assign_columns
 from ddphf.inputs.maps import Kind, LeptonMap
 from ddphf.inputs.text_table import read_cells
@@ -25,8 +25,6 @@ INDEX = ("", "unnamed: 0", "index")
 """What pandas calls the column that numbers the rows."""
 
 SIGNS = {"+": 1.0, "-": -1.0}
-SAME_EDGE = 1e-6
-"""Edges closer than this, relative to the larger of edge and narrowest bin, are one edge."""
 
 
 def read_table(
@@ -98,8 +96,7 @@ def read_table(
             f"{path}: row {row + 1}: axis '{names[column_number]}' from "
             f"{lows[row, column_number]:g} to {highs[row, column_number]:g}, expected low < high"
         )
-    for number in range(len(names)):
-        lows[:, number], highs[:, number] = _same_edges(lows[:, number], highs[:, number])
+    lows, highs = join_edges(lows, highs)
     values = table[roles.value]
     statistical = np.zeros(len(values))
     if roles.statistical is not None:
@@ -187,19 +184,3 @@ def _error(table: _Table, column: Column, values: Array, varied: bool) -> Array:
     if np.all(up >= 0) and np.all(down >= 0):
         return (up + down) / 2
     return (up - down) / 2
-
-
-def _same_edges(lows: Array, highs: Array) -> tuple[Array, Array]:
-    """Make edges that differ by rounding one edge, so that bins neither overlap nor leave gaps."""
-    points = np.unique(np.append(lows, highs))
-    finite = np.isfinite(points)
-    wide = highs - lows
-    narrowest = float(np.min(wide[np.isfinite(wide)], initial=np.inf))
-    group, known = np.zeros(len(points), dtype=np.int64), points.copy()
-    for i in range(1, len(points)):
-        gap = points[i] - points[i - 1]
-        scale = max(abs(points[i]), narrowest if np.isfinite(narrowest) else 0.0)
-        same = finite[i] and finite[i - 1] and gap <= SAME_EDGE * scale and gap < narrowest / 2
-        group[i] = group[i - 1] + (not same)
-        known[i] = known[i - 1] if same else points[i]
-    return tuple(known[np.searchsorted(points, ends)] for ends in (lows, highs))  # type: ignore[return-value]

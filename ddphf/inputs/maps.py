@@ -17,7 +17,15 @@ from ddphf.inputs.covariance import (
     source_covariance,
 )
 from ddphf.inputs.histogram import Array
-from ddphf.inputs.look_up import AXES, OUTSIDE, Evaluator, IntArray, LookUp, axis_values
+from ddphf.inputs.look_up import (
+    AXES,
+    OUTSIDE,
+    Evaluator,
+    IntArray,
+    LookUp,
+    axis_values,
+    refuse_varied,
+)
 
 __all__ = ["AXES", "IntArray", "LeptonMap", "LookUp", "make_map", "map_covariance"]
 
@@ -44,6 +52,8 @@ class LeptonMap:
         n_pseudo: Bins at the end where no lepton lies: each carries an error that is evaluated at
             the leptons, which take part in it by their shares.
         written: What the file calls the axes.
+        rewritten: Axes that a correction changes before it looks them up, so that the edges are
+            not those of the leptons' values.
         warnings: Sentences for the user, from reading it.
 
     Example:
@@ -66,23 +76,23 @@ class LeptonMap:
     names: Mapping[int, str] = field(default_factory=dict)
     n_pseudo: int = 0
     written: tuple[str, ...] = ()
+    rewritten: frozenset[str] = frozenset()
     warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         where = self.source or f"map '{self.name}'"
-        wrong = sorted(i for i in self.excluded if not 0 <= i < len(self.values))
+        places = self.n_bins - self.n_pseudo
+        wrong = sorted(i for i in self.excluded if not 0 <= i < places)
         if wrong:
             raise InputError(
-                f"{where}: no bin {wrong[0]} to exclude; bins are numbered 0 to "
-                f"{len(self.values) - 1}"
+                f"{where}: no bin {wrong[0]} to exclude; bins are numbered 0 to {places - 1}"
             )
-        for index in self.excluded:  # whatever stands there is not used
-            for array, unused in (
-                (self.values, 1.0),
-                (self.statistical, 0.0),
-                *((shift, 0.0) for shift in self.sources.values()),
-            ):
-                array[index : index + 1] = unused
+        if self.excluded:  # whatever stands there is not used
+            unused = np.isin(np.arange(self.n_bins), list(self.excluded))
+            for name, rest in (("values", 1.0), ("statistical", 0.0)):
+                object.__setattr__(self, name, np.where(unused, rest, getattr(self, name)))
+            kept = {key: np.where(unused, 0.0, shift) for key, shift in self.sources.items()}
+            object.__setattr__(self, "sources", kept)
         for number, axis in enumerate(self.axes):
             below = self.highs[:, number] <= 0
             if axis == "abseta" and self.evaluator is None and np.any(below):
@@ -96,6 +106,8 @@ class LeptonMap:
                     f"the {len(self.values)} bins"
                 )
             self._refuse(where, label, ~np.isfinite(array), array, "a finite number")
+            if self.kind != "fake_factor":
+                refuse_varied(array / np.where(self.values > 0, self.values, np.inf), label, where)
         self._refuse(where, "statistical error", self.statistical < 0, self.statistical, ">= 0")
         if self.kind == "efficiency":
             bad = ~((self.values > 0) & (self.values <= 1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from ddphf.inputs.csv_table import BinTable, read_bin_table
 from ddphf.inputs.histogram import LABEL_WITH_UNIT, Array, Axis, Histogram, make_histogram
 
 __all__ = ["read_histogram"]
+
+DEEPEST = 10
+"""Folders inside folders of a file, which no name needs."""
 
 HISTOGRAM_CLASS = re.compile(r"TH[123][CSIFDL]")
 
@@ -120,20 +124,35 @@ def _split_cycle(name: str) -> tuple[str, str | None]:
 
 def _read_uhi(file: Path, name: str, address: str) -> Histogram:
     import hist
+    import uhi.io
 
     data = read_json(str(file))
     if not isinstance(data, dict):
         raise InputError(f"{address}: expected a UHI histogram or a mapping of them")
     if "axes" not in data:
-        data = data[_pick([k for k, v in data.items() if isinstance(v, dict)], name, address)]
+        found = dict(_uhi_entries(data))
+        data = found[_pick(list(found), name.strip("/"), address)]
     elif name:
         raise InputError(f"{address}: the file is a single histogram; leave ':{name}' out")
     try:
+        if not any(key in data["storage"] for key in ("values", "counts")):
+            raise InputError(f"{address}: holds axes without contents")
+        if "index" in data["storage"]:
+            data = uhi.io.from_sparse(_arrays(data))
         return make_histogram(hist.Hist(_arrays(data)), source=address)
     except InputError:
         raise
     except Exception as error:  # the serialisation raises KeyError, TypeError, ValueError, ...
         raise InputError(f"{address}: is no UHI histogram ({_short(error)})") from None
+
+
+def _uhi_entries(data: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the histograms of a mapping by name, those of mappings inside it as ``inner/name``."""
+    for key, value in data.items():
+        if isinstance(value, dict) and "axes" in value:
+            yield f"{path}{key}", value
+        elif isinstance(value, dict) and path.count("/") < DEEPEST:
+            yield from _uhi_entries(value, f"{path}{key}/")
 
 
 def _arrays(node: Any) -> Any:
@@ -227,6 +246,12 @@ def _find_edges(
     axis: str, lows: Array, highs: Array, address: str
 ) -> tuple[np.ndarray[Any, np.dtype[np.int64]], tuple[float, ...]]:
     """Return the bin of every row along an axis, and the edges, the last bit of each forgiven."""
+    infinite = np.flatnonzero(~(np.isfinite(lows) & np.isfinite(highs)))
+    if infinite.size:
+        raise InputError(
+            f"{address}: row {infinite[0] + 1}: axis '{axis}' from {lows[infinite[0]]:g} to "
+            f"{highs[infinite[0]]:g}; under- and overflow are not part of the model, leave them out"
+        )
     widths = highs - lows
     tolerance = 1e-6 * max(float(np.min(widths)), 0.0)
     sorted_lows = np.sort(lows)

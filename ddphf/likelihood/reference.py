@@ -155,7 +155,6 @@ class ReferenceModel:
                 f"({type(error).__name__}: {error}); look for names or types that are unusual"
             ) from error
         config = self.model.config
-        self._refuse_no_expectation(rates)
         self._refuse_equal_names(config.par_names)
         self.n_main = int(config.nmaindata)
         bounds = np.array(config.suggested_bounds(), dtype=float).reshape(-1, 2)
@@ -171,6 +170,7 @@ class ReferenceModel:
             self._set_poi_bounds(measurement)
         elif self.poi_bounds is not None:
             raise ModelError(f"measurement '{self.measurement}' has no POI that could have bounds")
+        self._require_expectation(rates)
         self.warnings += warn_of_auxiliary_data(
             self.model, self.data[self.n_main :], self.parameters
         )
@@ -230,6 +230,34 @@ class ReferenceModel:
                 f"two parameters are called '{twice[0]}': a modifier has the name that a component "
                 "of another one gets; rename one of them"
             )
+
+    def _require_expectation(self, rates: Array) -> None:
+        """Start where something is expected in every bin with events, or refuse.
+
+        A factor that starts at 0, as a signal strength does, is started elsewhere where nothing
+        else is expected.
+        """
+        config, table = self.model.config, self.parameters
+        observed = self.data[: self.n_main]
+        if not np.any((rates <= 0) & (observed != 0)):
+            return
+        factors = np.zeros(len(table.names), dtype=bool)
+        for name in config.par_order:
+            factors[config.par_slice(name)] = not config.param_set(name).constrained
+        moved = factors & ~table.fixed & (table.init == 0)
+        inside = np.where((table.lower < 1) & (table.upper > 1), 1.0, 0.5 * table.upper)
+        start = np.where(moved, inside, table.init)
+        with pyhf_backend("numpy"):
+            rates_there = np.asarray(
+                self.model.expected_data(start.tolist(), include_auxdata=False)
+            )
+        if np.any((rates_there <= 0) & (observed != 0)):
+            self._refuse_no_expectation(rates)
+        self.parameters = replace(table, init=start)
+        names = [table.names[i] for i in np.flatnonzero(moved)]
+        self.warnings.append(
+            f"started away from 0, where a bin with events expects nothing: {', '.join(names[:5])}"
+        )
 
     def _refuse_no_expectation(self, rates: Array) -> None:
         for channel, where in self.channel_slices().items():

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ddphf.results.shown import Shown
+
 __all__ = [
     "FAIL",
     "LEVELS",
@@ -64,8 +66,8 @@ class Check:
         return self.status not in (FAIL, NOT_RUN)
 
 
-@dataclass(frozen=True)
-class VerifyResult:
+@dataclass(frozen=True, repr=False)
+class VerifyResult(Shown):
     """What ``ddphf verify`` writes.
 
     Attributes:

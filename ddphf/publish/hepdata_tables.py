@@ -126,7 +126,9 @@ def _fit_covariance(publication: Publication) -> Spec:
 
 
 def _variations(publication: Publication) -> Spec:
-    names = publication.metadata.get("lepton_id", {}).get("kept", [])
+    absorbed = publication.metadata.get("absorbed", [])
+    kept = publication.metadata.get("lepton_id", {}).get("kept", [])
+    names = [name for name in kept if name not in absorbed]
     if not names:
         return {}
     rows = relative_variations(publication.workspace, names)

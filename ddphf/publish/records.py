@@ -9,6 +9,7 @@ from typing import Any
 
 from ddphf.results.fit import CertificateResult, MinimumResult, ParameterResult
 from ddphf.results.provenance import make_provenance
+from ddphf.results.shown import Shown
 
 __all__ = ["INTERPOLATION", "PRINTABLE", "PointResult", "PublishedResults", "make_environment"]
 
@@ -83,8 +84,8 @@ class PointResult:
         )
 
 
-@dataclass(frozen=True)
-class PublishedResults:
+@dataclass(frozen=True, repr=False)
+class PublishedResults(Shown):
     """``results.json`` of a bundle.
 
     Attributes:

@@ -67,8 +67,13 @@ class Materials:
     warnings: tuple[str, ...] = field(default=())
 
 
-def build_report(materials: Materials) -> str:
+def build_report(materials: Materials, *, date: str = "") -> str:
     """Return the page; a chapter without material is left out.
+
+    Args:
+        materials: What it is made of.
+        date: Of the page, as it is printed; none by default, so that the same materials give the
+            same page.
 
     Example:
         >>> page = build_report(Materials(warnings=("nothing was fitted",)))
@@ -83,6 +88,7 @@ def build_report(materials: Materials) -> str:
         for part in (
             f"measurement {measurement}" if measurement else "",
             f"workspace {materials.digest}" if materials.digest else "",
+            date,
         )
         if part
     )
@@ -144,6 +150,10 @@ def _tested(m: Materials) -> list[str]:
 
 def _result(m: Materials) -> list[str]:
     parts = statement_chapters.result_parts(m.fit, m.discover)
+    if m.summary is not None and m.summary["signal_events"]:
+        events = m.summary["signal_events"].items()
+        counted = " and ".join(f"{number:.6g} events in {channel}" for channel, number in events)
+        parts.append(text(f"{m.summary['poi']} = 1 means {counted}."))
     parts += statement_chapters.null_parts(m.fit, m.discover, m.toys)
     parts += chapters.limit_parts(m.limit)
     parts += chapters.scan_parts(m.scans)
@@ -260,7 +270,10 @@ def _provenance(m: Materials) -> list[str]:
         rows += [
             ("engine", m.fit.engine),
             ("2NLL", f"{m.fit.fit.twice_nll:.9f}; by pyhf {certificate.twice_nll_pyhf:.9f}"),
-            ("certificate", f"estimated distance to the minimum {certificate.edm:.1e} in 2NLL"),
+            (
+                "certificate",
+                f"estimated distance to the minimum (EDM) {certificate.edm:.1e} in 2NLL",
+            ),
         ]
         versions = m.fit.provenance.get("versions", {})
         if isinstance(versions, Mapping):

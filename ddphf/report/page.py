@@ -37,7 +37,13 @@ nav ul { list-style: none; margin: .8rem 0 0; padding: 0; display: flex; flex-wr
 .warnings ul { margin: .3rem 0; padding-left: 1.2rem; }
 .warnings li { overflow-wrap: anywhere; }
 .warnings h2 { border: 0; margin: .3rem 0; padding: 0; font-size: 1.05rem; }
-.scroll { overflow-x: auto; margin: .8rem 0; }
+/* Shadows at the sides where a table or figure goes on: they scroll with it at its ends. */
+.scroll { overflow-x: auto; margin: .8rem 0; background:
+  linear-gradient(to right, #fff 30%, transparent) 0 0 / 2.4rem 100% no-repeat local,
+  linear-gradient(to left, #fff 30%, transparent) 100% 0 / 2.4rem 100% no-repeat local,
+  linear-gradient(to right, #0003, transparent) 0 0 / .8rem 100% no-repeat scroll,
+  linear-gradient(to left, #0003, transparent) 100% 0 / .8rem 100% no-repeat scroll; }
+.scroll:focus-visible { outline: 2px solid var(--accent); }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; font-weight: 600; padding: .2rem 0 .4rem; white-space: nowrap; }
 th, td { padding: .22rem .7rem .22rem 0; border-bottom: 1px solid #e4e4e4; text-align: right;
@@ -53,7 +59,7 @@ code, pre { font: .86em/1.45 ui-monospace, Menlo, Consolas, monospace; }
 code { overflow-wrap: anywhere; }
 pre { overflow-x: auto; background: #f5f5f5; padding: .7rem .9rem; }
 @media (max-width: 40rem) { body { padding: .6rem .8rem 2rem; } h1 { font-size: 1.4rem; }
-  figure.wide img { max-width: none; width: 44rem; } }
+  figure img { max-width: none; width: 34rem; } figure.wide img { width: 44rem; } }
 @page { margin: 16mm 14mm; }
 @media print { body { max-width: none; padding: 0; font-size: 10pt; } nav { display: none; }
   h2, h3 { break-after: avoid; } figure, tr, .scroll { break-inside: avoid; }
@@ -127,9 +133,8 @@ def draw(figure: Figure, alt: str, caption: str) -> str:
     data = base64.b64encode(figure_bytes(figure, "svg")).decode("ascii")
     wide = width > WIDE
     kind = ' class="wide"' if wide else ""
-    scroll = ' class="scroll" tabindex="0"' if wide else ""
     return (
-        f"<figure{kind}><div{scroll}>"
+        f'<figure{kind}><div class="scroll" tabindex="0">'
         f'<img alt="{html.escape(alt)}" width="{96 * width:.0f}" height="{96 * height:.0f}" '
         f'src="data:image/svg+xml;base64,{data}"></div>'
         f"<figcaption>{_escape(caption)}</figcaption></figure>"

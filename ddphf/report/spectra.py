@@ -13,11 +13,10 @@ from ddphf.report.asymmetry import draw_asymmetry_panel
 from ddphf.report.figures import BLUE, FONT, GREY, ORANGE, PALETTE, axis_label
 from ddphf.results.yields import ChannelYields, PredictionResult, YieldsResult
 
-__all__ = ["TITLES", "draw_spectra"]
+__all__ = ["draw_spectra"]
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
-TITLES = {"prefit": "pre-fit", "postfit": "post-fit", "null": "fit at mu = 0"}
 COLOURS = {"symmetric": BLUE, "fakes": GREY, "signal": ORANGE}
 
 COLUMNS = 3
@@ -67,13 +66,13 @@ def draw_spectra(yields: YieldsResult, prediction: str, *, asymmetry: bool = Tru
             low = figure.add_subplot(grid[2 * row + 1, column], sharex=top)
             _draw_channel(top, low, yields, channel, prediction, axis)
             top.tick_params(labelbottom=False)
+            top.set_ylabel(_events_per(yields, axis))
             if column == 0:
-                top.set_ylabel("events / bin")
                 low.set_ylabel("data / model")
         for entry in yields.asymmetry if pair else ():
             panel = figure.add_subplot(grid[-1, entry.axis])
             draw_asymmetry_panel(panel, yields, entry, (prediction,))
-        figure.suptitle(f"{TITLES[prediction]} ({yields.measurement})")
+        figure.suptitle(f"{yields.title(prediction)} ({yields.measurement})")
         figure.align_ylabels()
     return figure
 
@@ -95,10 +94,12 @@ def _draw_channel(
         return np.asarray(np.reshape(np.asarray(values, dtype=float), shape).sum(axis=others))
 
     observed, expected, error = project(channel.observed), project(found.total.expected), errors
+    # Bins of unequal width: densities, or a wide bin would look like a peak.
+    width = np.diff(edges) if _is_uneven(edges) else np.ones(len(edges) - 1)
     below = np.zeros_like(expected)
     colours = _colours(yields)
     for name, values in _stack(found, set(colours)):
-        above = below + np.maximum(project(values), 0.0)
+        above = below + np.maximum(project(values), 0.0) / width
         colour = colours.get(name, GREY)
         top.stairs(above, edges, baseline=below, fill=True, color=colour, alpha=0.8, lw=0,
                    label=f" {name}")  # fmt: skip  # matplotlib drops a leading underscore
@@ -106,11 +107,15 @@ def _draw_channel(
     # Many narrow bins: points and bars of the same size would be one black band.
     marker = {"ms": 4.0, "lw": 0.8} if len(observed) <= 60 else {"ms": 1.0, "lw": 0.3}
     centres = (edges[1:] + edges[:-1]) / 2
-    _draw_band(top, edges, expected, np.asarray(error), "model error")
-    top.errorbar(centres, observed, np.sqrt(observed), fmt="k.", label="data", **marker)
+    _draw_band(top, edges, expected / width, np.asarray(error) / width, "model error")
+    top.errorbar(
+        centres, observed / width, np.sqrt(observed) / width, fmt="k.", label="data", **marker
+    )
     top.set_title(channel.name, loc="left", fontsize=9)
     entries = len(top.get_legend_handles_labels()[1])
-    heights = np.max([observed + np.sqrt(observed), below, expected + error], axis=0)
+    heights = np.max(
+        [(observed + np.sqrt(observed)) / width, below, (expected + error) / width], axis=0
+    )
     # Where it is long, or the right third is no lower than the rest, the legend lies above.
     above_all = entries >= 6 or heights[-(len(heights) // 3 + 1) :].max() > 0.5 * heights.max()
     top.set_ylim(0, (1.4 if above_all else 1.08) * max(1e-9, float(heights.max())))
@@ -128,6 +133,22 @@ def _draw_channel(
         reach = min(1.0, 1.15 * float(np.max(np.abs(ratio[good] - 1) + bars[good])))
         low.set_ylim(1 - max(reach, 1e-3), 1 + max(reach, 1e-3))
     low.set_xlabel(axis_label(described))
+
+
+def _is_uneven(edges: Array) -> bool:
+    widths = np.diff(edges)
+    return bool(np.ptp(widths) > 1e-6 * widths.max())
+
+
+def _events_per(yields: YieldsResult, axis: int | None) -> str:
+    """Return the label of the ordinate: events of a bin, of its width, or per unit."""
+    if axis is None:
+        return "events / bin"
+    described = yields.axes[axis]
+    edges = np.asarray(described["edges"], dtype=float)
+    if _is_uneven(edges):
+        return f"events / {described['unit'] or 'unit of ' + str(described['label'])}"
+    return f"events / {edges[1] - edges[0]:.3g} {described['unit']}".rstrip()
 
 
 def _draw_band(panel: Any, edges: Array, centre: Array, error: Array, label: str | None) -> None:

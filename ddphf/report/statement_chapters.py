@@ -16,6 +16,15 @@ __all__ = ["doubts", "null_parts", "result_parts"]
 
 Record = Mapping[str, Any]
 
+TERMS = {
+    "L2": "L2: the partner channel tells the background of every bin.",
+    "L1": "L1: the background is known, as in simulation alone.",
+    "q0": "q0: 2NLL of the fit without a signal minus 2NLL of the fit with one (2NLL: -2 ln of the "
+    "likelihood), negative for a deficit.",
+    "Z": "Z: sign(q0) sqrt(|q0|), in standard deviations; p0 = 1 - Phi(Z) where the null is "
+    "asymptotic.",
+}
+
 SMALL_P = 0.01
 """A goodness-of-fit p-value below this is a warning."""
 
@@ -75,6 +84,7 @@ def result_parts(fit: FitResult | None, discover: Record | None) -> list[str]:
         columns = ("statement", "null", "signal strength", "q0", "Z", "p0")
         table = Table("significance of the signal", columns, tuple(rows), labels=2)
         parts.append(table.to_html())
+        parts.append(text(*(TERMS[key] for key in TERMS if key in _used(rows))))
     expected = [
         row
         for statement in (discover["statements"] if discover is not None else ())
@@ -84,6 +94,12 @@ def result_parts(fit: FitResult | None, discover: Record | None) -> list[str]:
         bands = ("statement", "by", "-2 sigma", "-1 sigma", "median", "+1 sigma", "+2 sigma")
         parts.append(Table("expected Z", bands, tuple(expected), labels=2).to_html())
     return parts
+
+
+def _used(rows: list[tuple[str, ...]]) -> set[str]:
+    """Return the terms that a table of statements needs explained."""
+    names = " ".join(row[0] for row in rows)
+    return {"q0", "Z"} | {term for term in ("L1", "L2") if f"({term})" in names}
 
 
 def _name(statement: Record) -> str:

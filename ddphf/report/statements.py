@@ -105,7 +105,8 @@ def draw_limit(limit: dict[str, Any]) -> Figure:
         panel.axhline(alpha, color=ORANGE, lw=1.2, ls="--")
         panel.text(
             0.015, alpha * 1.06, f"{100 * limit['level']:.4g} % CL", color=ORANGE, fontsize=8,
-            transform=panel.get_yaxis_transform(), va="bottom",
+            transform=panel.get_yaxis_transform(), va="bottom", zorder=5,
+            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
         )  # fmt: skip
         panel.set_yscale("log")
         panel.yaxis.set_major_formatter("{x:g}")

@@ -147,6 +147,12 @@ def _predictions(channel: ChannelYields) -> list[str]:
 HEADINGS = {"prefit": "pre-fit", "postfit": "post-fit", "null": "mu = 0"}
 
 
+def _title(what: str, yields: YieldsResult) -> str:
+    """Return the caption; the columns keep their names, so it says the pre-fit strength."""
+    before = "" if yields.prefit_strength is None else f"; {yields.title('prefit')}"
+    return f"{what}, measurement {yields.measurement}{before}"
+
+
 def channel_table(yields: YieldsResult) -> Table:
     """Return the events of each channel and sample, before and after the fit.
 
@@ -169,7 +175,7 @@ def channel_table(yields: YieldsResult) -> Table:
         rows.append((channel.name, "total", *(with_error(t.sum, t.sum_error) for t in totals)))
         rows.append((channel.name, "data", *([f"{sum(channel.observed):.10g}"] * len(shown))))
     columns = ("channel", "sample", *(HEADINGS[name] for name in shown))
-    return Table(f"events, measurement {yields.measurement}", columns, tuple(rows), labels=2)
+    return Table(_title("events", yields), columns, tuple(rows), labels=2)
 
 
 def bin_table(yields: YieldsResult) -> Table:
@@ -201,7 +207,7 @@ def bin_table(yields: YieldsResult) -> Table:
                     pair = (None, None) if found is None else (found.expected, found.error)
                     cells += ["" if v is None else number(v[index], 8) for v in pair]
             rows.append(tuple(cells))
-    return Table(f"events per bin, measurement {yields.measurement}", tuple(columns), tuple(rows),
+    return Table(_title("events per bin", yields), tuple(columns), tuple(rows),
                  labels=2)  # fmt: skip
 
 
@@ -217,7 +223,7 @@ def bin_summary(yields: YieldsResult) -> Table:
             for index, observed in enumerate(channel.observed)
         ]  # fmt: skip
     columns = ("channel", "bin", "data", *(HEADINGS[name] for name in shown))
-    return Table(f"events per bin, measurement {yields.measurement}", columns, tuple(rows),
+    return Table(_title("events per bin", yields), columns, tuple(rows),
                  labels=2)  # fmt: skip
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ddphf.results.shown import Shown
+
 __all__ = ["BirmanResult", "SetupResult", "StatisticResult", "TableRow"]
 
 Numbers = tuple[float, ...]
@@ -149,8 +151,8 @@ class TableRow:
     why: str
 
 
-@dataclass(frozen=True)
-class BirmanResult:
+@dataclass(frozen=True, repr=False)
+class BirmanResult(Shown):
     """What ``ddphf study birman`` writes.
 
     Attributes:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ddphf.results.shown import Shown
+
 __all__ = [
     "CertificateResult",
     "ChannelPulls",
@@ -78,8 +80,8 @@ class CertificateResult:
     twice_nll_pyhf: float
 
 
-@dataclass(frozen=True)
-class MinimumResult:
+@dataclass(frozen=True, repr=False)
+class MinimumResult(Shown):
     """A certified minimum of -2 ln L.
 
     Attributes:
@@ -178,8 +180,8 @@ class GoodnessResult:
     toys: dict[str, Any] | None = None
 
 
-@dataclass(frozen=True)
-class FitResult:
+@dataclass(frozen=True, repr=False)
+class FitResult(Shown):
     """What ``ddphf fit`` writes.
 
     Attributes:

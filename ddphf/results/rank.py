@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ddphf.results.fit import ParameterResult
+from ddphf.results.shown import Shown
 
 __all__ = ["CorrelationsResult", "GroupResult", "ImpactResult", "RankResult"]
 
@@ -96,8 +97,8 @@ class CorrelationsResult:
     matrix: tuple[tuple[float, ...], ...]
 
 
-@dataclass(frozen=True)
-class RankResult:
+@dataclass(frozen=True, repr=False)
+class RankResult(Shown):
     """What ``ddphf rank`` writes.
 
     Attributes:

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ddphf.results.shown import Shown
+
 __all__ = ["ScanAxis", "ScanResult"]
 
 
@@ -28,8 +30,8 @@ class ScanAxis:
     values: tuple[float, ...]
 
 
-@dataclass(frozen=True)
-class ScanResult:
+@dataclass(frozen=True, repr=False)
+class ScanResult(Shown):
     """What ``ddphf scan`` writes.
 
     Attributes:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ddphf.results.shown import Shown
+
 __all__ = [
     "AsymmetryResult",
     "ChannelYields",
@@ -15,6 +17,8 @@ __all__ = [
 ]
 
 Numbers = tuple[float, ...]
+
+TITLES = {"prefit": "pre-fit", "postfit": "post-fit", "null": "fit at mu = 0"}
 
 
 @dataclass(frozen=True)
@@ -60,8 +64,8 @@ class PredictionResult:
     axis_errors: tuple[Numbers, ...] = ()
 
 
-@dataclass(frozen=True)
-class ChannelYields:
+@dataclass(frozen=True, repr=False)
+class ChannelYields(Shown):
     """One channel.
 
     Attributes:
@@ -123,13 +127,15 @@ class PullResult:
         return None if self.error is None else self.error / self.width
 
 
-@dataclass(frozen=True)
-class YieldsResult:
+@dataclass(frozen=True, repr=False)
+class YieldsResult(Shown):
     """What ``ddphf yields`` writes.
 
     Attributes:
         measurement: Name of the fitted measurement.
         channels: In the workspace's order.
+        prefit_strength: The signal strength of the prediction ``"prefit"``; None where the POI is
+            no strength, or in records that do not say.
         axes: Binning as in the sidecar: ``label``, ``unit`` and ``edges`` per dimension; empty
             where no sidecar tells.
         pairing: ``tested`` and ``partner``, or None.
@@ -142,6 +148,7 @@ class YieldsResult:
 
     measurement: str
     channels: tuple[ChannelYields, ...]
+    prefit_strength: float | None = None
     axes: tuple[dict[str, Any], ...] = ()
     pairing: dict[str, str] | None = None
     asymmetry: tuple[AsymmetryResult, ...] = ()
@@ -156,6 +163,17 @@ class YieldsResult:
     def shape(self) -> tuple[int, ...]:
         """Bins along each axis."""
         return tuple(len(axis["edges"]) - 1 for axis in self.axes)
+
+    def title(self, prediction: str) -> str:
+        """Return what a prediction is called in tables and figures.
+
+        Example:
+            >>> YieldsResult("m", (), 1.0).title("prefit")
+            'pre-fit, mu = 1'
+        """
+        if prediction == "prefit" and self.prefit_strength is not None:
+            return f"pre-fit, mu = {self.prefit_strength:g}"
+        return TITLES[prediction]
 
     def channel(self, name: str) -> ChannelYields:
         """Return a channel by name.
@@ -184,6 +202,7 @@ class YieldsResult:
         return cls(
             measurement=data["measurement"],
             channels=tuple(_channel(channel) for channel in data["channels"]),
+            prefit_strength=data.get("prefit_strength"),
             axes=tuple(data["axes"]),
             pairing=data["pairing"],
             asymmetry=tuple(_asymmetry(entry) for entry in data["asymmetry"]),

@@ -16,6 +16,7 @@ from ddphf.exceptions import FitError, ModelError
 from ddphf.likelihood.batch import BLOCK, FAILED, minimize_batch
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.minimum import Array
+from ddphf.results.shown import Shown
 from ddphf.seeds import check_seed
 
 __all__ = ["RHOS", "CorrelationResult", "advise", "closed_widths", "toy_widths"]
@@ -36,8 +37,8 @@ MOST_FITS = 1000
 Progress = Callable[[int, int], None]
 
 
-@dataclass(frozen=True)
-class CorrelationResult:
+@dataclass(frozen=True, repr=False)
+class CorrelationResult(Shown):
     """Pull widths, rows rho of the data, columns rho of the model.
 
     Attributes:

@@ -86,6 +86,12 @@ class EventEfficiencies:
     tested_shares: Array | None = None
     partner_shares: Array | None = None
 
+    def __post_init__(self) -> None:
+        for role in ("tested", "partner"):  # so that every attribute is one array per event
+            if getattr(self, f"{role}_shares") is None:
+                ones = np.ones(getattr(self, f"{role}_bins").shape)
+                object.__setattr__(self, f"{role}_shares", ones)
+
     def count(
         self,
         role: str,
@@ -109,13 +115,12 @@ class EventEfficiencies:
             Shape (M, K).
         """
         cells = getattr(self, f"{role}_bins")[rows]
-        shares = getattr(self, f"{role}_shares")
-        shares = None if shares is None else shares[rows]
+        shares = getattr(self, f"{role}_shares")[rows]
         table = np.zeros(n_bins * n_calibration)
         for column in range(cells.shape[1]):
             known = cells[:, column] >= 0
             flat = place[known] * n_calibration + cells[known, column]
-            part = weights[known] if shares is None else weights[known] * shares[known, column]
+            part = weights[known] * shares[known, column]
             table += np.bincount(flat, part, n_bins * n_calibration)
         return table.reshape(n_bins, n_calibration)
 

@@ -20,7 +20,12 @@ from ddphf.symmetry.event_tables import join_tables, read_table, weigh
 from ddphf.symmetry.expressions import Mask, evaluate, evaluate_mask
 from ddphf.symmetry.fakes import LooseLeptons, find_loose
 from ddphf.symmetry.load_maps import read_fake_maps, read_maps
-from ddphf.symmetry.map_checks import AxisReport, find_placeholders, report_axes
+from ddphf.symmetry.map_checks import (
+    AxisReport,
+    find_placeholders,
+    left_out_sources,
+    report_axes,
+)
 from ddphf.symmetry.split import split_events
 
 __all__ = ["EventSamples", "FilledEvents", "fill_histogram", "read_samples"]
@@ -79,7 +84,7 @@ def read_samples(analysis: Analysis) -> EventSamples:
     config = analysis.lepton_id
     maps = {} if config is None else read_maps(config, analysis)
     notes = [warning for calibration in maps.values() for warning in calibration.warnings]
-    left_out = {} if config is None else {item.flavour: item.exclude for item in config.maps}
+    left_out = {} if config is None else left_out_sources(config)
     if analysis.events is None:
         return EventSamples(maps=maps, warnings=notes + find_placeholders(maps, left_out, None))
     events = analysis.events
@@ -163,7 +168,7 @@ def make_axes(events: EventsConfig) -> tuple[Axis, ...]:
         Axis(
             axis.name or re.sub(r"\W+", "_", axis.column).strip("_"),
             axis.edges,
-            axis.label or axis.column,
+            axis.label or axis.column.replace("`", ""),
             axis.unit,
         )
         for axis in events.axes
@@ -231,14 +236,15 @@ def _fill(
             in_tested,
             exchange=events.exchange,
         )
-        efficiencies = look_up(nearest=config.outside == "nearest")
+        plain = look_up()
         leptons = [LeptonColumns(**vars(lepton)) for lepton in events.leptons]
         report = report_axes(table, leptons, samples.maps)
-        if report.unsigned and config.outside == "nearest":
-            raise InputError(f"{table.source}: {report.unsigned[0]}")
+        if report.wrong and config.outside != "exclude" and np.any(plain.outside):
+            raise InputError(f"{table.source}: {report.wrong[0]}")
+        efficiencies = look_up(nearest=True) if config.outside == "nearest" else plain
         kept = _inside(samples, table, efficiencies, config, key, report)
         if config.outside == "nearest":
-            _count_moved(samples, table, look_up().outside, key)
+            _count_moved(samples, table, plain.outside, key)
         if not kept.all():
             efficiencies = EventEfficiencies(
                 **{name: values[kept] for name, values in vars(efficiencies).items()}
@@ -269,10 +275,8 @@ def _inside(
     key: tuple[str, str],
     report: AxisReport,
 ) -> Mask:
-    if report.unsigned and config.outside == "refuse" and np.any(efficiencies.outside):
-        raise InputError(f"{table.source}: {report.unsigned[0]}")
     samples.warnings.extend(
-        w for text in report.unsigned if (w := f"{table.source}: {text}") not in samples.warnings
+        w for text in report.wrong if (w := f"{table.source}: {text}") not in samples.warnings
     )
     count = int(np.count_nonzero(efficiencies.outside))
     if not count:

@@ -55,7 +55,7 @@ def load_lepton_id(
                 "file": item.file,
                 "kind": item.kind,
                 "flavour": item.flavour,
-                "bins": samples.maps[item.flavour].n_bins,
+                "bins": samples.maps[item.flavour].n_bins - samples.maps[item.flavour].n_pseudo,
                 "errors": ["statistical", *samples.maps[item.flavour].sources],
             }
             for item in config.maps

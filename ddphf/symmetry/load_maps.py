@@ -32,7 +32,8 @@ def read_maps(config: LeptonIdConfig, analysis: Analysis) -> dict[int, LeptonMap
                 reading.pop(key, None)
         read = read_map(
             item.file, name=item.name, kind=item.kind, folder=analysis.folder,
-            named=[*config.shared, *item.exclude], variables=names, **reading,
+            named=[*config.shared, *item.exclude, *item.source_correlation], variables=names,
+            **reading,
         )  # fmt: skip
         if item.covariance is not None and not item.relative and read.varies:
             raise InputError(
@@ -76,7 +77,7 @@ def factors_from_rates(rates: LeptonMap) -> LeptonMap:
     ratio of those that do to those that do not.
 
     Raises:
-        InputError: A rate of 1 or more.
+        InputError: A rate of 1 or more, or rates or errors that vary inside the bins.
 
     Example:
         >>> from ddphf.inputs.maps import make_map
@@ -85,6 +86,11 @@ def factors_from_rates(rates: LeptonMap) -> LeptonMap:
         >>> round(float(factors.values[0]), 12), round(float(factors.statistical[0]), 12)
         (0.25, 0.025)
     """
+    if rates.varies or rates.n_pseudo:
+        raise InputError(
+            f"{rates.source}: its fake rates or their errors vary inside a bin, as of a formula; "
+            "give fake factors f / (1 - f), or errors in the bins of the rates"
+        )
     for index in np.flatnonzero(~(rates.values < 1)):
         raise InputError(
             f"{rates.source or rates.name}, {rates.describe(int(index))}: value "

@@ -7,16 +7,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ddphf.config.sections import LeptonIdConfig
 from ddphf.inputs.events import EventTable
 from ddphf.inputs.histogram import Array
 from ddphf.inputs.look_up import axis_values
 from ddphf.inputs.maps import LeptonMap
 from ddphf.symmetry.efficiency import EventEfficiencies, LeptonColumns, lepton_flavour
 
-__all__ = ["AxisReport", "find_placeholders", "report_axes"]
+__all__ = ["AxisReport", "find_placeholders", "left_out_sources", "report_axes"]
 
 NEGATIVE = 0.1
 """Above this share of leptons at eta < 0, a map of eta > 0 is one of |eta|."""
+
+MISSED = 0.9
+"""Above this share of leptons beyond an axis, the axis is of another unit or another quantity."""
 
 PLACEHOLDER = 0.5
 """A relative error as large as this is no measurement."""
@@ -31,11 +35,12 @@ class AxisReport:
 
     Attributes:
         beyond: Words for every axis with leptons beyond its ends.
-        unsigned: Sentences for maps of eta that must be maps of |eta|.
+        wrong: Sentences for maps of eta that must be maps of |eta|, and for axes that hardly any
+            lepton meets.
     """
 
     beyond: tuple[str, ...]
-    unsigned: tuple[str, ...]
+    wrong: tuple[str, ...]
 
 
 def report_axes(
@@ -55,41 +60,60 @@ def report_axes(
     for lepton in leptons:
         mapped = np.isin(lepton_flavour(table, lepton), list(maps))
         found.append({axis: v[mapped] for axis, v in lepton.values(table).items()})
-    beyond, unsigned = [], []
+    beyond, unsigned, missed = [], [], []
     for calibration in maps.values():
         real = calibration.n_bins - calibration.n_pseudo
         for number, axis in enumerate(calibration.axes):
+            if axis in calibration.rewritten:  # the edges are of something else
+                continue
             values = np.concatenate([axis_values(axis, own, calibration.name) for own in found])
             low = float(np.min(calibration.lows[:real, number]))
             high = float(np.max(calibration.highs[:real, number]))
             written = (calibration.written or calibration.axes)[number]
-            if axis == "eta" and low >= 0 and len(values) and np.mean(values < 0) > NEGATIVE:
+            folded = axis == "eta" and low >= 0 and len(values) and np.mean(values < 0) > NEGATIVE
+            if folded and np.any((np.abs(values) >= low) & (np.abs(values) < high)):
                 unsigned.append(
                     f"the axis '{written}' of map '{calibration.name}' runs from {low:g} to "
                     f"{high:g}, but {np.mean(values < 0):.0%} of the leptons have eta < 0; if it "
-                    f"is |eta|, say 'axes: {{{written}: abseta}}'"
+                    f"is the absolute eta, say 'axes: {{{written}: abseta}}'"
                 )
             share = float(np.mean((values < low) | (values >= high))) if len(values) else 0.0
             if share > 0:
                 beyond.append(f"{axis} of '{calibration.name}' beyond {low:g} to {high:g}")
-    return AxisReport(tuple(beyond), tuple(unsigned))
+            if share > MISSED:
+                missed.append(
+                    f"the axis '{written}' of map '{calibration.name}' runs from {low:g} to "
+                    f"{high:g}, but {share:.0%} of the leptons lie beyond, from "
+                    f"{np.min(values):g} to {np.max(values):g}; give both in the same units (GeV, "
+                    "radians)"
+                )
+    return AxisReport(tuple(beyond), (*unsigned, *missed))
+
+
+def left_out_sources(config: LeptonIdConfig) -> dict[int, Collection[str] | None]:
+    """Return the sources that do not count by PDG code, None where a matrix stands for all."""
+    return {
+        item.flavour: None if config.covariance or item.covariance else item.exclude
+        for item in config.maps
+    }
 
 
 def find_placeholders(
     maps: Mapping[int, LeptonMap],
-    exclude: Mapping[int, Collection[str]],
+    exclude: Mapping[int, Collection[str] | None],
     efficiencies: EventEfficiencies | None,
 ) -> list[str]:
     """Return a warning for each map with bins that hold a placeholder instead of a measurement.
 
     Args:
         maps: By PDG code, in the order of the calibration bins.
-        exclude: Sources that do not count, by PDG code.
+        exclude: As of :func:`left_out_sources`.
         efficiencies: Of the events; bins without leptons are then left unsaid.
     """
     out, first = [], 0
     for code, calibration in maps.items():
-        bins = _placeholders(calibration, exclude.get(code, ()))
+        left_out = exclude[code]
+        bins = [] if left_out is None else _placeholders(calibration, left_out)
         parts = []
         for index in bins:
             share = None if efficiencies is None else _share(efficiencies, first + index)
@@ -99,7 +123,7 @@ def find_placeholders(
         first += calibration.n_bins
         if not parts:
             continue
-        relative = _relative(calibration, exclude.get(code, ()))
+        relative = _relative(calibration, left_out or ())
         index, share = parts[0]
         there = "" if share is None else f", and {share:.2g} of the events have a lepton there"
         more = f" ({len(parts)} such bins)" if len(parts) > 1 else ""

@@ -24,7 +24,7 @@ from ddphf.inputs.covariance import (
     rho_covariance,
 )
 from ddphf.inputs.histogram import Array
-from ddphf.inputs.maps import AXES, LeptonMap, map_covariance
+from ddphf.inputs.maps import LeptonMap, map_covariance
 
 __all__ = ["correlate_maps"]
 
@@ -91,6 +91,12 @@ def _block(
                 f"{where}: correlation of '{name}', which is no source of the map; it has: "
                 f"{', '.join(calibration.sources) or 'none'}"
             )
+        pseudo = calibration.sources[name][calibration.n_bins - calibration.n_pseudo :]
+        if np.any(pseudo) and any(rho != 1 for rho in axes.values()):
+            raise InputError(
+                f"{where}: '{name}' varies inside the bins, as of a formula, and is evaluated at "
+                "the leptons; it has no 'correlation' along an axis, so leave that out"
+            )
         for axis in axes:
             if axis not in calibration.axes:
                 raise InputError(
@@ -140,7 +146,7 @@ def _source(shift: Array, maps: Sequence[LeptonMap], rhos: Mapping[str, float]) 
     """Return u u^T x R of one source over the bins of maps, shape (K, K)."""
     factors = [
         axis_correlation(np.concatenate([_ends(m, axis) for m in maps]), rhos[axis])
-        for axis in AXES
+        for axis in dict.fromkeys(axis for m in maps for axis in m.axes)
         if axis in rhos
     ]
     # The sign of a shift counts: u is no size here.

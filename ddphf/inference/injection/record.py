@@ -17,12 +17,13 @@ from ddphf.inference.injection.signals import Background, DataKind, Injection
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.results.fit import DiscoveryResult
 from ddphf.results.provenance import make_provenance
+from ddphf.results.shown import Shown
 
 __all__ = ["InjectionResult", "inject_signal"]
 
 
-@dataclass(frozen=True)
-class InjectionResult:
+@dataclass(frozen=True, repr=False)
+class InjectionResult(Shown):
     """What ``ddphf inject`` did.
 
     Attributes:

@@ -18,6 +18,7 @@ from ddphf.inference.limits.toy_cls import ToyLimit, limit_by_toys
 from ddphf.inference.toys.source import ToySource
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.results.provenance import make_provenance
+from ddphf.results.shown import Shown
 
 __all__ = ["LimitMethod", "LimitResult", "limit_workspace"]
 
@@ -37,8 +38,8 @@ NEAR = (0.86, 0.95, 1.05, 1.16)
 """Scanned signal strengths: over all limits, and in units of the observed one."""
 
 
-@dataclass(frozen=True)
-class LimitResult:
+@dataclass(frozen=True, repr=False)
+class LimitResult(Shown):
     """What ``ddphf limit`` writes.
 
     Attributes:

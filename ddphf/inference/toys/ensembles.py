@@ -81,7 +81,10 @@ def toy_ensemble(
             )
     wanted = np.arange(first, first + n)
     if old is not None:
-        wanted = wanted[~np.isin(wanted, old.index[old.seed == seed])]
+        missing = ~np.isin(wanted, old.index[old.seed == seed])
+        # Whole chunks, toys that are there included: a toy's last digits depend on its row.
+        chunk = (wanted - first) // fit_block_size
+        wanted = wanted[np.isin(chunk, chunk[missing])]
     pieces: list[ToySample] = [] if old is None else [old]
     skipped, done, saved = n - len(wanted), 0, time.monotonic()
 

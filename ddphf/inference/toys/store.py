@@ -14,6 +14,7 @@ from scipy.stats import beta, norm
 
 from ddphf.exceptions import InputError, UsageError
 from ddphf.outputs import locked, write_atomically
+from ddphf.results.shown import Shown
 
 __all__ = [
     "TIE",
@@ -35,8 +36,8 @@ TIE = 1e-7
 """Statistics this close are the same outcome, fitted twice."""
 
 
-@dataclass(frozen=True)
-class ToySample:
+@dataclass(frozen=True, repr=False)
+class ToySample(Shown):
     """Toys of one ensemble; row j is toy ``index[j]`` of ``seed[j]``.
 
     Attributes:

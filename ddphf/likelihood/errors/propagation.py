@@ -17,7 +17,7 @@ from ddphf.likelihood.direct.newton import look
 from ddphf.likelihood.errors.edges import edge_terms
 from ddphf.likelihood.minimum import Array, Mask, Minimum
 
-__all__ = ["Propagation", "error_inside", "held_by_data", "propagate"]
+__all__ = ["Propagation", "held_by_data", "propagate"]
 
 
 @dataclass(frozen=True)
@@ -54,23 +54,6 @@ def held_by_data(minimum: Minimum, fixed: Mask) -> Mask:
     return np.asarray(
         fixed | ((minimum.errors == 0) & ~minimum.at_bound & ~minimum.at_edge), dtype=bool
     )
-
-
-def error_inside(model: CompiledModel, minimum: Minimum, index: int) -> float | None:
-    """Return the error that a parameter at its bound would have just inside; None if there is none.
-
-    Args:
-        model: The model.
-        minimum: A certified fit.
-        index: A parameter at a bound.
-    """
-    table, inside = model.parameters, minimum.parameters.copy()
-    reach = float(table.upper[index] - table.lower[index])
-    inside[index] += 1e-6 * reach * (1 if inside[index] <= table.lower[index] else -1)
-    held = held_by_data(minimum, table.fixed)
-    held[index] = False
-    variance = float(propagate(model, inside, index, fixed=held).covariance[index])
-    return float(np.sqrt(variance)) if variance > 0 else None
 
 
 def propagate(
