@@ -20,6 +20,10 @@ from ddphf.text import clean_line
 
 __all__ = ["main"]
 
+# BLAS reads this when numpy is loaded, which is later. Its threads wait for each other: on a busy
+# machine a matrix of a hundred rows then takes a hundred times as long as one thread does.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 # Imported on use: `ddphf --help` must not wait for jax.
 COMMANDS = {
     "build": "Emit the pyhf workspace of an analysis file.",

@@ -187,7 +187,7 @@ class Fitter:
         minimum = self._attempt(start, fixed, tried)
         reach = self.reference.parameters.upper - self.reference.parameters.lower
         if minimum is None or not minimum.converged or np.any(minimum.errors > reach):
-            dead = find_dead(self.reference, start, fixed)
+            dead = find_dead(self.reference, self._model, start, fixed)
             if dead.any():
                 names = [n for n, d in zip(self.reference.parameters.names, dead, strict=True) if d]
                 self._warn_once(
@@ -311,22 +311,27 @@ class Fitter:
                 )
             return minimum
         middle = (table.lower + table.upper) / 2
-        moves = [(i, side, own) for i in sides for side in (-1.0, 1.0) for own in (False, True)]
+        moves = [(i, side, own) for own in (False, True) for i in sides for side in (-1.0, 1.0)]
         moves += [(i, middle[i], False) for i in stuck]
         if not moves:
             return minimum
         say(f"{self.reference.measurement}: {what}, {len(moves)} more starts")
         best = minimum
-        for index, value, own in moves:
-            origin = best.parameters if own else table.init
-            start = np.where(fixed, minimum.parameters, _at(origin, index, value))
-            trial = self._model.minimize(start=start, fixed=fixed)
-            if not trial.converged:
-                continue
-            if trial.twice_nll < best.twice_nll - NEGATIVE_Q0:  # as good, but elsewhere
-                self._refuse_flat(trial, fixed, what)
-            if trial.twice_nll < best.twice_nll + NEGATIVE_Q0:
-                best = trial
+        while moves:
+            starts = [_at(best.parameters if own else table.init, i, x) for i, x, own in moves]
+            held = np.where(fixed, minimum.parameters, np.stack(starts))
+            found = self._model.minimize_starts(held, fixed=fixed, near=best.parameters)
+            good = [m for m in found if m.converged and m.twice_nll < best.twice_nll - NEGATIVE_Q0]
+            for trial in good:
+                if np.any(np.abs(trial.parameters - best.parameters) > 0.01 * best.errors):
+                    # As good, but elsewhere.
+                    trial = self._model.minimize(start=trial.parameters, fixed=fixed)
+                    self._refuse_flat(trial, fixed, what)
+            lowest = min(good, key=lambda m: m.twice_nll, default=best)
+            if not lowest.twice_nll < best.twice_nll + NEGATIVE_Q0:
+                break
+            best = self._model.minimize(start=lowest.parameters, fixed=fixed)
+            moves = [move for move in moves if move[2]]  # from there on
         if best is not minimum:
             self._warn_once(
                 f"{what}: the likelihood has several minima ({names}); other starts lowered 2NLL "

@@ -158,17 +158,21 @@ def find_stuck(reference: ReferenceModel, minimum: Minimum) -> list[int]:
     return found
 
 
-def find_dead(reference: ReferenceModel, start: Array, fixed: Mask) -> Mask:
+def find_dead(
+    reference: ReferenceModel, model: CompiledModel | None, start: Array, fixed: Mask
+) -> Mask:
     """Return True for free unconstrained parameters that change no expected count, shape (n,).
 
     Args:
         reference: The measurement.
+        model: The same compiled, or None: one call of pyhf for each parameter takes long.
         start: Values of the held parameters, shape (n,): at mu = 0 what scales the signal is dead.
         fixed: Held parameters, shape (n,).
     """
     table, config = reference.parameters, reference.model.config
     around = np.where(fixed, start, table.init)
-    before = reference.rates(around)
+    rates = (reference if model is None else model).rates
+    before = rates(around)
     dead = np.zeros_like(fixed)
     for name in config.par_order:
         if config.param_set(name).constrained:
@@ -177,7 +181,7 @@ def find_dead(reference: ReferenceModel, start: Array, fixed: Mask) -> Mask:
             if not fixed[index]:
                 moved = around.copy()
                 moved[index] = 0.5 * (table.lower[index] + table.upper[index]) + 0.1234
-                dead[index] = np.array_equal(before, reference.rates(moved))
+                dead[index] = np.array_equal(before, rates(moved))
     return dead
 
 

@@ -121,7 +121,12 @@ def rank_model(
     plan = _Plan(model, priors, free, held, np.flatnonzero(chosen & ~held))
     say(f"{len(plan.items)} refits")
     refits = refit_all(
-        model, start=plan.start, fixed=plan.fixed, data=plan.data, progress=refit_progress
+        model,
+        start=plan.start,
+        fixed=plan.fixed,
+        data=plan.data,
+        near=free.parameters,
+        progress=refit_progress,
     )
     shifts = dict(zip(plan.items, refits.points[:, poi] - free.parameters[poi], strict=True))
     impacts = [plan.describe(j, shifts, spread) for j in map(int, plan.chosen)]

@@ -14,16 +14,13 @@ Wright, Numerical Optimization, sections 12.5 and 17.1). A parameter whose error
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from scipy.optimize import nnls
 
-from ddphf.likelihood.general.arrays import Codes, ModelArrays
-from ddphf.likelihood.general.arrowhead import Cells, inverse, read_diagonal
-from ddphf.likelihood.general.derivatives import evaluate
+from ddphf.likelihood.direct.matrix import Split, factorise
+from ddphf.likelihood.direct.model import Curvature, DirectModel
 from ddphf.likelihood.minimum import Array, Mask
 
 Indices = np.ndarray[Any, np.dtype[np.int64]]
@@ -44,7 +41,7 @@ MANY = 200
 
 
 class EdgeTerms(NamedTuple):
-    """What :func:`ddphf.likelihood.general.derivatives.evaluate` needs to keep to an edge.
+    """What :class:`ddphf.likelihood.direct.model.DirectModel` needs to keep to an edge.
 
     Attributes:
         data: Main and auxiliary data, with as many events in bins at the edge as press them.
@@ -60,32 +57,28 @@ class EdgeTerms(NamedTuple):
         return bool(np.any(self.multiplier > 0))
 
 
-def edge_terms(
-    codes: Codes, arrays: ModelArrays, cells: Cells, parameters: Array, free: Mask, data: Array
-) -> EdgeTerms:
+def edge_terms(model: DirectModel, parameters: Array, free: Mask, data: Array) -> EdgeTerms:
     """Find the rates that a minimum holds at 0.
 
     Args:
-        codes: Static codes.
-        arrays: The model.
-        cells: Global and local parameters.
+        model: The model.
         parameters: Shape (n,): the minimum.
         free: Shape (n,): neither held nor at a bound.
         data: Main and auxiliary data.
     """
-    n_bins = arrays.nominal.shape[0]
+    n_bins = model.n_bins
     none = EdgeTerms(np.array(data, dtype=float), np.zeros(n_bins))
     if np.all(data[:n_bins] > 0) or not free.any():
         return none
-    rate, gradient, stiffness, slope = jax.tree.map(
-        np.array, _local_shape(codes, arrays, cells, parameters, data)
-    )
+    at = model.evaluate(np.asarray(parameters)[None], none.data).row(0)
+    found, rate = model.curvature(at), at.rate
+    stiffness = model.split.diagonal(found.hessian)
     dark = np.flatnonzero((data[:n_bins] <= 0) & (rate < DARK))
-    slopes = _dense_slopes(cells, slope, dark, len(parameters))
+    slopes = _dense_slopes(model.split, found, dark)
     slopes[:, ~free] = 0.0
     moves = np.any(slopes != 0, axis=1)
     dark, slopes = dark[moves], slopes[moves]
-    pull = np.where(free, gradient, 0.0)
+    pull = np.where(free, at.gradient, 0.0)
     # At an ordinary minimum nothing presses; rows are scaled, for parameters have other units.
     size = np.sqrt(np.maximum(np.abs(stiffness), 0.0) + np.sum(slopes**2, axis=0))
     scale = np.where(free & (size > 0), 1.0 / np.where(size > 0, size, 1.0), 0.0)
@@ -106,49 +99,38 @@ def edge_terms(
 
 
 def edge_errors(
-    codes: Codes, arrays: ModelArrays, cells: Cells, parameters: Array, free: Mask, terms: EdgeTerms
+    model: DirectModel, parameters: Array, free: Mask, terms: EdgeTerms
 ) -> tuple[Array, Mask]:
     """Return errors along the edge, shape (n,), and which free parameters it stops.
 
     Args:
-        codes: Static codes.
-        arrays: The model.
-        cells: Global and local parameters.
+        model: The model.
         parameters: Shape (n,): the minimum.
         free: Shape (n,).
         terms: What was found at it.
     """
     once, twice = (
-        np.sqrt(np.array(_variances(codes, arrays, cells, parameters, *pair, free)))
+        np.sqrt(_variances(model, parameters, *pair, free))
         for pair in (terms, (terms.data, 4 * terms.multiplier))
     )
     stopped = free & ~(twice > 0.75 * once)  # an error of 0 or NaN is none either
     return np.where(stopped, 0.0, once), stopped
 
 
-def _dense_slopes(cells: Cells, slope: tuple[Array, Array], bins: Indices, n: int) -> Array:
+def _dense_slopes(split: Split, found: Curvature, bins: Indices) -> Array:
     """Return the derivatives of some rates by all parameters, shape (bins, n)."""
-    out = np.zeros((len(bins), n + 1))
-    out[:, np.asarray(cells.global_)] = slope[0][bins]
-    local, of_bin = np.asarray(cells.local), np.asarray(cells.of_bin)[bins]
-    for row in np.flatnonzero(of_bin < len(local)):
-        out[row, local[of_bin[row]]] = slope[1][bins[row]]
+    out = np.zeros((len(bins), split.n + 1))
+    out[:, split.global_] = found.j_global[bins]
+    for row in np.flatnonzero(split.of_bin[bins] < len(split.local)):
+        out[row, split.local[split.of_bin[bins[row]]]] = found.j_local[bins[row]]
     return out[:, :-1]
 
 
-@partial(jax.jit, static_argnums=0)
-def _local_shape(
-    codes: Codes, arrays: ModelArrays, cells: Cells, parameters: Any, data: Any
-) -> tuple[Any, Any, Any, Any]:
-    point = evaluate(codes, arrays, cells, parameters, data)
-    stiffness = read_diagonal(point.hessian, cells, parameters.shape[0])
-    return point.rate, point.gradient, stiffness, point.slope
-
-
-@partial(jax.jit, static_argnums=0)
 def _variances(
-    codes: Codes, arrays: ModelArrays, cells: Cells, parameters: Any, data: Any, multiplier: Any,
-    free: Any,
-) -> Any:  # fmt: skip
-    point = evaluate(codes, arrays, cells, parameters, data, multiplier)
-    return inverse(point.hessian, cells, free)[1]
+    model: DirectModel, parameters: Array, data: Array, multiplier: Array, free: Mask
+) -> Array:
+    at = model.evaluate(np.asarray(parameters)[None], data).row(0)
+    factored = factorise(model.curvature(at, multiplier).hessian, model.split, free)
+    if factored is None:
+        return np.full(len(parameters), np.nan)
+    return np.maximum(factored.variances(), 0.0)

@@ -29,14 +29,11 @@ from ddphf.likelihood.paired.newton import ROUNDING
 
 __all__ = [
     "GeneralResult",
-    "certify_point",
     "free_directions",
-    "global_covariance",
     "is_physical",
     "make_result",
     "minimize_general",
     "minimize_general_batch",
-    "minimize_one",
 ]
 
 Array = Any
@@ -217,21 +214,6 @@ def make_result(
 
 
 @partial(jax.jit, static_argnums=0)
-def minimize_one(
-    codes: Codes,
-    arrays: ModelArrays,
-    cells: Cells,
-    start: Array,
-    fixed: Array,
-    lower: Array,
-    upper: Array,
-    data: Array,
-) -> GeneralResult:
-    """Compiled :func:`minimize_general`."""
-    return minimize_general(codes, arrays, cells, start, fixed, lower, upper, data)
-
-
-@partial(jax.jit, static_argnums=0)
 def minimize_general_batch(
     codes: Codes,
     arrays: ModelArrays,
@@ -247,41 +229,3 @@ def minimize_general_batch(
         codes, arrays, cells, start, fixed, lower, upper, data
     )
     return result
-
-
-@partial(jax.jit, static_argnums=0)
-def certify_point(
-    codes: Codes,
-    arrays: ModelArrays,
-    cells: Cells,
-    x: Array,
-    fixed: Array,
-    lower: Array,
-    upper: Array,
-    data: Array,
-) -> GeneralResult:
-    """Return the certificate of a point found by other means, with the exact joint Hessian."""
-    counts = data[: arrays.nominal.shape[0]]
-    point = evaluate(codes, arrays, cells, x, data)
-    free = free_directions(x, point.gradient, fixed, lower, upper)
-    step = solve(point.hessian, cells, point.gradient, free, jnp.zeros(()))
-    edm = _edm(point.gradient, step)
-    return make_result(cells, x, point, edm, jnp.zeros((), int), fixed, lower, upper, counts)
-
-
-@partial(jax.jit, static_argnums=0)
-def global_covariance(
-    codes: Codes,
-    arrays: ModelArrays,
-    cells: Cells,
-    x: Array,
-    fixed: Array,
-    lower: Array,
-    upper: Array,
-    data: Array,
-) -> Array:
-    """Return the inverse Hessian's global block, shape (k, k), 0 outside the free directions."""
-    point = evaluate(codes, arrays, cells, x, data)
-    free = free_directions(x, point.gradient, fixed, lower, upper)
-    block: Array = inverse(point.hessian, cells, free)[0]
-    return block
