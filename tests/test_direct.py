@@ -188,7 +188,6 @@ def test_nothing_is_compiled(tmp_path):
         command = [sys.executable, "-c", code, work, str(path), "-o", str(tmp_path / work)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr[-2000:]
-        assert "more starts" in done.stderr
 
 
 def test_auxiliary_counts_do_not_hide_small_steps():
