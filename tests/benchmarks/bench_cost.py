@@ -147,7 +147,7 @@ def draw(found, path):
             axis.set_major_formatter("{x:g}")
             axis.set_minor_formatter("")
         place.legend(fontsize=7, loc="upper left")
-    places[0].set(ylim=(1, 150), yticks=[1, 2, 5, 10, 20, 50, 100])  # shared
+    places[0].set(ylim=(1, 400), yticks=[1, 2, 5, 10, 20, 50, 100])  # shared
     places[0].set_ylabel("processor seconds, cold process")
     figure.savefig(path, dpi=130)
 
