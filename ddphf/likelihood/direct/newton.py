@@ -24,9 +24,9 @@ MAX_TURNS = 16
 TOGETHER = 64
 """Fits whose points are evaluated at once: memory grows with it."""
 ENOUGH = 1e-14
-STATIONARY, RIDGE = 1e-6, 1e-13
-"""Where the gradient is this small a Hessian may be singular within rounding, its diagonal is then
-raised by this."""
+STATIONARY, RIDGES = 1e-6, (1e-15, 1e-14, 1e-13)
+"""Where the gradient is this small a Hessian may be singular within rounding: its diagonal is then
+raised by the first of these that is enough."""
 ROUNDING = 1e-10
 FIRST_DAMPING = 0.1
 
@@ -244,9 +244,10 @@ def look_at(problem: Problem, x: Array, at: Points, multiplier: Array | None = N
     factored = factorise(found.hessian, problem.model.split, free)
     if factored is None:
         # Along a flat direction rounding decides the sign; what is left is told by its error.
-        stiffness = np.maximum(problem.model.split.diagonal(found.hessian), 1e-300)
-        if np.sum(np.where(free, at.gradient**2 / stiffness, 0.0)) < STATIONARY:
-            factored = factorise(found.hessian, problem.model.split, free, RIDGE)
+        stiffness = problem.model.split.diagonal(found.hessian)
+        if np.all((at.gradient**2 <= STATIONARY * stiffness) | ~free):
+            tried = (factorise(found.hessian, problem.model.split, free, r) for r in RIDGES)
+            factored = next((f for f in tried if f is not None), None)
     return Look(at, found, free, factored)
 
 
