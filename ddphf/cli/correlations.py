@@ -77,7 +77,7 @@ def command(
             uncorrelated=uncorrelated,
             n_toys=toys,
             seed=seed,
-            progress=say.toys,
+            progress=say.bar("fits of toys"),
         )
     with outputs:
         outputs.write(output, to_json(result.to_dict()))
