@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 SAMPLE := workspaces/higgs_lfv
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: run test lint slow bench workspaces report bundles clean
+.PHONY: run test lint slow bench workspaces report bundles lock clean
 
 run: $(VENV)/run.stamp
 	$(BIN)/ddphf build $(SAMPLE)/analysis.yml -o build/higgs_lfv.json --force
@@ -73,6 +73,17 @@ bundle-%: $(VENV)/test.stamp
 	$(if $(RANK),$(BIN)/ddphf rank $(MADE)/workspace.json $(RANKED_$*) -o $(RANK) --force)
 	$(BIN)/ddphf publish workspaces/$*/analysis.yml $(MADE)/fit.json $(MADE)/toys.npz \
 	  $(MADE)/discover.json $(MADE)/limit.json $(RANK) -o $(PUBLISHED)/$*.tar.gz --force
+
+# What `ddphf verify --level 4` installs: the versions of constraints.txt with their checksums, for
+# every platform. To be made again whenever constraints.txt moves numpy, scipy, pyhf or their needs.
+LOCK := ddphf/publish/stock.lock
+lock:
+	$(PYTHON) -m venv build/lock
+	build/lock/bin/python -m pip install --quiet uv
+	printf 'numpy\npyhf\nscipy\n' | build/lock/bin/uv pip compile - --quiet -c constraints.txt \
+	  --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	  --no-emit-index-url -o build/stock.lock
+	{ grep '^#' $(LOCK); grep -v '^#' build/stock.lock; } > build/lock/new && cp build/lock/new $(LOCK)
 
 $(VENV)/run.stamp: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from ddphf.exceptions import InputError
+from ddphf.guards import LARGEST_FILE, check_json, read_bytes
 
 __all__ = [
     "is_file",
     "parse_json",
+    "read_input",
     "read_json",
     "to_json",
 ]
@@ -75,29 +76,44 @@ def read_json(source: str) -> Any:
         InputError: The file is missing, unreadable, or no JSON (NaN and Infinity included).
     """
     name = "standard input" if source == "-" else source
+    return parse_json(read_input(source, name), name)
+
+
+def read_input(source: str | Path, name: str, most: float = LARGEST_FILE) -> bytes:
+    """Read a file that somebody names, or standard input where it is called ``-``.
+
+    Args:
+        source: The path.
+        name: What to call it in messages.
+        most: Bytes that are read at most.
+
+    Raises:
+        InputError: The file is missing, unreadable, or too large.
+    """
     try:
-        text = sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8")
+        return read_bytes(source, name, most)
     except FileNotFoundError:
         raise InputError(f"{name}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{name}: cannot be read ({error})") from None
-    return parse_json(text, name)
+    except (OSError, ValueError) as error:  # a path with a NUL is a ValueError
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"{name}: cannot be read ({reason})") from None
 
 
 def parse_json(text: str | bytes, name: str) -> Any:
-    """Parse JSON strictly.
+    """Parse JSON strictly, within the limits of :mod:`ddphf.guards`.
 
     Args:
         text: The text, or its bytes in UTF-8.
         name: What to call it in messages.
 
     Raises:
-        InputError: No JSON, NaN or Infinity, or a key twice in one object.
+        InputError: No JSON, NaN or Infinity, a key twice in one object, or too much to read.
 
     Example:
         >>> parse_json(b'{"a": [1.0]}', "a.json")
         {'a': [1.0]}
     """
+    check_json(text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass"), name)
     if isinstance(text, bytes):
         try:
             text = text.decode()

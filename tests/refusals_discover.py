@@ -42,6 +42,24 @@ def narrow(workspace):
     workspace["measurements"][0]["config"]["parameters"][0]["bounds"] = [[-10.0, 1.2]]
 
 
+def exclude_zero(workspace):
+    """A POI that cannot be 0."""
+    workspace["measurements"][0]["config"]["parameters"][0].update(
+        bounds=[[1.0, 10.0]], inits=[2.0]
+    )
+
+
+def signal_alone(workspace):
+    """A bin where nothing else is expected."""
+    workspace["channels"][1]["samples"][1]["data"][1] = 0.0
+    workspace["measurements"][0]["config"]["parameters"][0]["inits"] = [1.0]
+
+
+def drop_signal(workspace):
+    """A background-only workspace."""
+    del workspace["channels"][1]["samples"][0]
+
+
 def drop_poi(workspace):
     workspace["measurements"][0]["config"]["poi"] = ""
 
@@ -91,6 +109,10 @@ LIMIT = {
     "a limit with a fixed POI": limit("--measurement", "null"),
     "a limit without a POI": {"edits": [drop_poi], **limit()},
     "a limit beyond the POI's upper bound": {"edits": [narrow], **limit()},
+    "bounds of the POI that exclude 0": {"edits": [exclude_zero], **limit()},
+    "a bin with signal alone": {"edits": [signal_alone], **limit()},
+    "a limit of a background-only workspace": {"edits": [drop_signal], **limit()},
+    "bounds of the POI in the wrong order": limit("--poi-bounds", "10,0"),
     "an existing figure of a limit": {
         "files": {"figures/limit.png": "x"},
         **limit("--plots", "figures"),

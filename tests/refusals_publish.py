@@ -79,6 +79,17 @@ PUBLISH = {
         files={"workspace.metadata.json": '{"workspace_digest": "sha256:0"}'}
     ),
     "no such terms of use": publish("--license", "absent.txt"),
+    "terms of use with commands to a terminal": publish(
+        "--license", "terms.txt", files={"terms.txt": "\x1b[31mCC0"}
+    ),
+    "a file larger than is read": command(
+        "publish", "large.json", "-o", "out.tar.gz",
+        files={"large.json": "[" + "{}," * 2_000_000 + "{}]"},
+    ),
+    "a second result whose name no bundle may hold": publish(
+        "limit.json", "my limit.json",
+        files={name: result("ddphf/limit/1") for name in ("limit.json", "my limit.json")},
+    ),
     "no such result": publish("absent.json"),
     "a result that is a folder": publish("."),
     "a result twice": publish("a/fit.json", "a/fit.json", files={"a/fit.json": result()}),
@@ -118,6 +129,7 @@ VERIFY = {
     "a device in an archive": verify(archive("device", tarfile.CHRTYPE)),
     "a folder in an archive": verify(archive("folder", tarfile.DIRTYPE)),
     "a file in a folder of an archive": verify(archive("a/b.json")),
+    "a device of Windows in an archive": verify(archive("con.json")),
     "a file twice in an archive": verify(archive("a.json", times=2)),
     "too many files in an archive": verify(archive("f{}", times=201)),
     "a level that is none": command("verify", "bundle.tar.gz", "--level", "7"),

@@ -49,8 +49,8 @@ def test_script_of_every_bundle(bundle, tmp_path):
     unpack_to(files, tmp_path)
     env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"PYTHONWARNINGS": "ignore"}
     done = subprocess.run(
-        [sys.executable, "verify_stock.py"], cwd=tmp_path, env=env, capture_output=True, text=True,
-        check=False,
+        [sys.executable, "-I", "-W", "ignore", "verify_stock.py"], cwd=tmp_path, env=env,
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     printed = "".join(f"    {line}\n" for line in done.stdout.splitlines())

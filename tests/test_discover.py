@@ -15,7 +15,7 @@ from ddphf.exceptions import FitError, InputError, ModelError
 from ddphf.inference.discovery import DiscoverResult, discover_workspace, expect_discovery
 from ddphf.inference.nulls import compare_nulls
 from ddphf.inference.toys.ensembles import toy_ensemble
-from ddphf.inference.toys.importance import log_ratio, sample_importance
+from ddphf.inference.toys.importance import _remedy, log_ratio, sample_importance
 from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.store import ToySample, summarize_toys
 from ddphf.likelihood.compiled import CompiledModel
@@ -207,6 +207,29 @@ def test_importance_sampling_refuses():
         sample_importance(null, 2.0, 9.0, 100, seed=0)
     with pytest.raises(FitError, match=r"effective number of .* of 1000 toys reach the observed"):
         sample_importance(null, 0.2, 60.0, 1000, seed=0)
+
+
+def test_a_null_that_cannot_be_done_is_said_and_the_others_are_kept():
+    workspace = counting(5.0, 1.0, 90)  # mu <= 50, below the data
+    result = discover_workspace(workspace, nulls=("asymptotic", "toys", "importance"), toys=600)
+    statement = result.to_dict()["statements"][0]
+    assert statement["null"]["importance"] is None
+    reason = statement["null"]["failed"]["importance"]
+    assert reason.endswith("the data lie beyond: widen the bound")
+    assert f"the null by importance is missing: {reason}" in result.warnings[-1]
+    assert statement["null"]["toys"]["n"] == 600
+    assert statement["null"]["asymptotic"]["z0"] == statement["observed"]["z0"]
+    data = json.loads(json.dumps(result.to_dict(), allow_nan=False))
+    assert DiscoverResult.from_dict(data).to_dict() == data
+
+
+@pytest.mark.parametrize(
+    ("size", "advice"),
+    [(5.0, "ask for more toys, at least 12000"), (50.0, "at least 1200"),
+     (1e-3, "even 1e+07 toys would not do"), (0.0, "the asymptotic p0 is all there is")],
+)  # fmt: skip
+def test_the_remedy_for_few_effective_toys_is_one(size, advice):
+    assert advice in _remedy(600, size)
 
 
 def test_deficits_have_no_importance_sampling():

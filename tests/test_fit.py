@@ -13,7 +13,6 @@ from reference_numbers import FIVE_BINS, FLAT, TWELVE_BINS, inject_known, square
 from scipy.optimize import minimize
 from scipy.stats import norm, poisson
 
-from ddphf.exceptions import ModelError
 from ddphf.inference.fit import fit_workspace
 from ddphf.likelihood.dense import minimize_dense
 from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
@@ -158,11 +157,13 @@ def test_measurement_without_poi():
     assert FitResult.from_dict(result.to_dict()) == result
 
 
-def test_poi_bounds_that_exclude_zero_are_refused():
+def test_poi_bounds_that_exclude_zero_leave_the_fit_alone():
     spec = one_bin(150)
     spec["measurements"][0]["config"]["parameters"][0].update(inits=[2.0], bounds=[[1.0, 9.0]])
-    with pytest.raises(ModelError, match="bounds of the POI 'mu' exclude 0"):
-        fit_workspace(spec)
+    result = fit_workspace(spec)
+    assert 1.0 < result.mu_hat.value <= 9.0
+    assert (result.to_dict()["null"], result.to_dict()["discovery"]) == (None, None)
+    assert any("bounds of the POI 'mu' exclude 0" in line for line in result.warnings)
 
 
 def test_poi_at_its_lower_bound_gives_zero():

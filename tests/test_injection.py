@@ -92,6 +92,26 @@ def test_constrained_parameters_stay_where_their_auxiliary_data_are():
     assert one.mu == pytest.approx(other.mu, rel=1e-9)
 
 
+@pytest.mark.parametrize("background", ["fit", "known"])
+def test_what_is_injected_is_found_with_other_auxiliary_data(background):
+    """Auxiliary data from the measurement's configuration, starting values elsewhere."""
+    spec = stock_workspace()
+    config = spec["measurements"][0]["config"]
+    model = pyhf.Workspace(spec).model()
+    name = next(n for n in model.config.par_order if n != model.config.poi_name)
+    size = len(model.config.par_map[name]["paramset"].suggested_init)
+    moved = {"name": name, "auxdata": [1.02 * x for x in model.config.param_set(name).auxdata],
+             "inits": [1.3] * size}  # fmt: skip
+    others = [p for p in config["parameters"] if p["name"] != name]
+    config = {**config, "parameters": [*others, moved]}
+    names = (spec["measurements"][0]["name"], "known_background")
+    spec = {**spec, "measurements": [{"name": n, "config": config} for n in names]}
+    written, record = inject_signal(spec, z=2.0, background=background)
+    assert record.found.mu_hat == pytest.approx(record.mu, rel=1e-5)
+    assert record.found.z0 == pytest.approx(2.0, abs=1e-5)
+    assert written["measurements"] == spec["measurements"]
+
+
 def test_background_fitted_or_known():
     background = np.full(12, 400.0)
     observed = np.random.default_rng(2).poisson(400.0, (2, 12)).astype(float)

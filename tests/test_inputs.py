@@ -359,3 +359,41 @@ def test_a_profile_is_called_one(tmp_path):
     (tmp_path / "p.json").write_text(json.dumps(data))
     with pytest.raises(InputError, match=r"p.json: is a profile \(a mean per bin\)"):
         read_histogram("p.json", folder=tmp_path)
+
+
+def uhi_json(path, h, edit=None):
+    data = json.loads(json.dumps(h, default=uhi.io.json.default))
+    if edit is not None:
+        edit(data)
+    path.write_text(json.dumps(data))
+    return data
+
+
+def test_uhi_json_of_other_forms(tmp_path):
+    """Sparse storage, mappings in mappings, and axes sent without their contents."""
+    h = hist.Hist(AXES[0], data=np.array([0.0, 2.0, 0.0]))
+    data = uhi_json(tmp_path / "h.json", h)
+    (tmp_path / "inner.json").write_text(json.dumps({"sub": {"h": data, "other": data}}))
+    assert read_histogram("inner.json:sub/h", folder=tmp_path).flat.tolist() == [0, 2, 0]
+    with pytest.raises(InputError, match="the file has: sub/h, sub/other"):
+        read_histogram("inner.json:h", folder=tmp_path)
+    if hasattr(uhi.io, "to_sparse"):
+        sparse = json.dumps(uhi.io.to_sparse(h._to_uhi_()), default=uhi.io.json.default)
+        (tmp_path / "s.json").write_text(sparse)
+        assert read_histogram("s.json", folder=tmp_path).flat.tolist() == [0, 2, 0]
+    uhi_json(tmp_path / "empty.json", h, lambda d: d["storage"].pop("values"))
+    with pytest.raises(InputError, match=r"empty.json: holds axes without contents"):
+        read_histogram("empty.json", folder=tmp_path)
+
+
+def test_edges_at_infinity_are_flow_bins(tmp_path):
+    (tmp_path / "t.csv").write_text("x_low,x_high,h\n0,1,3\n1,inf,4\n")
+    with pytest.raises(InputError, match="row 2: axis 'x' from 1 to inf; under- and overflow are"):
+        read_histogram("t.csv:h", folder=tmp_path)
+
+
+def test_arrays_of_other_byte_order(tmp_path):
+    np.savez(tmp_path / "h.npz", h=np.array([1, 2], ">f4"), h_variances=np.array([1, 4], ">f8"),
+             edges_0=np.array([0, 1, 2], ">i4"))  # fmt: skip
+    got = read_histogram("h.npz:h", folder=tmp_path)
+    assert (got.flat.tolist(), got.variances.tolist()) == ([1.0, 2.0], [1.0, 4.0])

@@ -48,12 +48,15 @@ def test_maps_without_errors_have_no_eigen_variations_to_draw(folder):
     out, drawn = inspect(folder)
     assert "largest sigma 0.000%" in out
     assert drawn == {"closure.png"}
+    done = invoke("report", "pair.json", "-o", "page.html")
+    assert done.code == 0, done.err
+    assert "no eigen-variations" in (folder / "page.html").read_text()
 
 
 @pytest.mark.parametrize(("partner", "absorbed"), [(1, True), (-1, False)])
 def test_absorbed_variations_are_marked(folder, partner, absorbed):
     """Kept by the pruning, but the shared background takes them: not in the workspace."""
-    with_composition(folder, partner, signal=False)
+    with_composition(folder, partner, signal=False, retained=1.0)
     out, drawn = inspect(folder)
     assert drawn == {"closure.png", *LEPTON_FIGURES}
     assert ("absorbed    lepid_id_eig00" in out) == absorbed

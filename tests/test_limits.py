@@ -17,9 +17,9 @@ from test_discover import counting, flat_pair
 from ddphf.exceptions import FitError, InputError, ModelError
 from ddphf.inference.discovery import discover_workspace
 from ddphf.inference.limits.cls import cls_asymptotic, cls_expected
+from ddphf.inference.limits.crossing import find_crossings
 from ddphf.inference.limits.limits import LimitResult, limit_workspace
 from ddphf.inference.limits.profile import ProfileScan, find_crossing
-from ddphf.inference.limits.toy_cls import cross_level
 from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.statistics import toy_statistics
 from ddphf.likelihood.compiled import CompiledModel
@@ -119,7 +119,29 @@ def test_find_crossing():
     assert find_crossing(lambda x: 2.0 - x, inner=0.0, step=0.01, bound=10.0) == pytest.approx(2.0)
     assert find_crossing(lambda x: 2.0 + x, inner=0.0, step=5.0, bound=-10.0) == pytest.approx(-2)
     assert find_crossing(lambda x: 2.0 - x, inner=0.0, step=0.01, bound=1.0) is None
-    assert cross_level(np.arange(5.0), np.full(5, 0.5), np.full(5, 0.1), 0.05) == (None, None)
+
+
+def test_points_without_toys_do_not_raise_a_limit():
+    """CLs = exp(-mu) in 4000 pseudo-scans of 9 points with 60 toys each: half have zeros."""
+    mu, rng = np.linspace(1.0, 6.0, 9), np.random.default_rng(1)
+    counts = rng.binomial(60, np.exp(-mu), (4000, 9)).astype(float)
+    counts = np.concatenate([60 * np.exp(-mu)[None], counts])  # decides on the points
+    assert np.mean(np.any(counts[:, mu < 5.0] == 0, axis=1)) > 0.45
+    ones = np.ones(9)
+    for shape in (np.exp(-mu), np.exp(-0.8 * mu)):
+        found = find_crossings(mu, counts, 60 * ones, np.ones_like(counts), shape, 0.05)
+        assert found[0] == pytest.approx(np.log(20), rel=2e-3)
+        assert np.mean(np.isnan(found)) < 0.01
+        assert np.nanmean(found[1:]) == pytest.approx(np.log(20), rel=0.02)
+
+
+def test_what_does_not_cross_has_no_limit():
+    mu, ones = np.linspace(1.0, 5.0, 5), np.ones(5)
+    for cls in (0.4, 0.02):
+        found = find_crossings(mu, 100 * cls * ones[None], 100 * ones, ones[None], cls * ones, 0.05)
+        assert np.isnan(found).all()
+    few = find_crossings(mu, np.exp(-mu)[None], ones, ones[None], np.exp(-mu), 0.05)
+    assert np.isnan(few).all()
 
 
 def test_profile_against_the_closed_form():
@@ -361,3 +383,56 @@ def test_command(folder):
         d["asymptotic"]["observed"] for d in (json.loads(piped.out), data)
     )  # a limit at 90 % is below the one at 95 %
     assert low < high
+
+
+def toy_limits(workspace, seeds, toys):
+    """Limits, their errors and the bands' order by seed: shape (seeds, 6) twice; NaN where null."""
+    values, errors = [], []
+    for seed in range(seeds):
+        found = limit_workspace(workspace, methods=("toys",), toys=toys, seed=seed).toys
+        values.append([found.observed, *found.expected])
+        errors.append([found.observed_error, *found.expected_error])
+        known = [x for x in found.expected if x is not None]
+        assert known == sorted(known)
+    return np.array(values, dtype=float), np.array(errors, dtype=float)
+
+
+@pytest.mark.slow
+def test_errors_of_toy_limits_are_right():
+    """At 1e4 events per bin the asymptotic limits are exact to a tenth of these errors."""
+    workspace = flat_pair(1e4, 300.0, square(4, 6), shift=False)
+    limit = limit_workspace(workspace).asymptotic
+    values, errors = toy_limits(workspace, 40, 5000)
+    pulls = (values - [limit.observed, *limit.expected]) / errors
+    rms = np.sqrt(np.nanmean(pulls**2, axis=0))
+    print("pull rms of observed, -2 to +2 sigma:", np.round(rms, 3))
+    print("mean", np.round(np.nanmean(pulls, axis=0), 3), np.sum(np.isfinite(pulls), axis=0))
+    assert np.all(np.isfinite(pulls[:, 2:]))
+    # An rms of 40 has an error of .11; the six share their toys.
+    assert np.sqrt(np.nanmean(pulls**2)) == pytest.approx(1.0, abs=0.15)
+    assert np.all(np.abs(rms - 1) < 0.33)
+
+
+@pytest.mark.slow
+def test_bands_at_low_counts_are_ordered_and_their_errors_hold():
+    """Two bins of 1.2 and 2 events with their own uncertainties: q~ is nearly a lattice."""
+    shapesys = {"name": "uncorr", "type": "shapesys", "data": [0.5, 0.6]}
+    mu = {"name": "mu", "type": "normfactor", "data": None}
+    samples = [
+        {"name": "signal", "data": [5.0, 3.0], "modifiers": [mu]},
+        {"name": "background", "data": [1.2, 2.0], "modifiers": [shapesys]},
+    ]
+    workspace = {
+        "channels": [{"name": "SR", "samples": samples}],
+        "observations": [{"name": "SR", "data": [5.0, 7.0]}],
+        "measurements": [{"name": "m", "config": {"poi": "mu", "parameters": []}}],
+        "version": "1.0.0",
+    }
+    values, errors = toy_limits(workspace, 20, 2000)
+    long_run = limit_workspace(workspace, methods=("toys",), toys=20_000, seed=99).toys
+    reference = np.array([long_run.observed, *long_run.expected], dtype=float)
+    pulls = (values - reference) / errors
+    rms = np.sqrt(np.nanmean(pulls**2, axis=0))
+    print("pull rms of observed, -2 to +2 sigma:", np.round(rms, 3))
+    print("mean", np.round(np.nanmean(pulls, axis=0), 3), np.sum(np.isfinite(pulls), axis=0))
+    assert np.sqrt(np.nanmean(pulls**2)) < 1.3

@@ -2,6 +2,7 @@
 
 import copy
 import math
+from pathlib import Path
 
 import awkward as ak
 import numpy as np
@@ -348,3 +349,13 @@ def test_a_pattern_that_takes_the_signal_for_data_is_said(tmp_path):
     )
     assert pair.warnings[0] in build_workspace(pair).warnings
     assert load_pair(read_analysis(write_nano(tmp_path))).warnings == ()
+
+
+def test_the_documented_example_is_an_analysis(tmp_path):
+    document = (Path(__file__).parents[1] / "docs/analysis_file.md").read_text(encoding="utf-8")
+    block = document.split("## Leptons, tight and loose, of one table")[1].split("```")[1]
+    head = "schema: ddphf/analysis/1\nname: nano\npartner: {label: emu, select: l1_flavour == 11}\n"
+    parsed = parse_analysis(head + block.removeprefix("yaml"), folder=tmp_path)
+    assert parsed.events.collections["muon"].columns == {"sceta": "eta"}
+    assert [m.kind for m in parsed.tested.fakes.maps] == ["fake_rate", "fake_rate"]
+    assert parsed.tested.fakes.prompt.weight == "genWeight * 0.02"

@@ -83,7 +83,7 @@ def test_a_signal_out_of_scale_is_warned_about(recasting):
     base = ["patch", "BkgOnly.json", "--signal", "SR_mue=new.csv:signal", "--scale"]
     done = invoke(*base, "0.01")
     assert done.code == 0
-    assert "mu is at its bound 10: the signal is too small; give a larger --scale" in done.err
+    assert "the signal is too small for the excess; give a larger --scale" in done.err
     done = invoke(*base, "100")
     assert done.code == 0
     warning = next(line for line in done.err.splitlines() if "stock optimizers" in line)
@@ -91,6 +91,25 @@ def test_a_signal_out_of_scale_is_warned_about(recasting):
     done = invoke(*base, scale)
     assert done.code == 0
     assert "stock optimizers" not in done.err
+
+
+def test_no_excess_is_no_fault_of_the_signal(tmp_path, monkeypatch):
+    """mu ends at its lower bound: a larger scale would not help."""
+    monkeypatch.chdir(tmp_path)
+    background = {"name": "b", "data": [9.0], "modifiers": []}
+    base = {
+        "channels": [{"name": "SR", "samples": [background]}],
+        "observations": [{"name": "SR", "data": [4.0]}],
+        "measurements": [{"name": "m", "config": {"poi": "mu_sig", "parameters": []}}],
+        "version": "1.0.0",
+    }
+    Path("base.json").write_text(json.dumps(base))
+    Path("new.csv").write_text("x_low,x_high,signal\n0,1,3.0\n")
+    done = invoke("patch", "base.json", "--signal", "SR=new.csv:signal")
+    assert done.code == 0
+    assert "mu_sig is at its lower bound 0: the data have no excess of this signal" in done.err
+    assert "scale" not in done.err
+    assert "hardly constrain" not in done.err
 
 
 def test_relative_uncertainties_carry_over():

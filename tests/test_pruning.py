@@ -1,11 +1,16 @@
 """Pruning of the lepton-ID error: what moves mu stays, whatever the maps."""
 
+import copy
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from ddphf.inference.fit import fit_workspace
 from ddphf.inputs.covariance import make_covariance
+from ddphf.publish.consistency import other_covariance
+from ddphf.studies.lepton_id import study_pair
 from ddphf.symmetry.efficiency import LeptonId
 from ddphf.symmetry.pair import Channel, Pair, Template
 from ddphf.workspace.build import build_workspace
@@ -227,10 +232,257 @@ class Likelihood:
         return x[0], sigma, np.sign(x[0]) * np.sqrt(max(at_null - best, 0.0))
 
 
-@pytest.mark.parametrize("seed", range(1000, 1300))
-def test_three_hundred_pairs_of_maps_fitted(seed):
-    """Profile fits with the default and with everything, at counts where these are smooth."""
-    default, whole = kept_and_all(random_pair(seed, lowest=1.5))
-    got, want = (Likelihood(b.workspace).fit() for b in (default, whole))
-    assert got[1] == pytest.approx(want[1], rel=0.01)
-    assert got[2] == pytest.approx(want[2], rel=0.01, abs=0.002)
+def compare_fits(seeds):
+    """Largest differences of sigma(mu) and Z between profile fits; nuisances kept, and of all."""
+    sigma, z, counts = [], [], []
+    for seed in seeds:
+        both = kept_and_all(random_pair(seed, lowest=1.5))
+        got, want = (Likelihood(b.workspace).fit() for b in both)
+        sigma.append(abs(got[1] / want[1] - 1))
+        z.append(abs(got[2] - want[2]))
+        counts.append([len(b.metadata["lepton_id"]["kept"]) for b in both])
+    return max(sigma), max(z), np.array(counts).T
+
+
+def test_profile_fits_with_the_default_and_with_everything():
+    sigma, z, (kept, every) = compare_fits(range(1000, 1040))
+    assert sigma < 0.002
+    assert z < 0.002
+    assert np.all(kept < every)
+
+
+@pytest.mark.slow
+def test_three_hundred_pairs_of_maps_fitted():
+    sigma, z, (kept, every) = compare_fits(range(1000, 1300))
+    assert sigma < 0.002
+    assert z < 0.002
+    assert np.all(kept < every)
+    assert kept.mean() < 2 < 7 < every.mean()
+
+
+def independent_and_shared(independent, shared, n=8, **options):
+    """Each bin has its own electron and muon bin; all of them share one large error."""
+    u = np.full(2 * n, shared)
+    matrix = independent**2 * np.eye(2 * n) + np.outer(u, u)
+    counts = np.full(n, 250_000.0)
+    signal = 900 * np.exp(-0.5 * (np.arange(n) - 3.5) ** 2)
+    none = np.zeros((n, n))
+    lepton_id = LeptonId(
+        make_covariance(matrix), np.hstack([np.eye(n), none]), np.hstack([none, np.eye(n)]),
+        **{"retained": None, **options},
+    )  # fmt: skip
+    tested = Channel("b", np.round(counts + signal), signal=Template(signal))
+    return Pair(tested, Channel("a", counts), lepton_id=lepton_id)
+
+
+def test_a_large_common_error_hides_nothing():
+    """Kept by the trace of both channels one variation would do, and sigma(mu) be half of it."""
+    pair = independent_and_shared(0.004, 0.03)
+    default, whole = kept_and_all(pair)
+    assert len(whole.metadata["lepton_id"]["kept"]) == 16
+    assert 8 <= len(default.metadata["lepton_id"]["kept"]) <= 9
+    got, want = (fit_workspace(b.workspace) for b in (default, whole))
+    assert got.mu_hat.error == pytest.approx(want.mu_hat.error, rel=1e-3)
+    assert got.discovery.z0 == pytest.approx(want.discovery.z0, rel=1e-3)
+    by_numpy, by_matrices = Likelihood(whole.workspace).fit(), dense(whole.workspace)
+    assert want.mu_hat.error == pytest.approx(by_numpy[1], rel=1e-6)
+    assert want.discovery.z0 == pytest.approx(by_numpy[2], rel=1e-6)
+    assert by_matrices == pytest.approx(by_numpy, rel=0.01)
+    # By hand: with independent bins V is diagonal, but for what the signal itself shares.
+    counts, signal = 250_000.0, np.array(sample(whole.workspace, TESTED, "signal")["data"])
+    variance = 2 * counts + 2 * (0.004 * counts) ** 2
+    assert by_numpy[1] == pytest.approx(np.sum(signal**2 / variance) ** -0.5, rel=0.01)
+    assert not any("loses" in line for line in default.warnings)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [({"at_most": 2}, r"'at_most: 2' loses"), ({"retained": 0.4}, r"'retained: 0\.4' loses")],
+)
+def test_a_choice_that_loses_is_told_by_name_and_size(options, words):
+    built = build_workspace(independent_and_shared(0.004, 0.03, **options))
+    (line,) = [w for w in built.warnings if "loses" in w]
+    assert re.search(words, line)
+    entry = built.metadata["lepton_id"]
+    assert f"up to {entry['largest_loss_of_other_signals']:.1%} of that of another" in line
+    # This signal, however, has lost nothing: what mu feels comes first.
+    whole = build_workspace(with_everything(independent_and_shared(0.004, 0.03)))
+    assert dense(built.workspace) == pytest.approx(dense(whole.workspace), rel=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_other_signal_loses_one_percent(seed):
+    default, whole = kept_and_all(random_pair(seed))
+    rng = np.random.default_rng(seed)
+    losses = []
+    for _ in range(10):
+        other = rng.gamma(0.3, size=len(whole.workspace["observations"][0]["data"])) + 1e-6
+        sigma = []
+        for built in (default, whole):
+            spec = copy.deepcopy(built.workspace)
+            for channel in spec["channels"]:
+                channel["samples"] = [s for s in channel["samples"] if s["name"] == "symmetric"]
+            signal = {"name": "signal", "data": list(other), "modifiers": []}
+            next(c for c in spec["channels"] if c["name"] == TESTED)["samples"].append(signal)
+            sigma.append(dense(spec)[1])
+        losses.append(1 - sigma[0] / sigma[1])
+    stated = default.metadata["lepton_id"]["largest_loss_of_other_signals"]
+    assert max(losses) < stated + 1e-9 < 0.01
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_everything_kept_is_the_covariance(seed):
+    pair = random_pair(seed)
+    built = build_workspace(with_everything(pair))
+    names = built.metadata["lepton_id"]["kept"]
+    rows, compositions = [], [pair.lepton_id.tested, pair.lepton_id.partner]
+    for channel in (TESTED, PARTNER):
+        nominal = np.array(sample(built.workspace, channel, "symmetric")["data"])
+        columns = slopes(built.workspace, channel, "symmetric", names)
+        rows.append(columns[:, :-1] / nominal[:, None])
+    if pair.lepton_id.signal_tested is not None:
+        nominal = np.array(sample(built.workspace, TESTED, "signal")["data"])
+        filled = nominal > 1e-3 * nominal.max()
+        columns = slopes(built.workspace, TESTED, "signal", names)[:, :-1]
+        rows.append(columns[filled] / nominal[filled, None])
+        compositions.append(pair.lepton_id.signal_tested[filled])
+    if built.metadata["absorbed"]:  # alike in both channels: the ratio is left
+        rows, compositions = ([part[0] - part[1], *part[2:]] for part in (rows, compositions))
+    g, w = np.concatenate(rows), np.concatenate(compositions)
+    full = w @ pair.lepton_id.covariance.matrix @ w.T
+    assert np.linalg.norm(g @ g.T - full) < 1e-11 * np.linalg.norm(full)
+
+
+@pytest.mark.parametrize("options", [{}, {"at_most": 3}])
+def test_the_remainder_is_whole_for_the_ratio(options):
+    """Its variance bin by bin; what is common to the channels would only widen the ratio."""
+    pair = independent_and_shared(0.004, 0.03, residual="shapesys", **options)
+    built = build_workspace(pair)
+    whole = build_workspace(with_everything(pair))
+    names = built.metadata["lepton_id"]["kept"]
+    g = {
+        c: slopes(built.workspace, c, "symmetric", names)
+        / np.array(sample(built.workspace, c, "symmetric")["data"])[:, None]
+        for c in (TESTED, PARTNER)
+    }
+    of_ratio = np.sum((g[TESTED] - g[PARTNER]) ** 2, axis=1)
+    for channel in (TESTED, PARTNER):
+        found = sample(built.workspace, channel, "symmetric")
+        for modifier in found["modifiers"]:
+            if modifier["type"] == "shapesys":
+                of_ratio = of_ratio + (np.array(modifier["data"]) / found["data"]) ** 2
+    assert of_ratio == pytest.approx(np.full(8, 2 * 0.004**2), rel=1e-6)
+    # The remainder of independent bins is correlated, so it may widen sigma(mu), not narrow it.
+    assert 0.99 < dense(built.workspace)[1] / dense(whole.workspace)[1] < 1.6
+    assert dense(built.workspace)[1] > 0.99 * dense(whole.workspace)[1]
+
+
+def test_a_source_of_the_signal_alone_is_kept_where_mu_is_large():
+    """Leptons that the background lacks: their error is one of the signal's yield."""
+    n = 4
+    w = np.hstack([np.eye(n)[:, :2], np.zeros((n, 1))])
+    own = np.hstack([np.zeros((n, 2)), np.ones((n, 1))])
+    signal = np.array([5.0, 40.0, 30.0, 5.0])
+    lepton_id = LeptonId(
+        make_covariance(np.diag([1e-4, 1e-4, 0.15**2])), w, w, signal_tested=own, retained=None
+    )
+    pair = Pair(
+        Channel("b", np.array([105.0, 140.0, 130.0, 105.0]), signal=Template(signal)),
+        Channel("a", np.full(n, 100.0)),
+        lepton_id=lepton_id,
+    )
+    built, whole = kept_and_all(pair)
+    entry = built.metadata["lepton_id"]
+    assert entry["kept"] == ["lepid_id_eig00"]
+    assert entry["squared_lengths"] == [0.0]
+    carriers = [
+        (c["name"], s["name"])
+        for c in built.workspace["channels"] for s in c["samples"] for m in s["modifiers"]
+        if m["name"] == "lepid_id_eig00"
+    ]  # fmt: skip
+    assert carriers == [(TESTED, "signal")]
+    found = np.array(sample(built.workspace, TESTED, "signal")["data"])
+    up = slopes(built.workspace, TESTED, "signal", ["lepid_id_eig00"])[:, 0] / found
+    assert np.abs(up) == pytest.approx(np.full(n, 0.15), rel=1e-9)
+    # Far from 0 it is felt: without it sigma(mu) of a large signal would be a third too small.
+    mu, sigma, _ = dense(whole.workspace)
+    assert dense(built.workspace, mu)[1] == pytest.approx(dense(whole.workspace, mu)[1], rel=1e-9)
+    assert dense(whole.workspace, mu)[1] > 1.05 * sigma
+    assert entry["sigma_mu_kept"] > 0.999
+
+
+def test_nothing_is_kept_where_nothing_is_felt():
+    pair = independent_and_shared(0.004, 0.03)
+    same = replace(pair.lepton_id, partner=pair.lepton_id.tested, on_signal=False)
+    built = build_workspace(replace(pair, lepton_id=same))
+    entry = built.metadata["lepton_id"]
+    assert entry["kept"] == []
+    assert entry["sigma_mu_kept"] == pytest.approx(1.0, abs=1e-12)
+    assert any("0 of 8 eigen-variations" in line for line in built.warnings)
+
+
+def test_degenerate_directions_have_a_basis_of_their_own():
+    """The same covariance from a factor that is turned: the same columns, whatever eigh makes."""
+    pair = independent_and_shared(0.004, 0.0, on_signal=False)
+    pair = replace(pair, tested=replace(pair.tested, observed=np.full(8, 250_000.0)))
+    names = [f"lepid_id_eig{i:02d}" for i in range(16)]
+    turn, _ = np.linalg.qr(np.random.default_rng(1).standard_normal((16, 16)))
+    lepton_id, matrix = pair.lepton_id, pair.lepton_id.covariance.matrix
+    noise = turn @ (turn.T @ matrix @ turn) @ turn.T  # equal up to rounding
+    noisy = replace(lepton_id, covariance=make_covariance((noise + noise.T) / 2))
+    one, two = (
+        slopes(build_workspace(with_everything(replace(pair, lepton_id=x))).workspace, TESTED,
+               "symmetric", names)
+        for x in (lepton_id, noisy)
+    )  # fmt: skip
+    assert one == pytest.approx(two, abs=1e-9 * np.abs(one).max())
+
+
+def test_a_bundle_of_it_is_consistent():
+    for seed in range(5):
+        for built in kept_and_all(random_pair(seed)):
+            assert other_covariance({}, built.workspace, built.metadata) == ""
+
+
+@pytest.mark.parametrize("seed", range(0, 40, 4))
+def test_a_known_background_feels_what_is_common(seed):
+    """There the channels are not compared, so nothing is absorbed."""
+    plain = random_pair(seed)
+    lepton_id = replace(plain.lepton_id, on_signal=False)
+    truth = np.maximum(np.asarray(plain.partner.observed, dtype=float), 1.0)
+    pair = replace(plain, lepton_id=lepton_id, known_background=truth)
+    sigma = []
+    for built in kept_and_all(pair):
+        names = built.metadata["lepton_id"]["kept"]
+        rows, variance, design = [], [], []
+        for channel, ratio in ((TESTED, plain.efficiency_ratio), (PARTNER, 1.0)):
+            nominal = np.array(sample(built.workspace, channel, "symmetric")["data"])
+            scale = (ratio * truth / nominal)[:, None]
+            rows.append(scale * slopes(built.workspace, channel, "symmetric", names))
+            variance.append(ratio * truth)
+            signal = sample(built.workspace, channel, "signal")
+            design.append(0 * truth if signal is None else np.array(signal["data"]))
+        shifts, d = np.concatenate(rows), np.concatenate(design)
+        v = np.diag(np.concatenate(variance)) + shifts @ shifts.T
+        sigma.append((d @ np.linalg.solve(v, d)) ** -0.5)
+    assert sigma[0] == pytest.approx(sigma[1], rel=0.005)
+
+
+def test_the_correlation_study_knows_the_error_of_the_ratio():
+    """With most of the trace common to both channels; widths by dense matrices."""
+    pair = independent_and_shared(0.004, 0.03, on_signal=False)
+    matrices = [
+        0.004**2 * np.kron(np.eye(2), rho + (1 - rho) * np.eye(8)) + 0.03**2 for rho in (0.0, 1.0)
+    ]
+    found = study_pair(pair, [make_covariance(m) for m in matrices], rho=[0.0, 1.0]).closed
+    plain = build_workspace(pair).workspace
+    b, d = (np.array(sample(plain, TESTED, n)["data"]) for n in ("symmetric", "signal"))
+    contrast = np.hstack([np.diag(b), -np.diag(b)])
+    v = [np.diag(2 * b) + contrast @ m @ contrast.T for m in matrices]
+    for column, model in enumerate(v):
+        weights = np.linalg.solve(model, d)
+        s2 = 1 / (d @ weights)
+        for row, toys in enumerate(v):
+            width = np.sqrt(s2 * weights @ toys @ weights)
+            assert found[row][column] == pytest.approx(width, rel=1e-9)
+    assert found[0][1] > 1.5

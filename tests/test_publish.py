@@ -17,7 +17,6 @@ from conftest import invoke, plain_workspace, write_analysis
 from ddphf.files import to_json
 from ddphf.publish.archive import pack, read_archive, unpack
 from ddphf.publish.bundle import make_archive, make_files
-from ddphf.publish.contents import make_sums
 from ddphf.publish.hepdata import check_label, make_submission, validate_submission
 from ddphf.publish.points import collect_results, find_null
 from ddphf.publish.signals import apply_patch
@@ -169,7 +168,7 @@ def test_null_measurements_are_recognised():
 
 
 def test_verify_stock_prints_the_numbers_of_the_readme(plain, tmp_path):
-    done = run_stock(unpack_to(plain, tmp_path), "verify_stock.py", "--fit")
+    done = run_stock(unpack_to(plain, tmp_path), "-I", "verify_stock.py", "--fit")
     assert done.returncode == 0, done.stdout + done.stderr
     readme = plain["README.md"].decode()
     printed = "".join(f"    {line}\n" for line in done.stdout.splitlines())
@@ -193,7 +192,7 @@ def test_verify_stock_fails(plain, tmp_path, what):
             results["statements"][0]["q0"] += 0.001
 
     files = {**plain, "LICENSE": b"x"} if what == "file" else tamper(plain, "results.json", edit)
-    done = run_stock(unpack_to(files, tmp_path), "verify_stock.py")
+    done = run_stock(unpack_to(files, tmp_path), "-I", "verify_stock.py")
     assert done.returncode == 1
     assert done.stdout.splitlines()[-1] == "FAIL"
 
@@ -219,6 +218,91 @@ def test_python_of_the_readme(plain, tmp_path):
 
 
 # HEPData.
+
+
+def test_publish_takes_every_kind_that_its_page_promises(folder):
+    """Made by the commands; docs/publish.md names them."""
+    page = (Path(__file__).parents[1] / "docs" / "publish.md").read_text()
+    promised = re.search(r"The others are results: (.*?)\. They must", page, re.DOTALL).group(1)
+    named = set(re.findall(r"`(?:ddphf )?(\w+)`", promised))
+    Path("workspace.json").write_text(to_json(plain_workspace()))
+    made = {
+        "fit": ["fit", "workspace.json", "-o", "fit.json"],
+        "toys": ["toys", "workspace.json", "-o", "toys.npz", "--toys", "100"],
+        "rank": ["rank", "workspace.json", "--parameters", "symmetric_shape*", "-o", "rank.json"],
+        "discover": ["discover", "workspace.json", "-o", "discover.json"],
+        "limit": ["limit", "workspace.json", "-o", "limit.json"],
+        "scan": ["scan", "workspace.json", "--parameter", "mu", "-o", "scan.json"],
+        "inject": ["inject", "workspace.json", "--mu", "1", "-o", "five.json"],
+    }
+    assert named == set(made)
+    for arguments in made.values():
+        done = invoke(*arguments)
+        assert done.code == 0, done.err
+    given = ["fit.json", "toys.npz", "rank.json", "discover.json", "limit.json", "scan.json",
+             "five.injection.json"]  # fmt: skip
+    done = invoke("publish", "workspace.json", *given, "-o", "all.tar.gz")
+    assert done.code == 0, done.err
+    files = unpack(read_archive("all.tar.gz"))
+    records = {"rank.json", "discover.json", "limit.json", "scan.json", "injection.json"}
+    assert records | {"toys.npz"} <= set(files)
+    assert {entry["name"] for entry in load(files, "results.json")["included"]} == records
+
+    # The injection beside the workspace that it wrote, and beside neither.
+    done = invoke("publish", "five.json", "five.injection.json", "-o", "five.tar.gz")
+    assert done.code == 0, done.err
+    record = json.loads(Path("five.injection.json").read_text())
+    record["found"]["q0"] += 0.01
+    Path("changed.json").write_text(json.dumps(record))
+    done = invoke("publish", "five.json", "changed.json", "-o", "x.tar.gz")
+    assert (done.code, "stale or was changed" in done.message) == (3, True)
+    del record["found"]
+    Path("changed.json").write_text(json.dumps(record))
+    done = invoke("publish", "five.json", "changed.json", "-o", "x.tar.gz")
+    assert (done.code, "no complete result of 'ddphf inject'" in done.message) == (3, True)
+    done = invoke("publish", "five.json", "rank.json", "-o", "x.tar.gz")
+    assert (done.code, "is about the workspace" in done.message) == (3, True)
+
+
+def channels_called(*names):
+    """The plain workspace once per name, with one signal strength."""
+    out = plain_workspace()
+    first = out["channels"][0]
+    bins = len(first["samples"][0]["data"])
+    sample = [{"name": "signal", "data": [5.0] * bins,
+               "modifiers": [{"name": "mu", "type": "normfactor", "data": None}]},
+              {"name": "background", "data": [50.0] * bins, "modifiers": []}]  # fmt: skip
+    out["channels"] = [{"name": name, "samples": sample} for name in names]
+    out["observations"] = [{"name": name, "data": [57.0] * bins} for name in names]
+    out["measurements"] = [{"name": "m", "config": {"poi": "mu", "parameters": []}}]
+    return out
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("SR", "sr", "Sr"),
+        ("a b", "a_b", "a/b", "A,B"),
+        ("3j, pT>50 GeV", "3j, pT>60 GeV", "(#&/)", "τμ", "質量", "minima"),
+        ("x" * 80 + "1", "x" * 80 + "2"),
+        ("con", "../up", ".hidden", "-rf"),
+    ],
+)
+def test_every_channel_has_a_table_whatever_its_name(names):
+    publication = publication_of(channels_called(*names))
+    files = make_files(publication)
+    packed, _ = make_archive(files, level=0, seconds=5.0)
+    submitted, notes = make_submission(publication, files, "x.tar.gz", packed)
+    assert notes == []
+    out = unpack(submitted)
+    documents = list(yaml.safe_load_all(out["submission.yaml"]))[1:]
+    tables = {d["name"]: d for d in documents if d["name"].startswith("Yields")}
+    assert len(documents) == len({d["name"].casefold() for d in documents})
+    assert len(documents) == len({d["data_file"].lower() for d in documents})
+    assert {d["data_file"] for d in documents} <= set(out)
+    assert len(tables) == len(names)
+    for name in names:  # the channel is recorded where its table has another name
+        assert sum(f"channel {name}, before" in d["description"] for d in tables.values()) == 1
 
 
 @pytest.fixture(scope="module")
@@ -326,29 +410,17 @@ def test_a_published_record_of_others(folder):
         assert found[name][0] == pytest.approx(known[name][0], abs=2e-3)
         assert found[name][1] == pytest.approx(known[name][1], rel=0.02)
     assert invoke("verify", "atlas.tar.gz", "--level", "3", "-o", "verify.json").code == 0
-    done = run_stock(unpack_to(files, Path("unpacked")), "verify_stock.py")
+    done = run_stock(unpack_to(files, Path("unpacked")), "-I", "verify_stock.py")
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.slow
-def test_stock_command_line_in_a_clean_environment(plain, tmp_path):
-    """Also where the bundle's own script would do something else: it is not run."""
-    trap = tmp_path / "trap"
-    files = {**plain, "verify_stock.py": f"open({str(trap)!r}, 'w')".encode()}
-    files["SHA256SUMS"] = make_sums(files)
-    result, failure = verify(files, level=4)
-    assert not trap.exists()
-    if any(c.status == "NOT RUN" for c in result.checks):
-        assert "is there a package index?" in failure.detail
-        pytest.skip("no package index")
-    assert failure is None, failure
-    assert sum(c.level == 4 for c in result.checks) == 4
-
-
-def test_without_a_package_index_the_level_is_not_run(plain, monkeypatch):
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", "")
-    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+def test_without_a_package_index_the_level_is_not_run(plain, monkeypatch, tmp_path):
+    """The user's settings of pip say where the index is, or that there is none."""
+    settings = tmp_path / ".config" / "pip" / "pip.conf"
+    settings.parent.mkdir(parents=True)
+    settings.write_text("[global]\nno-index = true\nfind-links =\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     from ddphf.publish.clean_venv import check_command_line
     from ddphf.publish.contents import check_contents
 

@@ -202,13 +202,39 @@ def test_auxiliary_shifts_add_up_to_the_error():
     """6x6 bins, 14 eigen-variations: what is judged."""
     ranked = rank_parameters(small_pair(k=14, n=6))
     assert ranked.auxiliary["ratio"] == pytest.approx(1.0, abs=0.02)
-    shifts = [(p.auxiliary_up - p.auxiliary_down) / 2 for p in ranked.parameters]
+    shifts = [np.hypot(p.auxiliary_up, p.auxiliary_down) / np.sqrt(2) for p in ranked.parameters]
     assert ranked.auxiliary["systematic"] == pytest.approx(np.sqrt(np.sum(np.square(shifts))))
     assert ranked.groups[0].auxiliary == pytest.approx(ranked.auxiliary["systematic"])
     # Neither are post-fit impacts a sum that adds up, nor are frozen errors the same split.
     assert not ranked.failures
     sizes = [p.size for p in ranked.parameters]
     assert sizes == sorted(sizes, reverse=True)
+
+
+def test_one_sided_variations_are_not_lost_from_the_sum():
+    """Background +5 % for both signs: mu falls both times, and half the difference is 0."""
+    both = {"hi_data": [105.0, 210.0], "lo_data": [105.0, 210.0]}
+    mu = {"name": "mu", "type": "normfactor", "data": None}
+    samples = [
+        {"name": "signal", "data": [10.0, 5.0], "modifiers": [mu]},
+        {"name": "background", "data": [100.0, 200.0], "modifiers": [
+            {"name": "norm", "type": "normsys", "data": {"hi": 1.05, "lo": 0.96}},
+            {"name": "one_sided", "type": "histosys", "data": both}]},
+    ]  # fmt: skip
+    workspace = {
+        "channels": [{"name": "c", "samples": samples}],
+        "observations": [{"name": "c", "data": [113.0, 209.0]}],
+        "measurements": [{"name": "m", "config": {"poi": "mu", "parameters": [
+            {"name": "mu", "bounds": [[-10.0, 10.0]]}]}}],
+        "version": "1.0.0",
+    }  # fmt: skip
+    ranked = rank_parameters(workspace)
+    by_name = {p.name: p for p in ranked.parameters}
+    up, down = by_name["one_sided"].auxiliary_up, by_name["one_sided"].auxiliary_down
+    rest = by_name["norm"]
+    expected = (up**2 + down**2 + rest.auxiliary_up**2 + rest.auxiliary_down**2) / 2
+    assert ranked.auxiliary["systematic"] == pytest.approx(np.sqrt(expected))
+    assert ranked.auxiliary["systematic"] > np.hypot((up - down) / 2, rest.auxiliary_up) * 0.99
 
 
 def test_statistical_part_equals_shifted_counts():

@@ -51,11 +51,22 @@ def test_names_of_branches(name, path):
         ("z", "'z' is the name of 2 branches; write one of x/y/z, y/z"),
         ("b", "'b' holds several branches; write one of b/mom, b/time"),
         ("q", "no branch 'q'; it has: Muon.pt, a/time"),
+        ("u/v", "'u/v' is the full path of 2 branches, which nothing tells apart"),
+        ("v", "'u/v' is the full path of 2 branches, which nothing tells apart"),
     ],
 )
 def test_ambiguous_names_are_refused_with_the_paths(name, message):
     with pytest.raises(InputError, match=message):
-        branches(*PATHS).read(name)
+        branches(*PATHS, "u/v", "u/v").read(name)
+
+
+def test_elements_that_are_no_numbers_are_refused(tmp_path):
+    nested = ak.Array([[[1.0], [2.0, 3.0]], [[4.0]]])
+    records = ak.Array([[{"a": 1.0, "b": 2}], []])
+    tree = Branches(["n", "r"], {"n": nested, "r": records}.__getitem__, "t")
+    for name in ("n[0]", "r[0]"):
+        with pytest.raises(InputError, match=r"holds several numbers per event; name one of them"):
+            tree.column(name)
 
 
 @hypothesis.given(
@@ -287,3 +298,61 @@ def test_selections_written_as_for_a_tree(root, python):
 def test_selections_that_would_mislead_are_refused(expression, message):
     with pytest.raises(InputError, match=message):
         evaluate_mask(expression, make_events({"x": [1.0, 2.0]}))
+
+
+def test_parts_of_parquet_as_they_are_found(tmp_path):
+    """An empty first part has no types; a single file below year=2018 has its own columns."""
+
+    def parts(name, *tables):
+        (tmp_path / name).mkdir()
+        for number, columns in enumerate(tables):
+            pa.parquet.write_table(pa.table(columns), tmp_path / f"{name}/{number}.parquet")
+        return name
+
+    empty = parts("empty_first", {"x": pa.nulls(0)}, {"x": [1.0, 2.0]})
+    assert read_events(empty, folder=tmp_path)["x"].tolist() == [1.0, 2.0]
+    parts("year=2018", {"year": [2018, 2018], "x": [1.0, 2.0]})
+    single = read_events("year=2018/0.parquet", folder=tmp_path)
+    assert single["year"].tolist() == [2018, 2018]
+    more = parts("more", {"x": [1.0]}, {"x": [1.0], "y": [2.0]})
+    assert read_events(more, folder=tmp_path, columns=["x"])["x"].tolist() == [1.0, 1.0]
+    with pytest.raises(InputError, match="column 'y' has empty cells"):
+        read_events(more, folder=tmp_path, columns=["y"])
+    unlike = parts("unlike", {"x": pa.array([2**60], pa.int64())}, {"x": [1.5]})
+    with pytest.raises(InputError, match="unlike: cannot be read as parquet"):
+        read_events(unlike, folder=tmp_path)
+
+
+def test_encoded_and_other_columns_of_parquet(tmp_path):
+    table = pa.table(
+        {
+            "n": pa.array([1, 2, 1]).dictionary_encode(),
+            "d": pa.array([1, 2, 3], pa.decimal128(5, 1)),
+            "h": pa.array([1.0, 2.0, 3.0], pa.float16()),
+            "t": pa.array([1, 2, 3], pa.timestamp("ns")),
+            "s": pa.array(["a", "b", "a"]).dictionary_encode(),
+        }
+    )
+    pa.parquet.write_table(table, tmp_path / "t.parquet")
+    got = read_events("t.parquet", folder=tmp_path, columns=["n", "d", "h"])
+    assert [got[c].tolist() for c in "ndh"] == [[1, 2, 1], [1, 2, 3], [1, 2, 3]]
+    for column in "ts":
+        with pytest.raises(InputError, match=f"column '{column}' holds something that is no num"):
+            read_events("t.parquet", folder=tmp_path, columns=[column])
+
+
+def test_arrays_of_other_byte_order(tmp_path):
+    np.savez(tmp_path / "t.npz", x=np.array([1, 2], ">i8"), e=np.array([HUGE, 5], ">u8"))
+    table = read_events("t.npz", folder=tmp_path)
+    assert table["e"].tolist() == [HUGE, 5]
+    assert table["e"].dtype.isnative
+
+
+def test_an_older_cycle_of_a_tree(tmp_path):
+    with uproot.recreate(tmp_path / "t.root") as file:
+        file["t"] = {"x": np.array([1.0])}
+        file["t"] = {"x": np.array([2.0])}
+    for name, first in (("t", 2.0), ("t;2", 2.0), ("t;1", 1.0), ("/t;1", 1.0)):
+        assert read_events(f"t.root:{name}", folder=tmp_path)["x"].tolist() == [first]
+    with pytest.raises(InputError, match=r"which tree\? write FILE:TREE; the file has: t"):
+        read_events("t.root:t;7", folder=tmp_path)

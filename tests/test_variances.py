@@ -172,3 +172,33 @@ def test_patch_takes_them_too(folder):
 
     assert errors() == [np.sqrt(VARIANCES).tolist()]
     assert errors("--error", "SR_b=none") == []
+
+
+def test_patch_matches_axes_by_name(folder):
+    """A signal stored with its axes in the other order is transposed, as `build` does it."""
+    mass, pt = (hist.axis.Variable([0, 1, 2], name=name) for name in ("mass", "pt"))
+    b, s = np.array([[110.0, 85.0], [62.0, 41.0]]), np.array([[1.0, 20.0], [2.0, 3.0]])
+    other = hist.axis.Variable([0, 1, 3], name="pt")
+    for name, h in (
+        ("b", hist.Hist(mass, pt, data=b)), ("s", hist.Hist(mass, pt, data=s)),
+        ("swapped", hist.Hist(pt, mass, data=s.T)), ("other", hist.Hist(mass, other, data=s)),
+    ):  # fmt: skip
+        (folder / f"{name}.json").write_text(json.dumps(h, default=uhi.io.json.default))
+    text = {
+        **analysis("x"), "partner": {"label": "a", "observed": "b.json"},
+        "tested": {"label": "b", "observed": "b.json", "signal": {"yields": "s.json"}},
+    }  # fmt: skip
+    (folder / "a.yml").write_text(yaml.safe_dump(text))
+    assert invoke("build", "a.yml", "-o", "w.json").code == 0
+
+    def patch(name):
+        signal = ("--signal", f"SR_b={name}.json")
+        return invoke("patch", "w.json", *signal, "-o", f"{name}.patch", "--force")
+
+    assert patch("s").code == 0
+    assert patch("swapped").code == 0
+    assert (folder / "s.patch").read_text() == (folder / "swapped.patch").read_text()
+    refused = patch("other")
+    assert (refused.code, "binning (mass 2 bins 0..2, pt 2 bins 0..3)" in refused.message) == (
+        3, True,
+    )  # fmt: skip

@@ -383,7 +383,7 @@ def test_nan_and_missing_files(plain):
     del files["LICENSE"]
     files["SHA256SUMS"] = make_sums(files)
     assert verify(files)[1].detail == "not in the archive: LICENSE"
-    assert verify({**plain, "extra.txt": b"x"})[1].detail == "not in SHA256SUMS: extra.txt"
+    assert verify({**plain, "patch_x.json": b"x"})[1].detail == "not in SHA256SUMS: patch_x.json"
     assert verify({**plain, "LICENSE": b"x"})[1].detail == "changed: LICENSE"
 
 

@@ -90,6 +90,36 @@ def test_trial_factor_holds_for_counts():
     assert fraction == pytest.approx(expected.p, abs=band)
 
 
+def largest_windows(tested, partner, sizes, ratio):
+    terms = n_sigma_terms(tested, partner, ratio=ratio)
+    return np.max([scan_positions(terms, s).max(axis=(1, 2)) for s in sizes], axis=0)
+
+
+def test_trial_factor_is_too_small_for_another_ratio():
+    """Skew terms, r = .5 and 25 events: the best square reaches 4 half again as often."""
+    rng, sizes = np.random.default_rng(4), list(all_squares((28, 28)))
+    largest = []
+    for _ in range(12):
+        tested, partner = rng.poisson(12.5, (250, 28, 28)), rng.poisson(25, (250, 28, 28))
+        largest.append(largest_windows(tested, partner, sizes, 0.5))
+    fraction = np.mean(np.concatenate(largest) >= 4)
+    expected = global_p_value(4.0, (28, 28), sizes, n_samples=1000, seed=2)
+    error = np.hypot(np.sqrt(fraction / 3000), expected.error)
+    assert fraction / expected.p == pytest.approx(1.55, abs=4 * error / expected.p)
+    assert fraction > expected.p + 4 * error
+
+
+@pytest.mark.parametrize(("events", "fraction"), [(100, 0.13), (1e4, 0.44)])
+def test_an_error_of_the_ratio_makes_global_p_meaningless(events, fraction):
+    rng, sizes = np.random.default_rng(5), list(all_squares((28, 28)))
+    counts = rng.poisson(events, (2, 400, 28, 28))
+    off = 1 + 0.01 * rng.standard_normal((400, 1, 1))
+    # 4.10 is the 95 % quantile of the best square of Gaussian fields.
+    assert global_p_value(4.10, (28, 28), sizes, n_samples=500).p == pytest.approx(0.05, abs=0.01)
+    found = np.mean(largest_windows(*counts, sizes, off) >= 4.10)
+    assert found == pytest.approx(fraction, abs=4 * np.sqrt(fraction * (1 - fraction) / 400))
+
+
 def test_one_window_has_no_trial_factor():
     found = global_p_value(3.0, (4, 4), [(4, 4)], n_samples=10)
     assert found.p == pytest.approx(norm.sf(3.0), rel=1e-12)

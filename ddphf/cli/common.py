@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import click
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
+from rich.segment import Segment
 from rich.text import Text
 
 from ddphf.cli.signals import raise_if_stopped
 from ddphf.cli.verbosity import LEVEL, StageLog
 from ddphf.exceptions import UsageError
 from ddphf.seeds import LARGEST_SEED
+from ddphf.text import clean_line, clean_text
 
 __all__ = [
+    "CleanConsole",
     "choices",
     "force_option",
     "output_option",
+    "poi_bounds_option",
     "print_summary",
     "print_warnings",
     "progress_line",
@@ -32,17 +37,30 @@ __all__ = [
 ]
 
 
-class _Console(Console):
-    """A reader of a pipe that goes away, as `head` does, is no error: rich would exit with 1."""
+class CleanConsole(Console):
+    """A console on which no name of a file can command the terminal, forge markup or an emoji."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(highlight=False, soft_wrap=True, markup=False, emoji=False, **options)
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """Render, cleaning every text but the commands of the console itself."""
+        for segment in super().render(renderable, options):
+            if segment.control or segment.text.isprintable():
+                yield segment
+            else:
+                text = "\n".join(map(clean_text, segment.text.split("\n")))
+                yield Segment(text, segment.style)
 
     def on_broken_pipe(self) -> None:
+        """Pass on that a reader went away, as `head` does: rich would exit with 1."""
         raise BrokenPipeError
 
 
 # Logs are not folded at 80 columns; a terminal knows its own width.
-stderr = _Console(
-    stderr=True, highlight=False, soft_wrap=True, width=None if sys.stderr.isatty() else 120
-)
+stderr = CleanConsole(stderr=True, width=None if sys.stderr.isatty() else 120)
 
 output_option = click.option(
     "-o", "--output", default="-", show_default=True, metavar="FILE",
@@ -55,6 +73,27 @@ seed_option = click.option(
     show_default=True,
     help="Seed of everything drawn.",
 )
+
+
+def _read_bounds(
+    context: click.Context, option: click.Parameter, text: str | None
+) -> tuple[float, float] | None:
+    del context, option
+    if text is None:
+        return None
+    try:
+        low, high = map(float, text.split(","))
+    except ValueError:
+        low = high = math.nan
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise UsageError(f"--poi-bounds {text}: expected LOW,HIGH, two numbers, the lower first")
+    return low, high
+
+
+poi_bounds_option = click.option(
+    "--poi-bounds", metavar="LOW,HIGH", callback=_read_bounds,
+    help="Bounds of the POI instead of the measurement's.",
+)  # fmt: skip
 force_option = click.option("--force", is_flag=True, help="Replace existing output files.")
 
 
@@ -118,7 +157,7 @@ def progress_line() -> Iterator[Stages]:
 
 def stdout() -> Console:
     """Return the console of the tables that are a command's output."""
-    return _Console(highlight=False, soft_wrap=True)
+    return CleanConsole()
 
 
 def print_summary(*parts: Any) -> None:
@@ -134,7 +173,7 @@ def print_summary(*parts: Any) -> None:
 def print_warnings(lines: list[str] | tuple[str, ...]) -> None:
     """Print warnings on stderr, one line each."""
     for line in lines:
-        stderr.print(f"ddphf: warning: {line}", style="yellow", markup=False)
+        stderr.print(clean_line(f"ddphf: warning: {line}"), style="yellow")
 
 
 def choices(option: str, text: str, known: Sequence[str]) -> tuple[str, ...]:

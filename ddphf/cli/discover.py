@@ -13,6 +13,7 @@ from ddphf.cli.common import (
     choices,
     force_option,
     output_option,
+    poi_bounds_option,
     print_summary,
     print_warnings,
     progress_line,
@@ -22,6 +23,7 @@ from ddphf.cli.figures import figure_options, figure_paths, stage_figures
 from ddphf.exceptions import UsageError
 from ddphf.files import read_json, to_json
 from ddphf.outputs import Outputs
+from ddphf.results.fit import describe_error
 
 if TYPE_CHECKING:
     from ddphf.inference.discovery import NullMethod
@@ -52,11 +54,12 @@ FIGURES = ("discover_null", "discover_null_known_background")
     help="Signal strength of the expectation; mu_hat takes the fitted one.",
 )  # fmt: skip
 @figure_options("Draw the toy null against the asymptotic one there.")
+@poi_bounds_option
 @force_option
 def command(
     workspace: str, output: str, measurement: str | None, nulls: str, toys: int | None, seed: int,
     toys_file: str | None, mu_expected: str, plots: str | None, kind: str | None,
-    force: bool,
+    poi_bounds: tuple[float, float] | None, force: bool,
 ) -> None:  # fmt: skip
     """Say how significant the signal of WORKSPACE is, and how significant it should have been.
 
@@ -84,6 +87,7 @@ def command(
         result = discover_workspace(
             spec, measurement=measurement, nulls=cast("tuple[NullMethod, ...]", methods),
             toys=20_000 if toys is None else toys, seed=seed, mu_expected=mu,
+            poi_bounds=poi_bounds,
             sample=None if toys_file is None else load_toys(Path(toys_file)),
             progress=say, toy_progress=say.toys,
         )  # fmt: skip
@@ -94,8 +98,9 @@ def command(
         if figures:
             from ddphf.report.statements import draw_nulls
 
-            drawn = [draw_nulls(statement) for statement in data["statements"]]
-            stage_figures(outputs, figures, dict(zip(FIGURES, drawn, strict=False)))
+            pairs = zip(FIGURES, data["statements"], strict=False)
+            drawn = {name: draw_nulls(s) for name, s in pairs if "comparison" in s["null"]}
+            stage_figures(outputs, figures, drawn)
     print_summary(make_table(data))
 
 
@@ -121,10 +126,10 @@ def make_table(data: dict[str, Any]) -> Table:
 
 def _add_statement(table: Table, statement: dict[str, Any]) -> None:
     observed, null, expected = (statement[key] for key in ("observed", "null", "expected"))
-    mu = f"{observed['mu_hat']:.4g} +- {observed['mu_error']:.2g}"
+    mu = f"{observed['mu_hat']:.4g} {describe_error(observed['mu_error'], 2)}"
     table.add_row(Text(statement["measurement"], style="bold"), "", "", "", "")
     table.add_row("observed, asymptotic", mu, f"{observed['z0']:.4f}", _p(observed["p0"]), "")
-    if "toys" in null:
+    if null.get("toys"):
         toys = null["toys"]
         low, high = toys["p0_interval"]
         z0 = "" if toys["z0"] is None else f"{toys['z0']:.3f}"
@@ -132,7 +137,7 @@ def _add_statement(table: Table, statement: dict[str, Any]) -> None:
         ends = "" if toys["p0"] is None else f"[{low:.3g}, {high:.3g}], "
         note = f"{ends}{toys['n_ge']} of {toys['n']} toys, {toys['n_failed']} failed"
         table.add_row("observed, toys", "", z0, p0, Text(note))
-    if "importance" in null:
+    if null.get("importance"):
         found = null["importance"]
         note = (
             f"+- {found['p0_error']:.1g}, {found['effective_sample_size']:.0f} effective "
@@ -140,6 +145,8 @@ def _add_statement(table: Table, statement: dict[str, Any]) -> None:
         )
         z0, p0 = f"{found['z0']:.3f}", f"{found['p0']:.3g}"
         table.add_row("observed, importance sampling", "", z0, p0, note)
+    for kind in null.get("failed", {}):
+        table.add_row(f"observed, {kind}", "", "-", "-", "not done, see the warning")
     asimov, bands = expected["asimov"], expected["asymptotic"]["z0"]
     note = _bands(bands)
     table.add_row(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -13,15 +14,17 @@ from ddphf.cli.build import metadata_path
 from ddphf.cli.common import (
     force_option,
     output_option,
+    poi_bounds_option,
     print_summary,
     print_warnings,
     progress_line,
     seed_option,
 )
 from ddphf.cli.figures import figure_options, figure_paths, stage_figures
-from ddphf.cli.sidecar import digest_of, read_binning
+from ddphf.cli.sidecar import closure_warnings, digest_of, read_binning
 from ddphf.files import read_json, to_json
 from ddphf.outputs import Outputs
+from ddphf.results.fit import describe_error
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -53,6 +56,7 @@ __all__ = ["command", "describe_goodness", "make_table"]
     help="Draw N toys of the fit, for its goodness.",
 )  # fmt: skip
 @figure_options("Draw pre- and post-fit spectra into this folder.")
+@poi_bounds_option
 @force_option
 def command(
     workspace: str,
@@ -64,6 +68,7 @@ def command(
     toys: int,
     seed: int,
     goodness_toys: int,
+    poi_bounds: tuple[float, float] | None,
     force: bool,
 ) -> None:
     """Fit WORKSPACE (any pyhf workspace; - reads standard input) and write what was found."""
@@ -80,9 +85,13 @@ def command(
             binning, warnings = read_binning(workspace, digest_of(spec))
             print_warnings(warnings)
         result = fit_workspace(
-            spec, measurement=measurement, engine=cast("Engine", engine), toys=toys, seed=seed,
+            spec, measurement=measurement, engine=cast("Engine", engine), poi_bounds=poi_bounds,
+            toys=toys, seed=seed,
             goodness_toys=goodness_toys, progress=say, toy_progress=say.toys,
         )  # fmt: skip
+        digest = result.provenance["workspace_digest"]
+        closure = closure_warnings(workspace, spec, digest)
+        result = replace(result, warnings=(*result.warnings, *closure))
     print_warnings(result.warnings)
     with outputs:
         outputs.write(output, to_json(result.to_dict()))
@@ -101,7 +110,7 @@ def make_table(result: FitResult) -> Table:
         table.add_column(Text(column), justify="left" if column == "" else "right")
     poi = result.mu_hat
     if result.discovery is None and poi is not None:
-        table.add_row(Text(poi.name), f"{poi.value:.6g}", f"{poi.error:.4g}", "", "", "")
+        table.add_row(Text(poi.name), f"{poi.value:.6g}", _error(result), "", "", "")
     main = result.measurement
     if result.known_background is not None:
         main = "discovery (L2)"
@@ -112,7 +121,8 @@ def make_table(result: FitResult) -> Table:
         ("known background (L1)", result.known_background),
     ):
         if statement is not None:
-            table.add_row(Text(name), *_numbers(statement))
+            error = _error(result) if statement is result.discovery else None
+            table.add_row(Text(name), *_numbers(statement, error))
         if statement is not None and statement.toys is not None:
             table.add_row(*_toy_row(statement.toys))
     edm = max(m.certificate.edm for m in (result.fit, result.null) if m is not None)
@@ -136,10 +146,16 @@ def describe_goodness(result: GoodnessResult) -> str:
     return line
 
 
-def _numbers(statement: DiscoveryResult) -> tuple[str, ...]:
+def _error(result: FitResult) -> str:
+    assert result.mu_hat is not None
+    return result.mu_hat.stated_error.removeprefix("+- ")
+
+
+def _numbers(statement: DiscoveryResult, error: str | None) -> tuple[str, ...]:
+    own = describe_error(statement.mu_error).removeprefix("+- ")
     return (
         f"{statement.mu_hat:.6g}",
-        f"{statement.mu_error:.4g}",
+        own if error is None else error,
         f"{statement.q0:.6g}",
         f"{statement.z0:.4f}",
         f"{statement.p0:.4g}",

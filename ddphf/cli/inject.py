@@ -13,6 +13,7 @@ from ddphf.cli.common import force_option, print_summary, print_warnings, progre
 from ddphf.exceptions import ConfigError
 from ddphf.files import read_json, to_json
 from ddphf.outputs import Outputs
+from ddphf.results.fit import describe_error
 
 if TYPE_CHECKING:
     from ddphf.inference.injection.record import InjectionResult
@@ -118,7 +119,8 @@ def make_summary(result: InjectionResult) -> str:
     return (
         f"{result.measurement}: {result.poi} = {result.mu:.8g} ({events or 'no'} events), Asimov Z "
         f"{result.z_asimov:.6f}\nwritten data ({result.data}): {result.poi}_hat = "
-        f"{result.found.mu_hat:.6g} +- {result.found.mu_error:.4g}, Z = {result.found.z0:.6f}"
+        f"{result.found.mu_hat:.6g} {describe_error(result.found.mu_error)}, "
+        f"Z = {result.found.z0:.6f}"
     )
 
 

@@ -13,15 +13,19 @@ from rich.text import Text
 from ddphf.cli.build import metadata_path
 from ddphf.cli.common import force_option, print_warnings, progress_line, stdout
 from ddphf.cli.figures import figure_options, figure_paths, stage_figures
-from ddphf.cli.sidecar import read_sidecar
+from ddphf.cli.sidecar import DAMAGED, read_sidecar
 from ddphf.exceptions import InputError
 from ddphf.files import read_json, to_json
 from ddphf.outputs import Outputs
+from ddphf.text import clean_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["command"]
+
+REGIONS = {"side": "away from the signal", "all": "a signal included"}
+"""Where closure in further variables was tested."""
 
 
 @click.command("inspect")
@@ -52,11 +56,15 @@ def command(
 
         spec = read_json(workspace)
         summary = summarize_workspace(spec, measurement)
-        sidecar = read_sidecar(workspace, summary["digest"])
+        sidecar = read_sidecar(workspace, summary["digest"], spec)
         if sidecar is not None and "pairing" in sidecar:
-            from ddphf.studies.closure import summarize_closure
-
-            summary["closure"] = summarize_closure(spec, sidecar["pairing"])
+            try:
+                summary["closure"] = _closure(spec, sidecar)
+            except DAMAGED:
+                raise InputError(
+                    f"{metadata_path(workspace)}: is no sidecar of 'ddphf build' (pairing or "
+                    "closure); build it again or move it away"
+                ) from None
         if sidecar is not None and "lepton_id" in sidecar:
             summary["lepton_id"] = sidecar["lepton_id"]
             summary["absorbed"] = sidecar.get("absorbed", [])
@@ -69,6 +77,7 @@ def command(
     print_warnings(summary["warnings"])
     if output is not None:
         return
+    summary = clean_text(summary)  # a name of several lines is one line here
     console = stdout()
     console.print(f"workspace   {summary['digest']}", markup=False)
     console.print(
@@ -107,6 +116,21 @@ def command(
         _print_spectrum(console, summary["lepton_id"], summary["absorbed"])
 
 
+def _closure(spec: dict[str, Any], sidecar: dict[str, Any]) -> dict[str, Any]:
+    """Return the closure of a workspace, with that in further variables from its sidecar."""
+    from ddphf.studies.closure import summarize_closure
+    from ddphf.workspace.closure import warn_of_closure
+
+    entry = summarize_closure(spec, sidecar["pairing"])
+    variables = sidecar["closure"].get("variables") if "closure" in sidecar else None
+    if variables is None:
+        return entry
+    entry["variables"] = variables
+    REGIONS[variables["region"]]
+    warn_of_closure(entry, entry["bins"])  # reads every key that is shown
+    return entry
+
+
 def _print_closure(console: Console, entry: dict[str, Any]) -> None:
     names = {
         "raw_counts": "raw counts",
@@ -118,15 +142,65 @@ def _print_closure(console: Console, entry: dict[str, Any]) -> None:
     console.print(f"N_sigma     {shown}", markup=False)
     console.print(
         f"            chi2 / bins {entry['chi2']:.1f} / {entry['bins']}, p {entry['p_value']:.2g}; "
-        "ratio and fakes taken as known",
+        "ratio and fakes taken as known: too small where their errors matter",
         markup=False,
     )
+    console.print(
+        f"closure     {_describe(entry['profiled'])}; errors of maps and fakes profiled, a signal "
+        "included",
+        markup=False,
+    )
+    if entry["side"] is None:
+        side = "no bin is away from the signal"
+    else:
+        side = (
+            f"{_describe(entry['side'])}; {entry['side']['bins']} bins away from the signal, the "
+            f"smaller of {entry['side']['tried']} p-values counts "
+            f"{_show_p(entry['side']['global_p_value'])}"
+        )
+    console.print(f"            {side}", markup=False)
+    if "variables" in entry:
+        _print_variables(console, entry["variables"])
     restored = entry["restored"]
     console.print(
         f"restored    {restored['expected']:.8g} +- {restored['error']:.4g} events expected in the "
         f"tested channel, {restored['observed']:.10g} observed",
         markup=False,
     )
+
+
+def _describe(test: dict[str, Any]) -> str:
+    """Return chi2 and N_sigma of a profiled closure with their p-values."""
+    z = test["n_sigma"]
+    text = (
+        f"chi2 / bins {test['chi2']:.1f} / {test['degrees_of_freedom']}, p "
+        f"{_show_p(test['p_value'])}"
+    )
+    if z is not None:
+        text += f", N_sigma {z:.2f}, two-sided p {_show_p(test['n_sigma_p_value'])}"
+    return text
+
+
+def _show_p(p: float | None) -> str:
+    return "< 1e-300" if p is None else f"{p:.2g}"
+
+
+def _print_variables(console: Console, entry: dict[str, Any]) -> None:
+    region = REGIONS[entry["region"]]
+    table = Table(
+        title=Text(f"closure in further variables, {region}"),
+        title_justify="left",
+        caption=Text(
+            f"smallest p of {entry['tried']}: {_show_p(entry['global_p_value'])} for all together"
+        ),
+    )
+    for column in ("variable", "bins", "chi2", "p"):
+        table.add_column(Text(column), justify="left" if column == "variable" else "right")
+    for item in entry["results"]:
+        bins = item["degrees_of_freedom"]
+        numbers = (f"{item['chi2']:.1f}", _show_p(item["p_value"])) if bins else ("", "")
+        table.add_row(Text(item["variable"]), str(bins), *numbers)
+    console.print(table)
 
 
 def _print_spectrum(console: Console, entry: dict[str, Any], absorbed: list[str]) -> None:

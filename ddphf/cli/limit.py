@@ -12,6 +12,7 @@ from ddphf.cli.common import (
     choices,
     force_option,
     output_option,
+    poi_bounds_option,
     print_summary,
     print_warnings,
     progress_line,
@@ -21,6 +22,7 @@ from ddphf.cli.figures import figure_options, figure_paths, stage_figures
 from ddphf.exceptions import UsageError
 from ddphf.files import read_json, to_json
 from ddphf.outputs import Outputs
+from ddphf.results.fit import describe_error
 
 if TYPE_CHECKING:
     from ddphf.inference.limits.limits import LimitMethod
@@ -48,11 +50,12 @@ METHODS = ("asymptotic", "toys")
 )  # fmt: skip
 @seed_option
 @figure_options("Draw CLs against mu there.")
+@poi_bounds_option
 @force_option
 def command(
     workspace: str, output: str, measurement: str | None, level: float, method: str,
     interval: bool, toys: int | None, seed: int, plots: str | None, kind: str | None,
-    force: bool,
+    poi_bounds: tuple[float, float] | None, force: bool,
 ) -> None:  # fmt: skip
     """Find the upper limits of the signal strength of WORKSPACE.
 
@@ -69,7 +72,8 @@ def command(
 
         result = limit_workspace(
             read_json(workspace), measurement=measurement, level=level,
-            methods=cast("tuple[LimitMethod, ...]", methods), interval=interval,
+            methods=cast("tuple[LimitMethod, ...]", methods), poi_bounds=poi_bounds,
+            interval=interval,
             toys=5000 if toys is None else toys, seed=seed, progress=say, toy_progress=say.toys,
         )  # fmt: skip
     print_warnings(result.warnings)
@@ -85,7 +89,8 @@ def command(
 
 def make_table(data: dict[str, Any]) -> Table:
     """Return the table that the terminal shows, from limit.json."""
-    title = f"{data['measurement']}: {data['poi']} = {data['mu_hat']:.4g} +- {data['mu_error']:.2g}"
+    title = f"{data['measurement']}: {data['poi']} = {data['mu_hat']:.4g} "
+    title += describe_error(data["mu_error"], 2)
     table = Table(title=Text(title), title_justify="left")
     for column in (
         f"{100 * data['level']:.4g} % upper limit",
@@ -98,10 +103,9 @@ def make_table(data: dict[str, Any]) -> Table:
     for method in METHODS:
         if method in data:
             part = data[method]
-            observed = _number(part["observed"])
-            if part.get("observed_error") is not None:
-                observed += f" +- {part['observed_error']:.1g}"
-            e = [_number(value) for value in part["expected"]]
+            observed = _with_error(part["observed"], part.get("observed_error"))
+            errors = part.get("expected_error", [None] * 5)
+            e = [_with_error(*pair) for pair in zip(part["expected"], errors, strict=True)]
             table.add_row(
                 f"CLs, {method}", observed, e[2], f"{e[1]} to {e[3]}", f"{e[0]} to {e[4]}"
             )
@@ -112,6 +116,10 @@ def make_table(data: dict[str, Any]) -> Table:
         name = f"{100 * interval['level']:.4g} % interval, {interval['method']}"
         table.add_row(name, Text(f"[{lower}{left}, {upper}{right}]"), "", "", "")
     return table
+
+
+def _with_error(value: float | None, error: float | None) -> str:
+    return _number(value) + ("" if error is None else f" +- {error:.1g}")
 
 
 def _number(value: float | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import importlib
+import io
 import os
 import sys
 from typing import NoReturn
@@ -15,8 +16,13 @@ from ddphf import __version__
 from ddphf.cli.signals import Terminated, stopped
 from ddphf.cli.verbosity import LEVEL, add_verbosity
 from ddphf.exceptions import DdphfError
+from ddphf.text import clean_line
 
 __all__ = ["main"]
+
+# BLAS reads this when numpy is loaded, which is later. Its threads wait for each other: on a busy
+# machine a matrix of a hundred rows then takes a hundred times as long as one thread does.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 # Imported on use: `ddphf --help` must not wait for jax.
 COMMANDS = {
@@ -101,7 +107,10 @@ def _end(error: BaseException) -> NoReturn:
     if isinstance(error, DdphfError):
         _fail(str(error), error.exit_code)
     if isinstance(error, click.ClickException):
-        error.show()
+        shown = io.StringIO()
+        error.show(shown)
+        for line in shown.getvalue().splitlines():
+            print(clean_line(line), file=sys.stderr)
         sys.exit(2)
     if isinstance(error, BrokenPipeError):  # the reader of a pipe went away, as `head` does
         _silence_stdout()
@@ -120,5 +129,5 @@ def _silence_stdout() -> None:
 
 def _fail(message: str, code: int) -> NoReturn:
     with contextlib.suppress(OSError):  # nobody can be told
-        print(f"ddphf: error: {message}", file=sys.stderr)
+        print(clean_line(f"ddphf: error: {message}"), file=sys.stderr)
     sys.exit(code)

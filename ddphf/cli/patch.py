@@ -15,6 +15,7 @@ from ddphf.cli.common import (
     progress_line,
 )
 from ddphf.cli.fit import make_table
+from ddphf.cli.sidecar import digest_of, read_binning
 from ddphf.exceptions import InputError, UsageError
 from ddphf.files import parse_json, read_json, to_json
 from ddphf.outputs import Outputs
@@ -68,7 +69,8 @@ def command(
     with progress_line() as say:
         say("reading")
         from ddphf.inference.fit import fit_workspace
-        from ddphf.inputs.histogram import error_from_variances
+        from ddphf.inputs.alignment import align
+        from ddphf.inputs.histogram import Axis, Histogram, error_from_variances
         from ddphf.inputs.readers import read_histogram
         from ddphf.likelihood.checks import check_schema
         from ddphf.publish.recast import Template, recast_signal
@@ -76,13 +78,28 @@ def command(
 
         if inspire is not None:
             check_inspire(inspire)
-        workspace = _read_base(base)
+        workspace, binning = _read_base(base)
         check_schema(workspace)
+        axes = [Axis(a["name"], tuple(a["edges"]), a["label"], a["unit"]) for a in binning]
+        notes: list[str] = []
+
+        def read(address: str) -> Histogram:
+            """Read a histogram in the order of the workspace's axes, where these are known."""
+            found = read_histogram(address)
+            if not axes:
+                return found
+            try:
+                found, said = align(found, axes)
+            except InputError as error:
+                raise InputError(f"{address}: {error}") from None
+            notes.extend(f"{address}: {note}" for note in said)
+            return found
+
         templates = {}
         for channel, address in addresses["--signal"].items():
-            yields, error = read_histogram(address), addresses["--error"].get(channel)
+            yields, error = read(address), addresses["--error"].get(channel)
             if error is not None:
-                absolute = None if error == "none" else read_histogram(error).flat
+                absolute = None if error == "none" else read(error).flat
             else:
                 absolute = None if yields.variances is None else error_from_variances(yields).flat
             templates[channel] = Template(yields.flat, absolute)
@@ -94,17 +111,21 @@ def command(
                 workspace, [(name, recast.patch)], inspire=inspire,
                 description=f"Signal {name} on another background",
             )  # fmt: skip
-    warnings = [*recast.notes, *result.warnings]
+    warnings = [*notes, *recast.notes, *result.warnings]
     mu = result.mu_hat
-    if mu is not None and mu.error > 0 and not SANE_ERROR[0] <= mu.error <= SANE_ERROR[1]:
+    if mu is not None and mu.error and not SANE_ERROR[0] <= mu.error <= SANE_ERROR[1]:
         warnings.append(
             f"the error of {mu.name} is {mu.error:.3g}: stock optimizers may stop early; give "
             f"--scale {scale * _power(mu.error):g}, so that it is between .1 and 1"
         )
-    if mu is not None and mu.at_bound:
+    if mu is not None and mu.at_bound and mu.value > 0:
         warnings.append(
-            f"{mu.name} is at its bound {mu.value:g}: the signal is too small; give a larger "
-            "--scale"
+            f"{mu.name} is at its upper bound {mu.value:g}: the signal is too small for "
+            "the excess; give a larger --scale"
+        )
+    elif mu is not None and mu.at_bound:
+        warnings.append(
+            f"{mu.name} is at its lower bound {mu.value:g}: the data have no excess of this signal"
         )
     print_warnings(warnings)
     with outputs:
@@ -136,12 +157,16 @@ def _split(option: str, values: tuple[str, ...]) -> dict[str, str]:
     return out
 
 
-def _read_base(base: str) -> Any:
+def _read_base(base: str) -> tuple[Any, list[dict[str, Any]]]:
+    """Return a workspace and the axes of its bins, none where nothing tells them."""
     if not base.endswith((".tar.gz", ".tgz")):
-        return read_json(base)
+        workspace = read_json(base)
+        return workspace, read_binning(base, digest_of(workspace))[0].get("axes", [])
     from ddphf.publish.archive import read_archive, unpack
 
     files = unpack(read_archive(base), name=base)
     if "BkgOnly.json" not in files:
         raise InputError(f"{base}: no BkgOnly.json inside; give a workspace")
-    return parse_json(files["BkgOnly.json"], f"{base}: BkgOnly.json")
+    workspace = parse_json(files["BkgOnly.json"], f"{base}: BkgOnly.json")
+    metadata = parse_json(files.get("metadata.json", b"{}"), f"{base}: metadata.json")
+    return workspace, metadata.get("binning", {}).get("axes", [])

@@ -12,9 +12,10 @@ import click
 
 from ddphf.cli.build import metadata_path
 from ddphf.cli.common import force_option, print_summary, print_warnings, progress_line
+from ddphf.cli.sidecar import check_sidecar
 from ddphf.cli.verify import make_table
 from ddphf.exceptions import InputError, UsageError
-from ddphf.files import read_json
+from ddphf.files import read_input, read_json
 from ddphf.outputs import Outputs
 
 __all__ = ["command", "hepdata_path"]
@@ -122,12 +123,14 @@ def hepdata_path(output: str | Path) -> Path:
 
 
 def _read_text(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from None
+    from ddphf.publish.contents import is_text
+
+    content = read_input(path, path)
+    if not is_text(content):
+        raise InputError(
+            f"{path}: is no text (UTF-8 without control characters); readers print it on a terminal"
+        )
+    return content.decode()
 
 
 def _read_source(source: str) -> _Source:
@@ -163,6 +166,7 @@ def _read_source(source: str) -> _Source:
         raise InputError(
             f"{sidecar}: belongs to another workspace; build it again, or move the sidecar away"
         )
+    check_sidecar(metadata, str(sidecar), workspace)
     return _Source(workspace, metadata, None, ())
 
 
@@ -170,7 +174,7 @@ def _name(name: str | None, found: _Source, source: str) -> str:
     if name is not None:
         from ddphf.publish.records import PRINTABLE
 
-        if not PRINTABLE.fullmatch(name):
+        if not (PRINTABLE.fullmatch(name) and name.isprintable()):
             raise UsageError(
                 "--name: expected up to 100 characters on one line, no vertical bars or backticks"
             )

@@ -114,7 +114,7 @@ def command(
 def make_table(result: RankResult) -> Table:
     """Return the leading impacts."""
     poi = result.poi
-    title = f"impact on {poi.name} = {poi.value:.4g} +- {poi.error:.4g}"
+    title = f"impact on {poi.name} = {poi.value:.4g} {poi.stated_error}"
     # Text: names of foreign workspaces may hold what rich takes for markup.
     table = Table(title=Text(title), title_justify="left")
     columns = ("", "post-fit +", "post-fit -", "pre-fit +", "pre-fit -", "auxiliary", "pull")

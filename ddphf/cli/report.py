@@ -114,8 +114,8 @@ class _Pile:
 
 def _collect(inputs: Sequence[str], say: Stages) -> Materials:
     """Read the inputs, check that they belong together, and compute what follows from them."""
-    from ddphf.report.checks import clean_text
     from ddphf.report.document import Materials
+    from ddphf.text import clean_text
 
     pile, workspace_name, spec = _Pile(), "", None
     for name in inputs:
@@ -218,7 +218,7 @@ def _find_sidecar(pile: _Pile, workspace: str) -> None:
     path = metadata_path(workspace)
     if not path.is_file():
         return
-    from ddphf.report.checks import clean_text
+    from ddphf.text import clean_text
 
     data = clean_text(read_json(str(path)))
     if not isinstance(data, dict) or data.get("schema") != "ddphf/metadata/1":

@@ -9,6 +9,7 @@ import click
 from ddphf.cli.common import (
     force_option,
     output_option,
+    poi_bounds_option,
     print_summary,
     print_warnings,
     progress_line,
@@ -16,6 +17,7 @@ from ddphf.cli.common import (
 from ddphf.cli.figures import figure_options, figure_paths, stage_figures
 from ddphf.files import read_json, to_json
 from ddphf.outputs import Outputs
+from ddphf.results.fit import describe_error
 
 if TYPE_CHECKING:
     from ddphf.results.scan import ScanResult
@@ -40,6 +42,7 @@ __all__ = ["command"]
 )  # fmt: skip
 @click.option("--measurement", metavar="NAME", help="Which one; the first by default.")
 @figure_options("Draw the scan into this folder.")
+@poi_bounds_option
 @force_option
 def command(
     workspace: str,
@@ -49,6 +52,7 @@ def command(
     ranges: tuple[tuple[float, float], ...],
     measurement: str | None,
     plots: str | None,
+    poi_bounds: tuple[float, float] | None,
     kind: str | None,
     force: bool,
 ) -> None:
@@ -61,7 +65,8 @@ def command(
         from ddphf.inference.scan import scan_parameters
 
         result = scan_parameters(
-            spec, parameters, measurement=measurement, points=points, ranges=ranges,
+            spec, parameters, measurement=measurement, poi_bounds=poi_bounds, points=points,
+            ranges=ranges,
             progress=say, refit_progress=say.bar("refits"),
         )  # fmt: skip
     print_warnings(result.warnings)
@@ -78,8 +83,8 @@ def command(
 def describe_scan(result: ScanResult) -> list[str]:
     """Return the lines that the terminal shows."""
     lines = [
-        f"{axis.name} = {axis.best:.6g} +- {axis.error:.4g}, {len(axis.values)} points from "
-        f"{axis.values[0]:.6g} to {axis.values[-1]:.6g}"
+        f"{axis.name} = {axis.best:.6g} {describe_error(axis.error)}, {len(axis.values)} points "
+        f"from {axis.values[0]:.6g} to {axis.values[-1]:.6g}"
         for axis in result.parameters
     ]
     for interval in result.intervals:

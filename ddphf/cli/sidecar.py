@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ddphf.cli.build import metadata_path
 from ddphf.exceptions import InputError
 from ddphf.files import read_json
 
-__all__ = ["digest_of", "read_binning", "read_sidecar"]
+__all__ = ["check_sidecar", "closure_warnings", "digest_of", "read_binning", "read_sidecar"]
+
+DAMAGED = (AttributeError, IndexError, KeyError, StopIteration, TypeError, ValueError)
+"""What a forged or damaged sidecar raises when it is taken at its word."""
 
 
 def digest_of(workspace: Any) -> str:
@@ -25,15 +29,99 @@ def digest_of(workspace: Any) -> str:
     return f"sha256:{pyhf.utils.digest(workspace)}"
 
 
-def read_sidecar(workspace: str, digest: str) -> dict[str, Any] | None:
-    """Return the sidecar beside a workspace, None where there is none or it is another's."""
+def read_sidecar(
+    workspace: str, digest: str, spec: dict[str, Any] | None = None
+) -> dict[str, Any] | None:
+    """Return the sidecar beside a workspace, None where there is none or it is another's.
+
+    Args:
+        workspace: Path of the workspace.
+        digest: Its digest, which the sidecar must state.
+        spec: The workspace, to compare its channels with.
+
+    Raises:
+        InputError: The sidecar is damaged.
+    """
     path = metadata_path(workspace)
     if workspace == "-" or not path.is_file():
         return None
     data = read_json(str(path))
     if not isinstance(data, dict) or data.get("workspace_digest") != digest:
         return None  # of an older build, or not ours
+    check_sidecar(data, str(path), spec)
     return data
+
+
+def check_sidecar(data: dict[str, Any], path: str, spec: dict[str, Any] | None = None) -> None:
+    """Refuse a sidecar that does not hold what commands read of it.
+
+    Raises:
+        InputError: Says what is wrong with it.
+    """
+    from ddphf.report.checks import check_record
+
+    known = data.get("schema") == "ddphf/metadata/1"
+    wrong = check_record(data) if known else f"schema {data.get('schema')!r}"
+    if wrong is None and spec is not None:
+        wrong = _misfit(data, spec)
+    if wrong is not None:
+        raise InputError(
+            f"{path}: is no whole sidecar of 'ddphf build' ({wrong}); build it again or move it "
+            "away"
+        )
+
+
+def _misfit(data: dict[str, Any], spec: dict[str, Any]) -> str | None:
+    sizes = {c["name"]: len(c["samples"][0]["data"]) for c in spec["channels"]}
+    n_bins = math.prod(len(axis["edges"]) - 1 for axis in data["binning"]["axes"])
+    for name in data["pairing"].values():
+        if sizes.get(name) != n_bins:
+            return f"pairs '{name}', which is no channel of {n_bins} bins"
+    entry = data.get("lepton_id")
+    if entry is None:
+        return None
+    needed = ["dropped", "largest_loss"]
+    if "ratio_variances" in entry:
+        needed += ["sigma_mu_kept", "largest_loss_of_other_signals"]
+    if missing := [key for key in needed if key not in entry]:
+        return f"lepton_id has no '{missing[0]}'"
+    count = len(entry.get("ratio_variances", entry["eigenvalues"]))
+    for name in entry["kept"]:
+        number = name.rpartition("_eig")[2]
+        if not (number.isascii() and number.isdigit() and int(number[:9]) < count):
+            return f"keeps '{name}', which is none of {count} eigen-variations"
+    return None
+
+
+def closure_warnings(workspace: str, spec: Any, digest: str) -> list[str]:
+    """Return a sentence for every closure of a built workspace that fails.
+
+    The sidecar tells which channels are the pair, and how closure went in further variables;
+    without one, as for any other workspace, there is nothing to compare. One that is damaged is
+    said and not used: the fit stands without it.
+
+    Args:
+        workspace: Path of the workspace.
+        spec: The workspace.
+        digest: Its digest, which the sidecar must state.
+    """
+    from ddphf.workspace.closure import state_closure, warn_of_closure
+
+    try:
+        sidecar = read_sidecar(workspace, digest)
+    except InputError as error:
+        return [f"{error}; closure is not tested"]
+    if sidecar is None:
+        return []
+    try:
+        found, side = state_closure(spec, sidecar["pairing"])
+        variables = sidecar["closure"].get("variables") if "closure" in sidecar else None
+        return warn_of_closure({**found, "variables": variables}, len(side))
+    except DAMAGED as error:
+        return [
+            f"{metadata_path(workspace)}: is damaged ({type(error).__name__}), so closure is not "
+            "tested; build it again"
+        ]
 
 
 def read_binning(workspace: str, digest: str) -> tuple[dict[str, Any], list[str]]:

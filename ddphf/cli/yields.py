@@ -78,7 +78,7 @@ def command(
             fit = read_fit(fit_file, digest)
         say("propagating errors")
         result = predict_yields(spec, fit, **binning)
-        print_warnings([*warnings, *fit.warnings])
+        print_warnings([*warnings, *fit.warnings, *result.warnings])
         say("writing")
         with outputs:
             outputs.write(output, to_json(result.to_dict()))

@@ -7,7 +7,6 @@ import difflib
 import glob
 import json
 import os
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -19,17 +18,20 @@ import jsonschema
 
 from ddphf.config.meaning import check_meaning
 from ddphf.config.sections import (
+    ClosureConfig,
     EventsConfig,
     FakeMapConfig,
     LeptonConfig,
     LeptonIdConfig,
+    parse_closure,
     parse_events,
     parse_fake_maps,
     parse_files,
     parse_lepton_id,
     parse_weight,
 )
-from ddphf.exceptions import ConfigError
+from ddphf.exceptions import ConfigError, InputError
+from ddphf.files import read_input
 from ddphf.yaml_text import parse_yaml
 
 __all__ = [
@@ -68,9 +70,10 @@ class PromptConfig:
 class TemplateConfig:
     """A template as written: the address of a histogram (``yields``) or of weighted events.
 
-    Fakes may have a relative error of their ``normalisation``, and be events of a control region
-    times the fake factor of their loose ``lepton``, looked up in ``maps``, with the events of
-    ``prompt`` subtracted. ``select`` stands in the place of the selection of all events.
+    Fakes may have a relative error of their ``normalisation``, a rule for ``negative`` bins, and be
+    events of a control region times the fake factor of their loose ``lepton``, looked up in
+    ``maps``, with the events of ``prompt`` subtracted. ``select`` stands in the place of the
+    selection of all events.
     """
 
     yields: str | None
@@ -84,6 +87,7 @@ class TemplateConfig:
     normalisation: float = 0.0
     lepton: LeptonConfig | None = None
     maps: tuple[FakeMapConfig, ...] = ()
+    negative: Literal["refuse", "zero", "merge"] = "refuse"
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,7 @@ class Analysis:
         description: Free text.
         events: The event table, where the samples are selected from one.
         lepton_id: The lepton-ID uncertainty, or None.
+        closure: Variables beside the axes in which closure is tested.
         folder: What addresses are relative to.
         files: Every file that it names and that exists: none of them may become an output.
     """
@@ -132,6 +137,7 @@ class Analysis:
     description: str = ""
     events: EventsConfig | None = None
     lepton_id: LeptonIdConfig | None = None
+    closure: tuple[ClosureConfig, ...] = ()
     folder: Path = Path()
     files: tuple[Path, ...] = ()
 
@@ -164,14 +170,16 @@ def read_analysis(path: str | Path) -> Analysis:
         ConfigError: The file is missing or no YAML, or breaks the schema or its meaning.
     """
     file = Path(path)
+    standard = str(path) == "-"
+    name = "standard input" if standard else str(file)
     try:
-        if str(path) == "-":
-            return parse_analysis(sys.stdin.read())
-        text = file.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError(f"{file}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: cannot be read ({error})") from None
+        text = read_input("-" if standard else file, name).decode()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{name}: cannot be read ({error})") from None
+    except InputError as error:
+        raise ConfigError(str(error)) from None
+    if standard:
+        return parse_analysis(text)
     try:
         return parse_analysis(text, folder=file.parent)
     except ConfigError as error:
@@ -211,6 +219,7 @@ def parse_analysis(text: str, *, folder: str | Path = ".") -> Analysis:
         description=data.get("description", ""),
         events=parse_events(data.get("events")),
         lepton_id=parse_lepton_id(data.get("lepton_id")),
+        closure=parse_closure(data.get("closure", ())),
         folder=Path(folder),
         files=tuple(_named_files(data, Path(folder))),
     )
@@ -316,6 +325,7 @@ def _template(data: dict[str, Any] | None, where: str) -> TemplateConfig | None:
         normalisation=data.get("normalisation", 0.0),
         lepton=None if lepton is None else LeptonConfig(**lepton),
         maps=parse_fake_maps(data.get("maps", {}), f"{where}.maps"),
+        negative=data.get("negative", "refuse"),
     )
 
 

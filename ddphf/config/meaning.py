@@ -38,6 +38,7 @@ def check_meaning(analysis: Analysis, *, ratio_stated: bool) -> None:
                 )
         _check_channel(analysis, path, channel)
     _check_fake_maps(analysis)
+    _check_closure(analysis)
     axes = () if analysis.events is None else analysis.events.axes
     for index, axis in enumerate(axes):
         if any(axis.column == other.column for other in axes[:index]):
@@ -101,6 +102,22 @@ def _check_channel(analysis: Analysis, path: str, channel: ChannelConfig) -> Non
                 f"at {path}.{key}: '{missing}' is missing; fake factors need both maps and the "
                 "columns of the loose lepton"
             )
+
+
+def _check_closure(analysis: Analysis) -> None:
+    """Refuse variables where some sample has no events to bin in them."""
+    for index, variable in enumerate(analysis.closure):
+        where = f"at closure.{index}"
+        if analysis.events is None:
+            raise ConfigError(
+                f"{where}: there is no section 'events', and histograms have no further variables"
+            )
+        for path, channel in (("tested", analysis.tested), ("partner", analysis.partner)):
+            if channel.fakes is not None and channel.fakes.events is None:
+                raise ConfigError(
+                    f"{where}: the fakes of '{path}' are a histogram, which cannot be filled in "
+                    f"'{variable.column}'; give them as events, or leave 'closure' out"
+                )
 
 
 def _check_fake_maps(analysis: Analysis) -> None:

@@ -11,12 +11,14 @@ from ddphf.exceptions import ConfigError
 
 __all__ = [
     "AxisConfig",
+    "ClosureConfig",
     "CollectionConfig",
     "EventsConfig",
     "FakeMapConfig",
     "LeptonConfig",
     "LeptonIdConfig",
     "MapConfig",
+    "parse_closure",
     "parse_events",
     "parse_fake_maps",
     "parse_files",
@@ -96,6 +98,14 @@ class EventsConfig:
     identifier: tuple[str, ...] = ()
     collections: dict[str, CollectionConfig] = field(default_factory=dict)
     exchange: Literal["flavour", "charge", "eta"] = "flavour"
+
+
+@dataclass(frozen=True)
+class ClosureConfig:
+    """A variable in which closure is tested: an expression over columns; edges, or None."""
+
+    column: str
+    edges: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -204,18 +214,38 @@ def parse_weight(data: str | float | None) -> str | None:
     return None if data is None else str(data)
 
 
-def _axis(data: Mapping[str, Any], number: int) -> AxisConfig:
-    edges = data["edges"]
+def parse_closure(data: Sequence[Any]) -> tuple[ClosureConfig, ...]:
+    """Return the section ``closure``, already valid by the schema.
+
+    Raises:
+        ConfigError: One variable twice, or edges that do not increase.
+    """
+    out: list[ClosureConfig] = []
+    for number, item in enumerate(data):
+        entry = {"column": item} if isinstance(item, str) else item
+        if any(entry["column"] == other.column for other in out):
+            raise ConfigError(f"at closure.{number}: '{entry['column']}' is there already")
+        edges = entry.get("edges")
+        where = f"at closure.{number}.edges"
+        out.append(ClosureConfig(entry["column"], None if edges is None else _edges(edges, where)))
+    return tuple(out)
+
+
+def _edges(edges: Any, where: str) -> tuple[float, ...]:
     if isinstance(edges, Mapping):
         low, high, bins = edges["low"], edges["high"], edges["bins"]
         points = [low + (high - low) * i / bins for i in range(bins + 1)]
     else:
         points = [float(x) for x in edges]
     if any(b <= a for a, b in itertools.pairwise(points)):
-        raise ConfigError(f"at events.axes.{number}.edges: the edges do not increase")
+        raise ConfigError(f"{where}: the edges do not increase")
+    return tuple(map(float, points))
+
+
+def _axis(data: Mapping[str, Any], number: int) -> AxisConfig:
     return AxisConfig(
         column=data["column"],
-        edges=tuple(map(float, points)),
+        edges=_edges(data["edges"], f"at events.axes.{number}.edges"),
         name=data.get("name", ""),
         label=data.get("label", ""),
         unit=data.get("unit", ""),

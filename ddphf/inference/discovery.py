@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -51,6 +51,8 @@ class _Options:
     sample: ToySample | None
     say: Progress
     toy_progress: Callable[[int, int], None] | None
+    errors: list[Exception] = field(default_factory=list)
+    """Why kinds of null could not be done."""
 
 
 def discover_workspace(
@@ -61,6 +63,7 @@ def discover_workspace(
     toys: int = 20_000,
     seed: int = 0,
     mu_expected: float | None = 1.0,
+    poi_bounds: tuple[float, float] | None = None,
     sample: ToySample | None = None,
     progress: Progress | None = None,
     toy_progress: Callable[[int, int], None] | None = None,
@@ -74,6 +77,7 @@ def discover_workspace(
         toys: Toys of the null, of the expectation and of the importance sampling, each.
         seed: Their seed.
         mu_expected: Signal strength of the expectation; the fitted one where None.
+        poi_bounds: Bounds of the POI instead of the measurement's; in the provenance.
         sample: Toys of the null that were drawn before, for the first statement; ``toys`` is then
             their number.
         progress: Called with a line for each stage.
@@ -82,7 +86,8 @@ def discover_workspace(
     Raises:
         InputError: No toys where toys are needed, or ``sample`` is of another model.
         ModelError: The workspace is refused, has no null, or ``mu_expected`` is out of bounds.
-        FitError: A fit has no certificate, too many toys failed, or importance sampling did.
+        FitError: A fit has no certificate, or no kind of null that was asked for can be done. Where
+            one of several cannot, it is None and a warning says why.
 
     Example:
         >>> import pyhf
@@ -95,7 +100,7 @@ def discover_workspace(
     if toys < 1 and sample is None and ("toys" in nulls or "importance" in nulls):
         raise InputError(f"toys: {toys}, expected at least 1 for the null by toys or importance")
     say = progress if progress is not None else _silent
-    main = ReferenceModel(workspace, measurement)
+    main = ReferenceModel(workspace, measurement, poi_bounds)
     options = _Options(
         nulls, toys if sample is None else len(sample), seed, mu_expected, sample, say, toy_progress
     )
@@ -103,9 +108,9 @@ def discover_workspace(
     statements = [_state(main, options, warnings)]
     names = [m["name"] for m in workspace["measurements"]]
     if main.measurement == "discovery" and KNOWN in names:
-        known = ReferenceModel(workspace, KNOWN)
+        known = ReferenceModel(workspace, KNOWN, poi_bounds)
         if Fitter(known).has_null:
-            options = _Options(nulls, options.toys, seed, mu_expected, None, say, toy_progress)
+            options = replace(options, sample=None)
             found: list[str] = []
             statements.append(_state(known, options, found))
             warnings += [
@@ -113,13 +118,18 @@ def discover_workspace(
                 for line in found
                 if line not in warnings
             ]
+    if all(len(statement.failed) == len(nulls) for statement in statements):
+        raise options.errors[0]
     poi = main.parameters.poi
     assert poi is not None
     return DiscoverResult(
         poi=main.parameters.names[poi],
         statements=tuple(statements),
         warnings=tuple(warnings),
-        provenance=make_provenance(workspace_digest=f"sha256:{pyhf.utils.digest(workspace)}"),
+        provenance=make_provenance(
+            workspace_digest=f"sha256:{pyhf.utils.digest(workspace)}",
+            **({} if poi_bounds is None else {"poi_bounds": list(poi_bounds)}),
+        ),
     )
 
 
@@ -175,8 +185,14 @@ def _state(reference: ReferenceModel, options: _Options, warnings: list[str]) ->
     if "asymptotic" in options.nulls and table.lower[poi] >= 0 and observed.mu_hat == 0:
         warnings.append(f"{name}: the POI is at its lower bound 0, so Z = 0 whatever the deficit")
     toys, comparison, importance = None, None, None
+    failed: dict[str, Exception] = {}
+    sample = None
     if "toys" in options.nulls:
-        sample = _null_toys(fitter, options)
+        try:
+            sample = _null_toys(fitter, options)
+        except FitError as error:
+            failed["toys"] = error
+    if sample is not None:
         summary = summarize_toys(sample, observed.q0)
         toys = {**summary.to_dict(), "resolved": summary.n_ge >= RESOLVED}
         reference_null = "normal_capped" if table.lower[poi] >= 0 else "normal"
@@ -188,15 +204,26 @@ def _state(reference: ReferenceModel, options: _Options, warnings: list[str]) ->
                 f"(68 % upper end {summary.p0_interval[1]:.2g}){advice}"
             )
         say(f"{name}: {options.toys} toys at mu = {mu:g}")
-        expected = _expect_by_toys(expected, signal, sample, options)
+        try:
+            expected = _expect_by_toys(expected, signal, sample, options)
+        except FitError as error:
+            warnings.append(f"{name}: the expectation by toys is missing: {error}")
     if "importance" in options.nulls:
-        importance = _importance(fitter, free, observed, options, warnings)
+        try:
+            importance = _importance(fitter, free, observed, options, warnings)
+        except (FitError, ModelError) as error:
+            failed["importance"] = error
+    options.errors.extend(failed.values())
+    warnings += [
+        f"{name}: the null by {null} is missing: {error}" for null, error in failed.items()
+    ]
     return StatementResult(
         measurement=str(name),
         observed=observed,
         asymptotic="asymptotic" in options.nulls,
         toys=toys,
         importance=importance,
+        failed={null: str(error) for null, error in failed.items()},
         comparison=comparison,
         expected=expected,
     )

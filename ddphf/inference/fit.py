@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from ddphf.inference.suspicions import compare_values
 from ddphf.inference.toys.ensembles import toy_ensemble
 from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.store import FAILED, ToySample, summarize_toys
+from ddphf.likelihood.errors.profile import profile_errors
 from ddphf.likelihood.minimum import Minimum
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.results.fit import (
@@ -42,6 +44,7 @@ def fit_workspace(
     *,
     measurement: str | None = None,
     engine: Engine = "ddphf",
+    poi_bounds: tuple[float, float] | None = None,
     toys: int = 0,
     seed: int = 0,
     goodness_toys: int = 0,
@@ -54,6 +57,7 @@ def fit_workspace(
         workspace: Any pyhf JSON workspace (schema 1.0.0) as a dictionary.
         measurement: Name of the measurement; the first one by default.
         engine: ``"ddphf"``, or ``"pyhf"`` for pyhf's jax backend with iminuit, polished.
+        poi_bounds: Bounds of the POI instead of the measurement's; in the provenance.
         toys: Number of toys of the null; none by default.
         seed: Seed of the toys.
         goodness_toys: Number of toys of the fit itself, for its goodness; none by default.
@@ -63,10 +67,11 @@ def fit_workspace(
     Returns:
         Free fit, null fit (mu = 0), signed q0 and its significance; the same with the background
         known where the workspace has the measurement ``known_background``. Without a POI, or with
-        a fixed one, ``null`` and ``discovery`` are None.
+        a fixed one, ``null`` and ``discovery`` are None; so they are where 0 is no value that the
+        POI could have (a bin with signal alone, bounds that exclude it), with a warning.
 
     Raises:
-        ModelError: The workspace is refused, or toys are asked for without a null.
+        ModelError: The workspace or ``poi_bounds`` are refused, or there is no null for the toys.
         FitError: No certificate, two calculations disagree, or too many toys failed.
 
     Example:
@@ -78,7 +83,7 @@ def fit_workspace(
         0.9591
     """
     say = progress if progress is not None else _silent
-    fitter = Fitter(ReferenceModel(workspace, measurement), engine)
+    fitter = Fitter(ReferenceModel(workspace, measurement, poi_bounds), engine)
     table = fitter.reference.parameters
     free, null = fitter.fit_both(say)
     poi = None if table.poi is None else table.names[table.poi]
@@ -100,7 +105,7 @@ def fit_workspace(
     warnings = [*fitter.warnings, *warn_of_goodness(goodness)]
     if discovery is not None and fitter.reference.measurement == "discovery" and KNOWN in names:
         say("known background (L1)")
-        other = Fitter(ReferenceModel(workspace, KNOWN), engine)
+        other = Fitter(ReferenceModel(workspace, KNOWN, poi_bounds), engine)
         known_free, known_null = other.fit_both(say)
         warnings += [f"{KNOWN}: {line}" for line in other.warnings if line not in warnings]
         known_poi = other.reference.parameters.poi
@@ -110,13 +115,17 @@ def fit_workspace(
         measurement=str(fitter.reference.measurement),
         engine=engine,
         poi=poi,
-        fit=_record(fitter.reference, free),
+        fit=_record(fitter.reference, free, errors_of_sides(fitter, free)),
         null=None if null is None else _record(fitter.reference, null),
         discovery=discovery,
         known_background=known,
         warnings=tuple(warnings),
-        provenance=make_provenance(workspace_digest=f"sha256:{pyhf.utils.digest(workspace)}"),
+        provenance=make_provenance(
+            workspace_digest=f"sha256:{pyhf.utils.digest(workspace)}",
+            **({} if poi_bounds is None else {"poi_bounds": list(poi_bounds)}),
+        ),
         goodness_of_fit=goodness,
+        states_no_null=fitter.no_null is not None and fitter.has_free_poi,
     )
 
 
@@ -138,20 +147,39 @@ def _silent(line: str) -> None:
     del line
 
 
-def _record(reference: ReferenceModel, minimum: Minimum) -> MinimumResult:
+def errors_of_sides(fitter: Fitter, free: Minimum) -> dict[int, tuple[float | None, float | None]]:
+    """Return the lower and upper error of the POI where it has no symmetric one, by its index.
+
+    They are where 2NLL has risen by 1, on the side that the likelihood has.
+    """
+    poi, model = fitter.reference.parameters.poi, fitter.compiled
+    if poi is None or model is None or not free.at_edge[poi]:
+        return {}
+    try:
+        return {poi: profile_errors(model, free, poi)}
+    except FitError:
+        return {}
+
+
+def _record(
+    reference: ReferenceModel,
+    minimum: Minimum,
+    sides: Mapping[int, tuple[float | None, float | None]] = MappingProxyType({}),
+) -> MinimumResult:
     twice_nll_pyhf = reference.twice_nll(minimum.parameters, backend="numpy")
     compare_values(reference, minimum.twice_nll, twice_nll_pyhf, "pyhf's numpy backend", 1e-8)
     return MinimumResult(
         twice_nll=minimum.twice_nll,
         parameters=tuple(
-            ParameterResult(name, float(value), float(error), bool(at_bound))
-            for name, value, error, at_bound in zip(
-                reference.parameters.names,
-                minimum.parameters,
-                minimum.errors,
-                minimum.at_bound,
-                strict=True,
+            ParameterResult(
+                name,
+                float(minimum.parameters[i]),
+                minimum.error(i),
+                bool(minimum.at_bound[i]),
+                error_down=sides.get(i, (None, None))[0],
+                error_up=sides.get(i, (None, None))[1],
             )
+            for i, name in enumerate(reference.parameters.names)
         ),
         certificate=CertificateResult(
             projected_gradient=minimum.projected_gradient,
@@ -180,7 +208,7 @@ def make_discovery(free: Minimum, null: Minimum, poi: int) -> DiscoveryResult:
     z0 = float(np.sign(mu_hat) * np.sqrt(abs(q0)))
     return DiscoveryResult(
         mu_hat=mu_hat,
-        mu_error=float(free.errors[poi]),
+        mu_error=free.error(poi),
         q0=q0,
         z0=z0,
         p0=float(norm.sf(z0)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -12,15 +13,16 @@ from ddphf.inference.suspicions import (
     compare_values,
     find_bins_at_zero,
     find_dead,
+    find_flat,
     find_null_problem,
     find_one_sided,
     find_singular,
     find_stuck,
-    find_wide,
     list_names,
     measure_rounding,
     name_bounds,
 )
+from ddphf.inference.weakness import warn_of_weakness
 from ddphf.likelihood.compiled import CannotCompileError, CompiledModel
 from ddphf.likelihood.dense import minimize_dense, minimize_minuit
 from ddphf.likelihood.minimum import EDM_TOLERANCE_PYHF, Array, Mask, Minimum
@@ -34,6 +36,10 @@ Progress = Callable[[str], None]
 
 NEGATIVE_Q0 = -1e-6
 """A null fit below the free one by more than this is a failed fit, never a q0 of 0."""
+
+NUMERIC = 1e7
+"""An error so many times that with all others held is rounding: its matrix is singular in double
+precision."""
 
 STEPS_TO_NULL = 8
 
@@ -85,37 +91,26 @@ class Fitter:
         """Refuse a measurement without a null hypothesis.
 
         Raises:
-            ModelError: The POI is absent, fixed, or no normfactor.
+            ModelError: Says why there is none, and what can be done.
         """
-        if self.has_null:
-            return
-        table = self.reference.parameters
-        if table.poi is None:
-            reason = "has no POI, so there is no signal strength to hold at 0"
-        elif table.fixed[table.poi]:
-            reason = f"holds its POI '{table.names[table.poi]}' fixed, so it tests no signal"
-        else:
-            reason = f"has a POI that is no normfactor, '{table.names[table.poi]}': 0 is no null"
-        raise ModelError(
-            f"measurement '{self.reference.measurement}' {reason}; pick one whose POI is a free "
-            "normfactor"
-        )
+        if self.no_null is not None:
+            raise ModelError(self.no_null)
+
+    @cached_property
+    def no_null(self) -> str | None:
+        """Why mu = 0 is no hypothesis of this measurement; None where it is one."""
+        return find_null_problem(self.reference)
 
     @property
     def has_null(self) -> bool:
-        """Whether mu = 0 is a hypothesis of this measurement: a free normfactor as POI."""
+        """Whether mu = 0 is a hypothesis of this measurement."""
+        return self.no_null is None
+
+    @property
+    def has_free_poi(self) -> bool:
+        """Whether there is a POI that the fit determines."""
         table = self.reference.parameters
-        if table.poi is None or table.fixed[table.poi]:
-            return False
-        name = table.names[table.poi]
-        kinds = {
-            modifier["type"]
-            for channel in self.reference.workspace["channels"]
-            for sample in channel["samples"]
-            for modifier in sample["modifiers"]
-            if modifier["name"] == name
-        }
-        return kinds == {"normfactor"}
+        return table.poi is not None and not table.fixed[table.poi]
 
     def fit_both(self, say: Progress) -> tuple[Minimum, Minimum | None]:
         """Return the free fit and, where there is one, the null fit; both certified.
@@ -125,20 +120,14 @@ class Fitter:
 
         Raises:
             FitError: No certificate, or the null stays below the free fit.
-            ModelError: The POI's bounds exclude 0.
         """
         reference, table = self.reference, self.reference.parameters
         free = self._fit_all_free(say)
-        if not self.has_null:
-            if table.poi is not None and not table.fixed[table.poi]:
-                self._warn_once(
-                    f"the POI '{table.names[table.poi]}' is no normfactor, so 0 is not the absence "
-                    "of a signal: no null and no discovery statement"
-                )
+        if self.no_null is not None:
+            if self.has_free_poi:  # others state none
+                self._warn_once(f"no null and no discovery statement: {self.no_null}")
             self._warn(free, None)
             return free, None
-        if problem := find_null_problem(reference):
-            raise ModelError(f"measurement '{reference.measurement}': {problem}")
         assert table.poi is not None
         say(f"{reference.measurement}: null fit")
         null = self._fit_null(free, table.poi)
@@ -166,13 +155,13 @@ class Fitter:
         Raises:
             FitError: The free fit has no certificate.
         """
-        if self.has_null and (problem := find_null_problem(self.reference)):
-            self._warn_once(f"no null fit: {problem}")
-        elif self.has_null:
+        if self.has_null:
             try:
                 return self.fit_both(say)[0]
             except FitError as error:
                 self._warn_once(f"no null fit, which might have found a lower minimum: {error}")
+        elif self.has_free_poi:
+            self._warn_once(f"no null fit: {self.no_null}")
         free = self._fit_all_free(say)
         self._warn(free, None)
         return free
@@ -198,7 +187,7 @@ class Fitter:
         minimum = self._attempt(start, fixed, tried)
         reach = self.reference.parameters.upper - self.reference.parameters.lower
         if minimum is None or not minimum.converged or np.any(minimum.errors > reach):
-            dead = find_dead(self.reference, start, fixed)
+            dead = find_dead(self.reference, self._model, start, fixed)
             if dead.any():
                 names = [n for n, d in zip(self.reference.parameters.names, dead, strict=True) if d]
                 self._warn_once(
@@ -209,13 +198,11 @@ class Fitter:
         if minimum is None or not minimum.converged:
             minimum = minimize_dense(self.reference, start=start, fixed=fixed)
             tried.append(f"Newton on pyhf's likelihood: {minimum.status}")
-        flat = find_wide(self.reference, minimum)
-        if not minimum.converged and not flat:
-            flat = find_singular(self.reference, minimum.parameters, fixed)
-        if flat:
-            raise FitError(
-                f"{self.reference.measurement}, {what}: the data do not determine "
-                f"{list_names(flat)}: another parameter can take over their effect; fix one of them"
+        if minimum.converged:
+            self._refuse_flat(minimum, fixed, what)
+        else:
+            self._refuse_undetermined(
+                find_singular(self.reference, minimum.parameters, fixed), what
             )
         if not minimum.converged:
             raise FitError(f"{self.reference.measurement}, {what} failed: " + "; ".join(tried))
@@ -235,6 +222,56 @@ class Fitter:
             tried.append(f"pyhf with iminuit, then Newton: {minimum.status}")
             return minimum
         return None
+
+    def _refuse_flat(self, minimum: Minimum, fixed: Mask, what: str) -> None:
+        """Refuse a minimum that is a valley: other parameters can take over what one does.
+
+        Raises:
+            FitError: Names them.
+        """
+        suspected = find_flat(minimum)
+        table = self.reference.parameters
+        reach = table.upper - table.lower
+        inflation = minimum.errors * np.sqrt(np.maximum(minimum.stiffness, 0.0))
+        flat = [i for i in suspected if minimum.errors[i] > reach[i] or inflation[i] > NUMERIC]
+        if suspected and not flat and self._is_valley(minimum, fixed, suspected[0]):
+            flat = suspected
+        self._refuse_undetermined([table.names[i] for i in flat], what)
+
+    def _refuse_undetermined(self, names: list[str], what: str) -> None:
+        if names:
+            raise FitError(
+                f"{self.reference.measurement}, {what}: the data do not determine "
+                f"{list_names(names)}: another parameter can take over their effect; fix one of "
+                "them"
+            )
+
+    def _is_valley(self, minimum: Minimum, fixed: Mask, index: int) -> bool:
+        """Whether 2NLL stays where it is one error (or half the way to a bound) away.
+
+        In growing steps, each from where the last one points to: a valley is followed along its
+        floor, which a single step of the full length would leave.
+        """
+        table, best = self.reference.parameters, minimum.parameters
+        room = (best[index] - table.lower[index], table.upper[index] - best[index])
+        last = min(float(minimum.errors[index]), 0.5 * float(max(room)))
+        first = min(10.0 / float(np.sqrt(minimum.stiffness[index])), last)
+        sign = 1.0 if room[1] >= room[0] else -1.0
+        held = fixed.copy()
+        held[index] = True
+        direction = np.zeros(len(best))
+        for step in np.geomspace(first, last, 2 + int(np.log10(last / first))):
+            start = np.clip(best + direction * step, table.lower, table.upper)
+            start = np.where(held, best, start)
+            moved = self._attempt(_at(start, index, float(best[index] + sign * step)), held, [])
+            if moved is None or not moved.converged:
+                return False
+            if moved.twice_nll - minimum.twice_nll > 0.01 * (step / minimum.errors[index]) ** 2 + (
+                measure_rounding(self.reference)
+            ):
+                return False
+            direction = (moved.parameters - best) / step
+        return True
 
     def _fit_null(self, free: Minimum, poi: int) -> Minimum:
         """Fit at mu = 0, from the free fit and in steps if that fails."""
@@ -274,18 +311,27 @@ class Fitter:
                 )
             return minimum
         middle = (table.lower + table.upper) / 2
-        moves = [(i, side, own) for i in sides for side in (-1.0, 1.0) for own in (False, True)]
+        moves = [(i, side, own) for own in (False, True) for i in sides for side in (-1.0, 1.0)]
         moves += [(i, middle[i], False) for i in stuck]
         if not moves:
             return minimum
         say(f"{self.reference.measurement}: {what}, {len(moves)} more starts")
         best = minimum
-        for index, value, own in moves:
-            origin = best.parameters if own else table.init
-            start = np.where(fixed, minimum.parameters, _at(origin, index, value))
-            trial = self._model.minimize(start=start, fixed=fixed)
-            if trial.converged and trial.twice_nll < best.twice_nll + NEGATIVE_Q0:
-                best = trial
+        while moves:
+            starts = [_at(best.parameters if own else table.init, i, x) for i, x, own in moves]
+            held = np.where(fixed, minimum.parameters, np.stack(starts))
+            found = self._model.minimize_starts(held, fixed=fixed, near=best.parameters)
+            good = [m for m in found if m.converged and m.twice_nll < best.twice_nll - NEGATIVE_Q0]
+            for trial in good:
+                if np.any(np.abs(trial.parameters - best.parameters) > 0.01 * best.errors):
+                    # As good, but elsewhere.
+                    trial = self._model.minimize(start=trial.parameters, fixed=fixed)
+                    self._refuse_flat(trial, fixed, what)
+            lowest = min(good, key=lambda m: m.twice_nll, default=best)
+            if not lowest.twice_nll < best.twice_nll + NEGATIVE_Q0:
+                break
+            best = self._model.minimize(start=lowest.parameters, fixed=fixed)
+            moves = [move for move in moves if move[2]]  # from there on
         if best is not minimum:
             self._warn_once(
                 f"{what}: the likelihood has several minima ({names}); other starts lowered 2NLL "
@@ -310,6 +356,8 @@ class Fitter:
             self._warn_once(
                 f"the counts are so large that rounding alone moves q0 by about {noise:.1g}"
             )
+        for line in warn_of_weakness(self.reference, self._model, free):
+            self._warn_once(line)
         for fit, minimum in (("free", free), ("null", null)):
             if minimum is None:
                 continue

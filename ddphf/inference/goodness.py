@@ -84,7 +84,8 @@ def measure_goodness(
     rates = np.maximum(rates, 0.0)  # rounding may leave -1e-17 in an empty bin
     constraints = read_constraints(reference.model.constraint_model)
     part = _constraint_deviance(reference, constraints, free.parameters)
-    statistic = float(np.sum(_deviances(counts, rates))) + part
+    # A sum of terms >= 0; of a fit that follows the data rounding leaves -1e-15.
+    statistic = max(float(np.sum(_deviances(counts, rates))) + part, 0.0)
     degrees = len(counts) - _count_unconstrained(reference)
     expected = _expected_statistic(reference, rates)
     toy_record = None

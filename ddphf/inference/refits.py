@@ -21,6 +21,9 @@ Counter = Callable[[int, int], None]
 BLOCK = 32
 """Refits per compiled call: a ranking has tens, and the last call is padded to as many."""
 
+FEW = 4000
+"""So many refits of a general model take numpy less time than the compilation of a batch."""
+
 
 @dataclass(frozen=True)
 class Refits:
@@ -43,6 +46,7 @@ def refit_all(
     start: Array,
     fixed: Mask,
     data: Array | None = None,
+    near: Array | None = None,
     progress: Counter | None = None,
 ) -> Refits:
     """Fit many data sets, starting points and sets of held parameters.
@@ -52,6 +56,7 @@ def refit_all(
         start: Shape (n, parameters): starting points, with the values of held parameters.
         fixed: Held parameters, shape (n, parameters) or (parameters,).
         data: Shape (n, n_main + n_aux) or (n_main + n_aux,); the observed by default.
+        near: A minimum near which the refits may end, shape (parameters,).
         progress: Called with (done, n).
 
     Example:
@@ -69,11 +74,24 @@ def refit_all(
     held = np.broadcast_to(fixed, start.shape)
     sets = np.broadcast_to(model.data if data is None else data, (n, len(model.data)))
     out = Refits(np.full(start.shape, np.nan), np.full(n, np.nan), {})
+    few = model.pair is None and n <= FEW
     for first in range(0, n, BLOCK):
         some = np.arange(first, min(first + BLOCK, n))
-        found = minimize_batch(model, sets[some], start=start[some], fixed=held[some], block=BLOCK)
-        out.points[some], out.twice_nll[some] = found.points, found.twice_nll
-        out.reasons.update({int(some[j]): reason for j, reason in found.reasons.items()})
+        if few:
+            minima = model.minimize_starts(
+                start[some], fixed=held[some], data=sets[some], near=near
+            )
+            for i, minimum in zip(map(int, some), minima, strict=True):
+                if minimum.converged:
+                    out.points[i], out.twice_nll[i] = minimum.parameters, minimum.twice_nll
+                else:
+                    out.reasons[i] = minimum.status
+        else:
+            found = minimize_batch(
+                model, sets[some], start=start[some], fixed=held[some], block=BLOCK
+            )
+            out.points[some], out.twice_nll[some] = found.points, found.twice_nll
+            out.reasons.update({int(some[j]): reason for j, reason in found.reasons.items()})
         if progress is not None:
             progress(int(some[-1]) + 1, n)
     return out
@@ -84,11 +102,14 @@ def compiled_meanwhile(model: CompiledModel) -> Iterator[None]:
     """Compile the batch of refits while the body, a single fit, compiles its own programs.
 
     A refit with everything held stops where it starts, so that this costs next to nothing where
-    all is compiled already.
+    all is compiled already. The few refits of a general model need no compilation.
 
     Args:
         model: The model.
     """
+    if model.pair is None:
+        yield
+        return
     start = model.parameters.init[None]
     options = {"start": start, "fixed": np.ones(start.shape, dtype=bool)}
     thread = threading.Thread(target=refit_all, args=(model,), kwargs=options)

@@ -17,7 +17,7 @@ from ddphf.inference.refits import Counter, Refits, refit_all
 from ddphf.inference.selection import find_parameter
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.errors.profile import profile_errors
-from ddphf.likelihood.errors.propagation import held_by_data, propagate
+from ddphf.likelihood.errors.propagation import held_by_data
 from ddphf.likelihood.minimum import Array, Minimum
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.results.provenance import make_provenance
@@ -43,6 +43,7 @@ def scan_parameters(
     names: Sequence[str],
     *,
     measurement: str | None = None,
+    poi_bounds: tuple[float, float] | None = None,
     points: int | None = None,
     ranges: Sequence[tuple[float, float]] = (),
     progress: Progress | None = None,
@@ -54,6 +55,7 @@ def scan_parameters(
         workspace: Any pyhf JSON workspace as a dictionary.
         names: One or two free parameters, such as ``mu`` or ``symmetric_shape[317]``.
         measurement: Name of the measurement; the first one by default.
+        poi_bounds: Bounds of the POI instead of the measurement's; in the provenance.
         points: Per parameter; 41 for one, 31 for two by default.
         ranges: (low, high) for each parameter, inside its bounds; by default three errors on
             either side (3.5 for two), cut at the bounds.
@@ -84,7 +86,7 @@ def scan_parameters(
             "in their order, or none"
         )
     say = progress if progress is not None else _silent
-    fitter = Fitter(ReferenceModel(workspace, measurement))
+    fitter = Fitter(ReferenceModel(workspace, measurement, poi_bounds))
     table = fitter.reference.parameters
     indices = [find_parameter(table, name) for name in names]
     model = fitter.require_compiled("scans")
@@ -130,7 +132,7 @@ def scan_parameters(
         measurement=str(fitter.reference.measurement),
         twice_nll=free.twice_nll,
         parameters=tuple(
-            ScanAxis(name, float(free.parameters[i]), float(free.errors[i]), tuple(g.tolist()))
+            ScanAxis(name, float(free.parameters[i]), free.error(i), tuple(g.tolist()))
             for name, i, g in zip(names, indices, grids, strict=True)
         ),
         delta_twice_nll=_nested(delta.reshape(shape)),
@@ -138,7 +140,10 @@ def scan_parameters(
         contours=tuple(contours),
         failures=failures,
         warnings=tuple(warnings),
-        provenance=make_provenance(workspace_digest=f"sha256:{pyhf.utils.digest(workspace)}"),
+        provenance=make_provenance(
+            workspace_digest=f"sha256:{pyhf.utils.digest(workspace)}",
+            **({} if poi_bounds is None else {"poi_bounds": list(poi_bounds)}),
+        ),
     )
 
 
@@ -158,15 +163,35 @@ def _default_range(
     table, best = model.parameters, float(free.parameters[index])
     lower, upper = float(table.lower[index]), float(table.upper[index])
     error = float(free.errors[index])
-    if error == 0:  # at a bound: the error that it would have just inside
-        inside = free.parameters.copy()
-        inside[index] += 1e-6 * (upper - lower) * (1 if best <= lower else -1)
-        held = held_by_data(free, table.fixed)
-        held[index] = False
-        variance = propagate(model, inside, index, fixed=held).covariance[index]
-        error = float(np.sqrt(variance)) if variance > 0 else (upper - lower) / 10
+    if error == 0:  # at a bound or an edge, where 2NLL has a slope: until it has risen as far
+        return _risen_range(model, free, index, WIDTH[dimensions] ** 2)
     width = WIDTH[dimensions] * error
     return max(best - width, lower), min(best + width, upper)
+
+
+def _risen_range(
+    model: CompiledModel, free: Minimum, index: int, rise: float
+) -> tuple[float, float]:
+    """Return from where to where 2NLL has risen by less, inside the bounds.
+
+    A side on which some rate would be negative at once is cut.
+    """
+    table, best = model.parameters, float(free.parameters[index])
+    try:
+        down, up = profile_errors(model, free, index, rise=rise)
+    except FitError:
+        down = up = None
+    held, start = table.fixed.copy(), free.parameters.copy()
+    held[index] = True
+
+    def end(size: float | None, bound: float) -> float:
+        if size is not None:
+            return best + size
+        start[index] = bound
+        return bound if model.minimize(start=start, fixed=held).converged else best
+
+    low, high = end(down, float(table.lower[index])), end(up, float(table.upper[index]))
+    return (low, high) if low < high else (float(table.lower[index]), float(table.upper[index]))
 
 
 def _refit(

@@ -73,6 +73,7 @@ class StatementResult:
         asymptotic: Whether the asymptotic null was asked for.
         toys: Summary of the toy null, with ``resolved``: enough toys reach the observed q0.
         importance: p0 by importance sampling.
+        failed: Kinds of null that were asked for and could not be done, with the reason.
         comparison: The toy null against the asymptotic one.
         expected: What would be seen of a signal.
     """
@@ -84,9 +85,10 @@ class StatementResult:
     importance: ImportanceResult | None
     comparison: NullComparison | None
     expected: ExpectedResult
+    failed: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form; what was not asked for has no key."""
+        """Return the JSON form; what was not asked for has no key, what failed is None."""
         observed = {**asdict(self.observed), "p0": p_value_of(self.observed.z0)}
         del observed["toys"]
         null: dict[str, Any] = {}
@@ -100,6 +102,9 @@ class StatementResult:
             null["importance"] = self.importance.to_dict()
         if self.comparison is not None:
             null["comparison"] = self.comparison.to_dict()
+        if self.failed:
+            null |= dict.fromkeys(self.failed)
+            null["failed"] = self.failed
         return {
             "measurement": self.measurement,
             "observed": observed,
@@ -121,6 +126,7 @@ class StatementResult:
             importance=_read(ImportanceResult, null.get("importance")),
             comparison=_read(NullComparison, null.get("comparison")),
             expected=ExpectedResult.from_dict(data["expected"]),
+            failed=null.get("failed", {}),
         )
 
 

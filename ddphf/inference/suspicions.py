@@ -14,6 +14,7 @@ from scipy.special import xlogy
 
 from ddphf.exceptions import FitError
 from ddphf.likelihood.compiled import CompiledModel
+from ddphf.likelihood.expansion import read_constraints
 from ddphf.likelihood.minimum import Array, Mask, Minimum
 from ddphf.likelihood.reference import ReferenceModel
 
@@ -21,11 +22,11 @@ __all__ = [
     "compare_values",
     "find_bins_at_zero",
     "find_dead",
+    "find_flat",
     "find_null_problem",
     "find_one_sided",
     "find_singular",
     "find_stuck",
-    "find_wide",
     "list_names",
     "measure_rounding",
     "name_bounds",
@@ -34,12 +35,12 @@ __all__ = [
 NO_BACKGROUND = 1e-6
 """A lower bound of a per-bin factor below this only keeps logarithms finite."""
 
-FLAT = 100.0
-"""An error this many times the distance of the bounds means that the data say nothing."""
-
 INFLATION = 1e5
-"""So much larger than with all others held is no error of a parameter that the data determine:
-along an exactly flat direction rounding leaves 2e5 or more."""
+"""An error so many times larger than with all others held is suspected: along an exactly flat
+direction rounding leaves 2e5 or more."""
+
+ROUNDING = 2.3e-16
+"""Of a number in double precision."""
 
 SINGULAR = 1e-13
 """Eigenvalue of the Hessian, scaled to a unit diagonal, below which a direction is flat."""
@@ -80,21 +81,49 @@ def _variations(sample: dict[str, Any], nominal: Array) -> dict[str, tuple[Array
 
 
 def find_null_problem(reference: ReferenceModel) -> str | None:
-    """Return why mu = 0 is no hypothesis although the POI is a free normfactor, or None."""
+    """Return why mu = 0 is no hypothesis of a measurement, with what can be done; None if it is.
+
+    A measurement whose POI is free may still be fitted.
+    """
     table = reference.parameters
-    assert table.poi is not None
+    where = f"measurement '{reference.measurement}'"
+    if reference.missing_poi is not None:
+        return (
+            f"{where}: its POI '{reference.missing_poi}' is in no sample: a background-only "
+            "workspace, whose signal comes with a patch. Apply that patch, or make one of your "
+            "signal with 'ddphf patch'"
+        )
+    other = "; pick one whose POI is a free normfactor"
+    if table.poi is None:
+        return f"{where} has no POI, so there is no signal strength to hold at 0{other}"
     name = table.names[table.poi]
+    if table.fixed[table.poi]:
+        return f"{where} holds its POI '{name}' fixed, so it tests no signal{other}"
+    if _kinds_of(reference, name) != {"normfactor"}:
+        return f"{where} has a POI that is no normfactor, '{name}': 0 is no null{other}"
+    free = f"'ddphf fit' gives '{name}' with its error, and 'ddphf scan' its intervals"
     if not table.lower[table.poi] <= 0.0 <= table.upper[table.poi]:
         return (
-            f"the bounds of the POI '{name}' exclude 0, so it has no null; widen them or fix the "
-            "POI"
+            f"{where}: the bounds of the POI '{name}' exclude 0, so there is no null; widen them. "
+            f"Without a null {free}"
         )
     if place := _find_signal_only(reference, name):
         return (
-            f"{place} has events, but only samples with the POI '{name}' are expected there, so "
-            "mu = 0 is impossible and there is no null; add a background or fix the POI"
+            f"{where}: {place} has events, but only samples with the POI '{name}' are expected "
+            f"there, so mu = 0 is impossible and there is no null; add a background. Without a "
+            f"null {free}"
         )
     return None
+
+
+def _kinds_of(reference: ReferenceModel, name: str) -> set[str]:
+    return {
+        modifier["type"]
+        for channel in reference.workspace["channels"]
+        for sample in channel["samples"]
+        for modifier in sample["modifiers"]
+        if modifier["name"] == name
+    }
 
 
 def _find_signal_only(reference: ReferenceModel, poi: str) -> str | None:
@@ -129,17 +158,21 @@ def find_stuck(reference: ReferenceModel, minimum: Minimum) -> list[int]:
     return found
 
 
-def find_dead(reference: ReferenceModel, start: Array, fixed: Mask) -> Mask:
+def find_dead(
+    reference: ReferenceModel, model: CompiledModel | None, start: Array, fixed: Mask
+) -> Mask:
     """Return True for free unconstrained parameters that change no expected count, shape (n,).
 
     Args:
         reference: The measurement.
+        model: The same compiled, or None: one call of pyhf for each parameter takes long.
         start: Values of the held parameters, shape (n,): at mu = 0 what scales the signal is dead.
         fixed: Held parameters, shape (n,).
     """
     table, config = reference.parameters, reference.model.config
     around = np.where(fixed, start, table.init)
-    before = reference.rates(around)
+    rates = (reference if model is None else model).rates
+    before = rates(around)
     dead = np.zeros_like(fixed)
     for name in config.par_order:
         if config.param_set(name).constrained:
@@ -148,25 +181,18 @@ def find_dead(reference: ReferenceModel, start: Array, fixed: Mask) -> Mask:
             if not fixed[index]:
                 moved = around.copy()
                 moved[index] = 0.5 * (table.lower[index] + table.upper[index]) + 0.1234
-                dead[index] = np.array_equal(before, reference.rates(moved))
+                dead[index] = np.array_equal(before, rates(moved))
     return dead
 
 
-def find_wide(reference: ReferenceModel, minimum: Minimum) -> list[str]:
-    """Return the parameters of a minimum that the data do not determine.
+def find_flat(minimum: Minimum) -> list[int]:
+    """Return the parameters of a minimum whose effect another one seems to take over.
 
-    Their errors are far larger than the distance of their bounds, or larger than that and many
-    times what they would be with all others held: another parameter can take over their effect.
+    Their errors are many times what they would be with all others held. Whether such an error is
+    true (a narrow valley at large counts) or rounding (a flat one) only a step along it tells.
     """
-    table = reference.parameters
-    reach = table.upper - table.lower
-    wide = minimum.errors > reach
-    if not wide.any():
-        return []
-    stiffness = 0.5 * np.diag(reference.hessian(minimum.parameters))
-    inflation = minimum.errors * np.sqrt(np.maximum(stiffness, 0.0))
-    flat = (minimum.errors > FLAT * reach) | (wide & (inflation > INFLATION))
-    return [table.names[i] for i in np.flatnonzero(flat)]
+    inflation = minimum.errors * np.sqrt(np.maximum(minimum.stiffness, 0.0))
+    return [int(i) for i in np.flatnonzero(inflation > INFLATION)]
 
 
 def find_singular(reference: ReferenceModel, point: Array, fixed: Mask) -> list[str]:
@@ -219,12 +245,21 @@ def name_bounds(reference: ReferenceModel, minimum: Minimum) -> Iterator[str]:
 
 def measure_rounding(reference: ReferenceModel) -> float:
     """Return about what rounding alone moves q0 by."""
-    return 2e-16 * _size_of_terms(reference)
+    return 2e-16 * (_size_of_terms(reference) + _size_of_auxiliary_terms(reference))
 
 
 def _size_of_terms(reference: ReferenceModel) -> float:
     """Return about the sum of the absolute values of the terms of -2 ln L."""
-    counts = reference.data[: reference.n_main]
+    return _size_of_poisson(reference.data[: reference.n_main])
+
+
+def _size_of_auxiliary_terms(reference: ReferenceModel) -> float:
+    """Return the same of the auxiliary Poisson terms: (yield / error)^2 events per bin."""
+    constraints = read_constraints(reference.model.constraint_model)
+    return _size_of_poisson(reference.data[reference.n_main :][constraints.poisson_data])
+
+
+def _size_of_poisson(counts: Array) -> float:
     return 2 * float(np.sum(counts + np.abs(xlogy(counts, counts))))
 
 
@@ -244,6 +279,8 @@ def compare_values(
         FitError: They differ.
     """
     rounding = 1e-13 * _size_of_terms(reference)
+    # Exact events, yields over errors squared, may be many more than those that were counted.
+    rounding += ROUNDING * _size_of_auxiliary_terms(reference)
     if not abs(ours - other) <= tolerance + rounding + 1e-12 * abs(ours):
         raise FitError(
             f"-2 ln L is {ours:.12g} by the fit and {other:.12g} by {name}; one of them is wrong, "

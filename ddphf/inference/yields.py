@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyhf
 
 from ddphf.exceptions import InputError
+from ddphf.inference.suspicions import list_names
 from ddphf.likelihood.compiled import CannotCompileError, CompiledModel
 from ddphf.likelihood.errors.covariance import Covariance, Slopes, find_slopes
 from ddphf.likelihood.minimum import Array
@@ -87,8 +88,19 @@ def predict_yields(
         asymmetry=predictor.asymmetry(),
         correlations=_correlations(reference, covariance),
         pulls=_pulls(reference, fit.fit),
+        warnings=tuple(_warn_of_edges(fit)),
         provenance=make_provenance(workspace_digest=f"sha256:{pyhf.utils.digest(workspace)}"),
     )
+
+
+def _warn_of_edges(fit: FitResult) -> Iterator[str]:
+    for name, minimum in (("post-fit", fit.fit), ("mu = 0", fit.null)):
+        stopped = [p.name for p in minimum.parameters if p.error is None] if minimum else []
+        if stopped:
+            yield (
+                f"{name}: a rate of 0 or a corner leaves {list_names(stopped)} without a symmetric "
+                "error, so the errors of the yields are those with it held"
+            )
 
 
 class _Predictor:
@@ -256,7 +268,7 @@ def _point(reference: ReferenceModel, minimum: MinimumResult) -> tuple[Array, An
             "fit.json of this workspace"
         )
     values = np.array([given[name].value for name in table.names])
-    return values, np.array([given[name].error > 0 for name in table.names])
+    return values, np.array([bool(given[name].error) for name in table.names])
 
 
 def _scalars(reference: ReferenceModel) -> list[str]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ddphf.exceptions import InputError
+from ddphf.guards import check_decoded
 
 __all__ = ["ELEMENT", "LENGTH", "Branches", "flat_branches", "tree_branches"]
 
@@ -48,17 +49,22 @@ class Branches:
             >>> branches.resolve("mom"), branches.resolve("a.time"), branches.resolve("x")
             ('b/mom', 'a/time', None)
         """
-        if name in self.paths:
-            return name
         wanted = _parts(name, ignore_case)
         found = [p for p in self.paths if _parts(p, ignore_case)[-len(wanted) :] == wanted]
         whole = [p for p in found if len(_parts(p, ignore_case)) == len(wanted)]
-        if len(whole or found) > 1:
+        exact = [p for p in found if p == name]
+        found = exact or whole or found
+        if len(found) > 1 and len(set(found)) == 1:
             raise InputError(
-                f"{self.where}: '{name}' is the name of {len(whole or found)} branches; write one "
-                f"of {', '.join(whole or found)} (in backquotes in an expression)"
+                f"{self.where}: '{found[0]}' is the full path of {len(found)} branches, which "
+                "nothing tells apart; rename one when the tree is written"
             )
-        return next(iter(whole or found), None)
+        if len(found) > 1:
+            raise InputError(
+                f"{self.where}: '{name}' is the name of {len(found)} branches; write one of "
+                f"{', '.join(found)} (in backquotes in an expression)"
+            )
+        return next(iter(found), None)
 
     def read(self, name: str, *, ignore_case: bool = False) -> Any:
         """Return one branch.
@@ -92,6 +98,10 @@ class Branches:
         if element is not None and name not in self.paths:
             index = int(element["index"])
             chosen = ak.pad_none(self._jagged(element["branch"]), index + 1, axis=1)[:, index]
+            if ak.fields(chosen) or chosen.ndim > 1:
+                raise InputError(
+                    f"{self.where}: '{name}' holds several numbers per event; name one of them"
+                )
             holes = np.asarray(ak.is_none(chosen))
             return np.asarray(ak.to_numpy(ak.fill_none(chosen, np.nan) if holes.any() else chosen))
         if length is not None:
@@ -123,26 +133,35 @@ def _parts(path: str, ignore_case: bool) -> list[str]:
     return [part for part in re.split(r"[./]", text) if part]
 
 
-def tree_branches(tree: Any, where: str) -> Branches:
-    """Return the branches of a TTree or RNTuple."""
-    leaves: dict[str, tuple[str, str]] = {}
-    for key in tree.keys():  # noqa: SIM118  not a mapping
-        members = getattr(tree[key], "member", None)
+def tree_branches(tree: Any, where: str, packed: int) -> Branches:
+    """Return the branches of a TTree or RNTuple.
+
+    Args:
+        tree: As uproot reads it.
+        where: What to call it in messages.
+        packed: Bytes of the file, which limit those of a branch.
+    """
+    paths: list[str] = []
+    leaves: dict[str, tuple[Any, str]] = {}
+    for key, branch in tree.items():  # a tree may hold one path twice, so not tree[key]
+        members = getattr(branch, "member", None)
         found = (members("fLeaves") or ()) if members else ()
-        if len(found) > 1:  # a struct of numbers, written as one branch
-            names = [str(leaf.member("fName")) for leaf in found]
-            leaves |= {f"{key.rstrip('.')}/{name}": (key, name) for name in names}
-        else:
-            leaves[key] = (key, "")
+        names = [str(leaf.member("fName")) for leaf in found] if len(found) > 1 else []
+        # Several leaves: a struct of numbers, written as one branch.
+        given = {f"{key.rstrip('.')}/{name}": (branch, name) for name in names}
+        given = given or {key: (branch, "")}
+        paths += given
+        leaves |= given
 
     def load(path: str) -> Any:
-        key, name = leaves[path]
-        values = tree[key].array(library="ak")
+        branch, name = leaves[path]
+        check_decoded(getattr(branch, "uncompressed_bytes", 0), packed, where)
+        values = branch.array(library="ak")
         return values[name] if name else values
 
-    return Branches(list(leaves), load, where)
+    return Branches(paths, load, where)
 
 
 def flat_branches(tree: Any) -> list[str]:
-    """Return the branches of a TTree or RNTuple that are one number per event."""
-    return [key for key in tree.keys() if NUMERIC.match(tree[key].typename or "")]  # noqa: SIM118
+    """Return the branches of a TTree or RNTuple that are numbers; in lists, too, of an RNTuple."""
+    return [key for key, branch in tree.items() if NUMERIC.match(branch.typename or "")]

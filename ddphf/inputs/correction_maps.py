@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import zlib
 from collections.abc import Mapping
@@ -13,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from ddphf.exceptions import InputError
+from ddphf.files import read_input
+from ddphf.guards import check_json, gunzip
 from ddphf.inputs.correction_tree import Fixed, Leaf, Values
 from ddphf.inputs.correction_values import SelectedCorrection, make_evaluator
 from ddphf.inputs.histogram import Array
@@ -152,8 +153,10 @@ def _load(file: Path, path: str, correction: str) -> Any:
     from pydantic import ValidationError
 
     try:
-        raw = file.read_bytes()
-        text = (gzip.decompress(raw) if file.suffix == ".gz" else raw).decode("utf-8")
+        raw = read_input(file, path)
+        raw = gunzip(raw, path) if file.suffix == ".gz" else raw
+        check_json(raw, path)
+        text = raw.decode("utf-8")
         # CMS files write the bare word Infinity, which the schema wants as a string.
         data = json.loads(text, parse_constant=lambda c: c.replace("Infinity", "inf"))
         listed = {c["name"]: c for c in data["corrections"]}

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ddphf.array_guards import check_arrays
 from ddphf.exceptions import InputError
 from ddphf.files import is_file
 from ddphf.inputs.histogram import Array
@@ -214,6 +215,7 @@ def read_matrix(address: str, *, folder: str | Path = ".") -> Array:
     if suffix == ".npz" and not zipfile.is_zipfile(file):  # numpy would offer to unpickle it
         raise InputError(f"{address}: cannot be read as npz (no zip archive)")
     try:
+        check_arrays(file, address, None if suffix == ".npy" or not name else [name])
         loaded = np.load(file, allow_pickle=False)
         if suffix == ".npy":
             return _real(loaded, address)

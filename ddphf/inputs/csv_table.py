@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ddphf.exceptions import InputError
+from ddphf.guards import check_file
 from ddphf.inputs.histogram import Array
 
 __all__ = ["BinTable", "read_bin_table"]
@@ -72,6 +74,7 @@ def read_bin_table(file: Path, source: str) -> BinTable:
             than the header, as a decimal comma makes it.
     """
     try:
+        check_file(file, source)
         with file.open(newline="", encoding="utf-8-sig") as stream:
             text = stream.read()
     except (OSError, UnicodeDecodeError) as error:
@@ -86,7 +89,7 @@ def read_bin_table(file: Path, source: str) -> BinTable:
 
 def _split_blocks(text: str) -> list[list[str]]:
     """Return the lines of every block: blank lines part them in HEPData's tables alone."""
-    lines = text.splitlines(keepends=True)
+    lines = list(io.StringIO(text, newline=""))  # splitlines knows other ends of lines too
     several = any(line.startswith("#:") for line in lines)
     blocks: list[list[str]] = [[]]
     for line in lines:

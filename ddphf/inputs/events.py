@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from ddphf.array_guards import check_arrays
 from ddphf.exceptions import InputError
 from ddphf.files import is_file
+from ddphf.guards import check_decoded
 from ddphf.inputs.branches import Branches, flat_branches, tree_branches
 from ddphf.inputs.event_table import EXACT, EventTable, join_columns, make_events
 from ddphf.inputs.lepton_pairs import (
@@ -87,7 +89,6 @@ def _find_files(address: str, folder: Path) -> list[tuple[Path, str, str]]:
     match = re.match(r"(?P<file>.*?\.root):(?P<tree>.*)", address, re.IGNORECASE | re.DOTALL)
     path, tree = (match["file"], match["tree"].strip("/")) if match else (address, "")
     file = folder / path
-    tree = re.sub(r";\d+$", "", tree)
     if is_file(file) or _is_folder(file):
         return [(file, tree, address)]
     if glob.has_magic(path):
@@ -143,13 +144,15 @@ def _read_parquet(
     import pyarrow.dataset
 
     try:
-        data = pyarrow.dataset.dataset(file, format="parquet", partitioning="hive")
+        data = _open_parts(file)
         names = data.schema.names
         plain = [n for n in names if not pyarrow.types.is_nested(data.schema.field(n).type)]
         nested = len(plain) < len(names) and any(c not in plain for c in columns or ())
         if collections or nested:
             return _columns(_parquet_branches(data, address), columns, plain, collections)
-        table = data.to_table(columns=_wanted(columns, names, address))
+        wanted = _wanted(columns, names, address)
+        _check_parquet(data, wanted, address)
+        table = data.to_table(columns=wanted)
     except InputError:
         raise
     except Exception as error:  # pyarrow raises many kinds on damaged files
@@ -158,6 +161,38 @@ def _read_parquet(
     if holes:
         raise InputError(f"{address}: column '{holes[0]}' has empty cells; fill or drop those rows")
     return {name: table.column(name).to_numpy() for name in table.column_names}
+
+
+def _check_parquet(data: Any, wanted: Sequence[str], address: str) -> None:
+    """Refuse columns that are no numbers, whose size nothing tells, and more numbers than fit."""
+    import pyarrow.types as kinds
+
+    numbers = (kinds.is_integer, kinds.is_floating, kinds.is_boolean, kinds.is_null)
+    for name in wanted:
+        kind = data.schema.field(name).type
+        if not (kinds.is_nested(kind) or any(is_kind(kind) for is_kind in numbers)):
+            raise InputError(f"{address}: column '{name}' holds {kind}, no numbers")
+    count = data.count_rows() * len(wanted)
+    listed = 0
+    for fragment in data.get_fragments():
+        for group in (fragment.metadata.row_group(i) for i in range(fragment.num_row_groups)):
+            columns = (group.column(i) for i in range(group.num_columns))
+            listed += sum(c.num_values for c in columns if c.path_in_schema.split(".")[0] in wanted)
+    packed = sum(Path(part).stat().st_size for part in data.files)
+    check_decoded(8.0 * max(count, listed), packed, address)
+
+
+def _open_parts(file: Path) -> Any:
+    """Open a file, or a folder of parts whose columns are those of all of them."""
+    import pyarrow as pa
+    import pyarrow.dataset
+
+    if not file.is_dir():  # a folder year=2018 above a single file says nothing
+        return pyarrow.dataset.dataset(file, format="parquet")
+    data = pyarrow.dataset.dataset(file, format="parquet", partitioning="hive")
+    # By default the first part tells the columns; an empty one has columns of no type.
+    parts = [part.physical_schema for part in data.get_fragments()]
+    return data.replace_schema(pa.unify_schemas([data.schema, *parts]))
 
 
 def _parquet_branches(data: Any, address: str) -> Branches:
@@ -180,6 +215,7 @@ def _parquet_branches(data: Any, address: str) -> Branches:
 
     def load(path: str) -> Any:
         top, *rest = paths[path]
+        _check_parquet(data, [top], address)
         values = ak.from_arrow(data.to_table(columns=[top]).column(top))
         for part in rest:
             values = values[part]
@@ -198,6 +234,7 @@ def _read_npz(file: Path, address: str, columns: Sequence[str] | None) -> dict[s
     if not zipfile.is_zipfile(file):  # numpy would offer to unpickle it
         raise InputError(f"{address}: cannot be read as npz (no zip archive)")
     try:
+        check_arrays(file, address, columns)
         with np.load(file, allow_pickle=False) as archive:
             return {name: archive[name] for name in _wanted(columns, archive.files, address)}
     except InputError:
@@ -214,15 +251,19 @@ def _read_root(
 
     try:
         with uproot.open(file) as root:
-            classes = root.classnames(cycle=False)
-            trees = sorted(name for name, kind in classes.items() if kind in TREES)
+            kinds = root.classnames()
+            keys = [key for key, kind in kinds.items() if kind in TREES]
+            trees = sorted({key.rpartition(";")[0] for key in keys})
             name = tree if tree else (trees[0] if len(trees) == 1 else "")
-            if name not in trees:
+            if name not in trees and name not in keys:  # with a cycle, tree;1, an older one
                 raise InputError(
                     f"{address}: which tree? write FILE:TREE; the file has: "
                     f"{', '.join(trees) or 'none'}"
                 )
-            branches = tree_branches(root[name], address)
+            size = file.stat().st_size
+            n_read = 1 if columns is None else max(len(columns), 1)
+            check_decoded(8.0 * root[name].num_entries * n_read, size, address)
+            branches = tree_branches(root[name], address, size)
             flat = flat_branches(root[name]) if columns is None else ()
             return _columns(branches, columns, flat, collections)
     except InputError:
@@ -250,7 +291,13 @@ def _columns(
             }
         )
     if columns is None:
-        short = {path: re.split(r"[./]", path.rstrip("."))[-1] for path in flat}
+        single = [p for p in flat if branches.paths.count(p) == 1 and branches.read(p).ndim == 1]
+        if not single and not out:
+            raise InputError(
+                f"{branches.where}: no branch is one number per event; it has: "
+                f"{', '.join(sorted(branches.paths)[:20]) or 'none'}"
+            )
+        short = {path: re.split(r"[./]", path.rstrip("."))[-1] for path in single}
         once = [*short.values()]
         return {
             (name if once.count(name) == 1 else path): branches.column(path)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ddphf.exceptions import ConfigError, InputError
-from ddphf.files import is_file
+from ddphf.files import is_file, read_input
 from ddphf.inputs.correction_maps import CorrectionKeys, read_correction
 from ddphf.inputs.correction_tree import Fixed
 from ddphf.inputs.map_axes import name_axes
@@ -112,8 +112,8 @@ def _read_yaml(
     excluded: frozenset[int],
 ) -> LeptonMap:
     try:
-        data = parse_yaml(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+        data = parse_yaml(read_input(file, path).decode())
+    except UnicodeDecodeError as error:
         raise InputError(f"{path}: cannot be read ({error})") from None
     except ConfigError as error:
         raise InputError(f"{path}: {error}") from None

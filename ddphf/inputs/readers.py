@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import re
 import zipfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ddphf.array_guards import check_arrays
 from ddphf.exceptions import InputError
 from ddphf.files import is_file, read_json
+from ddphf.guards import check_decoded
 from ddphf.inputs.csv_table import BinTable, read_bin_table
 from ddphf.inputs.histogram import LABEL_WITH_UNIT, Array, Axis, Histogram, make_histogram
 
 __all__ = ["read_histogram"]
+
+DEEPEST = 10
+"""Folders inside folders of a file, which no name needs."""
 
 HISTOGRAM_CLASS = re.compile(r"TH[123][CSIFDL]")
 
@@ -105,6 +111,8 @@ def _read_root(file: Path, name: str, address: str) -> Histogram:
                 raise InputError(
                     f"{address}: no cycle {cycle} of '{path}'; it has: {', '.join(cycles)}"
                 )
+            size = root.key(key).data_uncompressed_bytes
+            check_decoded(size, file.stat().st_size, address)
             return make_histogram(root[key].to_hist(), source=address)
     except InputError:
         raise
@@ -120,20 +128,35 @@ def _split_cycle(name: str) -> tuple[str, str | None]:
 
 def _read_uhi(file: Path, name: str, address: str) -> Histogram:
     import hist
+    import uhi.io
 
     data = read_json(str(file))
     if not isinstance(data, dict):
         raise InputError(f"{address}: expected a UHI histogram or a mapping of them")
     if "axes" not in data:
-        data = data[_pick([k for k, v in data.items() if isinstance(v, dict)], name, address)]
+        found = dict(_uhi_entries(data))
+        data = found[_pick(list(found), name.strip("/"), address)]
     elif name:
         raise InputError(f"{address}: the file is a single histogram; leave ':{name}' out")
     try:
+        if not any(key in data["storage"] for key in ("values", "counts")):
+            raise InputError(f"{address}: holds axes without contents")
+        if "index" in data["storage"]:
+            data = uhi.io.from_sparse(_arrays(data))
         return make_histogram(hist.Hist(_arrays(data)), source=address)
     except InputError:
         raise
     except Exception as error:  # the serialisation raises KeyError, TypeError, ValueError, ...
         raise InputError(f"{address}: is no UHI histogram ({_short(error)})") from None
+
+
+def _uhi_entries(data: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the histograms of a mapping by name, those of mappings inside it as ``inner/name``."""
+    for key, value in data.items():
+        if isinstance(value, dict) and "axes" in value:
+            yield f"{path}{key}", value
+        elif isinstance(value, dict) and path.count("/") < DEEPEST:
+            yield from _uhi_entries(value, f"{path}{key}/")
 
 
 def _arrays(node: Any) -> Any:
@@ -152,8 +175,11 @@ def _read_npz(file: Path, name: str, address: str) -> Histogram:
     if not zipfile.is_zipfile(file):  # numpy would offer to unpickle it
         raise InputError(f"{address}: cannot be read as npz (no zip archive)")
     try:
+        check_arrays(file, address)
         with np.load(file, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
+    except InputError:
+        raise
     except Exception as error:  # zipfile, zlib and numpy raise many kinds on damaged files
         raise InputError(f"{address}: cannot be read as npz ({_short(error)})") from None
     reserved = ("edges_", "axis_names", "axis_units")
@@ -227,6 +253,12 @@ def _find_edges(
     axis: str, lows: Array, highs: Array, address: str
 ) -> tuple[np.ndarray[Any, np.dtype[np.int64]], tuple[float, ...]]:
     """Return the bin of every row along an axis, and the edges, the last bit of each forgiven."""
+    infinite = np.flatnonzero(~(np.isfinite(lows) & np.isfinite(highs)))
+    if infinite.size:
+        raise InputError(
+            f"{address}: row {infinite[0] + 1}: axis '{axis}' from {lows[infinite[0]]:g} to "
+            f"{highs[infinite[0]]:g}; under- and overflow are not part of the model, leave them out"
+        )
     widths = highs - lows
     tolerance = 1e-6 * max(float(np.min(widths)), 0.0)
     sorted_lows = np.sort(lows)

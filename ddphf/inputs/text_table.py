@@ -6,6 +6,7 @@ import csv
 from pathlib import Path
 
 from ddphf.exceptions import InputError
+from ddphf.guards import check_file
 
 __all__ = ["TEXT_SUFFIXES", "read_cells"]
 
@@ -26,6 +27,7 @@ def read_cells(file: Path, source: str) -> list[list[str]]:
         InputError: It is no such text.
     """
     try:
+        check_file(file, source)
         with file.open(newline="", encoding="utf-8-sig") as stream:
             lines = [x for x in stream if x.strip() and not x.lstrip().startswith("#")]
         separator = next((s for s in SEPARATORS if lines and s in lines[0].strip()), None)

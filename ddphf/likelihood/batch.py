@@ -130,11 +130,12 @@ def minimize_batch(
             for array in (data, points, held)
         )
         done, edm, found, errors = _fit_rows(model, some, x, masks)
-        value = -2.0 * np.asarray(_logpdfs(model.codes, model.arrays, found, some))
+        value = -2.0 * np.asarray(_logpdfs(model.codes, model.on_device[0], found, some))
         good = np.flatnonzero(done[: len(rows)])
         out.points[rows[good]], out.parameters[rows[good]] = found[good], found[good][:, where]
         out.twice_nll[rows[good]], out.edm[rows[good]] = value[good], edm[good]
-        out.errors[rows[good]] = errors[good][:, where]
+        # A direction without curvature has no error.
+        out.errors[rows[good]] = np.nan_to_num(errors[good][:, where], posinf=0.0)
         out.status[rows[good]] = CONVERGED_FAST
         for j in np.flatnonzero(~done[: len(rows)]):
             row = rows[j]
@@ -162,7 +163,7 @@ def _fit_rows(
 
     if pair is None:
         result = newton.minimize_general_batch(
-            model.codes, model.arrays, model.cells, x, held,
+            model.codes, *model.on_device, x, held,
             rows(table.lower), rows(table.upper), data,
         )  # fmt: skip
         edm = np.asarray(result.edm)

@@ -6,6 +6,8 @@ channels of unequal length reads parameter 0): here each is refused with its pla
 
 from __future__ import annotations
 
+import difflib
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -14,6 +16,8 @@ import numpy as np
 import pyhf
 
 from ddphf.exceptions import ModelError
+from ddphf.guards import LONGEST_NAME
+from ddphf.likelihood.documents import recognise_other
 
 __all__ = ["LARGEST_COUNT", "Spec", "check_schema", "check_workspace", "select_measurement"]
 
@@ -44,6 +48,8 @@ def check_schema(workspace: Any) -> None:
     Raises:
         ModelError: The first violation, with its path and what was found.
     """
+    if found := recognise_other(workspace):
+        raise ModelError(f"workspace: {found}")
     if not isinstance(workspace, dict):
         raise ModelError(
             f"workspace: expected a JSON object, got {type(workspace).__name__}; "
@@ -54,7 +60,11 @@ def check_schema(workspace: Any) -> None:
     except RecursionError:
         raise ModelError("workspace: nested too deeply; is this a pyhf workspace?") from None
     try:
-        pyhf.schema.validate(_shorten(workspace), "workspace.json")
+        short = _shorten(workspace)
+        try:
+            pyhf.schema.validate(_keep_forms(short), "workspace.json")
+        except pyhf.exceptions.InvalidSpecification:
+            pyhf.schema.validate(short, "workspace.json")  # its path counts all modifiers
     except pyhf.exceptions.InvalidSpecification as error:
         got = repr(error.instance)
         got = got if len(got) < 80 else got[:77] + "..."
@@ -80,16 +90,41 @@ def _shorten(node: Any) -> Any:
     return node
 
 
+def _keep_forms(node: Any) -> Any:
+    """Keep one modifier of each form in a sample: jsonschema takes .1 ms for each of them."""
+    if isinstance(node, dict):
+        kept = {key: _keep_forms(value) for key, value in node.items()}
+        if isinstance(node.get("modifiers"), list):
+            kept["modifiers"] = list({_form_of(m): m for m in node["modifiers"]}.values())
+        return kept
+    return [_keep_forms(value) for value in node] if isinstance(node, list) else node
+
+
+def _form_of(node: Any) -> Any:
+    """Return what the schema can see of a modifier: its keys, its type, the types of values."""
+    if isinstance(node, dict):
+        form = {key: _form_of(value) for key, value in node.items()}
+        return tuple({**form, "type": repr(node.get("type"))}.items())
+    return tuple(map(_form_of, node)) if isinstance(node, list) else type(node).__name__
+
+
 def _refuse_damaged(node: Any, path: str) -> None:
     """Refuse numbers that no likelihood can use, and text that no file can hold."""
     if isinstance(node, (int, float)) and not abs(node) <= LARGEST:
         got = f"{node:g}" if isinstance(node, float) else "an integer of many digits"
         raise ModelError(f"{path}: got {got}, expected a finite number below {LARGEST:g}")
+    if isinstance(node, str) and len(node) > LONGEST_NAME:
+        raise ModelError(f"{path}: a text of {len(node)} characters, at most {LONGEST_NAME}")
     if isinstance(node, str) and not node.isascii():
         try:
             node.encode()
         except UnicodeEncodeError:
             raise ModelError(f"{path}: {node!a} holds half a character; rename it") from None
+    if isinstance(node, str) and (bad := [c for c in node if unicodedata.category(c) == "Cc"]):
+        raise ModelError(
+            f"{path}: {node!a} holds the control character {bad[0]!a}, which would act on "
+            "terminals and tables; rename it"
+        )
     if isinstance(node, dict):
         for key, value in node.items():
             _refuse_damaged(value, f"{path}.{key}")
@@ -140,7 +175,7 @@ def check_workspace(workspace: Spec, measurement: Spec) -> list[str]:
         # Pruned published workspaces keep them; pyhf ignores them.
         warnings.append(f"observations without a channel are ignored: {', '.join(extra)}")
     sizes, kinds = _check_shared(channels)
-    _check_measurement(measurement, sizes)
+    warnings += _check_measurement(measurement, sizes, kinds)
     _check_constraints(measurement, kinds)
     return warnings
 
@@ -197,6 +232,12 @@ def _check_sample(sample: Spec, n_bins: int, where: str) -> Iterator[str]:
     for modifier in sample["modifiers"]:
         data = modifier["data"]
         place = f"{where}, modifier '{modifier['name']}' ({modifier['type']})"
+        if modifier["type"] == "staterror" and "/" in modifier["name"]:
+            # pyhf 0.7.6 keeps it as "staterror/NAME" and takes what is between two slashes.
+            raise ModelError(
+                f"{place}: pyhf cannot read a staterror whose name holds a '/'; rename it, as "
+                "pyhf.Workspace(spec).rename(modifiers={old: new}) does"
+            )
         if modifier["type"] == "histosys":
             arrays = {"hi_data": data["hi_data"], "lo_data": data["lo_data"]}
         elif modifier["type"] in ("shapesys", "staterror"):
@@ -268,14 +309,14 @@ def _check_shared(channels: list[Spec]) -> tuple[dict[str, int], dict[str, str]]
     return sizes, kinds
 
 
-def _check_measurement(measurement: Spec, sizes: dict[str, int]) -> None:
+def _check_measurement(
+    measurement: Spec, sizes: dict[str, int], kinds: dict[str, str]
+) -> Iterator[str]:
     where = f"measurement '{measurement['name']}'"
     poi = measurement["config"]["poi"]
     if poi and poi not in sizes:
-        raise ModelError(
-            f"{where}: the POI '{poi}' is not a parameter of any modifier; give the name "
-            "of a normfactor, or an empty one to fit without"
-        )
+        yield _judge_missing_poi(measurement, kinds)
+        poi = ""
     if poi and sizes[poi] != 1:
         raise ModelError(
             f"{where}: the POI '{poi}' has {sizes[poi]} components, expected one; a normfactor "
@@ -305,6 +346,29 @@ def _check_measurement(measurement: Spec, sizes: dict[str, int]) -> None:
                     f"{where}, parameter '{name}', component {index}: starting value {start} is "
                     f"outside its bounds {bound}"
                 )
+
+
+def _judge_missing_poi(measurement: Spec, kinds: dict[str, str]) -> str:
+    """Warn of a background-only workspace, whose POI comes with the patch of a signal.
+
+    A slip of the pen is refused: a name close to a normfactor's, or one that the measurement says
+    nothing of while there are normfactors to choose from.
+    """
+    where, poi = f"measurement '{measurement['name']}'", measurement["config"]["poi"]
+    factors = sorted(name for name, kind in kinds.items() if kind == "normfactor")
+    near = difflib.get_close_matches(poi, factors, n=1)
+    stated = any(p["name"] == poi for p in measurement["config"]["parameters"])
+    if near or (factors and not stated):
+        choice = f"did you mean '{near[0]}'" if near else f"there are {', '.join(factors[:5])}"
+        raise ModelError(
+            f"{where}: the POI '{poi}' is not a parameter of any modifier; give the name of a "
+            f"normfactor ({choice}), or an empty one to fit without"
+        )
+    return (
+        f"{where}: the POI '{poi}' is in no sample, so this is a background-only workspace, "
+        "without a null; its signal comes with a patch (that of its authors, or one that 'ddphf "
+        "patch' makes of yours)"
+    )
 
 
 def _check_constraints(measurement: Spec, kinds: dict[str, str]) -> None:

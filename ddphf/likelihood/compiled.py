@@ -7,19 +7,23 @@ from the exact joint gradient and Hessian.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import jax
 import numpy as np
 
 from ddphf.exceptions import ModelError
+from ddphf.likelihood.direct import newton
+from ddphf.likelihood.direct.approach import approach
+from ddphf.likelihood.direct.model import DirectModel
+from ddphf.likelihood.errors.edges import edge_errors, edge_terms
 from ddphf.likelihood.expansion import CannotCompileError, Expansion, expand_model
-from ddphf.likelihood.general import newton
-from ddphf.likelihood.general.arrays import Codes, ModelArrays, build_arrays, logpdf, rates
+from ddphf.likelihood.general.arrays import Codes, ModelArrays, build_arrays
 from ddphf.likelihood.general.arrowhead import Cells, find_cells
+from ddphf.likelihood.general.newton import GeneralResult
 from ddphf.likelihood.general.zero_rates import minimize_at_zero
 from ddphf.likelihood.minimum import CONVERGED, EDM_TOLERANCE, Array, Mask, Minimum
 from ddphf.likelihood.paired.careful import PairFit
@@ -30,10 +34,6 @@ if TYPE_CHECKING:
     from ddphf.likelihood.batch import BatchResult
 
 __all__ = ["CannotCompileError", "CompiledModel"]
-
-_logpdf = partial(jax.jit, static_argnums=0)(logpdf)
-_rates = partial(jax.jit, static_argnums=0)(rates)
-_rates_of_many = jax.jit(jax.vmap(rates, in_axes=(None, None, 0)), static_argnums=0)
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,8 @@ class CompiledModel:
             n_main=n_main,
             expansion=expansion,
             codes=codes,
-            arrays=jax.device_put(arrays),  # asarray would compile a copy of each shape
-            cells=jax.device_put(find_cells(expansion, arrays)),
+            arrays=arrays,
+            cells=find_cells(expansion, arrays),
             pair=pair,
             not_a_pair=reason,
         )
@@ -134,16 +134,43 @@ class CompiledModel:
             replace(self.expansion, nominal=changed), self.parameters, self.data, self.n_main
         )
 
+    @cached_property
+    def direct(self) -> DirectModel:
+        """The model in numpy, for single fits."""
+        return DirectModel(len(self.parameters.names), self.codes, self.arrays, self.cells)
+
+    @cached_property
+    def on_device(self) -> tuple[ModelArrays, Cells]:
+        """Arrays and cells as JAX has them, for batches."""
+        # asarray would compile a copy of each shape
+        return jax.device_put(self.arrays), jax.device_put(self.cells)
+
+    def problem(self, data: Array | None = None, fixed: Mask | None = None) -> newton.Problem:
+        """Return one fit of the model, for :mod:`ddphf.likelihood.direct`.
+
+        Args:
+            data: Main and auxiliary data; the observed by default.
+            fixed: Held parameters; the measurement's by default.
+        """
+        table = self.parameters
+        return newton.Problem(
+            self.direct,
+            self.data if data is None else np.asarray(data, dtype=float),
+            table.fixed if fixed is None else np.asarray(fixed, dtype=bool),
+            table.lower,
+            table.upper,
+        )
+
     def twice_nll(self, parameters: Array, *, data: Array | None = None) -> float:
         """Return -2 ln L, constants and constraint terms included, as pyhf does."""
         data = self.data if data is None else data
-        return -2.0 * float(_logpdf(self.codes, self.arrays, np.asarray(parameters), data))
+        return float(self.direct.twice_nll(np.asarray(parameters, dtype=float)[None], data)[0])
 
     def rates(self, parameters: Array) -> Array:
         """Return the expected main data, shape (..., n_main), at points of shape (..., n)."""
-        points = np.asarray(parameters)
-        of = _rates if points.ndim == 1 else _rates_of_many
-        return np.array(of(self.codes, self.arrays, points))
+        points = np.asarray(parameters, dtype=float)
+        rates = self.direct.rates(points.reshape(-1, points.shape[-1]))
+        return rates.reshape(*points.shape[:-1], self.n_main)
 
     def minimize(
         self,
@@ -184,9 +211,9 @@ class CompiledModel:
         # An empty bin's rate may be best at 0, where no bound of a parameter stops the fit; and
         # the shorter steps of that method follow narrow, curved valleys.
         result = minimize_at_zero(
-            self.codes, self.arrays, self.cells, x, held, table.lower, table.upper, data
+            self.codes, *self.on_device, x, held, table.lower, table.upper, data
         )
-        other = self._minimum(result, data, held)
+        other = self._keep_to_edge(self._minimum(result, data, held), data, held)
         if not np.any(data[: self.n_main] <= 0) and np.all(np.isfinite(other.parameters)):
             other = self._newton(other.parameters, data, held)
         if other.converged:
@@ -194,12 +221,47 @@ class CompiledModel:
         status = f"{minimum.status}; with rates and bounds kept at a distance: {other.status}"
         return replace(minimum, status=status)
 
+    def minimize_starts(
+        self,
+        starts: Array,
+        *,
+        fixed: Mask | None = None,
+        data: Array | None = None,
+        near: Array | None = None,
+    ) -> Iterator[Minimum]:
+        """Fit from many starts, also with other data or held parameters, without errors.
+
+        Args:
+            starts: Shape (m, n), with the values of held parameters.
+            fixed: Held parameters, shape (n,) or (m, n); the measurement's by default.
+            data: Shape (n_main + n_aux,) or (m, n_main + n_aux); the observed by default.
+            near: A minimum near which many of these may be, shape (n,): they cost less then.
+
+        Yields:
+            Where each start leads, in their order. Only :meth:`minimize` from there gives errors.
+        """
+        held = np.broadcast_to(self.parameters.fixed if fixed is None else fixed, starts.shape)
+        sets = np.broadcast_to(self.data if data is None else data, (len(starts), len(self.data)))
+        for first in range(0, len(starts), newton.TOGETHER):
+            some = slice(first, first + newton.TOGETHER)
+            yield from self._minimize_some(starts[some], held[some], sets[some], near)
+
+    def _minimize_some(
+        self, starts: Array, held: Mask, data: Array, near: Array | None
+    ) -> Iterator[Minimum]:
+        items = list(zip(starts, held, data, strict=True))
+        if self.pair is not None:
+            yield from (self.minimize(start=x, fixed=h, data=d) for x, h, d in items)
+            return
+        problems = [self.problem(d, h) for _, h, d in items]
+        better = starts if near is None else approach(problems, starts, near)
+        found = newton.minimize_many(problems, better, errors=False)
+        for (x, h, d), result in zip(items, found, strict=True):
+            minimum = self._minimum(result, d, h)
+            yield minimum if minimum.converged else self.minimize(start=x, fixed=h, data=d)
+
     def _newton(self, x: Array, data: Array, held: Mask) -> Minimum:
-        table = self.parameters
-        result = newton.minimize_one(
-            self.codes, self.arrays, self.cells, x, held, table.lower, table.upper, data
-        )
-        return self._minimum(result, data, held)
+        return self._minimum(newton.minimize(self.problem(data, held), x), data, held)
 
     def _check_shapes(self, data: Array, x: Array, held: Mask) -> None:
         n = len(self.parameters.names)
@@ -211,16 +273,12 @@ class CompiledModel:
             if value.shape != expected:
                 raise ModelError(f"{name}: shape {value.shape}, expected {expected}")
 
-    def _certify(self, x: Array, held: Mask, data: Array) -> newton.GeneralResult:
-        table = self.parameters
-        result: newton.GeneralResult = newton.certify_point(
-            self.codes, self.arrays, self.cells, x, held, table.lower, table.upper, data
-        )
-        return result
+    def _certify(self, x: Array, held: Mask, data: Array) -> newton.DirectResult:
+        return newton.certify(self.problem(data, held), x)
 
     def _minimum(
         self,
-        result: newton.GeneralResult,
+        result: newton.DirectResult | GeneralResult,
         data: Array,
         held: Mask,
         *,
@@ -237,15 +295,31 @@ class CompiledModel:
             )
         elif not edm < EDM_TOLERANCE:
             status = f"EDM {edm:.1e} is above {EDM_TOLERANCE:.0e}"
+        errors = np.array(result.errors)
+        defined = np.isfinite(errors)
         return Minimum(
             parameters=x,
             twice_nll=self.twice_nll(x, data=data),
-            errors=np.array(result.errors),
+            errors=np.where(defined, errors, 0.0),
             at_bound=((x <= table.lower) | (x >= table.upper) | ~np.asarray(result.free)) & ~held,
+            at_edge=~defined & ~held,
+            stiffness=np.array(result.stiffness),
             projected_gradient=float(result.projected) if projected is None else projected,
             edm=edm,
             status=status,
         )
+
+    def _keep_to_edge(self, minimum: Minimum, data: Array, held: Mask) -> Minimum:
+        """Replace errors that are those of the interior point method's barrier."""
+        free = ~held & ~minimum.at_bound
+        if not minimum.converged:
+            return minimum
+        place = (self.direct, minimum.parameters, free)
+        terms = edge_terms(*place, data)
+        if not terms.found:
+            return minimum
+        errors, stopped = edge_errors(*place, terms)
+        return replace(minimum, errors=errors, at_edge=stopped)
 
     def _pair_minimum(self, fit: PairFit, data: Array, x: Array, held: Mask) -> Minimum:
         """Turn a pair's fit into a minimum of the joint likelihood."""
@@ -255,27 +329,25 @@ class CompiledModel:
             return self._minimum(self._certify(x, held, data), data, held)
         # A rate held at 0 is a bound that no box describes: the profile's certificate, which has
         # its multiplier, counts; the joint Hessian still gives the errors of the free cells.
-        frozen = held.copy()
+        table = self.parameters
+        kink = np.zeros(len(held), dtype=bool)
+        if fit.at_kink and table.poi is not None and not held[table.poi]:
+            # On a corner the Hessian is that of one side: the POI has no error from it.
+            kink[table.poi] = table.lower[table.poi] < x[table.poi] < table.upper[table.poi]
+        frozen = held | kink
         frozen[self.pair.places.b[dark]] = True
         result = self._certify(x, frozen, data)
         errors = np.array(result.errors)
         places = self.pair.places.global_
-        own = self.pair.errors(fit.result, held)
-        table = self.parameters
-        inside = (~held & (x > table.lower) & (x < table.upper))[places]
-        if fit.at_kink and table.poi is not None and np.any(inside & (own == 0)):
-            # On a corner the Hessian is that of one side, and need not be positive along the POI.
-            corner = held.copy()
-            corner[table.poi] = True
-            own = self.pair.errors(fit.result, corner)
-        errors[places] = own
-        return self._minimum(
+        errors[places] = self.pair.errors(fit.result, held | kink)
+        minimum = self._minimum(
             result._replace(errors=errors),
             data,
             held,
             edm=float(fit.result.edm),
             projected=0.0 if fit.at_kink and fit.careful else float(fit.result.projected),
         )
+        return replace(minimum, at_bound=minimum.at_bound & ~kink, at_edge=minimum.at_edge | kink)
 
     def covariance(
         self, parameters: Array, *, data: Array | None = None, fixed: Mask | None = None
@@ -290,21 +362,11 @@ class CompiledModel:
             data: Main and auxiliary data; the observed by default.
             fixed: Held parameters; the measurement's by default.
         """
-        table = self.parameters
-        held = table.fixed if fixed is None else np.asarray(fixed, dtype=bool)
-        data = self.data if data is None else data
-        return np.array(
-            newton.global_covariance(
-                self.codes,
-                self.arrays,
-                self.cells,
-                np.asarray(parameters, dtype=float),
-                held,
-                table.lower,
-                table.upper,
-                data,
-            )
-        )
+        x = np.asarray(parameters, dtype=float)
+        local = newton.look(self.problem(data, fixed), x)
+        if local.factored is None:
+            return np.full(local.curvature.hessian.corner.shape, np.nan)
+        return local.factored.block
 
     def minimize_batch(self, data: Array | None = None, **options: Any) -> BatchResult:
         """Fit many data sets: see :func:`ddphf.likelihood.batch.minimize_batch`."""

@@ -66,6 +66,8 @@ def certify(
         twice_nll=value,
         errors=errors,
         at_bound=at_bound & ~fixed,
+        at_edge=np.zeros(len(parameters), dtype=bool),
+        stiffness=0.5 * np.diag(hessian),
         projected_gradient=float(np.max(np.abs(gradient[free]), initial=0.0)),
         edm=edm,
         status=status,

@@ -6,8 +6,9 @@ Nothing else in ddphf touches pyhf's backend. Every published number is evaluate
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import jax
@@ -16,6 +17,8 @@ import numpy as np
 import pyhf
 
 from ddphf.exceptions import ModelError
+from ddphf.guards import check_model
+from ddphf.likelihood.auxiliary import warn_of_auxiliary_data
 from ddphf.likelihood.checks import Spec, check_workspace, select_measurement
 
 # pyhf's jax backend sets this too, but only when it is first used: arrays made before would be
@@ -90,9 +93,11 @@ class ReferenceModel:
     Args:
         workspace: The pyhf JSON workspace as a dictionary.
         measurement: Name of the measurement; the first one by default.
+        poi_bounds: Bounds of the POI instead of the measurement's.
 
     Raises:
-        ModelError: The workspace is refused (see :mod:`ddphf.likelihood.checks`).
+        ModelError: The workspace is refused (see :mod:`ddphf.likelihood.checks`), or ``poi_bounds``
+            are no bounds of a free POI.
 
     Attributes:
         model: ``pyhf.Model``.
@@ -100,6 +105,9 @@ class ReferenceModel:
         n_main: Number of bins over all channels.
         parameters: Names, starting values, bounds and fixed flags.
         warnings: What is unusual but not wrong, as sentences.
+        missing_poi: Name of a POI that is in no sample (a background-only workspace), or None.
+        states_poi_bounds: Whether the POI's bounds are the measurement's or ``poi_bounds``, not
+            pyhf's default.
 
     Example:
         >>> spec = {"channels": [{"name": "c", "samples": [
@@ -115,24 +123,41 @@ class ReferenceModel:
 
     workspace: Spec
     measurement: str | None = None
+    poi_bounds: tuple[float, float] | None = None
     model: Any = field(init=False, repr=False)
     data: Array = field(init=False, repr=False)
     n_main: int = field(init=False)
     parameters: ParameterTable = field(init=False, repr=False)
     warnings: list[str] = field(init=False, repr=False)
+    missing_poi: str | None = field(init=False, repr=False, default=None)
+    states_poi_bounds: bool = field(init=False, repr=False, default=True)
 
     def __post_init__(self) -> None:
         measurement = select_measurement(self.workspace, self.measurement)
         self.measurement = measurement["name"]
         self.warnings = check_workspace(self.workspace, measurement)
+        check_model(self.workspace["channels"])
+        poi = measurement["config"]["poi"]
+        if poi and not any(
+            modifier["name"] == poi
+            for channel in self.workspace["channels"]
+            for sample in channel["samples"]
+            for modifier in sample["modifiers"]
+        ):
+            self.missing_poi = poi
         try:
             rates = self._build(measurement)
         except PYHF_ERRORS as error:
             raise ModelError(
                 f"measurement '{self.measurement}': pyhf refuses it: {error}"
             ) from None
+        except Exception as error:  # legal JSON that pyhf's own code does not expect
+            raise ModelError(
+                f"measurement '{self.measurement}': pyhf cannot make a model of it "
+                f"({type(error).__name__}: {error}); look for names or types that are unusual"
+            ) from error
         config = self.model.config
-        self._refuse_no_expectation(rates)
+        self._refuse_equal_names(config.par_names)
         self.n_main = int(config.nmaindata)
         bounds = np.array(config.suggested_bounds(), dtype=float).reshape(-1, 2)
         self.parameters = ParameterTable(
@@ -143,7 +168,40 @@ class ReferenceModel:
             fixed=np.array(config.suggested_fixed(), dtype=bool),
             poi=config.poi_index,
         )
+        if config.poi_index is not None:
+            self._set_poi_bounds(measurement)
+        elif self.poi_bounds is not None:
+            raise ModelError(f"measurement '{self.measurement}' has no POI that could have bounds")
+        self._require_expectation(rates)
+        self.warnings += warn_of_auxiliary_data(
+            self.model, self.data[self.n_main :], self.parameters
+        )
         self._functions: dict[str, Callable[..., Any]] = {}
+
+    def _set_poi_bounds(self, measurement: Spec) -> None:
+        """Take the bounds of the POI that were asked for, and say whose they are."""
+        table = self.parameters
+        assert table.poi is not None
+        name = table.names[table.poi]
+        if self.poi_bounds is None:
+            self.states_poi_bounds = any(
+                p["name"] == name and "bounds" in p for p in measurement["config"]["parameters"]
+            )
+            return
+        low, high = map(float, self.poi_bounds)
+        if not (np.isfinite(low) and np.isfinite(high) and low < high):
+            raise ModelError(
+                f"bounds {low:g}, {high:g} of the POI '{name}': expected two finite numbers, the "
+                "lower first"
+            )
+        if table.fixed[table.poi]:
+            raise ModelError(
+                f"measurement '{self.measurement}' holds its POI '{name}' fixed: it needs no bounds"
+            )
+        init, lower, upper = (x.copy() for x in (table.init, table.lower, table.upper))
+        lower[table.poi], upper[table.poi] = low, high
+        init[table.poi] = min(max(init[table.poi], low), high)
+        self.parameters = replace(table, init=init, lower=lower, upper=upper)
 
     def _build(self, measurement: Spec) -> Array:
         """Make pyhf's model and data; return the expected main data at the starting values."""
@@ -155,7 +213,7 @@ class ReferenceModel:
             config = measurement["config"]
             self.model = pyhf.Model(
                 {"channels": workspace["channels"], "parameters": config["parameters"]},
-                poi_name=config["poi"],
+                poi_name=None if self.missing_poi else config["poi"],
                 validate=False,
                 modifier_settings={
                     "normsys": {"interpcode": "code4"},
@@ -165,6 +223,43 @@ class ReferenceModel:
             self.data = np.asarray(workspace.data(self.model), dtype=float)
             start = self.model.config.suggested_init()
             return np.asarray(self.model.expected_data(start, include_auxdata=False))
+
+    def _refuse_equal_names(self, names: list[str]) -> None:
+        """A normfactor 'a[0]' beside a shapesys 'a' would be two parameters of one name."""
+        twice = [name for name, count in Counter(names).items() if count > 1]
+        if twice:
+            raise ModelError(
+                f"two parameters are called '{twice[0]}': a modifier has the name that a component "
+                "of another one gets; rename one of them"
+            )
+
+    def _require_expectation(self, rates: Array) -> None:
+        """Start where something is expected in every bin with events, or refuse.
+
+        A factor that starts at 0, as a signal strength does, is started elsewhere where nothing
+        else is expected.
+        """
+        config, table = self.model.config, self.parameters
+        observed = self.data[: self.n_main]
+        if not np.any((rates <= 0) & (observed != 0)):
+            return
+        factors = np.zeros(len(table.names), dtype=bool)
+        for name in config.par_order:
+            factors[config.par_slice(name)] = not config.param_set(name).constrained
+        moved = factors & ~table.fixed & (table.init == 0)
+        inside = np.where((table.lower < 1) & (table.upper > 1), 1.0, 0.5 * table.upper)
+        start = np.where(moved, inside, table.init)
+        with pyhf_backend("numpy"):
+            rates_there = np.asarray(
+                self.model.expected_data(start.tolist(), include_auxdata=False)
+            )
+        if np.any((rates_there <= 0) & (observed != 0)):
+            self._refuse_no_expectation(rates)
+        self.parameters = replace(table, init=start)
+        names = [table.names[i] for i in np.flatnonzero(moved)]
+        self.warnings.append(
+            f"started away from 0, where a bin with events expects nothing: {', '.join(names[:5])}"
+        )
 
     def _refuse_no_expectation(self, rates: Array) -> None:
         for channel, where in self.channel_slices().items():

@@ -12,15 +12,26 @@ from pathlib import Path
 
 from ddphf.exceptions import InputError
 
-__all__ = ["DamagedArchiveError", "pack", "read_archive", "unpack"]
+__all__ = ["DamagedArchiveError", "is_flat", "pack", "read_archive", "unpack"]
 
 LARGEST_PACKED = 52_000_000
 """HEPData takes no larger file."""
 
-LARGEST_UNPACKED = 500_000_000
+LARGEST_UNPACKED = 200_000_000
+"""Four times that: numbers of an honest bundle take a third of their text when packed."""
+
 MOST_FILES = 200
 
-FLAT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,120}")
+FLAT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,90}")
+"""Longer names do not fit the header of a tar file."""
+
+DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)
+"""What Windows takes for a device, whatever follows the dot."""
+
+BLOCK, RECORD, CHUNK = 512, 10_240, 1 << 20
+"""Bytes: the first two are of the tar format."""
+
+REPACKED = "packed again or damaged: its headers are not those 'ddphf publish' writes"
 
 HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\xff"
 """gzip without file name and time, written by nobody's operating system in particular."""
@@ -57,16 +68,32 @@ def pack(files: Mapping[str, bytes]) -> bytes:
     return packed
 
 
+def is_flat(name: str) -> bool:
+    """Return whether a name is that of a file in a folder, on every system.
+
+    Example:
+        >>> [is_flat(name) for name in ("rank.json", "../up.json", "con.json", ".pth")]
+        [True, False, False, False]
+    """
+    return bool(FLAT_NAME.fullmatch(name)) and not DEVICE.fullmatch(name)
+
+
 def _make_tar(files: Mapping[str, bytes]) -> bytes:
     out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for name in sorted(files):
-            if not FLAT_NAME.fullmatch(name):
-                raise InputError(f"'{name}': no flat file name; use letters, digits, . _ + -")
-            entry = tarfile.TarInfo(name)  # mode 0644, no owner, time 0
-            entry.size = len(files[name])
-            tar.addfile(entry, io.BytesIO(files[name]))
+    for name in sorted(files):
+        if not is_flat(name):
+            raise InputError(f"'{name}': no flat file name; use letters, digits, . _ + -")
+        out.write(_header(name, len(files[name])))
+        out.write(files[name] + bytes(-len(files[name]) % BLOCK))
+    out.write(bytes(2 * BLOCK))
+    out.write(bytes(-out.tell() % RECORD))
     return out.getvalue()
+
+
+def _header(name: str, size: int) -> bytes:
+    entry = tarfile.TarInfo(name)  # mode 0644, no owner, time 0
+    entry.size = size
+    return entry.tobuf(tarfile.USTAR_FORMAT)
 
 
 def read_archive(path: str | Path) -> bytes:
@@ -79,12 +106,15 @@ def read_archive(path: str | Path) -> bytes:
     try:
         if file.is_dir():
             raise InputError(f"{path}: is a folder; give the .tar.gz that 'ddphf publish' wrote")
-        if file.is_file() and file.stat().st_size > LARGEST_PACKED:
+        size = file.stat().st_size
+        with file.open("rb") as stream:  # a device says no size
+            packed = stream.read(LARGEST_PACKED + 1) if size <= LARGEST_PACKED else b""
+        if max(size, len(packed)) > LARGEST_PACKED:
             raise InputError(
-                f"{path}: {file.stat().st_size / 1e6:.0f} MB; a bundle has at most "
+                f"{path}: {max(size, len(packed)) / 1e6:.0f} MB; a bundle has at most "
                 f"{LARGEST_PACKED / 1e6:.0f}"
             )
-        return file.read_bytes()
+        return packed
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except OSError as error:
@@ -106,43 +136,61 @@ def unpack(packed: bytes, *, name: str = "archive") -> dict[str, bytes]:
     """
     if packed[:2] != HEADER[:2]:
         raise InputError(f"{name}: not a gzip file; give the .tar.gz that 'ddphf publish' wrote")
-    tar_bytes = _gunzip(packed, name)
-    files: dict[str, bytes] = {}
-    try:
-        with tarfile.open(fileobj=io.BytesIO(tar_bytes), mode="r:") as tar:
-            for count, entry in enumerate(tar):
-                if count >= MOST_FILES:
-                    raise InputError(f"{name}: more than {MOST_FILES} files; no bundle has so many")
-                _refuse_hostile(entry, files, name)
-                content = tar.extractfile(entry)
-                files[entry.name] = b"" if content is None else content.read()
-    except tarfile.TarError as error:
-        raise DamagedArchiveError(f"{name}: no tar inside, or a damaged one ({error})") from None
-    except (ValueError, UnicodeError, OverflowError):  # numbers in a header that are none
-        raise DamagedArchiveError(f"{name}: a damaged tar inside") from None
-    if packed[: len(HEADER)] != HEADER or _make_tar(files) != tar_bytes:
-        raise DamagedArchiveError(
-            f"{name}: packed again or damaged: its headers are not those 'ddphf publish' writes"
-        )
+    length = _unpacked_length(packed, name)
+    with gzip.GzipFile(fileobj=io.BytesIO(packed)) as stream:
+        files = _read_members(stream, name)
+    if packed[: len(HEADER)] != HEADER or list(files) != sorted(files) or length % RECORD:
+        raise DamagedArchiveError(f"{name}: {REPACKED}")
     return files
 
 
-def _gunzip(packed: bytes, name: str) -> bytes:
-    """Unpack one gzip member, never more than LARGEST_UNPACKED."""
+def _unpacked_length(packed: bytes, name: str) -> int:
+    """Run through one gzip member, keeping nothing: its checksum comes last."""
+    length = 0
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(packed)) as stream:
-            out = stream.read(LARGEST_UNPACKED + 1)
-            if len(out) > LARGEST_UNPACKED:
-                raise InputError(
-                    f"{name}: unpacks to more than {LARGEST_UNPACKED / 1e6:.0f} MB; no bundle does"
-                )
-            stream.read(1)
+            while piece := stream.read(CHUNK):
+                length += len(piece)
+                if length > LARGEST_UNPACKED:
+                    raise InputError(
+                        f"{name}: unpacks to more than {LARGEST_UNPACKED / 1e6:.0f} MB; no bundle "
+                        "does"
+                    )
     except (zlib.error, EOFError, gzip.BadGzipFile) as error:
         raise DamagedArchiveError(f"{name}: damaged ({error})") from None
     # Zeros after the end and further members pass gzip silently.
-    if int.from_bytes(packed[-4:], "little") != len(out) & 0xFFFFFFFF:
+    if int.from_bytes(packed[-4:], "little") != length & 0xFFFFFFFF:
         raise DamagedArchiveError(f"{name}: bytes after its end")
-    return out
+    return length
+
+
+def _read_members(stream: gzip.GzipFile, name: str) -> dict[str, bytes]:
+    """Read the members of a tar file.
+
+    Python's own reader follows links, long names and sparse maps; here a member has the plain
+    header that :func:`pack` writes, or there is no bundle.
+    """
+    files: dict[str, bytes] = {}
+    repacked = False
+    while (header := stream.read(BLOCK)) != bytes(BLOCK):
+        try:
+            entry = tarfile.TarInfo.frombuf(header, "utf-8", "surrogateescape")
+        except (tarfile.TarError, ValueError, OverflowError) as error:
+            reason = f"no tar inside, or a damaged one ({error})"
+            raise DamagedArchiveError(f"{name}: {reason}") from None
+        if len(files) >= MOST_FILES:
+            raise InputError(f"{name}: more than {MOST_FILES} files; no bundle has so many")
+        _refuse_hostile(entry, files, name)
+        content = stream.read(max(entry.size, 0))
+        padding = stream.read(-len(content) % BLOCK)
+        if len(content) != entry.size:
+            raise DamagedArchiveError(f"{name}: damaged, '{entry.name}' is cut off")
+        repacked |= header != _header(entry.name, entry.size) or any(padding)
+        files[entry.name] = content
+    rest = stream.read()  # one block at least, zeros up to a whole record
+    if repacked or not files or not BLOCK <= len(rest) <= RECORD or any(rest):
+        raise DamagedArchiveError(f"{name}: {REPACKED}")
+    return files
 
 
 def _refuse_hostile(entry: tarfile.TarInfo, files: dict[str, bytes], name: str) -> None:
@@ -153,9 +201,9 @@ def _refuse_hostile(entry: tarfile.TarInfo, files: dict[str, bytes], name: str) 
         raise InputError(f"{name}: '{member}' points outside; nothing was unpacked")
     if entry.issym() or entry.islnk():
         raise InputError(f"{name}: '{member}' is a link; nothing was unpacked")
-    if entry.issparse() or not entry.isreg():
+    if entry.type != tarfile.REGTYPE:  # links, devices, sparse files, headers of further headers
         raise InputError(f"{name}: '{member}' is no regular file; nothing was unpacked")
-    if not FLAT_NAME.fullmatch(entry.name):
+    if not is_flat(entry.name):
         raise InputError(f"{name}: {member!a} is no flat file name; nothing was unpacked")
     if entry.name.lower() in {other.lower() for other in files}:
         raise InputError(f"{name}: '{member}' is in it twice; nothing was unpacked")

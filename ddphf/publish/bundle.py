@@ -96,7 +96,7 @@ def make_files(publication: Publication) -> dict[str, bytes]:
     toys = list(publication.toys)
     check_given(given, results)
     for fit in given.fits.values():
-        drawn = fit.get("discovery", {}).get("toys")
+        drawn = (fit.get("discovery") or {}).get("toys")
         if drawn is not None:
             toys.append(
                 {"file": None, "measurement": fit["measurement"], "mu": 0.0,

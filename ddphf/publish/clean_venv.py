@@ -1,23 +1,43 @@
-"""Level 4: the stock pyhf command line in a virtual environment that has nothing but pyhf."""
+"""Level 4: the stock pyhf command line in a virtual environment that has nothing but pyhf.
+
+What is installed is the lock of this ddphf, by checksum; what is run is this ddphf's own script and
+pyhf. Nothing of the bundle is imported: every process is isolated (``python -I``), starts in an
+empty folder and inherits a few named variables, no settings and no tokens.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
+import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from ddphf.publish.checks import FAIL, LIMITED, NOT_RUN, PASS, Check
-from ddphf.publish.contents import Bundle
+from ddphf.publish.contents import Bundle, stock_script
 
-__all__ = ["check_command_line", "make_requirements"]
+__all__ = ["LOCK", "check_command_line", "locked_versions", "make_requirements"]
 
 LOWER, HIGHER = 1e-3, 1e-2
 INSTALL_SECONDS = 600.0
+
+LOCK = Path(__file__).with_name("stock.lock")
+"""pyhf and all that it needs, as tested, with checksums; made by ``make lock``."""
+
+STATED = ("numpy", "pyhf", "scipy")
+"""What a bundle states in requirements.txt."""
+
+INHERITED = ("LANG", "PATH", "SYSTEMROOT", "TEMP", "TMP", "TMPDIR")
+"""Where programs and temporary files are: all that a child process is told of this environment."""
+
+NETWORK = (
+    "HOME", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "SSL_CERT_DIR", "SSL_CERT_FILE", "USERPROFILE",
+    "XDG_CONFIG_HOME", "https_proxy", "http_proxy", "no_proxy",
+)  # fmt: skip
+"""What pip alone is told too: where its settings and certificates are, how a network is reached."""
 
 
 def make_requirements(versions: dict[str, str]) -> str:
@@ -27,7 +47,18 @@ def make_requirements(versions: dict[str, str]) -> str:
         >>> make_requirements({"pyhf": "0.7.6", "numpy": "2.4.6", "scipy": "1.17.1", "jax": "1"})
         'numpy==2.4.6\npyhf==0.7.6\nscipy==1.17.1\n'
     """
-    return "".join(f"{name}=={versions[name]}\n" for name in ("numpy", "pyhf", "scipy"))
+    return "".join(f"{name}=={versions[name]}\n" for name in STATED)
+
+
+def locked_versions() -> dict[str, str]:
+    """Return the versions of the lock by package.
+
+    Example:
+        >>> locked_versions()["pyhf"]
+        '0.7.6'
+    """
+    text = LOCK.read_text(encoding="utf-8")
+    return dict(re.findall(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", text, re.MULTILINE))
 
 
 def check_command_line(
@@ -35,24 +66,31 @@ def check_command_line(
 ) -> Iterator[Check]:
     """Level 4: make the environment, run verify_stock.py, fit every measurement cold.
 
-    Needs a package index; without one the level is NOT RUN.
+    Needs a package index; without one, or for versions that this ddphf was not tested with, the
+    level is NOT RUN.
     """
+    if trouble := _other_versions(bundle.files["requirements.txt"].decode()):
+        yield Check(4, "clean environment", NOT_RUN, trouble)
+        return
     with tempfile.TemporaryDirectory(prefix="ddphf-verify-") as name:
-        folder = Path(name)
+        base = Path(name)
+        data, empty = base / "bundle", base / "empty"
+        data.mkdir()
+        empty.mkdir()
         for file, content in bundle.files.items():
-            (folder / file).write_bytes(content)
+            (data / file).write_bytes(content)
         say("level 4: installing pyhf")
-        trouble = _make_venv(folder)
+        trouble = _make_venv(base, empty)
         yield Check(4, "clean environment", NOT_RUN if trouble else PASS, trouble)
         if trouble:
             return
-        python = _program(folder, "python")
+        python = [_program(base), "-I", "-X", "utf8"]
         say("level 4: verify_stock.py")
-        # A bundle may come from anybody: only a script that is known is run.
-        own = Path(__file__).with_name("verify_stock.py").read_bytes()
-        note = "" if own == bundle.files["verify_stock.py"] else "this ddphf's script was run"
-        (folder / "check.py").write_bytes(own)
-        done = _run([python, "check.py"], folder, INSTALL_SECONDS)
+        script = base / "verify_stock.py"
+        script.write_bytes(stock_script())
+        same = stock_script() == bundle.files["verify_stock.py"]
+        note = "" if same else "this ddphf's script was run, the bundle has an earlier one"
+        done = _run([*python, str(script), str(data)], empty, INSTALL_SECONDS)
         good = done is not None and done.returncode == 0
         lines = ["out of time"] if done is None else (done.stdout + done.stderr).splitlines()
         trouble = " ".join(line for line in lines if line.startswith("FAIL  ")) or " ".join(
@@ -69,10 +107,24 @@ def check_command_line(
             for source in sources:
                 what = f"pyhf fit --measurement {point.measurement} {' '.join(source)}"
                 say(f"level 4: {what}")
-                command = [_program(folder, "pyhf"), "fit", "--value", "--measurement",
-                           point.measurement, *source]  # fmt: skip
-                status, detail, found = _judge(_run(command, folder, seconds), recorded, seconds)
+                paths = [part if part == "-p" else str(data / part) for part in source]
+                command = [*python, "-c", "from pyhf.cli import cli; cli()", "fit", "--value",
+                           f"--measurement={point.measurement}", *paths]  # fmt: skip
+                status, detail, found = _judge(_run(command, empty, seconds), recorded, seconds)
                 yield Check(4, what, status, detail, recorded, found)
+
+
+def _other_versions(requirements: str) -> str:
+    """Return which version of a bundle is none that this ddphf was tested with."""
+    locked = locked_versions()
+    for line in requirements.splitlines():
+        package, _, version = line.partition("==")
+        if locked[package] != version:
+            return (
+                f"the bundle was made with {line}; this ddphf was tested with {locked[package]} "
+                "and installs nothing else; follow the bundle's README.md by hand, in a container"
+            )
+    return ""
 
 
 def _judge(
@@ -93,15 +145,16 @@ def _judge(
     return PASS, "", found
 
 
-def _make_venv(folder: Path) -> str:
-    """Make folder/venv with the bundle's requirements; return what went wrong."""
+def _make_venv(base: Path, empty: Path) -> str:
+    """Make base/venv with what the lock names; return what went wrong."""
+    install = ["install", "--quiet", "--disable-pip-version-check", "--no-input", "--no-deps",
+               "--require-hashes", "--only-binary", ":all:", "-r", str(LOCK)]  # fmt: skip
     steps = (
-        [sys.executable, "-m", "venv", "venv"],
-        [_program(folder, "python"), "-m", "pip", "install", "--quiet",
-         "--disable-pip-version-check", "-r", "requirements.txt"],
-    )  # fmt: skip
-    for step in steps:
-        done = _run(step, folder, INSTALL_SECONDS)
+        ([sys.executable, "-I", "-m", "venv", str(base / "venv")], ()),
+        ([_program(base), "-I", "-m", "pip", *install], NETWORK),
+    )
+    for step, more in steps:
+        done = _run(step, empty, INSTALL_SECONDS, more)
         if done is None or done.returncode != 0:
             last = [] if done is None else done.stderr.strip().splitlines()[-1:]
             return f"pyhf could not be installed ({' '.join(last) or 'out of time'}); is there a " \
@@ -109,24 +162,31 @@ def _make_venv(folder: Path) -> str:
     return ""
 
 
-def _program(folder: Path, name: str) -> str:
-    scripts = "Scripts" if os.name == "nt" else "bin"
-    return str(folder / "venv" / scripts / name)
+def _program(base: Path) -> str:
+    """Return the Python of the environment."""
+    windows = os.name == "nt"
+    return str(base / "venv" / ("Scripts" if windows else "bin") / "python")
 
 
 def _run(
-    command: list[str], folder: Path, seconds: float
+    command: list[str], folder: Path, seconds: float, more: Sequence[str] = ()
 ) -> subprocess.CompletedProcess[str] | None:
-    """Run a command in a folder with one BLAS thread; None when out of time."""
-    # Nothing of this environment may be seen: SLSQP is also slow with several BLAS threads.
-    env = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
-    env |= {"OPENBLAS_NUM_THREADS": "1", "PYTHONNOUSERSITE": "1", "PYTHONUTF8": "1"}
-    if shutil.which(command[0]) is None:
-        return subprocess.CompletedProcess(command, 127, "", f"{command[0]}: not there")
+    """Run a command in a folder with one BLAS thread; None when out of time.
+
+    Args:
+        command: Program and arguments.
+        folder: Where it starts.
+        seconds: After which it is stopped.
+        more: Variables of the environment that it sees beside :data:`INHERITED`.
+    """
+    env = {name: os.environ[name] for name in (*INHERITED, *more) if name in os.environ}
+    env["OPENBLAS_NUM_THREADS"] = "1"  # SLSQP is slow with several
     try:
         return subprocess.run(
-            command, cwd=folder, env=env, capture_output=True, text=True, timeout=seconds,
-            check=False,
+            command, cwd=folder, env=env, capture_output=True, timeout=seconds, check=False,
+            encoding="utf-8", errors="replace", stdin=subprocess.DEVNULL,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         return None
+    except OSError as error:
+        return subprocess.CompletedProcess(command, 127, "", f"{command[0]}: {error.strerror}")

@@ -46,6 +46,8 @@ def other_digest(loaded: dict[str, Any], workspace: Spec) -> str:
             continue
         provenance = data.get("provenance", {})
         stated = data.get("workspace_digest", provenance.get("workspace_digest"))
+        if provenance.get("written_digest") == digest:
+            continue  # the injection that wrote this workspace
         if stated is not None and stated != digest:
             return f"{name} is about the workspace {stated}, but this one is {digest}"
         if stated is None and name in ("results.json", "metadata.json"):
@@ -135,7 +137,7 @@ def not_finite(results: PublishedResults) -> str:
     """Find a number that is none, or a point without a certificate."""
     for point in results.points:
         m = point.minimum
-        values = {p.name: (p.value, p.error) for p in m.parameters}
+        values = {p.name: (p.value, p.error or 0.0) for p in m.parameters}
         values["2NLL and EDM"] = (m.twice_nll, m.certificate.edm)
         for name, numbers in values.items():
             if not all(isinstance(x, (int, float)) and math.isfinite(x) for x in numbers):
@@ -189,16 +191,17 @@ def other_covariance(loaded: dict[str, Any], workspace: Spec, metadata: Spec) ->
     total = float(np.sum(lepton_id["eigenvalues"]))
     if abs(total - lepton_id["trace"]) > EIGENVALUE_TOLERANCE * abs(total):
         return f"the eigenvalues add up to {total:.12g}, the trace is {lepton_id['trace']:.12g}"
-    columns = relative_variations(workspace, lepton_id["kept"])
+    # Older sidecars are ordered by the eigenvalues, which are the squared lengths.
+    lengths = lepton_id.get("squared_lengths", lepton_id["eigenvalues"])
+    if len(lepton_id["kept"]) > len(lengths):
+        return f"{len(lengths)} squared lengths for {len(lepton_id['kept'])} eigen-variations"
+    absorbed = metadata.get("absorbed", [])  # not in the workspace
+    used = [(n, u) for n, u in zip(lepton_id["kept"], lengths, strict=False) if n not in absorbed]
+    names, recorded = [n for n, _ in used], np.array([u for _, u in used], dtype=float)
+    if not names:
+        return ""
+    columns = relative_variations(workspace, names)
     found = np.sum(columns**2, axis=0)
-    if "squared_lengths" in lepton_id:
-        recorded = np.array(lepton_id["squared_lengths"])
-        if recorded.shape != found.shape:
-            return f"{len(recorded)} squared lengths for {len(found)} eigen-variations"
-    else:  # written before the variations were ordered by what the result feels of them
-        # An absorbed variation is left out, so the number in the name counts, not the place.
-        order = [int(name.rpartition("_eig")[2]) for name in lepton_id["kept"]]
-        recorded = np.array(lepton_id["eigenvalues"])[order]
     # Writing the variations rounds them to this grid.
     rounding = float(lepton_id.get("largest_rounding", 0.0))
     allowed = EIGENVALUE_TOLERANCE * np.max(recorded) + 2 * rounding * np.sum(
@@ -207,7 +210,7 @@ def other_covariance(loaded: dict[str, Any], workspace: Spec, metadata: Spec) ->
     if np.any(bad := np.abs(found - recorded) > allowed):
         j = int(np.flatnonzero(bad)[0])
         return (
-            f"{lepton_id['kept'][j]}: its variations have the squared length {found[j]:.12g}, "
+            f"{names[j]}: its variations have the squared length {found[j]:.12g}, "
             f"recorded is {recorded[j]:.12g}"
         )
     return ""

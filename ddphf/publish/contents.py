@@ -1,4 +1,8 @@
-"""Level 0: what is in a bundle is complete, unchanged, and about one and the same workspace."""
+"""Level 0: what is in a bundle is complete, unchanged, and about one and the same workspace.
+
+A bundle may come from anybody. It holds the files that this page names and nothing else, so that
+nothing in it is imported or run, and nothing is parsed that is not named.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,12 @@ import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ddphf.exceptions import DdphfError
 from ddphf.files import parse_json
+from ddphf.guards import MOST_CONTAINERS, MOST_VALUES, check_json, within
 from ddphf.likelihood.checks import check_schema
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.publish.checks import FAIL, PASS, Check
@@ -26,7 +32,11 @@ from ddphf.publish.consistency import (
 from ddphf.publish.inventory import other_records, other_toys
 from ddphf.publish.records import PublishedResults
 
-__all__ = ["DAMAGE", "REQUIRED", "SUMS", "Bundle", "check_contents", "make_sums"]
+__all__ = [
+    "DAMAGE", "OPTIONAL", "REQUIRED", "SUMS", "Bundle", "check_contents", "is_named", "is_text",
+    "make_sums",
+    "stock_script",
+]  # fmt: skip
 
 Spec = dict[str, Any]
 
@@ -35,6 +45,16 @@ REQUIRED = (
     "CITATION.cff", "LICENSE", "README.md", SUMS, "metadata.json", "requirements.txt",
     "results.json", "verify_stock.py", "workspace.json",
 )  # fmt: skip
+OPTIONAL = (
+    "BkgOnly.json", "covariance.json", "patchset.json", "postfit.png", "prefit.png",
+)  # fmt: skip
+PATCH_FILE = re.compile(r"patch_[A-Za-z0-9_]+\.json")
+TEXTS = ("CITATION.cff", "LICENSE", "README.md", SUMS, "requirements.txt")
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+EARLIER_SCRIPTS = ("95586d7c043a0564aca72f7de1e3c706f5e0fcd4035ee99043a78dd463ae9949",)
+"""SHA-256 of verify_stock.py as earlier versions shipped it: their bundles still verify."""
 
 DAMAGE = (
     KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError, MemoryError,
@@ -100,12 +120,13 @@ def check_contents(files: dict[str, bytes]) -> tuple[list[Check], Bundle | None]
     loaded: dict[str, Any] = {}
 
     def load() -> str:
-        for name in sorted(files):
-            if name.endswith(".json"):
-                loaded[name] = parse_json(files[name], name)
+        names = [name for name in sorted(files) if is_named(name) and name.endswith(".json")]
+        _measure(files, names)
+        for name in names:
+            loaded[name] = parse_json(files[name], name)
         return ""
 
-    if not ask("files", lambda: _missing(files) or _other_requirements(files)):
+    if not ask("files", lambda: _missing(files) or _strange(files) or _other_requirements(files)):
         return checks, None
     if not ask("SHA256SUMS", lambda: _wrong_sums(files)):
         return checks, None
@@ -137,6 +158,21 @@ def check_contents(files: dict[str, bytes]) -> tuple[list[Check], Bundle | None]
     if not ask("results.json", read_results):
         return checks, None
     results = read[0]
+
+    def load_records() -> str:
+        records, toys = _records(results)
+        others = {name for name in files if not is_named(name)}
+        if extra := sorted(others - records - toys):
+            return f"in the archive, but not named in results.json: {', '.join(extra)}"
+        if lost := sorted((records | toys) - others):
+            return f"named in results.json, but not in the archive: {', '.join(lost)}"
+        _measure(files, [name for name in files if name.endswith(".json")])
+        for name in sorted(records):
+            loaded[name] = parse_json(files[name], name)
+        return ""
+
+    if not ask("every file is named", load_records):
+        return checks, None
     # All of them, so that a reader sees everything that is wrong.
     answers = [
         ask("digest of the workspace", lambda: other_digest(loaded, workspace)),
@@ -155,9 +191,79 @@ def check_contents(files: dict[str, bytes]) -> tuple[list[Check], Bundle | None]
     return checks, Bundle(files, workspace, results, metadata, references)
 
 
+def is_named(name: str) -> bool:
+    """Return whether every bundle may hold a file of this name; others results.json must name.
+
+    Example:
+        >>> is_named("workspace.json"), is_named("patch_heavy.json"), is_named("venv.py")
+        (True, True, False)
+    """
+    return name in (*REQUIRED, *OPTIONAL) or bool(PATCH_FILE.fullmatch(name))
+
+
+def stock_script() -> bytes:
+    """Return this ddphf's verify_stock.py."""
+    return Path(__file__).with_name("verify_stock.py").read_bytes()
+
+
+def _records(results: PublishedResults) -> tuple[set[str], set[str]]:
+    """Return the files of records and of toys that results.json names."""
+    records = {str(entry["name"]) for entry in results.included}
+    toys = {str(entry["file"]) for entry in results.toys if entry["file"] is not None}
+    for names, suffix in ((records, ".json"), (toys, ".npz")):
+        for name in names:
+            if is_named(name) or not name.endswith(suffix):
+                raise ValueError(f"'{name}' cannot be the name of a *{suffix} beside results.json")
+    return records, toys
+
+
+def _measure(files: dict[str, bytes], names: list[str]) -> None:
+    """Refuse more JSON than a bundle may hold, before any of it is parsed."""
+    sizes = [check_json(files[name], name) for name in names]
+    within("the JSON files together", "values", sum(s.values for s in sizes), MOST_VALUES)
+    within(
+        "the JSON files together", "lists and objects", sum(s.containers for s in sizes),
+        MOST_CONTAINERS,
+    )  # fmt: skip
+
+
 def _missing(files: dict[str, bytes]) -> str:
     missing = [name for name in REQUIRED if name not in files]
     return f"not in the archive: {', '.join(missing)}" if missing else ""
+
+
+def _strange(files: dict[str, bytes]) -> str:
+    """Return what no bundle holds: other kinds of file, commands to a terminal, another script."""
+    for name, content in files.items():
+        if not is_named(name) and not name.endswith((".json", ".npz")):
+            return f"'{name}' is no file of a bundle"
+        if name.endswith(".png") and not content.startswith(PNG):
+            return f"{name}: is no PNG"
+        if name in TEXTS and not is_text(content):
+            return f"{name}: holds something that is no text"
+    digest = hashlib.sha256(files["verify_stock.py"]).hexdigest()
+    if files["verify_stock.py"] != stock_script() and digest not in EARLIER_SCRIPTS:
+        return (
+            f"verify_stock.py (sha256:{digest[:12]}...) is not the script that ddphf publishes; do "
+            "not run it"
+        )
+    return ""
+
+
+def is_text(content: bytes) -> bool:
+    r"""Return whether a terminal can show a file: UTF-8 without control characters.
+
+    Example:
+        >>> is_text(b"CC0\n"), is_text(b"\x1b[31mCC0")
+        (True, False)
+    """
+    try:
+        text = content.decode()
+    except UnicodeDecodeError:
+        return False
+    return all(
+        c.isprintable() or c in "\n\r\t\f\ufeff" or (c.isspace() and ord(c) >= 0xA0) for c in text
+    )
 
 
 def _other_requirements(files: dict[str, bytes]) -> str:

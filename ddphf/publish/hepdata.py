@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
+import re
 import tempfile
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +63,7 @@ def make_submission(
     out = {bundle_name: packed}
     notes: list[str] = []
     for name, (description, independent, dependent) in tables.items():
-        file = f"{name.lower().replace(' ', '_')}.yaml"
+        file = _free_file(name, out)
         text = _yaml(_table(independent, dependent))
         if len(text) > LARGEST_TABLE:
             notes.append(f"HEPData table '{name}' would have {len(text) / 1e6:.0f} MB: left out")
@@ -81,6 +84,18 @@ def make_submission(
             "installed (pip install ddphf[hepdata])"
         )
     return submission, notes
+
+
+def _free_file(title: str, taken: Mapping[str, bytes]) -> str:
+    """Return the file of a table, made of its name; submission.yaml says which is which.
+
+    Example:
+        >>> _free_file("Yields 3j, pT>50 GeV", {}), _free_file("Yields A", {"yields_a.yaml": b""})
+        ('yields_3j_pt_50_gev.yaml', 'yields_a_2.yaml')
+    """
+    stem = re.sub(r"[^a-z0-9.+-]+", "_", title.lower()).strip("_.")
+    ends = itertools.chain([""], (f"_{n}" for n in itertools.count(2)))
+    return next(file for end in ends if (file := f"{stem}{end}.yaml") not in taken)
 
 
 # libyaml writes a large table in a tenth of the time; both write floats with repr's digits.

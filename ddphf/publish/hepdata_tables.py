@@ -14,6 +14,7 @@ from ddphf.likelihood.reference import ReferenceModel
 from ddphf.publish.bundle import Publication
 from ddphf.publish.consistency import relative_variations
 from ddphf.results.fit import FitResult
+from ddphf.text import clean_text
 
 __all__ = ["Column", "make_tables"]
 
@@ -21,11 +22,28 @@ Spec = dict[str, Any]
 Column = tuple[str, str, Any]
 """Name, unit and values."""
 
+LONGEST = 64
+"""Characters of the name of a table that HEPData takes."""
+
 
 def make_tables(publication: Publication) -> dict[str, tuple[str, list[Column], list[Column]]]:
     """Return description, independent and dependent variables of every table, by name."""
     tables = {**_yields(publication), **_results(publication), **_fit_covariance(publication)}
     return tables | _variations(publication) | _calibration(publication)
+
+
+def _free_title(title: str, taken: Spec) -> str:
+    """Return the name of a table: of a length that HEPData takes, unlike the others in any case.
+
+    Example:
+        >>> _free_title("Yields sr", {"Yields SR": ()}), _free_title("Yields a", {})
+        ('Yields sr (2)', 'Yields a')
+    """
+    used = {other.casefold() for other in taken}
+    title = clean_text(title)
+    names = (title[: LONGEST - len(end)] + end
+             for end in itertools.chain([""], (f" ({n})" for n in itertools.count(2))))  # fmt: skip
+    return next(name for name in names if name.casefold() not in used)
 
 
 def _bins(publication: Publication, n_bins: int) -> list[Column]:
@@ -53,10 +71,10 @@ def _yields(publication: Publication) -> Spec:
             total = zip(found.total.expected, found.total.error, strict=True)
             values = [{"value": value, **_error(error)} for value, error in total]
             columns.append((f"all samples, {when}", "events", values))
-        out[f"Yields {channel.name}"[:64]] = (
-            f"Observed and expected events of channel {channel.name}, before the fit and after "
-            f"that of measurement {point.measurement}; errors from the covariance of all "
-            "parameters.",
+        out[_free_title(f"Yields {channel.name}", out)] = (
+            f"Observed and expected events of channel {clean_text(channel.name)}, before the fit "
+            f"and after that of measurement {clean_text(point.measurement)}; errors from the "
+            "covariance of all parameters.",
             _bins(publication, len(channel.observed)),
             columns,
         )
@@ -93,8 +111,8 @@ def _results(publication: Publication) -> Spec:
     return out
 
 
-def _error(size: float) -> Spec:
-    return {"errors": [{"symerror": size}]} if size > 0 else {}
+def _error(size: float | None) -> Spec:
+    return {"errors": [{"symerror": size}]} if size else {}
 
 
 def _matrix(names: list[str], matrix: Any) -> tuple[list[Column], list[Column]]:
@@ -126,7 +144,9 @@ def _fit_covariance(publication: Publication) -> Spec:
 
 
 def _variations(publication: Publication) -> Spec:
-    names = publication.metadata.get("lepton_id", {}).get("kept", [])
+    absorbed = publication.metadata.get("absorbed", [])
+    kept = publication.metadata.get("lepton_id", {}).get("kept", [])
+    names = [name for name in kept if name not in absorbed]
     if not names:
         return {}
     rows = relative_variations(publication.workspace, names)
@@ -134,7 +154,7 @@ def _variations(publication: Publication) -> Spec:
     first = 0
     for channel in publication.workspace["channels"]:
         n = len(channel["samples"][0]["data"])
-        out[f"Eigen-variations {channel['name']}"[:64]] = (
+        out[_free_title(f"Eigen-variations {channel['name']}", out)] = (
             "Relative shift of the symmetric background by one standard deviation of each "
             "lepton-ID eigen-variation G; the covariance of the yields is G G^T, over both "
             "channels.",

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 
 from ddphf.exceptions import InputError
-from ddphf.files import parse_json
+from ddphf.files import parse_json, read_input
 from ddphf.inference.fitter import Fitter
 from ddphf.inference.toys.ensembles import toy_ensemble
 from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.store import ToySample
 from ddphf.likelihood.reference import ReferenceModel
+from ddphf.publish.archive import is_flat
+from ddphf.publish.contents import is_named
 from ddphf.publish.records import PublishedResults
 from ddphf.publish.signals import PATCH_NAME, Patch
 from ddphf.publish.summaries import damaged_record, stale_record
@@ -25,11 +27,12 @@ __all__ = ["GivenFiles", "GivenRecord", "check_given", "read_given", "summarize_
 
 Spec = dict[str, Any]
 
-SCHEMAS = ("rank", "discover", "limit", "scan", "inject", "report")
-"""Commands whose results are taken as they are, once their workspace is the right one."""
-
-RESERVED = ("workspace.json", "results.json", "metadata.json", "BkgOnly.json", "covariance.json",
-            "patchset.json", "patch_signal.json")  # fmt: skip
+COMMANDS = {
+    "rank": "rank", "discover": "discover", "limit": "limit", "scan": "scan",
+    "injection": "inject",
+}  # fmt: skip
+"""Schemas of results that are taken as they are, once their workspace is the right one, and the
+commands that write them."""
 
 COMPARED_TOYS = 64
 """One toy may be the same for another data set; that many are not."""
@@ -85,14 +88,10 @@ def read_given(paths: list[str], digest: str) -> GivenFiles:
         if file.name in seen:
             raise InputError(f"{path}: a file of this name is given already; rename one")
         seen.add(file.name)
-        try:
-            content = file.read_bytes()
-        except FileNotFoundError:
-            raise InputError(f"{path}: no such file") from None
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+        content = read_input(path, path)
         if content[:2] == b"PK":
-            given.toys[f"{file.stem}.npz"] = (read_toys(content, path), content)
+            name = _free_name(f"{file.stem}.npz", path, given)
+            given.toys[name] = (read_toys(content, path), content)
             continue
         data = parse_json(content, path)
         if isinstance(data, list):
@@ -100,26 +99,47 @@ def read_given(paths: list[str], digest: str) -> GivenFiles:
             continue
         schema = data.get("schema") if isinstance(data, dict) else None
         kind = str(schema).removeprefix("ddphf/").partition("/")[0]
-        if kind != "fit" and kind not in SCHEMAS:
+        if kind != "fit" and kind not in COMMANDS:
             raise InputError(
-                f"{path}: schema {schema!r}; expected a result of 'ddphf fit', 'rank', 'discover' "
-                "or 'limit', toys, or a JSON Patch"
+                f"{path}: schema {schema!r}; expected a result of 'ddphf fit', 'rank', 'discover', "
+                "'limit', 'scan' or 'inject', toys, or a JSON Patch"
             )
-        stated = data.get("provenance", {}).get("workspace_digest")
-        if stated != digest:
+        if digest not in (stated := _digests(data, kind)):
             raise InputError(
-                f"{path}: is about the workspace {stated}, this one is {digest}; make it again"
+                f"{path}: is about the workspace {stated[0]}, this one is {digest}; make it again"
             )
         if kind == "fit":
             given.fits[path] = data
         else:
             name = f"{kind}.json" if f"{kind}.json" not in given.others else file.name
-            if name in (*given.others, *RESERVED):
+            if name in given.others:
                 raise InputError(
-                    f"{path}: a result of 'ddphf {kind}' is given already; rename this file"
+                    f"{path}: a result of 'ddphf {COMMANDS[kind]}' is given already; rename this "
+                    "file"
                 )
-            given.others[name] = GivenRecord(path, data, content)
+            given.others[_free_name(name, path, given)] = GivenRecord(path, data, content)
     return given
+
+
+def _digests(data: Spec, kind: str) -> list[Any]:
+    """Return the workspaces that a result is about: an injection's, before and after it."""
+    provenance = data.get("provenance")
+    keys = ("workspace_digest", "written_digest") if kind == "injection" else ("workspace_digest",)
+    return [provenance.get(key) if isinstance(provenance, dict) else None for key in keys]
+
+
+def _free_name(name: str, path: str, given: GivenFiles) -> str:
+    """Return the name of a file in the bundle.
+
+    Raises:
+        InputError: It is one that no bundle may hold, or another file's on a system without case.
+    """
+    taken = {other.lower() for other in (*given.others, *given.toys)}
+    if not is_flat(name) or is_named(name.lower()) or is_named(name) or name.lower() in taken:
+        raise InputError(
+            f"{path}: cannot be '{name}' in a bundle; rename it, with letters, digits, . _ + -"
+        )
+    return name
 
 
 def _patch_name(path: str) -> str:
@@ -141,6 +161,7 @@ def check_given(given: GivenFiles, results: PublishedResults) -> None:
     records = [*given.fits.items(), *((r.path, r.data) for r in given.others.values())]
     for name, data in records:
         kind = data["schema"].removeprefix("ddphf/").partition("/")[0]
+        command = COMMANDS.get(kind, kind)
         if data.get("engine", "ddphf") != "ddphf":
             raise InputError(
                 f"{name}: was made with --engine {data['engine']}, for comparison; make it again "
@@ -148,13 +169,13 @@ def check_given(given: GivenFiles, results: PublishedResults) -> None:
             )
         if trouble := damaged_record(data):
             raise InputError(
-                f"{name}: is no complete result of 'ddphf {kind}' ({trouble}); make it again"
+                f"{name}: is no complete result of 'ddphf {command}' ({trouble}); make it again"
             )
         try:
             trouble = stale_record(data, results)
         except (KeyError, TypeError):
             raise InputError(
-                f"{name}: is no complete result of 'ddphf {kind}'; make it again"
+                f"{name}: is no complete result of 'ddphf {command}'; make it again"
             ) from None
         if trouble:
             raise InputError(f"{name}: {trouble}; it is stale or was changed, so make it again")

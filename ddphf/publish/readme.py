@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Mapping
 from typing import Any
 
 from ddphf.publish.records import PublishedResults
+from ddphf.text import clean_text
 
 __all__ = ["make_readme", "print_numbers"]
 
@@ -45,7 +47,7 @@ def make_readme(
         results: What is published.
     """
     parts = [
-        f"# {results.name}",
+        f"# {_prose(results.name)}",
         "A statistical model as a [pyhf](https://github.com/scikit-hep/pyhf) workspace with the "
         f"numbers that it gives: {_sizes(results)}. Workspace digest\n"
         f"`{results.workspace_digest}`.",
@@ -58,7 +60,7 @@ def make_readme(
 
 
 def _sizes(results: PublishedResults) -> str:
-    channels = ", ".join(f"{c['name']} ({c['bins']} bins)" for c in results.channels)
+    channels = ", ".join(f"{_prose(c['name'])} ({c['bins']} bins)" for c in results.channels)
     return f"{channels}; {len(results.points[0].minimum.parameters)} parameters"
 
 
@@ -80,11 +82,41 @@ def _table(files: Mapping[str, bytes]) -> str:
 
 def print_numbers(results: PublishedResults) -> str:
     """Return what verify_stock.py prints."""
-    lines = [f"2NLL  {p.name:40s} {p.minimum.twice_nll:20.5f}" for p in results.points]
+    lines = [f"2NLL  {clean_text(p.name):40s} {p.minimum.twice_nll:20.5f}" for p in results.points]
     for s in results.statements:
-        lines.append(f"q0    {s['measurement']:40s} {s['q0'] + 0.0:20.5f}")
-        lines.append(f"Z     {s['measurement']:40s} {s['z0'] + 0.0:20.5f}")
+        name = clean_text(s["measurement"])
+        lines.append(f"q0    {name:40s} {s['q0'] + 0.0:20.5f}")
+        lines.append(f"Z     {name:40s} {s['z0'] + 0.0:20.5f}")
     return "\n".join([*lines, "PASS"])
+
+
+def _code(name: str) -> str:
+    """Return a name as a code span that it cannot leave: names are by anybody.
+
+    Example:
+        >>> _code("mu"), _code("a`b")
+        ('`mu`', '`` a`b ``')
+    """
+    text = clean_text(name)
+    fence = "`" * (max(map(len, re.findall("`+", text)), default=0) + 1)
+    pad = " " if "`" in text else ""
+    return f"{fence}{pad}{text}{pad}{fence}"
+
+
+def _cell(text: str) -> str:
+    """Return a code span in a table."""
+    return _code(text).replace("|", "\\|")
+
+
+def _prose(text: str) -> str:
+    r"""Return text that is no markup of Markdown or HTML.
+
+    Example:
+        >>> print(_prose("<b>[x](y)"))
+        &lt;b>\[x\](y)
+    """
+    out = clean_text(text).replace("&", "&amp;").replace("<", "&lt;")
+    return re.sub(r"([\\`\[\]*])", r"\\\1", out)
 
 
 def _indent(text: str) -> str:
@@ -98,22 +130,25 @@ def _reproduce(files: Mapping[str, bytes], results: PublishedResults) -> str:
         if point.poi_value is None:
             measurement = shlex.quote(point.measurement)
             command = f"pyhf fit --value --measurement {measurement} workspace.json"
-            rows.append(f"| `{command}` | {point.minimum.twice_nll:.5f} |")
+            rows.append(f"| {_cell(command)} | {point.minimum.twice_nll:.5f} |")
             names.append(measurement)
     if "patch_signal.json" in files:
         command = f"pyhf fit --value --measurement {names[0]} BkgOnly.json -p patch_signal.json"
-        rows.append(f"| `{command}` | {results.points[0].minimum.twice_nll:.5f} |")
+        rows.append(f"| {_cell(command)} | {results.points[0].minimum.twice_nll:.5f} |")
     differences = [
-        f"The difference of `{s['null']}` and `{s['point']}` is |q0| = {abs(s['q0']):.5f}, "
-        f"Z = sgn(mu_hat) sqrt|q0| = {s['z0'] + 0.0:.5f}."
+        f"The difference of {_code(s['null'])} and {_code(s['point'])} is |q0| = "
+        f"{abs(s['q0']):.5f}, Z = sgn(mu_hat) sqrt|q0| = {s['z0'] + 0.0:.5f}."
         for s in results.statements
     ]
     return "\n".join([
         "## Reproduce it with plain pyhf",
         "",
-        _indent("python3 -m venv venv\n"
-                "venv/bin/pip install -r requirements.txt\n"
-                "venv/bin/python verify_stock.py"),
+        _indent("python3 -I -m venv venv\n"
+                "venv/bin/python -I -m pip install --only-binary :all: -r requirements.txt\n"
+                "venv/bin/python -I verify_stock.py"),
+        "",
+        "(`-I` keeps Python from importing modules out of this folder: a `hashlib.py` that",
+        "somebody put here would run on your machine)",
         "",
         "evaluates -2 ln L at the recorded parameters and must print, to the digits shown,",
         "",
@@ -135,9 +170,11 @@ def _reproduce(files: Mapping[str, bytes], results: PublishedResults) -> str:
 
 
 def _python(results: PublishedResults) -> str:
-    code = f"""import json, pyhf
+    label = clean_text(results.points[0].name).replace("`", "'")
+    code = f"""# python -I, for the same reason
+import json, pyhf
 workspace = pyhf.Workspace(json.load(open("workspace.json")))
-point = json.load(open("results.json"))["points"][0]      # {results.points[0].name}
+point = json.load(open("results.json"))["points"][0]      # {label}
 model = workspace.model(measurement_name=point["measurement"])
 values = {{p["name"]: p["value"] for p in point["parameters"]}}
 parameters = [values[name] for name in model.config.par_names]
@@ -152,8 +189,10 @@ def _meaning(workspace: Spec, metadata: Spec, results: PublishedResults) -> str:
     lines = ["## What the numbers mean", ""]
     for point in results.points:
         poi = next((p for p in point.minimum.parameters if p.name == point.poi), None)
-        if poi is not None and poi.error > 0:
-            lines.append(f"- `{point.name}`: {poi.name} = {poi.value:.6g} +- {poi.error:.3g}")
+        if poi is not None and poi.error:
+            lines.append(
+                f"- {_code(point.name)}: {_prose(poi.name)} = {poi.value:.6g} +- {poi.error:.3g}"
+            )
     signal = metadata.get("signal", {})
     if "scale" in signal:
         events = sum(signal["events_at_mu_1"].values())
@@ -163,8 +202,8 @@ def _meaning(workspace: Spec, metadata: Spec, results: PublishedResults) -> str:
     pairing = metadata.get("pairing")
     if pairing is not None:
         lines.append(
-            f"- `{pairing['tested']}` is tested for a signal; `{pairing['partner']}` tells its "
-            "background, one free number per bin that both share (`symmetric_shape`)."
+            f"- {_code(pairing['tested'])} is tested for a signal; {_code(pairing['partner'])} "
+            "tells its background, one free number per bin that both share (`symmetric_shape`)."
         )
     names = [m["name"] for m in workspace["measurements"]]
     if "known_background" in names:
@@ -181,7 +220,7 @@ def _meaning(workspace: Spec, metadata: Spec, results: PublishedResults) -> str:
         f"- Interpolation: {codes}, which is what `pyhf fit` uses. Made with {made}.",
         "- q0 is signed: negative for a deficit. 2NLL includes constants and constraint terms.",
     ]
-    lines += [f"- Warning of the fit: {line}" for line in results.warnings]
+    lines += [f"- Warning of the fit: {_prose(line)}" for line in results.warnings]
     return "\n".join(lines)
 
 
@@ -189,7 +228,7 @@ def _toys(toys: Spec) -> str:
     seeds = toys["seeds"] if "seeds" in toys else [{"seed": toys["seed"]}]
     which = ", ".join(str(entry["seed"]) for entry in seeds[:5]) + (", ..." if seeds[5:] else "")
     line = (
-        f"- {toys['n']} toys of `{toys['measurement']}` at mu = {toys['mu']:g} "
+        f"- {toys['n']} toys of {_code(toys['measurement'])} at mu = {toys['mu']:g} "
         f"({toys['file'] or 'of the fit'}, seed {which}): "
         f"{toys['n_ge']} with q0 at or above the observed one, {toys['n_failed']} failed"
     )
@@ -209,7 +248,7 @@ def _record(entry: Spec) -> list[str]:
     where = f"- `{entry['name']}`"
     if entry["schema"] == "ddphf/rank/1" and entry["ranking"]:
         leading = ", ".join(
-            f"`{p['name']}` ({_number(p['postfit_up'])}, {_number(p['postfit_down'])})"
+            f"{_code(p['name'])} ({_number(p['postfit_up'])}, {_number(p['postfit_down'])})"
             for p in entry["ranking"][:3]
         )
         return [f"{where}: shifts of the signal strength by one error up and down: {leading}, ..."]
@@ -222,7 +261,8 @@ def _record(entry: Spec) -> list[str]:
                 both = f" +- {error:.1g}" if error else ""
                 expected = ", ".join(map(_number, limits["expected"]))
                 lines.append(
-                    f"{where}: {100 * entry['level']:.4g} % CLs limit of `{entry['measurement']}` "
+                    f"{where}: {100 * entry['level']:.4g} % CLs limit of "
+                    f"{_code(entry['measurement'])} "
                     f"({method}): {_number(limits['observed'])}{both}, expected at -2 to 2 sigma "
                     f"without signal {expected}."
                 )
@@ -241,9 +281,10 @@ def _discovery(where: str, statement: Spec) -> str:
     if null.get("importance"):
         found = null["importance"]
         parts.append(f"p0 = {found['p0']:.3g} +- {found['p0_error']:.1g} by importance sampling")
+    parts += [f"by {kind} not done" for kind in null.get("failed") or {}]
     if expected:
         parts.append(f"expected Z = {expected['asimov']['z0']:.4f} at mu = {expected['mu']:g}")
-    return f"{where}, `{statement['measurement']}`: {'; '.join(parts)}."
+    return f"{where}, {_code(statement['measurement'])}: {'; '.join(parts)}."
 
 
 def _number(value: float | None) -> str:

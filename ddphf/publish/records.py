@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from ddphf.results.fit import CertificateResult, MinimumResult, ParameterResult
@@ -57,14 +57,12 @@ class PointResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
-        minimum = asdict(self.minimum)
-        minimum["parameters"] = list(minimum["parameters"])
         return {
             "measurement": self.measurement,
             "poi": self.poi,
             "poi_value": self.poi_value,
             "n_free": self.n_free,
-            **minimum,
+            **self.minimum.to_dict(),
         }
 
     @classmethod

@@ -13,6 +13,7 @@ import numpy as np
 from scipy.stats import binomtest, norm
 
 from ddphf.files import parse_json
+from ddphf.guards import MOST_TOYS, within
 from ddphf.inference.fitter import Fitter
 from ddphf.inference.limits.limits import LimitMethod, limit_workspace
 from ddphf.inference.toys.ensembles import toy_ensemble
@@ -85,6 +86,7 @@ def _ensemble(
     source = ToySource.conditional(model, entry["mu"])
     if old is None and entry["seed"] is None:
         return Check(6, what, NOTHING, "toys of several seeds, whose file was not published")
+    within(what, "toys", entry["n"], MOST_TOYS)
     parts: list[Segment] = segments(old) if old is not None else [(entry["seed"], 0, entry["n"])]
     new = merge_toys([
         toy_ensemble(source, n, seed=seed, first=first, progress=progress)
@@ -126,6 +128,7 @@ def _importance(
     bundle: Bundle, name: str, statement: Spec, versions: Spec | None, progress: Progress
 ) -> Check:
     label, recorded = statement["measurement"], statement["null"]["importance"]
+    within(name, "toys", recorded["n"], MOST_TOYS)
     source = ToySource.conditional(Fitter(bundle.references[label]).require_compiled())
     found = sample_importance(
         source, recorded["mu"], statement["observed"]["q0"], recorded["n"], seed=recorded["seed"],
@@ -145,6 +148,7 @@ def check_limit_by_toys(
     """Level 5: limits by toys, and intervals calibrated by them, from their seed."""
     old, here = data["toys"], _here(bundle, data["provenance"].get("versions"))
     by_toys = [e for e in data.get("intervals") or () if e["method"] == "toys"]
+    within(name, "toys", old["n"], MOST_TOYS)
     methods: tuple[LimitMethod, ...] = ("toys",)
     again = limit_workspace(
         bundle.workspace, measurement=data["measurement"], level=data["level"], methods=methods,

@@ -69,6 +69,8 @@ def apply_patch(workspace: Spec, patch: Any, *, name: str = "patch") -> Spec:
     if not isinstance(patch, list) or not all(isinstance(step, dict) for step in patch):
         raise InputError(f"{name}: no JSON Patch; expected a list of operations")
     for step in patch:
+        if step.get("op") == "copy":  # copies of copies double what they copy, line by line
+            raise InputError(f"{name}: copies {step.get('from')}; write out what it adds")
         for key in ("path", "from"):
             if key in step and not str(step[key]).startswith("/channels/"):
                 raise InputError(

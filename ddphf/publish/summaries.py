@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from ddphf.inference.injection.record import InjectionResult
 from ddphf.publish.records import PublishedResults
 from ddphf.report.checks import check_record
 from ddphf.report.records import KINDS
@@ -24,6 +25,12 @@ STALE = 1e-5
 
 def damaged_record(data: Spec) -> str:
     """Return what is wrong with the shape of a record, empty if nothing is known to be."""
+    if data["schema"] == InjectionResult.SCHEMA:
+        try:
+            InjectionResult.from_dict(data)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            return f"damaged: {type(error).__name__}: {error}"
+        return ""
     return (check_record(data) or "") if data["schema"] in KINDS else ""
 
 
@@ -80,6 +87,11 @@ def _stated(data: Spec, results: PublishedResults) -> Iterator[tuple[str, float,
         for entry in data["statements"]:
             yield from _statement(entry["measurement"], entry["observed"], results)
         return
+    if kind == "injection":
+        # Its fit is of the data that it wrote, which may be those of another workspace.
+        if data["provenance"]["written_digest"] == results.workspace_digest:
+            yield from _statement(data["measurement"], data["found"], results)
+        return
     if kind not in ("fit", "rank", "limit", "scan"):
         return
     name = data["measurement"]
@@ -96,24 +108,29 @@ def _stated(data: Spec, results: PublishedResults) -> Iterator[tuple[str, float,
         yield "2NLL", data["twice_nll"], fitted.twice_nll, STALE
         for entry in (data["poi"], *data["parameters"]):
             own = parameters[entry["name"]]
-            near = STALE * max(own.error, 1.0)
+            near = STALE * max(own.error or 0.0, 1.0)
             yield entry["name"], entry["value"], own.value, near
-            yield f"the error of {entry['name']}", entry["error"], own.error, near
+            yield f"the error of {entry['name']}", entry["error"] or 0.0, own.error or 0.0, near
     elif kind == "limit":
         own = parameters[data["poi"]]
-        yield "mu_hat", data["mu_hat"], own.value, STALE * max(own.error, 1.0)
-        yield "mu_error", data["mu_error"], own.error, STALE * max(own.error, 1.0)
+        yield "mu_hat", data["mu_hat"], own.value, STALE * max(own.error or 0.0, 1.0)
+        yield (
+            "mu_error",
+            data["mu_error"] or 0.0,
+            own.error or 0.0,
+            STALE * max(own.error or 0.0, 1.0),
+        )
     else:
         for entry in data["parameters"]:
             own = parameters[entry["name"]]
-            yield entry["name"], entry["best"], own.value, STALE * max(own.error, 1.0)
+            yield entry["name"], entry["best"], own.value, STALE * max(own.error or 0.0, 1.0)
 
 
 def _statement(
     name: str, stated: Spec, results: PublishedResults
 ) -> Iterator[tuple[str, float, float, float]]:
     found = {s["measurement"]: s for s in results.statements}[name]
-    near = STALE * max(found["mu_error"], 1.0)
+    near = STALE * max(found["mu_error"] or 0.0, 1.0)
     yield "q0", stated["q0"], found["q0"], STALE
     yield "mu_hat", stated["mu_hat"], found["mu_hat"], near
-    yield "mu_error", stated["mu_error"], found["mu_error"], near
+    yield "mu_error", stated["mu_error"] or 0.0, found["mu_error"] or 0.0, near

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ddphf.array_guards import check_arrays
 from ddphf.exceptions import InputError
 from ddphf.inference.toys.store import ToySample, load_toys, summarize_toys
 from ddphf.publish.archive import LARGEST_UNPACKED
@@ -30,10 +31,9 @@ def read_toys(content: bytes, name: str) -> ToySample:
             not belong together.
     """
     try:
-        with zipfile.ZipFile(BytesIO(content)) as archive:
-            size = sum(member.file_size for member in archive.infolist())
-    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError):
-        size = 0  # load_toys says so
+        size = check_arrays(BytesIO(content), name)
+    except ValueError:
+        size = 0.0  # load_toys says so
     if size > LARGEST_UNPACKED:
         raise InputError(
             f"{name}: unpacks to {size / 1e6:.0f} MB; no file of toys in a bundle has more than "

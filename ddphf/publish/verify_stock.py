@@ -1,32 +1,42 @@
 """Check this bundle with nothing but pyhf and Python's standard library.
 
-    python verify_stock.py           evaluate -2 ln L at the recorded parameters (seconds)
-    python verify_stock.py --fit     and let pyhf's optimizer start there: it must find no lower one
+    python -I verify_stock.py           evaluate -2 ln L at the recorded parameters (seconds)
+    python -I verify_stock.py --fit     and let pyhf's optimizer start there: it must find no lower
 
-Run it in the folder where the bundle was unpacked. Exit code 0: everything agrees, 1: it does not.
+It checks the folder that it lies in, or the one that is named last. Exit code 0: everything agrees,
+1: it does not. -I keeps Python from importing modules out of that folder (hashlib.py, say), which
+come from whoever made the bundle.
 """
 
-from __future__ import annotations
+import sys
+
+if (
+    __name__ == "__main__" and not sys.flags.isolated
+):  # before any import that a file of the folder could stand in for
+    sys.exit("run this as: python -I verify_stock.py (-I: no module is taken from this folder)")
 
 import hashlib
 import json
 import math
-import sys
 from pathlib import Path
 from typing import Any
 
 import pyhf
 
-FOLDER = Path(__file__).resolve().parent
 SAME, LOWER = 1e-6, 1e-3
 
 
-def wrong_files() -> list[str]:
+def plain(name: str) -> str:
+    """Return a name that commands no terminal."""
+    return "".join(c if c.isprintable() else " " if c.isspace() else "\ufffd" for c in name)
+
+
+def wrong_files(folder: Path) -> list[str]:
     """Return the files that differ from SHA256SUMS."""
     wrong = []
-    for line in (FOLDER / "SHA256SUMS").read_text(encoding="utf-8").splitlines():
+    for line in (folder / "SHA256SUMS").read_text(encoding="utf-8").splitlines():
         digest, name = line.split("  ", 1)
-        path = FOLDER / name
+        path = folder / name
         if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
             wrong.append(name)
     return wrong
@@ -56,10 +66,12 @@ def refit(model: Any, data: Any, start: list[float], fixed: list[bool]) -> float
 def main(arguments: list[str]) -> int:
     """Check everything; return the exit code."""
     fit = "--fit" in arguments
-    wrong = wrong_files()
-    trouble = [f"{name} differs from SHA256SUMS" for name in wrong]
-    results = json.loads((FOLDER / "results.json").read_text(encoding="utf-8"))
-    workspace = pyhf.Workspace(json.loads((FOLDER / "workspace.json").read_text(encoding="utf-8")))
+    named = [argument for argument in arguments if argument != "--fit"]
+    folder = Path(named[-1] if named else __file__).resolve()
+    folder = folder if folder.is_dir() else folder.parent
+    trouble = [f"{name} differs from SHA256SUMS" for name in wrong_files(folder)]
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    workspace = pyhf.Workspace(json.loads((folder / "workspace.json").read_text(encoding="utf-8")))
     codes = results["interpolation"]
     settings = {kind: {"interpcode": codes[kind]} for kind in sorted(codes)}
     values: dict[str, float] = {}
@@ -69,7 +81,7 @@ def main(arguments: list[str]) -> int:
             name += f", {point['poi']} = {point['poi_value']:g}"
         value, problem = evaluate(workspace, point, settings)
         values[name] = value
-        print(f"2NLL  {name:40s} {value:20.5f}")
+        print(f"2NLL  {plain(name):40s} {value:20.5f}")
         if not abs(value - point["twice_nll"]) <= SAME + 1e-12 * abs(value):
             trouble.append(f"{name}: 2NLL is {value!r}, recorded {point['twice_nll']!r}")
         if fit and point["n_free"]:
@@ -84,12 +96,12 @@ def main(arguments: list[str]) -> int:
         q0 = sign * (values[statement["null"]] - values[statement["point"]])
         z0 = math.copysign(math.sqrt(abs(q0)), q0)
         name = statement["measurement"]
-        print(f"q0    {name:40s} {q0 + 0.0:20.5f}")
-        print(f"Z     {name:40s} {z0 + 0.0:20.5f}")
+        print(f"q0    {plain(name):40s} {q0 + 0.0:20.5f}")
+        print(f"Z     {plain(name):40s} {z0 + 0.0:20.5f}")
         if not abs(q0 - statement["q0"]) <= 2 * SAME + 1e-11 * abs(values[statement["null"]]):
             trouble.append(f"{name}: q0 is {q0!r}, recorded {statement['q0']!r}")
     for line in trouble:
-        print(f"FAIL  {line}")
+        print(f"FAIL  {plain(line)}")
     print("FAIL" if trouble else "PASS")
     return 1 if trouble else 0
 

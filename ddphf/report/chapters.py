@@ -12,6 +12,7 @@ from ddphf.report.parameters import draw_ranking
 from ddphf.report.scans import draw_scan
 from ddphf.report.statistics import draw_limit
 from ddphf.report.tables import Table, number, with_error
+from ddphf.results.fit import describe_error
 from ddphf.results.scan import ScanResult
 
 __all__ = ["goodness_parts", "limit_parts", "ranking_parts", "scan_parts"]
@@ -126,9 +127,9 @@ def ranking_parts(r: Record | None) -> list[str]:
     poi = r["poi"]
     parts = [
         text(
-            f"Shift of {poi['name']} = {poi['value']:.4g} +- {poi['error']:.3g} when a parameter "
-            "is held one standard deviation up or down and everything else is fitted again; "
-            "pre-fit: by the width of its constraint."
+            f"Shift of {poi['name']} = {poi['value']:.4g} {describe_error(poi['error'], 3)} when a "
+            "parameter is held one standard deviation up or down and everything else is fitted "
+            "again; pre-fit: by the width of its constraint."
         )
     ]
     if r["parameters"]:

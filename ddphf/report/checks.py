@@ -1,4 +1,4 @@
-"""Records that another program wrote: their shape is checked, their texts made printable."""
+"""Records that another program wrote: their shape is checked."""
 
 from __future__ import annotations
 
@@ -11,25 +11,7 @@ import jsonschema
 
 from ddphf.report.records import KINDS
 
-__all__ = ["check_record", "clean_text"]
-
-
-def clean_text(node: Any) -> Any:
-    r"""Return JSON data whose texts can be printed: no control characters, no half characters.
-
-    Example:
-        >>> clean_text({"names": ["mu\x07", 1]})
-        {'names': ['mu�', 1]}
-    """
-    if isinstance(node, str):
-        # The other half of a surrogate pair is missing where Python cannot encode a text.
-        text = node.encode("utf-8", "replace").decode("utf-8")
-        return "".join(c if c.isprintable() or c == " " else "\ufffd" for c in text)
-    if isinstance(node, dict):
-        return {clean_text(key): clean_text(value) for key, value in node.items()}
-    if isinstance(node, list):
-        return [clean_text(value) for value in node]
-    return node
+__all__ = ["check_record"]
 
 
 def check_record(record: dict[str, Any]) -> str | None:

@@ -233,6 +233,8 @@ def _lepton_id(m: Materials) -> list[str]:
     if m.sidecar is None or "lepton_id" not in m.sidecar or m.workspace is None:
         return []
     entry = m.sidecar["lepton_id"]
+    if not entry["kept"]:
+        return [text("The maps have no errors, or none that matter: no eigen-variations.")]
     variations = relative_variations(m.workspace, entry["kept"])
     felt = "ratio_variances" in entry  # older sidecars are ordered by the eigenvalues of C
     total = len(entry["ratio_variances" if felt else "eigenvalues"])

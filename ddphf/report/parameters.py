@@ -40,11 +40,11 @@ def draw_pulls(pulls: Sequence[PullResult]) -> Figure:
         axes.axvspan(-2, 2, color=GREY, alpha=0.2, lw=0)
         axes.axvspan(-1, 1, color=GREY, alpha=0.35, lw=0)
         axes.axvline(0.0, color="k", lw=0.6)
+        widths = [p.constraint or 0.0 for p in shown]
         axes.errorbar(
-            [p.pull for p in shown], place, xerr=[p.constraint for p in shown], fmt=".", ms=5,
-            lw=1.2, color=BLUE,
+            [p.pull for p in shown], place, xerr=widths, fmt=".", ms=5, lw=1.2, color=BLUE,
         )  # fmt: skip
-        reach = max([2.2, *(1.08 * (abs(p.pull) + p.constraint) for p in shown)])
+        reach = max([2.2, *(1.08 * (abs(p.pull) + (p.constraint or 0.0)) for p in shown)])
         axes.set_xlim(-reach, reach)
         axes.set_ylim(len(shown) - 0.4, -0.6)
         axes.set_yticks(place, [_short(p.name) for p in shown], fontsize=8)

@@ -97,7 +97,7 @@ def draw_correlations(result: RankResult) -> Figure | None:
 
 
 def _has_pull(parameter: ImpactResult) -> bool:
-    return parameter.pull is not None and parameter.error > 0
+    return parameter.pull is not None and bool(parameter.error)
 
 
 def _plain(name: str) -> str:

@@ -11,7 +11,7 @@ Schema = dict[str, Any]
 # A number whose square still is one: figures and tables compute with it.
 NUMBER: Schema = {"type": "number", "minimum": -1e100, "maximum": 1e100}
 HOLE: Schema = {**NUMBER, "type": ["number", "null"]}
-TEXT: Schema = {"type": "string"}
+TEXT: Schema = {"type": "string", "maxLength": 100_000}
 COUNT: Schema = {"type": "integer", "minimum": 0}
 
 
@@ -32,12 +32,14 @@ HOLES = _list(HOLE)
 BANDS = _list(HOLE, minItems=5, maxItems=5)
 COMMON = {"provenance": {"type": "object"}, "measurement": TEXT}
 WARNINGS = {"warnings": _list(TEXT)}
-POI = _object({"name": TEXT, "value": NUMBER, "error": NUMBER})
+POI = _object(
+    {"name": TEXT, "value": NUMBER, "error": HOLE}, {"error_up": HOLE, "error_down": HOLE}
+)
 
 MINIMUM = _object(
     {
         "twice_nll": NUMBER,
-        "parameters": _list(_object({"name": TEXT, "value": NUMBER, "error": NUMBER})),
+        "parameters": _list(POI),
         "certificate": _object({"edm": NUMBER, "twice_nll_pyhf": NUMBER}),
     },
     {"poi": POI, "status": TEXT},
@@ -53,7 +55,7 @@ TOYS = _object(
     {"z0": HOLE, "seed": {"type": ["integer", "null"]}, "n_ge": COUNT},
 )
 STATEMENT = _object(
-    {"mu_hat": NUMBER, "mu_error": NUMBER, "q0": NUMBER, "z0": NUMBER, "p0": NUMBER},
+    {"mu_hat": NUMBER, "mu_error": HOLE, "q0": NUMBER, "z0": NUMBER, "p0": NUMBER},
     {"toys": _maybe(TOYS)},
 )
 GOODNESS = _object(
@@ -95,6 +97,7 @@ NULLS = _object(
                 {"ks": _object({"distance": NUMBER, "p_value": HOLE}), "mean": HOLE, "sd": HOLE},
             )
         ),
+        "failed": {"type": "object", "additionalProperties": TEXT},
     },
 )
 EXPECTED = _object(
@@ -113,7 +116,7 @@ LIMIT = _object(
 )
 
 SCAN_AXIS = {
-    **_object({"name": TEXT, "best": NUMBER, "error": NUMBER, "values": _list(NUMBER, minItems=2)}),
+    **_object({"name": TEXT, "best": NUMBER, "error": HOLE, "values": _list(NUMBER, minItems=2)}),
     "additionalProperties": False,
 }
 INTERVAL = _object({"level": NUMBER, "rise": NUMBER, "low": HOLE, "high": HOLE})
@@ -125,14 +128,26 @@ PAIRING = _object({"tested": TEXT, "partner": TEXT})
 LEPTON_ID = _object(
     {
         "kept": _list(TEXT),
-        "eigenvalues": _list(NUMBER, minItems=1),
-        "trace": {**NUMBER, "exclusiveMinimum": 0},
+        "eigenvalues": _list(NUMBER),
+        "trace": {**NUMBER, "minimum": 0},
         "retained": NUMBER,
         "largest_sigma": NUMBER,
         "residual": TEXT,
         "covariance": _object({"calibration_bins": COUNT, "model": TEXT}),
     },
-    {"ratio_variances": _list(NUMBER, minItems=1), "ratio_retained": NUMBER},
+    {
+        "ratio_variances": _list(NUMBER),
+        "dropped": COUNT,
+        **dict.fromkeys(
+            (
+                "ratio_retained",
+                "largest_loss",
+                "sigma_mu_kept",
+                "largest_loss_of_other_signals",
+            ),
+            NUMBER,
+        ),
+    },
 )
 YIELD = _object(
     {"expected": _list(NUMBER), "error": _list(NUMBER), "sum": NUMBER, "sum_error": NUMBER}
@@ -168,7 +183,7 @@ PULL = {
         {
             "name": TEXT,
             "value": NUMBER,
-            "error": NUMBER,
+            "error": HOLE,
             "nominal": NUMBER,
             "width": {**NUMBER, "exclusiveMinimum": 0},
         }
@@ -181,8 +196,8 @@ KINDS: dict[str, Schema] = {
         {**COMMON, "engine": TEXT, "fit": MINIMUM},
         {
             **WARNINGS,
-            "null": MINIMUM,
-            "discovery": STATEMENT,
+            "null": _maybe(MINIMUM),
+            "discovery": _maybe(STATEMENT),
             "known_background": STATEMENT,
             "goodness_of_fit": _maybe(GOODNESS),
         },
@@ -254,7 +269,7 @@ KINDS: dict[str, Schema] = {
             "pairing": PAIRING,
             "binning": _object({"axes": _list(AXIS, minItems=1)}),
         },
-        {"name": TEXT, "lepton_id": LEPTON_ID, **WARNINGS},
+        {"name": TEXT, "lepton_id": LEPTON_ID, "absorbed": _list(TEXT), **WARNINGS},
     ),
 }  # fmt: skip
 """JSON Schema of each record; keys that a report does not read are left alone."""

@@ -42,7 +42,7 @@ def _draw_profile(axes: Any, result: ScanResult) -> None:
     good = np.isfinite(delta)
     axes.plot(values[good], delta[good], color=BLUE, marker=".", ms=4, label="profile")
     top = max(float(np.max(delta[good], initial=1.0)), 1.0)
-    if axis.error > 0:
+    if axis.error:
         fine = np.linspace(values[0], values[-1], 200)
         with np.errstate(over="ignore"):
             parabola = ((fine - axis.best) / axis.error) ** 2

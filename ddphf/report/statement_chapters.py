@@ -10,7 +10,7 @@ import numpy as np
 from ddphf.report.page import draw, headline, note, text
 from ddphf.report.statistics import bin_toys, draw_null
 from ddphf.report.tables import Table, number
-from ddphf.results.fit import DiscoveryResult, FitResult
+from ddphf.results.fit import DiscoveryResult, FitResult, describe_error
 
 __all__ = ["doubts", "null_parts", "result_parts"]
 
@@ -73,7 +73,7 @@ def result_parts(fit: FitResult | None, discover: Record | None) -> list[str]:
                 if s.toys is not None:
                     rows.append((NAMES.get(name, name), *_toy_cells(s.toys)))
     elif fit is not None:
-        value = f" = {fit.mu_hat.value:.5g} +- {fit.mu_hat.error:.3g}" if fit.mu_hat else ""
+        value = f" = {fit.mu_hat.value:.5g} {fit.mu_hat.stated_error}" if fit.mu_hat else ""
         parts.append(
             text(f"{fit.poi or 'No parameter of interest'}{value}.",
                  "The measurement has no null hypothesis, so there is no significance.")
@@ -122,8 +122,9 @@ def _statement_rows(statement: Record, *, seen: bool) -> list[tuple[str, ...]]:
     o, null = statement["observed"], statement.get("null") or {}
     rows: list[tuple[str, ...]] = []
     if not seen:
+        estimate = f"{o['mu_hat']:.5g} {describe_error(o['mu_error'], 3)}"
         rows.append(
-            (name, "asymptotic", f"{o['mu_hat']:.5g} +- {o['mu_error']:.3g}", f"{o['q0']:.5g}",
+            (name, "asymptotic", estimate, f"{o['q0']:.5g}",
              f"{o['z0']:.3f}", f"{o['p0']:.3g}")
         )  # fmt: skip
     if null.get("toys"):
@@ -134,6 +135,7 @@ def _statement_rows(statement: Record, *, seen: bool) -> list[tuple[str, ...]]:
         if i["p0"] is not None and i.get("p0_error") is not None:
             p = f"{i['p0']:.3g} +- {i['p0_error']:.1g}"
         rows.append((name, "importance sampling", "", "", number(i.get("z0"), 4), p))
+    rows += [(name, kind, "", "", "", "not done") for kind in null.get("failed") or {}]
     return rows
 
 
@@ -154,8 +156,7 @@ def _expected_rows(statement: Record) -> list[tuple[str, ...]]:
 def _estimate(statement: DiscoveryResult, digits: int) -> str:
     """Return value and error of the signal strength; at a bound or a corner there is no error."""
     value = f"{statement.mu_hat:.{digits}g}"
-    error = f"+- {statement.mu_error:.3g}" if statement.mu_error > 0 else "(no error)"
-    return f"{value} {error}"
+    return f"{value} {describe_error(statement.mu_error, 3)}"
 
 
 def null_parts(

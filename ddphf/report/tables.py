@@ -13,6 +13,7 @@ from rich.text import Text
 
 from ddphf.report.figures import axis_label
 from ddphf.results.yields import ChannelYields, YieldsResult
+from ddphf.text import clean_text
 
 __all__ = ["Table", "bin_summary", "bin_table", "channel_table", "number", "with_error"]
 
@@ -21,6 +22,9 @@ LATEX = {
     "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}",
 }  # fmt: skip
+
+FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""What begins a formula in a spreadsheet, full-width letters included."""
 
 
 @dataclass(frozen=True)
@@ -67,11 +71,12 @@ class Table:
         return out
 
     def to_csv(self) -> str:
-        """Return it as CSV with a header."""
+        """Return it as CSV with a header; names are no formulas of a spreadsheet."""
         out = io.StringIO()
         writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(self.columns)
-        writer.writerows(self.rows)
+        writer.writerow(map(_no_formula, self.columns))
+        for row in self.rows:
+            writer.writerow([*map(_no_formula, row[: self.labels]), *row[self.labels :]])
         return out.getvalue()
 
     def to_latex(self) -> str:
@@ -112,8 +117,19 @@ class Table:
         )
 
 
+def _no_formula(name: str) -> str:
+    """Return a name that a spreadsheet shows and does not compute.
+
+    Example:
+        >>> _no_formula("=HYPERLINK(A1)"), _no_formula("CR_emu")
+        ("'=HYPERLINK(A1)", 'CR_emu')
+    """
+    text = str(clean_text(name))
+    return f"'{text}" if text.lstrip().startswith(FORMULA) else text
+
+
 def _latex(text: str) -> str:
-    return "".join(LATEX.get(character, character) for character in text)
+    return "".join(LATEX.get(character, character) for character in clean_text(text))
 
 
 def _latex_number(text: str) -> str:

@@ -15,6 +15,7 @@ __all__ = [
     "GoodnessResult",
     "MinimumResult",
     "ParameterResult",
+    "describe_error",
 ]
 
 
@@ -25,14 +26,43 @@ class ParameterResult:
     Attributes:
         name: As pyhf expands it, such as ``symmetric_shape[317]``.
         value: Best value.
-        error: From the inverse Hessian; 0 where it was fixed or sits at a bound.
+        error: From the inverse Hessian; 0 where it was fixed or sits at a bound, None where a rate
+            of 0 or a corner of the likelihood leaves none.
         at_bound: True where it sits on one of its bounds.
+        error_up: Where ``error`` is None, of the POI: where 2NLL has risen by 1 above ``value``,
+            everything else refitted; None where it does not inside the bounds.
+        error_down: The same below, <= 0; None also where the likelihood ends at ``value``.
     """
 
     name: str
     value: float
-    error: float
+    error: float | None
     at_bound: bool = False
+    error_up: float | None = None
+    error_down: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form; errors of either side stand where there is no symmetric one."""
+        out = asdict(self)
+        if self.error is not None:
+            del out["error_up"], out["error_down"]
+        return out
+
+    @property
+    def stated_error(self) -> str:
+        """The error in words: symmetric, of either side, or that there is none.
+
+        Example:
+            >>> ParameterResult("mu", 0.0, None, False, 0.22298, None).stated_error
+            '+0.223 (none below)'
+        """
+        if self.error is not None or (self.error_up is None and self.error_down is None):
+            return describe_error(self.error)
+        sides = (("+", self.error_up, "above"), ("-", self.error_down, "below"))
+        return " ".join(
+            f"(none {where})" if size is None else f"{sign}{abs(size):.3g}"
+            for sign, size, where in sides
+        )
 
 
 @dataclass(frozen=True)
@@ -66,6 +96,11 @@ class MinimumResult(Shown):
     certificate: CertificateResult
     status: str = "converged"
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        form = {**vars(self), "certificate": asdict(self.certificate)}
+        return {**form, "parameters": [p.to_dict() for p in self.parameters]}
+
     def parameter(self, name: str) -> ParameterResult:
         """Return a parameter by name.
 
@@ -84,7 +119,7 @@ class DiscoveryResult:
 
     Attributes:
         mu_hat: Fitted signal strength.
-        mu_error: Its error; 0 at a bound.
+        mu_error: Its error; 0 at a bound, None where there is none (:class:`ParameterResult`).
         q0: Signed statistic, negative for a deficit (Birman et al., Eq. 5-8).
         z0: sign(mu_hat) sqrt(|q0|).
         p0: 1 - Phi(z0), asymptotic.
@@ -93,7 +128,7 @@ class DiscoveryResult:
     """
 
     mu_hat: float
-    mu_error: float
+    mu_error: float | None
     q0: float
     z0: float
     p0: float
@@ -160,6 +195,8 @@ class FitResult(Shown):
         warnings: Sentences for the user.
         provenance: Versions and the workspace's digest.
         goodness_of_fit: Of the fit with everything free.
+        states_no_null: A POI is free, but there is no hypothesis without a signal: the JSON says
+            so by null, where without a POI it says nothing.
     """
 
     measurement: str
@@ -172,6 +209,7 @@ class FitResult(Shown):
     warnings: tuple[str, ...] = ()
     provenance: dict[str, Any] = field(default_factory=dict)
     goodness_of_fit: GoodnessResult | None = None
+    states_no_null: bool = False
 
     SCHEMA = "ddphf/fit/1"
 
@@ -182,10 +220,9 @@ class FitResult(Shown):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form; absent statements have no key."""
-        fit = asdict(self.fit)
-        fit["parameters"] = list(fit["parameters"])
+        fit = self.fit.to_dict()
         if self.mu_hat is not None:
-            fit["poi"] = asdict(self.mu_hat)
+            fit["poi"] = self.mu_hat.to_dict()
         out: dict[str, Any] = {
             "schema": self.SCHEMA,
             "provenance": self.provenance,
@@ -195,9 +232,9 @@ class FitResult(Shown):
             "warnings": list(self.warnings),
         }
         if self.null is not None:
-            null = asdict(self.null)
-            null["parameters"] = list(null["parameters"])
-            out["null"] = {**null, "poi_value": 0.0}
+            out["null"] = {**self.null.to_dict(), "poi_value": 0.0}
+        if self.states_no_null:
+            out["null"] = out["discovery"] = None
         if self.discovery is not None:
             out["discovery"] = _statement(self.discovery)
         if self.known_background is not None:
@@ -228,7 +265,18 @@ class FitResult(Shown):
             warnings=tuple(data.get("warnings", ())),
             provenance=data.get("provenance", {}),
             goodness_of_fit=_goodness(data.get("goodness_of_fit")),
+            states_no_null="null" in data and null is None,
         )
+
+
+def describe_error(error: float | None, digits: int = 4) -> str:
+    """Return an error in words; at a bound or an edge there is none.
+
+    Example:
+        >>> describe_error(0.25), describe_error(None)
+        ('+- 0.25', '(no error)')
+    """
+    return f"+- {error:.{digits}g}" if error else "(no error)"
 
 
 def _goodness_form(result: GoodnessResult) -> dict[str, Any]:
@@ -254,7 +302,10 @@ def _goodness(data: dict[str, Any] | None) -> GoodnessResult | None:
 
 
 def _statement(result: DiscoveryResult) -> dict[str, Any]:
-    return {key: value for key, value in asdict(result).items() if value is not None}
+    out = asdict(result)
+    if result.toys is None:
+        del out["toys"]
+    return out
 
 
 def _minimum(data: dict[str, Any]) -> MinimumResult:

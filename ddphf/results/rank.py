@@ -20,7 +20,7 @@ class ImpactResult:
     Attributes:
         name: As pyhf expands it.
         value: Best fit.
-        error: From the inverse Hessian.
+        error: From the inverse Hessian; None where a rate of 0 or a corner leaves none.
         at_bound: True where it sits on one of its bounds.
         constrained: Whether it has an auxiliary measurement.
         nominal: Where that has its maximum.
@@ -39,7 +39,7 @@ class ImpactResult:
 
     name: str
     value: float
-    error: float
+    error: float | None
     at_bound: bool = False
     constrained: bool = False
     nominal: float | None = None
@@ -188,7 +188,7 @@ class RankResult(Shown):
 
         return RankingResults(
             bestfit=np.array([p.value for p in self.parameters]),
-            uncertainty=np.array([p.error for p in self.parameters]),
+            uncertainty=np.array([np.nan if p.error is None else p.error for p in self.parameters]),
             labels=[p.name for p in self.parameters],
             prefit_up=column("prefit_up"),
             prefit_down=column("prefit_down"),

@@ -19,13 +19,14 @@ class ScanAxis:
     Attributes:
         name: As pyhf expands it.
         best: Best fit.
-        error: From the inverse Hessian; 0 at a bound.
+        error: From the inverse Hessian; 0 at a bound, None where a rate of 0 or a corner leaves
+            none.
         values: Where it was held.
     """
 
     name: str
     best: float
-    error: float
+    error: float | None
     values: tuple[float, ...]
 
 
@@ -104,4 +105,5 @@ class ScanResult(Shown):
         if len(self.parameters) != 1:
             raise ValueError("cabinetry scans one parameter, and this is a scan of two")
         axis = self.parameters[0]
-        return ScanResults(axis.name, axis.best, axis.error, np.array(axis.values), self.grid())
+        error = np.nan if axis.error is None else axis.error
+        return ScanResults(axis.name, axis.best, error, np.array(axis.values), self.grid())

@@ -105,14 +105,14 @@ class PullResult:
     Attributes:
         name: Of the parameter.
         value: Fitted.
-        error: Fitted; 0 at a bound.
+        error: Fitted; 0 at a bound, None where there is none.
         nominal: What its auxiliary measurement said.
         width: Of its constraint.
     """
 
     name: str
     value: float
-    error: float
+    error: float | None
     nominal: float
     width: float
 
@@ -122,9 +122,9 @@ class PullResult:
         return (self.value - self.nominal) / self.width
 
     @property
-    def constraint(self) -> float:
+    def constraint(self) -> float | None:
         """Error over width: below 1 the data know more than the auxiliary measurement."""
-        return self.error / self.width
+        return None if self.error is None else self.error / self.width
 
 
 @dataclass(frozen=True, repr=False)

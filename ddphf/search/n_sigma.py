@@ -18,7 +18,7 @@ from scipy.stats import binom, norm
 from ddphf.background import profile_background
 from ddphf.exceptions import InputError
 
-__all__ = ["Form", "exact_p_value", "n_sigma", "n_sigma_terms"]
+__all__ = ["Form", "exact_p_value", "n_sigma", "n_sigma_terms", "null_variance"]
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -92,8 +92,7 @@ def n_sigma_terms(
         )
         variance = var_b + r**2 * var_a
     else:
-        background = profile_background(b_counts, a_counts, r, f_b, f_a)
-        variance = (r * background + f_b) + r**2 * (background + f_a)
+        variance = null_variance(b_counts, a_counts, r, f_b, f_a)[1]
     good = variance > 0
     if np.any(lost := weighted & ~good & (difference != 0)):
         raise InputError(
@@ -101,6 +100,31 @@ def n_sigma_terms(
             f"{difference[lost][0]:.4g} and their variances are 0; merge the bin with a neighbour"
         )
     return np.where(good, difference / np.sqrt(np.where(good, variance, 1.0)), 0.0)
+
+
+def null_variance(
+    tested: Array, partner: Array, ratio: Array, fakes_tested: Array, fakes_partner: Array
+) -> tuple[Array, Array]:
+    """Return b of the null and the variance of (B - f_B) - r (A - f_A) there, both shape (M,).
+
+    v = (r b + f_B) + r^2 (b + f_A), with b of :func:`ddphf.background.profile_background`; without
+    fakes v = r (A + B) (derived).
+
+    Args:
+        tested: Counts B, shape (M,).
+        partner: Counts A.
+        ratio: r > 0.
+        fakes_tested: f_B >= 0.
+        fakes_partner: f_A >= 0.
+
+    Example:
+        >>> b, v = null_variance(*(np.array([x]) for x in (90.0, 110.0, 0.8, 0.0, 0.0)))
+        >>> round(float(b[0]), 6), round(float(v[0]), 6)
+        (111.111111, 160.0)
+    """
+    background = profile_background(tested, partner, ratio, fakes_tested, fakes_partner)
+    variance = (ratio * background + fakes_tested) + ratio**2 * (background + fakes_partner)
+    return background, np.asarray(variance)
 
 
 def _numbers(name: str, values: Any, lowest: float, shape: tuple[int, ...] | None = None) -> Array:

@@ -2,8 +2,9 @@
 
 The N_sigma of one window is a local significance. The largest of many windows is large without any
 signal: :func:`global_p_value` says how often. The null correlation of two windows is
-|W1 n W2| / sqrt(|W1| |W2|) whatever the data, because every bin's term has variance 1: the
-global p-value depends on the binning and on the windows alone.
+|W1 n W2| / sqrt(|W1| |W2|), because every bin's term has variance 1 where the ratio is right: with
+terms taken as Gaussian the global p-value depends on the binning and on the windows alone. Neither
+the tail of few events with a ratio away from 1 nor an error of the ratio is in it: docs/windows.md.
 """
 
 from __future__ import annotations
@@ -217,14 +218,16 @@ def global_p_value(
 ) -> GlobalP:
     """Return the probability that some window of a signal-free histogram reaches ``z_local``.
 
-    Bins are independent with variance 1 under the null; they are taken as Gaussian, which is
-    checked for 6 x 6 windows. With K the number of windows above z,
+    Bins are independent with variance 1 under the null; they are taken as Gaussian. That holds for
+    6 x 6 windows at 25 events and ratio 1. With ratio .5 at 25 events p is too small, and an error
+    of the ratio of 1 % makes it meaningless (docs/windows.md). With K the number of windows above
+    z,
 
         P(any above z) = sum_W P(Z_W > z) E[1 / K | Z_W > z],
 
     so fields are drawn with one random window conditioned to be above z, and 1 / K is averaged:
-    as exact at 5 sigma as at 2, where counting unconditioned toys would need millions (Naiman and
-    Priebe, J. Comput. Graph. Stat. 10 (2001) 296).
+    with about the same relative error at 5 sigma as at 2, where counting unconditioned toys would
+    need millions (Naiman and Priebe, J. Comput. Graph. Stat. 10 (2001) 296).
 
     Args:
         z_local: The largest N_sigma, at most 37: beyond, double precision holds no p-value.

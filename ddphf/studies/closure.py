@@ -10,30 +10,10 @@ import numpy as np
 from ddphf.inputs.histogram import Array
 from ddphf.symmetry.closure import close_pair, pulls
 from ddphf.symmetry.restore import Restored, restore_expectation
+from ddphf.workspace.closure import state_closure
+from ddphf.workspace.read_pair import Spec, read_pair
 
 __all__ = ["closure_pulls", "restore_workspace", "summarize_closure"]
-
-Spec = Mapping[str, Any]
-
-
-def _sample(spec: Spec, channel: str, name: str) -> Spec | None:
-    samples = next(c["samples"] for c in spec["channels"] if c["name"] == channel)
-    return next((s for s in samples if s["name"] == name), None)
-
-
-def _pair(spec: Spec, pairing: Mapping[str, str]) -> tuple[Array, Array, Array, Array, Array]:
-    """Return counts B and A, the ratio, and fakes of B and A, each of shape (M,)."""
-    counts = {o["name"]: np.asarray(o["data"], dtype=float) for o in spec["observations"]}
-    symmetric, fakes = [], []
-    for role in ("tested", "partner"):
-        name = pairing[role]
-        background, other = _sample(spec, name, "symmetric"), _sample(spec, name, "fakes")
-        assert background is not None
-        symmetric.append(np.asarray(background["data"], dtype=float))
-        fakes.append(np.zeros_like(symmetric[0]) if other is None else np.asarray(other["data"]))
-    # The builder emits r times the partner's template in the tested channel.
-    ratio = symmetric[0] / symmetric[1]
-    return counts[pairing["tested"]], counts[pairing["partner"]], ratio, fakes[0], fakes[1]
 
 
 def closure_pulls(spec: Spec, pairing: Mapping[str, str]) -> dict[str, Array]:
@@ -43,11 +23,12 @@ def closure_pulls(spec: Spec, pairing: Mapping[str, str]) -> dict[str, Array]:
         spec: A workspace of ``ddphf build``.
         pairing: Names of the channels, ``tested`` and ``partner``, as in the sidecar.
     """
-    b, a, ratio, fakes_b, fakes_a = _pair(spec, pairing)
+    pair = read_pair(spec, pairing)
+    b, a, fakes_b, fakes_a = pair.tested, pair.partner, pair.fakes_tested, pair.fakes_partner
     stages = {"raw counts": pulls(b, a)}
     if np.any(fakes_b) or np.any(fakes_a):
         stages["fakes subtracted"] = pulls(b, a, 1.0, fakes_b, fakes_a)
-    stages["restored"] = pulls(b, a, ratio, fakes_b, fakes_a)
+    stages["restored"] = pulls(b, a, pair.ratio, fakes_b, fakes_a)
     return stages
 
 
@@ -62,55 +43,25 @@ def restore_workspace(spec: Spec, pairing: Mapping[str, str]) -> Restored:
         spec: A workspace of ``ddphf build``.
         pairing: Names of the channels, ``tested`` and ``partner``.
     """
-    _, counts, ratio, fakes_b, fakes_a = _pair(spec, pairing)
-    own = {"tested": np.zeros_like(counts), "partner": np.zeros_like(counts)}
-    residual = np.zeros_like(counts)  # relative variance per bin that no other bin shares
-    of_ratio: dict[str, Array] = {}
-    of_fakes: dict[str, Array] = {}
-    for role, sign in (("tested", 1.0), ("partner", -1.0)):
-        for name, shifts in (("symmetric", of_ratio), ("fakes", of_fakes)):
-            sample = _sample(spec, pairing[role], name)
-            if sample is None:
-                continue
-            nominal = np.asarray(sample["data"], dtype=float)
-            scale: Any = sign * (ratio / nominal if name == "symmetric" else 1.0)
-            if name == "fakes" and role == "partner":
-                scale = scale * ratio
-            for modifier in sample["modifiers"]:
-                key, data = modifier["name"], modifier["data"]
-                if modifier["type"] == "normsys":
-                    slope = nominal * (data["hi"] - data["lo"]) / 2
-                elif modifier["type"] == "histosys":
-                    slope = (np.asarray(data["hi_data"]) - np.asarray(data["lo_data"])) / 2
-                elif modifier["type"] in ("shapesys", "staterror"):
-                    if name == "fakes":
-                        own[role] = np.asarray(data, dtype=float)
-                    else:
-                        residual += (np.asarray(data) / nominal) ** 2
-                    continue
-                else:
-                    continue
-                shifts[key] = shifts.get(key, np.zeros_like(counts)) + scale * slope
-    names = sorted({*of_ratio, *of_fakes})
-    zero = np.zeros_like(counts)
-    factor = np.array([of_ratio.get(name, zero) for name in names]).reshape(-1, counts.size).T
-    direct = np.array([of_fakes.get(name, zero) for name in names]).reshape(-1, counts.size).T
+    pair = read_pair(spec, pairing)
     restored = restore_expectation(
-        counts,
-        ratio,
-        fakes_partner=fakes_a,
-        fakes_tested=fakes_b,
-        fakes_partner_error=own["partner"],
-        fakes_tested_error=own["tested"],
-        ratio_factor=factor,
+        pair.partner,
+        pair.ratio,
+        fakes_partner=pair.fakes_partner,
+        fakes_tested=pair.fakes_tested,
+        fakes_partner_error=pair.fakes_partner_error,
+        fakes_tested_error=pair.fakes_tested_error,
     )
-    independent = restored.independent + ((counts - fakes_a) * ratio) ** 2 * residual
-    # One name on ratio and fakes is one parameter: its shifts add before they are squared.
-    return Restored(restored.expected, independent, restored.correlated + direct)
+    clean = pair.partner - pair.fakes_partner
+    independent = restored.independent + (clean * pair.ratio) ** 2 * pair.residual
+    return Restored(restored.expected, independent, pair.shifts(clean))
 
 
 def summarize_closure(spec: Spec, pairing: Mapping[str, str]) -> dict[str, Any]:
     """Return N_sigma at every stage, chi2 over the bins, and the restored total, for JSON.
+
+    ``n_sigma``, ``chi2`` and ``p_value`` take ratio and fakes as known, ``profiled`` and ``side``
+    do not: see :func:`ddphf.workspace.closure.state_closure`.
 
     Args:
         spec: A workspace of ``ddphf build``.
@@ -125,8 +76,8 @@ def summarize_closure(spec: Spec, pairing: Mapping[str, str]) -> dict[str, Any]:
         >>> summarize_closure(built.workspace, built.metadata["pairing"])["restored"]["expected"]
         180.0
     """
-    b, a, ratio, fakes_b, fakes_a = _pair(spec, pairing)
-    found = close_pair(b, a, ratio, fakes_b, fakes_a)
+    pair = read_pair(spec, pairing)
+    found = close_pair(pair.tested, pair.partner, pair.ratio, pair.fakes_tested, pair.fakes_partner)
     expected, error = restore_workspace(spec, pairing).total()
     return {
         "n_sigma": {
@@ -138,5 +89,7 @@ def summarize_closure(spec: Spec, pairing: Mapping[str, str]) -> dict[str, Any]:
         "chi2": found.chi2,
         "bins": len(found.pulls),
         "p_value": found.p_value,
-        "restored": {"expected": expected, "error": error, "observed": float(b.sum())},
+        "taken_as_known": ["ratio", "fakes"],
+        **state_closure(spec, pairing)[0],
+        "restored": {"expected": expected, "error": error, "observed": float(pair.tested.sum())},
     }

@@ -14,6 +14,7 @@ from ddphf.inputs.histogram import Array
 from ddphf.inputs.maps import IntArray, LeptonMap
 from ddphf.symmetry.efficiency import LeptonColumns, lepton_flavour
 from ddphf.symmetry.expressions import Mask
+from ddphf.symmetry.fake_templates import keep_positive
 from ddphf.symmetry.pair import Systematic, Template
 
 __all__ = [
@@ -243,8 +244,10 @@ def fakes_from_maps(
     loose.refuse_outside(bins, table.source)
     used, size = bins >= 0, int(np.prod(shape))
     expected = loose.expected[used]
+    yields = np.asarray(np.bincount(bins[used], expected, size).reshape(shape), dtype=float)
+    shapes = keep_positive(fake_shapes(loose, bins, shape), yields)[0]
     return Template(
-        np.bincount(bins[used], expected, size).reshape(shape),
+        yields,
         error=np.sqrt(np.bincount(bins[used], expected**2, size)).reshape(shape),
-        systematics=[*fake_normalisation(normalisation), *fake_shapes(loose, bins, shape)],
+        systematics=[*fake_normalisation(normalisation), *shapes],
     )

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
 
 from ddphf.config.analysis import Analysis, ChannelConfig, SystematicConfig, TemplateConfig
+from ddphf.config.sections import FakeMapConfig
 from ddphf.exceptions import InputError
 from ddphf.inputs.alignment import align
-from ddphf.inputs.histogram import Histogram, error_from_variances
+from ddphf.inputs.histogram import Axis, Histogram, error_from_variances
 from ddphf.inputs.readers import read_histogram
+from ddphf.symmetry.closure_variables import ClosureEvents, Variable, VariableEvents
+from ddphf.symmetry.expressions import column_names
+from ddphf.symmetry.fake_templates import keep_positive, mend_negative
 from ddphf.symmetry.fakes import fake_normalisation, fake_shapes
 from ddphf.symmetry.load_events import EventSamples, read_samples
 from ddphf.symmetry.load_lepton_id import load_lepton_id
@@ -56,9 +64,8 @@ def load_pair(analysis: Analysis) -> Pair:
         if sample == "fakes" and role in samples.loose:
             bins = samples.events[role, sample].bins
             systematics += fake_shapes(samples.loose[role], bins, yields.values.shape)
-        return Template(
-            yields=yields, error=error, error_kind=config.error_kind, systematics=tuple(systematics)
-        )
+        made = Template(yields, error, config.error_kind, tuple(systematics))
+        return _make_fakes(config, made) if sample == "fakes" else made
 
     def channel(config: ChannelConfig, role: str) -> Channel:
         return Channel(
@@ -75,6 +82,7 @@ def load_pair(analysis: Analysis) -> Pair:
 
     ratio = analysis.efficiency_ratio
     stated = read(ratio) if isinstance(ratio, str) else float(ratio)
+    ratio_beside_maps = stated
     lepton_id, from_maps = load_lepton_id(analysis, samples)
     if from_maps is not None:
         # Scale factors correct a ratio that comes from simulation; efficiencies are the ratio.
@@ -93,6 +101,130 @@ def load_pair(analysis: Analysis) -> Pair:
         integer_data=analysis.integer_data and not (events and events.weight is not None),
         lepton_id=lepton_id,
         warnings=tuple(samples.reading),
+        closure=_closure_events(analysis, samples, ratio_beside_maps),
+    )
+
+
+def _make_fakes(config: TemplateConfig, template: Template) -> Template:
+    """Return fakes that a model can hold, and how they were made.
+
+    Negative bins go by the rule of the analysis, then shapes that would turn the template negative
+    within 5 sigma become a factor times a smaller shape.
+
+    Args:
+        config: As written.
+        template: As read; yields and error are histograms.
+
+    Raises:
+        InputError: ``negative: merge`` where all bins together are negative.
+    """
+    axes = template.yields.axes
+    stated = template.error if isinstance(template.error, str) else _on(template.error, axes)
+    yields, error, systematics, record = mend_negative(
+        template.yields,
+        None if isinstance(stated, str) else stated,
+        [replace(s, up=_on(s.up, axes), down=_on(s.down, axes)) for s in template.systematics],
+        config.negative,
+    )
+    systematics, factors = keep_positive(systematics, yields.values)
+    if config.yields is not None:  # a bare array would be taken to be on the axes of the pair
+        systematics = [replace(s, up=_as(s.up, axes), down=_as(s.down, axes)) for s in systematics]
+    warnings = []
+    bad = record["negative_bins"]
+    if bad and config.negative != "refuse":
+        what = {
+            "zero": "set to 0, without an error",
+            "merge": "merged with a neighbour",
+        }[config.negative]
+        warnings.append(
+            f"{len(bad)} bin(s) below 0, the lowest {record['lowest']:.4g}, are {what}; the fakes' "
+            f"sum is {record['sum_after']:.6g} for {record['sum_before']:.6g}"
+        )
+    if factors:
+        warnings.append(
+            f"the errors of {', '.join(factors)} are too large for shapes alone, which would turn "
+            "the fakes negative within 5 sigma; written as a factor times a shape"
+        )
+    description = {
+        "from": config.yields if config.yields is not None else config.events,
+        "weight": config.weight,
+        "select": config.select,
+        "prompt": None if config.prompt is None else vars(config.prompt),
+        "error": config.error if config.error is not None or config.yields else "sum of squares",
+        "error_kind": config.error_kind,
+        "normalisation": config.normalisation,
+        "maps": [_describe_map(item) for item in config.maps],
+        **record,
+        "shapes_as_factors": factors,
+    }
+    return Template(
+        yields=yields,
+        error=stated if isinstance(stated, str) else error,
+        error_kind=template.error_kind,
+        systematics=tuple(systematics),
+        description=description,
+        warnings=tuple(warnings),
+    )
+
+
+def _on(data: Any, axes: tuple[Axis, ...]) -> Any:
+    """Return a shape or an error on the axes of its yields, as it is where the builder refuses."""
+    try:
+        return align(data, axes)[0] if isinstance(data, Histogram) else data
+    except InputError:
+        return data
+
+
+def _as(data: Any, axes: tuple[Axis, ...]) -> Any:
+    """Return an array as a histogram."""
+    return Histogram(data, axes) if isinstance(data, np.ndarray) else data
+
+
+def _describe_map(item: FakeMapConfig) -> dict[str, object]:
+    return {
+        "name": item.name,
+        "file": item.file,
+        "flavour": item.flavour,
+        "sources_left_out": list(item.exclude),
+    }
+
+
+def _closure_events(
+    analysis: Analysis, samples: EventSamples, ratio: Histogram | float
+) -> ClosureEvents | None:
+    """Return the events for the closure in further variables, None where none is asked for.
+
+    Raises:
+        InputError: A variable without a column.
+    """
+    if not analysis.closure:
+        return None
+    for variable in analysis.closure:
+        if not column_names(variable.column):
+            raise InputError(f"closure: '{variable.column}' names no column of the events")
+
+    def events(key: tuple[str, str], config: TemplateConfig | None = None) -> VariableEvents:
+        filled = samples.events[key]
+        return VariableEvents(
+            bins=filled.bins,
+            weights=filled.weights,
+            values=filled.variables,
+            tested=filled.tested,
+            efficiencies=filled.efficiencies,
+            loose=samples.loose.get(key[0]) if config is not None else None,
+            counted=config is not None and config.error is None,
+        )
+
+    channels = {"tested": analysis.tested, "partner": analysis.partner}
+    return ClosureEvents(
+        variables=tuple(Variable(v.column, v.edges) for v in analysis.closure),
+        observed=events(("both", "observed")),
+        fakes={
+            role: events((role, "fakes"), channel.fakes)
+            for role, channel in channels.items()
+            if channel.fakes is not None
+        },
+        ratio=align(ratio, samples.axes)[0].values if isinstance(ratio, Histogram) else ratio,
     )
 
 

@@ -40,12 +40,14 @@ class FilledEvents:
         weights: Shape (n,).
         tested: Whether the event is in the tested sample, shape (n,).
         efficiencies: What the maps say, or None without maps.
+        variables: By expression of ``closure``, shape (n,).
     """
 
     bins: IntArray
     weights: Array
     tested: Mask
     efficiencies: EventEfficiencies | None
+    variables: Mapping[str, Array] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -91,14 +93,18 @@ def read_samples(analysis: Analysis) -> EventSamples:
     samples = EventSamples(axes=make_axes(events), maps=maps, warnings=notes)
     tested, partner = analysis.tested.select or "", analysis.partner.select or ""
     leptons = [] if config is None else list(events.leptons)
+    variables = [variable.column for variable in analysis.closure]
     table = read_table(
         analysis, events, events.file, select=events.select, leptons=leptons,
-        expressions=[tested, partner, *([] if events.weight is None else [events.weight])],
+        expressions=[
+            tested, partner, *variables, *([] if events.weight is None else [events.weight])
+        ],
         columns=events.identifier,
     )  # fmt: skip
     split = split_events(table, tested, partner, identifier=events.identifier)
     weights = None if events.weight is None else weigh(table, events.weight)
-    _fill(samples, table, split.tested, weights, events, config, ("both", "observed"))
+    key = ("both", "observed")
+    _fill(samples, table, split.tested, weights, events, config, key, variables)
     seen = samples.events["both", "observed"].efficiencies
     if seen is not None:
         samples.warnings.extend(find_placeholders(maps, left_out, seen))
@@ -109,7 +115,8 @@ def read_samples(analysis: Analysis) -> EventSamples:
         for sample, template in (("signal", channel.signal), ("fakes", channel.fakes)):
             if template is None or template.events is None:
                 continue
-            mine, weights = _read_template(analysis, events, template, rule, leptons)
+            filled_in = variables if sample == "fakes" else []
+            mine, weights = _read_template(analysis, events, template, rule, leptons, filled_in)
             again = [file for file in mine.files if file in table.files]
             if sample == "signal" and again:
                 samples.reading.append(
@@ -124,7 +131,9 @@ def read_samples(analysis: Analysis) -> EventSamples:
                 loose = find_loose(mine, factors, columns, weights)
                 weights = loose.expected
             in_tested = np.full(mine.n_events, role == "tested")
-            kept = _fill(samples, mine, in_tested, weights, events, config, (role, sample))
+            kept = _fill(
+                samples, mine, in_tested, weights, events, config, (role, sample), filled_in
+            )
             if loose is not None:
                 samples.loose[role] = loose.select(kept)
                 samples.loose[role].refuse_outside(samples.events[role, sample].bins, mine.source)
@@ -137,6 +146,7 @@ def _read_template(
     template: TemplateConfig,
     rule: str,
     leptons: Sequence[LeptonConfig],
+    variables: Sequence[str],
 ) -> tuple[EventTable, Array]:
     """Return the events of a template in one channel and their weights, prompt ones negative."""
     needed = [*leptons, *([] if template.lepton is None else [template.lepton])]
@@ -146,7 +156,7 @@ def _read_template(
     ) -> tuple[EventTable, Array]:
         table = read_table(
             analysis, events, address, select=select, leptons=needed,
-            expressions=[rule, *([] if weight is None else [weight])],
+            expressions=[rule, *variables, *([] if weight is None else [weight])],
         )  # fmt: skip
         table = table.select(evaluate_mask(rule, table))
         return table, weigh(table, weight)
@@ -168,7 +178,7 @@ def make_axes(events: EventsConfig) -> tuple[Axis, ...]:
         Axis(
             axis.name or re.sub(r"\W+", "_", axis.column).strip("_"),
             axis.edges,
-            axis.label or axis.column,
+            axis.label or axis.column.replace("`", ""),
             axis.unit,
         )
         for axis in events.axes
@@ -223,6 +233,7 @@ def _fill(
     events: EventsConfig,
     config: LeptonIdConfig | None,
     key: tuple[str, str],
+    variables: Sequence[str] = (),
 ) -> Mask:
     """Look events up in the maps, exclude what lies outside, and fill; return what was kept."""
     kept = np.ones(table.n_events, dtype=bool)
@@ -255,6 +266,9 @@ def _fill(
         weights=np.ones(len(bins)) if weights is None else weights[kept],
         tested=in_tested[kept],
         efficiencies=efficiencies,
+        variables={
+            name: np.asarray(evaluate(name, table), dtype=float)[kept] for name in variables
+        },
     )
     samples.events[key] = filled
     source = table.source

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from ddphf.exceptions import InputError
 from ddphf.inputs.histogram import Axis, Histogram, make_histogram
 from ddphf.symmetry.efficiency import LeptonId
+
+if TYPE_CHECKING:
+    from ddphf.symmetry.closure_variables import ClosureEvents
 
 __all__ = ["Channel", "Pair", "Systematic", "Template"]
 
@@ -46,12 +49,16 @@ class Template:
             squared weights) that the yields have; ``"none"``: no error.
         error_kind: ``"shapesys"`` (auxiliary Poisson) or ``"staterror"`` (Gaussian).
         systematics: Correlated uncertainties.
+        description: How it was made, for the sidecar, or None.
+        warnings: Sentences for the user.
     """
 
     yields: Any
     error: Any = None
     error_kind: Literal["shapesys", "staterror"] = "shapesys"
     systematics: Sequence[Systematic] = ()
+    description: Mapping[str, Any] | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,6 +95,7 @@ class Pair:
         lepton_id: Covariance of the efficiency maps and how the bins are made of them, or None.
         axes: Axes for bare arrays; taken from the tested sample's histogram otherwise.
         warnings: Sentences for the user, from reading the input.
+        closure: Events for the closure in variables that the histograms do not have, or None.
 
     Example:
         >>> pair = Pair(Channel("mue", [18, 33], signal=Template([1.0, 2.0])),
@@ -106,6 +114,7 @@ class Pair:
     lepton_id: LeptonId | None = None
     axes: Sequence[Axis] | None = None
     warnings: tuple[str, ...] = ()
+    closure: ClosureEvents | None = None
     binning: tuple[Axis, ...] = field(init=False)
 
     def __post_init__(self) -> None:

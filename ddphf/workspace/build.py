@@ -15,8 +15,10 @@ from typing import Any, Literal
 import numpy as np
 
 from ddphf.inputs.histogram import Array
+from ddphf.symmetry.closure_variables import close_variables
 from ddphf.symmetry.pair import Pair
 from ddphf.workspace.channels import ChannelYields, PairYields, SampleYields, Variation
+from ddphf.workspace.closure import state_closure, warn_of_closure
 from ddphf.workspace.metadata import make_metadata
 from ddphf.workspace.naming import LUMI, MU, SHAPE, residual_name, stat_name
 from ddphf.workspace.scaling import asimov_sigma, choose_scale, largest_mu
@@ -92,10 +94,15 @@ def build_workspace(
     workspace["measurements"] = _measurements(
         workspace, yields, sigma / scale, largest_mu(yields) / scale
     )
+    metadata = make_metadata(name, yields, workspace, scale=scale, sigma=sigma / scale)
+    closure, side = state_closure(workspace, metadata["pairing"])
+    if pair.closure is not None:
+        closure["variables"] = close_variables(pair, side)
+    warnings = (*yields.warnings, *warn_of_closure(closure, pair.n_bins))
     return BuiltWorkspace(
         workspace=workspace,
-        metadata=make_metadata(name, yields, workspace, scale=scale, sigma=sigma / scale),
-        warnings=yields.warnings,
+        metadata={**metadata, "closure": closure, "warnings": list(warnings)},
+        warnings=warnings,
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,7 +34,7 @@ class Variation:
 
 @dataclass(frozen=True)
 class SampleYields:
-    """Checked yields of one sample in one channel, shape (M,)."""
+    """Checked yields of one sample in one channel, shape (M,), and how they were made."""
 
     name: str
     yields: Array
@@ -41,6 +42,7 @@ class SampleYields:
     error: Array | None = None
     error_kind: str = "shapesys"
     error_source: str = ""
+    description: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,7 +17,10 @@ from ddphf.workspace.eigen import EigenVariations, column_signs, decompose, roun
 from ddphf.workspace.lepton_id_record import Pruned, describe_pruned, warn_pruned
 from ddphf.workspace.naming import lepid_name, partner_channel, tested_channel
 from ddphf.workspace.pruning import Felt, choose, rank_directions, sigma_of_mu
-from ddphf.workspace.scaling import LinearPair
+from ddphf.workspace.scaling import known_pair, linear_pair
+
+if TYPE_CHECKING:
+    from ddphf.workspace.channels import PairYields
 
 __all__ = ["LeptonIdYields", "attach_lepton_id"]
 
@@ -54,12 +57,12 @@ class LeptonIdYields:
     warnings: tuple[str, ...]
 
 
-def attach_lepton_id(pair: Pair, linear: LinearPair) -> tuple[Pair, LeptonIdYields]:
+def attach_lepton_id(pair: Pair, plain: PairYields) -> tuple[Pair, LeptonIdYields]:
     """Turn the pair's lepton-ID covariance into systematics of its channels.
 
     Args:
         pair: With a ``lepton_id``.
-        linear: The pair without it: tells what the result feels of the variations.
+        plain: The pair without it: tells what the result feels of the variations.
 
     Returns:
         The pair with one relative ``histosys`` per kept eigen-variation on ``symmetric`` in both
@@ -91,8 +94,8 @@ def attach_lepton_id(pair: Pair, linear: LinearPair) -> tuple[Pair, LeptonIdYiel
     every = {"tested": full.columns[:n_bins], "partner": full.columns[n_bins:]}
     for role, (same, w) in signals.items():
         every[f"signal_{role}"] = every[role] if same else w @ full.directions
-    felt = _felt(linear, every)
-    ranking = rank_directions(felt, np.concatenate([*every.values()]))
+    measured = _measured(plain, every)
+    ranking = rank_directions(measured, np.concatenate([*every.values()]))
     asked = choose(ranking, retained=config.retained, at_most=None)
     count = asked if config.at_most is None else min(asked, config.at_most)
     signs = column_signs(np.concatenate([*every.values()]) @ ranking.rotation)
@@ -106,9 +109,14 @@ def attach_lepton_id(pair: Pair, linear: LinearPair) -> tuple[Pair, LeptonIdYiel
     dropped = {key: part[:, count:] for key, part in turned.items()}
     residual = _residual(dropped["tested"], dropped["partner"])
     keep = config.residual == "shapesys" and bool(np.any(residual > 0))
-    extra = linear.symmetric**2 * residual.sum(axis=0) if keep else 0.0
     kept = ranking.rotation[:, :count]
-    sigmas = [(sigma_of_mu(felt, mu, kept, extra), sigma_of_mu(felt, mu)) for mu in ranking.points]
+    extra: Sequence[Array | float] = [0.0] * len(measured)
+    if keep:
+        extra = _extra_variance(plain, residual)
+    sigmas = [
+        (sigma_of_mu(measured[i], mu, kept, extra[i]), sigma_of_mu(measured[i], mu))
+        for i, mu in ranking.points
+    ]
     pruned = Pruned(
         ranking=ranking,
         count=count,
@@ -146,23 +154,39 @@ def _signals(pair: Pair, config: LeptonId) -> dict[str, tuple[bool, Array]]:
     return out
 
 
-def _felt(linear: LinearPair, every: Mapping[str, Array]) -> Felt:
-    """Return what each direction does to y = B - r A."""
-    signal = np.zeros_like(every["tested"])
-    for key, yields in (
-        ("signal_tested", linear.signal_tested),
-        ("signal_partner", -linear.signal_partner),
-    ):
-        if key in every:
-            signal = signal + yields[:, None] * every[key]
-    return Felt(
+def _measured(plain: PairYields, every: Mapping[str, Array]) -> list[Felt]:
+    """Return what each direction does to y = B - r A, and to B and A where b is known."""
+    linear = linear_pair(plain)
+    none = np.zeros_like(every["tested"])
+    tested, partner = (every.get(f"signal_{role}", none) for role in ("tested", "partner"))
+    compared = Felt(
         ratio=linear.symmetric[:, None] * (every["tested"] - every["partner"]),
-        signal=signal,
+        signal=linear.signal_tested[:, None] * tested - linear.signal_partner[:, None] * partner,
         design=linear.signal,
         variance=linear.variance,
         others=linear.shapes,
         observed=linear.observed,
     )
+    known = known_pair(plain)
+    if known is None:
+        return [compared]
+    signals = np.concatenate([tested, partner])
+    counted = Felt(
+        ratio=known.background[:, None] * np.concatenate([every["tested"], every["partner"]]),
+        signal=known.signal[:, None] * signals,
+        design=known.signal,
+        variance=known.variance,
+        others=known.shapes,
+        observed=known.observed,
+    )
+    return [compared, counted]
+
+
+def _extra_variance(plain: PairYields, residual: Array) -> list[Array]:
+    """Return the variance of every measurement's data by an uncorrelated error, shape (2, M)."""
+    out = [linear_pair(plain).symmetric ** 2 * residual.sum(axis=0)]
+    known = known_pair(plain)
+    return out if known is None else [*out, known.background**2 * residual.ravel()]
 
 
 def _clean(columns: Array) -> Array:

@@ -14,7 +14,7 @@ from ddphf.symmetry.efficiency import LeptonId
 from ddphf.workspace.eigen import EigenVariations
 from ddphf.workspace.pruning import Ranking
 
-__all__ = ["Pruned", "describe_pruned", "warn_pruned", "without_absorbed"]
+__all__ = ["Pruned", "describe_pruned", "warn_pruned"]
 
 ALLOWED = 0.01
 """Part of sigma(mu) that a user's choice may lose without being told that it does."""
@@ -108,15 +108,6 @@ def describe_pruned(
         "largest_sigma": float(np.sqrt(_largest(full.columns))),
         "residual": "shapesys" if pruned.residual else "dropped",
         "on_signal": config.on_signal,
-    }
-
-
-def without_absorbed(entry: Mapping[str, Any], absorbed: Sequence[str]) -> dict[str, Any]:
-    """Return the entry of the sidecar without variations that the workspace does not have."""
-    places = [i for i, name in enumerate(entry["kept"]) if name not in absorbed]
-    return {
-        **entry,
-        **{key: [entry[key][i] for i in places] for key in ("kept", "squared_lengths")},
     }
 
 

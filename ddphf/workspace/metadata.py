@@ -76,6 +76,11 @@ def make_metadata(
                 for channel in pair.channels
             },
         },
+        "fakes": {
+            channel.name: dict(channel.fakes.description)
+            for channel in pair.channels
+            if channel.fakes is not None and channel.fakes.description is not None
+        },
         "modifier_sources": sources,
         "absorbed": list(pair.absorbed),
         **({} if lepton_id is None else {"lepton_id": lepton_id.metadata}),

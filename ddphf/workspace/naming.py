@@ -35,7 +35,7 @@ def stat_name(sample: str, channel: str) -> str:
 
 
 def lepid_name(source: str, index: int, count: int) -> str:
-    """Name of an eigen-variation, zero-padded: ``lepid_id_eig00`` is the largest.
+    """Name of an eigen-variation, zero-padded: ``lepid_id_eig00`` is what mu feels.
 
     Example:
         >>> lepid_name("id", 3, 120)

@@ -21,6 +21,7 @@ Derived.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,6 +49,9 @@ ROUNDING = 1e-12
 @dataclass(frozen=True)
 class Felt:
     """What the directions of z do to y = B - r A, n directions and M bins.
+
+    Where the background is known there is nothing to compare: y are the counts of both channels,
+    less what is expected, and ``ratio`` is the change of the background in each.
 
     Attributes:
         ratio: r b (G_B - G_A), shape (M, n).
@@ -87,13 +91,13 @@ class Ranking:
         leading: How many of them are those that mu feels.
         variances: Of the ratio, and of the signal at the large mu, along each direction in units
             of the statistical one, shape (n,).
-        points: The values of mu that were looked at.
+        points: The measurements, by number, and values of mu that were looked at.
     """
 
     rotation: Array
     leading: int
     variances: Array
-    points: tuple[float, ...]
+    points: tuple[tuple[int, float], ...]
 
     def loss_elsewhere(self, count: int) -> float:
         """Part of sigma(mu) that the worst of all signals loses with the first ``count`` alone."""
@@ -134,11 +138,11 @@ def sigma_of_mu(
     return float(information**-0.5) if information > 0 else float("inf")
 
 
-def rank_directions(felt: Felt, columns: Array) -> Ranking:
+def rank_directions(measured: Sequence[Felt], columns: Array) -> Ranking:
     """Order the directions of z by what the result feels of them.
 
     Args:
-        felt: What they do to y.
+        measured: What they do to y, and to the data of other measurements of the same pair.
         columns: Their relative effect on every template bin, signals included, shape (N, n): it
             orders those that the result does not feel, and fixes the basis of degenerate ones.
 
@@ -146,17 +150,20 @@ def rank_directions(felt: Felt, columns: Array) -> Ranking:
         >>> common, own = np.array([[0.04, 0.0]]), np.array([[0.04, 0.01]])
         >>> felt = Felt(1000 * (own - common), np.zeros((1, 2)), np.ones(1), np.array([2000.0]),
         ...             np.zeros((1, 0)), np.zeros(1))
-        >>> ranking = rank_directions(felt, np.concatenate([own, common]))
+        >>> ranking = rank_directions([felt], np.concatenate([own, common]))
         >>> np.abs(ranking.rotation[:, 0]).tolist(), ranking.variances.round(3).tolist()
         ([0.0, 1.0], [0.05, 0.0])
     """
-    count = felt.ratio.shape[1]
-    estimate, sigma = _estimate(felt)
-    far = estimate if abs(estimate) > REACH * sigma else REACH * sigma
-    if not np.isfinite(far):
-        far = 0.0
-    root = np.sqrt(felt.variance)[:, None]
-    whitened = np.concatenate([felt.ratio / root, far * felt.signal / root])
+    count = measured[0].ratio.shape[1]
+    large = [_large_mu(felt) for felt in measured]
+    whitened = np.concatenate(
+        [
+            factor * effect / np.sqrt(felt.variance)[:, None]
+            for felt, far in zip(measured, large, strict=True)
+            for factor, effect in ((1.0, felt.ratio), (far, felt.signal))
+        ]
+    )
+    points = [(i, mu) for i, far in enumerate(large) for mu in (0.0, far)]
 
     def order(leading: Array) -> Array:
         # Felt by the ratio first, then by their size; equal ones by the canonical basis.
@@ -169,7 +176,8 @@ def rank_directions(felt: Felt, columns: Array) -> Ranking:
 
     leading = np.zeros((count, 0))
     rest = order(leading)
-    for mu in (0.0, far):
+    for number, mu in points:
+        felt = measured[number]
         if leading.shape[1]:
             kept = np.column_stack([leading, rest[:, _moves(whitened, rest)]])
             if sigma_of_mu(felt, mu, kept) >= (1 - SECOND) * sigma_of_mu(felt, mu):
@@ -182,7 +190,14 @@ def rank_directions(felt: Felt, columns: Array) -> Ranking:
             rest = order(leading)
     rotation = np.column_stack([leading, rest])
     variances = np.sum((whitened @ rotation) ** 2, axis=0)
-    return Ranking(rotation, leading.shape[1], variances, tuple(dict.fromkeys((0.0, far))))
+    return Ranking(rotation, leading.shape[1], variances, tuple(points))
+
+
+def _large_mu(felt: Felt) -> float:
+    """Return the value of mu where the errors of the signal itself are looked at."""
+    estimate, sigma = _estimate(felt)
+    far = estimate if abs(estimate) > REACH * sigma else REACH * sigma
+    return far if np.isfinite(far) else 0.0
 
 
 def _moves(whitened: Array, directions: Array) -> Array:

@@ -20,6 +20,9 @@ __all__ = ["NO_ERROR", "check_sample", "check_variations", "flatten", "refuse_ne
 
 EMPTY_BIN = "merge bins, or set the bin to 0 and widen its error"
 
+NEGATIVE_FAKES = (
+    "set 'negative: zero' or 'negative: merge' in the section 'fakes', which say what they change"
+)
 NO_ERROR = "none"
 """In the place of an error: leave the variances of the yields out."""
 
@@ -110,8 +113,9 @@ def check_sample(
     if template is None:
         return None
     where = f"channel '{channel}', sample '{sample}'"
+    warnings.extend(f"{where}: {line}" for line in template.warnings)
     yields = flatten(pair, template.yields, where, warnings)
-    refuse_negative(pair, yields, where)
+    refuse_negative(pair, yields, where, NEGATIVE_FAKES if sample == "fakes" else EMPTY_BIN)
     error, stated = None, _stated_error(pair, template, where, warnings)
     if stated is not None:
         error = flatten(pair, stated, f"{where}, error", warnings, events=False)
@@ -132,6 +136,7 @@ def check_sample(
         error=error,
         error_kind=template.error_kind,
         error_source="" if error is None else pair.histogram(stated).source,
+        description=template.description,
     )
 
 

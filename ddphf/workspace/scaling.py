@@ -15,7 +15,15 @@ from ddphf.exceptions import ModelError
 from ddphf.inputs.histogram import Array
 from ddphf.workspace.channels import PairYields
 
-__all__ = ["LinearPair", "asimov_sigma", "choose_scale", "largest_mu", "linear_pair"]
+__all__ = [
+    "KnownPair",
+    "LinearPair",
+    "asimov_sigma",
+    "choose_scale",
+    "known_pair",
+    "largest_mu",
+    "linear_pair",
+]
 
 SIGMA_RANGE = (0.05, 5.0)
 
@@ -116,6 +124,58 @@ def linear_pair(pair: PairYields) -> LinearPair:
         shapes=np.stack([*directions.values()], axis=1) if directions else np.zeros((len(b), 0)),
         observed=np.asarray(tested.counts - fakes_t - ratio * (partner.counts - fakes_p)),
     )
+
+
+@dataclass(frozen=True)
+class KnownPair:
+    """The pair to first order where the background is known: the counts of B, then of A.
+
+    Attributes:
+        background: r T and T, shape (2M,).
+        signal: Of the stated signal, shape (2M,).
+        variance: Uncorrelated variance of the counts, shape (2M,).
+        shapes: Change per sigma of every nuisance, shape (2M, k).
+        observed: Counts less what is expected without a signal, shape (2M,).
+    """
+
+    background: Array
+    signal: Array
+    variance: Array
+    shapes: Array
+    observed: Array
+
+
+def known_pair(pair: PairYields) -> KnownPair | None:
+    """Return the counts of a pair whose background is known, None where it is not.
+
+    Args:
+        pair: The checked pair, M bins.
+    """
+    if pair.known_background is None:
+        return None
+    n_bins, rows = len(pair.background), []
+    directions: dict[str, Array] = {}
+    for number, channel in enumerate(pair.channels):
+        background = channel.ratio * pair.known_background
+        own = slice(number * n_bins, (number + 1) * n_bins)
+        fakes = channel.total(channel.fakes)
+        variance = background + fakes
+        changes = [(v.name, background * v.slope) for v in channel.variations]
+        if channel.fakes is not None:
+            changes += [(v.name, fakes * v.slope) for v in channel.fakes.variations]
+            if channel.fakes.error is not None:
+                variance = variance + channel.fakes.error**2
+        for name, change in changes:
+            directions.setdefault(name, np.zeros(2 * n_bins))[own] += change
+        observed = channel.counts - background - fakes
+        rows.append(
+            (background, channel.total(channel.signal), np.maximum(variance, 1.0), observed)
+        )
+    background, signal, variance, observed = (
+        np.concatenate(parts) for parts in zip(*rows, strict=True)
+    )
+    shapes = np.stack([*directions.values()], axis=1) if directions else np.zeros((2 * n_bins, 0))
+    return KnownPair(background, signal, variance, shapes, observed)
 
 
 def _information(pair: PairYields) -> tuple[Array, Array]:

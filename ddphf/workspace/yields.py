@@ -13,10 +13,8 @@ from ddphf.symmetry.pair import Channel, Pair
 from ddphf.workspace.absorbed import drop_absorbed
 from ddphf.workspace.channels import ChannelYields, PairYields
 from ddphf.workspace.lepton_id import LeptonIdYields, attach_lepton_id
-from ddphf.workspace.lepton_id_record import without_absorbed
 from ddphf.workspace.naming import partner_channel, tested_channel
 from ddphf.workspace.samples import check_sample, check_variations, flatten, refuse_negative
-from ddphf.workspace.scaling import linear_pair
 
 __all__ = ["resolve_pair"]
 
@@ -32,7 +30,7 @@ def resolve_pair(pair: Pair) -> PairYields:
         return _resolve(pair, None)
     # What the result feels of the lepton-ID error is known once everything else is.
     plain = _resolve(replace(pair, lepton_id=None), None)
-    return _resolve(*attach_lepton_id(pair, linear_pair(plain)))
+    return _resolve(*attach_lepton_id(pair, plain))
 
 
 def _resolve(pair: Pair, lepton_id: LeptonIdYields | None) -> PairYields:
@@ -62,7 +60,6 @@ def _resolve(pair: Pair, lepton_id: LeptonIdYields | None) -> PairYields:
     if lepton_id is not None:
         tested = replace(tested, residual=lepton_id.residual_tested)
         partner = replace(partner, residual=lepton_id.residual_partner)
-        lepton_id = replace(lepton_id, metadata=without_absorbed(lepton_id.metadata, absorbed))
     for name in absorbed:
         warnings.append(
             f"variation '{name}' changes the symmetric background alike in both channels: the "

@@ -61,7 +61,8 @@ class InjectionResult(Shown):
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form; what is absent has no key."""
         out = {"schema": self.SCHEMA, **asdict(self)}
-        out["found"] = {key: value for key, value in out["found"].items() if value is not None}
+        if self.found.toys is None:
+            del out["found"]["toys"]
         out["scan"], out["warnings"] = list(out["scan"]), list(self.warnings)
         return {key: value for key, value in out.items() if value is not None}
 

@@ -17,7 +17,6 @@ from scipy.optimize import brentq
 from ddphf.exceptions import FitError, ModelError
 from ddphf.inference.fit import KNOWN
 from ddphf.inference.fitter import Fitter
-from ddphf.inference.suspicions import find_null_problem
 from ddphf.inference.toys.source import ToySource
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.minimum import Array
@@ -43,9 +42,9 @@ class Injection:
         workspace: Any pyhf JSON workspace.
         measurement: The first by default.
         background: ``"fit"``: the unconstrained parameters as fitted to the observed data at
-            POI = 0, the constrained ones where their auxiliary data are: a workspace has no place
-            for other auxiliary data, so the injected ones would contradict them; ``"known"``: the
-            starting values of the measurement ``known_background``.
+            POI = 0; ``"known"``: the starting values of the measurement ``known_background``.
+            Constrained ones are where their auxiliary data are: these stay as they are, and main
+            data at another point would contradict them.
 
     Raises:
         ModelError: No POI or a fixed one, or the measurement is not there.
@@ -84,6 +83,8 @@ class Injection:
             self.point: Array = self._fitted_point()
         else:
             self.point = _known_point(workspace, self.fitter.reference)
+            where, values = self._at_auxiliary_data()
+            self.point[where] = values
         rates = self.model.rates(self.point)
         # The POI is a normfactor: every rate is linear in it.
         self.signal: Array = self.model.rates(self.at(1.0)) - rates
@@ -95,22 +96,26 @@ class Injection:
         self.limits = self._limits(rates)
 
     def _fitted_point(self) -> Array:
-        table, con = self.model.parameters, self.model.expansion.constraints
-        if problem := find_null_problem(self.fitter.reference):
-            raise ModelError(f"measurement '{self.fitter.reference.measurement}': {problem}")
-        auxiliary = self.model.data[self.model.n_main :]
+        table = self.model.parameters
         held, values = table.fixed.copy(), table.init.copy()
-        for index, value in (
-            (con.normal_parameter, auxiliary[con.normal_data]),
-            (con.poisson_parameter, auxiliary[con.poisson_data] / con.poisson_tau),
-        ):
-            free = ~table.fixed[index]
-            held[index], values[index[free]] = True, value[free]
+        where, constrained = self._at_auxiliary_data()
+        held[where], values[where] = True, constrained
         held[self.poi], values[self.poi] = True, 0.0
         fit = self.model.minimize(fixed=held, values=values)
         if not fit.converged:
             raise FitError(f"the background fit at {self.poi_name} = 0 failed: {fit.status}")
         return fit.parameters
+
+    def _at_auxiliary_data(self) -> tuple[Array, Array]:
+        """Return the constrained parameters that are free, and where their data have them."""
+        table, con = self.model.parameters, self.model.expansion.constraints
+        auxiliary = self.model.data[self.model.n_main :]
+        where = np.concatenate([con.normal_parameter, con.poisson_parameter]).astype(int)
+        values = np.concatenate(
+            [auxiliary[con.normal_data], auxiliary[con.poisson_data] / con.poisson_tau]
+        )
+        free = ~table.fixed[where]
+        return where[free], values[free]
 
     def at(self, mu: float) -> Array:
         """Return the background point with the POI at ``mu``."""

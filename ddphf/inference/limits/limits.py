@@ -30,9 +30,11 @@ ONE_SIGMA = 0.6827
 
 MIN_TOYS = 100
 
-SCAN_POINTS = 12
-NEAR = (0.86, 0.95, 1.05, 1.16)
-"""Scanned signal strengths: over all limits, and in units of the observed one."""
+BELOW, ABOVE, NEAR = (0.5, 0.7, 0.85), (1.15, 1.3), (0.84, 0.95, 1.06, 1.2)
+"""Scanned signal strengths, in units of the lowest, the highest and the observed limit."""
+
+WIDENINGS = 7
+"""How often pyhf's default upper bound of the POI is multiplied by ten: to 1e8."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -44,7 +46,7 @@ class LimitResult(Shown):
         poi: Name of the signal strength.
         level: Confidence level of the limits.
         mu_hat: Fitted strength.
-        mu_error: Its error; 0 at a bound.
+        mu_error: Its error; 0 at a bound, None where there is none.
         asymptotic: CLs limits by asymptotic formulas, where asked for.
         toys: CLs limits by toys, where asked for.
         intervals: Two-sided intervals, where asked for.
@@ -56,7 +58,7 @@ class LimitResult(Shown):
     poi: str
     level: float
     mu_hat: float
-    mu_error: float
+    mu_error: float | None
     asymptotic: AsymptoticLimit | None
     toys: ToyLimit | None
     intervals: tuple[IntervalResult, ...]
@@ -111,6 +113,7 @@ def limit_workspace(
     measurement: str | None = None,
     level: float = 0.95,
     methods: Collection[LimitMethod] = LIMIT_METHODS[:1],
+    poi_bounds: tuple[float, float] | None = None,
     interval: bool = False,
     toys: int = 5000,
     seed: int = 0,
@@ -124,6 +127,8 @@ def limit_workspace(
         measurement: Name of the measurement; the first one by default.
         level: Confidence level, between 0.5 and 1.
         methods: ``"asymptotic"``, ``"toys"``.
+        poi_bounds: Bounds of the POI instead of the measurement's. Where neither states any, the
+            upper one is pyhf's default, and is widened as far as the limits need.
         interval: Whether to find two-sided intervals too, at 68.27 % and at ``level``.
         toys: Toys per ensemble; there is one per scanned mu.
         seed: Their seed.
@@ -149,21 +154,26 @@ def limit_workspace(
     if "toys" in methods and toys < MIN_TOYS:
         raise InputError(f"toys: {toys}, expected at least {MIN_TOYS} per scanned signal strength")
     say = progress if progress is not None else _silent
-    fitter = Fitter(ReferenceModel(workspace, measurement))
-    fitter.require_null()
-    free, _ = fitter.fit_both(say)
-    model, table = fitter.require_compiled(), fitter.reference.parameters
+    fitter = Fitter(ReferenceModel(workspace, measurement, poi_bounds))
+    observed, asimov, asymptotic = _asymptotic_limits(fitter, level, say)
+    widened = None
+    for _ in range(WIDENINGS * (not fitter.reference.states_poi_bounds)):
+        if None not in (asymptotic.observed, *asymptotic.expected):
+            break
+        widened = (observed.lower, 10 * observed.upper)
+        fitter = Fitter(ReferenceModel(workspace, measurement, widened))
+        observed, asimov, asymptotic = _asymptotic_limits(fitter, level, say)
+    table = fitter.reference.parameters
     name, poi = str(fitter.reference.measurement), table.poi
     assert poi is not None
-    say(f"{name}: asymptotic limits")
-    observed = ProfileScan(model, free=free)
-    source = ToySource.conditional(model)
-    data = source.expected()
-    without = model.minimize(data=data, start=source.parameters)
-    asimov = ProfileScan(model, data, free=without, what="Asimov data without signal")
-    asymptotic = limit_asymptotic(observed, asimov, level)
-    _require_inside(asymptotic.observed, name, table.names[poi], level, observed.upper)
+    _require_inside(asymptotic.observed, name, table.names[poi], level, observed)
     warnings = list(fitter.warnings)
+    if widened is not None:
+        warnings.append(
+            f"the measurement states no bounds of '{table.names[poi]}', and the limits are beyond "
+            f"pyhf's default of 10: its upper bound is {widened[1]:g} here; --poi-bounds LOW,HIGH "
+            "sets others"
+        )
     if None in asymptotic.expected:
         warnings.append(
             f"the expected limits beyond the upper bound {observed.upper:g} of the POI are null"
@@ -172,7 +182,7 @@ def limit_workspace(
     if "toys" in methods:
         say(f"{name}: limits by toys")
         by_toys = limit_by_toys(
-            observed, _scan_points(asymptotic, observed.upper), level, toys, seed=seed,
+            observed, asimov, _scan_points(asymptotic, observed.upper), level, toys, seed=seed,
             progress=toy_progress,
         )  # fmt: skip
         if None in (by_toys.observed, *by_toys.expected):
@@ -199,30 +209,57 @@ def limit_workspace(
         poi=table.names[poi],
         level=level,
         mu_hat=observed.mu_hat,
-        mu_error=float(observed.free.errors[poi]),
+        mu_error=observed.free.error(poi),
         asymptotic=asymptotic if "asymptotic" in methods else None,
         toys=by_toys,
         intervals=tuple(intervals),
         warnings=tuple(warnings),
-        provenance=make_provenance(workspace_digest=f"sha256:{pyhf.utils.digest(workspace)}"),
-    )
+        provenance=make_provenance(
+            workspace_digest=f"sha256:{pyhf.utils.digest(workspace)}",
+            **({} if widened is None and poi_bounds is None else {
+                "poi_bounds": [observed.lower, observed.upper]
+            }),
+        ),
+    )  # fmt: skip
+
+
+def _asymptotic_limits(
+    fitter: Fitter, level: float, say: Progress
+) -> tuple[ProfileScan, ProfileScan, AsymptoticLimit]:
+    """Return the profiles of the data and of Asimov data without signal, and their limits."""
+    fitter.require_null()
+    free, _ = fitter.fit_both(say)
+    model = fitter.require_compiled()
+    say(f"{fitter.reference.measurement}: asymptotic limits")
+    observed = ProfileScan(model, free=free)
+    source = ToySource.conditional(model)
+    data = source.expected()
+    without = model.minimize(data=data, start=source.parameters)
+    asimov = ProfileScan(model, data, free=without, what="Asimov data without signal")
+    return observed, asimov, limit_asymptotic(observed, asimov, level)
 
 
 def _scan_points(limit: AsymptoticLimit, upper: float) -> np.ndarray[Any, Any]:
-    """Return where to draw toys: over all asymptotic limits, and denser around the observed one."""
+    """Return where to draw toys: at the expected limits, between and around them and the data's."""
     assert limit.observed is not None
-    ends = [x for x in (limit.observed, *limit.expected) if x is not None]
-    wide = np.geomspace(0.6 * min(ends), 1.6 * max(ends), SCAN_POINTS)
-    return np.unique(np.minimum([*wide, *(limit.observed * np.array(NEAR))], upper))
+    ends = np.array([x for x in limit.expected if x is not None] or [limit.observed])
+    points = [
+        ends[0] * np.array(BELOW),
+        ends,
+        (ends[1:] + ends[:-1]) / 2,
+        ends[-1] * np.array(ABOVE),
+    ]
+    return np.unique(np.minimum(np.concatenate([*points, limit.observed * np.array(NEAR)]), upper))
 
 
 def _require_inside(
-    limit: float | None, measurement: str, poi: str, level: float, upper: float
+    limit: float | None, measurement: str, poi: str, level: float, scan: ProfileScan
 ) -> None:
     if limit is None:
         raise ModelError(
             f"measurement '{measurement}': CLs is above {1 - level:.4g} up to the upper bound "
-            f"{upper:g} of the POI '{poi}', so the observed limit is beyond it; widen the bound"
+            f"{scan.upper:g} of the POI '{poi}', so the observed limit is beyond it; widen the "
+            f"bound: --poi-bounds {scan.lower:g},{10 * abs(scan.upper):g}"
         )
 
 

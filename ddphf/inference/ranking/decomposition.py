@@ -58,8 +58,8 @@ def decompose(
         held: Parameters that the fit held, shape (n,).
         spread: Propagation of the POI at the fit.
         priors: Constraint terms.
-        shifts: By parameter: the shift of the POI by its auxiliary measurement, from refits. The
-            other parameters are taken to first order.
+        shifts: By parameter: the size of the POI's shift by its auxiliary measurement, the root
+            mean square of up and down, from refits. The other parameters are taken to first order.
         named: Groups of the user.
     """
     poi = model.parameters.poi
@@ -75,6 +75,8 @@ def decompose(
 
     def error_without(mask: Mask) -> float:
         """Return the error with some parameters held where they are: the minimum stays."""
+        if not total > 0:  # at a bound or an edge, whatever is held
+            return 0.0
         key = (held | mask).tobytes()
         if key not in known:
             rest = propagate(model, free.parameters, poi, fixed=held | mask)

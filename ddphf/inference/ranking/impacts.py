@@ -121,7 +121,12 @@ def rank_model(
     plan = _Plan(model, priors, free, held, np.flatnonzero(chosen & ~held))
     say(f"{len(plan.items)} refits")
     refits = refit_all(
-        model, start=plan.start, fixed=plan.fixed, data=plan.data, progress=refit_progress
+        model,
+        start=plan.start,
+        fixed=plan.fixed,
+        data=plan.data,
+        near=free.parameters,
+        progress=refit_progress,
     )
     shifts = dict(zip(plan.items, refits.points[:, poi] - free.parameters[poi], strict=True))
     impacts = [plan.describe(j, shifts, spread) for j in map(int, plan.chosen)]
@@ -138,7 +143,7 @@ def rank_model(
         poi=ParameterResult(
             table.names[poi],
             float(free.parameters[poi]),
-            float(free.errors[poi]),
+            free.error(poi),
             bool(free.at_bound[poi]),
         ),
         twice_nll=free.twice_nll,
@@ -229,12 +234,15 @@ class _Plan:
                 yield shift, best + sign * size, data
 
     def auxiliary_shifts(self, shifts: dict[tuple[int, str], float]) -> dict[int, float]:
-        """Return half the difference of up and down by parameter, where both refits are there."""
+        """Return the root mean square of up and down by parameter, where both refits are there.
+
+        Half their difference would lose a variation that moves the POI one way for both signs.
+        """
         out = {}
         for j in map(int, self.chosen):
             up, down = (shifts.get((j, f"auxiliary_{side}"), np.nan) for side in ("up", "down"))
             if np.isfinite(up - down):
-                out[j] = (up - down) / 2
+                out[j] = float(np.sqrt((up**2 + down**2) / 2))
         return out
 
     def describe(
@@ -246,19 +254,20 @@ class _Plan:
         record = ImpactResult(
             name=self.model.parameters.names[j],
             value=value,
-            error=error,
+            error=free.error(j),
             at_bound=bool(free.at_bound[j]),
             clipped=bool(self.clipped[j]),
             covariance=float(spread.covariance[j] / error) if error > 0 else 0.0,
             # As cabinetry: no error, no refit.
-            postfit_up=0.0 if error == 0 else None,
-            postfit_down=0.0 if error == 0 else None,
+            postfit_up=0.0 if free.error(j) == 0 else None,
+            postfit_down=0.0 if free.error(j) == 0 else None,
         )
         if priors.constrained[j]:
             nominal, width = float(priors.nominal[j]), float(priors.width[j])
             record = replace(
                 record, constrained=True, nominal=nominal, prior_width=width,
-                pull=(value - nominal) / width, constraint=error / width,
+                pull=(value - nominal) / width,
+                constraint=None if free.at_edge[j] else error / width,
             )  # fmt: skip
         found = {s: shifts[j, s] for s in SHIFTS if (j, s) in shifts}
         numbers: dict[str, Any] = {s: float(x) for s, x in found.items() if np.isfinite(x)}

@@ -37,6 +37,9 @@ RATE_FLOOR = 0.1
 MIN_SAMPLE_SIZE = 100.0
 """Smallest accepted effective number of toys beyond the observed q0."""
 
+MANY_TOYS = 10_000_000
+"""More are not advised."""
+
 MIN_TOYS = 500
 
 MAX_NORMALIZATION_PULL = 5.0
@@ -233,7 +236,7 @@ def _summarize(
     if size < MIN_SAMPLE_SIZE:
         raise FitError(
             f"importance sampling: an effective number of {size:.3g} of {n} toys reach the "
-            f"observed q0, expected at least {MIN_SAMPLE_SIZE:g}; ask for more toys"
+            f"observed q0, expected at least {MIN_SAMPLE_SIZE:g}; {_remedy(n, size)}"
         )
     p0, error = _mean(np.where(counted, weights, 0.0), strata)
     high = min(p0 + error + float(np.sum(weights[failed])) / n, 1.0)
@@ -253,6 +256,14 @@ def _summarize(
         normalization_error=normalization_error,
         seed=seed,
     )
+
+
+def _remedy(n: int, size: float) -> str:
+    """Say whether more toys would do: their effective number rises as their number at best."""
+    wanted = MIN_SAMPLE_SIZE * n / size if size > 0 else np.inf
+    if wanted > MANY_TOYS:
+        return f"even {MANY_TOYS:g} toys would not do, so the asymptotic p0 is all there is"
+    return f"ask for more toys, at least {float(f'{wanted:.2g}'):.0f}"
 
 
 def _mean(values: AnyArray, strata: list[slice]) -> tuple[float, float]:

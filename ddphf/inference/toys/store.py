@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from scipy.stats import beta, norm
 
+from ddphf.array_guards import check_arrays
 from ddphf.exceptions import InputError, UsageError
 from ddphf.outputs import locked, write_atomically
 from ddphf.results.shown import Shown
@@ -220,6 +221,7 @@ def load_toys(path: Path | BinaryIO, *, name: str | None = None) -> ToySample:
         with contextlib.ExitStack() as stack:
             # numpy leaves a file open when it is no archive, unless it is ours to close.
             handle = stack.enter_context(open(path, "rb")) if isinstance(path, Path) else path
+            check_arrays(handle, name)
             file = stack.enter_context(np.load(handle, allow_pickle=False))
             if int(file["version"]) != VERSION:
                 raise InputError(f"{name}: toys of version {file['version']}, expected {VERSION}")

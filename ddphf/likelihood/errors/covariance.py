@@ -15,18 +15,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ddphf.likelihood.compiled import CompiledModel
-from ddphf.likelihood.factorization import cho_solve, cholesky
-from ddphf.likelihood.general.arrays import Codes, ModelArrays
-from ddphf.likelihood.general.arrowhead import Cells, masked, solve
-from ddphf.likelihood.general.derivatives import evaluate
+from ddphf.likelihood.direct.matrix import factorise
+from ddphf.likelihood.direct.model import DirectModel
+from ddphf.likelihood.errors.edges import edge_terms
 from ddphf.likelihood.minimum import Array, Mask
 from ddphf.likelihood.reference import ReferenceModel
 
@@ -80,8 +76,8 @@ class Covariance:
                 np.zeros((0, 0, n)), np.zeros((0, 0, 0)),
             )  # fmt: skip
         cells = model.cells
-        parts = _invert(model.codes, model.arrays, cells, parameters, model.data, free)
-        corner, inner, blocks = (np.array(part) for part in parts)
+        terms = edge_terms(model.direct, parameters, free, model.data)
+        corner, inner, blocks = _invert(model.direct, parameters, *terms, free)
         global_, local = np.asarray(cells.global_), np.asarray(cells.local)
         variance = np.zeros(n + 1)
         variance[global_] = np.diag(corner)
@@ -204,21 +200,17 @@ def _no_cells(n_bins: int) -> tuple[Indices, Indices]:
     return np.zeros((0, 0), dtype=int), np.zeros(n_bins, dtype=int)
 
 
-@partial(jax.jit, static_argnums=0)
 def _invert(
-    codes: Codes, arrays: ModelArrays, cells: Cells, parameters: Any, data: Any, free: Any
-) -> tuple[Any, Any, Any]:
+    model: DirectModel, parameters: Array, data: Array, multiplier: Array, free: Mask
+) -> tuple[Array, Array, Array]:
     """Return the global covariance, D^-1 C and D^-1, 0 for what is not free."""
-    hessian = evaluate(codes, arrays, cells, parameters, data).hessian
-
-    def column(parameter: Any) -> Any:
-        right = jnp.zeros_like(parameters).at[parameter].set(1.0)
-        return solve(hessian, cells, right, free, jnp.zeros(()))[cells.global_]
-
-    corner = jax.vmap(column)(cells.global_)
-    matrix = masked(hessian, cells, free, jnp.zeros(()))
-    f_local = jnp.concatenate([free, jnp.zeros(1, bool)])[cells.local]
-    unit = jnp.broadcast_to(jnp.eye(matrix.blocks.shape[-1]), matrix.blocks.shape)
-    blocks = cho_solve(cholesky(matrix.blocks), unit)
-    blocks = jnp.where(f_local[:, :, None] & f_local[:, None, :], blocks, 0.0)
-    return corner, blocks @ matrix.edges, blocks
+    at = model.evaluate(np.asarray(parameters)[None], data).row(0)
+    found = factorise(model.curvature(at, multiplier).hessian, model.split, free)
+    if found is None:
+        k, shape = len(model.split.global_), model.split.local.shape
+        shapes = ((k, k), (*shape, k), (*shape, shape[1]))
+        corner, inner, blocks = (np.full(shape, np.nan) for shape in shapes)
+        return corner, inner, blocks
+    inside = np.append(free, False)[model.split.local]
+    blocks = np.where(inside[:, :, None] & inside[:, None, :], found.inverse_blocks, 0.0)
+    return found.block, found.inner, blocks

@@ -9,20 +9,13 @@ by :math:`(J C e_p)_i \, dn / \lambda_i`, because the score of count i is :math:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ddphf.likelihood.compiled import CompiledModel
-from ddphf.likelihood.factorization import cho_solve, cholesky, solve_lower
-from ddphf.likelihood.general.arrays import Codes, ModelArrays
-from ddphf.likelihood.general.arrowhead import Cells, factor, masked, solve
-from ddphf.likelihood.general.derivatives import evaluate
+from ddphf.likelihood.direct.newton import look
+from ddphf.likelihood.errors.edges import edge_terms
 from ddphf.likelihood.minimum import Array, Mask, Minimum
-from ddphf.likelihood.paired.newton import free_directions
 
 __all__ = ["Propagation", "held_by_data", "propagate"]
 
@@ -51,13 +44,16 @@ def held_by_data(minimum: Minimum, fixed: Mask) -> Mask:
     """Return what a fit held: the fixed parameters, and those that no data or bound describe.
 
     A parameter that changes no expected count, or a background whose rate sits at 0, has error 0
-    away from its bounds; the Hessian is singular along it.
+    away from its bounds; the Hessian is singular along it. One that an edge stops is not among
+    them: elsewhere it moves again.
 
     Args:
         minimum: A certified fit.
         fixed: Shape (n,): what was asked to be held.
     """
-    return np.asarray(fixed | ((minimum.errors == 0) & ~minimum.at_bound), dtype=bool)
+    return np.asarray(
+        fixed | ((minimum.errors == 0) & ~minimum.at_bound & ~minimum.at_edge), dtype=bool
+    )
 
 
 def propagate(
@@ -87,60 +83,30 @@ def propagate(
         >>> [round(float(x), 4) for x in found.rate_variance]  # one bin, one POI: its count
         [60.0]
     """
-    table = model.parameters
-    found = _propagate(
-        model.codes,
-        model.arrays,
-        model.cells,
-        np.asarray(parameters, dtype=float),
-        index,
-        table.fixed if fixed is None else np.asarray(fixed, dtype=bool),
-        table.lower,
-        table.upper,
-        model.data if data is None else np.asarray(data, dtype=float),
-    )
-    return Propagation(*map(np.array, found))
-
-
-@partial(jax.jit, static_argnums=0)
-def _propagate(
-    codes: Codes,
-    arrays: ModelArrays,
-    cells: Cells,
-    x: Any,
-    index: Any,
-    fixed: Any,
-    lower: Any,
-    upper: Any,
-    data: Any,
-) -> tuple[Any, Any, Any, Any, Any]:
-    point = evaluate(codes, arrays, cells, x, data)
-    free = free_directions(x, point.gradient, fixed, lower, upper)
-    unit = jnp.zeros_like(x).at[index].set(1.0)
-    column = solve(point.hessian, cells, unit, free, jnp.zeros(()))
+    table, x = model.parameters, np.asarray(parameters, dtype=float)
+    problem, n = model.problem(data, fixed), len(x)
+    inside = ~problem.fixed & (x > table.lower) & (x < table.upper)
+    terms = edge_terms(model.direct, x, inside, problem.data)
+    local = look(problem._replace(data=terms.data), x, terms.multiplier)
+    found, split, rates = local.curvature, model.direct.split, local.at.rate
+    if local.factored is None:
+        k = len(split.global_)
+        unknown = [np.full(shape, np.nan) for shape in (n, len(rates), len(rates), (k, k))]
+        return Propagation(unknown[0], rates, *unknown[1:])
+    column = local.factored.solve(np.eye(1, n, index)[0])
 
     # Variances: that of the globals with the cells following them, and the cell's own part.
-    n_cells, n_local = cells.local.shape
-    f_global = free[cells.global_]
-    matrix = masked(point.hessian, cells, free, jnp.zeros(()))
-    j_global, j_local = point.slope
-    followed = jnp.where(f_global, j_global, 0.0).T
-    moved = j_global @ column[cells.global_]
-    own: Any = 0.0
-    if n_local == 0 or n_cells == 0:
-        scale = jax.lax.rsqrt(jnp.maximum(jnp.diag(matrix.corner), 1e-300))
-        chol = cholesky(matrix.corner * scale[:, None] * scale[None, :])
-    else:
-        chol, scale, inner, chol_local = factor(matrix)
+    followed = np.where(local.free[split.global_], found.j_global, 0.0)
+    moved = found.j_global @ column[split.global_]
+    own = np.zeros(len(rates))
+    if split.local.size:
         # Bins outside all cells have no local slope: it is 0 whatever cell they read.
-        cell = jnp.minimum(cells.of_bin, n_cells - 1)
-        local = cells.local[cell]
-        moved = moved + jnp.sum(j_local * jnp.append(column, 0.0)[local], axis=1)
-        j_local = jnp.where(jnp.append(free, False)[local], j_local, 0.0)
-        followed = followed - jnp.einsum("blk,bl->kb", inner[cell], j_local)
-        own = cho_solve(chol_local[cell], j_local[:, :, None])[:, :, 0]
-        own = jnp.sum(own * j_local, axis=1)
-    half = solve_lower(chol, followed * scale[:, None])
-    inverse = cho_solve(chol, jnp.eye(len(f_global))) * scale[:, None] * scale[None, :]
-    block = jnp.where(f_global[:, None] & f_global[None, :], inverse, 0.0)
-    return column, point.rate, moved, jnp.sum(half * half, axis=0) + own, block
+        cell = np.minimum(split.of_bin, len(split.local) - 1)
+        locals_ = split.local[cell]
+        moved = moved + np.sum(found.j_local * np.append(column, 0.0)[locals_], axis=1)
+        j_local = np.where(np.append(local.free, False)[locals_], found.j_local, 0.0)
+        followed = followed - (j_local[:, None, :] @ local.factored.inner[cell])[:, 0]
+        own = np.einsum("bl,blm,bm->b", j_local, local.factored.inverse_blocks[cell], j_local)
+    block = local.factored.block
+    variance = np.sum((followed @ block) * followed, axis=1) + own
+    return Propagation(column, rates, moved, variance, block)

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import gammaln
 
+from ddphf.likelihood.deviance import deviance
 from ddphf.likelihood.expansion import Expansion
 from ddphf.likelihood.interpolation import (
     histosys_weights,
@@ -27,6 +28,7 @@ __all__ = [
     "constraint_logpdf",
     "log_poisson",
     "logpdf",
+    "penalty",
     "rates",
 ]
 
@@ -172,6 +174,16 @@ def constraint_logpdf(arrays: ModelArrays, parameters: Array, auxiliary: Array) 
     )
     mean = parameters[arrays.poisson_parameter] * arrays.poisson_tau
     return normal + jnp.sum(log_poisson(auxiliary[arrays.poisson_data], mean))
+
+
+def penalty(arrays: ModelArrays, parameters: Array, auxiliary: Array) -> Array:
+    """Return -ln of the constraint terms over their best values: no difference of large terms."""
+    pull = (
+        auxiliary[arrays.normal_data] - parameters[arrays.normal_parameter]
+    ) / arrays.normal_sigma
+    mean = parameters[arrays.poisson_parameter] * arrays.poisson_tau
+    known = jnp.where(mean >= 0, deviance(auxiliary[arrays.poisson_data], mean), jnp.nan)
+    return 0.5 * jnp.sum(pull * pull) + jnp.sum(known)
 
 
 def logpdf(codes: Codes, arrays: ModelArrays, parameters: Array, data: Array) -> Array:

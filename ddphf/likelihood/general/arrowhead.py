@@ -30,6 +30,7 @@ __all__ = [
     "inverse",
     "masked",
     "multiply",
+    "read_diagonal",
     "solve",
 ]
 
@@ -178,6 +179,12 @@ def add_diagonal(matrix: Arrowhead, cells: Cells, diagonal: Array) -> Arrowhead:
         matrix.edges,
         matrix.blocks + own[:, :, None] * jnp.eye(own.shape[1]),
     )
+
+
+def read_diagonal(matrix: Arrowhead, cells: Cells, n: int) -> Array:
+    """Return the diagonal, shape (n,)."""
+    out = jnp.zeros(n + 1).at[cells.local].add(jnp.einsum("cll->cl", matrix.blocks))[:-1]
+    return out.at[cells.global_].add(jnp.diag(matrix.corner))
 
 
 def along(cells: Cells, slope: tuple[Array, Array], step: Array) -> Array:

@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 
 from ddphf.likelihood.deviance import deviance
-from ddphf.likelihood.general.arrays import Codes, ModelArrays, constraint_logpdf
+from ddphf.likelihood.general.arrays import Codes, ModelArrays, penalty
 from ddphf.likelihood.general.arrowhead import Arrowhead, Cells
 from ddphf.likelihood.interpolation import histosys_weights, normsys_factor
 
@@ -36,7 +36,7 @@ class Point(NamedTuple):
     """-ln L around a point.
 
     Attributes:
-        value: -ln L without the constants of the main data.
+        value: -ln L over its best value bin by bin and constraint by constraint.
         rate: Shape (bins,).
         gradient: Shape (n,).
         hessian: The Hessian.
@@ -87,7 +87,7 @@ def evaluate(
     if multiplier is not None:
         alpha = jnp.where(multiplier > 0, multiplier / safe, alpha)
         expected = jnp.where(multiplier > 0, multiplier / safe, expected)
-    value = jnp.sum(deviance(counts, rate)) - constraint_logpdf(arrays, parameters, auxiliary)
+    value = jnp.sum(deviance(counts, rate)) + penalty(arrays, parameters, auxiliary)
     own_slope, own_curvature = _constraint_derivatives(arrays, parameters, auxiliary)
 
     # Global parameters: (bins, samples, k).

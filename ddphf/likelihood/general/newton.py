@@ -15,21 +15,25 @@ import jax
 import jax.numpy as jnp
 
 from ddphf.likelihood.general.arrays import Codes, ModelArrays
-from ddphf.likelihood.general.arrowhead import Cells, inverse, masked, multiply, solve
+from ddphf.likelihood.general.arrowhead import (
+    Cells,
+    inverse,
+    masked,
+    multiply,
+    read_diagonal,
+    solve,
+)
 from ddphf.likelihood.general.bending import bend
 from ddphf.likelihood.general.derivatives import Point, evaluate
 from ddphf.likelihood.paired.newton import ROUNDING
 
 __all__ = [
     "GeneralResult",
-    "certify_point",
     "free_directions",
-    "global_covariance",
     "is_physical",
     "make_result",
     "minimize_general",
     "minimize_general_batch",
-    "minimize_one",
 ]
 
 Array = Any
@@ -47,6 +51,7 @@ class GeneralResult(NamedTuple):
         projected: Largest absolute component of the gradient over the free directions.
         errors: Shape (n,): square root of the diagonal of the inverse Hessian of -ln L; 0 where
             not free.
+        stiffness: Shape (n,): diagonal of the Hessian of -ln L.
         free: Shape (n,): the free directions.
         rates: Shape (bins,).
         steps: Newton steps.
@@ -57,6 +62,7 @@ class GeneralResult(NamedTuple):
     edm: Array
     projected: Array
     errors: Array
+    stiffness: Array
     free: Array
     rates: Array
     steps: Array
@@ -199,26 +205,12 @@ def make_result(
         edm=edm,
         projected=2.0 * jnp.max(jnp.abs(jnp.where(free, point.gradient, 0.0))),
         errors=jnp.sqrt(jnp.maximum(variance, 0.0)),
+        stiffness=read_diagonal(point.hessian, cells, x.shape[0]),
         free=free,
         rates=point.rate,
         steps=steps,
         physical=is_physical(point.rate, counts) & jnp.isfinite(point.value),
     )
-
-
-@partial(jax.jit, static_argnums=0)
-def minimize_one(
-    codes: Codes,
-    arrays: ModelArrays,
-    cells: Cells,
-    start: Array,
-    fixed: Array,
-    lower: Array,
-    upper: Array,
-    data: Array,
-) -> GeneralResult:
-    """Compiled :func:`minimize_general`."""
-    return minimize_general(codes, arrays, cells, start, fixed, lower, upper, data)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -237,41 +229,3 @@ def minimize_general_batch(
         codes, arrays, cells, start, fixed, lower, upper, data
     )
     return result
-
-
-@partial(jax.jit, static_argnums=0)
-def certify_point(
-    codes: Codes,
-    arrays: ModelArrays,
-    cells: Cells,
-    x: Array,
-    fixed: Array,
-    lower: Array,
-    upper: Array,
-    data: Array,
-) -> GeneralResult:
-    """Return the certificate of a point found by other means, with the exact joint Hessian."""
-    counts = data[: arrays.nominal.shape[0]]
-    point = evaluate(codes, arrays, cells, x, data)
-    free = free_directions(x, point.gradient, fixed, lower, upper)
-    step = solve(point.hessian, cells, point.gradient, free, jnp.zeros(()))
-    edm = _edm(point.gradient, step)
-    return make_result(cells, x, point, edm, jnp.zeros((), int), fixed, lower, upper, counts)
-
-
-@partial(jax.jit, static_argnums=0)
-def global_covariance(
-    codes: Codes,
-    arrays: ModelArrays,
-    cells: Cells,
-    x: Array,
-    fixed: Array,
-    lower: Array,
-    upper: Array,
-    data: Array,
-) -> Array:
-    """Return the inverse Hessian's global block, shape (k, k), 0 outside the free directions."""
-    point = evaluate(codes, arrays, cells, x, data)
-    free = free_directions(x, point.gradient, fixed, lower, upper)
-    block: Array = inverse(point.hessian, cells, free)[0]
-    return block

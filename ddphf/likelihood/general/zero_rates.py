@@ -18,7 +18,14 @@ import jax
 import jax.numpy as jnp
 
 from ddphf.likelihood.general.arrays import Codes, ModelArrays, rates
-from ddphf.likelihood.general.arrowhead import Cells, across, add_diagonal, along, solve
+from ddphf.likelihood.general.arrowhead import (
+    Cells,
+    across,
+    add_diagonal,
+    along,
+    read_diagonal,
+    solve,
+)
 from ddphf.likelihood.general.derivatives import Point, evaluate
 from ddphf.likelihood.general.newton import GeneralResult, is_physical, make_result
 
@@ -221,6 +228,7 @@ def minimize_at_zero(
         parameters=jnp.where(legal, snapped, state.x),
         rates=jnp.where(legal, rate, state.point.rate),
         errors=jnp.where(low | high, 0.0, result.errors),
+        stiffness=read_diagonal(bare.hessian, cells, len(x)),
         free=free & ~low & ~high,
         edm=jnp.where(state.done, result.edm + 2.0 * LAST, jnp.inf),
     )

@@ -1,0 +1,258 @@
+"""Damped Newton for one data set, in numpy: the steps of :mod:`ddphf.likelihood.general.newton`.
+
+A step that fails is bent along the bounds, then damped. One is accepted only where no rate is
+negative and -ln L does not rise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ddphf.likelihood.direct.matrix import Factored, factorise
+from ddphf.likelihood.direct.model import Curvature, DirectModel, Points
+
+__all__ = ["DirectResult", "Look", "Problem", "certify", "look", "minimize", "minimize_many"]
+
+Array = np.ndarray[Any, Any]
+
+MAX_STEPS = 200
+MAX_TURNS = 16
+"""Bounds that one step may meet; it ends at the last, and the next step goes on from there."""
+TOGETHER = 64
+"""Fits whose points are evaluated at once: memory grows with it."""
+ENOUGH = 1e-14
+ROUNDING = 1e-10
+FIRST_DAMPING = 0.1
+
+
+class Problem(NamedTuple):
+    """One fit.
+
+    Attributes:
+        model: The model.
+        data: Main and auxiliary data.
+        fixed: Held parameters, shape (n,).
+        lower: Bounds, shape (n,).
+        upper: Bounds.
+    """
+
+    model: DirectModel
+    data: Array
+    fixed: Array
+    lower: Array
+    upper: Array
+
+
+class DirectResult(NamedTuple):
+    """A point and its certificate; see :class:`ddphf.likelihood.general.newton.GeneralResult`."""
+
+    parameters: Array
+    edm: float
+    projected: float
+    errors: Array
+    stiffness: Array
+    free: Array
+    rates: Array
+    steps: int
+    physical: bool
+
+
+def free_directions(problem: Problem, x: Array, gradient: Array) -> Array:
+    """Return True where a parameter is neither held nor pushed against a bound."""
+    pushed = ((x <= problem.lower) & (gradient > 0)) | ((x >= problem.upper) & (gradient < 0))
+    return ~problem.fixed & ~pushed
+
+
+def is_physical(rates: Array, counts: Array) -> Array:
+    """Return whether no rate is negative, and none is 0 where events were seen; shape (...)."""
+    return np.asarray(np.all((rates > 0) | ((rates == 0) & (counts <= 0)), axis=-1))
+
+
+def minimize(problem: Problem, start: Array) -> DirectResult:
+    """Minimise -ln L.
+
+    Args:
+        problem: What to fit.
+        start: Shape (n,); held parameters keep these values.
+    """
+    return next(minimize_many([problem], start[None]))
+
+
+def minimize_many(
+    problems: Sequence[Problem], starts: Array, *, errors: bool = True
+) -> Iterator[DirectResult]:
+    """Minimise -ln L for many fits of one model, in step: what can be is evaluated together.
+
+    Args:
+        problems: Shape (m,): data, held parameters and bounds of each.
+        starts: Shape (m, n).
+        errors: Whether the errors are wanted; NaN else.
+
+    Yields:
+        The results in the order of the input.
+    """
+    for first in range(0, len(problems), TOGETHER):
+        some = slice(first, first + TOGETHER)
+        yield from _in_step(problems[some], starts[some], errors)
+
+
+def _in_step(problems: Sequence[Problem], starts: Array, errors: bool) -> list[DirectResult]:
+    data = np.stack([problem.data for problem in problems])
+    fits = [_fit(problem, x, errors) for problem, x in zip(problems, starts, strict=True)]
+    out: dict[int, DirectResult] = {}
+    # A trial may be far out, a start may be where no events are expected but some were seen.
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+        trials = {i: next(fit) for i, fit in enumerate(fits)}
+        while trials:
+            rows = list(trials)
+            points = np.stack([trials[i] for i in rows])
+            new = problems[0].model.evaluate(points, data[rows])
+            trials = {}
+            for j, i in enumerate(rows):
+                try:
+                    trials[i] = fits[i].send(new.row(j))
+                except StopIteration as end:
+                    out[i] = end.value
+    return [out[i] for i in range(len(fits))]
+
+
+def _fit(problem: Problem, start: Array, errors: bool) -> Generator[Array, Points, DirectResult]:
+    """Yield the points to evaluate, take what was found there, return the end."""
+    model, data, fixed, lower, upper = problem
+    counts = data[: model.n_bins]
+    x = np.where(fixed, start, np.clip(start, lower, upper))
+    local = look_at(problem, x, (yield x))
+    trial: Array | None = None
+    damping, bent, edm, predicted = 0.0, False, np.inf, 0.0
+    for steps in range(1, MAX_STEPS + 1):
+        if steps > 1:
+            better = False
+            if trial is not None:
+                new, before = (yield trial), float(local.at.value)
+                slack = 1e-13 * (1.0 + abs(before))
+                better = bool(is_physical(new.rate, counts) and new.value <= before + slack)
+                if better:
+                    x, local = trial, look_at(problem, trial, new)
+                    damping = _relax(damping, (before - float(new.value)) / max(predicted, 1e-300))
+            if not better:
+                # Rejected: bend the step along the bounds first, damp it if that does not help.
+                damping = max(10.0 * damping, FIRST_DAMPING) if bent else damping
+                bent = True
+        gradient, factored, matrix = local.at.gradient, local.factored, local.curvature.hessian
+        last, edm = edm, np.inf
+        if factored is not None:
+            step = factored.solve(gradient)
+            edm = max(float(gradient @ step), 0.0)
+        # A step this near that does not quarter the EDM shows rounding: an end, as a rejected one.
+        if edm <= ENOUGH or (edm < ROUNDING and edm > 0.25 * last) or damping >= 1e12:
+            break
+        if factored is None:
+            # The expected Hessian, which is never indefinite, gives the direction.
+            matrix = model.information(local.at, local.curvature)
+        if factored is None or damping > 0:
+            factored = factorise(matrix, model.split, local.free, damping)
+            step = np.full_like(x, np.nan) if factored is None else factored.solve(gradient)
+        if factored is not None and bent:
+            step = _bend(factored, gradient, step, x - upper, x - lower)
+        trial = None
+        if np.all(np.isfinite(step)):
+            trial = np.where(local.free, np.clip(x - step, lower, upper), x)
+            moved = x - trial
+            predicted = float(moved @ (gradient - 0.5 * model.split.multiply(matrix, moved)))
+    return make_result(problem, x, local, edm, steps, errors=errors)
+
+
+def _relax(damping: float, agreement: float) -> float:
+    """Return the damping after a step that was taken; agreement is actual over predicted gain."""
+    if agreement > 0.9 or damping < FIRST_DAMPING / 10:
+        return 0.0
+    return damping / 10.0 if agreement > 0.5 else damping
+
+
+def _bend(matrix: Factored, gradient: Array, step: Array, low: Array, high: Array) -> Array:
+    """Bend a step along the bounds that it crosses.
+
+    The step goes to the first bound; the parameter that meets it stays there, the others are solved
+    again, and so on. Cutting each parameter at its own bound would leave the others a move that
+    compensated what was cut off, which may lead uphill however short it is.
+    """
+    taken, ahead, moving = np.zeros_like(step), step, matrix.free
+    for _ in range(MAX_TURNS):
+        left = np.where(ahead > 0, high, low) - taken
+        reach = np.full(len(step), np.inf)
+        np.divide(left, ahead, out=reach, where=moving & (ahead != 0))
+        share = min(1.0, float(reach.min(initial=np.inf)))
+        met = reach <= share
+        taken = np.where(met, taken + left, taken + share * ahead)
+        moving = moving & ~met
+        if share >= 1:
+            break
+        rest = gradient - matrix.split.multiply(matrix.matrix, taken)
+        turned = factorise(matrix.matrix, matrix.split, moving)
+        if turned is None:
+            return np.full_like(step, np.nan)
+        ahead = turned.solve(rest)
+    return taken
+
+
+class Look(NamedTuple):
+    """What is known at one point: derivatives, free directions, the factorised Hessian."""
+
+    at: Points
+    curvature: Curvature
+    free: Array
+    factored: Factored | None
+
+
+def look(problem: Problem, x: Array, multiplier: Array | None = None) -> Look:
+    """Evaluate one point; ``factored`` is None where the Hessian is not positive definite.
+
+    Args:
+        problem: Data, held parameters and bounds.
+        x: Shape (n,).
+        multiplier: As :meth:`DirectModel.curvature` takes it.
+    """
+    return look_at(problem, x, problem.model.evaluate(x[None], problem.data).row(0), multiplier)
+
+
+def look_at(problem: Problem, x: Array, at: Points, multiplier: Array | None = None) -> Look:
+    """Add the Hessian to a point that was evaluated."""
+    found = problem.model.curvature(at, multiplier)
+    free = free_directions(problem, x, at.gradient)
+    return Look(at, found, free, factorise(found.hessian, problem.model.split, free))
+
+
+def certify(problem: Problem, x: Array) -> DirectResult:
+    """Return the certificate of a point found by other means, with the exact joint Hessian."""
+    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+        local = look(problem, x)
+        edm = np.inf
+        if local.factored is not None:
+            gradient = local.at.gradient
+            edm = float(gradient @ local.factored.solve(gradient))
+    return make_result(problem, x, local, edm if edm >= 0 else np.inf, 0)
+
+
+def make_result(
+    problem: Problem, x: Array, local: Look, edm: float, steps: int, *, errors: bool = True
+) -> DirectResult:
+    """Return a point with its certificate."""
+    at, free = local.at, local.free
+    widths = np.full(len(x), np.nan)
+    if errors and local.factored is not None:
+        widths = np.sqrt(np.maximum(local.factored.variances(), 0.0))
+    counts = problem.data[: problem.model.n_bins]
+    return DirectResult(
+        parameters=x,
+        edm=edm,
+        projected=2.0 * float(np.max(np.abs(np.where(free, at.gradient, 0.0)), initial=0.0)),
+        errors=widths,
+        stiffness=problem.model.split.diagonal(local.curvature.hessian),
+        free=free,
+        rates=at.rate,
+        steps=steps,
+        physical=bool(is_physical(at.rate, counts) and np.isfinite(at.value)),
+    )

@@ -1,0 +1,59 @@
+"""Texts of files by anybody, made fit for a terminal, a figure and a page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["LONGEST_LINE", "clean_line", "clean_text"]
+
+LONGEST_LINE = 2000
+"""Characters of one message on a terminal."""
+
+
+def clean_text(node: Any) -> Any:
+    r"""Return text, or JSON data of texts, that commands no terminal and reads as it is written.
+
+    White space of any kind becomes a space. Replaced are control characters (ESC, the C1 ones),
+    what turns the direction of writing or has no width, halves of characters and unassigned ones.
+
+    Example:
+        >>> clean_text({"names": ["mu\x1b[31m", "a\nb", 1]})
+        {'names': ['mu�[31m', 'a b', 1]}
+        >>> clean_text("safe\u202egpj.exe")
+        'safe�gpj.exe'
+    """
+    if isinstance(node, str):
+        if node.isprintable():
+            return node
+        return "".join(_clean(character) for character in node)
+    if isinstance(node, dict):
+        out: dict[Any, Any] = {}
+        for key, value in node.items():
+            name = clean_text(key)
+            while name in out:  # two names that differ in what is replaced stay two
+                name += "\ufffd"
+            out[name] = clean_text(value)
+        return out
+    if isinstance(node, (list, tuple)):
+        return type(node)(clean_text(value) for value in node)
+    return node
+
+
+def _clean(character: str) -> str:
+    if character.isprintable():
+        return character
+    return " " if character.isspace() else "\ufffd"
+
+
+def clean_line(text: str) -> str:
+    r"""Return a message as one line of a length that a terminal can show.
+
+    Example:
+        >>> len(clean_line("x" * 10_000)), clean_line("a: no\x07 such file")
+        (2000, 'a: no� such file')
+    """
+    line: str = clean_text(text)
+    if len(line) <= LONGEST_LINE:
+        return line
+    half = LONGEST_LINE // 2
+    return f"{line[: half - 2]} ... {line[3 - half :]}"

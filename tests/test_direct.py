@@ -1,0 +1,209 @@
+"""Single fits in numpy: the likelihood is pyhf's, derivatives, matrices and minima are right."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from cost_models import foreign
+from hypothesis import HealthCheck, Phase, assume, given, settings
+from hypothesis import strategies as st
+from model_zoo import random_point, size_of_terms, zoo
+
+from ddphf.likelihood.compiled import CompiledModel
+from ddphf.likelihood.direct import newton
+from ddphf.likelihood.direct.approach import approach
+from ddphf.likelihood.direct.interpolation import histosys_weights, normsys_factors
+from ddphf.likelihood.direct.matrix import factorise
+from ddphf.likelihood.interpolation import normsys_coefficients
+from ddphf.likelihood.reference import ReferenceModel
+
+many = settings(
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+    phases=(Phase.explicit, Phase.generate),
+)
+
+
+def dense(split, matrix):
+    """Return an arrowhead matrix as an ordinary one."""
+    out, k = np.zeros((split.n + 1, split.n + 1)), split.global_
+    out[np.ix_(k, k)] = matrix.corner
+    for row, edge, block in zip(split.local, matrix.edges, matrix.blocks, strict=True):
+        for i, p in enumerate(row):
+            out[p, k] = out[k, p] = edge[i]
+            out[p, row] = block[i]
+    return out[:-1, :-1]
+
+
+@pytest.mark.parametrize("code", ["code0", "code4p"])
+def test_histosys_weights(code):
+    x, h = np.array([-2.3, -0.6, 0.3, 0.9, 1.7]), 1e-5
+    (value, first, second) = histosys_weights(x, code)
+    up, down = histosys_weights(x + h, code), histosys_weights(x - h, code)
+    np.testing.assert_allclose((up[0] - down[0]) / (2 * h), first, atol=1e-8)
+    np.testing.assert_allclose((up[1] - down[1]) / (2 * h), second, atol=1e-8)
+    np.testing.assert_allclose(value.sum(axis=0), x, atol=1e-15)  # symmetric shifts are linear
+
+
+@pytest.mark.parametrize("code", ["code1", "code4"])
+def test_normsys_factors(code):
+    x, h = np.array([-2.3, -0.6, 0.3, 0.9, 1.7]), 1e-5
+    table = normsys_coefficients(np.full(5, 0.8), np.full(5, 1.3), code)
+    (_, first, second) = normsys_factors(x, table, code)
+    up, down = normsys_factors(x + h, table, code), normsys_factors(x - h, table, code)
+    np.testing.assert_allclose((up[0] - down[0]) / (2 * h), first, atol=1e-8)
+    np.testing.assert_allclose((up[1] - down[1]) / (2 * h), second, atol=1e-8)
+    ends = np.array([1.0, -1.0, 0.0, 1.0, -1.0])
+    assert normsys_factors(ends, table, code)[0] == pytest.approx([1.3, 0.8, 1.0, 1.3, 0.8])
+
+
+@many
+@given(zoo(), st.integers(0, 2**31))
+def test_derivatives(workspace, seed):
+    reference = ReferenceModel(workspace)
+    model = CompiledModel.from_reference(reference)
+    direct, split, data = model.direct, model.direct.split, model.data
+    x = random_point(reference.parameters, np.random.default_rng(seed))
+    x[reference.parameters.poi] *= seed % 2  # a factor of exactly 0 is the null
+    assume(np.all(model.rates(x) > 1e-3))
+    scale = 2 * size_of_terms(model.rates(x), data)
+    value = reference.twice_nll(x, backend="numpy")
+    assert abs(model.twice_nll(x) - value) <= 1e-10 * scale
+    at = direct.evaluate(x[None], data).row(0)
+    found = direct.curvature(at)
+    steps = 1e-5 * np.eye(len(x))
+    # Second derivatives jump where a code changes, at 0 and +-1.
+    kinks = np.min(np.abs(x[:, None] - np.array([-1.0, 0.0, 1.0])), axis=1)
+    assume(np.all((kinks > 1e-4) | (np.arange(len(x)) == reference.parameters.poi) | (x == 1.0)))
+    up, down = direct.evaluate(x + steps, data), direct.evaluate(x - steps, data)
+    np.testing.assert_allclose(
+        (up.value - down.value) / 2e-5, at.gradient, rtol=1e-6, atol=1e-7 * scale
+    )
+    np.testing.assert_allclose(
+        (up.gradient - down.gradient) / 2e-5, dense(split, found.hessian),
+        rtol=1e-5, atol=1e-5 * scale,
+    )  # fmt: skip
+
+
+@many
+@given(zoo(), st.integers(0, 2**31), st.booleans())
+def test_matrices(workspace, seed, hold):
+    model = CompiledModel.from_reference(ReferenceModel(workspace))
+    rng, split, n = np.random.default_rng(seed), model.direct.split, model.direct.n
+    x = random_point(model.parameters, rng)
+    assume(np.all(model.rates(x) > 1e-3))
+    at = model.direct.evaluate(x[None], model.data).row(0)
+    matrix = model.direct.information(at, model.direct.curvature(at))
+    free = rng.random(n) < 0.7 if hold else np.ones(n, dtype=bool)
+    damped = dense(split, matrix) + 0.1 * np.diag(np.diag(dense(split, matrix)))
+    vector = rng.normal(size=(2, n))
+    np.testing.assert_allclose(
+        split.multiply(matrix, vector[0]), dense(split, matrix) @ vector[0], rtol=1e-9, atol=1e-9
+    )
+    inside = np.ix_(free, free)
+    assume(np.linalg.cond(damped[inside]) < 1e9 if free.any() else True)
+    factored = factorise(matrix, split, free, 0.1)
+    assert factored is not None
+    want = np.zeros((2, n))
+    want[:, free] = np.linalg.solve(damped[inside], vector[:, free].T).T
+    np.testing.assert_allclose(factored.solve(vector), want, rtol=1e-6, atol=1e-8)
+    variances = np.zeros(n)
+    variances[free] = np.diag(np.linalg.inv(damped[inside]))
+    np.testing.assert_allclose(factored.variances(), variances, rtol=1e-6, atol=1e-8)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return CompiledModel.from_reference(ReferenceModel(foreign(2, 5, 4, 2)))
+
+
+def draw(model, n, seed=0):
+    """Return toys of the observed counts, shape (n, n_main + n_aux)."""
+    data = np.tile(model.data, (n, 1))
+    data[:, : model.n_main] = np.random.default_rng(seed).poisson(data[:, : model.n_main])
+    return data
+
+
+def test_many_fits_are_each_alone(model):
+    problems = [model.problem(row) for row in draw(model, 7)]
+    starts = np.tile(model.parameters.init, (7, 1))
+    for found, problem in zip(newton.minimize_many(problems, starts), problems, strict=True):
+        alone = newton.minimize(problem, model.parameters.init)
+        assert found.edm < 1e-12
+        np.testing.assert_allclose(found.parameters, alone.parameters, atol=1e-9)
+        again = newton.certify(problem, found.parameters)
+        assert again.edm == pytest.approx(found.edm, abs=1e-14)
+        np.testing.assert_allclose(again.errors, found.errors, rtol=1e-9)
+
+
+def test_steps_with_a_known_hessian_end_in_the_same_minima(model):
+    """Held parameters, shifted data, both; a start far away is left to Newton's own steps."""
+    table, free = model.parameters, model.minimize()
+    starts = np.tile(free.parameters, (6, 1))
+    fixed = np.tile(table.fixed, (6, 1))
+    for i, j in enumerate((1, 4, 9)):
+        fixed[i, j] = True
+        starts[i, j] += 0.7 * free.errors[j]
+    starts[5] = table.init
+    starts[5, 2] = 4.9
+    data = np.concatenate([np.tile(model.data, (3, 1)), draw(model, 2), model.data[None]])
+    problems = [model.problem(d, f) for d, f in zip(data, fixed, strict=True)]
+    near = approach(problems, starts, free.parameters)
+    moved = np.any(near != starts, axis=1)
+    assert moved[:3].all()
+    for problem, start, x in zip(problems, starts, near, strict=True):
+        want = newton.minimize(problem, start)
+        np.testing.assert_allclose(x[problem.fixed], start[problem.fixed])
+        np.testing.assert_allclose(
+            newton.minimize(problem, x).parameters, want.parameters, atol=1e-7
+        )
+    minima = model.minimize_starts(starts, fixed=fixed, data=data, near=free.parameters)
+    for minimum, problem, start in zip(minima, problems, starts, strict=True):
+        assert minimum.converged
+        assert minimum.twice_nll == pytest.approx(
+            model.minimize(start=start, fixed=problem.fixed, data=problem.data).twice_nll, abs=1e-9
+        )
+
+
+def test_nothing_is_compiled(tmp_path):
+    """A fit and a ranking, with other starts, in a process of their own: no program of XLA."""
+    path = tmp_path / "workspace.json"
+    path.write_text(json.dumps(foreign(2, 4, 4, 3, one_sided=2)))
+    code = (
+        "import jax, sys\n"
+        "from ddphf.cli.main import group\n"
+        "seen = []\n"
+        "jax.monitoring.register_event_duration_secs_listener("
+        "lambda name, seconds, **_: seen.append(name))\n"
+        "group(sys.argv[1:], standalone_mode=False)\n"
+        "assert not [n for n in seen if 'backend_compile' in n], seen\n"
+    )
+    for work in ("fit", "rank"):
+        command = [sys.executable, "-c", code, work, str(path), "-o", str(tmp_path / work)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+        assert "more starts" in done.stderr
+
+
+def test_auxiliary_counts_do_not_hide_small_steps():
+    """Exact per-bin errors are 1e10 auxiliary counts: differences of such terms are noise."""
+    workspace = foreign(1, 4, 2, 1)
+    for sample in workspace["channels"][0]["samples"][1:2]:
+        error = [1e-5 * x for x in sample["data"]]
+        sample["modifiers"].append({"name": "exact", "type": "shapesys", "data": error})
+    model = CompiledModel.from_reference(ReferenceModel(workspace))
+    free, table = model.minimize(), model.parameters
+    for j in map(int, model.cells.global_):
+        for sign in (-1.0, 1.0):
+            held, start = table.fixed.copy(), free.parameters.copy()
+            held[j] = True
+            start[j] = np.clip(start[j] + sign * free.errors[j], table.lower[j], table.upper[j])
+            found = newton.minimize(model.problem(None, held), start)
+            assert found.steps < 20
+            assert found.edm < 1e-8
