@@ -67,7 +67,7 @@ def test_roots_are_scipys_and_take_few_steps(gaussian, signal):
 
 
 def test_beside_a_pole_the_step_is_small_and_the_root_is_far():
-    """b starts within rounding of a rate of zero, where Newton's steps double and the slope is huge."""
+    """b starts within rounding of a rate of zero: Newton's steps double, the slope is huge."""
     n, u, v = jnp.array([5.0]), jnp.array([1.0]), jnp.array([0.0])
     one, wide = jnp.ones(1), jnp.full(1, 10.0)
     tested = Side(n, u, jnp.array([-1e8]), v, one, one, 0 * one, wide)
