@@ -38,7 +38,8 @@ OTHER_TESTS = {
     "docs/reproduce.md": "tests/test_publish_docs.py",
 }
 MINUTES = ("study birman", "verify", "pyhf", "correlations published", "correlations workspaces")
-TOYS = 100
+TOYS = 500
+"""Of the fast replay: the least that importance sampling takes."""
 
 
 def commands(text):

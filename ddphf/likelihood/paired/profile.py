@@ -271,8 +271,8 @@ def _constraint(side: Side, solution: SideSolution, gaussian: bool) -> Array:
     assert side.v is not None
     if gaussian:
         pull = (solution.gamma - side.aux) / side.width
-        return jnp.where(side.v > 0, 0.5 * pull * pull, 0.0)
-    return jnp.where(side.v > 0, deviance(side.aux, solution.gamma * side.width), 0.0)
+        return 0.5 * pull * pull
+    return deviance(side.aux, solution.gamma * side.width)
 
 
 def _curvature(
