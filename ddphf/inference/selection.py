@@ -69,13 +69,12 @@ def match_globs(table: ParameterTable, globs: Sequence[str], what: str) -> Mask:
         pattern = glob.replace("[", "[[]")
         matched = np.array([fnmatchcase(name, pattern) for name in table.names])
         if not (matched & free).any():
-            found = ""
+            found, hint = "", did_you_mean(glob, table.names)
             if matched.any():
                 only = [n for n, m in zip(table.names, matched, strict=True) if m]
-                found = f" but {', '.join(only[:3])}, which is held or the POI"
+                hint, found = "", f" but {', '.join(only[:3])}, which is held or the POI"
             raise ModelError(
-                f"{what} '{glob}' matches no parameter{found}; {did_you_mean(glob, table.names)}"
-                "'ddphf inspect' lists them"
+                f"{what} '{glob}' matches no parameter{found}; {hint}'ddphf inspect' lists them"
             )
         out |= matched & free
     return out
