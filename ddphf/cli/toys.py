@@ -42,6 +42,8 @@ def command(
 
     Toy i of a seed is always the same, however the work is split. Interrupting keeps what is done;
     --resume goes on.
+
+    Example: ddphf toys workspace.json --toys 2000 --seed 1 -o toys.npz
     """
     if output == "-":
         raise UsageError("-o: toys are a binary file; give a file name")
