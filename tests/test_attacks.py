@@ -37,6 +37,8 @@ from ddphf.yaml_text import parse_yaml
 ROOT = Path(__file__).parents[1]
 ESC = "\x1b]0;owned\x07\x1b[31m"
 HOSTILE = f"S{ESC}\x9b2J\u202egnp\u2066.\u200b\u2028end"
+LEGAL = "S\u202egnp\u2066.\u200b\u2028end"
+"""Without control characters, which no workspace may hold in its names."""
 """Title and colour of the terminal, a C1 command, a turned direction, no width, a line's end."""
 
 
@@ -606,10 +608,10 @@ def test_archives_of_every_length_read_back(size):
 # ---- names on a terminal ------------------------------------------------------------------------
 
 
-def hostile_workspace():
+def hostile_workspace(prefix=LEGAL):
     text = json.dumps(plain_workspace())
     for name in ("SR_mue", "symmetric", "discovery", "signal"):
-        text = text.replace(f'"{name}', f'"{json.dumps(HOSTILE)[1:-1]}{name}')
+        text = text.replace(f'"{name}', f'"{json.dumps(prefix)[1:-1]}{name}')
     return json.loads(text)
 
 
@@ -647,6 +649,15 @@ def test_names_cannot_command_a_terminal(folder):
     harmless(files["README.md"].decode())
     submission = unpack(read_archive("out.hepdata.tar.gz"))
     assert len(submission) == 7
+
+
+def test_control_characters_in_names_are_refused_without_being_printed(folder):
+    Path("workspace.json").write_text(to_json(hostile_workspace(HOSTILE)))
+    for command in ("inspect", "fit", "publish"):
+        done = invoke(command, "workspace.json", "-o", "out.tar.gz")
+        assert done.code == 3
+        assert "holds the control character" in done.err
+        harmless(done.out, done.err)
 
 
 def test_names_in_errors_cannot_command_a_terminal(folder):
@@ -715,10 +726,10 @@ def test_the_script_of_a_bundle_prints_no_commands(folder):
 
 MARKUP = (
     '</title><script>alert(1)</script>', '"><img src=x onerror=alert(1)>', "' onclick='alert(1)",
-    "</style><svg/onload=alert(1)>", "<!-- ", "--> <b>", "&lt;script&gt;", "`x`|", "```\n# a\n```",
+    "</style><svg/onload=alert(1)>", "<!-- ", "--> <b>", "&lt;script&gt;", "`x`|", "``` # a ```",
     "[click](javascript:alert(1))", "![x](http://example.org/track.png)", "$(touch pwned)",
     "; touch pwned #", "=HYPERLINK(\"http://example.org\")", "@SUM(A1)", "+1", "-1+1",
-    "\\input{/etc/passwd}", "\\write18{touch pwned}", "$\\frac$", "%", "--help", "x\n\nPASS\n",
+    "\\input{/etc/passwd}", "\\write18{touch pwned}", "$\\frac$", "%", "--help", "x\u2028PASS",
 )  # fmt: skip
 
 
