@@ -79,11 +79,15 @@ def print_times(times):
         print(f"{seconds:7.1f} s  {line}")
 
 
+def prepare_analysis(folder):
+    (folder / "analysis.yml").write_text(blocks((ROOT / "README.md").read_text())[0])
+
+
 def prepare(folder):
     """What a reader of the pages has: the repository, its histograms, and a signal of their own."""
     (folder / "workspaces").symlink_to(ROOT / "workspaces")
     shutil.copy(WINDOW / "histograms.root", folder)
-    (folder / "analysis.yml").write_text(blocks((ROOT / "README.md").read_text())[0])
+    prepare_analysis(folder)
     with uproot.open(WINDOW / "histograms.root") as file:
         signal = file["signal"].to_hist()
     with uproot.recreate(folder / "my.root") as file:
@@ -99,8 +103,7 @@ def lay_out(page):
         assert invoke("build", "analysis.yml", "-o", "workspace.json", "--force").code == 0
     if page == "docs/lepton_id.md":
         for path in EVENTS.iterdir():
-            if path.suffix in (".csv", ".json", ".parquet", ".yml"):
-                Path(path.name).unlink(missing_ok=True)
+            if path.suffix in (".csv", ".parquet", ".yml") or path.name == "muon_id.json":
                 shutil.copy(path, path.name)
 
 
@@ -127,6 +130,7 @@ def test_pages_as_written(folder):
     print_times(times)
     used = {line.split()[1] for line in times}
     assert used >= set(COMMANDS) - {"init", "verify", "study", "correlations"}
+    prepare_analysis(folder)  # the page before was of another one
     for example in examples():
         if not example.removeprefix("ddphf ").startswith((*MINUTES, "correlations")):
             run_line(example.replace("--toys 2000", f"--toys {TOYS}"), times)
