@@ -66,12 +66,12 @@ def command(
         fitter.require_null()
         names = [Path(name) for name in merge] + [path] * (resume and path.exists())
         others = {name: load_toys(name) for name in names}
+        say(f"fit at mu = {mu:g}")
+        source = ToySource.conditional(fitter.require_compiled(), mu)
         # What 'ddphf fit' refuses, such as a POI that another factor copies, has no toys either.
         say("free fit")
         table = fitter.reference.parameters
         fitter.minimize(table.init, table.fixed, "free fit")
-        say(f"fit at mu = {mu:g}")
-        source = ToySource.conditional(fitter.require_compiled(), mu)
         for name, sample in others.items():
             if (sample.fingerprint, sample.mu) != (source.fingerprint, source.mu):
                 raise InputError(f"{name}: holds toys of another model, data set or --mu")
