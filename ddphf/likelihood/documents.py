@@ -41,7 +41,7 @@ def recognise_other(document: Any) -> str | None:
             "a likelihood in HS3, no pyhf workspace; export it from its source as HistFactory JSON"
         )
     channels = document.get("channels")
-    if isinstance(channels, list) and channels and all(isinstance(c, dict) for c in channels):
+    if isinstance(channels, list) and all(isinstance(channel, dict) for channel in channels):
         return (
             "a model without observations and measurements, no workspace; make one with "
             "pyhf.Workspace.build(pyhf.Model(spec), data)"
