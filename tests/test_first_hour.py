@@ -79,15 +79,11 @@ def print_times(times):
         print(f"{seconds:7.1f} s  {line}")
 
 
-def prepare_analysis(folder):
-    (folder / "analysis.yml").write_text(blocks((ROOT / "README.md").read_text())[0])
-
-
 def prepare(folder):
     """What a reader of the pages has: the repository, its histograms, and a signal of their own."""
     (folder / "workspaces").symlink_to(ROOT / "workspaces")
     shutil.copy(WINDOW / "histograms.root", folder)
-    prepare_analysis(folder)
+    (folder / "analysis.yml").write_text(blocks((ROOT / "README.md").read_text())[0])
     with uproot.open(WINDOW / "histograms.root") as file:
         signal = file["signal"].to_hist()
     with uproot.recreate(folder / "my.root") as file:
@@ -130,10 +126,16 @@ def test_pages_as_written(folder):
     print_times(times)
     used = {line.split()[1] for line in times}
     assert used >= set(COMMANDS) - {"init", "verify", "study", "correlations"}
-    prepare_analysis(folder)  # the page before was of another one
+
+
+def test_examples_of_help(folder):
+    prepare(folder)
+    times = {}
     for example in examples():
-        if not example.removeprefix("ddphf ").startswith(MINUTES):
+        # init would replace the analysis that the others read; tests/test_init.py runs it.
+        if not example.removeprefix("ddphf ").startswith((*MINUTES, "init")):
             run_line(example.replace("--toys 2000", f"--toys {TOYS}"), times)
+    print_times(times)
 
 
 @pytest.mark.slow
