@@ -63,7 +63,7 @@ class Branches:
             raise InputError(
                 f"{self.where}: '{name}' is the name of {len(found)} branches; write one of "
                 f"{', '.join(found)} (in backquotes in an expression, as the column of an axis "
-                f"is: \"`{found[0]}`\")"
+                f'is: "`{found[0]}`")'
             )
         return next(iter(found), None)
 
