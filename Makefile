@@ -29,6 +29,7 @@ slow: $(VENV)/test.stamp
 bench: $(VENV)/test.stamp
 	$(BIN)/python tests/benchmarks/bench_engine.py -o build/performance.json
 	$(BIN)/python tests/benchmarks/bench_rank.py -o build/performance_rank.json
+	$(BIN)/python tests/benchmarks/bench_cost.py -o build/performance_cost.json --figure docs/cost.png
 
 # The files that are shipped, made again; `git diff` then shows whether anything moved.
 workspaces: $(VENV)/run.stamp

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["LONGEST_LINE", "clean_line", "clean_text"]
+__all__ = ["LONGEST_LINE", "clean_line", "clean_text", "did_you_mean"]
 
 LONGEST_LINE = 2000
 """Characters of one message on a terminal."""
@@ -57,3 +59,16 @@ def clean_line(text: str) -> str:
         return line
     half = LONGEST_LINE // 2
     return f"{line[: half - 2]} ... {line[3 - half :]}"
+
+
+def did_you_mean(name: str, known: Iterable[str], *, most: int = 1) -> str:
+    """Return a hint at the names nearest to a mistyped one; empty where none is near.
+
+    Example:
+        >>> did_you_mean("discvery", ["discovery", "known_background"])
+        "did you mean 'discovery'? "
+        >>> did_you_mean("x", ["discovery"])
+        ''
+    """
+    near = difflib.get_close_matches(name, list(known), n=most)
+    return "did you mean {}? ".format(" or ".join(f"'{n}'" for n in near)) if near else ""

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 
-def spectrum(bins, nuisances, *, two_sided=False, seed=1):
+def spectrum(bins, nuisances, *, two_sided=False, noise=0.0, seed=1):
     """One channel, a peak over a falling background with histosys on it.
 
     Two-sided variations go to shapes of their own at +1 and -1 sigma: most are suspected of a
-    second minimum.
+    second minimum. With noise, a fraction of each yield, they are variations of few simulated
+    events: all are suspected, and there are several minima indeed.
     """
     rng = np.random.default_rng(seed)
     x = (np.arange(bins) + 0.5) / bins
@@ -22,6 +23,8 @@ def spectrum(bins, nuisances, *, two_sided=False, seed=1):
         down = -up
         if two_sided:
             down = 0.02 * rng.uniform(0.3, 1) * np.sin((i % 7 + 1) * np.pi * x + 2 * i)
+        if noise:
+            down = -up * rng.uniform(0.3, 1.5) + noise * rng.normal(size=bins)
         data = {"hi_data": (background * (1 + up)).tolist()}
         data["lo_data"] = (background * (1 + down)).tolist()
         variations.append({"name": f"shape{i:04d}", "type": "histosys", "data": data})

@@ -708,7 +708,8 @@ def test_a_systematic_may_not_take_a_name_of_an_eigen_variation():
 
 def test_the_documented_sections_are_valid():
     text = (Path(__file__).parents[1] / "docs/analysis_file.md").read_text()
-    block = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)[1]
+    every = text.split("## Every key")[1]
+    block = re.findall(r"```yaml\n(.*?)```", every, re.DOTALL)[1]
     analysis = parse_analysis("schema: ddphf/analysis/1\nname: x\n" + block)
     assert [item.name for item in analysis.partner.fakes.maps] == ["electron", "muon"]
     assert [item.name for item in analysis.lepton_id.maps] == ["electron", "muon"]

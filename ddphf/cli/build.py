@@ -22,6 +22,8 @@ def command(analysis: str, output: str, force: bool) -> None:
 
     Beside the workspace goes its sidecar, NAME.metadata.json: bin edges, units, pairing, signal
     scale, sources. With standard output as the target only the workspace is written.
+
+    Example: ddphf build analysis.yml -o workspace.json
     """
     from ddphf.config.analysis import read_analysis
     from ddphf.symmetry.load import load_pair

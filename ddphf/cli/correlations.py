@@ -60,6 +60,8 @@ def command(
 
     Rows: the correlation rho that the data have; columns: the one that the model assumes. A pull
     width above 1 says that the model's errors are too small.
+
+    Example: ddphf correlations analysis.yml --toys 100 -o correlations.json
     """
     figures = figure_paths(plots, kind, ("correlations",))
     outputs = Outputs([output, *figures.values()], inputs=[analysis], force=force)
@@ -77,7 +79,7 @@ def command(
             uncorrelated=uncorrelated,
             n_toys=toys,
             seed=seed,
-            progress=say.toys,
+            progress=say.bar("fits of toys"),
         )
     with outputs:
         outputs.write(output, to_json(result.to_dict()))

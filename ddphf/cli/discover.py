@@ -64,6 +64,8 @@ def command(
     """Say how significant the signal of WORKSPACE is, and how significant it should have been.
 
     WORKSPACE is any pyhf workspace; - reads standard input.
+
+    Example: ddphf discover workspace.json --null asymptotic,toys -o discover.json
     """
     methods = choices("--null", nulls, METHODS)
     if plots is not None and "toys" not in methods:

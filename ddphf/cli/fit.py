@@ -71,7 +71,10 @@ def command(
     poi_bounds: tuple[float, float] | None,
     force: bool,
 ) -> None:
-    """Fit WORKSPACE (any pyhf workspace; - reads standard input) and write what was found."""
+    """Fit WORKSPACE (any pyhf workspace; - reads standard input) and write what was found.
+
+    Example: ddphf fit workspace.json -o fit.json --plots figures
+    """
     figures = figure_paths(plots, kind, ("prefit", "postfit"))
     inputs: list[str | Path | None] = [workspace, metadata_path(workspace)]
     outputs = Outputs([output, *figures.values()], inputs=inputs, force=force)

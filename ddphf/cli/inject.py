@@ -58,6 +58,8 @@ def command(
     """Inject a signal into WORKSPACE (any pyhf workspace with a POI; - reads standard input).
 
     The strength mu solves sqrt(q0) = Z on Asimov data of the measurement.
+
+    Example: ddphf inject workspace.json --z 5 -o five.json
     """
     if (z is None) == (mu is None):
         raise click.UsageError("give --z or --mu, one of the two")

@@ -45,6 +45,8 @@ def command(
     """Print what is in WORKSPACE (- reads standard input).
 
     Beside a workspace of `ddphf build` its sidecar tells what the lepton-ID eigen-variations do.
+
+    Example: ddphf inspect workspace.json
     """
     names = ("closure", "lepton_id_correlation", "lepton_id_spectrum", "lepton_id_variations")
     figures = figure_paths(plots, kind, names)

@@ -60,6 +60,8 @@ def command(
     """Find the upper limits of the signal strength of WORKSPACE.
 
     WORKSPACE is any pyhf workspace; - reads standard input.
+
+    Example: ddphf limit workspace.json -o limit.json --plots figures
     """
     methods = choices("--method", method, METHODS)
     if toys is not None and "toys" not in methods:

@@ -56,6 +56,8 @@ def command(
     BASE is a workspace, a background-only one, or a bundle of `ddphf publish` (its BkgOnly.json,
     which is then what the patch applies to). The patched workspace is fitted before anything is
     written.
+
+    Example: ddphf patch workspace.json --signal SR_mue=my.root:h -o patch.json
     """
     outputs = Outputs([output], inputs=[base], force=force)
     if not re.fullmatch(r"[A-Za-z0-9_]+", name):

@@ -59,6 +59,8 @@ def command(
     RESULTS are files of `ddphf fit`, `toys`, `rank`, `discover` and `limit`, and JSON Patches of
     further signals. Every measurement is fitted again; nothing is written unless it verifies.
     Beside NAME.tar.gz goes the submission NAME.hepdata.tar.gz.
+
+    Example: ddphf publish analysis.yml fit.json -o pair.tar.gz
     """
     if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,80}\.tar\.gz", Path(output).name):
         raise UsageError(f"-o {output}: expected NAME.tar.gz, of letters, digits, . _ + -")

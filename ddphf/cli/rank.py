@@ -77,7 +77,10 @@ def command(
     kind: str | None,
     force: bool,
 ) -> None:
-    """Rank the parameters of WORKSPACE (- reads standard input) by their impact on the POI."""
+    """Rank the parameters of WORKSPACE (- reads standard input) by their impact on the POI.
+
+    Example: ddphf rank workspace.json -o rank.json --plots figures
+    """
     if engine == "cabinetry" and groups:
         raise UsageError("--group: cabinetry has no grouped impacts; use the engine ddphf")
     figures = figure_paths(plots, kind, FIGURES)

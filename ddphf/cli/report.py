@@ -48,6 +48,8 @@ def command(inputs: tuple[str, ...], output: str, force: bool) -> None:
     FILEs are the workspace and what fit, yields, rank, discover, limit, scan and toys have
     written. With workspace and fit the expected events are computed where yields are not given.
     The page needs no network and can be printed.
+
+    Example: ddphf report workspace.json fit.json -o report.html
     """
     outputs = Outputs([output], inputs=inputs, force=force)
     with progress_line() as say:

@@ -56,7 +56,10 @@ def command(
     kind: str | None,
     force: bool,
 ) -> None:
-    """Scan 2NLL of WORKSPACE (- reads standard input), everything else refitted."""
+    """Scan 2NLL of WORKSPACE (- reads standard input), everything else refitted.
+
+    Example: ddphf scan workspace.json --parameter mu -o scan.json
+    """
     figures = figure_paths(plots, kind, ("scan",))
     outputs = Outputs([output, *figures.values()], inputs=[workspace], force=force)
     with progress_line() as say:

@@ -56,7 +56,10 @@ def command() -> None:
 def birman(
     output: str, toys: int, analysis: str | None, window: int, seed: int, force: bool
 ) -> None:
-    """Birman et al., Eur. Phys. J. C 82 (2022) 508: L1, L2 and N_sigma against each other."""
+    """Birman et al., Eur. Phys. J. C 82 (2022) 508: L1, L2 and N_sigma against each other.
+
+    Example: ddphf study birman -o birman --toys 500
+    """
     if toys < 2:
         raise InputError(f"--toys {toys}: expected 2 or more: an ensemble needs a spread")
     folder = Path(output)

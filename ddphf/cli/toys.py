@@ -42,6 +42,8 @@ def command(
 
     Toy i of a seed is always the same, however the work is split. Interrupting keeps what is done;
     --resume goes on.
+
+    Example: ddphf toys workspace.json --toys 2000 --seed 1 -o toys.npz
     """
     if output == "-":
         raise UsageError("-o: toys are a binary file; give a file name")
@@ -64,12 +66,12 @@ def command(
         fitter.require_null()
         names = [Path(name) for name in merge] + [path] * (resume and path.exists())
         others = {name: load_toys(name) for name in names}
+        say(f"fit at mu = {mu:g}")
+        source = ToySource.conditional(fitter.require_compiled(), mu)
         # What 'ddphf fit' refuses, such as a POI that another factor copies, has no toys either.
         say("free fit")
         table = fitter.reference.parameters
         fitter.minimize(table.init, table.fixed, "free fit")
-        say(f"fit at mu = {mu:g}")
-        source = ToySource.conditional(fitter.require_compiled(), mu)
         for name, sample in others.items():
             if (sample.fingerprint, sample.mu) != (source.fingerprint, source.mu):
                 raise InputError(f"{name}: holds toys of another model, data set or --mu")

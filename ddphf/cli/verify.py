@@ -37,7 +37,10 @@ COLOURS = {"PASS": "green", "FAIL": "red", "NOT RUN": "red"}
 @click.option("-o", "--output", metavar="FILE", help="Write JSON there (- for standard output).")
 @force_option
 def command(bundle: str, level: int, seconds: float, output: str | None, force: bool) -> None:
-    """Verify BUNDLE, the .tar.gz of `ddphf publish`; exit code 0 only if every level passes."""
+    """Verify BUNDLE, the .tar.gz of `ddphf publish`; exit code 0 only if every level passes.
+
+    Example: ddphf verify pair.tar.gz
+    """
     outputs = Outputs([output], inputs=[bundle], force=force)
     with progress_line() as say:
         from ddphf.publish.archive import read_archive

@@ -56,6 +56,8 @@ def command(
     """Tell the events that WORKSPACE expects per channel, sample and bin, with errors.
 
     Errors after the fit come from the covariance of all parameters, per-bin ones included.
+
+    Example: ddphf yields workspace.json --fit fit.json -o yields.json --tables yields
     """
     table_paths = [] if tables is None else [Path(tables) / name for name in TABLES]
     figures = figure_paths(plots, kind, FIGURES)

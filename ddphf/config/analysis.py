@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import difflib
 import glob
 import json
 import os
@@ -32,6 +31,7 @@ from ddphf.config.sections import (
 )
 from ddphf.exceptions import ConfigError, InputError
 from ddphf.files import read_input
+from ddphf.text import did_you_mean
 from ddphf.yaml_text import parse_yaml
 
 __all__ = [
@@ -267,8 +267,7 @@ def _validate(data: Any) -> None:
     if error.validator == "additionalProperties":
         known = sorted(error.schema.get("properties", {}))
         extra = sorted(set(error.instance) - set(known))
-        near = difflib.get_close_matches(extra[0], known, n=1)
-        hint = f"did you mean '{near[0]}'? " if near else ""
+        hint = did_you_mean(extra[0], known)
         raise ConfigError(
             f"{where}: unknown key '{extra[0]}', {hint}expected one of {', '.join(known)}"
         )

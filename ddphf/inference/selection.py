@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
@@ -11,6 +10,7 @@ import numpy as np
 from ddphf.exceptions import ModelError
 from ddphf.likelihood.minimum import Mask
 from ddphf.likelihood.reference import ParameterTable
+from ddphf.text import did_you_mean
 
 __all__ = ["find_parameter", "match_globs", "require_poi", "split_groups"]
 
@@ -22,8 +22,7 @@ def find_parameter(table: ParameterTable, name: str) -> int:
         ModelError: There is none of this name, or the measurement holds it.
     """
     if name not in table.names:
-        near = difflib.get_close_matches(name, table.names, n=3)
-        hint = f"did you mean {', '.join(near)}?" if near else "'ddphf inspect' lists them"
+        hint = did_you_mean(name, table.names, most=3).strip() or "'ddphf inspect' lists them"
         raise ModelError(f"parameter '{name}' is not in the model; {hint}")
     index = table.names.index(name)
     if table.fixed[index]:
@@ -70,12 +69,12 @@ def match_globs(table: ParameterTable, globs: Sequence[str], what: str) -> Mask:
         pattern = glob.replace("[", "[[]")
         matched = np.array([fnmatchcase(name, pattern) for name in table.names])
         if not (matched & free).any():
-            found = ""
+            found, hint = "", did_you_mean(glob, table.names)
             if matched.any():
                 only = [n for n, m in zip(table.names, matched, strict=True) if m]
-                found = f" but {', '.join(only[:3])}, which is held or the POI"
+                hint, found = "", f" but {', '.join(only[:3])}, which is held or the POI"
             raise ModelError(
-                f"{what} '{glob}' matches no parameter{found}; 'ddphf inspect' lists them"
+                f"{what} '{glob}' matches no parameter{found}; {hint}'ddphf inspect' lists them"
             )
         out |= matched & free
     return out

@@ -11,6 +11,7 @@ import numpy as np
 
 from ddphf.exceptions import InputError
 from ddphf.guards import check_decoded
+from ddphf.text import did_you_mean
 
 __all__ = ["ELEMENT", "LENGTH", "Branches", "flat_branches", "tree_branches"]
 
@@ -78,10 +79,11 @@ class Branches:
             start = _parts(name, ignore_case)
             inside = [p for p in self.paths if _parts(p, ignore_case)[: len(start)] == start]
             known = ", ".join(sorted(inside or self.paths)[:20]) or "none"
+            hint = did_you_mean(name, self.paths)
             raise InputError(
                 f"{self.where}: '{name}' holds several branches; write one of {known}"
                 if inside
-                else f"{self.where}: no branch '{name}'; it has: {known}"
+                else f"{self.where}: no branch '{name}'; {hint}it has: {known}"
             )
         if path not in self._read:
             self._read[path] = self.load(path)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ddphf.exceptions import InputError
+from ddphf.text import did_you_mean
 
 __all__ = ["EXACT", "Column", "EventTable", "join_columns", "make_events"]
 
@@ -51,7 +52,10 @@ class EventTable:
         """
         if name not in self.columns:
             known = ", ".join(sorted(self.columns)[:20]) or "none"
-            raise InputError(f"{self.source or 'events'}: no column '{name}'; it has: {known}")
+            hint = did_you_mean(name, self.columns)
+            raise InputError(
+                f"{self.source or 'events'}: no column '{name}'; {hint}it has: {known}"
+            )
         return self.columns[name]
 
     def select(self, mask: Any) -> EventTable:

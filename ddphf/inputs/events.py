@@ -25,6 +25,7 @@ from ddphf.inputs.lepton_pairs import (
     pair_columns,
     read_collection,
 )
+from ddphf.text import did_you_mean
 
 __all__ = [
     "EXACT",
@@ -134,7 +135,8 @@ def _wanted(columns: Sequence[str] | None, names: Sequence[str], address: str) -
     for column in columns or ():
         if column not in names:
             known = ", ".join(sorted(names)[:20]) or "none"
-            raise InputError(f"{address}: no column '{column}'; it has: {known}")
+            hint = did_you_mean(column, names)
+            raise InputError(f"{address}: no column '{column}'; {hint}it has: {known}")
     return list(names if columns is None else columns)
 
 

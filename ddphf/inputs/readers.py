@@ -17,6 +17,7 @@ from ddphf.files import is_file, read_json
 from ddphf.guards import check_decoded
 from ddphf.inputs.csv_table import BinTable, read_bin_table
 from ddphf.inputs.histogram import LABEL_WITH_UNIT, Array, Axis, Histogram, make_histogram
+from ddphf.text import did_you_mean
 
 __all__ = ["read_histogram"]
 
@@ -82,7 +83,8 @@ def _pick(names: list[str], name: str, address: str) -> str:
     known = _known(names)
     if not name:
         raise InputError(f"{address}: which histogram? write FILE:NAME; the file has: {known}")
-    raise InputError(f"{address}: no histogram '{name}'; the file has: {known}")
+    hint = did_you_mean(name, names)
+    raise InputError(f"{address}: no histogram '{name}'; {hint}the file has: {known}")
 
 
 def _known(names: list[str]) -> str:

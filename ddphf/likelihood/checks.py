@@ -18,6 +18,7 @@ import pyhf
 from ddphf.exceptions import ModelError
 from ddphf.guards import LONGEST_NAME
 from ddphf.likelihood.documents import recognise_other
+from ddphf.text import did_you_mean
 
 __all__ = ["LARGEST_COUNT", "Spec", "check_schema", "check_workspace", "select_measurement"]
 
@@ -147,8 +148,11 @@ def select_measurement(workspace: Any, name: str | None = None) -> Spec:
     for measurement in measurements:
         if measurement["name"] == name:
             return measurement
-    known = ", ".join(m["name"] for m in measurements)
-    raise ModelError(f"measurement '{name}' is not in the workspace; it has: {known}")
+    names = [m["name"] for m in measurements]
+    hint = did_you_mean(name, names)
+    raise ModelError(
+        f"measurement '{name}' is not in the workspace; {hint}it has: {', '.join(names)}"
+    )
 
 
 def check_workspace(workspace: Spec, measurement: Spec) -> list[str]:

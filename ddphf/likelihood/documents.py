@@ -40,7 +40,8 @@ def recognise_other(document: Any) -> str | None:
         return (
             "a likelihood in HS3, no pyhf workspace; export it from its source as HistFactory JSON"
         )
-    if "channels" in document:
+    channels = document.get("channels")
+    if isinstance(channels, list) and all(isinstance(channel, dict) for channel in channels):
         return (
             "a model without observations and measurements, no workspace; make one with "
             "pyhf.Workspace.build(pyhf.Model(spec), data)"

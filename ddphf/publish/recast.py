@@ -11,6 +11,7 @@ import numpy as np
 
 from ddphf.exceptions import InputError, ModelError
 from ddphf.publish.signals import Patch, apply_patch
+from ddphf.text import did_you_mean
 
 __all__ = ["Recast", "Template", "recast_signal"]
 
@@ -85,7 +86,8 @@ def recast_signal(
     for channel in templates:
         if channel not in channels:
             raise InputError(
-                f"channel '{channel}' is not in the workspace; take one of: {', '.join(channels)}"
+                f"channel '{channel}' is not in the workspace; {did_you_mean(channel, channels)}"
+                f"take one of: {', '.join(channels)}"
             )
     if not any(np.any(template.yields > 0) for template in templates.values()):
         raise InputError("the new signal has no events in any channel; nothing could be measured")

@@ -53,7 +53,8 @@ thead th { border-bottom: 1px solid #777; font-weight: 600; }
 th.name, th[scope=row] { text-align: left; }
 td.text { text-align: left; white-space: normal; overflow-wrap: anywhere; }
 figure { margin: 1.2rem 0; }
-figure img { display: block; max-width: 100%; height: auto; }
+/* Multiplied, so that the shadows at the sides show through a white figure. */
+figure img { display: block; max-width: 100%; height: auto; mix-blend-mode: multiply; }
 figcaption { color: var(--soft); font-size: .9rem; max-width: 44rem; margin-top: .3rem; }
 code, pre { font: .86em/1.45 ui-monospace, Menlo, Consolas, monospace; }
 code { overflow-wrap: anywhere; }

@@ -29,10 +29,13 @@ RHOS = (0.0, 0.25, 0.5, 0.75, 1.0)
 ALLOWED_FAILURES = 1e-3
 """Part of the fits that may end without a certificate; they are counted and left out."""
 
-BLOCK_NUMBERS = 2_000_000
-"""Bins times nuisances times fits of one compiled call: bounds the memory."""
+DRAWN_NUMBERS = 2_000_000
+"""Bins times nuisances times toys that are drawn at once: bounds the memory."""
 
-MOST_FITS = 1000
+FITTED_NUMBERS = 400_000
+"""Bins times nuisances times fits of one compiled call: what stays in a processor's cache."""
+
+LEAST_FITS, MOST_FITS = 16, 1000
 
 Progress = Callable[[int, int], None]
 
@@ -156,7 +159,7 @@ def toy_widths(
             parameter of interest at its null value, everything else at its nominal one.
         n_toys: Per row.
         seed: Toys of row i come from the stream (seed, i).
-        progress: Called with (toys done, toys in all).
+        progress: Called with (fits done, fits in all), from the start.
 
     Returns:
         Widths and errors, each of shape (n, n), rows the data's assumption; failed fits.
@@ -167,8 +170,12 @@ def toy_widths(
     """
     if n_toys < 2:
         raise ModelError(f"toys: got {n_toys}, expected 2 or more: a width needs a spread")
-    size = min(n_toys, MOST_FITS, *(_block(model) for model in models))
-    n, failed = len(models), 0
+    numbers = max(model.n_main * len(model.global_names()) for model in models)
+    size = min(n_toys, MOST_FITS, max(BLOCK, DRAWN_NUMBERS // numbers))
+    block = min(size, max(LEAST_FITS, FITTED_NUMBERS // numbers))
+    n, failed, done = len(models), 0, 0
+    say = progress or (lambda done, total: None)
+    say(done, n * n * n_toys)
     widths, errors = np.empty((n, n)), np.empty((n, n))
     for row, truth in enumerate(models):
         rng = np.random.default_rng([check_seed(seed), row])
@@ -176,9 +183,9 @@ def toy_widths(
         for start in range(0, n_toys, size):
             counts = _draw(truth, min(size, n_toys - start), rng)
             for column, model in enumerate(models):
-                pulls[column].append(_pulls(model, counts, size))
-            if progress is not None:
-                progress(row * n_toys + start + len(counts), n * n_toys)
+                pulls[column].append(_pulls(model, counts, block))
+                done += len(counts)
+                say(done, n * n * n_toys)
         for column, parts in enumerate(pulls):
             found = np.concatenate(parts)
             good = found[np.isfinite(found)]
@@ -196,17 +203,13 @@ def toy_widths(
     return widths, errors, failed
 
 
-def _block(model: CompiledModel) -> int:
-    """Return how many fits one compiled call may hold."""
-    return max(BLOCK, BLOCK_NUMBERS // (model.n_main * len(model.global_names())))
-
-
 def _draw(model: CompiledModel, n: int, rng: np.random.Generator) -> Array:
     """Draw nuisances, then counts, shape (n, n_main)."""
     constraints, table = model.expansion.constraints, model.parameters
     points = np.tile(table.init, (n, 1))
     for index, sigma in zip(constraints.normal_parameter, constraints.normal_sigma, strict=True):
-        points[:, index] += sigma * rng.standard_normal(n) * (not table.fixed[index])
+        if not table.fixed[index]:
+            points[:, index] += sigma * rng.standard_normal(n)
     for index, tau in zip(constraints.poisson_parameter, constraints.poisson_tau, strict=True):
         if not table.fixed[index]:
             points[:, index] = rng.gamma(tau, 1 / tau, n)  # mean 1, variance 1 / tau, positive

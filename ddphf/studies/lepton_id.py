@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -62,7 +63,7 @@ def study_analysis(
         uncorrelated: Relative error per bin of that background, added to data and models.
         n_toys: Per rho; 0 for the closed form alone.
         seed: Of the toys.
-        progress: Called with (toys done, toys in all).
+        progress: Called with (fits done, fits in all).
 
     Raises:
         ConfigError: There is no such section, or nothing in it depends on rho.
@@ -130,7 +131,7 @@ def study_pair(
         uncorrelated: Relative error per bin of the tested channel's symmetric background.
         n_toys: Per assumption; 0 for the closed form alone.
         seed: Of the toys.
-        progress: Called with (toys done, toys in all).
+        progress: Called with (fits done, fits in all).
         provenance: For the record; versions by default.
 
     Raises:
@@ -176,7 +177,7 @@ def study_pair(
     toys = errors = None
     failed = 0
     if n_toys:
-        models = [CompiledModel.from_reference(ReferenceModel(spec)) for spec in specs]
+        models = [CompiledModel.from_reference(ReferenceModel(spec)) for spec in _alike(specs)]
         toys, errors, failed = toy_widths(models, n_toys=n_toys, seed=seed, progress=progress)
 
     def rows(table: Any) -> tuple[tuple[float, ...], ...]:
@@ -196,3 +197,33 @@ def study_pair(
         advice=advice,
         provenance=make_provenance() if provenance is None else provenance,
     )
+
+
+def _alike(specs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Give every workspace the variations of the largest: models of one shape compile once.
+
+    The nuisance of a variation that a workspace lacked is held at 0, where it changes nothing.
+    """
+    largest = max(specs, key=_count_modifiers)
+    return [_fill(spec, largest) for spec in specs]
+
+
+def _count_modifiers(spec: dict[str, Any]) -> int:
+    return sum(len(s["modifiers"]) for channel in spec["channels"] for s in channel["samples"])
+
+
+def _fill(spec: dict[str, Any], largest: dict[str, Any]) -> dict[str, Any]:
+    spec = copy.deepcopy(spec)
+    known = {m["name"] for c in spec["channels"] for s in c["samples"] for m in s["modifiers"]}
+    added = set()
+    for channel, channel_ in zip(spec["channels"], largest["channels"], strict=True):
+        for sample, sample_ in zip(channel["samples"], channel_["samples"], strict=True):
+            for place, modifier in enumerate(sample_["modifiers"]):
+                if modifier["name"] not in known and modifier["type"] == "histosys":
+                    sample["modifiers"].insert(place, modifier)
+                    added.add(modifier["name"])
+    for measurement in spec["measurements"]:
+        measurement["config"]["parameters"] += [
+            {"name": name, "inits": [0.0], "fixed": True} for name in sorted(added)
+        ]
+    return spec

@@ -35,6 +35,9 @@ CASES = {
     "nuisances, two-sided": {
         n: ("fit", lambda n=n: spectrum(200, n, two_sided=True)) for n in (10, 30, 100)
     },
+    "nuisances, two-sided with noise": {
+        n: ("fit", lambda n=n: spectrum(200, n, two_sided=True, noise=0.03)) for n in (10, 100)
+    },
     "bins": {b: ("fit", lambda b=b: spectrum(b, 10)) for b in (100, 1000, 10000, 50000)},
     "parameters, general": {
         2 + n + s + c * b: ("fit", lambda a=(c, b, n, s, one): foreign(*a[:4], one_sided=a[4]))
@@ -112,7 +115,14 @@ def draw(found, path):
 
     figure, places = plt.subplots(1, 3, figsize=(11, 3.6), sharey=True, layout="constrained")
     panels = (
-        ("nuisances on 200 bins", ("nuisances, symmetric", "nuisances, two-sided")),
+        (
+            "nuisances on 200 bins",
+            (
+                "nuisances, symmetric",
+                "nuisances, two-sided",
+                "nuisances, two-sided with noise",
+            ),
+        ),
         ("bins, 10 nuisances", ("bins",)),
         ("parameters of a general model", ("parameters, general", "parameters, general, ranked")),
     )
@@ -133,7 +143,11 @@ def draw(found, path):
                         label=f"{short}, {tree}",
                     )  # fmt: skip
         place.set(xscale="log", yscale="log", xlabel=label)
-        place.legend(fontsize=7)
+        for axis in (place.xaxis, place.yaxis):
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter("")
+        place.legend(fontsize=7, loc="upper left")
+    places[0].set(ylim=(1, 400), yticks=[1, 2, 5, 10, 20, 50, 100])  # shared
     places[0].set_ylabel("processor seconds, cold process")
     figure.savefig(path, dpi=130)
 

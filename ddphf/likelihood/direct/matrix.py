@@ -80,7 +80,8 @@ class Split:
         """Return the matrix times a vector of shape (n,)."""
         v_global, v_local = self.take(vector)
         y = np.einsum("clm,cm->cl", matrix.blocks, v_local) + matrix.edges @ v_global
-        x = matrix.corner @ v_global + v_local.ravel() @ matrix.edges.reshape(-1, len(v_global))
+        edges = matrix.edges.reshape(v_local.size, len(v_global))
+        x = matrix.corner @ v_global + v_local.ravel() @ edges
         return self.put(x, np.where(self.local < self.n, y, 0.0))
 
 
@@ -108,7 +109,8 @@ class Factored:
         self.inverse_blocks = scaled * unit[:, :, None] * unit[:, None, :]
         self.inner = self.inverse_blocks @ matrix.edges
         k = len(matrix.corner)
-        schur = matrix.corner - matrix.edges.reshape(-1, k).T @ self.inner.reshape(-1, k)
+        flat = (matrix.edges.shape[0] * matrix.edges.shape[1], k)
+        schur = matrix.corner - matrix.edges.reshape(flat).T @ self.inner.reshape(flat)
         self._scale = 1.0 / np.sqrt(np.maximum(np.diag(matrix.corner), 1e-300))
         schur *= self._scale[:, None]
         schur *= self._scale
@@ -130,7 +132,8 @@ class Factored:
         """Solve over the free directions, 0 elsewhere; shape (..., n)."""
         right = np.where(self.free, right, 0.0)
         r_global, r_local = self.split.take(right)
-        inner = self.inner.reshape(-1, len(self.matrix.corner))
+        shape = self.inner.shape
+        inner = self.inner.reshape(shape[0] * shape[1], shape[2])
         flat = r_local.reshape(*right.shape[:-1], len(inner))
         x = self._solve_corner(r_global - flat @ inner)
         y = np.einsum("clm,...cm->...cl", self.inverse_blocks, r_local)

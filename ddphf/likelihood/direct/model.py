@@ -259,7 +259,7 @@ class DirectModel:
         j_global = np.zeros((self.n_bins, k))
         j_global[:, self._f] = (product[:, None, :] @ inner)[:, 0]
         corner = np.zeros((k, k))
-        by_factor = turned.reshape(-1, len(self._f)).T @ inner.reshape(-1, len(self._f))
+        by_factor = turned.reshape(base.size, -1).T @ inner.reshape(base.size, -1)
         bent = self._entries @ (weighted * base).ravel() * at.second[:-1]
         diagonal = (self._owners @ bent)[self.split.global_]
         np.fill_diagonal(by_factor, diagonal[self._f])
@@ -268,8 +268,8 @@ class DirectModel:
             shift = self._combine(at.slopes)
             own = product[:, self._shifted]
             j_global[:, self._v] += (shift.transpose(1, 0, 2) @ own[:, :, None])[:, :, 0]
-            mixed = turned[:, self._shifted].reshape(-1, len(self._f)).T
-            mixed = mixed @ shift.reshape(len(self._v), -1).T
+            mixed = turned[:, self._shifted].reshape(own.size, len(self._f)).T
+            mixed = mixed @ shift.reshape(len(self._v), own.size).T
             corner[np.ix_(self._f, self._v)] += mixed
             corner[np.ix_(self._v, self._f)] += mixed.T
             bends = at.bends * (self._flat @ weighted[:, self._shifted].ravel())

@@ -126,6 +126,8 @@ def solve_side(side: Side, b: Array, *, gaussian: bool = False) -> SideSolution:
         )
     has = side.v > 0
     v = jnp.where(has, side.v, 1.0)
+    # Where nothing is multiplied (a signal at mu = 0) the constraint alone says what the factor is.
+    alone = side.aux if gaussian else side.aux / side.width
     if gaussian:
         spread = jnp.square(side.width * v)
         q = shift + v * side.aux - spread
@@ -137,17 +139,19 @@ def solve_side(side: Side, b: Array, *, gaussian: bool = False) -> SideSolution:
     else:
         gamma, over = two_poles(side.aux, side.n, side.width + v, shift / v)
         rate = over * v
-    gamma = jnp.where(has, gamma, 1.0)
+    gamma = jnp.where(has, gamma, alone)
     clipped = jnp.clip(gamma, side.lower, side.upper)
-    inside = has & (clipped == gamma)
-    rate = jnp.where(inside, rate, jnp.maximum(shift + clipped * jnp.where(has, v, 0.0), 0.0))
-    alpha = side.n / jnp.maximum(rate * rate, tiny(rate))
     own = (
         1.0 / jnp.square(side.width)
         if gaussian
         else side.aux / jnp.maximum(gamma * gamma, tiny(gamma))
     )
+    inside = (clipped == gamma) & (has | ((side.lower < side.upper) & (own > 0)))
+    v = jnp.where(has, v, 0.0)
+    rate = jnp.where(inside & has, rate, jnp.maximum(shift + clipped * v, 0.0))
+    alpha = side.n / jnp.maximum(rate * rate, tiny(rate))
     kappa = jnp.where(inside, own, jnp.inf)
     # alpha kappa / (kappa + alpha v^2): a free factor takes its share of a shift of the rate.
-    info = jnp.where(inside, alpha * own / jnp.maximum(own + alpha * v * v, tiny(alpha)), alpha)
+    shared = alpha * own / jnp.maximum(own + alpha * v * v, tiny(alpha))
+    info = jnp.where(inside & has, shared, alpha)
     return SideSolution(rate, weight(side.n, rate), info, clipped, kappa)

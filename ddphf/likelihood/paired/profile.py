@@ -20,12 +20,14 @@ from ddphf.likelihood.deviance import deviance
 from ddphf.likelihood.paired.cells import Side, SideSolution, solve_plain, solve_side
 from ddphf.likelihood.paired.model import PairArrays, PairStructure, features
 
-__all__ = ["Cell", "PairData", "Profile", "pair_sides", "profile", "solve_cells"]
+__all__ = ["Cell", "PairData", "Profile", "find_roots", "pair_sides", "profile", "solve_cells"]
 
 Array = Any
 TINY = 1e-300
 FLOOR = 1e-8
 """A lower bound of the factor b at or below this only keeps pyhf's logarithms finite: read as 0."""
+FLAT = 1e-3
+"""Slope of ln L along b, per u_B + u_A, below which a step under rounding is the end."""
 
 
 class PairData(NamedTuple):
@@ -120,7 +122,7 @@ def solve_cells(structure: PairStructure, arrays: PairArrays, sides: tuple[Side,
             solutions.append(SideSolution(rate, w, info, None, None))
         solved = Cell(b, inside, (solutions[0], solutions[1]))
     else:
-        b = _bracketed(structure, sides, low, high)
+        b, _ = find_roots(structure, sides, low, high)
         both = [
             solve_side(s, b, gaussian=g) for s, g in zip(sides, structure.gaussian, strict=True)
         ]
@@ -144,9 +146,11 @@ def _complete_weights(cell: Cell, sides: tuple[Side, Side]) -> Cell:
     return cell._replace(sides=(x_b, x_a))
 
 
-def _bracketed(
+def find_roots(
     structure: PairStructure, sides: tuple[Side, Side], low: Array, high: Array
-) -> Array:
+) -> tuple[Array, Array]:
+    """Return b of every cell where the channels have factors of their own, and the steps taken."""
+
     def slope(b: Array) -> tuple[Array, Array]:
         x_b, x_a = (
             solve_side(s, b, gaussian=g) for s, g in zip(sides, structure.gaussian, strict=True)
@@ -178,9 +182,13 @@ def _bracketed(
         d, k = slope(b)
         lo, hi = jnp.where(d > 0, b, lo), jnp.where(d > 0, hi, b)
         step = b + d / jnp.maximum(k, TINY)
+        # A step below rounding is an end, though b is now an end of the bracket too: halving it
+        # would throw the root away. Not beside a pole, where steps are small and the slope is not.
+        small = jnp.abs(step - b) <= jnp.finfo(b.dtype).eps * jnp.abs(b)
+        done = small & (jnp.abs(d) <= FLAT * (s_b.u + s_a.u))
         # b = lo is kept where the slope is negative at the lower end itself: a bound.
         good = (step > lo) & (step < hi)
-        new = jnp.where(good, step, 0.5 * (lo + hi))
+        new = jnp.where(done, b, jnp.where(good, step, 0.5 * (lo + hi)))
         moved = jnp.max(jnp.abs(new - b) / (jnp.abs(new) + 1e-30))
         return lo, hi, new, i + 1, moved
 
@@ -191,8 +199,8 @@ def _bracketed(
     d_high, _ = slope(jnp.minimum(hi, high))
     at_high = (d_high >= 0) & (hi >= high)
     state = (lo, hi, jnp.broadcast_to(b, shape), 0, jnp.asarray(1.0))
-    _, _, b, _, _ = jax.lax.while_loop(lambda s: (s[3] < 80) & (s[4] > 1e-15), body, state)
-    return jnp.where(at_low, lo, jnp.where(at_high, high, b))
+    _, _, b, steps, _ = jax.lax.while_loop(lambda s: (s[3] < 80) & (s[4] > 1e-15), body, state)
+    return jnp.where(at_low, lo, jnp.where(at_high, high, b)), steps
 
 
 def profile(
@@ -263,8 +271,8 @@ def _constraint(side: Side, solution: SideSolution, gaussian: bool) -> Array:
     assert side.v is not None
     if gaussian:
         pull = (solution.gamma - side.aux) / side.width
-        return jnp.where(side.v > 0, 0.5 * pull * pull, 0.0)
-    return jnp.where(side.v > 0, deviance(side.aux, solution.gamma * side.width), 0.0)
+        return 0.5 * pull * pull
+    return deviance(side.aux, solution.gamma * side.width)
 
 
 def _curvature(

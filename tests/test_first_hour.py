@@ -1,0 +1,221 @@
+"""A new user's first hour: commands and YAML of README, docs and --help, run as they are written.
+
+One folder, the pages in the order in which README names them. The fast replay draws few toys and
+leaves out what takes minutes; the slow one changes nothing. Both print how long each command took.
+"""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+
+import pytest
+import uproot
+import yaml
+from click.testing import CliRunner
+from conftest import Outcome, invoke
+from test_correlations import write_published
+
+from ddphf.cli.main import COMMANDS, group
+from ddphf.config.analysis import parse_analysis
+
+ROOT = Path(__file__).parents[1]
+WINDOW, EVENTS = ROOT / "workspaces/higgs_lfv_window", ROOT / "workspaces/higgs_lfv_asymmetric"
+PAGES = (
+    "README.md", "docs/fit.md", "docs/rank.md", "docs/limits.md", "docs/discover.md",
+    "docs/yields.md", "docs/publish.md", "docs/report.md", "docs/study_birman.md",
+    "docs/inject.md", "docs/lepton_id.md",
+)  # fmt: skip
+OTHER_TESTS = {
+    "docs/getting_started.md": "test_ten_commands_from_nothing_to_a_report",
+    "docs/analysis_file.md": "test_the_steps_of_the_analysis_file",
+    "docs/hepdata.md": "tests/test_publish_docs.py",
+    "docs/reproduce.md": "tests/test_publish_docs.py",
+}
+MINUTES = ("study birman", "verify", "pyhf", "correlations published", "correlations workspaces")
+TOYS, WEIGHTED = 100, 2000
+"""Of the fast replay; importance sampling asks for enough of them beyond the observed q0."""
+
+
+def commands(text):
+    """Return the indented command lines of a page, comments taken off; synopses have brackets."""
+    text = re.sub(r"```.*?```", "", text, flags=re.DOTALL).replace("\\\n", " ")
+    lines = re.findall(r"^    ((?:ddphf|pyhf) .*)$", text, re.MULTILINE)
+    lines = [re.sub(r"\s+#.*", "", line) for line in lines]
+    return [line for line in lines if "[" not in line and not re.search(r"ddphf \S+ [A-Z]+ ", line)]
+
+
+def blocks(text):
+    return re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+
+
+def run_line(line, times):
+    """Run a line, pipes included; an output that an earlier page has made is replaced."""
+    start, out = time.perf_counter(), ""
+    for part in line.split(" | "):
+        words = shlex.split(part)
+        if words[0] == "pyhf":
+            from pyhf.cli import cli
+
+            done = CliRunner().invoke(cli, words[1:])
+            outcome = Outcome(done.exit_code, done.output, str(done.exception))
+        else:
+            force = ["--force"] if len(words) > 2 and "-h" not in words else []
+            outcome = invoke(*words[1:], *force, stdin=out)
+        assert outcome.code == 0, f"{part}: {outcome.err}"
+        out = outcome.out
+    times[line] = time.perf_counter() - start
+    return outcome
+
+
+def print_times(times):
+    print()
+    for line, seconds in times.items():
+        print(f"{seconds:7.1f} s  {line}")
+
+
+def prepare(folder):
+    """What a reader of the pages has: the repository, its histograms, and a signal of their own."""
+    (folder / "workspaces").symlink_to(ROOT / "workspaces")
+    shutil.copy(WINDOW / "histograms.root", folder)
+    (folder / "analysis.yml").write_text(blocks((ROOT / "README.md").read_text())[0])
+    with uproot.open(WINDOW / "histograms.root") as file:
+        signal = file["signal"].to_hist()
+    with uproot.recreate(folder / "my.root") as file:
+        file["signal"] = file["h"] = signal
+    write_published(folder)
+
+
+def lay_out(page):
+    """Two pages speak of analyses that have what README's has not."""
+    if page == "docs/inject.md":
+        known = "background: {known: histograms.root:background}\n"
+        Path("analysis.yml").write_text(Path("analysis.yml").read_text() + known)
+        assert invoke("build", "analysis.yml", "-o", "workspace.json", "--force").code == 0
+    if page == "docs/lepton_id.md":
+        for path in EVENTS.iterdir():
+            if path.suffix in (".csv", ".json", ".parquet", ".yml"):
+                Path(path.name).unlink(missing_ok=True)
+                shutil.copy(path, path.name)
+
+
+def replay(folder, *, fast):
+    times = {}
+    prepare(folder)
+    for page in PAGES:
+        lay_out(page)
+        for line in commands((ROOT / page).read_text()):
+            if fast:
+                if line.removeprefix("ddphf ").startswith(MINUTES):
+                    continue
+                most = WEIGHTED if "importance" in line else TOYS
+                line = re.sub(r"--toys \d+", f"--toys {most}", line)
+            run_line(line, times)
+            if "publish" in line:
+                with tarfile.open("pair.tar.gz") as bundle:
+                    bundle.extract("BkgOnly.json", filter="data")
+    return times
+
+
+def test_pages_as_written(folder):
+    times = replay(folder, fast=True)
+    print_times(times)
+    used = {line.split()[1] for line in times}
+    assert used >= set(COMMANDS) - {"init", "verify", "study", "correlations"}
+    for example in examples():
+        if not example.removeprefix("ddphf ").startswith((*MINUTES, "correlations")):
+            run_line(example.replace("--toys 2000", f"--toys {TOYS}"), times)
+
+
+@pytest.mark.slow
+def test_pages_as_written_and_nothing_left_out(folder):
+    print_times(replay(folder, fast=False))
+
+
+def test_every_page_with_commands_is_replayed():
+    for path in (ROOT / "docs").glob("*.md"):
+        page = f"docs/{path.name}"
+        if commands(path.read_text()):
+            assert page in PAGES or page in OTHER_TESTS, page
+
+
+def test_ten_commands_from_nothing_to_a_report(folder):
+    lines = commands((ROOT / "docs/getting_started.md").read_text())
+    assert len(lines) == 10
+    shutil.copy(WINDOW / "histograms.root", folder)
+    times = {}
+    for line in lines:
+        run_line(line, times)
+    print_times(times)
+    assert Path("report.html").read_text().startswith("<!DOCTYPE html>")
+    assert Path("figures/limit.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_steps_of_the_analysis_file(folder):
+    """Every step builds; the reference below them parses."""
+    text = (ROOT / "docs/analysis_file.md").read_text()
+    steps, reference = text.split("## Every key")
+    for source in (WINDOW, EVENTS):
+        for path in source.iterdir():
+            if path.suffix in (".root", ".csv", ".json", ".parquet"):
+                (folder / path.name).unlink(missing_ok=True)
+                (folder / path.name).symlink_to(path)
+    times = {}
+    assert len(blocks(steps)) == 4
+    for block in blocks(steps):
+        Path("analysis.yml").write_text(block)
+        (line,) = commands(steps)
+        run_line(line.replace("workspace.json", "built.json"), times)
+    print_times(times)
+    for block in blocks(reference):
+        known = set(yaml.safe_load(block))
+        head = {"schema": "ddphf/analysis/1", "name": "x"}
+        if "partner" not in known:
+            head["partner"] = {"label": "emu", "select": "l1_flavour == 11"}
+        missing = {key: value for key, value in head.items() if key not in known}
+        text = (yaml.safe_dump(missing) if missing else "") + block
+        assert parse_analysis(text, folder=folder).tested.label == "mue"
+
+
+def examples():
+    """The example line of every command's help."""
+    for name in sorted(COMMANDS):
+        words = ("study", "birman") if name == "study" else (name,)
+        text = invoke(*words, "--help").out
+        yield re.search(r"^  Example: (ddphf .*)$", text, re.MULTILINE)[1]
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_help_of_every_command(name):
+    text = invoke(*(("study", "birman") if name == "study" else (name,)), "--help").out
+    for option in ("-o, --output", "--force", "-v, --verbose", "-q, --quiet", "-h, --help"):
+        assert option in text
+    example = re.search(r"^  Example: ddphf (.*)$", text, re.MULTILINE)[1]
+    assert example.startswith(name)
+    assert shlex.split(example)
+
+
+def test_completion_of_bash_offers_the_commands():
+    """README's line defines a completion in bash; then bash asks this way."""
+    line = re.search(
+        r'^    (eval "\$\(_DDPHF_COMPLETE=.*?\)")', (ROOT / "README.md").read_text(), re.M
+    )[1]
+    script = f'ddphf() {{ "{sys.executable}" -m ddphf "$@"; }}; {line}; complete -p ddphf'
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        ["bash", "-c", script], env=env, capture_output=True, text=True, check=False
+    )
+    assert "-F _ddphf_completion ddphf" in done.stdout, done.stderr
+    for typed, offered in (("ddphf li", "limit"), ("ddphf fit --me", "--measurement")):
+        asked = {
+            "_DDPHF_COMPLETE": "bash_complete",
+            "COMP_WORDS": typed,
+            "COMP_CWORD": str(len(typed.split()) - 1),
+        }
+        found = CliRunner().invoke(group, env=asked, prog_name="ddphf").output
+        assert f"plain,{offered}" in found.splitlines()
