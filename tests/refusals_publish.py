@@ -60,6 +60,9 @@ NUMBERS = {"mu_hat": 1.0, "mu_error": 1.0, "q0": 1.0, "z0": 1.0, "p0": 0.1}
 STALE = result(
     measurement="discovery", engine="ddphf", fit=MINIMUM, null=MINIMUM, discovery=NUMBERS
 )
+OTHER_BOUNDS = json.dumps(json.loads(STALE) | {
+    "provenance": {"workspace_digest": DIGEST, "poi_bounds": [0, 5]}
+})  # fmt: skip
 POINT = {"name": "mu", "value": 0.0, "error": 1.0}
 BY_OTHERS = result(
     "ddphf/rank/1", measurement="discovery", engine="cabinetry", poi=POINT, parameters=[]
@@ -98,6 +101,7 @@ PUBLISH = {
         "rank.json", files={"rank.json": result("ddphf/rank/1", "sha256:0")}
     ),
     "a stale fit": publish("fit.json", files={"fit.json": STALE}),
+    "a fit with bounds of its own": publish("fit.json", files={"fit.json": OTHER_BOUNDS}),
     "a result of another engine": publish("rank.json", files={"rank.json": BY_OTHERS}),
     "an incomplete fit": publish("fit.json", files={"fit.json": result()}),
     "a damaged file of toys": publish("toys.npz", files={"toys.npz": b"PK\x03\x04"}),

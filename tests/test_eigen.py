@@ -19,7 +19,7 @@ from ddphf.inputs.covariance import (
     rho_covariance,
     source_covariance,
 )
-from ddphf.workspace.eigen import decompose, prune, psd_factor, round_columns
+from ddphf.workspace.eigen import decompose, psd_factor, round_columns
 
 U = np.array([0.010, 0.008, 0.006, 0.005, 0.004, 0.004, 0.006])
 
@@ -111,20 +111,6 @@ def test_the_covariance_does_not_depend_on_the_linear_algebra_kernels(tmp_path):
     assert found[0] == pytest.approx(found[1], abs=1e-9 * np.abs(found[0]).max())
 
 
-def test_pruning_keeps_the_stated_part_and_says_what_is_lost():
-    covariance, w = random_problem()
-    full = decompose(covariance, w)
-    kept = prune(full, retained=0.9)
-    part = np.cumsum(full.eigenvalues) / full.trace
-    assert part[kept.n_kept - 1] >= 0.9 > part[kept.n_kept - 2]
-    assert kept.retained == pytest.approx(part[kept.n_kept - 1], rel=1e-12)
-    lost = w @ covariance.matrix @ w.T - kept.columns @ kept.columns.T
-    assert kept.largest_loss == pytest.approx(np.abs(lost).max(), rel=1e-9)
-    assert kept.residual == pytest.approx(np.diag(lost), rel=1e-6, abs=1e-18)
-    assert prune(full, retained=1.0).n_kept == full.n_kept
-    assert prune(full, retained=0.99, at_most=2).n_kept == 2
-
-
 @pytest.mark.parametrize("tolerance", [1e-2, 1e-4, 1e-8])
 def test_rounding_changes_the_covariance_by_no_more_than_stated(tolerance):
     columns = decompose(*random_problem()).columns
@@ -138,7 +124,7 @@ def test_nothing_of_the_size_of_the_covariance_is_formed():
     rows, bins = 2 * 784, 108
     covariance, w = random_problem(rows=rows, bins=bins)
     tracemalloc.start()
-    prune(decompose(covariance, w), retained=0.99)
+    decompose(covariance, w)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 0.5 * 8 * rows**2
@@ -221,8 +207,6 @@ def test_wrong_sizes_are_refused():
         decompose(make_covariance(np.eye(2)), np.array([[1.0, -1.0]]))
     with pytest.raises(InputError, match=r"rho is 1\.5, expected a number from 0 to 1"):
         axis_correlation(np.arange(3), 1.5)
-    with pytest.raises(ModelError, match=r"retained is 0, expected a part"):
-        prune(decompose(make_covariance(np.eye(2)), np.eye(2)), retained=0.0)
 
 
 def test_matrices_are_read_from_every_format(tmp_path):

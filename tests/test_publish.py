@@ -428,3 +428,37 @@ def test_without_a_package_index_the_level_is_not_run(plain, monkeypatch, tmp_pa
     checks = list(check_command_line(bundle, 60.0, lambda line: None))
     assert [(c.status, c.passed) for c in checks] == [("NOT RUN", False)]
     assert "is there a package index?" in checks[0].detail
+
+
+def test_limits_with_bounds_of_their_own_are_found_again(folder):
+    """The workspace's bound of 1.8 is below the limit; --poi-bounds goes beyond it."""
+    workspace = plain_workspace()
+    workspace["measurements"][0]["config"]["parameters"][0]["bounds"] = [[-10.0, 1.8]]
+    Path("workspace.json").write_text(to_json(workspace))
+    assert "the observed limit is beyond it" in invoke("limit", "workspace.json").message
+    options = ["--poi-bounds", "-10,50", "--method", "asymptotic,toys", "--toys", "1000"]
+    assert invoke("limit", "workspace.json", *options, "-o", "limit.json").code == 0
+    done = invoke("publish", "workspace.json", "limit.json", "-o", "b.tar.gz")
+    assert done.code == 0, done.err
+    done = invoke("verify", "b.tar.gz", "--level", "5", "-o", "verify.json")
+    assert done.code == 0, done.err
+    checks = json.loads(Path("verify.json").read_text())["checks"]
+    assert sum("limit by toys" in c["what"] for c in checks) == 6
+
+
+def test_results_that_need_other_bounds_are_refused_by_name(folder):
+    """A deficit: with the workspace's bounds mu is 0, with the option below it."""
+    workspace = plain_workspace()
+    workspace["measurements"][0]["config"]["parameters"][0]["bounds"] = [[0.0, 10.0]]
+    for channel in workspace["observations"]:
+        if channel["name"].startswith("SR"):
+            channel["data"] = [0.7 * n for n in channel["data"]]
+    Path("workspace.json").write_text(to_json(workspace))
+    for command in ("fit", "discover", "limit"):
+        given = f"{command}.json"
+        done = invoke(command, "workspace.json", "--poi-bounds=-9,10", "-o", given)
+        assert done.code == 0, done.err
+        done = invoke("publish", "workspace.json", given, "-o", "b.tar.gz")
+        assert done.code == 3
+        assert "was made with bounds -9 to 10 of the POI" in done.message
+        assert "make it again without --poi-bounds" in done.message

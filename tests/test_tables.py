@@ -336,8 +336,8 @@ def test_encoded_and_other_columns_of_parquet(tmp_path):
     pa.parquet.write_table(table, tmp_path / "t.parquet")
     got = read_events("t.parquet", folder=tmp_path, columns=["n", "d", "h"])
     assert [got[c].tolist() for c in "ndh"] == [[1, 2, 1], [1, 2, 3], [1, 2, 3]]
-    for column, kind in (("t", r"timestamp\[ns\]"), ("s", "string")):
-        with pytest.raises(InputError, match=f"column '{column}' holds {kind}, no numbers"):
+    for column in "ts":
+        with pytest.raises(InputError, match=f"column '{column}' holds something that is no num"):
             read_events("t.parquet", folder=tmp_path, columns=[column])
 
 

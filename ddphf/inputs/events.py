@@ -170,13 +170,16 @@ def _check_parquet(data: Any, wanted: Sequence[str], address: str) -> None:
     import pyarrow.types as kinds
 
     numbers = (
-        kinds.is_integer, kinds.is_floating, kinds.is_boolean, kinds.is_null, kinds.is_decimal
+        kinds.is_integer, kinds.is_floating, kinds.is_boolean, kinds.is_null, kinds.is_decimal,
     )  # fmt: skip
     for name in wanted:
         kind = data.schema.field(name).type
-        kind = kind.value_type if kinds.is_dictionary(kind) else kind
+        if kinds.is_dictionary(kind):
+            kind = kind.value_type
         if not (kinds.is_nested(kind) or any(is_kind(kind) for is_kind in numbers)):
-            raise InputError(f"{address}: column '{name}' holds {kind}, no numbers")
+            raise InputError(
+                f"{address}: column '{name}' holds something that is no number ({kind})"
+            )
     count = data.count_rows() * len(wanted)
     listed = 0
     for fragment in data.get_fragments():

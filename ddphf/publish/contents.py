@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ddphf.exceptions import DdphfError
+from ddphf.exceptions import DdphfError, InputError
 from ddphf.files import parse_json
 from ddphf.guards import MOST_CONTAINERS, MOST_VALUES, check_json, within
 from ddphf.likelihood.checks import check_schema
@@ -82,6 +82,39 @@ class Bundle:
     results: PublishedResults
     metadata: Spec
     references: dict[str, ReferenceModel]
+
+    def reference_of(self, measurement: str, record: Spec) -> ReferenceModel:
+        """Return the likelihood that a record was made with: its POI may have other bounds.
+
+        Raises:
+            InputError: Bounds that are no two numbers.
+        """
+        bounds = poi_bounds_of(record)
+        if bounds is None:
+            return self.references[measurement]
+        return ReferenceModel(self.workspace, measurement, bounds)
+
+
+def poi_bounds_of(record: Spec) -> tuple[float, float] | None:
+    """Return the bounds of the POI that a record states in the place of the workspace's, or None.
+
+    Raises:
+        InputError: They are no two numbers.
+
+    Example:
+        >>> poi_bounds_of({"provenance": {"poi_bounds": [0, 20]}}), poi_bounds_of({})
+        ((0.0, 20.0), None)
+    """
+    bounds = record.get("provenance", {}).get("poi_bounds")
+    if bounds is None:
+        return None
+    if not (
+        isinstance(bounds, list)
+        and len(bounds) == 2
+        and all(isinstance(b, int | float) and not isinstance(b, bool) for b in bounds)
+    ):
+        raise InputError(f"poi_bounds of a record: {bounds!r}, expected two numbers")
+    return float(bounds[0]), float(bounds[1])
 
 
 def make_sums(files: dict[str, bytes]) -> bytes:

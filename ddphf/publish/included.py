@@ -17,7 +17,7 @@ from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.store import ToySample
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.publish.archive import is_flat
-from ddphf.publish.contents import is_named
+from ddphf.publish.contents import is_named, poi_bounds_of
 from ddphf.publish.records import PublishedResults
 from ddphf.publish.signals import PATCH_NAME, Patch
 from ddphf.publish.summaries import damaged_record, stale_record
@@ -171,12 +171,21 @@ def check_given(given: GivenFiles, results: PublishedResults) -> None:
             raise InputError(
                 f"{name}: is no complete result of 'ddphf {command}' ({trouble}); make it again"
             )
+        bounds = poi_bounds_of(data)
         try:
             trouble = stale_record(data, results)
         except (KeyError, TypeError):
+            if not bounds:
+                raise InputError(
+                    f"{name}: is no complete result of 'ddphf {command}'; make it again"
+                ) from None
+            trouble = "they leave no null"
+        if trouble and bounds:
             raise InputError(
-                f"{name}: is no complete result of 'ddphf {command}'; make it again"
-            ) from None
+                f"{name}: was made with bounds {bounds[0]:g} to {bounds[1]:g} of the POI, and "
+                f"those of the workspace matter ({trouble}); write these bounds into its "
+                "measurement, or make it again without --poi-bounds"
+            )
         if trouble:
             raise InputError(f"{name}: {trouble}; it is stale or was changed, so make it again")
 

@@ -65,7 +65,7 @@ def _limit(bundle: Bundle, name: str, data: Spec, say: Say) -> Iterator[Check]:
 
     Cowan, Cranmer, Gross, Vitells, arXiv:1007.1727, Eq. 16, 62-66.
     """
-    profile = _Profile(bundle, data["measurement"])
+    profile = _Profile(bundle, data)
     alpha = 1.0 - data["level"]
     asymptotic = data.get("asymptotic")
     if asymptotic:
@@ -106,7 +106,7 @@ def _expected(bundle: Bundle, name: str, data: Spec, say: Say) -> Iterator[Check
             continue
         label, mu = statement["measurement"], expected["mu"]
         say(f"level 5: {label}, expected significance")
-        model = Fitter(bundle.references[label]).require_compiled()
+        model = Fitter(bundle.reference_of(label, data)).require_compiled()
         found = expect_discovery(ToySource.conditional(model, mu)).z0
         recorded = expected["asimov"]["z0"]
         good = abs(found - recorded) <= Z_TOLERANCE
@@ -116,7 +116,7 @@ def _expected(bundle: Bundle, name: str, data: Spec, say: Say) -> Iterator[Check
 
 def _impacts(bundle: Bundle, name: str, data: Spec, say: Say) -> Iterator[Check]:
     """The leading post-fit impacts: the POI refitted with the parameter one error up and down."""
-    profile = _Profile(bundle, data["measurement"])
+    profile = _Profile(bundle, data)
     table = profile.model.parameters
     # A POI at an edge has no error, and moves by rounding.
     allowed = IMPACT_TOLERANCE * float(profile.free.errors[profile.poi]) + 1e-9
@@ -136,8 +136,10 @@ def _impacts(bundle: Bundle, name: str, data: Spec, say: Say) -> Iterator[Check]
 class _Profile:
     """-2 ln L of data and Asimov data with parameters held."""
 
-    def __init__(self, bundle: Bundle, measurement: str) -> None:
-        self.model: CompiledModel = Fitter(bundle.references[measurement]).require_compiled()
+    def __init__(self, bundle: Bundle, data: Spec) -> None:
+        measurement = data["measurement"]
+        reference = bundle.reference_of(measurement, data)
+        self.model: CompiledModel = Fitter(reference).require_compiled()
         poi = self.model.parameters.poi
         if poi is None:
             raise InputError(f"measurement '{measurement}' has no POI, so it has no limit")

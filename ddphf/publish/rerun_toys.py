@@ -21,7 +21,7 @@ from ddphf.inference.toys.importance import sample_importance
 from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.store import FAILED, ToySample, merge_toys, summarize_toys
 from ddphf.publish.checks import FAIL, NOTHING, PASS, Check
-from ddphf.publish.contents import Bundle
+from ddphf.publish.contents import Bundle, poi_bounds_of
 from ddphf.publish.records import make_environment
 from ddphf.publish.toy_files import Segment, read_toys, segments
 
@@ -63,11 +63,13 @@ def check_toys(bundle: Bundle, say: Callable[[str], None], progress: Progress) -
                 say(f"level 6: {name}, {label}")
                 entry = {"measurement": label, "mu": 0.0, "q0": statement["observed"]["q0"],
                          **null["toys"]}  # fmt: skip
-                yield _ensemble(bundle, f"{name}, {label}", entry, None, versions, progress)
+                yield _ensemble(
+                    bundle, f"{name}, {label}", entry, None, versions, progress, record=data
+                )
             if null.get("importance"):
                 found = True
                 say(f"level 6: {name}, {label}, importance sampling")
-                yield _importance(bundle, name, statement, versions, progress)
+                yield _importance(bundle, name, data, statement, progress)
     if not found:
         yield Check(6, "toys", NOTHING)
 
@@ -80,9 +82,10 @@ def _here(bundle: Bundle, versions: Spec | None) -> bool:
 
 def _ensemble(
     bundle: Bundle, what: str, entry: Spec, old: ToySample | None, versions: Spec | None,
-    progress: Progress,
+    progress: Progress, *, record: Spec | None = None,
 ) -> Check:  # fmt: skip
-    model = Fitter(bundle.references[entry["measurement"]]).require_compiled()
+    reference = bundle.reference_of(entry["measurement"], record or {})
+    model = Fitter(reference).require_compiled()
     source = ToySource.conditional(model, entry["mu"])
     if old is None and entry["seed"] is None:
         return Check(6, what, NOTHING, "toys of several seeds, whose file was not published")
@@ -125,11 +128,13 @@ def _same_toys(old: ToySample, new: ToySample) -> bool:
 
 
 def _importance(
-    bundle: Bundle, name: str, statement: Spec, versions: Spec | None, progress: Progress
+    bundle: Bundle, name: str, data: Spec, statement: Spec, progress: Progress
 ) -> Check:
+    versions = data["provenance"].get("versions")
     label, recorded = statement["measurement"], statement["null"]["importance"]
     within(name, "toys", recorded["n"], MOST_TOYS)
-    source = ToySource.conditional(Fitter(bundle.references[label]).require_compiled())
+    model = Fitter(bundle.reference_of(label, data)).require_compiled()
+    source = ToySource.conditional(model)
     found = sample_importance(
         source, recorded["mu"], statement["observed"]["q0"], recorded["n"], seed=recorded["seed"],
         progress=progress,
@@ -152,7 +157,8 @@ def check_limit_by_toys(
     methods: tuple[LimitMethod, ...] = ("toys",)
     again = limit_workspace(
         bundle.workspace, measurement=data["measurement"], level=data["level"], methods=methods,
-        interval=bool(by_toys), toys=old["n"], seed=old["seed"], toy_progress=progress,
+        poi_bounds=poi_bounds_of(data), interval=bool(by_toys), toys=old["n"], seed=old["seed"],
+        toy_progress=progress,
     ).to_dict()  # fmt: skip
     new = again["toys"]
     rows = [("observed limit", *((t["observed"], t["observed_error"]) for t in (old, new)))]

@@ -25,7 +25,6 @@ __all__ = [
     "column_signs",
     "decompose",
     "degenerate_groups",
-    "prune",
     "psd_factor",
     "round_columns",
     "turn_degenerate",
@@ -51,36 +50,24 @@ class EigenVariations:
     Attributes:
         columns: G, shape (N, n): relative change of each template bin per sigma.
         directions: L Q, shape (K, n): the same as changes of the calibration bins.
-        eigenvalues: All non-zero eigenvalues, kept and dropped, decreasing.
+        eigenvalues: All non-zero eigenvalues, decreasing.
         clipped: Negative eigenvalues of C_calib that were set to 0.
-        residual: diag(C - C'), shape (N,): variance that pruning dropped.
     """
 
     columns: Array
     directions: Array
     eigenvalues: Array
     clipped: tuple[float, ...]
-    residual: Array
 
     @property
     def n_kept(self) -> int:
-        """Number of eigen-variations kept."""
+        """Number of eigen-variations."""
         return int(self.columns.shape[1])
 
     @property
     def trace(self) -> float:
-        """Trace of C before pruning."""
+        """Trace of C."""
         return float(self.eigenvalues.sum())
-
-    @property
-    def retained(self) -> float:
-        """Part of the trace that is kept."""
-        return 1.0 if self.trace == 0 else float(self.eigenvalues[: self.n_kept].sum() / self.trace)
-
-    @property
-    def largest_loss(self) -> float:
-        """Largest |C - C'|: that of a positive semi-definite matrix lies on its diagonal."""
-        return float(self.residual.max(initial=0.0))
 
 
 def psd_factor(
@@ -180,7 +167,7 @@ def decompose(
         _, more, _ = _eigen(others @ factor, rest, float(values[0]) if values.size else 0.0)
         directions = np.column_stack([directions, factor @ more])
         columns = np.column_stack([columns, np.zeros((len(columns), more.shape[1]))])
-    return EigenVariations(columns, directions, values, clipped, np.zeros(len(columns)))
+    return EigenVariations(columns, directions, values, clipped)
 
 
 def _eigen(shifts: Array, basis: Array, floor: float) -> tuple[Array, Array, Array]:
@@ -240,49 +227,6 @@ def _canonical_rotation(columns: Array) -> Array:
         turn[:, index] = direction
         rest = rest - np.outer(rest @ direction, direction)
     return turn
-
-
-def prune(
-    eigen: EigenVariations, *, retained: float = 1.0, at_most: int | None = None
-) -> EigenVariations:
-    """Keep the leading variations that hold a part of the trace.
-
-    Args:
-        eigen: All variations.
-        retained: Part of the trace to keep, 0 < retained <= 1.
-        at_most: Keep no more than this many, whatever they hold.
-
-    Returns:
-        The kept ones, with diag(C - C') of what was dropped; ``retained`` and ``largest_loss``
-        say how much that is.
-
-    Example:
-        >>> import numpy as np
-        >>> from ddphf.inputs.covariance import make_covariance
-        >>> eigen = prune(decompose(make_covariance(np.diag([9.0, 1.0])), np.eye(2)), retained=0.9)
-        >>> eigen.n_kept, eigen.residual.tolist(), eigen.largest_loss
-        (1, [0.0, 1.0], 1.0)
-    """
-    if not 0 < retained <= 1:
-        raise ModelError(
-            f"pruning: retained is {retained:g}, expected a part of the trace in (0, 1]"
-        )
-    if at_most is not None and at_most < 1:
-        raise ModelError(f"pruning: at most {at_most} variations, expected 1 or more")
-    total = np.cumsum(eigen.eigenvalues)
-    if retained < 1 and total.size:
-        count = int(np.searchsorted(total, retained * total[-1] * (1 - 1e-12)) + 1)
-    else:
-        count = len(eigen.eigenvalues)
-    count = min(count, eigen.n_kept, count if at_most is None else at_most)
-    dropped = eigen.columns[:, count:]
-    return EigenVariations(
-        columns=eigen.columns[:, :count],
-        directions=eigen.directions[:, :count],
-        eigenvalues=eigen.eigenvalues,
-        clipped=eigen.clipped,
-        residual=eigen.residual + np.einsum("ij,ij->i", dropped, dropped),
-    )
 
 
 def round_columns(columns: Array, tolerance: float) -> tuple[Array, float]:
