@@ -15,7 +15,6 @@ import sys
 import tarfile
 import textwrap
 import time
-import unicodedata
 import zipfile
 from pathlib import Path
 
@@ -38,6 +37,8 @@ from ddphf.yaml_text import parse_yaml
 ROOT = Path(__file__).parents[1]
 ESC = "\x1b]0;owned\x07\x1b[31m"
 HOSTILE = f"S{ESC}\x9b2J\u202egnp\u2066.\u200b\u2028end"
+LEGAL = "S\u202egnp\u2066.\u200b\u2028end"
+"""Without control characters, which no workspace may hold in its names."""
 """Title and colour of the terminal, a C1 command, a turned direction, no width, a line's end."""
 
 
@@ -607,12 +608,10 @@ def test_archives_of_every_length_read_back(size):
 # ---- names on a terminal ------------------------------------------------------------------------
 
 
-def hostile_workspace():
-    """Names with what is no control character, which a workspace's names may not hold."""
+def hostile_workspace(prefix=LEGAL):
     text = json.dumps(plain_workspace())
-    hostile = "".join(c for c in HOSTILE if unicodedata.category(c) != "Cc")
     for name in ("SR_mue", "symmetric", "discovery", "signal"):
-        text = text.replace(f'"{name}', f'"{json.dumps(hostile)[1:-1]}{name}')
+        text = text.replace(f'"{name}', f'"{json.dumps(prefix)[1:-1]}{name}')
     return json.loads(text)
 
 
@@ -650,6 +649,15 @@ def test_names_cannot_command_a_terminal(folder):
     harmless(files["README.md"].decode())
     submission = unpack(read_archive("out.hepdata.tar.gz"))
     assert len(submission) == 7
+
+
+def test_control_characters_in_names_are_refused_without_being_printed(folder):
+    Path("workspace.json").write_text(to_json(hostile_workspace(HOSTILE)))
+    for command in ("inspect", "fit", "publish"):
+        done = invoke(command, "workspace.json", "-o", "out.tar.gz")
+        assert done.code == 3
+        assert "holds the control character" in done.err
+        harmless(done.out, done.err)
 
 
 def test_names_in_errors_cannot_command_a_terminal(folder):
@@ -721,7 +729,7 @@ MARKUP = (
     "</style><svg/onload=alert(1)>", "<!-- ", "--> <b>", "&lt;script&gt;", "`x`|", "``` # a ```",
     "[click](javascript:alert(1))", "![x](http://example.org/track.png)", "$(touch pwned)",
     "; touch pwned #", "=HYPERLINK(\"http://example.org\")", "@SUM(A1)", "+1", "-1+1",
-    "\\input{/etc/passwd}", "\\write18{touch pwned}", "$\\frac$", "%", "--help", "x PASS ",
+    "\\input{/etc/passwd}", "\\write18{touch pwned}", "$\\frac$", "%", "--help", "x\u2028PASS",
 )  # fmt: skip
 
 

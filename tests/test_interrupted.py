@@ -193,7 +193,7 @@ def test_a_closed_pipe_is_success(folder):
     Path("w.json").write_text(json.dumps(plain_workspace()))
     program = f"{sys.executable} -m ddphf"
     done = subprocess.run(
-        f"{program} inspect w.json | true; echo ${{PIPESTATUS[0]}}",
+        f"{program} inspect -q w.json | true; echo ${{PIPESTATUS[0]}}",
         shell=True, executable="/bin/bash", capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.stdout.strip() == "0"

@@ -1,16 +1,14 @@
-"""What README.md shows is run, and prints what it says."""
+"""What README.md shows is run, and prints what it says; tests/test_first_hour.py runs the rest."""
 
 import io
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
 
-from conftest import invoke
 from rich.console import Console
 
 import ddphf.cli.fit as fit_command
@@ -65,29 +63,6 @@ def test_commands_on_your_own_histograms(tmp_path):
     assert abs(values[1] - values[0] - q0) < 2e-3
     assert (tmp_path / "figures/postfit.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "workspace.metadata.json").is_file()
-
-
-def test_the_other_commands(tmp_path, monkeypatch):
-    """Statements, rankings, report and bundle, in the order of the README, on the window sample."""
-    monkeypatch.chdir(tmp_path)
-    Path("analysis.yml").write_text(block("yaml"))
-    shutil.copy(ROOT / "workspaces/higgs_lfv_window/histograms.root", tmp_path)
-    done = []
-    for command in (
-        "build analysis.yml -o workspace.json",
-        "fit workspace.json -o fit.json",
-        *re.findall(r"^    ddphf (.*)$", README.split("## How significant")[1], re.MULTILINE),
-    ):
-        if not command.startswith("study"):  # tests/test_study.py runs it
-            command = command.replace("--toys 20000", "--toys 2000")
-            outcome = invoke(*shlex.split(command))
-            assert outcome.code == 0, outcome.err
-            done.append(command.split()[0])
-    assert set(done) == {
-        "build", "fit", "discover", "limit", "inject",
-        "rank", "scan", "yields", "report", "publish", "verify",
-    }  # fmt: skip
-    assert Path("report.html").read_text().startswith("<!DOCTYPE html>")
 
 
 def test_printed_result_is_the_shipped_one():

@@ -124,6 +124,10 @@ def solve_side(side: Side, b: Array, *, gaussian: bool = False) -> SideSolution:
         return SideSolution(
             rate, weight(side.n, rate), side.n / jnp.maximum(rate * rate, tiny(rate)), None, None
         )
+    assert side.aux is not None
+    assert side.width is not None
+    assert side.lower is not None
+    assert side.upper is not None
     has = side.v > 0
     v = jnp.where(has, side.v, 1.0)
     # Where nothing is multiplied (a signal at mu = 0) the constraint alone says what the factor is.
