@@ -54,7 +54,7 @@ MOST_VALUES = 10_000_000
 MOST_CONTAINERS = 2_000_000
 """Lists and objects among them: a few bytes each in the file, hundreds in memory."""
 
-DEEPEST = 100
+DEEPEST = 250
 """Nested lists and objects of a JSON text."""
 
 LARGEST_YAML = 10_000_000
@@ -231,7 +231,10 @@ def check_json(raw: bytes, name: str) -> JsonSize:
     within(name, "lists and objects", size.containers, MOST_CONTAINERS)
     within(name, "values", size.values, MOST_VALUES)
     if size.depth > DEEPEST:
-        raise InputError(f"{name}: not a workspace, nested too deeply")
+        raise InputError(
+            f"{name}: nested too deeply, {size.depth} levels of lists and objects, expected at "
+            f"most {DEEPEST}"
+        )
     return size
 
 

@@ -266,13 +266,10 @@ def nested(depth):
     )
 
 
-@pytest.mark.parametrize(
-    ("depth", "message"),
-    [(300, "breaks the correctionlib schema at data"), (9000, "nested too deeply")],
-)
-def test_bins_in_bins_without_end(tmp_path, depth, message):
+@pytest.mark.parametrize("depth", [300, 9000])
+def test_bins_in_bins_without_end(tmp_path, depth):
     (tmp_path / "sf.json").write_text(nested(depth))
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=r"sf\.json: nested too deeply, \d+ levels"):
         read(tmp_path)
     (tmp_path / "sf.json").write_text(nested(100))
     assert read(tmp_path).values.tolist() == [0.9]
