@@ -201,7 +201,7 @@ def test_help_of_every_command(name):
     text = invoke(*(("study", "birman") if name == "study" else (name,)), "--help").out
     for option in ("-o, --output", "--force", "-v, --verbose", "-q, --quiet", "-h, --help"):
         assert option in text
-    example = re.search(r"^  Example: ddphf (.*)$", text, re.MULTILINE)[1]
+    example = re.search(r"^  Example: ddphf (.*)\n\n", text, re.MULTILINE)[1]  # in one line
     assert example.startswith(name)
     assert shlex.split(example)
 

@@ -65,7 +65,7 @@ def command(
 
     WORKSPACE is any pyhf workspace; - reads standard input.
 
-    Example: ddphf discover workspace.json --null asymptotic,toys -o discover.json
+    Example: ddphf discover workspace.json --null toys --toys 2000 -o p0.json
     """
     methods = choices("--null", nulls, METHODS)
     if plots is not None and "toys" not in methods:

@@ -57,7 +57,7 @@ def command(
 
     Errors after the fit come from the covariance of all parameters, per-bin ones included.
 
-    Example: ddphf yields workspace.json --fit fit.json -o yields.json --tables yields
+    Example: ddphf yields workspace.json --fit fit.json -o yields.json
     """
     table_paths = [] if tables is None else [Path(tables) / name for name in TABLES]
     figures = figure_paths(plots, kind, FIGURES)
