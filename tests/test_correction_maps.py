@@ -350,7 +350,7 @@ def fake_map(folder, **options):
 
 
 def test_fakes_from_a_formula_and_their_shapes_by_hand(tmp_path):
-    pt, w = np.array([12.0, 28.0, 60.0, 90.0, 25.0]), np.array([1.0, 2.0, 1.0, -0.5, 1.0])
+    pt, w = np.array([12.0, 28.0, 60.0, 90.0, 25.0]), np.array([1.0, 2.0, 1.0, -0.5, 4.0])
     bins = np.array([0, 0, 0, 1, 1])
     factor = np.array([0.112, 0.128, 0.2, 0.2, 0.125])
     tag = 0.0005 * (pt - 20)

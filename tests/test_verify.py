@@ -2,6 +2,7 @@
 
 import json
 import random
+import subprocess
 
 import numpy as np
 import pyhf
@@ -432,3 +433,17 @@ def test_a_lower_point_at_a_negative_rate_is_unphysical():
     assert _judge(StockFit(value + 5e-3, True), point)[0] == PASS
     assert _judge(StockFit(value + 0.1, True), point)[0] == LIMITED
     assert _judge(StockFit(None, True, "says that it failed"), point)[0] == LIMITED
+
+
+def test_a_negative_rate_of_the_command_line_is_told_from_a_lower_minimum():
+    """What `pyhf fit --value` prints, at a point below 0 and at one above."""
+    from ddphf.likelihood.reference import ReferenceModel
+    from ddphf.publish.checks import FAIL, UNPHYSICAL
+    from ddphf.publish.clean_venv import _judge
+
+    workspace = plain_workspace()
+    reference = ReferenceModel(workspace)
+    for mu, status in ((-9.0, UNPHYSICAL), (0.5, FAIL)):
+        printed = {"mle_parameters": {"mu": [mu], "symmetric_shape": [1.0] * 3}, "twice_nll": 1.0}
+        done = subprocess.CompletedProcess([], 0, json.dumps(printed), "")
+        assert _judge(done, 10.0, 60.0, reference)[0] == status

@@ -16,7 +16,10 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from ddphf.publish.checks import FAIL, LIMITED, NOT_RUN, PASS, Check
+import numpy as np
+
+from ddphf.likelihood.reference import ReferenceModel
+from ddphf.publish.checks import FAIL, LIMITED, NOT_RUN, PASS, UNPHYSICAL, Check
 from ddphf.publish.contents import Bundle, stock_script
 
 __all__ = ["LOCK", "check_command_line", "locked_versions", "make_requirements"]
@@ -110,7 +113,10 @@ def check_command_line(
                 paths = [part if part == "-p" else str(data / part) for part in source]
                 command = [*python, "-c", "from pyhf.cli import cli; cli()", "fit", "--value",
                            f"--measurement={point.measurement}", *paths]  # fmt: skip
-                status, detail, found = _judge(_run(command, empty, seconds), recorded, seconds)
+                status, detail, found = _judge(
+                    _run(command, empty, seconds), recorded, seconds,
+                    bundle.references[point.measurement],
+                )  # fmt: skip
                 yield Check(4, what, status, detail, recorded, found)
 
 
@@ -128,8 +134,9 @@ def _other_versions(requirements: str) -> str:
 
 
 def _judge(
-    done: subprocess.CompletedProcess[str] | None, recorded: float, seconds: float
-) -> tuple[str, str, float | None]:
+    done: subprocess.CompletedProcess[str] | None, recorded: float, seconds: float,
+    reference: ReferenceModel,
+) -> tuple[str, str, float | None]:  # fmt: skip
     if done is None:
         return LIMITED, f"stopped after {seconds:g} s", None
     if done.returncode != 0:
@@ -137,12 +144,24 @@ def _judge(
         # pyhf's own fit may fail where the minimum is certified: that is no fault of the bundle.
         status = LIMITED if "FailedMinimization" in done.stderr else FAIL
         return status, last[:200], None
-    found = float(json.loads(done.stdout)["twice_nll"])
+    printed = json.loads(done.stdout)
+    found = float(printed["twice_nll"])
     if found < recorded - LOWER:
+        point = printed.get("mle_parameters")
+        if point is not None and not _is_physical(reference, point):
+            lower = f"lower by {recorded - found:.3g} where an expected rate is negative"
+            return UNPHYSICAL, lower, found
         return FAIL, f"lower by {recorded - found:.3g}: the recorded point is no minimum", found
     if found > recorded + HIGHER:
         return LIMITED, f"stops {found - recorded:.3g} above", found
     return PASS, "", found
+
+
+def _is_physical(reference: ReferenceModel, parameters: dict[str, list[float]]) -> bool:
+    """Whether no expected rate is negative at the point that the command line prints."""
+    point = [value for name in reference.model.config.par_order for value in parameters[name]]
+    rates = reference.model.expected_data(point, include_auxdata=False)
+    return bool(np.all(np.asarray(rates) >= 0))
 
 
 def _make_venv(base: Path, empty: Path) -> str:
