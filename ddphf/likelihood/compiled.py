@@ -330,16 +330,18 @@ class CompiledModel:
         # A rate held at 0 is a bound that no box describes: the profile's certificate, which has
         # its multiplier, counts; the joint Hessian still gives the errors of the free cells.
         table = self.parameters
-        kink = np.zeros(len(held), dtype=bool)
+        stopped = np.zeros(len(held), dtype=bool)
         if fit.at_kink and table.poi is not None and not held[table.poi]:
-            # On a corner the Hessian is that of one side: the POI has no error from it.
-            kink[table.poi] = table.lower[table.poi] < x[table.poi] < table.upper[table.poi]
-        frozen = held | kink
+            # On a corner the Hessian is that of one side: the POI has no error from it, and the
+            # others have those with the POI held.
+            stopped[table.poi] = True
+        kink = stopped & (table.lower < x) & (x < table.upper)
+        frozen = held | stopped
         frozen[self.pair.places.b[dark]] = True
         result = self._certify(x, frozen, data)
         errors = np.array(result.errors)
         places = self.pair.places.global_
-        errors[places] = self.pair.errors(fit.result, held | kink)
+        errors[places] = self.pair.errors(fit.result, held | stopped)
         minimum = self._minimum(
             result._replace(errors=errors),
             data,
