@@ -28,7 +28,7 @@ def histosys_weights(alpha: Array, code: str) -> tuple[Array, Array, Array]:
     Example:
         >>> value, first, second = histosys_weights(np.array([0.5, 2.0]), "code4p")
         >>> np.round(value, 6).tolist(), np.round(first[0], 6).tolist()
-        ([[0.448242, 2.0], [0.051758, 0.0]], [1.183594, 1.0])
+        ([[0.448242, 2.0], [0.051758, 0.0]], [1.160156, 1.0])
     """
     high, low = alpha > 1, alpha < -1
     if code == "code0":
@@ -58,7 +58,7 @@ def normsys_factors(alpha: Array, coefficients: Array, code: str) -> tuple[Array
         >>> from ddphf.likelihood.interpolation import normsys_coefficients
         >>> table = normsys_coefficients([0.9], [1.2], "code1")
         >>> [round(float(x[0]), 6) for x in normsys_factors(np.array([1.0]), table, "code1")]
-        [1.2, 0.218786, 0.03989]
+        [1.2, 0.218786, 0.039889]
     """
     rate = np.where(alpha >= 0, coefficients[:, 1], -coefficients[:, 0])
     with np.errstate(over="ignore"):  # far outside, where no step is accepted

@@ -160,7 +160,7 @@ def minimize_profile(
         value=now.value,
         gradient=now.gradient,
         edm=edm,
-        projected=2.0 * jnp.max(jnp.abs(jnp.where(free, now.gradient, 0.0))),
+        projected=2.0 * jnp.max(jnp.abs(jnp.where(free, now.gradient, 0.0)), initial=0.0),
         steps=state.steps,
         b=now.cell.b,
         gamma=(gamma[0], gamma[1]),
