@@ -188,3 +188,13 @@ def test_pages_import_the_face_alone():
         name = str(page.relative_to(root))
         lines = [line for line in page.read_text().splitlines() if "from ddphf." in line]
         assert name in DEEP or lines == [], f"{name}: {lines}"
+
+
+def test_arrays_and_callbacks_have_one_home():
+    """A local alias of a type that others use closes circles and hides what differs."""
+    for module, path in modules():
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.Assign) and module not in ("ddphf.arrays", "ddphf.progress"):
+                text = ast.unparse(node.value)
+                assert not text.startswith(("np.ndarray[", "Callable[[str], None]")), text
+                assert text not in ("Any", "dict[str, Any]", "Callable[[int, int], None]"), text

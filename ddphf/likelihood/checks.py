@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 import pyhf
 
+from ddphf.arrays import Spec
 from ddphf.exceptions import ModelError
 from ddphf.guards import LONGEST_NAME
 from ddphf.likelihood.documents import recognise_other
 from ddphf.text import did_you_mean
 
-__all__ = ["LARGEST_COUNT", "Spec", "check_schema", "check_workspace", "select_measurement"]
+__all__ = ["LARGEST_COUNT", "check_schema", "check_workspace", "select_measurement"]
 
-Spec = dict[str, Any]
 
 LARGEST = 1e100
 """A larger number is damage, and its square overflows; RooFit's infinity is 1e30."""

@@ -8,15 +8,14 @@ at its own start as if nothing had been tried.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
+from ddphf.arrays import Array, Mask
 from ddphf.likelihood.direct.newton import ENOUGH, Problem, is_physical, look
 
 __all__ = ["approach"]
 
-Array = np.ndarray[Any, Any]
 
 MAX_STEPS = 20
 NEAR = 1e-4
@@ -36,7 +35,7 @@ def approach(problems: Sequence[Problem], starts: Array, near: Array) -> Array:
     """
     fixed = np.stack([problem.fixed for problem in problems])
     data = np.stack([problem.data for problem in problems])
-    common: Array = np.all(fixed, axis=0)
+    common: Mask = np.all(fixed, axis=0)
     model, _, _, lower, upper = problems[0]
     extra = fixed & ~common
     metric = look(problems[0]._replace(fixed=common), near).factored

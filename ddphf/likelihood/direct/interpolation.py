@@ -6,13 +6,11 @@ differentiates.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-__all__ = ["histosys_weights", "normsys_factors"]
+from ddphf.arrays import Array
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
+__all__ = ["histosys_weights", "normsys_factors"]
 
 
 def histosys_weights(alpha: Array, code: str) -> tuple[Array, Array, Array]:
