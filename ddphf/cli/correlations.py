@@ -15,7 +15,7 @@ from ddphf.outputs import Outputs
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ddphf.studies.correlations import CorrelationResult
+    from ddphf.results.correlations import CorrelationResult
 
 __all__ = ["command"]
 

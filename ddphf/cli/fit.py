@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from ddphf.inference.fitter import Engine
-    from ddphf.results.fit import DiscoveryResult, FitResult, GoodnessResult
+    from ddphf.results.fit import DiscoveryResult, FitResult
+    from ddphf.results.goodness import GoodnessResult
 
 __all__ = ["command", "describe_goodness", "make_table"]
 

@@ -75,6 +75,7 @@ def command(
         from ddphf.publish.included import read_given, summarize_given_toys
         from ddphf.publish.points import collect_results
         from ddphf.publish.signals import check_inspire
+        from ddphf.results.registry import known_part
 
         if inspire is not None:
             check_inspire(inspire)
@@ -86,6 +87,9 @@ def command(
         if metadata is None:
             metadata = foreign_metadata(workspace, label)
         given = read_given(list(results), metadata["workspace_digest"])
+        for path, fit in given.fits.items():
+            if said := known_part(fit)[1]:
+                warnings.append(f"{path}: {said}")
         collected = collect_results(workspace, name=label, progress=say)
         say("toys")
         toys = tuple(
@@ -138,6 +142,7 @@ def _read_text(path: str) -> str:
 def _read_source(source: str) -> _Source:
     if source.endswith((".yml", ".yaml")):
         from ddphf.config.analysis import read_analysis
+        from ddphf.results.documents import CovarianceDocument
         from ddphf.symmetry.load import load_pair
         from ddphf.workspace.build import build_workspace
 
@@ -148,7 +153,7 @@ def _read_source(source: str) -> _Source:
         if pair.lepton_id is not None:
             found = pair.lepton_id.covariance
             covariance = {
-                "schema": "ddphf/covariance/1",
+                "schema": CovarianceDocument.SCHEMA,
                 "labels": list(found.labels),
                 "matrix": [[float(x) for x in row] for row in found.matrix],
             }
@@ -174,7 +179,7 @@ def _read_source(source: str) -> _Source:
 
 def _name(name: str | None, found: _Source, source: str) -> str:
     if name is not None:
-        from ddphf.publish.records import PRINTABLE
+        from ddphf.results.published import PRINTABLE
 
         if not (PRINTABLE.fullmatch(name) and name.isprintable()):
             raise UsageError(

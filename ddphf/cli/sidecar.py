@@ -9,7 +9,14 @@ from ddphf.cli.build import metadata_path
 from ddphf.exceptions import InputError
 from ddphf.files import read_json
 
-__all__ = ["check_sidecar", "closure_warnings", "digest_of", "read_binning", "read_sidecar"]
+__all__ = [
+    "check_sidecar",
+    "closure_warnings",
+    "digest_of",
+    "read_binning",
+    "read_sidecar",
+    "unknown_of_sidecar",
+]
 
 DAMAGED = (AttributeError, IndexError, KeyError, StopIteration, TypeError, ValueError)
 """What a forged or damaged sidecar raises when it is taken at its word."""
@@ -58,9 +65,10 @@ def check_sidecar(data: dict[str, Any], path: str, spec: dict[str, Any] | None =
     Raises:
         InputError: Says what is wrong with it.
     """
-    from ddphf.report.checks import check_record
+    from ddphf.results.documents import SidecarDocument
+    from ddphf.results.registry import check_record
 
-    known = data.get("schema") == "ddphf/metadata/1"
+    known = data.get("schema") == SidecarDocument.SCHEMA
     wrong = check_record(data) if known else f"schema {data.get('schema')!r}"
     if wrong is None and spec is not None:
         wrong = _misfit(data, spec)
@@ -113,10 +121,11 @@ def closure_warnings(workspace: str, spec: Any, digest: str) -> list[str]:
         return [f"{error}; closure is not tested"]
     if sidecar is None:
         return []
+    said = unknown_of_sidecar(sidecar, workspace)
     try:
         found, side = state_closure(spec, sidecar["pairing"])
         variables = sidecar["closure"].get("variables") if "closure" in sidecar else None
-        return warn_of_closure({**found, "variables": variables}, len(side))
+        return [*said, *warn_of_closure({**found, "variables": variables}, len(side))]
     except DAMAGED as error:
         return [
             f"{metadata_path(workspace)}: is damaged ({type(error).__name__}), so closure is not "
@@ -146,4 +155,17 @@ def read_binning(workspace: str, digest: str) -> tuple[dict[str, Any], list[str]
         ) from None
     if owner != digest:
         return {}, [f"{path}: belongs to another workspace; figures show bin numbers"]
-    return found, []
+    return found, unknown_of_sidecar(metadata, workspace)
+
+
+def unknown_of_sidecar(sidecar: dict[str, Any], workspace: str) -> list[str]:
+    """Return a warning where a sidecar holds keys of later versions, which nothing reads.
+
+    Args:
+        sidecar: What it holds.
+        workspace: Path of the workspace that it lies beside.
+    """
+    from ddphf.results.registry import known_part
+
+    said = known_part(sidecar)[1]
+    return [f"{metadata_path(workspace)}: {said}"] if said else []

@@ -90,7 +90,7 @@ def draw_ranking(ranking: Mapping[str, Any]) -> Figure:
     """Draw the impacts on the parameter of interest, with the pulls.
 
     Args:
-        ranking: A record ``ddphf/rank/1``: ``poi`` and ``parameters`` in falling impact.
+        ranking: Record of a ranking: ``poi`` and ``parameters`` in falling impact.
     """
     entries = list(ranking["parameters"])[:SHOWN_IMPACTS]
     total = int(ranking.get("n_ranked", len(ranking["parameters"])))
