@@ -174,7 +174,8 @@ class PublishedResults(Shown):
         )
 
 
-POINT = fields({"measurement": TEXT, **MINIMUM["properties"]}, of=PointResult)
+MEASURED = {key: value for key, value in MINIMUM["properties"].items() if key != "poi"}
+POINT = fields({"measurement": TEXT, "status": TEXT, **MEASURED}, of=PointResult)
 SHAPE = fields(
     {"name": TEXT, "workspace_digest": TEXT, "points": listed(POINT), "environment": OPEN},
     {**WARNINGS, "backend": ANY, "optimizer": ANY},
