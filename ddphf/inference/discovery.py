@@ -24,12 +24,13 @@ from ddphf.inference.statements import (
 from ddphf.inference.toys.ensembles import toy_ensemble
 from ddphf.inference.toys.importance import ImportanceResult, sample_importance
 from ddphf.inference.toys.source import ToySource
-from ddphf.inference.toys.store import FAILED, ToySample, summarize_toys
+from ddphf.inference.toys.store import ToySample, summarize_toys
 from ddphf.likelihood.minimum import Minimum
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.progress import Count, Stage, silent
 from ddphf.results.fit import DiscoveryResult
 from ddphf.results.provenance import make_provenance
+from ddphf.statistics.tails import FAILED
 
 __all__ = ["DiscoverResult", "NullMethod", "discover_workspace", "expect_discovery"]
 

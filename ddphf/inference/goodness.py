@@ -16,11 +16,9 @@ from scipy.special import gammaln, xlogy
 from scipy.stats import chi2
 
 from ddphf.arrays import Array, Mask
-from ddphf.exceptions import FitError
 from ddphf.inference.fitter import Fitter
 from ddphf.inference.refits import refit_all
 from ddphf.inference.toys.source import DRAW_BLOCK, ToySource
-from ddphf.inference.toys.store import tail_interval
 from ddphf.likelihood.compiled import CannotCompileError, CompiledModel
 from ddphf.likelihood.errors.propagation import held_by_data, propagate
 from ddphf.likelihood.expansion import Constraints, read_constraints
@@ -28,6 +26,7 @@ from ddphf.likelihood.minimum import Minimum
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.progress import Count
 from ddphf.results.fit import ChannelPulls, GoodnessResult
+from ddphf.statistics.tails import refuse_failures, tail_interval
 
 __all__ = ["expected_deviance", "measure_goodness", "saturated_twice_nll", "warn_of_goodness"]
 
@@ -36,9 +35,6 @@ EXACT_BELOW = 100.0
 
 VISIBLE = 0.1
 """A mean of D this many standard deviations off its degrees of freedom moves the p-value."""
-
-MAX_FAILED = 1e-3
-"""Largest accepted fraction of toys without a certificate."""
 
 ROUNDING = 1e-6
 """Values of D this near are equal: a certified minimum is not known better."""
@@ -287,11 +283,7 @@ def _run_toys(
             model.expansion.constraints, model.parameters.fixed, free.parameters, model.n_main, data
         )
         values.append((refits.twice_nll - least)[np.isfinite(refits.twice_nll)])
-    if failed > MAX_FAILED * n:
-        raise FitError(
-            f"goodness of fit: {failed} of {n} toys have no certificate, more than {MAX_FAILED:g}; "
-            "their p-value would mean nothing"
-        )
+    refuse_failures(failed, n, "goodness of fit")
     found = np.concatenate(values)
     reached = int(np.sum(found >= statistic - ROUNDING))
     return {

@@ -13,7 +13,7 @@ from scipy.stats import chi2
 
 from ddphf.arrays import Array
 from ddphf.exceptions import FitError, ModelError, UsageError
-from ddphf.inference.fitter import NEGATIVE_Q0, Fitter
+from ddphf.inference.fitter import Fitter
 from ddphf.inference.refits import Refits, refit_all
 from ddphf.inference.selection import find_parameter
 from ddphf.likelihood.compiled import CompiledModel
@@ -24,6 +24,7 @@ from ddphf.likelihood.reference import ReferenceModel
 from ddphf.progress import Count, Stage, silent
 from ddphf.results.provenance import make_provenance
 from ddphf.results.scan import ScanAxis, ScanResult
+from ddphf.statistics.signed import BELOW_FREE
 
 __all__ = ["scan_parameters"]
 
@@ -106,7 +107,7 @@ def scan_parameters(
     refits = _refit(model, free, indices, values, refit_progress)
     warnings = list(fitter.warnings)
     delta = refits.twice_nll - free.twice_nll
-    if np.nanmin(delta, initial=0.0) < NEGATIVE_Q0:
+    if np.nanmin(delta, initial=0.0) < -BELOW_FREE:
         lowest = refits.points[int(np.nanargmin(delta))]
         better = fitter.minimize(lowest, table.fixed, "free fit, from the scan's lowest point")
         warnings.append(

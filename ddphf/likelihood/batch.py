@@ -15,10 +15,10 @@ from ddphf.likelihood.general import newton
 from ddphf.likelihood.general.arrays import logpdf
 from ddphf.likelihood.minimum import EDM_TOLERANCE
 from ddphf.likelihood.paired.newton import CELL_BOUNDS, minimize_profiles
+from ddphf.statistics.tails import CAREFUL, CONVERGED_FAST, FAILED
 
-__all__ = ["CAREFUL", "CONVERGED_FAST", "FAILED", "STATUS_TEXT", "BatchResult", "minimize_batch"]
+__all__ = ["STATUS_TEXT", "BatchResult", "minimize_batch"]
 
-CONVERGED_FAST, CAREFUL, FAILED = 0, 1, 2
 STATUS_TEXT = {
     CONVERGED_FAST: "converged",
     CAREFUL: "converged on the careful path, after the fast one was not certified",

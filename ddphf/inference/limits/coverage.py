@@ -11,8 +11,8 @@ from scipy.stats import chi2
 
 from ddphf.inference.toys.source import DRAW_BLOCK, ToySource
 from ddphf.inference.toys.statistics import toy_statistics
-from ddphf.inference.toys.store import TIE
 from ddphf.progress import Count
+from ddphf.statistics.tails import TIE
 
 __all__ = ["CoverageResult", "coverage_asymptotic", "coverage_calibrated"]
 

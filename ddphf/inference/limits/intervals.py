@@ -14,8 +14,8 @@ from ddphf.arrays import Array
 from ddphf.inference.limits.profile import ProfileScan, find_crossing
 from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.statistics import toy_statistics
-from ddphf.inference.toys.store import TIE
 from ddphf.progress import Count
+from ddphf.statistics.tails import TIE
 
 __all__ = ["IntervalResult", "interval_asymptotic", "intervals_by_toys"]
 

@@ -23,8 +23,8 @@ from ddphf.exceptions import FitError, InputError, ModelError
 from ddphf.inference.toys.ensembles import map_chunks
 from ddphf.inference.toys.fits import ToyFitter
 from ddphf.inference.toys.source import DRAW_BLOCK, ToySource
-from ddphf.inference.toys.store import FAILED, TIE
 from ddphf.progress import Count
+from ddphf.statistics.tails import FAILED, TIE, refuse_failures
 
 __all__ = ["ImportanceResult", "sample_importance"]
 
@@ -43,8 +43,6 @@ MANY_TOYS = 10_000_000
 MIN_TOYS = 500
 
 MAX_NORMALIZATION_PULL = 5.0
-MAX_FAILED = 1e-3
-
 FIRST_TOY = 1 << 42
 """Number of the first toy, so that no toy of another ensemble of the seed is used twice."""
 
@@ -215,11 +213,7 @@ def _summarize(
     seed: int,
 ) -> ImportanceResult:
     n, failed = len(values), status == FAILED
-    if failed.sum() > MAX_FAILED * n:
-        raise FitError(
-            f"importance sampling: {failed.sum()} of {n} toys have no certificate, more than "
-            f"{MAX_FAILED:g}; their p-value would mean nothing"
-        )
+    refuse_failures(int(failed.sum()), n, "importance sampling")
     counted = ~failed & (np.nan_to_num(values, nan=-np.inf) >= q0 - TIE)
     normalization, normalization_error = _mean(weights, strata)
     if abs(normalization - 1) > MAX_NORMALIZATION_PULL * normalization_error + 1e-9:

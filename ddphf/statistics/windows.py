@@ -17,8 +17,8 @@ from scipy.stats import norm, truncnorm
 
 from ddphf.arrays import Array
 from ddphf.exceptions import InputError
-from ddphf.search.n_sigma import n_sigma
 from ddphf.seeds import check_seed
+from ddphf.statistics.n_sigma import n_sigma
 
 __all__ = [
     "BestWindow",
@@ -110,7 +110,7 @@ def scan_positions(terms: Array, size: Sequence[int]) -> Array:
     """Return N_sigma of a window at every position.
 
     Args:
-        terms: From :func:`~ddphf.search.n_sigma.n_sigma_terms`; the last ``len(size)`` axes are
+        terms: From :func:`~ddphf.statistics.n_sigma.n_sigma_terms`; the last ``len(size)`` axes are
             bins, leading ones are data sets.
         size: Bins of the window along each axis.
 
