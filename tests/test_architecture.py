@@ -203,7 +203,7 @@ def test_arrays_and_callbacks_have_one_home():
     ("text", "home"),
     [
         ("have no certificate, more than", "statistics/tails.py"),
-        ("np.sqrt(np.abs(q", "statistics/signed.py"),
+        ("np.sqrt(np.abs(q)", "statistics/signed.py"),
         ('1e-6\n"""A held fit below the free one', "statistics/signed.py"),
         ("CONVERGED_FAST, CAREFUL, FAILED = ", "statistics/tails.py"),
         ("beta.ppf", "statistics/tails.py"),
