@@ -38,7 +38,7 @@ MAY_IMPORT = {
 """Beside the ground. The left wing (symmetry, search, workspace) and the right one (likelihood,
 inference, publish) meet in a file."""
 
-GROUND_MAY_IMPORT = {"results": {"statistics"}, "statistics": set(), "compute": set()}
+GROUND_MAY_IMPORT = {"results": {"statistics"}, "statistics": {"compute"}, "compute": set()}
 
 MAX_LINES = 400
 
@@ -207,6 +207,8 @@ def test_arrays_and_callbacks_have_one_home():
         ('1e-6\n"""A held fit below the free one', "statistics/signed.py"),
         ("CONVERGED_FAST, CAREFUL, FAILED = ", "statistics/tails.py"),
         ("beta.ppf", "statistics/tails.py"),
+        ("SeedSequence(", "compute/streams.py"),
+        ("ThreadPoolExecutor(", "compute/chunks.py"),
     ],
 )
 def test_what_exists_once_stands_once(text, home):
