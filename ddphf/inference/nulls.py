@@ -7,8 +7,9 @@ from typing import Literal
 import numpy as np
 from scipy.stats import kstwo, norm
 
-from ddphf.inference.toys.store import FAILED, ToySample
+from ddphf.inference.toys.store import ToySample
 from ddphf.results.nulls import NullComparison
+from ddphf.statistics.tails import FAILED
 
 __all__ = ["compare_nulls"]
 

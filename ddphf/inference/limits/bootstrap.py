@@ -13,8 +13,8 @@ from scipy.stats import norm
 
 from ddphf.arrays import Array
 from ddphf.inference.limits.crossing import find_crossings
-from ddphf.inference.toys.store import TIE
 from ddphf.results.discover import N_SIGMA
+from ddphf.statistics.tails import TIE
 
 __all__ = ["ToyCrossings", "crossings_of_toys"]
 
