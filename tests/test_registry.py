@@ -69,6 +69,17 @@ def test_kinds_have_different_names():
     assert len(set(chapters)) == len(chapters)
 
 
+def test_pages_name_the_kinds_that_commands_take():
+    docs = PRODUCT.parent / "docs"
+    rows = re.findall(r"^\| `(ddphf/[^`]*)`", (docs / "report.md").read_text(), re.MULTILINE)
+    assert set(rows) == {kind.schema for kind in KINDS if kind.chapter}
+    page = (docs / "publish.md").read_text()
+    for kind in KINDS:
+        if kind.published is not None:
+            name = f"{kind.name}.json" if kind.published.included else f"ddphf {kind.command}"
+            assert f"`{name}`" in page
+
+
 # Records of every release.
 
 
