@@ -8,7 +8,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 from bundles import load, tamper, verify
-from conftest import invoke, plain_workspace
+from conftest import EDGES, invoke, plain_workspace, write_table
 from test_lepton_id_build import write_event_analysis
 
 import ddphf
@@ -185,9 +185,11 @@ def written(tmp_path_factory):
         patch.chdir(folder)
         write_event_analysis(folder)
         Path("plain.json").write_text(to_json(plain_workspace()))
+        columns = {"signal": [4.0, 15.0, 6.0], "error": [0.2, 0.3, 0.5]}
+        write_table(folder / "new.csv", columns, EDGES[:4])
         made = {}
         for name, *arguments in (
-            ("init", "new.yml"),
+            ("init", "-o", "new.yml"),
             ("build", "analysis.yml", "-o", "workspace.json"),
             ("fit", "plain.json", "-o", "fit.json"),
             ("yields", "plain.json", "--fit", "fit.json", "-o", "yields.json"),
@@ -203,21 +205,17 @@ def written(tmp_path_factory):
             ("publish", "analysis.yml", "-o", "pair.tar.gz"),
             ("publish", "plain.json", "fit.json", "-o", "plain.tar.gz"),
             ("verify", "pair.tar.gz", "--level", "0", "-o", "verify.json"),
-            ("patch", "pair.tar.gz", "--signal", "SR_mue=events.npz:x", "-o", "patch.json"),
+            ("patch", "plain.json", "--signal", "SR_mue=new.csv:signal", "-o", "patch.json"),
             ("study", "birman", "--toys", "2", "-o", "birman"),
         ):
             before = set(folder.rglob("*"))
             done = invoke(name, *arguments)
-            if name == "patch":  # needs a histogram; it writes a JSON Patch, which is pyhf's
-                assert done.code == 3
-            else:
-                assert done.code == 0, (name, done.err)
+            assert done.code == 0, (name, done.err)
             new = [p for p in folder.rglob("*") if p not in before and p.is_file()]
             made.setdefault(name, []).extend(new)
         yield folder, made
 
 
-@pytest.mark.slow
 def test_every_command_that_writes_json_writes_a_registered_kind(written):
     _, made = written
     assert set(made) == set(COMMANDS)
@@ -232,7 +230,7 @@ def test_every_command_that_writes_json_writes_a_registered_kind(written):
             if not name.endswith(".json"):
                 continue
             data = json.loads(content)
-            if isinstance(data, list) or {"channels", "measurements"} <= set(data):
+            if isinstance(data, list) or ("channels" in data and "schema" not in data):
                 continue  # pyhf's own formats
             kind = kind_of(data)
             assert kind is not None, f"{name}: schema {data.get('schema')}"

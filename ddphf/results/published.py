@@ -178,6 +178,12 @@ MEASURED = {key: value for key, value in MINIMUM["properties"].items() if key !=
 POINT = fields({"measurement": TEXT, "status": TEXT, **MEASURED}, of=PointResult)
 SHAPE = fields(
     {"name": TEXT, "workspace_digest": TEXT, "points": listed(POINT), "environment": OPEN},
-    {**WARNINGS, "backend": ANY, "optimizer": ANY},
+    {
+        **WARNINGS,
+        "backend": ANY,
+        "optimizer": ANY,
+        "channels": listed(fields({}, dict.fromkeys(("name", "bins", "observed"), ANY))),
+        "interpolation": fields({}, dict.fromkeys(INTERPOLATION, ANY)),
+    },
     of=PublishedResults,
 )
