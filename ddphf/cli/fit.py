@@ -85,6 +85,7 @@ def command(
 
         spec = read_json(workspace)
         binning: dict[str, Any] = {}
+        warnings: list[str] = []
         if figures:  # a damaged sidecar is refused before any work
             binning, warnings = read_binning(workspace, digest_of(spec))
             print_warnings(warnings)
@@ -96,7 +97,7 @@ def command(
         digest = result.provenance["workspace_digest"]
         closure = closure_warnings(workspace, spec, digest)
         result = replace(result, warnings=(*result.warnings, *closure))
-    print_warnings(result.warnings)
+    print_warnings([line for line in result.warnings if line not in warnings])
     with outputs:
         outputs.write(output, to_json(result.to_dict()))
         if figures:

@@ -13,7 +13,7 @@ from rich.text import Text
 from ddphf.cli.build import metadata_path
 from ddphf.cli.common import force_option, print_warnings, progress_line, stdout
 from ddphf.cli.figures import figure_options, figure_paths, stage_figures
-from ddphf.cli.sidecar import DAMAGED, read_sidecar, unknown_of_sidecar
+from ddphf.cli.sidecar import DAMAGED, read_sidecar
 from ddphf.exceptions import InputError
 from ddphf.files import read_json, to_json
 from ddphf.outputs import Outputs
@@ -58,9 +58,8 @@ def command(
 
         spec = read_json(workspace)
         summary = summarize_workspace(spec, measurement)
-        sidecar = read_sidecar(workspace, summary["digest"], spec)
-        if sidecar is not None:
-            summary["warnings"] += unknown_of_sidecar(sidecar, workspace)
+        sidecar, said = read_sidecar(workspace, summary["digest"], spec)
+        summary["warnings"] += said
         if sidecar is not None and "pairing" in sidecar:
             try:
                 summary["closure"] = _closure(spec, sidecar)

@@ -87,8 +87,9 @@ def command(
         if metadata is None:
             metadata = foreign_metadata(workspace, label)
         given = read_given(list(results), metadata["workspace_digest"])
-        for path, fit in given.fits.items():
-            if said := known_part(fit)[1]:
+        others = [(record.path, record.data) for record in given.others.values()]
+        for path, data in ((metadata_path(source), metadata), *given.fits.items(), *others):
+            if said := known_part(data)[1]:
                 warnings.append(f"{path}: {said}")
         collected = collect_results(workspace, name=label, progress=say)
         say("toys")
@@ -197,11 +198,13 @@ def _draw(workspace: Spec, metadata: Spec, results: Any) -> dict[str, bytes]:
     from ddphf.report.figures import save_figure
     from ddphf.report.spectra import draw_spectra
     from ddphf.results.fit import FitResult
+    from ddphf.results.registry import known_part
 
     point = results.points[0]
     fit = FitResult(point.measurement, "ddphf", None, point.minimum, None, None, None)
-    axes = metadata.get("binning", {}).get("axes", ())
-    yields = predict_yields(workspace, fit, axes=axes, pairing=metadata.get("pairing"))
+    known = known_part(metadata)[0]
+    axes = known.get("binning", {}).get("axes", ())
+    yields = predict_yields(workspace, fit, axes=axes, pairing=known.get("pairing"))
     figures = {}
     for name in ("prefit", "postfit"):
         with tempfile.TemporaryDirectory() as folder:
