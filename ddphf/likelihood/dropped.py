@@ -67,9 +67,9 @@ def check_staterrors(channels: list[Spec]) -> None:
             if missing := sorted(everywhere - set(own)):
                 other = next(s for s, places in samples.items() if missing[0] in places)
                 raise ModelError(
-                    f"staterror '{name}': channel '{missing[0]}' has it in sample '{other}' and not "
-                    f"in sample '{sample}', which has it in channel '{min(own)}'; pyhf needs every "
-                    "sample of a staterror in all of its channels, so give each channel a "
+                    f"staterror '{name}': channel '{missing[0]}' has it in sample '{other}' and "
+                    f"not in sample '{sample}', which has it in channel '{min(own)}'; pyhf needs "
+                    "every sample of a staterror in all of its channels, so give each channel a "
                     "staterror of its own name"
                 )
 
