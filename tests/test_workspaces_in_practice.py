@@ -293,6 +293,20 @@ def test_an_empty_bin_that_starts_at_0_and_holds_a_variation():
     assert any("channel 'SR', bin 1 is held at 0" in line for line in fit.warnings)
 
 
+def test_a_corner_of_two_edges():
+    """No events, 50 k + 5 mu and 60 k + 2 mu expected: all rates are 0 at k = mu = 0 alone."""
+    workspace = spec(
+        {"SR": [("s", [5, 2], [STRENGTH]), ("b", [50, 60], [normfactor("k")])]},
+        {"SR": [0, 0]}, bounded("k", -5, 5), bounds=(-8, 8),
+    )  # fmt: skip
+    fit = fit_workspace(workspace)
+    mu = fit.mu_hat
+    assert (mu.value, mu.error) == (pytest.approx(0.0, abs=1e-7), None)
+    # Above 0 the second rate is 0, k = -mu / 30, and 2NLL is 20/3 mu; below the first, 8 |mu|.
+    assert mu.error_up == pytest.approx(3 / 20, abs=1e-6)
+    assert mu.error_down == pytest.approx(-1 / 8, abs=1e-6)
+
+
 def test_a_bound_is_not_taken_for_a_rate_of_0():
     """One signal, no events, mu >= 0: it is the bound that stops, and CLs = .05 is closed form."""
     workspace = spec({"SR": [("s", [2], [STRENGTH])]}, {"SR": [0]}, bounds=(0, 10))
