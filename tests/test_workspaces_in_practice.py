@@ -1,5 +1,6 @@
 """Workspaces as people report them: against iminuit on pyhf's likelihood; nothing is dropped."""
 
+import copy
 import json
 
 import numpy as np
@@ -214,15 +215,19 @@ def test_errors_that_pyhf_holds_are_said():
 
 def test_settings_of_no_parameter_are_said():
     """A misspelt name would leave the parameter free that was to be held."""
-    workspace = CASES["expected counts"]
+    workspace = copy.deepcopy(CASES["expected counts"])
     config = workspace["measurements"][0]["config"]
     other = {**config, "parameters": [*config["parameters"], {"name": "nn", "fixed": True}]}
     workspace = {**workspace, "measurements": [{"name": "m", "config": other}]}
     said = "measurement 'm': settings of parameters that no modifier has are ignored: nn"
     assert warnings_of(workspace) == [f"{said} (did you mean 'n'?)"]
-    # pyhf xml2json configures lumi whether or not it is used; a POI without signal is told apart.
+    # pyhf xml2json configures lumi whether or not it is used.
     other["parameters"][-1] = {"name": "lumi", "fixed": True}
     assert warnings_of(workspace) == []
+    # Settings of a signal that comes with a patch.
+    other["parameters"][-1] = {"name": "signal_theory", "fixed": True}
+    del workspace["channels"][0]["samples"][0]
+    assert [line for line in warnings_of(workspace) if "ignored" in line] == []
 
 
 def test_a_staterror_over_unequal_samples_is_refused():

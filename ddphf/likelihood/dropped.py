@@ -40,8 +40,10 @@ def warn_of_dropped(workspace: Spec, measurement: Spec, parameters: Iterable[str
         # Pruned published workspaces keep them.
         yield f"observations without a channel are ignored: {', '.join(extra)}"
     known, config = set(parameters), measurement["config"]
-    lost = [p["name"] for p in config["parameters"] if p["name"] not in known]
-    if lost := [name for name in lost if name not in (WRITTEN_ANYWAY, config["poi"])]:
+    lost = [p["name"] for p in config["parameters"] if p["name"] not in known | {WRITTEN_ANYWAY}]
+    if config["poi"] and config["poi"] not in known:
+        lost = []  # a background-only workspace: they come with the patch of the signal
+    if lost:
         free = known - {p["name"] for p in config["parameters"]}
         hint = did_you_mean(lost[0], sorted(free)).rstrip("; ")
         yield (
