@@ -33,6 +33,15 @@ def warn_of_dropped(workspace: Spec, measurement: Spec, parameters: Iterable[str
         workspace: A checked pyhf workspace.
         measurement: The measurement to be fitted.
         parameters: Names of the parameters that its modifiers have.
+
+    Example:
+        >>> spec = {"channels": [], "observations": [{"name": "VR", "data": [1.0]}]}
+        >>> measurement = {"name": "m", "config": {"poi": "", "parameters": [{"name": "nrm"}]}}
+        >>> lost, ignored = warn_of_dropped(spec, measurement, ["norm"])
+        >>> lost
+        'observations without a channel are ignored: VR'
+        >>> ignored.partition(": nrm")[2]
+        " (did you mean 'norm'?)"
     """
     channels = workspace["channels"]
     names = {channel["name"] for channel in channels}
@@ -62,6 +71,16 @@ def check_staterrors(channels: list[Spec]) -> None:
 
     Raises:
         ModelError: pyhf would stop with an assertion; says which sample lacks it where.
+
+    Example:
+        >>> stat = {"name": "k", "type": "staterror", "data": [1.0]}
+        >>> sample = {"name": "b", "data": [9.0], "modifiers": [stat]}
+        >>> channel = {"name": "A", "samples": [sample]}
+        >>> check_staterrors([channel, {**channel, "name": "Z"}])
+        >>> check_staterrors([channel, {"name": "Z", "samples": [{**sample, "name": "c"}]}])
+        Traceback (most recent call last):
+        ...
+        ddphf.exceptions.ModelError: staterror 'k': channel 'Z' has it in sample 'c' and not in ...
     """
     for name, samples in _staterrors(channels).items():
         everywhere = {channel for own in samples.values() for channel in own}
