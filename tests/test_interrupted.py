@@ -207,7 +207,7 @@ def test_an_output_without_a_name_is_usage(prepared, command, output):
     [
         ("study birman", "-o"),
         ("yields w.json", "--tables"),
-        ("scan w.json --parameter mu", "--plots"),
+        ("scan w.json --parameter a", "--plots"),
     ],
 )
 def test_a_folder_without_a_name_is_usage(folder, command, option):
@@ -279,6 +279,40 @@ def test_a_process_that_is_ended_shows_no_traceback(folder, number, seconds):
     assert left == [] or number == signal.SIGKILL
     if Path("t.npz").exists():
         assert len(load_toys(Path("t.npz"))) > 0
+
+
+KILLED = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from pathlib import Path
+from saboteur import Saboteur, kill
+at = int(sys.argv.pop(1))
+Saboteur().watch(Path("new"), lambda seen: len(seen) == at, kill)
+from ddphf.cli.signals import run
+run()
+"""
+LATE = 10
+"""More often than that `build` does not touch its outputs."""
+
+
+@pytest.mark.parametrize(
+    "at", [pytest.param(n, marks=[pytest.mark.slow] * (n not in (4, 6, 7))) for n in range(1, LATE)]
+)
+def test_killed_at_any_moment_every_file_is_whole(prepared, at):
+    """Old or new; where the workspace is new its sidecar is."""
+    Path("new").mkdir()
+    old = {"new/w.json": b"old", "new/w.metadata.json": b"old"}
+    for name, text in old.items():
+        Path(name).write_bytes(text)
+    arguments = [*COMMANDS["build"], "--force"]
+    done = subprocess.run([sys.executable, "-c", KILLED, str(at), *arguments], check=False)
+    assert done.returncode == -signal.SIGKILL
+    found = {name: Path(name).read_bytes() for name in old}
+    shutil.rmtree("new")
+    assert invoke(*arguments).code == 0
+    new = outputs_of(prepared)
+    assert all(found[name] in (old[name], new[name]) for name in old)
+    assert found["new/w.json"] == b"old" or found == new
 
 
 def test_toys_that_were_killed_go_on_bitwise_equal(folder):
