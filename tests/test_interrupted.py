@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import invoke, plain_workspace
+from jax._src import compilation_cache
 from saboteur import REFUSED, Saboteur, full_disk, interrupt, terminate
 from test_outputs import largest_file
 from writing_commands import (
@@ -28,6 +29,7 @@ from writing_commands import (
 
 from ddphf.cli.signals import Terminated, listening
 from ddphf.inference.toys.store import load_toys
+from ddphf.likelihood.cache import WholeFiles
 
 # An exception that a signal raises right after open() leaves the file to the garbage collector.
 unclosed = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
@@ -169,6 +171,32 @@ def test_a_full_disk_leaves_nothing(prepared, command):
     assert "cannot be written (File too large)" in outcome.message
     assert files(prepared) == before
     assert not Path("new").exists()
+
+
+def test_a_full_disk_leaves_no_half_program_in_the_cache(tmp_path):
+    cache = WholeFiles(tmp_path)
+    program = compilation_cache.compress_executable(np.random.default_rng(1).bytes(1000))
+    with largest_file(100):
+        cache.put("f", program)
+    assert list(tmp_path.iterdir()) == []
+    cache.put("f", program)
+    assert cache.get("f") == program
+
+
+def test_half_a_program_is_compiled_again(tmp_path):
+    """What a process left that was killed before files were written whole."""
+    program = compilation_cache.compress_executable(b"x" * 1000)
+    (tmp_path / "f-cache").write_bytes(program[:10])
+    cache = WholeFiles(tmp_path)
+    assert cache.get("f") is None
+    cache.put("f", program)
+    assert cache.get("f") == program
+
+
+def test_commands_keep_their_programs_in_whole_files(inputs):
+    """By jax's own account: it asked for the cache that the command line gives it."""
+    assert inputs
+    assert isinstance(compilation_cache._cache, WholeFiles)
 
 
 @pytest.mark.parametrize("command", INPUTS)
