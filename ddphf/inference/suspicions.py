@@ -114,7 +114,7 @@ def find_null_problem(reference: ReferenceModel) -> str | None:
             f"{where}: the bounds of the POI '{name}' exclude 0, so there is no null; widen them. "
             f"Without a null {free}"
         )
-    if place := _find_signal_only(reference, name):
+    if place := find_signal_only(reference, name, reference.data):
         return (
             f"{where}: {place} has events, but only samples with the POI '{name}' are expected "
             f"there, so mu = 0 is impossible and there is no null; add a background. Without a "
@@ -139,8 +139,14 @@ def _kinds_of(reference: ReferenceModel, name: str) -> set[str]:
     }
 
 
-def _find_signal_only(reference: ReferenceModel, poi: str) -> str | None:
-    """Return a bin with events where only samples with the POI are expected, or None."""
+def find_signal_only(reference: ReferenceModel, poi: str, counts: Array) -> str | None:
+    """Return a bin with events where only samples with the POI are expected, or None.
+
+    Args:
+        reference: The measurement.
+        poi: Name of the POI.
+        counts: Main data, more behind them or not.
+    """
     where = reference.channel_slices()
     for channel in reference.workspace["channels"]:
         others = np.zeros(len(channel["samples"][0]["data"]))
@@ -152,7 +158,7 @@ def _find_signal_only(reference: ReferenceModel, poi: str) -> str | None:
                 if modifier["type"] == "histosys":
                     others += np.abs(modifier["data"]["hi_data"])
                     others += np.abs(modifier["data"]["lo_data"])
-        observed = reference.data[where[channel["name"]]]
+        observed = counts[where[channel["name"]]]
         for index in np.flatnonzero((others == 0) & (observed > 0)):
             return f"channel '{channel['name']}', bin {index}"
     return None

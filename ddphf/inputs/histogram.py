@@ -208,7 +208,10 @@ def _stored_variances(data: Any, values: Array) -> Array | None:
 
 
 def error_from_variances(histogram: Histogram) -> Histogram:
-    """Return the root of the sum of squared weights, NaN where that is negative.
+    """Return the root of the sum of squared weights.
+
+    Raises:
+        InputError: There is none, or one is negative.
 
     Example:
         >>> weighted = Histogram(np.array([3.0]), (Axis("x", (0.0, 1.0)),), np.array([4.0]))
@@ -217,8 +220,14 @@ def error_from_variances(histogram: Histogram) -> Histogram:
     """
     if histogram.variances is None:
         raise InputError(f"{histogram.source or 'histogram'}: has no variances")
-    with np.errstate(invalid="ignore"):
-        values = np.sqrt(histogram.variances)
+    if (negative := np.flatnonzero(histogram.variances.ravel() < 0)).size:
+        index = int(negative[0])
+        raise InputError(
+            f"{histogram.source or 'histogram'}, sumw2, {describe_bin(histogram.axes, index)}: got "
+            f"{histogram.variances.flat[index]:g}, expected >= 0: a sum of squared weights; write "
+            "the histogram again, or give its errors"
+        )
+    values = np.sqrt(histogram.variances)
     return Histogram(values, histogram.axes, source=f"{histogram.source}, sumw2".lstrip(", "))
 
 

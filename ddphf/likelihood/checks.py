@@ -19,6 +19,7 @@ from ddphf.exceptions import ModelError
 from ddphf.guards import LONGEST_NAME
 from ddphf.likelihood.documents import recognise_other
 from ddphf.likelihood.dropped import check_staterrors, warn_of_dropped
+from ddphf.likelihood.schemas import validate_workspace
 from ddphf.text import did_you_mean
 
 __all__ = ["LARGEST_COUNT", "Spec", "check_schema", "check_workspace", "select_measurement"]
@@ -62,11 +63,7 @@ def check_schema(workspace: Any) -> None:
     except RecursionError:
         raise ModelError("workspace: nested too deeply; is this a pyhf workspace?") from None
     try:
-        short = _shorten(workspace)
-        try:
-            pyhf.schema.validate(_keep_forms(short), "workspace.json")
-        except pyhf.exceptions.InvalidSpecification:
-            pyhf.schema.validate(short, "workspace.json")  # its path counts all modifiers
+        validate_workspace(workspace)
     except pyhf.exceptions.InvalidSpecification as error:
         got = repr(error.instance)
         got = got if len(got) < 80 else got[:77] + "..."
@@ -75,39 +72,6 @@ def check_schema(workspace: Any) -> None:
         raise ModelError(
             f"workspace schema 1.0.0: at {error.path or 'the top level'}: {message} (got {got})"
         ) from None
-
-
-def _shorten(node: Any) -> Any:
-    """Keep a few numbers of each list of numbers: jsonschema takes 10 us for each of them.
-
-    The schema has one rule for all items of a list; what is no plain number stays to be refused.
-    """
-    if isinstance(node, dict):
-        return {key: _shorten(value) for key, value in node.items()}
-    if isinstance(node, list):
-        pairs = node and all(type(value) is list for value in node)  # bounds
-        numbers = [number for value in node for number in value] if pairs else node
-        plain = all(type(number) in (int, float) for number in numbers)
-        return node[:4] if plain else [_shorten(value) for value in node]
-    return node
-
-
-def _keep_forms(node: Any) -> Any:
-    """Keep one modifier of each form in a sample: jsonschema takes .1 ms for each of them."""
-    if isinstance(node, dict):
-        kept = {key: _keep_forms(value) for key, value in node.items()}
-        if isinstance(node.get("modifiers"), list):
-            kept["modifiers"] = list({_form_of(m): m for m in node["modifiers"]}.values())
-        return kept
-    return [_keep_forms(value) for value in node] if isinstance(node, list) else node
-
-
-def _form_of(node: Any) -> Any:
-    """Return what the schema can see of a modifier: its keys, its type, the types of values."""
-    if isinstance(node, dict):
-        form = {key: _form_of(value) for key, value in node.items()}
-        return tuple({**form, "type": repr(node.get("type"))}.items())
-    return tuple(map(_form_of, node)) if isinstance(node, list) else type(node).__name__
 
 
 def _refuse_damaged(node: Any, path: str) -> None:
