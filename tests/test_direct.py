@@ -16,9 +16,9 @@ from model_zoo import random_point, size_of_terms, zoo
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.direct import newton
 from ddphf.likelihood.direct.approach import approach
-from ddphf.likelihood.direct.interpolation import histosys_weights, normsys_factors
+from ddphf.likelihood.direct.interpolation import NormsysFactors, histosys_weights
 from ddphf.likelihood.direct.matrix import factorise
-from ddphf.likelihood.interpolation import normsys_coefficients
+from ddphf.likelihood.interpolation import normsys_coefficients, normsys_factor
 from ddphf.likelihood.reference import ReferenceModel
 
 many = settings(
@@ -53,14 +53,17 @@ def test_histosys_weights(code):
 
 @pytest.mark.parametrize("code", ["code1", "code4"])
 def test_normsys_factors(code):
-    x, h = np.array([-2.3, -0.6, 0.3, 0.9, 1.7]), 1e-5
-    table = normsys_coefficients(np.full(5, 0.8), np.full(5, 1.3), code)
-    (_, first, second) = normsys_factors(x, table, code)
-    up, down = normsys_factors(x + h, table, code), normsys_factors(x - h, table, code)
-    np.testing.assert_allclose((up[0] - down[0]) / (2 * h), first, atol=1e-8)
-    np.testing.assert_allclose((up[1] - down[1]) / (2 * h), second, atol=1e-8)
-    ends = np.array([1.0, -1.0, 0.0, 1.0, -1.0])
-    assert normsys_factors(ends, table, code)[0] == pytest.approx([1.3, 0.8, 1.0, 1.3, 0.8])
+    """Two entries of one parameter and one of another, each at several points."""
+    x, h = np.array([[-2.3, -0.6], [0.3, 0.9], [1.7, 40.0]]), 1e-5
+    table = normsys_coefficients([0.8, 0.9, 0.7], [1.3, 0.95, 1.1], code)
+    factors = NormsysFactors(np.array([1, 0, 1]), table, code)
+    (value, first, second) = factors(x)
+    np.testing.assert_allclose(value, np.asarray(normsys_factor(x[:, [1, 0, 1]], table, code)))
+    up, down = factors(x + h), factors(x - h)
+    np.testing.assert_allclose((up[0] - down[0]) / (2 * h), first, rtol=1e-7, atol=1e-8)
+    np.testing.assert_allclose((up[1] - down[1]) / (2 * h), second, rtol=1e-7, atol=1e-8)
+    ends = np.array([[1.0, 1.0], [-1.0, -1.0], [0.0, 0.0]])
+    np.testing.assert_allclose(factors(ends)[0], [[1.3, 0.95, 1.1], [0.8, 0.9, 0.7], [1, 1, 1]])
 
 
 @many

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ddphf.likelihood.direct.matrix import Factored
+from ddphf.likelihood.direct.matrix import Factored, factorise
 from ddphf.likelihood.direct.newton import ENOUGH, Problem, is_physical, look
 
 __all__ = ["approach"]
@@ -47,11 +47,14 @@ def approach(problems: Sequence[Problem], starts: Array, near: Array) -> Array:
     fixed = np.stack([problem.fixed for problem in problems])
     common: Array = np.all(fixed, axis=0)
     extra = fixed & ~common
-    metric = look(problems[0]._replace(fixed=common), near).factored
+    model, _, _, lower, upper = problems[0]
+    local = look(problems[0]._replace(fixed=common), near)
+    # What is pushed against a bound stays there, unless a start has it elsewhere.
+    still = ~local.free & np.all(starts == near, axis=0)
+    metric = factorise(local.curvature.hessian, model.split, ~common & ~still) or local.factored
     out, rows = starts.copy(), np.flatnonzero(extra.sum(axis=1) <= 1)
     if metric is None or not len(rows):
         return out
-    model, _, _, lower, upper = problems[0]
     box = np.where(metric.free, [lower, upper], [[-np.inf], [np.inf]])
     data = np.stack([problems[i].data for i in rows])
     x = np.where(fixed[rows], starts[rows], np.clip(starts[rows], lower, upper))
