@@ -157,7 +157,7 @@ def test_steps_with_a_known_hessian_end_in_the_same_minima(model):
     starts[5, 2] = 4.9
     data = np.concatenate([np.tile(model.data, (3, 1)), draw(model, 2), model.data[None]])
     problems = [model.problem(d, f) for d, f in zip(data, fixed, strict=True)]
-    near = approach(problems, starts, free.parameters)
+    near = approach(problems, starts, free.parameters, model.data)
     moved = np.any(near != starts, axis=1)
     assert moved[:3].all()
     for problem, start, x in zip(problems, starts, near, strict=True):

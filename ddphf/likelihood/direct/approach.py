@@ -35,7 +35,7 @@ REMEMBERED = 10_000_000
 """Numbers that all descents together remember."""
 
 
-def approach(problems: Sequence[Problem], starts: Array, near: Array) -> Array:
+def approach(problems: Sequence[Problem], starts: Array, near: Array, data: Array) -> Array:
     """Return starts that are nearer to the minima: -ln L is not higher there.
 
     Args:
@@ -43,12 +43,13 @@ def approach(problems: Sequence[Problem], starts: Array, near: Array) -> Array:
             one more. Others stay where they are.
         starts: Shape (m, n).
         near: A minimum with nothing but the common parameters held, shape (n,).
+        data: Of that minimum.
     """
     fixed = np.stack([problem.fixed for problem in problems])
     common: Array = np.all(fixed, axis=0)
     extra = fixed & ~common
     model, _, _, lower, upper = problems[0]
-    local = look(problems[0]._replace(fixed=common), near)
+    local = look(problems[0]._replace(data=data, fixed=common), near)
     # What is pushed against a bound stays there, unless a start has it elsewhere.
     still = ~local.free & np.all(starts == near, axis=0)
     metric = factorise(local.curvature.hessian, model.split, ~common & ~still) or local.factored
@@ -56,10 +57,10 @@ def approach(problems: Sequence[Problem], starts: Array, near: Array) -> Array:
     if metric is None or not len(rows):
         return out
     box = np.where(metric.free, [lower, upper], [[-np.inf], [np.inf]])
-    data = np.stack([problems[i].data for i in rows])
+    sets = np.stack([problems[int(i)].data for i in rows])
     x = np.where(fixed[rows], starts[rows], np.clip(starts[rows], lower, upper))
     held = np.where(extra.any(axis=1), extra.argmax(axis=1), -1)[rows]
-    s = _Descents.begin(rows, x, data, fixed[rows], held, metric, box)
+    s = _Descents.begin(rows, x, sets, fixed[rows], held, metric, box)
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):  # a trial may be far out
         for _ in range(MAX_TRIALS):
             trial, share = s.propose()
@@ -119,8 +120,8 @@ class _Descents:
     ) -> _Descents:  # fmt: skip
         m, none = len(rows), np.zeros_like(x)
         out = cls(
-            metric, box, [], rows, x, data, fixed, np.full(m, np.inf), none, none, np.full(m, np.inf),
-            np.ones(m), np.zeros(m, dtype=int), np.full(m, -1), none.copy(),
+            metric, box, [], rows, x, data, fixed, np.full(m, np.inf), none, none,
+            np.full(m, np.inf), np.ones(m), np.zeros(m, dtype=int), np.full(m, -1), none.copy(),
         )  # fmt: skip
         out._hold(np.flatnonzero(held >= 0), held[held >= 0])
         return out
@@ -140,7 +141,8 @@ class _Descents:
     def propose(self) -> tuple[Array, Array]:
         """Return trials, not beyond a bound, and their share of a whole step."""
         step = self.share[:, None] * self.move
-        bound = np.where(step > 0, *self.box)
+        lower, upper = self.box
+        bound = np.where(step > 0, lower, upper)
         reach = np.where(step != 0, (self.x - bound) / step, np.inf)
         first, each = np.argmin(reach, axis=1), np.arange(len(step))
         room = np.minimum(1.0, reach[each, first])
@@ -148,9 +150,7 @@ class _Descents:
         trial[each, first] = np.where(room < 1, bound[each, first], trial[each, first])
         return trial, self.share * room
 
-    def take(
-        self, trial: Array, share: Array, value: Array, gradient: Array, legal: Array
-    ) -> None:
+    def take(self, trial: Array, share: Array, value: Array, gradient: Array, legal: Array) -> None:
         """Go where -ln L is lower, and find the next steps.
 
         Args:
@@ -188,7 +188,7 @@ class _Descents:
     def _is_outward(self, move: Array) -> Array:
         """Return True where a parameter is at a bound and would leave by it."""
         lower, upper = self.box
-        return ((self.x <= lower) & (move > 0)) | ((self.x >= upper) & (move < 0))
+        return np.asarray(((self.x <= lower) & (move > 0)) | ((self.x >= upper) & (move < 0)))
 
     def _hold(self, which: Array, parameter: Array) -> None:
         """Hold one parameter more: its column of the inverse is projected out."""

@@ -1,4 +1,7 @@
-"""Products of the factors of every yield, and sums back: yields of a channel share most of theirs."""
+"""Products of the factors of every yield, and sums back.
+
+Yields of one channel and sample share most of their factors.
+"""
 
 from __future__ import annotations
 

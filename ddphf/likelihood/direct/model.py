@@ -97,7 +97,7 @@ class DirectModel:
     def __init__(self, n: int, codes: Codes, arrays: ModelArrays, cells: Cells) -> None:
         self.n, self.codes, self.arrays = n, codes, arrays
         self.split = Split(n, cells.global_, cells.local, cells.of_bin)
-        self.n_bins, n_samples = arrays.nominal.shape
+        self.n_bins = len(arrays.nominal)
         self._one = n + len(arrays.normsys)
         self._normsys = NormsysFactors(arrays.normsys, arrays.coefficients, codes.normsys)
 
