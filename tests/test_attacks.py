@@ -513,6 +513,9 @@ def test_the_limit_can_be_raised(tmp_path, monkeypatch):
     done = invoke("inspect", path)
     assert done.code == 3
     assert "expected a JSON object" in done.message
+    deep = tmp_path / "deep.json"  # nesting has the one limit
+    deep.write_text("[" * 300 + "]" * 300)
+    assert "nested too deeply, 300 levels" in invoke("inspect", deep).message
     for text in ("many", "0", "nan", "inf", "1e308", "-1", ""):
         monkeypatch.setenv("DDPHF_LIMITS", text)
         done = invoke("inspect", path)

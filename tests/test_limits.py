@@ -388,7 +388,7 @@ def test_command(folder):
 def toy_limits(workspace, seeds, toys):
     """Limits, their errors and the bands' order by seed: shape (seeds, 6) twice; NaN where null."""
     values, errors = [], []
-    for seed in range(seeds):
+    for seed in seeds:
         found = limit_workspace(workspace, methods=("toys",), toys=toys, seed=seed).toys
         values.append([found.observed, *found.expected])
         errors.append([found.observed_error, *found.expected_error])
@@ -402,15 +402,14 @@ def test_errors_of_toy_limits_are_right():
     """At 1e4 events per bin the asymptotic limits are exact to a tenth of these errors."""
     workspace = flat_pair(1e4, 300.0, square(4, 6), shift=False)
     limit = limit_workspace(workspace).asymptotic
-    values, errors = toy_limits(workspace, 40, 5000)
+    values, errors = toy_limits(workspace, range(100, 200), 5000)
     pulls = (values - [limit.observed, *limit.expected]) / errors
     rms = np.sqrt(np.nanmean(pulls**2, axis=0))
     print("pull rms of observed, -2 to +2 sigma:", np.round(rms, 3))
     print("mean", np.round(np.nanmean(pulls, axis=0), 3), np.sum(np.isfinite(pulls), axis=0))
     assert np.all(np.isfinite(pulls[:, 2:]))
-    # An rms of 40 has an error of .11; the six share their toys.
-    assert np.sqrt(np.nanmean(pulls**2)) == pytest.approx(1.0, abs=0.15)
-    assert np.all(np.abs(rms - 1) < 0.33)
+    # An rms of 100 has an error of .07.
+    assert np.all(np.abs(rms - 1) < 0.15)
 
 
 @pytest.mark.slow
@@ -428,11 +427,13 @@ def test_bands_at_low_counts_are_ordered_and_their_errors_hold():
         "measurements": [{"name": "m", "config": {"poi": "mu", "parameters": []}}],
         "version": "1.0.0",
     }
-    values, errors = toy_limits(workspace, 20, 2000)
+    values, errors = toy_limits(workspace, range(60), 2000)
     long_run = limit_workspace(workspace, methods=("toys",), toys=20_000, seed=99).toys
     reference = np.array([long_run.observed, *long_run.expected], dtype=float)
     pulls = (values - reference) / errors
     rms = np.sqrt(np.nanmean(pulls**2, axis=0))
     print("pull rms of observed, -2 to +2 sigma:", np.round(rms, 3))
     print("mean", np.round(np.nanmean(pulls, axis=0), 3), np.sum(np.isfinite(pulls), axis=0))
-    assert np.sqrt(np.nanmean(pulls**2)) < 1.3
+    # The long run's own error is .32 of one of these, the same for all seeds.
+    assert np.all(np.abs(rms - 1) < 3 / np.sqrt(2 * 60))
+    assert np.sqrt(np.nanmean(pulls**2)) == pytest.approx(1.05, abs=0.15)

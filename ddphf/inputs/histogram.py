@@ -77,6 +77,8 @@ class Histogram:
         flow: Content of the under- and overflow bins, which are left out; the builder warns.
         error_columns: What the source has of errors of this histogram beside ``variances``, by
             name: used where the user names one.
+        weighted: Whether it was filled with weights whose squares its storage did not keep, as
+            far as the source can tell.
 
     Example:
         >>> h = make_histogram([[1, 2], [3, 4]])
@@ -92,6 +94,7 @@ class Histogram:
     source: str = ""
     flow: float = 0.0
     error_columns: tuple[str, ...] = ()
+    weighted: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -163,6 +166,7 @@ def _from_uhi(data: Any, source: str) -> Histogram:
         variances=_stored_variances(data, values),
         source=source,
         flow=0.0 if abs(flow) <= 1e-9 * max(1.0, abs(total)) else flow,
+        weighted=hasattr(data, "storage_type") and data.variances() is None,
     )
 
 

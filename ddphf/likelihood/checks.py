@@ -18,6 +18,7 @@ import pyhf
 from ddphf.exceptions import ModelError
 from ddphf.guards import LONGEST_NAME
 from ddphf.likelihood.documents import recognise_other
+from ddphf.likelihood.dropped import check_staterrors, warn_of_dropped
 from ddphf.text import did_you_mean
 
 __all__ = ["LARGEST_COUNT", "Spec", "check_schema", "check_workspace", "select_measurement"]
@@ -175,13 +176,11 @@ def check_workspace(workspace: Spec, measurement: Spec) -> list[str]:
     warnings: list[str] = []
     for channel in channels:
         warnings += _check_channel(channel, observed)
-    if extra := sorted(set(observed) - {c["name"] for c in channels}):
-        # Pruned published workspaces keep them; pyhf ignores them.
-        warnings.append(f"observations without a channel are ignored: {', '.join(extra)}")
     sizes, kinds = _check_shared(channels)
+    check_staterrors(channels)
     warnings += _check_measurement(measurement, sizes, kinds)
     _check_constraints(measurement, kinds)
-    return warnings
+    return [*warnings, *warn_of_dropped(workspace, measurement, kinds)]
 
 
 def _refuse_duplicates(names: Iterable[str], kind: str, where: str) -> None:
@@ -328,10 +327,8 @@ def _check_measurement(
         )
     parameters = measurement["config"]["parameters"]
     _refuse_duplicates((p["name"] for p in parameters), "parameter", where)
-    for parameter in parameters:
+    for parameter in (p for p in parameters if p["name"] in sizes):
         name = parameter["name"]
-        if name not in sizes:
-            continue  # pyhf ignores settings of parameters that a pruned workspace lost
         for key in ("inits", "bounds", "auxdata", "sigmas"):
             if key in parameter and len(parameter[key]) != sizes[name]:
                 raise ModelError(

@@ -1,8 +1,6 @@
-"""CLs upper limits by toys, with errors by bootstrap over the toys.
+"""CLs upper limits by toys.
 
-Per mu the signal toys are their own; the background toys are the same for all mu. The bootstrap
-draws whole background toys again, so that it keeps what the points share, and finds their quantiles
-again, so that the bands' errors hold the error of the quantile.
+Per mu the signal toys are their own; the background toys are the same for all mu.
 """
 
 from __future__ import annotations
@@ -14,26 +12,19 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 
+from ddphf.inference.limits.bootstrap import crossings_of_toys
 from ddphf.inference.limits.cls import cls_asymptotic, cls_expected
-from ddphf.inference.limits.crossing import find_crossings
 from ddphf.inference.limits.profile import ProfileScan
 from ddphf.inference.statements import N_SIGMA
 from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.statistics import ToyStatistics, toy_statistics
-from ddphf.inference.toys.store import TIE
 
 __all__ = ["ToyLimit", "limit_by_toys"]
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
-SAMPLES = 200
-"""Bootstrap samples: the errors are known to 7 %."""
-
 MAX_LOST = 0.2
 """Share of them that may have no crossing; beyond it the limit is not known."""
-
-PROBABILITIES = norm.cdf([-x for x in N_SIGMA])
-"""A background n sigma above its expectation has the (1 - Phi(n))-th quantile of q~."""
 
 FIRST_TOY = 1 << 44
 
@@ -149,25 +140,19 @@ def limit_by_toys(
     background = draw(0.0, 0, tests)
     signals = [draw(test, j + 1, [test]) for j, test in enumerate(tests)]
     q_observed = np.array([observed.q_tilde(test) for test in tests])
-    rng = np.random.default_rng([seed, BOOTSTRAP])
-    counts, fractions, trials = _resample(
-        q_observed,
-        [background.q_tilde(j) for j in range(len(tests))],
-        [signal.q_tilde(0) for signal in signals],
-        rng,
-    )
     roots = [asimov.q_tilde(test) for test in tests]
     shapes = [[cls_asymptotic(q, a) for q, a in zip(q_observed, roots, strict=True)]]
     shapes += [[cls_expected(a, x) for a in roots] for x in N_SIGMA]
-    found = np.array(
-        [
-            find_crossings(mu, counts[i], trials, fractions[i], np.array(shapes[i]), 1 - level)
-            for i in range(len(shapes))
-        ]
+    found = crossings_of_toys(
+        mu,
+        q_observed,
+        [background.q_tilde(j) for j in range(len(tests))],
+        [signal.q_tilde(0) for signal in signals],
+        np.array(shapes),
+        1 - level,
+        np.random.default_rng([seed, BOOTSTRAP]),
     )
-    found[1:] = _in_order(found[1:])
-    limits, errors = zip(*map(_value_and_error, found), strict=True)
-    cls, error = _ratio(counts[:, 0], fractions[:, 0], trials, len(background.mu_hat))
+    limits, errors = zip(*map(_value_and_error, found.limits), strict=True)
     return ToyLimit(
         observed=limits[0],
         observed_error=errors[0],
@@ -177,76 +162,10 @@ def limit_by_toys(
         n_failed=background.n_failed + sum(signal.n_failed for signal in signals),
         seed=seed,
         mu=mu,
-        scan_observed=cls[0],
-        scan_error=error[0],
-        scan_expected=np.sort(cls[1:], axis=0),
+        scan_observed=found.cls[0],
+        scan_error=found.cls_error[0],
+        scan_expected=np.sort(found.cls[1:], axis=0),
     )
-
-
-def _resample(
-    observed: Array, background: list[Array], signal: list[Array], rng: np.random.Generator
-) -> tuple[Array, Array, Array]:
-    """Count toys at least as far out as the data and as the bands, and in bootstrap samples.
-
-    Args:
-        observed: q~ of the data at each mu, shape (k,).
-        background: q~ of the same background toys at each mu.
-        signal: q~ of each mu's own toys.
-        rng: Draws the samples.
-
-    Returns:
-        Signal toys, shape (6, 1 + SAMPLES, k); the fraction of background toys, same shape; and
-        the numbers of signal toys, shape (k,). The first row of each are the toys as they are.
-    """
-    n, k = len(background[0]), len(observed)
-    order = [np.argsort(q) for q in background]
-    ordered = [q[o] for q, o in zip(background, order, strict=True)]
-    # Per outcome: background toys below it, by their rank, and signal toys not below it.
-    below = [np.searchsorted(q, q - TIE) for q in ordered]
-    at_least = [_count(s, q) for s, q in zip(signal, ordered, strict=True)]
-    counts = np.empty((6, 1 + SAMPLES, k))
-    fractions = np.empty_like(counts)
-    for row in range(1 + SAMPLES):
-        times = np.bincount(rng.integers(n, size=n), minlength=n) if row else np.ones(n, int)
-        for j in range(k):
-            sums = np.concatenate([[0], np.cumsum(times[order[j]])])
-            # The toy whose expected rank is the quantile.
-            ranks = np.searchsorted(sums[1:], PROBABILITIES * (n + 1) - 0.5)
-            mine = np.searchsorted(ordered[j], observed[j] - TIE)
-            fractions[:, row, j] = 1.0 - sums[np.append(mine, below[j][ranks])] / n
-            counts[0, row, j] = _count(signal[j], observed[j : j + 1])[0]
-            counts[1:, row, j] = at_least[j][ranks]
-    trials = np.array([len(s) for s in signal], dtype=float)
-    counts[:, 1:] = _redraw(counts[:, 1:], trials, rng)
-    return counts, fractions, trials
-
-
-def _count(signal: Array, q: Array) -> Array:
-    return np.asarray(len(signal) - np.searchsorted(np.sort(signal), q - TIE), dtype=float)
-
-
-def _redraw(counts: Array, trials: Array, rng: np.random.Generator) -> Array:
-    """Draw numbers of toys beyond nested thresholds again, shape (6, samples, k)."""
-    order = np.argsort(-counts, axis=0)
-    falling = np.take_along_axis(counts, order, axis=0)
-    out = np.empty_like(counts)
-    all_toys = np.broadcast_to(trials, counts.shape[1:])
-    drawn = all_toys.astype(int)
-    for i, before in enumerate([all_toys, *falling[:-1]]):
-        drawn = rng.binomial(drawn, np.where(before > 0, falling[i] / np.maximum(before, 1), 0.0))
-        out[i] = drawn
-    back = np.empty_like(out)
-    np.put_along_axis(back, order, out, axis=0)
-    return back
-
-
-def _in_order(bands: Array) -> Array:
-    """Sort the limits of each column that are known: noise must not let bands cross."""
-    out = bands.copy()
-    for column in out.T:
-        known = np.isfinite(column)
-        column[known] = np.sort(column[known])
-    return out
 
 
 def _value_and_error(row: Array) -> tuple[float | None, float | None]:
@@ -256,16 +175,3 @@ def _value_and_error(row: Array) -> tuple[float | None, float | None]:
         return None, None
     low, high = np.quantile(others, norm.cdf([-1.0, 1.0]))
     return float(row[0]), float(high - low) / 2
-
-
-def _ratio(
-    counts: Array, fractions: Array, trials: Array, n_background: int
-) -> tuple[Array, Array]:
-    """Return CLs of outcomes and its binomial error, shape (6, k); 0 where no toy is left."""
-    seen = fractions > 0
-    cls = np.where(seen, counts / trials / np.where(seen, fractions, 1.0), 0.0)
-    # At least one toy's worth of error.
-    above = np.maximum(counts / trials, 1 / trials)
-    below = np.maximum(fractions, 1 / n_background)
-    relative = (1 - above) / (above * trials) + (1 - below) / (below * n_background)
-    return cls, np.where(seen, above / below * np.sqrt(relative), 1.0 / n_background)
