@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ from scipy.stats import norm
 
 from ddphf.exceptions import FitError, InputError, ModelError
 from ddphf.inference.fit import KNOWN, check_failures, make_discovery
-from ddphf.inference.fitter import Fitter, Progress
+from ddphf.inference.fitter import Fitter
 from ddphf.inference.nulls import compare_nulls
 from ddphf.inference.statements import (
     N_SIGMA,
@@ -28,6 +28,7 @@ from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.store import FAILED, ToySample, summarize_toys
 from ddphf.likelihood.minimum import Minimum
 from ddphf.likelihood.reference import ReferenceModel
+from ddphf.progress import Count, Stage, silent
 from ddphf.results.fit import DiscoveryResult
 from ddphf.results.provenance import make_provenance
 
@@ -50,8 +51,8 @@ class _Options:
     seed: int
     mu_expected: float | None
     sample: ToySample | None
-    say: Progress
-    toy_progress: Callable[[int, int], None] | None
+    say: Stage
+    toy_progress: Count | None
     errors: list[Exception] = field(default_factory=list)
     """Why kinds of null could not be done."""
 
@@ -66,8 +67,8 @@ def discover_workspace(
     mu_expected: float | None = 1.0,
     poi_bounds: tuple[float, float] | None = None,
     sample: ToySample | None = None,
-    progress: Progress | None = None,
-    toy_progress: Callable[[int, int], None] | None = None,
+    progress: Stage | None = None,
+    toy_progress: Count | None = None,
 ) -> DiscoverResult:
     """State the observed and the expected significance of a signal.
 
@@ -101,7 +102,7 @@ def discover_workspace(
     """
     if toys < 1 and sample is None and ("toys" in nulls or "importance" in nulls):
         raise InputError(f"toys: {toys}, expected at least 1 for the null by toys or importance")
-    say = progress if progress is not None else _silent
+    say = progress if progress is not None else silent
     main = ReferenceModel(workspace, measurement, poi_bounds)
     options = _Options(
         nulls, toys if sample is None else len(sample), seed, mu_expected, sample, say, toy_progress
@@ -306,7 +307,3 @@ def _importance(
         if poi is not None and free.at_bound[poi]:
             held = "; the POI is at its upper bound, and the data lie beyond: widen the bound"
         raise type(error)(f"measurement '{name}': {error}{held}") from None
-
-
-def _silent(line: str) -> None:
-    del line

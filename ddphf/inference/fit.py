@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -12,7 +12,7 @@ import pyhf
 from scipy.stats import norm
 
 from ddphf.exceptions import FitError, ModelError
-from ddphf.inference.fitter import Engine, Fitter, Progress
+from ddphf.inference.fitter import Engine, Fitter
 from ddphf.inference.goodness import measure_goodness, warn_of_goodness
 from ddphf.inference.suspicions import compare_values
 from ddphf.inference.toys.ensembles import toy_ensemble
@@ -21,6 +21,7 @@ from ddphf.inference.toys.store import FAILED, ToySample, summarize_toys
 from ddphf.likelihood.errors.profile import profile_errors
 from ddphf.likelihood.minimum import Minimum
 from ddphf.likelihood.reference import ReferenceModel
+from ddphf.progress import Count, Stage, silent
 from ddphf.results.fit import (
     CertificateResult,
     DiscoveryResult,
@@ -48,8 +49,8 @@ def fit_workspace(
     toys: int = 0,
     seed: int = 0,
     goodness_toys: int = 0,
-    progress: Progress | None = None,
-    toy_progress: Callable[[int, int], None] | None = None,
+    progress: Stage | None = None,
+    toy_progress: Count | None = None,
 ) -> FitResult:
     """Fit a pyhf workspace with and without signal, and certify both fits.
 
@@ -82,7 +83,7 @@ def fit_workspace(
         >>> round(fit_workspace(dict(workspace)).discovery.z0, 4)
         0.9591
     """
-    say = progress if progress is not None else _silent
+    say = progress if progress is not None else silent
     fitter = Fitter(ReferenceModel(workspace, measurement, poi_bounds), engine)
     table = fitter.reference.parameters
     free, null = fitter.fit_both(say)
@@ -144,10 +145,6 @@ def check_failures(toys: ToySample) -> None:
             f"{failed} of {len(toys)} toys have no certificate, more than {MAX_FAILED_TOYS:g}; "
             "their p-value would mean nothing"
         )
-
-
-def _silent(line: str) -> None:
-    del line
 
 
 def errors_of_sides(fitter: Fitter, free: Minimum) -> dict[int, tuple[float | None, float | None]]:

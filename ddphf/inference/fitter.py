@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property
 from typing import Literal
 
 import numpy as np
 
+from ddphf.arrays import Array, Mask
 from ddphf.exceptions import FitError, ModelError
 from ddphf.inference.suspicions import (
     compare_values,
@@ -25,14 +25,14 @@ from ddphf.inference.suspicions import (
 from ddphf.inference.weakness import warn_of_weakness
 from ddphf.likelihood.compiled import CannotCompileError, CompiledModel
 from ddphf.likelihood.dense import minimize_dense, minimize_minuit
-from ddphf.likelihood.minimum import EDM_TOLERANCE_PYHF, Array, Mask, Minimum
+from ddphf.likelihood.minimum import EDM_TOLERANCE_PYHF, Minimum
 from ddphf.likelihood.paired.plain import recognise_pair
 from ddphf.likelihood.reference import ReferenceModel
+from ddphf.progress import Stage
 
-__all__ = ["NEGATIVE_Q0", "Engine", "Fitter", "Progress"]
+__all__ = ["NEGATIVE_Q0", "Engine", "Fitter"]
 
 Engine = Literal["ddphf", "pyhf"]
-Progress = Callable[[str], None]
 
 NEGATIVE_Q0 = -1e-6
 """A null fit below the free one by more than this is a failed fit, never a q0 of 0."""
@@ -112,7 +112,7 @@ class Fitter:
         table = self.reference.parameters
         return table.poi is not None and not table.fixed[table.poi]
 
-    def fit_both(self, say: Progress) -> tuple[Minimum, Minimum | None]:
+    def fit_both(self, say: Stage) -> tuple[Minimum, Minimum | None]:
         """Return the free fit and, where there is one, the null fit; both certified.
 
         Args:
@@ -143,7 +143,7 @@ class Fitter:
         self._warn(free, null)
         return free, null
 
-    def fit_free(self, say: Progress) -> Minimum:
+    def fit_free(self, say: Stage) -> Minimum:
         """Return the free fit alone, certified.
 
         Where there is a null it is fitted too, because it may find a lower minimum; that it
@@ -166,7 +166,7 @@ class Fitter:
         self._warn(free, None)
         return free
 
-    def _fit_all_free(self, say: Progress) -> Minimum:
+    def _fit_all_free(self, say: Stage) -> Minimum:
         table = self.reference.parameters
         say(f"{self.reference.measurement}: free fit")
         free = self.minimize(table.init, table.fixed, "free fit")
@@ -293,7 +293,7 @@ class Fitter:
         fixed[poi] = True
         return fixed
 
-    def _try_other_starts(self, minimum: Minimum, fixed: Mask, what: str, say: Progress) -> Minimum:
+    def _try_other_starts(self, minimum: Minimum, fixed: Mask, what: str, say: Stage) -> Minimum:
         """Look for lower minima, where a model makes several and a certificate is local.
 
         Where a nuisance parameter moves some bin the same way at +1 and -1 sigma there may be one

@@ -15,16 +15,18 @@ import numpy as np
 from scipy.special import gammaln, xlogy
 from scipy.stats import chi2
 
+from ddphf.arrays import Array, Mask
 from ddphf.exceptions import FitError
 from ddphf.inference.fitter import Fitter
-from ddphf.inference.refits import Counter, refit_all
+from ddphf.inference.refits import refit_all
 from ddphf.inference.toys.source import DRAW_BLOCK, ToySource
 from ddphf.inference.toys.store import tail_interval
 from ddphf.likelihood.compiled import CannotCompileError, CompiledModel
 from ddphf.likelihood.errors.propagation import held_by_data, propagate
 from ddphf.likelihood.expansion import Constraints, read_constraints
-from ddphf.likelihood.minimum import Array, Mask, Minimum
+from ddphf.likelihood.minimum import Minimum
 from ddphf.likelihood.reference import ReferenceModel
+from ddphf.progress import Count
 from ddphf.results.fit import ChannelPulls, GoodnessResult
 
 __all__ = ["expected_deviance", "measure_goodness", "saturated_twice_nll", "warn_of_goodness"]
@@ -53,7 +55,7 @@ def measure_goodness(
     *,
     toys: int = 0,
     seed: int = 0,
-    progress: Counter | None = None,
+    progress: Count | None = None,
 ) -> GoodnessResult:
     """Measure how well a fitted model describes the data.
 
@@ -260,7 +262,7 @@ def _run_toys(
     statistic: float,
     n: int,
     seed: int,
-    progress: Counter | None,
+    progress: Count | None,
 ) -> dict[str, Any]:
     """Draw toys at the fit, fit each freely and compare its D."""
     rates = np.maximum(model.rates(free.parameters), 0.0)

@@ -12,7 +12,6 @@ from ddphf.inference.toys.store import FAILED, ToySample
 
 __all__ = ["NullComparison", "compare_nulls"]
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
 Reference = Literal["normal", "normal_capped"]
 
 EDGES = np.linspace(-5.0, 5.0, 41)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from ddphf.arrays import Array, Mask
 from ddphf.likelihood.batch import minimize_batch
 from ddphf.likelihood.compiled import CompiledModel
-from ddphf.likelihood.minimum import Array, Mask
+from ddphf.progress import Count
 
-__all__ = ["Counter", "Refits", "compiled_meanwhile", "refit_all"]
+__all__ = ["Refits", "compiled_meanwhile", "refit_all"]
 
-Counter = Callable[[int, int], None]
-"""Called with (done, total)."""
 
 BLOCK = 32
 """Refits per compiled call: a ranking has tens, and the last call is padded to as many."""
@@ -47,7 +46,7 @@ def refit_all(
     fixed: Mask,
     data: Array | None = None,
     near: Array | None = None,
-    progress: Counter | None = None,
+    progress: Count | None = None,
 ) -> Refits:
     """Fit many data sets, starting points and sets of held parameters.
 

@@ -8,13 +8,14 @@ from typing import Any
 import jax
 import numpy as np
 
+from ddphf.arrays import Array, Mask
 from ddphf.exceptions import ModelError
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.direct import newton as direct
 from ddphf.likelihood.direct.approach import approach
 from ddphf.likelihood.general import newton
 from ddphf.likelihood.general.arrays import logpdf
-from ddphf.likelihood.minimum import EDM_TOLERANCE, Array, Mask
+from ddphf.likelihood.minimum import EDM_TOLERANCE
 from ddphf.likelihood.paired.newton import CELL_BOUNDS, minimize_profiles
 
 __all__ = ["CAREFUL", "CONVERGED_FAST", "FAILED", "STATUS_TEXT", "BatchResult", "minimize_batch"]

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from ddphf.arrays import Array, Mask
 from ddphf.exceptions import ModelError
 from ddphf.likelihood.direct import newton
 from ddphf.likelihood.direct.approach import approach
@@ -25,7 +26,7 @@ from ddphf.likelihood.general.arrays import Codes, ModelArrays, build_arrays
 from ddphf.likelihood.general.arrowhead import Cells, find_cells
 from ddphf.likelihood.general.newton import GeneralResult
 from ddphf.likelihood.general.zero_rates import minimize_at_zero
-from ddphf.likelihood.minimum import CONVERGED, EDM_TOLERANCE, Array, Mask, Minimum
+from ddphf.likelihood.minimum import CONVERGED, EDM_TOLERANCE, Minimum
 from ddphf.likelihood.paired.careful import PairFit
 from ddphf.likelihood.paired.likelihood import PairLikelihood, find_pair
 from ddphf.likelihood.reference import ParameterTable, ReferenceModel

@@ -15,12 +15,12 @@ import numpy as np
 from scipy.special import logsumexp, ndtri_exp
 from scipy.stats import binom, norm
 
+from ddphf.arrays import Array
 from ddphf.background import profile_background
 from ddphf.exceptions import InputError
 
 __all__ = ["Form", "exact_p_value", "n_sigma", "n_sigma_terms", "null_variance"]
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 Form = Literal["published", "null"]
 

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm, truncnorm
 
+from ddphf.arrays import Array
 from ddphf.exceptions import InputError
-from ddphf.search.n_sigma import Array, n_sigma
+from ddphf.search.n_sigma import n_sigma
 from ddphf.seeds import check_seed
 
 __all__ = [

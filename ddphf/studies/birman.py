@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 
+from ddphf.arrays import AnyArray, Array
 from ddphf.exceptions import FitError, InputError
 from ddphf.inference.fit import MAX_FAILED_TOYS
 from ddphf.inference.roc import make_roc
 from ddphf.inference.toys.ensembles import map_chunks
 from ddphf.inference.toys.fits import ToyFitter
-from ddphf.inference.toys.store import FAILED, AnyArray
-from ddphf.inputs.histogram import Array
+from ddphf.inference.toys.store import FAILED
+from ddphf.progress import Count, Stage
 from ddphf.results.birman import BirmanResult, SetupResult, StatisticResult
 from ddphf.results.provenance import make_provenance
 from ddphf.search.n_sigma import n_sigma_terms
@@ -51,9 +52,6 @@ CURVE_PART = 20
 
 GLOBAL_SAMPLES = 4000
 HISTOGRAM_BINS = 60
-
-Stage = Callable[[str], None]
-ToyProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,7 @@ def run_study(
     setups: list[Setup] | None = None,
     window: int = 6,
     say: Stage | None = None,
-    progress: ToyProgress | None = None,
+    progress: Count | None = None,
 ) -> BirmanResult:
     """Run the study.
 

@@ -6,16 +6,17 @@ that the model's errors are too small. Source: Feichtinger, Belle II pyhf talk; 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
+from ddphf.arrays import Array
 from ddphf.exceptions import FitError, ModelError
 from ddphf.likelihood.batch import BLOCK, FAILED, minimize_batch
 from ddphf.likelihood.compiled import CompiledModel
-from ddphf.likelihood.minimum import Array
+from ddphf.progress import Count
 from ddphf.results.shown import Shown
 from ddphf.seeds import check_seed
 
@@ -36,8 +37,6 @@ FITTED_NUMBERS = 400_000
 """Bins times nuisances times fits of one compiled call: what stays in a processor's cache."""
 
 LEAST_FITS, MOST_FITS = 16, 1000
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, repr=False)
@@ -146,7 +145,7 @@ def closed_widths(design: Array, variance: Array, factors: Sequence[Array]) -> A
 
 
 def toy_widths(
-    models: Sequence[CompiledModel], *, n_toys: int, seed: int, progress: Progress | None = None
+    models: Sequence[CompiledModel], *, n_toys: int, seed: int, progress: Count | None = None
 ) -> tuple[Array, Array, int]:
     """Return pull widths by toys, their standard errors, and the number of failed fits.
 

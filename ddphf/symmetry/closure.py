@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 from scipy.stats import chi2, norm
 
+from ddphf.arrays import Array, Mask
 from ddphf.background import profile_background
 from ddphf.exceptions import InputError
-from ddphf.inputs.histogram import Array
 from ddphf.search.n_sigma import n_sigma_terms
-from ddphf.symmetry.expressions import Mask
 
 __all__ = [
     "ClosureResult",

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from ddphf.inputs.histogram import Array
+from ddphf.arrays import Array, Spec
 from ddphf.symmetry.closure_variables import close_variables
 from ddphf.symmetry.pair import Pair
 from ddphf.workspace.channels import ChannelYields, PairYields, SampleYields, Variation
@@ -28,8 +28,6 @@ __all__ = ["BuiltWorkspace", "build_workspace"]
 
 FACTOR_FLOOR = 1e-10
 """Lower bound of every multiplicative per-bin parameter: pyhf's logarithms need a rate > 0."""
-
-Spec = dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ddphf.inputs.histogram import Array
+from ddphf.arrays import Array
 from ddphf.search.n_sigma import null_variance
 from ddphf.symmetry.closure import Contrast
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import chi2, norm
 
+from ddphf.arrays import AnyArray, Array
 from ddphf.exceptions import FitError, UsageError
 from ddphf.inference.fit import MAX_FAILED_TOYS
 from ddphf.inference.injection.signals import DataKind, Injection
 from ddphf.inference.toys.ensembles import map_chunks
 from ddphf.inference.toys.fits import NEGATIVE_Q0
-from ddphf.inference.toys.store import AnyArray
 from ddphf.likelihood.batch import FAILED, minimize_batch
-from ddphf.likelihood.minimum import Array
+from ddphf.progress import Count
 from ddphf.seeds import check_seed
 
 __all__ = ["LEVELS", "StrengthResult", "ensemble_fits", "scan_strengths"]
@@ -23,7 +23,6 @@ __all__ = ["LEVELS", "StrengthResult", "ensemble_fits", "scan_strengths"]
 LEVELS = (0.6827, 0.95)
 """Confidence levels of the intervals: 1 and 1.96 standard errors."""
 
-ToyProgress = Callable[[int, int], None]
 Columns = tuple[Array, Array, Array, Array, AnyArray, AnyArray]
 
 
@@ -80,7 +79,7 @@ def scan_strengths(
     toys: int,
     kind: DataKind = "poisson",
     seed: int = 0,
-    progress: ToyProgress | None = None,
+    progress: Count | None = None,
 ) -> tuple[StrengthResult, ...]:
     """Draw and fit toys of several strengths.
 

@@ -14,12 +14,12 @@ from typing import Any, Literal
 import numpy as np
 from scipy.optimize import brentq
 
+from ddphf.arrays import Array
 from ddphf.exceptions import FitError, ModelError
 from ddphf.inference.fit import KNOWN
 from ddphf.inference.fitter import Fitter
 from ddphf.inference.toys.source import ToySource
 from ddphf.likelihood.compiled import CompiledModel
-from ddphf.likelihood.minimum import Array
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.seeds import check_seed
 

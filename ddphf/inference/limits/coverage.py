@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +12,7 @@ from scipy.stats import chi2
 from ddphf.inference.toys.source import DRAW_BLOCK, ToySource
 from ddphf.inference.toys.statistics import toy_statistics
 from ddphf.inference.toys.store import TIE
+from ddphf.progress import Count
 
 __all__ = ["CoverageResult", "coverage_asymptotic", "coverage_calibrated"]
 
@@ -90,7 +91,7 @@ def coverage_calibrated(
     *,
     seed: int,
     levels: Sequence[float] = (0.6827, 0.95),
-    progress: Callable[[int, int], None] | None = None,
+    progress: Count | None = None,
 ) -> CoverageResult:
     """Return how often intervals with thresholds from toys hold the true mu.
 

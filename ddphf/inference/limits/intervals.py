@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,14 +10,15 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import chi2
 
+from ddphf.arrays import Array
 from ddphf.inference.limits.profile import ProfileScan, find_crossing
 from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.statistics import toy_statistics
 from ddphf.inference.toys.store import TIE
+from ddphf.progress import Count
 
 __all__ = ["IntervalResult", "interval_asymptotic", "intervals_by_toys"]
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 REACH = (0.7, 0.85, 1.0, 1.2, 1.4)
 """Where thresholds are calibrated, in units of the distance of the asymptotic end."""
@@ -117,7 +118,7 @@ def intervals_by_toys(
     n: int,
     *,
     seed: int,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Count | None = None,
 ) -> list[IntervalResult]:
     """Return the intervals with thresholds from toys (Feldman and Cousins' ordering, profiled).
 

@@ -7,9 +7,10 @@ from collections.abc import Callable
 import numpy as np
 from scipy.optimize import brentq
 
+from ddphf.arrays import Array
 from ddphf.exceptions import FitError, ModelError
 from ddphf.likelihood.compiled import CompiledModel
-from ddphf.likelihood.minimum import Array, Minimum
+from ddphf.likelihood.minimum import Minimum
 
 __all__ = ["ProfileScan", "find_crossing"]
 

@@ -5,23 +5,23 @@ Per mu the signal toys are their own; the background toys are the same for all m
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy.stats import norm
 
+from ddphf.arrays import Array
 from ddphf.inference.limits.bootstrap import crossings_of_toys
 from ddphf.inference.limits.cls import cls_asymptotic, cls_expected
 from ddphf.inference.limits.profile import ProfileScan
 from ddphf.inference.statements import N_SIGMA
 from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.statistics import ToyStatistics, toy_statistics
+from ddphf.progress import Count
 
 __all__ = ["ToyLimit", "limit_by_toys"]
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 MAX_LOST = 0.2
 """Share of them that may have no crossing; beyond it the limit is not known."""
@@ -104,7 +104,7 @@ def limit_by_toys(
     n: int,
     *,
     seed: int,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Count | None = None,
 ) -> ToyLimit:
     """Return the CLs upper limits of one data set by toys.
 

@@ -14,17 +14,12 @@ from typing import TypeVar
 
 import numpy as np
 
+from ddphf.arrays import AnyArray, Array
 from ddphf.exceptions import UsageError
 from ddphf.inference.toys.fits import FIT_BLOCK, ToyFitter
 from ddphf.inference.toys.source import DRAW_BLOCK, ToySource
-from ddphf.inference.toys.store import (
-    AnyArray,
-    ToySample,
-    add_toys,
-    load_toys,
-    merge_toys,
-)
-from ddphf.likelihood.minimum import Array
+from ddphf.inference.toys.store import ToySample, add_toys, load_toys, merge_toys
+from ddphf.progress import Count
 from ddphf.seeds import check_seed
 
 __all__ = ["map_chunks", "toy_ensemble"]
@@ -34,7 +29,6 @@ WORKERS = 2
 
 SAVE_SECONDS = 10.0
 
-Progress = Callable[[int, int], None]
 Piece = TypeVar("Piece")
 
 
@@ -46,7 +40,7 @@ def toy_ensemble(
     first: int = 0,
     store: Path | None = None,
     workspace_digest: str = "",
-    progress: Progress | None = None,
+    progress: Count | None = None,
     fit_block_size: int = FIT_BLOCK,
 ) -> ToySample:
     """Draw and fit toys first, ..., first + n - 1 of a seed.

@@ -5,13 +5,14 @@ from __future__ import annotations
 import jax
 import numpy as np
 
+from ddphf.arrays import AnyArray, Array
 from ddphf.exceptions import ModelError
 from ddphf.inference.toys.source import ToySource
-from ddphf.inference.toys.store import FAILED, AnyArray
+from ddphf.inference.toys.store import FAILED
 from ddphf.likelihood.batch import CAREFUL, CONVERGED_FAST, minimize_batch
 from ddphf.likelihood.ensembles.rough import SharedInputs
 from ddphf.likelihood.ensembles.shared import fit_block
-from ddphf.likelihood.minimum import EDM_TOLERANCE, Array
+from ddphf.likelihood.minimum import EDM_TOLERANCE
 
 __all__ = ["FIT_BLOCK", "NEGATIVE_Q0", "ToyFitter"]
 

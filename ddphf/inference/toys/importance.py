@@ -12,19 +12,19 @@ bounds the weights by :math:`1 / \alpha` and lets their average, which must be 1
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy.stats import norm
 
+from ddphf.arrays import AnyArray, Array
 from ddphf.exceptions import FitError, InputError, ModelError
 from ddphf.inference.toys.ensembles import map_chunks
 from ddphf.inference.toys.fits import ToyFitter
 from ddphf.inference.toys.source import DRAW_BLOCK, ToySource
-from ddphf.inference.toys.store import FAILED, TIE, AnyArray
-from ddphf.likelihood.minimum import Array
+from ddphf.inference.toys.store import FAILED, TIE
+from ddphf.progress import Count
 
 __all__ = ["ImportanceResult", "sample_importance"]
 
@@ -47,8 +47,6 @@ MAX_FAILED = 1e-3
 
 FIRST_TOY = 1 << 42
 """Number of the first toy, so that no toy of another ensemble of the seed is used twice."""
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -102,7 +100,7 @@ def sample_importance(
     n: int,
     *,
     seed: int,
-    progress: Progress | None = None,
+    progress: Count | None = None,
 ) -> ImportanceResult:
     """Estimate the p-value of an observed excess.
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
+from ddphf.arrays import Array
 from ddphf.exceptions import FitError, ModelError
 from ddphf.likelihood.checks import LARGEST_COUNT
 from ddphf.likelihood.compiled import CompiledModel
-from ddphf.likelihood.minimum import Array
 from ddphf.seeds import check_seed
 
 __all__ = ["DRAW_BLOCK", "ToySource"]

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from ddphf.arrays import AnyArray, Array
 from ddphf.exceptions import FitError
 from ddphf.inference.fit import MAX_FAILED_TOYS
 from ddphf.inference.toys.ensembles import map_chunks
 from ddphf.inference.toys.fits import FIT_BLOCK, NEGATIVE_Q0, ToyFitter
 from ddphf.inference.toys.source import ToySource
-from ddphf.inference.toys.store import FAILED, AnyArray
+from ddphf.inference.toys.store import FAILED
 from ddphf.likelihood.batch import BatchResult, minimize_batch
-from ddphf.likelihood.minimum import Array
 
 __all__ = ["StatisticFitter", "ToyStatistics", "toy_statistics"]
 

@@ -13,6 +13,7 @@ import numpy as np
 from scipy.stats import beta, norm
 
 from ddphf.array_guards import check_arrays
+from ddphf.arrays import AnyArray
 from ddphf.exceptions import InputError, UsageError
 from ddphf.outputs import locked, write_atomically
 from ddphf.results.shown import Shown
@@ -29,7 +30,6 @@ __all__ = [
     "tail_interval",
 ]
 
-AnyArray = np.ndarray[Any, np.dtype[Any]]
 VERSION = 1
 FAILED = 2
 

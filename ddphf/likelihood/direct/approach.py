@@ -13,16 +13,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
 
 import numpy as np
 
+from ddphf.arrays import Array, Mask
 from ddphf.likelihood.direct.matrix import Factored, factorise
 from ddphf.likelihood.direct.newton import ENOUGH, Problem, is_physical, look
 
 __all__ = ["approach"]
 
-Array = np.ndarray[Any, Any]
 
 MAX_TRIALS = 150
 REJECTIONS = 12
@@ -46,7 +45,7 @@ def approach(problems: Sequence[Problem], starts: Array, near: Array, data: Arra
         data: Of that minimum.
     """
     fixed = np.stack([problem.fixed for problem in problems])
-    common: Array = np.all(fixed, axis=0)
+    common: Mask = np.all(fixed, axis=0)
     extra = fixed & ~common
     model, _, _, lower, upper = problems[0]
     local = look(problems[0]._replace(data=data, fixed=common), near)

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_matrix
 
-__all__ = ["Factors"]
+from ddphf.arrays import Array
 
-Array = np.ndarray[Any, Any]
+__all__ = ["Factors"]
 
 
 class Factors:

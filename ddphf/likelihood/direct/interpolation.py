@@ -6,14 +6,12 @@ differentiates.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from scipy.sparse import csr_matrix
 
-__all__ = ["NormsysFactors", "histosys_weights"]
+from ddphf.arrays import Array
 
-Array = np.ndarray[Any, Any]
+__all__ = ["NormsysFactors", "histosys_weights"]
 
 
 def histosys_weights(alpha: Array, code: str) -> tuple[Array, Array, Array]:

@@ -7,12 +7,13 @@ factor, a histosys, or both.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.special import gammaln
 
+from ddphf.arrays import Array
 from ddphf.likelihood.direct.factors import Factors
 from ddphf.likelihood.direct.interpolation import NormsysFactors, histosys_weights
 from ddphf.likelihood.direct.matrix import Arrowhead, Split
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Curvature", "DirectModel", "Points"]
 
-Array = np.ndarray[Any, Any]
 
 TINY = 1e-100
 """Stands for a factor of 0 in derivatives: the product of the others is P / TINY, exactly."""
