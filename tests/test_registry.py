@@ -8,11 +8,10 @@ from pathlib import Path
 import jsonschema
 import pytest
 from bundles import load, tamper, verify
-from conftest import EDGES, invoke, plain_workspace, write_analysis, write_table
-from test_lepton_id_build import write_event_analysis
+from conftest import invoke, plain_workspace, write_analysis
+from writing_commands import COMMANDS, commands_with_outputs, make_inputs
 
 import ddphf
-from ddphf.cli.main import COMMANDS
 from ddphf.files import to_json
 from ddphf.publish.archive import read_archive, unpack
 from ddphf.publish.bundle import make_files
@@ -56,7 +55,7 @@ def test_a_kind_is_whole(kind):
     assert re.fullmatch(r"ddphf/[a-z_]+/[1-9]\d*", kind.schema)
     assert kind.record.__module__.startswith("ddphf.results.")
     jsonschema.Draft202012Validator.check_schema(kind.shape)
-    assert kind.command.split()[0] in COMMANDS
+    assert kind.command in COMMANDS
     if kind.published is not None:
         for name in ("lines", "refit", "refit_by_toys", "redraw"):
             function = getattr(kind.published, name)
@@ -179,56 +178,39 @@ def test_many_long_names_are_cut():
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """What every command writes of a small pair, by command, in a folder."""
+    """What every command writes, by command."""
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("commands")
         patch.chdir(folder)
-        write_event_analysis(folder)
-        Path("plain.json").write_text(to_json(plain_workspace()))
-        columns = {"signal": [4.0, 15.0, 6.0], "error": [0.2, 0.3, 0.5]}
-        write_table(folder / "new.csv", columns, EDGES[:4])
+        make_inputs(folder)
         made = {}
-        for name, *arguments in (
-            ("init", "-o", "new.yml"),
-            ("build", "analysis.yml", "-o", "workspace.json"),
-            ("fit", "plain.json", "-o", "fit.json"),
-            ("yields", "plain.json", "--fit", "fit.json", "-o", "yields.json"),
-            ("rank", "plain.json", "--parameters", "symmetric_shape*", "-o", "rank.json"),
-            ("discover", "plain.json", "-o", "discover.json"),
-            ("limit", "plain.json", "--interval", "-o", "limit.json"),
-            ("scan", "plain.json", "--parameter", "mu", "--points", "5", "-o", "scan.json"),
-            ("inject", "plain.json", "--mu", "1", "-o", "five.json"),
-            ("toys", "plain.json", "--toys", "100", "-o", "toys.npz"),
-            ("inspect", "workspace.json", "-o", "summary.json"),
-            ("correlations", "analysis.yml", "--toys", "0", "-o", "correlations.json"),
-            ("report", "plain.json", "fit.json", "-o", "report.html"),
-            ("publish", "analysis.yml", "-o", "pair.tar.gz"),
-            ("publish", "plain.json", "fit.json", "-o", "plain.tar.gz"),
-            ("verify", "pair.tar.gz", "--level", "0", "-o", "verify.json"),
-            ("patch", "plain.json", "--signal", "SR_mue=new.csv:signal", "-o", "patch.json"),
-            ("study", "birman", "--toys", "2", "-o", "birman"),
-        ):
+        # The bundle of an analysis has a covariance.
+        for name, line in (*COMMANDS.items(), ("publish", MORE.split())):
             before = set(folder.rglob("*"))
-            done = invoke(name, *arguments)
+            done = invoke(*line)
             assert done.code == 0, (name, done.err)
             new = [p for p in folder.rglob("*") if p not in before and p.is_file()]
             made.setdefault(name, []).extend(new)
-        yield folder, made
+        return made
+
+
+MORE = "publish events/analysis.yml -o new/lepton_id.tar.gz"
+
+
+def documents(path):
+    """Name and bytes of the JSON of a file or bundle; HEPData's submission is not ours."""
+    if path.name.endswith(".tar.gz") and "hepdata" not in path.name:
+        files = unpack(read_archive(str(path)))
+        yield from ((f"{path.name}:{n}", c) for n, c in files.items() if n.endswith(".json"))
+    elif path.suffix == ".json":
+        yield path.name, path.read_bytes()
 
 
 def test_every_command_that_writes_json_writes_a_registered_kind(written):
-    _, made = written
-    assert set(made) == set(COMMANDS)
-    kinds = {}
-    for command, paths in made.items():
-        documents = [(p.name, p.read_bytes()) for p in paths if p.suffix == ".json"]
-        for path in paths:
-            if path.name.endswith(".tar.gz") and "hepdata" not in path.name:
-                documents += [(f"{path.name}:{n}", c) for n, c in
-                              unpack(read_archive(str(path))).items()]  # fmt: skip
-        for name, content in documents:
-            if not name.endswith(".json"):
-                continue
+    assert set(written) == commands_with_outputs()
+    commands = {}
+    for command, paths in written.items():
+        for name, content in (document for path in paths for document in documents(path)):
             data = json.loads(content)
             if isinstance(data, list) or ("channels" in data and "schema" not in data):
                 continue  # pyhf's own formats
@@ -236,9 +218,9 @@ def test_every_command_that_writes_json_writes_a_registered_kind(written):
             assert kind is not None, f"{name}: schema {data.get('schema')}"
             assert check_record(data) is None, name
             assert known_part(data)[1] == "", name
-            kinds.setdefault(kind.name, set()).add(command)
+            commands.setdefault(kind.name, set()).add(command)
     for kind in KINDS:
-        assert kind.command.split()[0] in kinds[kind.name], kind.name
+        assert kind.command in commands[kind.name], kind.name
 
 
 def test_commands_say_what_they_leave_out(folder):

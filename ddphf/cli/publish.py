@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -195,7 +194,7 @@ def _name(name: str | None, found: _Source, source: str) -> str:
 def _draw(workspace: Spec, metadata: Spec, results: Any) -> dict[str, bytes]:
     """Return pre- and post-fit spectra as PNG."""
     from ddphf.inference.yields import predict_yields
-    from ddphf.report.figures import save_figure
+    from ddphf.report.figures import figure_bytes
     from ddphf.report.spectra import draw_spectra
     from ddphf.results.fit import FitResult
     from ddphf.results.registry import known_part
@@ -205,10 +204,5 @@ def _draw(workspace: Spec, metadata: Spec, results: Any) -> dict[str, bytes]:
     known = known_part(metadata)[0]
     axes = known.get("binning", {}).get("axes", ())
     yields = predict_yields(workspace, fit, axes=axes, pairing=known.get("pairing"))
-    figures = {}
-    for name in ("prefit", "postfit"):
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / f"{name}.png"
-            save_figure(draw_spectra(yields, name), path)
-            figures[path.name] = path.read_bytes()
-    return figures
+    kinds = ("prefit", "postfit")
+    return {f"{kind}.png": figure_bytes(draw_spectra(yields, kind), "png") for kind in kinds}
