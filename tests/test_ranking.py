@@ -11,6 +11,7 @@ import pytest
 from conftest import invoke, plain_workspace
 from engine_models import eigen_variations, gaussian_signal, make_pair
 
+from ddphf.figures.by_cabinetry import draw_ranking
 from ddphf.inference.fitter import Fitter
 from ddphf.inference.ranking.by_cabinetry import rank_with_cabinetry
 from ddphf.inference.ranking.impacts import rank_parameters
@@ -21,7 +22,6 @@ from ddphf.likelihood.dense import minimize_dense
 from ddphf.likelihood.errors.propagation import held_by_data, propagate
 from ddphf.likelihood.paired.newton import minimize_profiles
 from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
-from ddphf.report.rankings import draw_ranking
 from ddphf.results.rank import RankResult
 
 SHIFTS = ("prefit_up", "prefit_down", "postfit_up", "postfit_down")

@@ -14,12 +14,12 @@ import pytest
 from conftest import full_pair, invoke, plain_workspace
 from hypothesis import strategies as st
 
+from ddphf.figures.limit import draw_limit
+from ddphf.figures.parameters import draw_ranking
+from ddphf.figures.scan import draw_scan
+from ddphf.figures.spectra import draw_spectra
 from ddphf.inference.toys.store import ToySample, load_toys, save_toys
 from ddphf.report.document import Materials, build_report
-from ddphf.report.parameters import draw_ranking
-from ddphf.report.scans import draw_scan
-from ddphf.report.spectra import draw_spectra
-from ddphf.report.statistics import draw_limit
 from ddphf.results.scan import ScanAxis, ScanResult
 from ddphf.results.yields import (
     ChannelYields,
@@ -333,7 +333,8 @@ def test_figures_have_axes_with_names():
     # The record's own lines, which are finer than the grid.
     assert plane.lines[0].get_xydata().tolist() == np.column_stack([*path.values()]).tolist()
     curves = {"mu": [0.0, 1.0, 2.0], "observed": [1.0, None, 0.1]}
-    limit = draw_limit(curves, 0.95, "mu").axes[0]
+    record = {"measurement": "m", "level": 0.95, "toys": {"observed": None, "scan": curves}}
+    limit = draw_limit(record).axes[0]
     assert (limit.get_xlabel(), limit.get_ylabel()) == ("signal strength mu", "CLs")
     entries = [{"name": f"p{i}", "pull": 0.1, "constraint": 1.0} for i in range(40)]
     ranking = draw_ranking({"poi": {"name": "mu"}, "parameters": entries})

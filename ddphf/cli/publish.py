@@ -188,9 +188,9 @@ def _name(name: str | None, found: _Source, source: str) -> str:
 
 def _draw(workspace: Spec, metadata: Spec, results: Any) -> dict[str, bytes]:
     """Return pre- and post-fit spectra as PNG."""
+    from ddphf.figures.spectra import draw_spectra
+    from ddphf.figures.style import save_figure
     from ddphf.inference.yields import predict_yields
-    from ddphf.report.figures import save_figure
-    from ddphf.report.spectra import draw_spectra
     from ddphf.results.fit import FitResult
 
     point = results.points[0]
