@@ -44,14 +44,15 @@ def draw_limit(limit: Mapping[str, Any]) -> Figure | None:
             _draw_toy_cls(panel, parts["toys"], bands="asymptotic" not in parts)
         panel.set_yscale("log")
         panel.yaxis.set_major_formatter("{x:g}")  # mathematics is not parsed here
-        if 0 < alpha < 1:  # records of other programs may hold anything
+        known = 0 < alpha < 1  # records of other programs may hold anything
+        if known:
             panel.axhline(alpha, color=ORANGE, lw=1.2, ls="--")
             panel.text(
                 0.015, alpha * 1.06, f"{100 * limit['level']:.4g} % CL", color=ORANGE, fontsize=8,
                 transform=panel.get_yaxis_transform(), va="bottom", zorder=5,
                 bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
             )  # fmt: skip
-        panel.set_ylim(min(0.05, abs(alpha) or 0.05) / 20, 60)  # the legend is above CLs = 1
+        panel.set_ylim((alpha if known else 0.05) / 20, 60)  # the legend is above CLs = 1
         stated = [(p.get("observed"), *(p.get("expected") or ())) for p in parts.values()]
         ends = [x for part in stated for x in part if x is not None]
         right = 1.35 * max(ends, default=max(max(p["scan"]["mu"]) for p in parts.values()))

@@ -59,7 +59,10 @@ def _misfits(record: dict[str, Any]) -> Iterator[str]:
             yield "at contours: paths with as many x as y"
     elif kind == "ddphf/discover/1":
         for statement in record["statements"]:
-            histogram = ((statement.get("null") or {}).get("comparison") or {}).get("histogram")
+            comparison = (statement.get("null") or {}).get("comparison") or {}
+            histogram = comparison.get("histogram")
+            if len({len(values) for values in comparison.get("quantiles", {}).values()}) > 1:
+                yield "at statements: quantiles of different numbers"
             if histogram and len(histogram["edges"]) != len(histogram["counts"]) + 1:
                 yield "at statements: a histogram needs one edge more than counts"
             elif histogram and not _increases(histogram["edges"]):
@@ -68,6 +71,7 @@ def _misfits(record: dict[str, Any]) -> Iterator[str]:
         for key in ("asymptotic", "toys"):
             scan: dict[str, Any] = (record.get(key) or {}).get("scan") or {}
             curves = [scan["observed"], *scan.get("expected", ())] if scan else []
+            curves += [scan["observed_error"]] if "observed_error" in scan else []
             if any(len(curve) != len(scan["mu"]) for curve in curves):
                 yield f"at {key}.scan: expected as many entries as mu has"
     elif kind == "ddphf/metadata/1":

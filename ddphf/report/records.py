@@ -77,6 +77,13 @@ IMPACT = _object(
     ),
 )  # fmt: skip
 GROUP = _object({"name": TEXT}, dict.fromkeys(("frozen_error", "impact", "auxiliary"), HOLE))
+QUANTILES = _object(
+    {
+        "probability": _list({**NUMBER, "exclusiveMinimum": 0, "exclusiveMaximum": 1}),
+        "asymptotic": _list(NUMBER),
+        "toys": _list(NUMBER),
+    }
+)
 NULLS = _object(
     {},
     {
@@ -93,7 +100,13 @@ NULLS = _object(
                         {"edges": _list(NUMBER, minItems=2), "counts": _list(NUMBER, minItems=1)}
                     ),
                 },
-                {"ks": _object({"distance": NUMBER, "p_value": HOLE}), "mean": HOLE, "sd": HOLE},
+                {
+                    "ks": _object({"distance": NUMBER, "p_value": HOLE}),
+                    "mean": HOLE,
+                    "sd": HOLE,
+                    "reference": TEXT,
+                    "quantiles": QUANTILES,
+                },
             )
         ),
         "failed": {"type": "object", "additionalProperties": TEXT},
@@ -108,7 +121,10 @@ EXPECTED = _object(
 )
 SCAN_OF_LIMIT = _object(
     {"mu": _list(NUMBER, minItems=1), "observed": HOLES},
-    {"expected": _list(HOLES, minItems=5, maxItems=5)},
+    {
+        "expected": _list(HOLES, minItems=5, maxItems=5),
+        "observed_error": _list({**HOLE, "minimum": 0}),
+    },
 )
 LIMIT = _object(
     {"observed": HOLE}, {"expected": BANDS, "observed_error": HOLE, "scan": SCAN_OF_LIMIT}
