@@ -147,7 +147,10 @@ def material(tmp_path_factory):
                              "p0_interval": [0.0, 0.018], "z0": None, "seed": 1},
                     "importance": {"p0": 1e-5, "p0_error": 1e-6, "z0": 4.26},
                     "comparison": {"n": 100, "ks": {"distance": 0.05, "p_value": 0.9},
-                                   "histogram": {"edges": [-2, 0, 2], "counts": [49, 50]}},
+                                   "histogram": {"edges": [-2, 0, 2], "counts": [49, 50]},
+                                   "quantiles": {"probability": [0.25, 0.75],
+                                                 "asymptotic": [-0.67, 0.67],
+                                                 "toys": [-0.6, 0.7]}},
                 },
                 "expected": {"mu": 1.0, "asimov": {"z0": 1.9},
                              "asymptotic": {"z0": [-0.1, 0.9, 1.9, 2.9, 3.9]}},
@@ -158,7 +161,9 @@ def material(tmp_path_factory):
             "asymptotic": {"observed": 2.5, "expected": [0.5, 0.7, 1.0, 1.4, 1.9],
                            "scan": {"mu": [0.0, 3.0], "observed": [1.0, 0.02],
                                     "expected": [[1.0, 0.01 * x] for x in range(1, 6)]}},
-            "toys": {"observed": 2.6, "observed_error": 0.11, "expected": [None] * 5},
+            "toys": {"observed": 2.6, "observed_error": 0.11, "expected": [None] * 5,
+                     "scan": {"mu": [1.0, 3.0], "observed": [0.6, 0.0],
+                              "observed_error": [0.1, 0.0]}},
             "intervals": [{"level": 0.6827, "method": "asymptotic", "lower": 0.4, "upper": 1.6}],
         },
     }  # fmt: skip
@@ -279,6 +284,32 @@ def test_toys_say_to_which_workspace_they_belong(material, folder):
     other = ToySample(whole, whole, whole * 0.1, whole * 0.1, whole * 0, whole < 0, 0.0, "", "x")
     save_toys(other, Path("other.npz"))
     assert invoke("report", "other.npz", material / "fit.json").code == 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "value", "message"),
+    [
+        ("discover", "statements.0.null.comparison.quantiles.toys", [0.0],
+         "quantiles of different numbers"),
+        ("discover", "statements.0.null.comparison.quantiles.probability", [0.0, 0.5],
+         "0.0 is less than or equal to the minimum of 0"),
+        ("discover", "statements.0.null.comparison.quantiles.toys", None,
+         "None is not of type 'array'"),
+        ("limit", "toys.scan.observed_error", [0.1], "as many entries as mu has"),
+        ("limit", "toys.scan.observed_error", "x", "'x' is not of type 'array'"),
+    ],
+)  # fmt: skip
+def test_what_a_figure_reads_is_checked(material, folder, kind, path, value, message):
+    record = json.loads((material / f"{kind}.json").read_text())
+    *parents, last = (int(key) if key.isdecimal() else key for key in path.split("."))
+    node = record
+    for key in parents:
+        node = node[key]
+    node[last] = value
+    Path("damaged.json").write_text(json.dumps(record))
+    outcome = invoke("report", "damaged.json")
+    assert outcome.code == 3
+    assert message in outcome.message
 
 
 VALUES = st.sampled_from(

@@ -58,10 +58,8 @@ def draw_asymmetry_panel(
             panel.stairs(value + error, edges, baseline=value - error, fill=True, color=colour,
                          alpha=0.25, lw=0)  # fmt: skip
             panel.stairs(value, edges, baseline=None, color=colour, label=label)
-    panel.errorbar(
-        centres, numbers(entry.observed), numbers(entry.observed_error), fmt="k.", ms=4, lw=0.8,
-        label="data",
-    )  # fmt: skip
+    bars = np.fmax(numbers(entry.observed_error), 0.0)
+    panel.errorbar(centres, numbers(entry.observed), bars, fmt="k.", ms=4, lw=0.8, label="data")
     panel.set_xlabel(axis_label(axis))
     panel.set_xlim(edges[0], edges[-1])
     low, high = panel.get_ylim()

@@ -67,20 +67,19 @@ def draw_limit(limit: Mapping[str, Any]) -> Figure | None:
 
 def _draw_asymptotic_cls(panel: Any, part: Mapping[str, Any]) -> None:
     scan = part["scan"]
-    mu, observed = numbers(scan["mu"]), numbers(scan["observed"])
-    bands = numbers(scan.get("expected") or np.full((5, len(mu)), np.nan))
-    if mu[0] > 0:  # at 0 nothing is excluded: CLs is 1
-        mu, observed = np.append(0.0, mu), np.append(1.0, observed)
-        bands = np.column_stack([np.ones(5), bands])
+    mu = numbers(scan["mu"])
     if scan.get("expected"):
-        _draw_bands(panel, mu, bands)
-    panel.plot(mu, observed, "k-", lw=1.5, label=f"observed, limit {_limit_text(part)}")
+        _draw_bands(panel, mu, numbers(scan["expected"]))
+    panel.plot(
+        *_from_zero(mu, numbers(scan["observed"])), "k-", lw=1.5,
+        label=f"observed, limit {_limit_text(part)}",
+    )  # fmt: skip
 
 
 def _draw_toy_cls(panel: Any, part: Mapping[str, Any], *, bands: bool) -> None:
     scan = part["scan"]
     mu, cls = numbers(scan["mu"]), numbers(scan["observed"])
-    error = numbers(scan.get("observed_error") or np.zeros(len(mu)))
+    error = np.fmax(numbers(scan.get("observed_error") or [None] * len(mu)), 0.0)
     if scan.get("expected"):
         ends = np.maximum(numbers(scan["expected"]), LOWEST)
         if bands:
@@ -95,9 +94,18 @@ def _draw_toy_cls(panel: Any, part: Mapping[str, Any], *, bands: bool) -> None:
 
 
 def _draw_bands(panel: Any, mu: Array, bands: Array) -> None:
+    mu, bands = _from_zero(mu, bands)
     panel.fill_between(mu, bands[0], bands[4], color=BANDS[0], lw=0, label="expected, 2 sigma")
     panel.fill_between(mu, bands[1], bands[3], color=BANDS[1], lw=0, label="expected, 1 sigma")
     panel.plot(mu, bands[2], "k--", lw=1, label="expected")
+
+
+def _from_zero(mu: Array, cls: Array) -> tuple[Array, Array]:
+    """Return the curves with their point at 0, where nothing is excluded: CLs is 1."""
+    if not mu[0] > 0:
+        return mu, cls
+    ones = np.ones((*cls.shape[:-1], 1))
+    return np.append(0.0, mu), np.concatenate([ones, cls], axis=-1)
 
 
 def _limit_text(part: Mapping[str, Any]) -> str:

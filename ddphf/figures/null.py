@@ -101,6 +101,7 @@ def _draw_quantiles(panel: Any, quantiles: Mapping[str, Any], n: int) -> None:
     p, x, y = (numbers(quantiles[key]) for key in ("probability", "asymptotic", "toys"))
     if len(p) == 0 or n == 0:
         panel.text(0.5, 0.5, "too few toys", ha="center", transform=panel.transAxes)
+        panel.set_axis_off()
         return
     error = np.sqrt(p * (1 - p) / n) / norm.pdf(norm.ppf(p))
     ends = [float(min(x.min(), y.min())) - 0.3, float(max(x.max(), y.max())) + 0.3]

@@ -18,6 +18,9 @@ SHOWN_PULLS = 60
 SHOWN_CORRELATIONS = 40
 SHOWN_IMPACTS = 25
 
+MOST_WRITTEN = 12
+"""Rows of a matrix whose numbers can be read in their cells."""
+
 
 def draw_pulls(pulls: Sequence[PullResult]) -> Figure:
     """Draw (value - nominal) / width and error / width of the constrained parameters.
@@ -40,7 +43,7 @@ def draw_pulls(pulls: Sequence[PullResult]) -> Figure:
         axes.axvspan(-2, 2, color=GREY, alpha=0.2, lw=0)
         axes.axvspan(-1, 1, color=GREY, alpha=0.35, lw=0)
         axes.axvline(0.0, color="k", lw=0.6)
-        widths = [p.constraint or 0.0 for p in shown]
+        widths = np.fmax(numbers([p.constraint for p in shown]), 0.0)  # no bar without an error
         axes.errorbar(
             [p.pull for p in shown], place, xerr=widths, fmt=".", ms=5, lw=1.2, color=BLUE,
         )  # fmt: skip
@@ -68,15 +71,16 @@ def draw_correlations(correlations: Mapping[str, Any]) -> Figure:
         names, matrix = [names[i] for i in kept], matrix[np.ix_(kept, kept)]
     n = len(names)
     title = "correlations" if n == total else f"correlations, strongest {n} of {total}"
-    side = 2.6 + 0.17 * max(n, 6)
+    ticks = [short_name(name) for name in names]
+    written = n <= MOST_WRITTEN
+    side = 0.7 + 0.065 * max(map(len, ticks)) + (0.31 if written else 0.17) * max(n, 6)
     with mpl.rc_context(FONT):
         figure = Figure(figsize=(side + 0.9, side), layout="constrained")
         axes = figure.subplots()
         image = axes.imshow(matrix, vmin=-1, vmax=1, cmap="RdBu_r", interpolation="nearest")
-        ticks = [short_name(name) for name in names]
         axes.set_xticks(range(n), ticks, rotation=90, fontsize=7)
         axes.set_yticks(range(n), ticks, fontsize=7)
-        if n <= 12:
+        if written:
             for (row, column), value in np.ndenumerate(matrix):
                 if abs(value) < 0.005:
                     continue  # 0.00, and half of them with a minus
@@ -91,6 +95,9 @@ def draw_correlations(correlations: Mapping[str, Any]) -> Figure:
 def draw_ranking(ranking: Mapping[str, Any]) -> Figure:
     """Draw the impacts on the parameter of interest, with the pulls.
 
+    A question mark stands where a post-fit impact is null: a refit failed, or the parameter has no
+    error to shift it by.
+
     Args:
         ranking: A record ``ddphf/rank/1``: ``poi`` and ``parameters`` in falling impact.
     """
@@ -104,22 +111,25 @@ def draw_ranking(ranking: Mapping[str, Any]) -> Figure:
         left.axvspan(-1, 1, color=GREY, alpha=0.3, lw=0)
         left.axvline(0.0, color="k", lw=0.6)
         pulls, errors = (numbers([e.get(k) for e in entries]) for k in ("pull", "constraint"))
-        known = ~np.isnan(pulls)
-        left.errorbar(pulls[known], place[known], xerr=np.nan_to_num(errors[known]), fmt="k.",
-                      ms=5, lw=1.0)  # fmt: skip
+        known, errors = ~np.isnan(pulls), np.fmax(errors, 0.0)  # no bar where there is no error
+        left.errorbar(pulls[known], place[known], xerr=errors[known], fmt="k.", ms=5, lw=1.0)
         left.set_xlabel("pull")
-        reach = max([1.6, *(1.1 * (np.abs(pulls[known]) + np.nan_to_num(errors[known])))])
+        reach = max([1.6, *(1.1 * (np.abs(pulls[known]) + errors[known]))])
         left.set_xlim(-reach, reach)
         right.axvline(0.0, color="k", lw=0.6)
-        for side, colour in (("up", ORANGE), ("down", BLUE)):
-            hollow, solid = (
-                np.nan_to_num(numbers([e.get(f"{kind}_{side}") for e in entries]))
+        for side, colour, sign in (("up", ORANGE, 1), ("down", BLUE, -1)):
+            found = {
+                kind: numbers([e.get(f"{kind}_{side}") for e in entries])
                 for kind in ("prefit", "postfit")
-            )
+            }
+            hollow, solid = map(np.nan_to_num, found.values())
             right.barh(place, hollow, height=0.8, facecolor="none", edgecolor=colour, lw=0.9,
                        label=f"pre-fit, {side}")  # fmt: skip
             right.barh(place, solid, height=0.8, facecolor=colour, alpha=0.6, lw=0,
                        label=f"post-fit, {side}")  # fmt: skip
+            for row in np.flatnonzero(np.isnan(found["postfit"])):
+                right.annotate("?", (0, row), xytext=(sign * 6, 0), textcoords="offset points",
+                               ha="center", va="center", color=colour, fontsize=8)  # fmt: skip
         right.set_xlabel(f"shift of {poi}")
         right.locator_params(axis="x", nbins=6)
         left.set_yticks(place, [short_name(entry["name"]) for entry in entries], fontsize=8)

@@ -136,12 +136,14 @@ def ranking_parts(r: Record | None) -> list[str]:
     ]
     if r["parameters"]:
         leading = r["parameters"][0]["name"]
+        sides = [p.get(side) for p in r["parameters"] for side in ("postfit_up", "postfit_down")]
+        holes = " ?: a refit failed, or there is no error to shift by." if None in sides else ""
         parts.append(
             draw(
                 draw_ranking(r),
                 f"Impacts of the leading parameters on {poi['name']}; {leading} is the largest",
                 "Filled: post-fit impact; outlined: pre-fit. Left: pulls in units of the prior "
-                "width.",
+                f"width.{holes}",
             )
         )
     if r.get("groups"):

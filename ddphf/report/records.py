@@ -123,7 +123,7 @@ SCAN_OF_LIMIT = _object(
     {"mu": _list(NUMBER, minItems=1), "observed": HOLES},
     {
         "expected": _list(HOLES, minItems=5, maxItems=5),
-        "observed_error": _list({**HOLE, "minimum": 0}),
+        "observed_error": HOLES,
     },
 )
 LIMIT = _object(

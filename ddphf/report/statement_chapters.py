@@ -188,8 +188,7 @@ def null_parts(
                     draw_null(
                         comparison, statement["observed"]["z0"], str(statement["measurement"])
                     ),
-                    "Histogram of the signed significance of toys of the null, and their quantiles "
-                    "against the asymptotic ones",
+                    "Signed significance of toys of the null against its asymptotic distribution",
                     f"{_name(statement)}: {comparison['n']} toys at mu = 0.{distance}{p}",
                 )
             )
