@@ -38,7 +38,7 @@ MAY_IMPORT = {
 """Beside the ground. The left wing (symmetry, search, workspace) and the right one (likelihood,
 inference, publish) meet in a file."""
 
-GROUND_MAY_IMPORT = {"results": {"statistics"}, "statistics": set(), "compute": set()}
+GROUND_MAY_IMPORT = {"results": {"statistics"}, "statistics": {"compute"}, "compute": set()}
 
 MAX_LINES = 400
 
@@ -203,12 +203,20 @@ def test_arrays_and_callbacks_have_one_home():
     ("text", "home"),
     [
         ("have no certificate, more than", "statistics/tails.py"),
-        ("np.sqrt(np.abs(q", "statistics/signed.py"),
+        ("np.sqrt(np.abs(q)", "statistics/signed.py"),
         ('1e-6\n"""A held fit below the free one', "statistics/signed.py"),
         ("CONVERGED_FAST, CAREFUL, FAILED = ", "statistics/tails.py"),
         ("beta.ppf", "statistics/tails.py"),
+        ("SeedSequence(", "compute/streams.py"),
+        ("ThreadPoolExecutor(", "compute/chunks.py"),
     ],
 )
 def test_what_exists_once_stands_once(text, home):
     found = [str(p.relative_to(PRODUCT)) for _, p in modules() if text in p.read_text()]
     assert found == [home]
+
+
+def test_emission_knows_no_pair():
+    """Ratios, masses and bumps will write workspaces of other channels with it."""
+    names = {name for name, _ in imported(PRODUCT / "workspace" / "emit.py")}
+    assert names == {"ddphf.arrays"}

@@ -12,6 +12,7 @@ from scipy.interpolate import RectBivariateSpline
 from scipy.stats import chi2
 
 from ddphf.arrays import Array
+from ddphf.compute.chunks import chunks_of, told
 from ddphf.exceptions import FitError, ModelError, UsageError
 from ddphf.inference.fitter import Fitter
 from ddphf.inference.refits import Refits, refit_all
@@ -222,15 +223,9 @@ def _refit(
             if j in found.reasons:
                 out.reasons[row] = found.reasons[j]
 
-    for first in range(0, n, CHUNK):
-        rows = np.arange(first, min(first + CHUNK, n))
-
-        def report(done: int, total: int, first: int = first) -> None:
-            del total
-            if progress is not None:
-                progress(first + done, n)
-
-        run(rows, np.repeat(free.parameters[None], len(rows), axis=0), report)
+    for rows in chunks_of(n, CHUNK):
+        say = told(progress, int(rows[0]), n)
+        run(rows, np.repeat(free.parameters[None], len(rows), axis=0), say)
     good = np.flatnonzero(np.isfinite(out.twice_nll))
     bad = np.array(sorted(out.reasons), dtype=int)
     if bad.size and good.size:  # once more, from the nearest certified point

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from ddphf.arrays import Array, Mask
+from ddphf.compute.chunks import chunks_of
 from ddphf.exceptions import ModelError
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.general import newton
@@ -122,8 +123,7 @@ def minimize_batch(
         status=np.full(n, FAILED, dtype=np.int8),
         reasons={},
     )
-    for first in range(0, n, block):
-        rows = np.arange(first, min(first + block, n))
+    for rows in chunks_of(n, block):
         # The last block is padded with its first row: one shape, one compilation.
         padded = np.concatenate([rows, np.full(block - len(rows), rows[0])])
         some, x, masks = (

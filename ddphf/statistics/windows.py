@@ -16,8 +16,8 @@ import numpy as np
 from scipy.stats import norm, truncnorm
 
 from ddphf.arrays import Array
+from ddphf.compute.streams import generator
 from ddphf.exceptions import InputError
-from ddphf.seeds import check_seed
 from ddphf.statistics.n_sigma import n_sigma
 
 __all__ = [
@@ -260,7 +260,7 @@ def global_p_value(
     positions = [tuple(n - k + 1 for n, k in zip(shape, size, strict=True)) for size in boxes]
     counts = np.array([int(np.prod(p)) for p in positions])
     n_windows = int(counts.sum())
-    rng = np.random.default_rng(check_seed(seed))
+    rng = generator(seed)
     inverse = np.empty(n_samples)
     step = max(1, CHUNK // max(int(np.prod(shape)), int(counts.max())))
     for first in range(0, n_samples, step):

@@ -15,13 +15,13 @@ import numpy as np
 from scipy.stats import norm
 
 from ddphf.arrays import AnyArray, Array
+from ddphf.compute.streams import seed_of_part
 from ddphf.exceptions import InputError
-from ddphf.inference.toys.ensembles import map_chunks
+from ddphf.inference.toys.ensembles import map_toys
 from ddphf.inference.toys.fits import ToyFitter
 from ddphf.progress import Count, Stage
 from ddphf.results.birman import BirmanResult, SetupResult, StatisticResult
 from ddphf.results.provenance import make_provenance
-from ddphf.seeds import check_seed
 from ddphf.statistics.n_sigma import n_sigma_terms
 from ddphf.statistics.roc import make_roc
 from ddphf.statistics.signed import signed_z
@@ -127,7 +127,7 @@ def run_study(
             if progress is not None:
                 progress(index * toys + done, len(chosen) * toys)
 
-        stream = int(np.random.SeedSequence([check_seed(seed), index]).generate_state(1)[0])
+        stream = seed_of_part(seed, index)
         results.append(_run_setup(setup, toys, stream, window, count))
     return BirmanResult(
         toys=toys,
@@ -164,7 +164,7 @@ def _run_setup(
         where=(pair_slices["CR_A"], pair_slices["SR_B"]),
     )
     pieces, done = [], 0
-    for piece in map_chunks(
+    for piece in map_toys(
         models.pair.source(0.0), np.arange(toys), seed, lambda c, d: _fit_chunk(plan, c, d)
     ):
         pieces.append(piece)

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from ddphf.arrays import Array
+from ddphf.compute.streams import generator
 from ddphf.exceptions import ModelError
 from ddphf.likelihood.batch import BLOCK, minimize_batch
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.progress import Count
 from ddphf.results.shown import Shown
-from ddphf.seeds import check_seed
 from ddphf.statistics.tails import FAILED, refuse_failures
 
 __all__ = ["RHOS", "CorrelationResult", "advise", "closed_widths", "toy_widths"]
@@ -175,7 +175,7 @@ def toy_widths(
     say(done, n * n * n_toys)
     widths, errors = np.empty((n, n)), np.empty((n, n))
     for row, truth in enumerate(models):
-        rng = np.random.default_rng([check_seed(seed), row])
+        rng = generator(seed, row)
         pulls: list[list[Array]] = [[] for _ in models]
         for start in range(0, n_toys, size):
             counts = _draw(truth, min(size, n_toys - start), rng)

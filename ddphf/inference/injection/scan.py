@@ -9,12 +9,12 @@ import numpy as np
 from scipy.stats import chi2, norm
 
 from ddphf.arrays import AnyArray, Array
+from ddphf.compute.streams import seed_of_part
 from ddphf.exceptions import UsageError
 from ddphf.inference.injection.signals import DataKind, Injection
-from ddphf.inference.toys.ensembles import map_chunks
+from ddphf.inference.toys.ensembles import map_toys
 from ddphf.likelihood.batch import minimize_batch
 from ddphf.progress import Count
-from ddphf.seeds import check_seed
 from ddphf.statistics.signed import BELOW_FREE, sign_difference, signed_z
 from ddphf.statistics.tails import FAILED, refuse_failures
 
@@ -112,11 +112,11 @@ def scan_strengths(
     rows = []
     for index, mu in enumerate(strengths):
         pieces: list[Columns] = []
-        for piece in map_chunks(
+        for piece in map_toys(
             injection.source(0.0 if kind == "shift" else mu),
             np.arange(toys),
             # A number of its own per strength: the streams of neighbours are independent.
-            int(np.random.SeedSequence([check_seed(seed), index]).generate_state(1)[0]),
+            seed_of_part(seed, index),
             lambda chunk, data, mu=mu: ensemble_fits(  # type: ignore[misc]
                 injection, mu, data[: len(chunk)], shifted=kind == "shift"
             ),

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ddphf.arrays import AnyArray, Array
-from ddphf.inference.toys.ensembles import map_chunks
+from ddphf.inference.toys.ensembles import map_toys
 from ddphf.inference.toys.fits import FIT_BLOCK, ToyFitter
 from ddphf.inference.toys.source import ToySource
 from ddphf.likelihood.batch import BatchResult, minimize_batch
@@ -84,7 +84,7 @@ def toy_statistics(
     def fit(chunk: AnyArray, data: Array) -> tuple[Array, Array, Array, AnyArray]:
         return fitter.fit(data, len(chunk))
 
-    for piece in map_chunks(source, np.arange(first, first + n), seed, fit):
+    for piece in map_toys(source, np.arange(first, first + n), seed, fit):
         pieces.append(piece)
         if progress is not None:
             progress(len(piece[0]))
