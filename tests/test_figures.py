@@ -158,3 +158,9 @@ def test_of_many_parameters_the_largest_are_drawn():
     assert figure.get_suptitle() == "pulls, largest 60 of 90"
     assert figure.axes[0].get_yticklabels()[0].get_text().endswith("_30")
     assert figure_bytes(figure, "svg") == figure_bytes(draw_pulls(pulls), "svg")
+
+
+def test_a_text_that_leaves_no_room_is_no_warning():
+    """A significance of a hundred digits, as only a record of another program may have it."""
+    figure = draw_null(bin_toys(np.zeros(2), None), 1e100, "m")
+    assert figure_bytes(figure, "png").startswith(b"\x89PNG")

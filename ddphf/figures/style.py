@@ -93,6 +93,8 @@ def figure_bytes(figure: Figure, kind: str) -> bytes:
     with mpl.rc_context(FONT), warnings.catch_warnings():
         # Names of other alphabets show as boxes; a page of warnings helps nobody.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        # A text that leaves no room for the axes: all is there, only badly placed.
+        warnings.filterwarnings("ignore", message="constrained_layout not applied")
         figure.savefig(out, format=kind, dpi=130, metadata=dates.get(kind))
     if kind != "svg":
         return out.getvalue()
