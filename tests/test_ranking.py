@@ -499,3 +499,46 @@ def test_pipes_and_a_per_bin_ranking(folder):
     assert invoke("rank", "workspace.json", *options).code == 0
     assert (folder / "p" / "ranking.png").exists()
     assert not (folder / "p" / "ranking_pulls.png").exists()
+
+
+def test_a_poi_at_a_corner_has_no_impacts(folder):
+    """A bin of signal alone without events holds mu at 0: no number, and a warning why."""
+    normsys = {"name": "a", "type": "normsys", "data": {"hi": 1.1, "lo": 0.9}}
+    mu = {"name": "mu", "type": "normfactor", "data": None}
+    spec = {
+        "channels": [
+            {
+                "name": "c",
+                "samples": [
+                    {"name": "s", "data": [10.0, 3.0], "modifiers": [mu]},
+                    {"name": "b", "data": [30.0, 0.0], "modifiers": [normsys]},
+                ],
+            }
+        ],
+        "observations": [{"name": "c", "data": [20.0, 0.0]}],
+        "measurements": [
+            {
+                "name": "m",
+                "config": {"poi": "mu", "parameters": [{"name": "mu", "bounds": [[-5.0, 50.0]]}]},
+            }
+        ],
+        "version": "1.0.0",
+    }
+    Path("w.json").write_text(json.dumps(spec))
+    outcome = invoke("rank", "w.json", "--group", "g=a", "-o", "rank.json", "--plots", "figures")
+    assert outcome.code == 0
+    record = json.loads(Path("rank.json").read_text())
+    assert record["poi"]["error"] is None
+    (impact,) = record["parameters"]
+    kinds = ("prefit", "postfit", "auxiliary")
+    numbers = [impact[f"{kind}_{side}"] for kind in kinds for side in ("up", "down")]
+    assert [*numbers, impact["covariance"], record["frozen"]] == [None] * 8
+    assert impact["error"] > 0
+    assert record["groups"] == []
+    assert record["correlations"]["errors"][0] == 0
+    assert any("no impact on it is defined" in line for line in record["warnings"])
+    assert "+0.0000" not in outcome.err
+    assert "│ a │          - │" in outcome.err
+    assert json.loads(json.dumps(RankResult.from_dict(record).to_dict())) == record
+    assert invoke("fit", "w.json", "-o", "fit.json").code == 0
+    assert invoke("report", "w.json", "fit.json", "rank.json", "-o", "r.html").code == 0

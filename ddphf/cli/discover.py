@@ -153,6 +153,9 @@ def _add_statement(table: Table, statement: dict[str, Any]) -> None:
         table.add_row("observed, importance sampling", "", z0, p0, note)
     for kind in null.get("failed", {}):
         table.add_row(f"observed, {kind}", "", "-", "-", "not done, see the warning")
+    if expected is None:
+        table.add_row("expected", "", "-", "-", "not done, see the warning")
+        return
     asimov, bands = expected["asimov"], expected["asymptotic"]["z0"]
     note = _bands(bands)
     table.add_row(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ddphf.exceptions import UsageError
-from ddphf.outputs import Outputs
+from ddphf.outputs import Outputs, check_folder
 
 if TYPE_CHECKING:
     from ddphf.figures.style import Figure
@@ -49,9 +49,8 @@ def figure_paths(plots: str | None, kind: str | None, names: Iterable[str]) -> d
         if kind is not None:
             raise UsageError("--format: is for figures; give --plots DIR too")
         return {}
-    if not plots:
-        raise UsageError("--plots: the name of the folder is empty; . is the current one")
-    return {name: Path(plots) / f"{name}.{kind or FORMATS[0]}" for name in names}
+    folder = check_folder("--plots", plots)
+    return {name: folder / f"{name}.{kind or FORMATS[0]}" for name in names}
 
 
 def stage_figures(

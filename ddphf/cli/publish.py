@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -189,7 +188,7 @@ def _name(name: str | None, found: _Source, source: str) -> str:
 def _draw(workspace: Spec, metadata: Spec, results: Any) -> dict[str, bytes]:
     """Return pre- and post-fit spectra as PNG."""
     from ddphf.figures.spectra import draw_spectra
-    from ddphf.figures.style import save_figure
+    from ddphf.figures.style import figure_bytes
     from ddphf.inference.yields import predict_yields
     from ddphf.results.fit import FitResult
 
@@ -197,10 +196,5 @@ def _draw(workspace: Spec, metadata: Spec, results: Any) -> dict[str, bytes]:
     fit = FitResult(point.measurement, "ddphf", None, point.minimum, None, None, None)
     axes = metadata.get("binning", {}).get("axes", ())
     yields = predict_yields(workspace, fit, axes=axes, pairing=metadata.get("pairing"))
-    figures = {}
-    for name in ("prefit", "postfit"):
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / f"{name}.png"
-            save_figure(draw_spectra(yields, name), path)
-            figures[path.name] = path.read_bytes()
-    return figures
+    kinds = ("prefit", "postfit")
+    return {f"{kind}.png": figure_bytes(draw_spectra(yields, kind), "png") for kind in kinds}

@@ -127,7 +127,8 @@ def make_table(result: RankResult) -> Table:
         auxiliary = (sides[0] - sides[1]) / 2 if len(sides) == 2 else None
         pull = "" if p.pull is None else f"{p.pull:+.2f} +- {p.constraint:.2f}"
         numbers = (p.postfit_up, p.postfit_down, p.prefit_up, p.prefit_down, auxiliary)
-        table.add_row(Text(p.name), *("" if x is None else f"{x:+.4f}" for x in numbers), pull)
+        none = "-" if poi.error is None else ""
+        table.add_row(Text(p.name), *(none if x is None else f"{x:+.4f}" for x in numbers), pull)
     if result.n_ranked > SHOWN:
         table.caption = f"{min(SHOWN, len(result.parameters))} of {result.n_ranked} parameters"
     return table

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -12,7 +11,7 @@ from ddphf.cli.common import force_option, print_summary, progress_line, seed_op
 from ddphf.cli.figures import stage_figures
 from ddphf.exceptions import InputError
 from ddphf.files import to_json
-from ddphf.outputs import Outputs
+from ddphf.outputs import Outputs, check_folder
 
 if TYPE_CHECKING:
     from ddphf.results.birman import BirmanResult, TableRow
@@ -62,7 +61,7 @@ def birman(
     """
     if toys < 2:
         raise InputError(f"--toys {toys}: expected 2 or more: an ensemble needs a spread")
-    folder = Path(output)
+    folder = check_folder("-o", output)
     targets = [folder / name for name in ("study.json", "table.md", *FIGURES)]
     outputs = Outputs(targets, inputs=[analysis], force=force)
     with progress_line() as say:

@@ -21,7 +21,7 @@ from ddphf.cli.sidecar import digest_of, read_binning
 from ddphf.cli.verbosity import LEVEL
 from ddphf.exceptions import InputError, UsageError
 from ddphf.files import read_json, to_json
-from ddphf.outputs import Outputs
+from ddphf.outputs import Outputs, check_folder
 
 if TYPE_CHECKING:
     from ddphf.figures.style import Figure
@@ -58,7 +58,9 @@ def command(
 
     Example: ddphf yields workspace.json --fit fit.json -o yields.json
     """
-    table_paths = [] if tables is None else [Path(tables) / name for name in TABLES]
+    table_paths = (
+        [] if tables is None else [check_folder("--tables", tables) / name for name in TABLES]
+    )
     figures = figure_paths(plots, kind, FIGURES)
     inputs: list[str | Path | None] = [workspace, metadata_path(workspace), fit_file]
     outputs = Outputs([output, *table_paths, *figures.values()], inputs=inputs, force=force)

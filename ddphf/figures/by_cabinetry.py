@@ -27,7 +27,7 @@ def draw_ranking(result: RankResult) -> Figure | None:
     from cabinetry import visualize
 
     listed = result.parameters[:SHOWN]
-    if not listed:
+    if not listed or result.poi.error is None:
         return None
     found = result.to_cabinetry_ranking()
     impacts = ("prefit_up", "prefit_down", "postfit_up", "postfit_down")

@@ -75,7 +75,7 @@ class StatementResult:
         importance: p0 by importance sampling.
         failed: Kinds of null that were asked for and could not be done, with the reason.
         comparison: The toy null against the asymptotic one.
-        expected: What would be seen of a signal.
+        expected: What would be seen of a signal; None where a warning says why there is none.
     """
 
     measurement: str
@@ -84,7 +84,7 @@ class StatementResult:
     toys: dict[str, Any] | None
     importance: ImportanceResult | None
     comparison: NullComparison | None
-    expected: ExpectedResult
+    expected: ExpectedResult | None
     failed: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -109,7 +109,7 @@ class StatementResult:
             "measurement": self.measurement,
             "observed": observed,
             "null": null,
-            "expected": self.expected.to_dict(),
+            "expected": None if self.expected is None else self.expected.to_dict(),
         }
 
     @classmethod
@@ -125,7 +125,7 @@ class StatementResult:
             toys=null.get("toys"),
             importance=_read(ImportanceResult, null.get("importance")),
             comparison=_read(NullComparison, null.get("comparison")),
-            expected=ExpectedResult.from_dict(data["expected"]),
+            expected=_read(ExpectedResult, data["expected"]),
             failed=null.get("failed", {}),
         )
 

@@ -17,6 +17,7 @@ from ddphf.arrays import Spec
 from ddphf.exceptions import DdphfError, InputError
 from ddphf.likelihood.checks import check_schema
 from ddphf.likelihood.reference import ReferenceModel
+from ddphf.likelihood.schemas import validate
 from ddphf.publish.points import describe_channels
 from ddphf.publish.records import INTERPOLATION, PublishedResults
 from ddphf.publish.signals import apply_patch
@@ -166,7 +167,7 @@ def other_patches(loaded: dict[str, Any], workspace: Spec) -> str:
         return "no patch makes workspace.json of BkgOnly.json"
     patchset = loaded.get("patchset.json")
     if patchset is not None:
-        pyhf.schema.validate(patchset, "patchset.json")
+        validate(patchset, "patchset")
         if patchset["metadata"]["digests"]["sha256"] != pyhf.utils.digest(background):
             return "patchset.json is not about this BkgOnly.json"
         if sorted(json.dumps(p["patch"]) for p in patchset["patches"]) != sorted(

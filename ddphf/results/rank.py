@@ -87,7 +87,7 @@ class CorrelationsResult:
     Attributes:
         names: k of them.
         values: Best fit.
-        errors: 0 where held or at a bound.
+        errors: 0 where held, at a bound, or at a corner that leaves none.
         matrix: k rows of k correlations; 0 where an error is 0.
     """
 
@@ -108,7 +108,7 @@ class RankResult(Shown):
         twice_nll: At the best fit.
         parameters: In falling order of their post-fit impact.
         n_ranked: How many were ranked; ``parameters`` may hold fewer.
-        groups: Frozen together; empty with cabinetry.
+        groups: Frozen together; empty with cabinetry, and where the POI has no error.
         frozen: Decomposition of the error by freezing (docs/rank.md); None without an error.
         auxiliary: Decomposition of the error by shifted data; None without an error.
         correlations: Of the global parameters.

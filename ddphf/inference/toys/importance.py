@@ -189,7 +189,7 @@ def log_ratio(one: ToySource, other: ToySource, data: Array) -> Array:
 
 
 def _poisson_ratio(one: Array, other: Array, counts: Array) -> Array:
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         # Where the other rate is 0 a count rules the other out.
         log = np.where(one == other, 0.0, np.log(one) - np.log(other))
     finite = np.isfinite(log)
@@ -199,7 +199,9 @@ def _poisson_ratio(one: Array, other: Array, counts: Array) -> Array:
 
 def _proposal(null: ToySource, mu: float) -> ToySource:
     source = ToySource.conditional(null.model, mu)
-    return replace(source, rates=np.maximum(source.rates, RATE_FLOOR * null.rates))
+    rates = np.maximum(source.rates, RATE_FLOOR * null.rates)
+    # Where the null expects nothing a toy with events has weight 0: none is drawn.
+    return replace(source, rates=np.where(null.rates > 0, rates, 0.0))
 
 
 def _summarize(
