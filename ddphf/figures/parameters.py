@@ -95,8 +95,7 @@ def draw_correlations(correlations: Mapping[str, Any]) -> Figure:
 def draw_ranking(ranking: Mapping[str, Any]) -> Figure:
     """Draw the impacts on the parameter of interest, with the pulls.
 
-    A question mark stands where a post-fit impact is null: a refit failed, or the parameter has no
-    error to shift it by.
+    A question mark stands where a post-fit impact is null: a refit failed, or none is defined.
 
     Args:
         ranking: A record ``ddphf/rank/1``: ``poi`` and ``parameters`` in falling impact.

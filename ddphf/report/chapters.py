@@ -137,7 +137,7 @@ def ranking_parts(r: Record | None) -> list[str]:
     if r["parameters"]:
         leading = r["parameters"][0]["name"]
         sides = [p.get(side) for p in r["parameters"] for side in ("postfit_up", "postfit_down")]
-        holes = " ?: a refit failed, or there is no error to shift by." if None in sides else ""
+        holes = " ?: a refit failed, or no impact is defined." if None in sides else ""
         parts.append(
             draw(
                 draw_ranking(r),
