@@ -20,13 +20,14 @@ from ddphf.figures.null import draw_null
 from ddphf.inference.discovery import discover_workspace
 from ddphf.inference.limits.cls import cls_asymptotic, cls_expected
 from ddphf.inference.limits.crossing import find_crossings
-from ddphf.inference.limits.limits import LimitResult, limit_workspace
+from ddphf.inference.limits.limits import limit_workspace
 from ddphf.inference.limits.profile import ProfileScan, find_crossing
 from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.statistics import toy_statistics
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.paired.closed_form import PlainPair
 from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
+from ddphf.results.limit import LimitResult
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -14,7 +14,7 @@ from ddphf.outputs import Outputs
 
 if TYPE_CHECKING:
     from ddphf.figures.style import Figure
-    from ddphf.studies.correlations import CorrelationResult
+    from ddphf.results.correlations import CorrelationResult
 
 __all__ = ["command"]
 

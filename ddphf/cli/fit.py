@@ -29,7 +29,8 @@ from ddphf.results.fit import describe_error
 if TYPE_CHECKING:
     from ddphf.figures.style import Figure
     from ddphf.inference.fitter import Engine
-    from ddphf.results.fit import DiscoveryResult, FitResult, GoodnessResult
+    from ddphf.results.fit import DiscoveryResult, FitResult
+    from ddphf.results.goodness import GoodnessResult
 
 __all__ = ["command", "describe_goodness", "make_table"]
 
@@ -83,6 +84,7 @@ def command(
 
         spec = read_json(workspace)
         binning: dict[str, Any] = {}
+        warnings: list[str] = []
         if figures:  # a damaged sidecar is refused before any work
             binning, warnings = read_binning(workspace, digest_of(spec))
             print_warnings(warnings)
@@ -94,7 +96,7 @@ def command(
         digest = result.provenance["workspace_digest"]
         closure = closure_warnings(workspace, spec, digest)
         result = replace(result, warnings=(*result.warnings, *closure))
-    print_warnings(result.warnings)
+    print_warnings([line for line in result.warnings if line not in warnings])
     with outputs:
         outputs.write(output, to_json(result.to_dict()))
         if figures:

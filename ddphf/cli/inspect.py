@@ -58,7 +58,8 @@ def command(
 
         spec = read_json(workspace)
         summary = summarize_workspace(spec, measurement)
-        sidecar = read_sidecar(workspace, summary["digest"], spec)
+        sidecar, said = read_sidecar(workspace, summary["digest"], spec)
+        summary["warnings"] += said
         if sidecar is not None and "pairing" in sidecar:
             try:
                 summary["closure"] = _closure(spec, sidecar)

@@ -98,7 +98,7 @@ def draw_ranking(ranking: Mapping[str, Any]) -> Figure:
     A question mark stands where a post-fit impact is null: a refit failed, or none is defined.
 
     Args:
-        ranking: A record ``ddphf/rank/1``: ``poi`` and ``parameters`` in falling impact.
+        ranking: Record of a ranking: ``poi`` and ``parameters`` in falling impact.
     """
     entries = list(ranking["parameters"])[:SHOWN_IMPACTS]
     total = int(ranking.get("n_ranked", len(ranking["parameters"])))

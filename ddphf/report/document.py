@@ -43,9 +43,9 @@ class Materials:
         fit: The fit.
         goodness: The fit's ``goodness_of_fit``.
         yields: Expected events.
-        ranking: A record ``ddphf/rank/1``.
-        discover: A record ``ddphf/discover/1``.
-        limit: A record ``ddphf/limit/1``.
+        ranking: Record of a ranking.
+        discover: Record of discovery statements.
+        limit: Record of limits.
         scans: Profile scans.
         toys: Signed Z of toys of the null, NaN where failed.
         warnings: Of the inputs and of reading them.
