@@ -12,7 +12,7 @@ from reference_numbers import FLAT, inject_pair, square
 from scipy.stats import kstest, norm, poisson
 
 from ddphf.exceptions import FitError, InputError, ModelError
-from ddphf.inference.discovery import DiscoverResult, discover_workspace, expect_discovery
+from ddphf.inference.discovery import discover_workspace, expect_discovery
 from ddphf.inference.fit import fit_workspace
 from ddphf.inference.nulls import compare_nulls
 from ddphf.inference.toys.ensembles import toy_ensemble
@@ -21,6 +21,7 @@ from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.store import ToySample, summarize_toys
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.reference import ReferenceModel
+from ddphf.results.discover import DiscoverResult
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 

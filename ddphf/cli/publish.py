@@ -74,6 +74,7 @@ def command(
         from ddphf.publish.included import read_given, summarize_given_toys
         from ddphf.publish.points import collect_results
         from ddphf.publish.signals import check_inspire
+        from ddphf.results.registry import known_part
 
         if inspire is not None:
             check_inspire(inspire)
@@ -85,6 +86,10 @@ def command(
         if metadata is None:
             metadata = foreign_metadata(workspace, label)
         given = read_given(list(results), metadata["workspace_digest"])
+        others = [(record.path, record.data) for record in given.others.values()]
+        for path, data in ((metadata_path(source), metadata), *given.fits.items(), *others):
+            if said := known_part(data)[1]:
+                warnings.append(f"{path}: {said}")
         collected = collect_results(workspace, name=label, progress=say)
         say("toys")
         toys = tuple(
@@ -137,6 +142,7 @@ def _read_text(path: str) -> str:
 def _read_source(source: str) -> _Source:
     if source.endswith((".yml", ".yaml")):
         from ddphf.config.analysis import read_analysis
+        from ddphf.results.documents import CovarianceDocument
         from ddphf.symmetry.load import load_pair
         from ddphf.workspace.build import build_workspace
 
@@ -147,7 +153,7 @@ def _read_source(source: str) -> _Source:
         if pair.lepton_id is not None:
             found = pair.lepton_id.covariance
             covariance = {
-                "schema": "ddphf/covariance/1",
+                "schema": CovarianceDocument.SCHEMA,
                 "labels": list(found.labels),
                 "matrix": [[float(x) for x in row] for row in found.matrix],
             }
@@ -173,7 +179,7 @@ def _read_source(source: str) -> _Source:
 
 def _name(name: str | None, found: _Source, source: str) -> str:
     if name is not None:
-        from ddphf.publish.records import PRINTABLE
+        from ddphf.results.published import PRINTABLE
 
         if not (PRINTABLE.fullmatch(name) and name.isprintable()):
             raise UsageError(
@@ -187,14 +193,16 @@ def _name(name: str | None, found: _Source, source: str) -> str:
 
 def _draw(workspace: Spec, metadata: Spec, results: Any) -> dict[str, bytes]:
     """Return pre- and post-fit spectra as PNG."""
+    from ddphf.figures.spectra import draw_spectra
+    from ddphf.figures.style import figure_bytes
     from ddphf.inference.yields import predict_yields
-    from ddphf.report.figures import figure_bytes
-    from ddphf.report.spectra import draw_spectra
     from ddphf.results.fit import FitResult
+    from ddphf.results.registry import known_part
 
     point = results.points[0]
     fit = FitResult(point.measurement, "ddphf", None, point.minimum, None, None, None)
-    axes = metadata.get("binning", {}).get("axes", ())
-    yields = predict_yields(workspace, fit, axes=axes, pairing=metadata.get("pairing"))
+    known = known_part(metadata)[0]
+    axes = known.get("binning", {}).get("axes", ())
+    yields = predict_yields(workspace, fit, axes=axes, pairing=known.get("pairing"))
     kinds = ("prefit", "postfit")
     return {f"{kind}.png": figure_bytes(draw_spectra(yields, kind), "png") for kind in kinds}

@@ -15,22 +15,23 @@ from ddphf.exceptions import FitError, InputError, ModelError
 from ddphf.inference.fit import KNOWN, check_failures, make_discovery
 from ddphf.inference.fitter import Fitter
 from ddphf.inference.nulls import compare_nulls
-from ddphf.inference.statements import (
+from ddphf.inference.suspicions import find_signal_only
+from ddphf.inference.toys.ensembles import toy_ensemble
+from ddphf.inference.toys.importance import sample_importance
+from ddphf.inference.toys.source import ToySource
+from ddphf.inference.toys.store import ToySample, summarize_toys
+from ddphf.likelihood.minimum import Minimum
+from ddphf.likelihood.reference import ReferenceModel
+from ddphf.progress import Count, Stage, silent
+from ddphf.results.discover import (
     N_SIGMA,
     DiscoverResult,
     ExpectedResult,
     StatementResult,
     p_value_of,
 )
-from ddphf.inference.suspicions import find_signal_only
-from ddphf.inference.toys.ensembles import toy_ensemble
-from ddphf.inference.toys.importance import ImportanceResult, sample_importance
-from ddphf.inference.toys.source import ToySource
-from ddphf.inference.toys.store import ToySample, summarize_toys
-from ddphf.likelihood.minimum import Minimum
-from ddphf.likelihood.reference import ReferenceModel
-from ddphf.progress import Count, Stage, silent
 from ddphf.results.fit import DiscoveryResult
+from ddphf.results.nulls import ImportanceResult
 from ddphf.results.provenance import make_provenance
 from ddphf.statistics.tails import FAILED
 

@@ -11,6 +11,7 @@ import pyhf
 from ddphf.arrays import Spec
 from ddphf.likelihood.checks import PER_BIN
 from ddphf.likelihood.reference import ReferenceModel
+from ddphf.results.documents import SummaryDocument
 from ddphf.results.provenance import make_provenance
 
 __all__ = ["summarize_workspace"]
@@ -52,7 +53,7 @@ def summarize_workspace(workspace: Spec, measurement: str | None = None) -> dict
     observed = {o["name"]: o["data"] for o in workspace["observations"]}
     groups = Counter(name.split("[")[0] for name in table.names)
     return {
-        "schema": "ddphf/summary/1",
+        "schema": SummaryDocument.SCHEMA,
         "digest": f"sha256:{pyhf.utils.digest(workspace)}",
         "measurement": reference.measurement,
         "poi": poi,

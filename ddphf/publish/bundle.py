@@ -13,15 +13,16 @@ from ddphf.exceptions import FitError, InputError
 from ddphf.files import to_json
 from ddphf.progress import Stage
 from ddphf.publish.archive import pack
-from ddphf.publish.checks import VerifyResult
 from ddphf.publish.clean_venv import make_requirements
 from ddphf.publish.contents import SUMS, make_sums
 from ddphf.publish.included import GivenFiles, check_given
 from ddphf.publish.readme import make_readme
-from ddphf.publish.records import PublishedResults
 from ddphf.publish.signals import apply_patch, make_patchset, split_signal
 from ddphf.publish.summaries import summarize_record
 from ddphf.publish.verify import verify_archive
+from ddphf.results.documents import ForeignDocument
+from ddphf.results.published import PublishedResults
+from ddphf.results.verified import VerifyResult
 
 __all__ = ["Publication", "foreign_metadata", "make_archive", "make_files"]
 
@@ -78,7 +79,7 @@ def foreign_metadata(workspace: Spec, name: str) -> Spec:
             for modifier in sample["modifiers"]:
                 kinds.setdefault(modifier["name"], set()).add(modifier["type"])
     return {
-        "schema": "ddphf/foreign/1",
+        "schema": ForeignDocument.SCHEMA,
         "name": name,
         "workspace_digest": f"sha256:{pyhf.utils.digest(workspace)}",
         "modifiers": {modifier: sorted(kinds[modifier]) for modifier in sorted(kinds)},

@@ -19,9 +19,10 @@ from ddphf.likelihood.checks import check_schema
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.likelihood.schemas import validate
 from ddphf.publish.points import describe_channels
-from ddphf.publish.records import INTERPOLATION, PublishedResults
 from ddphf.publish.signals import apply_patch
-from ddphf.publish.summaries import damaged_record
+from ddphf.results.documents import ForeignDocument, SidecarDocument
+from ddphf.results.published import INTERPOLATION, PublishedResults
+from ddphf.results.registry import check_record
 
 __all__ = [
     "integers",
@@ -58,7 +59,7 @@ def other_digest(loaded: dict[str, Any], workspace: Spec) -> str:
 
 def integers(workspace: Spec, metadata: Spec) -> str:
     """Name the first integer; ours have none, as 1 and 1.0 have different digests."""
-    if metadata.get("schema") != "ddphf/metadata/1":
+    if metadata.get("schema") != SidecarDocument.SCHEMA:
         return ""
 
     def find(node: Any, path: str) -> str:
@@ -111,9 +112,9 @@ def other_order(results: PublishedResults, references: dict[str, ReferenceModel]
 
 def other_pairing(workspace: Spec, metadata: Spec) -> str:
     """Ask for a whole sidecar, and compare the channels with those that it pairs."""
-    if metadata.get("schema") not in ("ddphf/metadata/1", "ddphf/foreign/1"):
+    if metadata.get("schema") not in (SidecarDocument.SCHEMA, ForeignDocument.SCHEMA):
         return f"metadata.json has the schema {metadata.get('schema')!r}"
-    if trouble := damaged_record(metadata):
+    if trouble := check_record(metadata):
         return f"metadata.json: {trouble}"
     pairing = metadata.get("pairing")
     if pairing is None:

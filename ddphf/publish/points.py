@@ -10,8 +10,8 @@ from ddphf.arrays import Spec
 from ddphf.inference.fit import fit_workspace
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.progress import Stage
-from ddphf.publish.records import PointResult, PublishedResults, make_environment
 from ddphf.results.fit import DiscoveryResult
+from ddphf.results.published import PointResult, PublishedResults, make_environment
 
 __all__ = ["collect_results", "describe_channels", "find_null"]
 

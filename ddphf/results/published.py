@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ddphf.results.fit import CertificateResult, MinimumResult, ParameterResult
+from ddphf.results.growth import open_record
 from ddphf.results.provenance import make_provenance
+from ddphf.results.shapes import ANY, MINIMUM, OPEN, TEXT, WARNINGS, fields, listed
 from ddphf.results.shown import Shown
 
 __all__ = ["INTERPOLATION", "PRINTABLE", "PointResult", "PublishedResults", "make_environment"]
@@ -152,8 +154,7 @@ class PublishedResults(Shown):
             KeyError: Something is missing.
             TypeError: Something has another type.
         """
-        if data.get("schema") != cls.SCHEMA:
-            raise ValueError(f"expected schema '{cls.SCHEMA}', got {data.get('schema')!r}")
+        data = open_record(data, cls.SCHEMA, SHAPE)
         for key, kind in (("name", str), ("workspace_digest", str), ("environment", dict)):
             if not isinstance(data[key], kind):
                 raise TypeError(f"{key}: expected {kind.__name__}, got {data[key]!r}")
@@ -171,3 +172,18 @@ class PublishedResults(Shown):
             environment=data["environment"],
             interpolation=data["interpolation"],
         )
+
+
+MEASURED = {key: value for key, value in MINIMUM["properties"].items() if key != "poi"}
+POINT = fields({"measurement": TEXT, "status": TEXT, **MEASURED}, of=PointResult)
+SHAPE = fields(
+    {"name": TEXT, "workspace_digest": TEXT, "points": listed(POINT), "environment": OPEN},
+    {
+        **WARNINGS,
+        "backend": ANY,
+        "optimizer": ANY,
+        "channels": listed(fields({}, dict.fromkeys(("name", "bins", "observed"), ANY))),
+        "interpolation": fields({}, dict.fromkeys(INTERPOLATION, ANY)),
+    },
+    of=PublishedResults,
+)

@@ -2,18 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.stats import norm
 
-from ddphf.inference.nulls import NullComparison
-from ddphf.inference.toys.importance import ImportanceResult
+from ddphf.arrays import Spec
+from ddphf.results.agreement import Stated, stated_by_statement
 from ddphf.results.fit import DiscoveryResult
+from ddphf.results.growth import open_record
+from ddphf.results.nulls import COMPARISON, IMPORTANCE, ImportanceResult, NullComparison
+from ddphf.results.shapes import (
+    ANY,
+    BANDS,
+    COMMON,
+    COUNT,
+    HOLE,
+    NUMBER,
+    STATEMENT,
+    TEXT,
+    TOYS,
+    WARNINGS,
+    fields,
+    increases,
+    listed,
+    maybe,
+)
 from ddphf.results.shown import Shown
 
-__all__ = ["N_SIGMA", "DiscoverResult", "ExpectedResult", "StatementResult", "p_value_of"]
+if TYPE_CHECKING:
+    from ddphf.results.published import PublishedResults
+
+__all__ = [
+    "N_SIGMA", "SHAPE", "DiscoverResult", "ExpectedResult", "StatementResult", "misfits",
+    "p_value_of", "stated", "summarize",
+]  # fmt: skip
 
 N_SIGMA = (-2, -1, 0, 1, 2)
 """Bands of an expectation."""
@@ -167,8 +192,7 @@ class DiscoverResult(Shown):
         Raises:
             ValueError: Another schema.
         """
-        if data.get("schema") != cls.SCHEMA:
-            raise ValueError(f"expected schema '{cls.SCHEMA}', got {data.get('schema')!r}")
+        data = open_record(data, cls.SCHEMA, SHAPE)
         return cls(
             poi=data["poi"],
             statements=tuple(StatementResult.from_dict(s) for s in data["statements"]),
@@ -185,3 +209,77 @@ def p_value_of(z: float) -> float | None:
 
 def _read(kind: Any, data: dict[str, Any] | None) -> Any:
     return None if data is None else kind.from_dict(data)
+
+
+NULLS = fields(
+    {},
+    {
+        "asymptotic": maybe(fields({"p0": NUMBER, "z0": HOLE}, {"log10_p0": ANY})),
+        "toys": maybe(TOYS),
+        "importance": maybe(IMPORTANCE),
+        "comparison": maybe(COMPARISON),
+        "failed": {"type": "object", "additionalProperties": TEXT},
+    },
+)
+EXPECTED = fields(
+    {"mu": NUMBER, "asimov": fields({"z0": NUMBER}, {"q0": ANY, "p0": ANY})},
+    {
+        "n_sigma": ANY,
+        "asymptotic": maybe(fields({"z0": BANDS}, {"p0": ANY})),
+        "toys": maybe(
+            fields(
+                {"n": COUNT, "z0": BANDS},
+                dict.fromkeys(("n_failed", "seed", "p0_null_toys"), ANY),
+            )
+        ),
+    },
+)
+SHAPE = fields(
+    {
+        **COMMON,
+        "statements": listed(
+            fields(
+                {"measurement": TEXT, "observed": STATEMENT},
+                {"null": maybe(NULLS), "expected": maybe(EXPECTED)},
+            ),
+            minItems=1,
+        ),
+    },
+    {**WARNINGS, "poi": ANY},
+)
+
+
+def misfits(record: dict[str, Any]) -> Iterator[str]:
+    """Yield histograms whose edges do not fit, and quantiles that are no pairs."""
+    for statement in record["statements"]:
+        comparison = (statement.get("null") or {}).get("comparison") or {}
+        histogram = comparison.get("histogram")
+        found = comparison.get("quantiles")
+        names = ("probability", "asymptotic", "toys")
+        if found and len({len(found[name]) for name in names}) > 1:
+            yield "at statements: quantiles of different numbers"
+        if histogram and len(histogram["edges"]) != len(histogram["counts"]) + 1:
+            yield "at statements: a histogram needs one edge more than counts"
+        elif histogram and not increases(histogram["edges"]):
+            yield "at statements: edges of a histogram that do not increase"
+
+
+def stated(record: dict[str, Any], results: PublishedResults) -> Iterator[Stated]:
+    """Yield the observed numbers of every measurement."""
+    for entry in record["statements"]:
+        yield from stated_by_statement(entry["measurement"], entry["observed"], results)
+
+
+def summarize(record: dict[str, Any]) -> Spec:
+    """Return the statements without the histograms of their toys."""
+    return {
+        "statements": [
+            {
+                "measurement": entry["measurement"],
+                "observed": entry["observed"],
+                "null": {k: v for k, v in (entry.get("null") or {}).items() if k != "comparison"},
+                "expected": entry.get("expected"),
+            }
+            for entry in record["statements"]
+        ]
+    }

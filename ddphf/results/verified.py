@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ddphf.results.growth import open_record
+from ddphf.results.shapes import ANY, OPEN, fields, listed
 from ddphf.results.shown import Shown
 
 __all__ = [
@@ -120,8 +122,7 @@ class VerifyResult(Shown):
             >>> VerifyResult.from_dict(result.to_dict()) == result
             True
         """
-        if data.get("schema") != cls.SCHEMA:
-            raise ValueError(f"expected schema '{cls.SCHEMA}', got {data.get('schema')!r}")
+        data = open_record(data, cls.SCHEMA, SHAPE)
         return cls(
             name=data["name"],
             digest=data["digest"],
@@ -129,3 +130,8 @@ class VerifyResult(Shown):
             checks=tuple(Check(**check) for check in data["checks"]),
             provenance=data["provenance"],
         )
+
+
+SHAPE = fields(
+    {"provenance": OPEN, "checks": listed(fields({}, of=Check))}, {"passed": ANY}, of=VerifyResult
+)
