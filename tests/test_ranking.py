@@ -11,6 +11,8 @@ import pytest
 from conftest import invoke, plain_workspace
 from engine_models import eigen_variations, gaussian_signal, make_pair
 
+from ddphf.figures import by_cabinetry
+from ddphf.figures.style import figure_bytes
 from ddphf.inference.fitter import Fitter
 from ddphf.inference.ranking.by_cabinetry import rank_with_cabinetry
 from ddphf.inference.ranking.impacts import rank_parameters
@@ -21,7 +23,6 @@ from ddphf.likelihood.dense import minimize_dense
 from ddphf.likelihood.errors.propagation import held_by_data, propagate
 from ddphf.likelihood.paired.newton import minimize_profiles
 from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
-from ddphf.report.rankings import draw_ranking
 from ddphf.results.rank import RankResult
 
 SHIFTS = ("prefit_up", "prefit_down", "postfit_up", "postfit_down")
@@ -138,7 +139,7 @@ def test_refits_are_compiled_while_the_first_fit_runs():
     assert minimize_profiles._cache_size() == before + 1
 
 
-def test_nothing_is_drawn_where_no_parameter_does_anything():
+def test_nothing_is_drawn_where_no_parameter_does_anything(folder):
     """A free factor of a sample without events: held, not ranked, and no figure."""
     workspace = plain_workspace()
     idle = {"name": "idle", "data": [0.0] * 3, "modifiers": []}
@@ -146,7 +147,13 @@ def test_nothing_is_drawn_where_no_parameter_does_anything():
     workspace["channels"][0]["samples"].append(idle)
     ranked = rank_parameters(workspace)
     assert ranked.parameters == ()
-    assert draw_ranking(ranked) is None
+    assert by_cabinetry.draw_ranking(ranked) is None
+    assert by_cabinetry.draw_pulls(ranked) is None
+    outcome = invoke("rank", "-", "--plots", "p", "-o", "r.json", stdin=json.dumps(workspace))
+    assert outcome.code == 0, outcome.err
+    for name in ("ranking", "ranking_pulls", "ranking_correlations"):
+        assert f"{name}.png: nothing to draw" in outcome.err
+    assert not (folder / "p").exists()
 
 
 def test_pulls_and_priors():
@@ -461,6 +468,19 @@ def test_command_line(workspace_file, folder):
     again = invoke("rank", "workspace.json", "-o", "rank.json")
     assert again.code == 2
     assert "give --force" in again.err
+
+
+def test_cabinetry_draws_what_its_engine_ranked(folder):
+    options = ["--engine", "cabinetry", "--plots", "plots", "--format", "svg", "-o", "rank.json"]
+    outcome = invoke("rank", "-", *options, stdin=json.dumps(small_pair(k=1, n=2, t=1e4)))
+    assert outcome.code == 0, outcome.err
+    ranked = RankResult.from_dict(json.loads(Path("rank.json").read_text()))
+    for name, draw in (
+        ("ranking", by_cabinetry.draw_ranking),
+        ("ranking_pulls", by_cabinetry.draw_pulls),
+        ("ranking_correlations", by_cabinetry.draw_correlations),
+    ):
+        assert Path(f"plots/{name}.svg").read_bytes() == figure_bytes(draw(ranked), "svg")
 
 
 def test_pipes_and_a_per_bin_ranking(folder):

@@ -98,10 +98,14 @@ def command(
     with outputs:
         outputs.write(output, to_json(data))
         if figures:
-            from ddphf.report.statements import draw_nulls
+            from ddphf.figures.null import draw_null
 
             pairs = zip(FIGURES, data["statements"], strict=False)
-            drawn = {name: draw_nulls(s) for name, s in pairs if "comparison" in s["null"]}
+            drawn = {
+                name: draw_null(s["null"]["comparison"], s["observed"]["z0"], s["measurement"])
+                for name, s in pairs
+                if "comparison" in s["null"]
+            }
             stage_figures(outputs, figures, drawn)
     print_summary(make_table(data))
 

@@ -12,7 +12,7 @@ from ddphf.exceptions import UsageError
 from ddphf.outputs import Outputs, check_folder
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from ddphf.figures.style import Figure
 
 __all__ = ["FORMATS", "figure_options", "figure_paths", "stage_figures"]
 
@@ -61,7 +61,7 @@ def stage_figures(
     Returns:
         The names of those without anything to draw.
     """
-    from ddphf.report.figures import save_figure  # matplotlib: half a second of import
+    from ddphf.figures.style import save_figure  # matplotlib: half a second of import
 
     for name, figure in figures.items():
         if figure is not None:

@@ -27,8 +27,7 @@ from ddphf.outputs import Outputs
 from ddphf.results.fit import describe_error
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
+    from ddphf.figures.style import Figure
     from ddphf.inference.fitter import Engine
     from ddphf.results.fit import DiscoveryResult, FitResult
     from ddphf.results.goodness import GoodnessResult
@@ -177,8 +176,8 @@ def _toy_row(toys: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _draw(spec: dict[str, Any], binning: dict[str, Any], result: FitResult) -> dict[str, Figure]:
+    from ddphf.figures.spectra import draw_spectra
     from ddphf.inference.yields import predict_yields
-    from ddphf.report.spectra import draw_spectra
 
     yields = predict_yields(spec, result, **binning)
     return {name: draw_spectra(yields, name) for name in ("prefit", "postfit")}

@@ -193,9 +193,9 @@ def _name(name: str | None, found: _Source, source: str) -> str:
 
 def _draw(workspace: Spec, metadata: Spec, results: Any) -> dict[str, bytes]:
     """Return pre- and post-fit spectra as PNG."""
+    from ddphf.figures.spectra import draw_spectra
+    from ddphf.figures.style import figure_bytes
     from ddphf.inference.yields import predict_yields
-    from ddphf.report.figures import figure_bytes
-    from ddphf.report.spectra import draw_spectra
     from ddphf.results.fit import FitResult
     from ddphf.results.registry import known_part
 

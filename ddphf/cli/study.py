@@ -67,7 +67,7 @@ def birman(
     with progress_line() as say:
         say("loading")
         from ddphf.config.analysis import read_analysis
-        from ddphf.report.birman import draw_figures
+        from ddphf.figures.birman import draw_birman
         from ddphf.studies.birman import run_study
         from ddphf.studies.birman_setups import sample_setup
 
@@ -83,7 +83,7 @@ def birman(
         with outputs:
             outputs.write(targets[0], to_json(result.to_dict()))
             outputs.write(targets[1], make_text(result))
-            drawn = dict(draw_figures(result))
+            drawn = dict(draw_birman(result))
             stage_figures(outputs, {name: folder / name for name in drawn}, drawn)
     print_summary(make_table(result))
     if sample is None:

@@ -250,9 +250,14 @@ SHAPE = fields(
 
 
 def misfits(record: dict[str, Any]) -> Iterator[str]:
-    """Yield histograms whose edges do not fit."""
+    """Yield histograms whose edges do not fit, and quantiles that are no pairs."""
     for statement in record["statements"]:
-        histogram = ((statement.get("null") or {}).get("comparison") or {}).get("histogram")
+        comparison = (statement.get("null") or {}).get("comparison") or {}
+        histogram = comparison.get("histogram")
+        found = comparison.get("quantiles")
+        names = ("probability", "asymptotic", "toys")
+        if found and len({len(found[name]) for name in names}) > 1:
+            yield "at statements: quantiles of different numbers"
         if histogram and len(histogram["edges"]) != len(histogram["counts"]) + 1:
             yield "at statements: a histogram needs one edge more than counts"
         elif histogram and not increases(histogram["edges"]):

@@ -251,7 +251,7 @@ class LimitResult(Shown):
 
 SCAN = fields(
     {"mu": listed(NUMBER, minItems=1), "observed": HOLES},
-    {"expected": listed(HOLES, minItems=5, maxItems=5), "observed_error": ANY},
+    {"expected": listed(HOLES, minItems=5, maxItems=5), "observed_error": HOLES},
 )
 LIMIT = fields(
     {"observed": HOLE},
@@ -283,6 +283,7 @@ def misfits(record: dict[str, Any]) -> Iterator[str]:
     for key in ("asymptotic", "toys"):
         scan: dict[str, Any] = (record.get(key) or {}).get("scan") or {}
         curves = [scan["observed"], *scan.get("expected", ())] if scan else []
+        curves += [scan["observed_error"]] if "observed_error" in scan else []
         if any(len(curve) != len(scan["mu"]) for curve in curves):
             yield f"at {key}.scan: expected as many entries as mu has"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from ddphf.results.shapes import ANY, COUNT, HOLE, NUMBER, fields, listed
+from ddphf.results.shapes import ANY, COUNT, HOLE, NUMBER, TEXT, fields, listed
 
 __all__ = ["COMPARISON", "IMPORTANCE", "ImportanceResult", "NullComparison"]
 
@@ -127,7 +127,13 @@ COMPARISON = fields(
         "ks": fields({"distance": NUMBER, "p_value": HOLE}),
         "mean": HOLE,
         "sd": HOLE,
-        "reference": ANY,
-        "quantiles": fields({}, dict.fromkeys(("probability", "asymptotic", "toys"), ANY)),
+        "reference": TEXT,
+        "quantiles": fields(
+            {
+                "probability": listed({**NUMBER, "exclusiveMinimum": 0, "exclusiveMaximum": 1}),
+                "asymptotic": listed(NUMBER),
+                "toys": listed(NUMBER),
+            }
+        ),
     },
 )

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ddphf.arrays import Array
-from ddphf.report.figures import BLUE, FONT, GREY, ORANGE
+from ddphf.figures.style import BLUE, FONT, GREY, ORANGE, axis_label
 
 __all__ = ["draw_closure"]
 
@@ -28,7 +28,7 @@ def draw_closure(
     after = list(stages.values())[-1]
     colours = dict(zip(stages, [GREY, ORANGE, BLUE][-len(stages) :], strict=True))
     shape = tuple(len(axis["edges"]) - 1 for axis in axes)
-    names = [f"{a['label']} [{a['unit']}]" if a["unit"] else str(a["label"]) for a in axes]
+    names = [axis_label(axis) for axis in axes]
     with mpl.rc_context(FONT):
         figure = Figure(figsize=(9.0, 3.8), layout="constrained")
         left, right = figure.subplots(1, 2)

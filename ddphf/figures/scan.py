@@ -8,7 +8,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from ddphf.report.figures import BLUE, FONT, ORANGE
+from ddphf.figures.style import BLUE, FONT, ORANGE
 from ddphf.results.scan import ScanResult
 
 __all__ = ["draw_scan"]

@@ -8,7 +8,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from ddphf.report.figures import FONT
+from ddphf.figures.style import FONT
 
 __all__ = ["draw_widths"]
 

@@ -1,20 +1,23 @@
-"""What all figures share: colours, fonts, axis names, and how they are written."""
+"""What all figures share: colours, fonts, names, and how they are written."""
 
 from __future__ import annotations
 
 import io
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.figure import Figure
 
+from ddphf.arrays import Array
+
 __all__ = [
-    "BLUE", "FONT", "GREEN", "GREY", "ORANGE", "PALETTE", "axis_label", "figure_bytes",
-    "save_figure",
+    "BLUE", "FONT", "GREEN", "GREY", "ORANGE", "PALETTE", "Figure", "axis_label", "figure_bytes",
+    "is_uneven", "numbers", "save_figure", "short_name",
 ]  # fmt: skip
 
 # Okabe and Ito's palette: told apart by colour-blind readers and in print.
@@ -47,6 +50,37 @@ def axis_label(axis: Mapping[str, Any]) -> str:
     return f"{axis['label']} [{axis['unit']}]" if axis["unit"] else str(axis["label"])
 
 
+def numbers(values: Sequence[Any] | Array) -> Array:
+    """Return numbers as an array, NaN where there is none.
+
+    Example:
+        >>> numbers([1, None, 0.5]).tolist()
+        [1.0, nan, 0.5]
+    """
+    return np.array(values, dtype=float)
+
+
+def is_uneven(edges: Array) -> bool:
+    """Return whether bins differ in width.
+
+    Example:
+        >>> is_uneven(np.array([0.0, 1.0, 2.0])), is_uneven(np.array([0.0, 1.0, 3.0]))
+        (False, True)
+    """
+    widths = np.diff(edges)
+    return bool(np.ptp(widths) > 1e-6 * widths.max())
+
+
+def short_name(name: str) -> str:
+    """Return a name, cut in its middle where it would take the figure's width.
+
+    Example:
+        >>> short_name("jet_energy_scale_of_forward_and_central_jets[12]")
+        'jet_energy_scale_of_...al_jets[12]'
+    """
+    return name if len(name) <= 34 else f"{name[:20]}...{name[-11:]}"
+
+
 def save_figure(figure: Figure, path: str | Path) -> None:
     """Write a figure; the same figure gives the same bytes."""
     Path(path).write_bytes(figure_bytes(figure, Path(path).suffix.lower().lstrip(".")))
@@ -59,6 +93,8 @@ def figure_bytes(figure: Figure, kind: str) -> bytes:
     with mpl.rc_context(FONT), warnings.catch_warnings():
         # Names of other alphabets show as boxes; a page of warnings helps nobody.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        # A text that leaves no room for the axes: all is there, only badly placed.
+        warnings.filterwarnings("ignore", message="constrained_layout not applied")
         figure.savefig(out, format=kind, dpi=130, metadata=dates.get(kind))
     if kind != "svg":
         return out.getvalue()

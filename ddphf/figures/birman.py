@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from scipy.stats import norm
 
-from ddphf.report.figures import BLUE, FONT, GREEN, GREY, ORANGE
+from ddphf.figures.style import BLUE, FONT, GREEN, GREY, ORANGE, axis_label
 from ddphf.results.birman import BirmanResult
 
-__all__ = ["draw_figures"]
+__all__ = ["draw_birman"]
 
 STYLES = {
     "L1": (ORANGE, "-", "s"),
@@ -26,7 +26,7 @@ WIDTH, HEIGHT = 3.3, 3.1
 """Of one panel, in inches."""
 
 
-def draw_figures(result: BirmanResult) -> Iterator[tuple[str, Figure]]:
+def draw_birman(result: BirmanResult) -> Iterator[tuple[str, Figure]]:
     """Yield (file name, figure), numbered as in the paper."""
     drawers: tuple[tuple[str, Callable[[BirmanResult], Figure]], ...] = (
         ("figure1_templates.png", draw_templates),
@@ -64,8 +64,8 @@ def draw_templates(result: BirmanResult) -> Figure:
                     fill=False, ec="white", lw=1.2, ls="--",
                 )
             )  # fmt: skip
-            panel.set_xlabel(_title(setup.axes[0]))
-            panel.set_ylabel(_title(setup.axes[1]))
+            panel.set_xlabel(axis_label(setup.axes[0]))
+            panel.set_ylabel(axis_label(setup.axes[1]))
         panels[0, column].set_title(setup.title, loc="left", fontsize=9)
     figure.suptitle("Templates; dashed: the window of N_sigma")
     return figure
@@ -136,11 +136,12 @@ def draw_roc(result: BirmanResult) -> Figure:
     for panel, setup in zip(panels[0], result.setups, strict=True):
         for statistic in setup.statistics:
             colour, line, _ = STYLES[statistic.name]
+            area = f"{statistic.auc:.5f} ± {statistic.auc_error:.1g}"
             x, y = np.asarray(statistic.roc_background), np.asarray(statistic.roc_signal)
             seen = x > 0
             panel.plot(
                 x[seen], y[seen], ls=line, color=colour, lw=1.4,
-                label=f"{_short(statistic.name)}: {statistic.auc:.5f} ± {statistic.auc_error:.1g}",
+                label=f"{_statistic_name(statistic.name)}: {area}",
             )  # fmt: skip
         panel.plot(np.logspace(-4, 0, 50), np.logspace(-4, 0, 50), color="k", lw=0.5)
         panel.set_xscale("log")
@@ -170,7 +171,7 @@ def draw_injected(result: BirmanResult) -> Figure:
             panel.plot(injected, statistic.injected_asimov, ls=line, color=colour, lw=1)
             panel.errorbar(
                 injected + move, statistic.injected_mean, statistic.injected_sd, fmt=marker,
-                ms=3.5, lw=0.8, color=colour, label=_short(statistic.name),
+                ms=3.5, lw=0.8, color=colour, label=_statistic_name(statistic.name),
             )  # fmt: skip
         panel.set_xlabel("injected Z (L1, Asimov)")
         panel.set_ylabel("found Z or N_sigma")
@@ -187,9 +188,5 @@ def _panels(result: BirmanResult, rows: int = 1, extra: float = 0.0) -> tuple[Fi
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
-def _title(axis: dict[str, Any]) -> str:
-    return f"{axis['label']} [{axis['unit']}]" if axis["unit"] else str(axis["label"])
-
-
-def _short(name: str) -> str:
+def _statistic_name(name: str) -> str:
     return {"N_sigma window": "N_sigma, window", "N_sigma all": "N_sigma, all"}.get(name, name)

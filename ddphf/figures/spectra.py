@@ -10,8 +10,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ddphf.arrays import Array
-from ddphf.report.asymmetry import draw_asymmetry_panel
-from ddphf.report.figures import BLUE, FONT, GREY, ORANGE, PALETTE, axis_label
+from ddphf.figures.asymmetry import draw_asymmetry_panel
+from ddphf.figures.style import BLUE, FONT, GREY, ORANGE, PALETTE, axis_label, is_uneven
 from ddphf.results.yields import ChannelYields, PredictionResult, YieldsResult
 
 __all__ = ["draw_spectra"]
@@ -95,7 +95,7 @@ def _draw_channel(
 
     observed, expected, error = project(channel.observed), project(found.total.expected), errors
     # Bins of unequal width: densities, or a wide bin would look like a peak.
-    width = np.diff(edges) if _is_uneven(edges) else np.ones(len(edges) - 1)
+    width = np.diff(edges) if is_uneven(edges) else np.ones(len(edges) - 1)
     below = np.zeros_like(expected)
     colours = _colours(yields)
     for name, values in _stack(found, set(colours)):
@@ -135,18 +135,13 @@ def _draw_channel(
     low.set_xlabel(axis_label(described))
 
 
-def _is_uneven(edges: Array) -> bool:
-    widths = np.diff(edges)
-    return bool(np.ptp(widths) > 1e-6 * widths.max())
-
-
 def _events_per(yields: YieldsResult, axis: int | None) -> str:
     """Return the label of the ordinate: events of a bin, of its width, or per unit."""
     if axis is None:
         return "events / bin"
     described = yields.axes[axis]
     edges = np.asarray(described["edges"], dtype=float)
-    if _is_uneven(edges):
+    if is_uneven(edges):
         return f"events / {described['unit'] or 'unit of ' + str(described['label'])}"
     return f"events / {edges[1] - edges[0]:.3g} {described['unit']}".rstrip()
 

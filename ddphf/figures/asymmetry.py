@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ddphf.arrays import Array
-from ddphf.report.figures import BLUE, FONT, GREY, ORANGE, axis_label
+from ddphf.figures.style import BLUE, FONT, GREY, ORANGE, axis_label, numbers
 from ddphf.results.yields import AsymmetryResult, YieldsResult
 
 __all__ = ["draw_asymmetry", "draw_asymmetry_panel", "draw_z_map", "local_z"]
@@ -53,15 +53,13 @@ def draw_asymmetry_panel(
     panel.axhline(0.0, color="k", lw=0.6)
     for name in shown:
         if name in entry.expected:
-            value, error = (_array(x[name]) for x in (entry.expected, entry.expected_error))
+            value, error = (numbers(x[name]) for x in (entry.expected, entry.expected_error))
             colour, label = CURVES[name]
             panel.stairs(value + error, edges, baseline=value - error, fill=True, color=colour,
                          alpha=0.25, lw=0)  # fmt: skip
             panel.stairs(value, edges, baseline=None, color=colour, label=label)
-    panel.errorbar(
-        centres, _array(entry.observed), _array(entry.observed_error), fmt="k.", ms=4, lw=0.8,
-        label="data",
-    )  # fmt: skip
+    bars = np.fmax(numbers(entry.observed_error), 0.0)
+    panel.errorbar(centres, numbers(entry.observed), bars, fmt="k.", ms=4, lw=0.8, label="data")
     panel.set_xlabel(axis_label(axis))
     panel.set_xlim(edges[0], edges[-1])
     low, high = panel.get_ylim()
@@ -72,10 +70,6 @@ def draw_asymmetry_panel(
         assert yields.pairing is not None
         title = f"B = {yields.pairing['tested']}, A = {yields.pairing['partner']}"
         panel.set_title(title, loc="left", fontsize=8)
-
-
-def _array(values: Sequence[float | None]) -> Array:
-    return np.array([np.nan if value is None else value for value in values])
 
 
 def local_z(yields: YieldsResult, prediction: str) -> Array:

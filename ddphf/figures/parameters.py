@@ -9,7 +9,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from ddphf.report.figures import BLUE, FONT, GREY, ORANGE
+from ddphf.figures.style import BLUE, FONT, GREY, ORANGE, numbers, short_name
 from ddphf.results.yields import PullResult
 
 __all__ = ["draw_correlations", "draw_pulls", "draw_ranking"]
@@ -17,6 +17,9 @@ __all__ = ["draw_correlations", "draw_pulls", "draw_ranking"]
 SHOWN_PULLS = 60
 SHOWN_CORRELATIONS = 40
 SHOWN_IMPACTS = 25
+
+MOST_WRITTEN = 12
+"""Rows of a matrix whose numbers can be read in their cells."""
 
 
 def draw_pulls(pulls: Sequence[PullResult]) -> Figure:
@@ -40,14 +43,14 @@ def draw_pulls(pulls: Sequence[PullResult]) -> Figure:
         axes.axvspan(-2, 2, color=GREY, alpha=0.2, lw=0)
         axes.axvspan(-1, 1, color=GREY, alpha=0.35, lw=0)
         axes.axvline(0.0, color="k", lw=0.6)
-        widths = [p.constraint or 0.0 for p in shown]
+        widths = np.fmax(numbers([p.constraint for p in shown]), 0.0)  # no bar without an error
         axes.errorbar(
             [p.pull for p in shown], place, xerr=widths, fmt=".", ms=5, lw=1.2, color=BLUE,
         )  # fmt: skip
         reach = max([2.2, *(1.08 * (abs(p.pull) + (p.constraint or 0.0)) for p in shown)])
         axes.set_xlim(-reach, reach)
         axes.set_ylim(len(shown) - 0.4, -0.6)
-        axes.set_yticks(place, [_short(p.name) for p in shown], fontsize=8)
+        axes.set_yticks(place, [short_name(p.name) for p in shown], fontsize=8)
         axes.set_xlabel("(fitted - nominal) / width of the constraint")
         figure.suptitle(title, fontsize=10)
     return figure
@@ -68,16 +71,19 @@ def draw_correlations(correlations: Mapping[str, Any]) -> Figure:
         names, matrix = [names[i] for i in kept], matrix[np.ix_(kept, kept)]
     n = len(names)
     title = "correlations" if n == total else f"correlations, strongest {n} of {total}"
-    side = 2.6 + 0.17 * max(n, 6)
+    ticks = [short_name(name) for name in names]
+    written = n <= MOST_WRITTEN
+    side = 0.7 + 0.065 * max(map(len, ticks)) + (0.31 if written else 0.17) * max(n, 6)
     with mpl.rc_context(FONT):
         figure = Figure(figsize=(side + 0.9, side), layout="constrained")
         axes = figure.subplots()
         image = axes.imshow(matrix, vmin=-1, vmax=1, cmap="RdBu_r", interpolation="nearest")
-        ticks = [_short(name) for name in names]
         axes.set_xticks(range(n), ticks, rotation=90, fontsize=7)
         axes.set_yticks(range(n), ticks, fontsize=7)
-        if n <= 12:
+        if written:
             for (row, column), value in np.ndenumerate(matrix):
+                if abs(value) < 0.005:
+                    continue  # 0.00, and half of them with a minus
                 colour = "w" if abs(value) > 0.6 else "k"
                 axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=6,
                           color=colour)  # fmt: skip
@@ -89,49 +95,46 @@ def draw_correlations(correlations: Mapping[str, Any]) -> Figure:
 def draw_ranking(ranking: Mapping[str, Any]) -> Figure:
     """Draw the impacts on the parameter of interest, with the pulls.
 
+    A question mark stands where a post-fit impact is null: a refit failed, or none is defined.
+
     Args:
         ranking: Record of a ranking: ``poi`` and ``parameters`` in falling impact.
     """
     entries = list(ranking["parameters"])[:SHOWN_IMPACTS]
     total = int(ranking.get("n_ranked", len(ranking["parameters"])))
-    poi = ranking["poi"]["name"]
+    poi = short_name(ranking["poi"]["name"])
     place = np.arange(len(entries))
     with mpl.rc_context(FONT):
         figure = Figure(figsize=(7.2, 1.2 + 0.22 * max(len(entries), 3)), layout="constrained")
         left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1.0, 1.6))
         left.axvspan(-1, 1, color=GREY, alpha=0.3, lw=0)
         left.axvline(0.0, color="k", lw=0.6)
-        pulls, errors = _values(entries, "pull"), _values(entries, "constraint")
-        known = ~np.isnan(pulls)
-        left.errorbar(pulls[known], place[known], xerr=np.nan_to_num(errors[known]), fmt="k.",
-                      ms=5, lw=1.0)  # fmt: skip
+        pulls, errors = (numbers([e.get(k) for e in entries]) for k in ("pull", "constraint"))
+        known, errors = ~np.isnan(pulls), np.fmax(errors, 0.0)  # no bar where there is no error
+        left.errorbar(pulls[known], place[known], xerr=errors[known], fmt="k.", ms=5, lw=1.0)
         left.set_xlabel("pull")
-        reach = max([1.6, *(1.1 * (np.abs(pulls[known]) + np.nan_to_num(errors[known])))])
+        reach = max([1.6, *(1.1 * (np.abs(pulls[known]) + errors[known]))])
         left.set_xlim(-reach, reach)
         right.axvline(0.0, color="k", lw=0.6)
-        for side, colour in (("up", ORANGE), ("down", BLUE)):
-            hollow, solid = (
-                np.nan_to_num(_values(entries, f"{kind}_{side}")) for kind in ("prefit", "postfit")
-            )
+        for side, colour, sign in (("up", ORANGE, 1), ("down", BLUE, -1)):
+            found = {
+                kind: numbers([e.get(f"{kind}_{side}") for e in entries])
+                for kind in ("prefit", "postfit")
+            }
+            hollow, solid = map(np.nan_to_num, found.values())
             right.barh(place, hollow, height=0.8, facecolor="none", edgecolor=colour, lw=0.9,
                        label=f"pre-fit, {side}")  # fmt: skip
             right.barh(place, solid, height=0.8, facecolor=colour, alpha=0.6, lw=0,
                        label=f"post-fit, {side}")  # fmt: skip
+            for row in np.flatnonzero(np.isnan(found["postfit"])):
+                right.annotate("?", (0, row), xytext=(sign * 6, 0), textcoords="offset points",
+                               ha="center", va="center", color=colour, fontsize=8)  # fmt: skip
         right.set_xlabel(f"shift of {poi}")
         right.locator_params(axis="x", nbins=6)
-        left.set_yticks(place, [_short(entry["name"]) for entry in entries], fontsize=8)
+        left.set_yticks(place, [short_name(entry["name"]) for entry in entries], fontsize=8)
         left.set_ylim(len(entries) - 0.4, -0.6)
         figure.legend(*right.get_legend_handles_labels(), loc="outside lower right", ncols=4,
                       fontsize=7, frameon=False)  # fmt: skip
         shown = "" if len(entries) >= total else f", largest {len(entries)} of {total}"
         figure.suptitle(f"impacts on {poi}{shown}", fontsize=10)
     return figure
-
-
-def _values(entries: Sequence[Mapping[str, Any]], key: str) -> np.ndarray[Any, Any]:
-    return np.array([np.nan if e.get(key) is None else float(e[key]) for e in entries])
-
-
-def _short(name: str) -> str:
-    """Cut a name that would take the figure's width."""
-    return name if len(name) <= 34 else f"{name[:20]}...{name[-11:]}"

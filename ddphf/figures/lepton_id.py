@@ -10,9 +10,14 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ddphf.arrays import Array
-from ddphf.report.figures import BLUE, FONT, GREY, ORANGE
+from ddphf.figures.style import BLUE, FONT, GREY, ORANGE, PALETTE, axis_label
 
-__all__ = ["draw_correlation", "draw_spectrum", "draw_variations", "relative_variations"]
+__all__ = [
+    "draw_lepton_id_correlation",
+    "draw_lepton_id_spectrum",
+    "draw_lepton_id_variations",
+    "relative_variations",
+]
 
 
 LARGEST_MATRIX = 200
@@ -41,7 +46,7 @@ def relative_variations(spec: Mapping[str, Any], names: Sequence[str]) -> dict[s
     return out
 
 
-def draw_spectrum(variations: Mapping[str, Array], sidecar: Mapping[str, Any]) -> Figure:
+def draw_lepton_id_spectrum(variations: Mapping[str, Array], sidecar: Mapping[str, Any]) -> Figure:
     """Draw how much each direction moves the ratio, kept and dropped, and what is missing of it."""
     del variations
     entry = sidecar["lepton_id"]
@@ -78,7 +83,9 @@ def draw_spectrum(variations: Mapping[str, Array], sidecar: Mapping[str, Any]) -
     return figure
 
 
-def draw_correlation(variations: Mapping[str, Array], sidecar: Mapping[str, Any]) -> Figure:
+def draw_lepton_id_correlation(
+    variations: Mapping[str, Array], sidecar: Mapping[str, Any]
+) -> Figure:
     """Draw the correlation of all template bins of both channels, by the kept variations."""
     del sidecar
     stacked = np.concatenate(list(variations.values()))
@@ -111,12 +118,14 @@ def draw_correlation(variations: Mapping[str, Array], sidecar: Mapping[str, Any]
     return figure
 
 
-def draw_variations(variations: Mapping[str, Array], sidecar: Mapping[str, Any]) -> Figure:
+def draw_lepton_id_variations(
+    variations: Mapping[str, Array], sidecar: Mapping[str, Any]
+) -> Figure:
     """Draw the largest variations of each channel, averaged along each axis of the binning."""
     axes_info = sidecar["binning"]["axes"]
     shape = tuple(len(axis["edges"]) - 1 for axis in axes_info)
     names = sidecar["lepton_id"]["kept"]
-    palette = [BLUE, ORANGE, "#009E73", "#CC79A7"]
+    palette = [BLUE, ORANGE, *PALETTE[:2]]
     with mpl.rc_context(FONT):
         figure = Figure(
             figsize=(4.6 * len(shape) + 0.6, 2.4 * len(variations) + 0.6), layout="constrained"
@@ -138,8 +147,7 @@ def draw_variations(variations: Mapping[str, Array], sidecar: Mapping[str, Any])
                 if number == 0:
                     panel.set_ylabel("change per sigma [%]")
                 if row == len(variations) - 1:
-                    unit = f" [{axis['unit']}]" if axis["unit"] else ""
-                    panel.set_xlabel(f"{axis['label']}{unit}")
+                    panel.set_xlabel(axis_label(axis))
         if names:
             grid[0, 0].legend(fontsize=7, frameon=False)
         figure.suptitle("largest eigen-variations, mean over the other axes")
