@@ -208,6 +208,7 @@ def test_arrays_and_callbacks_have_one_home():
         ("CONVERGED_FAST, CAREFUL, FAILED = ", "statistics/tails.py"),
         ("beta.ppf", "statistics/tails.py"),
         ("SeedSequence(", "compute/streams.py"),
+        ('f"sha256:{pyhf', "results/provenance.py"),
         ("ThreadPoolExecutor(", "compute/chunks.py"),
     ],
 )

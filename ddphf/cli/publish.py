@@ -158,9 +158,8 @@ def _read_source(source: str) -> _Source:
                 "matrix": [[float(x) for x in row] for row in found.matrix],
             }
         return _Source(built.workspace, built.metadata, covariance, built.warnings)
-    import pyhf
-
     from ddphf.likelihood.checks import check_schema
+    from ddphf.results.provenance import json_digest
 
     workspace = read_json(source)
     check_schema(workspace)
@@ -168,7 +167,7 @@ def _read_source(source: str) -> _Source:
     if source == "-" or not sidecar.is_file():
         return _Source(workspace, None, None, ())
     metadata = read_json(str(sidecar))
-    digest = f"sha256:{pyhf.utils.digest(workspace)}"
+    digest = json_digest(workspace)
     if not isinstance(metadata, dict) or metadata.get("workspace_digest") != digest:
         raise InputError(
             f"{sidecar}: belongs to another workspace; build it again, or move the sidecar away"

@@ -27,12 +27,11 @@ def digest_of(workspace: Any) -> str:
     Raises:
         ModelError: It breaks pyhf's schema.
     """
-    import pyhf
-
     from ddphf.likelihood.checks import check_schema
+    from ddphf.results.provenance import json_digest
 
     check_schema(workspace)
-    return f"sha256:{pyhf.utils.digest(workspace)}"
+    return json_digest(workspace)
 
 
 def read_sidecar(

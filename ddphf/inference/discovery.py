@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
-import pyhf
 from scipy.stats import norm
 
 from ddphf.compute.streams import EXPECTED
@@ -32,7 +31,7 @@ from ddphf.results.discover import (
 )
 from ddphf.results.fit import DiscoveryResult
 from ddphf.results.nulls import ImportanceResult
-from ddphf.results.provenance import make_provenance
+from ddphf.results.provenance import json_digest, make_provenance
 from ddphf.statistics.tails import FAILED
 
 __all__ = ["DiscoverResult", "NullMethod", "discover_workspace", "expect_discovery"]
@@ -132,7 +131,7 @@ def discover_workspace(
         statements=tuple(statements),
         warnings=tuple(warnings),
         provenance=make_provenance(
-            workspace_digest=f"sha256:{pyhf.utils.digest(workspace)}",
+            workspace_digest=json_digest(workspace),
             **({} if poi_bounds is None else {"poi_bounds": list(poi_bounds)}),
         ),
     )

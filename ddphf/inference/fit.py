@@ -8,7 +8,6 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import pyhf
 
 from ddphf.exceptions import FitError, ModelError
 from ddphf.inference.fitter import Engine, Fitter
@@ -28,7 +27,7 @@ from ddphf.results.fit import (
     MinimumResult,
     ParameterResult,
 )
-from ddphf.results.provenance import make_provenance
+from ddphf.results.provenance import json_digest, make_provenance
 from ddphf.statistics.signed import signed_statement
 from ddphf.statistics.tails import FAILED, refuse_failures
 
@@ -123,7 +122,7 @@ def fit_workspace(
         known_background=known,
         warnings=tuple(warnings),
         provenance=make_provenance(
-            workspace_digest=f"sha256:{pyhf.utils.digest(workspace)}",
+            workspace_digest=json_digest(workspace),
             **({} if poi_bounds is None else {"poi_bounds": list(poi_bounds)}),
         ),
         goodness_of_fit=goodness,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import pyhf
 import yaml
 
 from ddphf.arrays import Spec
@@ -21,6 +20,7 @@ from ddphf.publish.signals import apply_patch, make_patchset, split_signal
 from ddphf.publish.summaries import summarize_record
 from ddphf.publish.verify import verify_archive
 from ddphf.results.documents import ForeignDocument
+from ddphf.results.provenance import json_digest
 from ddphf.results.published import PublishedResults
 from ddphf.results.verified import VerifyResult
 
@@ -81,7 +81,7 @@ def foreign_metadata(workspace: Spec, name: str) -> Spec:
     return {
         "schema": ForeignDocument.SCHEMA,
         "name": name,
-        "workspace_digest": f"sha256:{pyhf.utils.digest(workspace)}",
+        "workspace_digest": json_digest(workspace),
         "modifiers": {modifier: sorted(kinds[modifier]) for modifier in sorted(kinds)},
         "poi": workspace["measurements"][0]["config"]["poi"],
     }
@@ -122,7 +122,7 @@ def make_files(publication: Publication) -> dict[str, bytes]:
         metadata["covariance_matrix"] = {
             "file": "covariance.json",
             "bins": len(publication.covariance["matrix"]),
-            "digest": f"sha256:{pyhf.utils.digest(publication.covariance)}",
+            "digest": json_digest(publication.covariance),
         }
     files["metadata.json"] = _json(metadata)
     files["requirements.txt"] = make_requirements(results.environment["versions"]).encode()

@@ -21,6 +21,7 @@ from ddphf.likelihood.schemas import validate
 from ddphf.publish.points import describe_channels
 from ddphf.publish.signals import apply_patch
 from ddphf.results.documents import ForeignDocument, SidecarDocument
+from ddphf.results.provenance import json_digest
 from ddphf.results.published import INTERPOLATION, PublishedResults
 from ddphf.results.registry import check_record
 
@@ -42,7 +43,7 @@ EIGENVALUE_TOLERANCE = 1e-9
 
 def other_digest(loaded: dict[str, Any], workspace: Spec) -> str:
     """Compare the digest of the workspace with what every record states."""
-    digest = f"sha256:{pyhf.utils.digest(workspace)}"
+    digest = json_digest(workspace)
     for name, data in sorted(loaded.items()):
         if name in ("workspace.json", "BkgOnly.json") or not isinstance(data, dict):
             continue
@@ -184,7 +185,7 @@ def other_covariance(loaded: dict[str, Any], workspace: Spec, metadata: Spec) ->
     if (stated is None) != ("covariance.json" not in loaded):
         return "covariance.json and its digest in metadata.json belong together"
     if stated is not None:
-        digest = f"sha256:{pyhf.utils.digest(loaded['covariance.json'])}"
+        digest = json_digest(loaded["covariance.json"])
         if stated["digest"] != digest:
             return f"covariance.json has the digest {digest}, metadata.json states another"
     lepton_id = metadata.get("lepton_id")

@@ -9,6 +9,7 @@ import pyhf
 
 from ddphf import __version__
 from ddphf.results.documents import SidecarDocument
+from ddphf.results.provenance import json_digest
 from ddphf.workspace.channels import PairYields
 from ddphf.workspace.naming import residual_name, stat_name
 
@@ -45,7 +46,7 @@ def make_metadata(
     return {
         "schema": SidecarDocument.SCHEMA,
         "name": name,
-        "workspace_digest": f"sha256:{pyhf.utils.digest(workspace)}",
+        "workspace_digest": json_digest(workspace),
         "binning": {
             "order": "flattened in C order, the last axis fastest",
             "axes": [

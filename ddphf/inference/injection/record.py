@@ -6,8 +6,6 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
-import pyhf
-
 from ddphf.exceptions import UsageError
 from ddphf.inference.fit import make_discovery
 from ddphf.inference.fitter import Fitter
@@ -16,7 +14,7 @@ from ddphf.inference.injection.signals import Background, DataKind, Injection
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.progress import Count, Stage, silent
 from ddphf.results.injection import InjectionResult, StrengthResult
-from ddphf.results.provenance import make_provenance
+from ddphf.results.provenance import json_digest, make_provenance
 
 __all__ = ["inject_signal"]
 
@@ -107,8 +105,8 @@ def inject_signal(
         scan=rows,
         warnings=tuple(warnings),
         provenance=make_provenance(
-            workspace_digest=f"sha256:{pyhf.utils.digest(workspace)}",
-            written_digest=f"sha256:{pyhf.utils.digest(written)}",
+            workspace_digest=json_digest(workspace),
+            written_digest=json_digest(written),
         ),
     )
 

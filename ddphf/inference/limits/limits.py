@@ -6,7 +6,6 @@ from collections.abc import Collection
 from typing import Any, Literal
 
 import numpy as np
-import pyhf
 
 from ddphf.exceptions import InputError, ModelError
 from ddphf.inference.fitter import Fitter
@@ -18,7 +17,7 @@ from ddphf.inference.toys.source import ToySource
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.progress import Count, Stage, silent
 from ddphf.results.limit import AsymptoticLimit, IntervalResult, LimitResult
-from ddphf.results.provenance import make_provenance
+from ddphf.results.provenance import json_digest, make_provenance
 
 __all__ = ["LimitMethod", "limit_workspace"]
 
@@ -145,7 +144,7 @@ def limit_workspace(
         intervals=tuple(intervals),
         warnings=tuple(warnings),
         provenance=make_provenance(
-            workspace_digest=f"sha256:{pyhf.utils.digest(workspace)}",
+            workspace_digest=json_digest(workspace),
             **({} if widened is None and poi_bounds is None else {
                 "poi_bounds": [observed.lower, observed.upper]
             }),

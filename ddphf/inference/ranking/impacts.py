@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pyhf
 
 from ddphf.arrays import Array, Mask
 from ddphf.exceptions import ModelError
@@ -23,7 +22,7 @@ from ddphf.likelihood.minimum import Minimum
 from ddphf.likelihood.reference import ParameterTable, ReferenceModel
 from ddphf.progress import Count, Stage, silent
 from ddphf.results.fit import ParameterResult
-from ddphf.results.provenance import make_provenance
+from ddphf.results.provenance import json_digest, make_provenance
 from ddphf.results.rank import CorrelationsResult, ImpactResult, RankResult
 
 __all__ = ["rank_model", "rank_parameters", "select_parameters"]
@@ -82,7 +81,7 @@ def rank_parameters(
     return replace(
         ranked,
         parameters=ranked.parameters[:top],
-        provenance=make_provenance(workspace_digest=f"sha256:{pyhf.utils.digest(workspace)}"),
+        provenance=make_provenance(workspace_digest=json_digest(workspace)),
     )
 
 
