@@ -25,7 +25,7 @@ def draw_limit(limit: Mapping[str, Any]) -> Figure | None:
     """Draw CLs against the signal strength with its expected bands; None without a scan.
 
     Args:
-        limit: A record ``ddphf/limit/1``: ``level``, and ``asymptotic``, ``toys`` or both.
+        limit: A record of limits: ``level``, and ``asymptotic``, ``toys`` or both.
     """
     parts = {
         key: limit[key]
