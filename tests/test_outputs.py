@@ -201,6 +201,6 @@ def test_the_lock_of_a_folder_holds_and_leaves_nothing(folder):
     started = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
     with locked("count"):
         pass
-    assert [process.wait(timeout=60) for process in started] == [0, 0]
+    assert [process.wait(timeout=600) for process in started] == [0, 0]
     assert Path("count").read_text() == "200"
     assert [p.name for p in folder.iterdir()] == ["count"]
