@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from ddphf.inference.ranking.impacts import rank_parameters as rank_parameters
     from ddphf.inference.scan import scan_parameters as scan_parameters
     from ddphf.inference.yields import predict_yields as predict_yields
-    from ddphf.search.n_sigma import exact_p_value as exact_p_value
-    from ddphf.search.n_sigma import n_sigma as n_sigma
-    from ddphf.search.n_sigma import n_sigma_terms as n_sigma_terms
-    from ddphf.search.windows import all_squares as all_squares
-    from ddphf.search.windows import centred_windows as centred_windows
-    from ddphf.search.windows import find_best_window as find_best_window
-    from ddphf.search.windows import global_p_value as global_p_value
+    from ddphf.statistics.n_sigma import exact_p_value as exact_p_value
+    from ddphf.statistics.n_sigma import n_sigma as n_sigma
+    from ddphf.statistics.n_sigma import n_sigma_terms as n_sigma_terms
+    from ddphf.statistics.windows import all_squares as all_squares
+    from ddphf.statistics.windows import centred_windows as centred_windows
+    from ddphf.statistics.windows import find_best_window as find_best_window
+    from ddphf.statistics.windows import global_p_value as global_p_value
     from ddphf.symmetry.load import load_pair as load_pair
     from ddphf.symmetry.pair import Channel as Channel
     from ddphf.symmetry.pair import Pair as Pair
@@ -45,19 +45,19 @@ _HOMES = {
     "DdphfError": "exceptions",
     "Pair": "symmetry.pair",
     "Template": "symmetry.pair",
-    "all_squares": "search.windows",
+    "all_squares": "statistics.windows",
     "build_workspace": "workspace.build",
-    "centred_windows": "search.windows",
+    "centred_windows": "statistics.windows",
     "discover_workspace": "inference.discovery",
-    "exact_p_value": "search.n_sigma",
-    "find_best_window": "search.windows",
+    "exact_p_value": "statistics.n_sigma",
+    "find_best_window": "statistics.windows",
     "fit_workspace": "inference.fit",
-    "global_p_value": "search.windows",
+    "global_p_value": "statistics.windows",
     "inject_signal": "inference.injection.record",
     "limit_workspace": "inference.limits.limits",
     "load_pair": "symmetry.load",
-    "n_sigma": "search.n_sigma",
-    "n_sigma_terms": "search.n_sigma",
+    "n_sigma": "statistics.n_sigma",
+    "n_sigma_terms": "statistics.n_sigma",
     "predict_yields": "inference.yields",
     "rank_parameters": "inference.ranking.impacts",
     "read_analysis": "config.analysis",

@@ -18,9 +18,9 @@ from rich.text import Text
 
 from ddphf.cli.signals import raise_if_stopped
 from ddphf.cli.verbosity import LEVEL, StageLog
+from ddphf.compute.streams import LARGEST_SEED
 from ddphf.exceptions import UsageError
 from ddphf.progress import Count
-from ddphf.seeds import LARGEST_SEED
 from ddphf.text import clean_line, clean_text
 
 __all__ = [

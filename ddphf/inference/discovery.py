@@ -10,6 +10,7 @@ import numpy as np
 import pyhf
 from scipy.stats import norm
 
+from ddphf.compute.streams import EXPECTED
 from ddphf.exceptions import FitError, InputError, ModelError
 from ddphf.inference.fit import KNOWN, check_failures, make_discovery
 from ddphf.inference.fitter import Fitter
@@ -24,12 +25,13 @@ from ddphf.inference.statements import (
 from ddphf.inference.toys.ensembles import toy_ensemble
 from ddphf.inference.toys.importance import ImportanceResult, sample_importance
 from ddphf.inference.toys.source import ToySource
-from ddphf.inference.toys.store import FAILED, ToySample, summarize_toys
+from ddphf.inference.toys.store import ToySample, summarize_toys
 from ddphf.likelihood.minimum import Minimum
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.progress import Count, Stage, silent
 from ddphf.results.fit import DiscoveryResult
 from ddphf.results.provenance import make_provenance
+from ddphf.statistics.tails import FAILED
 
 __all__ = ["DiscoverResult", "NullMethod", "discover_workspace", "expect_discovery"]
 
@@ -38,9 +40,6 @@ NULL_METHODS: tuple[NullMethod, ...] = ("asymptotic", "toys", "importance")
 
 RESOLVED = 10
 """Toys beyond the observed q0 from which on p0 has an error below a third."""
-
-FIRST_EXPECTED_TOY = 1 << 40
-"""Number of the first toy with signal: other random numbers than the null's toys."""
 
 
 @dataclass(frozen=True)
@@ -253,7 +252,7 @@ def _expect_by_toys(
     expected: ExpectedResult, signal: ToySource, null: ToySample, options: _Options
 ) -> ExpectedResult:
     toys = toy_ensemble(
-        signal, options.toys, seed=options.seed, first=FIRST_EXPECTED_TOY,
+        signal, options.toys, seed=options.seed, first=EXPECTED.start(0, options.toys),
         progress=options.toy_progress,
     )  # fmt: skip
     check_failures(toys)

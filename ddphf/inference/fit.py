@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pyhf
-from scipy.stats import norm
 
 from ddphf.exceptions import FitError
 from ddphf.inference.fitter import Engine, Fitter
@@ -17,7 +16,7 @@ from ddphf.inference.goodness import measure_goodness, warn_of_goodness
 from ddphf.inference.suspicions import compare_values
 from ddphf.inference.toys.ensembles import toy_ensemble
 from ddphf.inference.toys.source import ToySource
-from ddphf.inference.toys.store import FAILED, ToySample, summarize_toys
+from ddphf.inference.toys.store import ToySample, summarize_toys
 from ddphf.likelihood.errors.profile import profile_errors
 from ddphf.likelihood.minimum import Minimum
 from ddphf.likelihood.reference import ReferenceModel
@@ -30,14 +29,13 @@ from ddphf.results.fit import (
     ParameterResult,
 )
 from ddphf.results.provenance import make_provenance
+from ddphf.statistics.signed import signed_statement
+from ddphf.statistics.tails import FAILED, refuse_failures
 
 __all__ = ["check_failures", "fit_workspace", "make_discovery"]
 
 KNOWN = "known_background"
 """Name of the measurement whose background is held at its known value (L1)."""
-
-MAX_FAILED_TOYS = 1e-3
-"""Largest accepted fraction of toys without a certificate."""
 
 
 def fit_workspace(
@@ -136,12 +134,7 @@ def check_failures(toys: ToySample) -> None:
     Raises:
         FitError: More than one in a thousand have no certificate.
     """
-    failed = int(np.sum(toys.status == FAILED))
-    if failed > MAX_FAILED_TOYS * len(toys):
-        raise FitError(
-            f"{failed} of {len(toys)} toys have no certificate, more than {MAX_FAILED_TOYS:g}; "
-            "their p-value would mean nothing"
-        )
+    refuse_failures(int(np.sum(toys.status == FAILED)), len(toys))
 
 
 def errors_of_sides(fitter: Fitter, free: Minimum) -> dict[int, tuple[float | None, float | None]]:
@@ -198,16 +191,6 @@ def make_discovery(free: Minimum, null: Minimum, poi: int) -> DiscoveryResult:
         null: The fit at mu = 0.
         poi: Index of mu.
     """
-    difference = null.twice_nll - free.twice_nll
     mu_hat = float(free.parameters[poi])
-    # The raw difference is kept: one below 0 by rounding shows as such.
-    q0 = 0.0 if mu_hat == 0 else (difference if mu_hat > 0 else -difference)
-    z0 = float(np.sign(mu_hat) * np.sqrt(abs(q0)))
-    return DiscoveryResult(
-        mu_hat=mu_hat,
-        mu_error=free.error(poi),
-        q0=q0,
-        z0=z0,
-        p0=float(norm.sf(z0)),
-        q0_capped=max(q0, 0.0),
-    )
+    signed = signed_statement(null.twice_nll - free.twice_nll, mu_hat)
+    return DiscoveryResult(mu_hat=mu_hat, mu_error=free.error(poi), **signed._asdict())

@@ -29,13 +29,11 @@ from ddphf.likelihood.minimum import EDM_TOLERANCE_PYHF, Minimum
 from ddphf.likelihood.paired.plain import recognise_pair
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.progress import Stage
+from ddphf.statistics.signed import BELOW_FREE
 
-__all__ = ["NEGATIVE_Q0", "Engine", "Fitter"]
+__all__ = ["Engine", "Fitter"]
 
 Engine = Literal["ddphf", "pyhf"]
-
-NEGATIVE_Q0 = -1e-6
-"""A null fit below the free one by more than this is a failed fit, never a q0 of 0."""
 
 NUMERIC = 1e7
 """An error so many times that with all others held is rounding: its matrix is singular in double
@@ -132,10 +130,10 @@ class Fitter:
         say(f"{reference.measurement}: null fit")
         null = self._fit_null(free, table.poi)
         null = self._try_other_starts(null, self._null_mask(table.poi), "null fit", say)
-        if null.twice_nll - free.twice_nll < NEGATIVE_Q0:
+        if null.twice_nll - free.twice_nll < -BELOW_FREE:
             # The null found a better point, so the free fit stopped in the wrong place.
             free = self.minimize(null.parameters, table.fixed, "free fit, second start")
-            if null.twice_nll - free.twice_nll < NEGATIVE_Q0:
+            if null.twice_nll - free.twice_nll < -BELOW_FREE:
                 raise FitError(
                     f"q0 is negative: 2NLL is {free.twice_nll:.9g} free and {null.twice_nll:.9g} "
                     "at mu = 0, also when the free fit starts at the null one"
@@ -321,14 +319,14 @@ class Fitter:
             starts = [_at(best.parameters if own else table.init, i, x) for i, x, own in moves]
             held = np.where(fixed, minimum.parameters, np.stack(starts))
             found = self._model.minimize_starts(held, fixed=fixed, near=best.parameters)
-            good = [m for m in found if m.converged and m.twice_nll < best.twice_nll - NEGATIVE_Q0]
+            good = [m for m in found if m.converged and m.twice_nll < best.twice_nll + BELOW_FREE]
             for trial in good:
                 if np.any(np.abs(trial.parameters - best.parameters) > 0.01 * best.errors):
                     # As good, but elsewhere.
                     trial = self._model.minimize(start=trial.parameters, fixed=fixed)
                     self._refuse_flat(trial, fixed, what)
             lowest = min(good, key=lambda m: m.twice_nll, default=best)
-            if not lowest.twice_nll < best.twice_nll + NEGATIVE_Q0:
+            if not lowest.twice_nll < best.twice_nll - BELOW_FREE:
                 break
             best = self._model.minimize(start=lowest.parameters, fixed=fixed)
             moves = [move for move in moves if move[2]]  # from there on

@@ -8,7 +8,8 @@ from typing import Any, Literal
 import numpy as np
 from scipy.stats import kstwo, norm
 
-from ddphf.inference.toys.store import FAILED, ToySample
+from ddphf.inference.toys.store import ToySample
+from ddphf.statistics.tails import FAILED
 
 __all__ = ["NullComparison", "compare_nulls"]
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ddphf.arrays import Array, Mask
+from ddphf.compute.chunks import chunks_of
 from ddphf.likelihood.batch import minimize_batch
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.progress import Count
@@ -74,8 +75,7 @@ def refit_all(
     sets = np.broadcast_to(model.data if data is None else data, (n, len(model.data)))
     out = Refits(np.full(start.shape, np.nan), np.full(n, np.nan), {})
     few = model.pair is None and n <= FEW
-    for first in range(0, n, BLOCK):
-        some = np.arange(first, min(first + BLOCK, n))
+    for some in chunks_of(n, BLOCK):
         if few:
             minima = model.minimize_starts(
                 start[some], fixed=held[some], data=sets[some], near=near

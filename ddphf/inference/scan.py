@@ -12,8 +12,9 @@ from scipy.interpolate import RectBivariateSpline
 from scipy.stats import chi2
 
 from ddphf.arrays import Array
+from ddphf.compute.chunks import chunks_of, told
 from ddphf.exceptions import FitError, ModelError, UsageError
-from ddphf.inference.fitter import NEGATIVE_Q0, Fitter
+from ddphf.inference.fitter import Fitter
 from ddphf.inference.refits import Refits, refit_all
 from ddphf.inference.selection import find_parameter
 from ddphf.likelihood.compiled import CompiledModel
@@ -24,6 +25,7 @@ from ddphf.likelihood.reference import ReferenceModel
 from ddphf.progress import Count, Stage, silent
 from ddphf.results.provenance import make_provenance
 from ddphf.results.scan import ScanAxis, ScanResult
+from ddphf.statistics.signed import BELOW_FREE
 
 __all__ = ["scan_parameters"]
 
@@ -106,7 +108,7 @@ def scan_parameters(
     refits = _refit(model, free, indices, values, refit_progress)
     warnings = list(fitter.warnings)
     delta = refits.twice_nll - free.twice_nll
-    if np.nanmin(delta, initial=0.0) < NEGATIVE_Q0:
+    if np.nanmin(delta, initial=0.0) < -BELOW_FREE:
         lowest = refits.points[int(np.nanargmin(delta))]
         better = fitter.minimize(lowest, table.fixed, "free fit, from the scan's lowest point")
         warnings.append(
@@ -221,15 +223,9 @@ def _refit(
             if j in found.reasons:
                 out.reasons[row] = found.reasons[j]
 
-    for first in range(0, n, CHUNK):
-        rows = np.arange(first, min(first + CHUNK, n))
-
-        def report(done: int, total: int, first: int = first) -> None:
-            del total
-            if progress is not None:
-                progress(first + done, n)
-
-        run(rows, np.repeat(free.parameters[None], len(rows), axis=0), report)
+    for rows in chunks_of(n, CHUNK):
+        say = told(progress, int(rows[0]), n)
+        run(rows, np.repeat(free.parameters[None], len(rows), axis=0), say)
     good = np.flatnonzero(np.isfinite(out.twice_nll))
     bad = np.array(sorted(out.reasons), dtype=int)
     if bad.size and good.size:  # once more, from the nearest certified point

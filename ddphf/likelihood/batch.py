@@ -9,16 +9,17 @@ import jax
 import numpy as np
 
 from ddphf.arrays import Array, Mask
+from ddphf.compute.chunks import chunks_of
 from ddphf.exceptions import ModelError
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.general import newton
 from ddphf.likelihood.general.arrays import logpdf
 from ddphf.likelihood.minimum import EDM_TOLERANCE
 from ddphf.likelihood.paired.newton import CELL_BOUNDS, minimize_profiles
+from ddphf.statistics.tails import CAREFUL, CONVERGED_FAST, FAILED
 
-__all__ = ["CAREFUL", "CONVERGED_FAST", "FAILED", "STATUS_TEXT", "BatchResult", "minimize_batch"]
+__all__ = ["STATUS_TEXT", "BatchResult", "minimize_batch"]
 
-CONVERGED_FAST, CAREFUL, FAILED = 0, 1, 2
 STATUS_TEXT = {
     CONVERGED_FAST: "converged",
     CAREFUL: "converged on the careful path, after the fast one was not certified",
@@ -122,8 +123,7 @@ def minimize_batch(
         status=np.full(n, FAILED, dtype=np.int8),
         reasons={},
     )
-    for first in range(0, n, block):
-        rows = np.arange(first, min(first + block, n))
+    for rows in chunks_of(n, block):
         # The last block is padded with its first row: one shape, one compilation.
         padded = np.concatenate([rows, np.full(block - len(rows), rows[0])])
         some, x, masks = (

@@ -19,12 +19,13 @@ from ddphf.inference.limits.limits import LimitMethod, limit_workspace
 from ddphf.inference.toys.ensembles import toy_ensemble
 from ddphf.inference.toys.importance import sample_importance
 from ddphf.inference.toys.source import ToySource
-from ddphf.inference.toys.store import FAILED, ToySample, merge_toys, summarize_toys
+from ddphf.inference.toys.store import ToySample, merge_toys, summarize_toys
 from ddphf.progress import Count, Stage
 from ddphf.publish.checks import FAIL, NOTHING, PASS, Check
 from ddphf.publish.contents import Bundle, poi_bounds_of
 from ddphf.publish.records import make_environment
 from ddphf.publish.toy_files import Segment, read_toys, segments
+from ddphf.statistics.tails import FAILED
 
 __all__ = ["check_limit_by_toys", "check_toys"]
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.stats import norm
 
 from ddphf.exceptions import DdphfError
 from ddphf.files import parse_json
@@ -27,6 +26,7 @@ from ddphf.publish.records import PointResult
 from ddphf.publish.stock_fits import STOCK, Optimizer, StockFit, fit_stock
 from ddphf.publish.summaries import stale_record
 from ddphf.results.provenance import make_provenance
+from ddphf.statistics.signed import signed_statement
 from ddphf.text import clean_text
 
 __all__ = ["SECONDS", "verify_archive"]
@@ -219,15 +219,13 @@ def _check_statement(bundle: Bundle, statement: dict[str, Any], values: dict[str
     point = bundle.results.point(statement["point"])
     poi = next(p for p in point.minimum.parameters if p.name == point.poi)
     difference = values[statement["null"]] - values[statement["point"]]
-    q0 = 0.0 if poi.value == 0 else (difference if poi.value > 0 else -difference)
-    z0 = float(np.sign(poi.value) * np.sqrt(abs(q0)))
-    expected = {"mu_hat": poi.value, "mu_error": poi.error, "q0": q0, "z0": z0,
-                "p0": float(norm.sf(z0)), "q0_capped": max(q0, 0.0)}  # fmt: skip
+    signed = signed_statement(difference, poi.value)
+    expected = {"mu_hat": poi.value, "mu_error": poi.error, **signed._asdict()}
     wrong = [k for k, v in expected.items() if not _equal(statement[k], v)]
     return Check(
         1, f"{statement['measurement']}, q0", FAIL if wrong else PASS,
         f"does not follow from the points: {', '.join(wrong)}" if wrong else "",
-        statement["q0"], q0,
+        statement["q0"], signed.q0,
     )  # fmt: skip
 
 

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from ddphf.arrays import Array
-from ddphf.exceptions import FitError, ModelError
-from ddphf.likelihood.batch import BLOCK, FAILED, minimize_batch
+from ddphf.compute.streams import generator
+from ddphf.exceptions import ModelError
+from ddphf.likelihood.batch import BLOCK, minimize_batch
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.progress import Count
 from ddphf.results.shown import Shown
-from ddphf.seeds import check_seed
+from ddphf.statistics.tails import FAILED, refuse_failures
 
 __all__ = ["RHOS", "CorrelationResult", "advise", "closed_widths", "toy_widths"]
 
@@ -26,9 +27,6 @@ IRRELEVANT = 0.005
 """Pull widths this close to 1 everywhere: the assumption does not matter."""
 
 RHOS = (0.0, 0.25, 0.5, 0.75, 1.0)
-
-ALLOWED_FAILURES = 1e-3
-"""Part of the fits that may end without a certificate; they are counted and left out."""
 
 DRAWN_NUMBERS = 2_000_000
 """Bins times nuisances times toys that are drawn at once: bounds the memory."""
@@ -177,7 +175,7 @@ def toy_widths(
     say(done, n * n * n_toys)
     widths, errors = np.empty((n, n)), np.empty((n, n))
     for row, truth in enumerate(models):
-        rng = np.random.default_rng([check_seed(seed), row])
+        rng = generator(seed, row)
         pulls: list[list[Array]] = [[] for _ in models]
         for start in range(0, n_toys, size):
             counts = _draw(truth, min(size, n_toys - start), rng)
@@ -189,11 +187,9 @@ def toy_widths(
             found = np.concatenate(parts)
             good = found[np.isfinite(found)]
             failed += n_toys - len(good)
-            if n_toys - len(good) > ALLOWED_FAILURES * n_toys:
-                raise FitError(
-                    f"{n_toys - len(good)} of {n_toys} fits of toys have no certificate (data row "
-                    f"{row}, model {column}); are there bins with few events? merge them"
-                )
+            what = f"data row {row}, model {column}"
+            so = "are there bins with few events? merge them"
+            refuse_failures(n_toys - len(good), n_toys, what, so)
             widths[row, column] = np.std(good, ddof=1)
             # Of a standard deviation, with the measured fourth moment: pulls need not be Gaussian.
             centred = good - good.mean()

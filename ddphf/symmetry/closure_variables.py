@@ -11,7 +11,7 @@ import numpy as np
 from ddphf.arrays import Array, IntArray, Mask
 from ddphf.exceptions import InputError
 from ddphf.inputs.alignment import align
-from ddphf.search.n_sigma import null_variance
+from ddphf.statistics.n_sigma import null_variance
 from ddphf.symmetry.closure import Contrast, global_p_value, profile_closure
 from ddphf.symmetry.efficiency import EventEfficiencies, compose
 from ddphf.symmetry.fakes import LooseLeptons, fake_shapes

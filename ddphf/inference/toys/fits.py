@@ -8,19 +8,17 @@ import numpy as np
 from ddphf.arrays import AnyArray, Array
 from ddphf.exceptions import ModelError
 from ddphf.inference.toys.source import ToySource
-from ddphf.inference.toys.store import FAILED
-from ddphf.likelihood.batch import CAREFUL, CONVERGED_FAST, minimize_batch
+from ddphf.likelihood.batch import minimize_batch
 from ddphf.likelihood.ensembles.rough import SharedInputs
 from ddphf.likelihood.ensembles.shared import fit_block
 from ddphf.likelihood.minimum import EDM_TOLERANCE
+from ddphf.statistics.signed import BELOW_FREE
+from ddphf.statistics.tails import CAREFUL, CONVERGED_FAST, FAILED
 
-__all__ = ["FIT_BLOCK", "NEGATIVE_Q0", "ToyFitter"]
+__all__ = ["FIT_BLOCK", "ToyFitter"]
 
 FIT_BLOCK = 256
 """Toys per compiled call; a multiple of DRAW_BLOCK. Memory: about 40 arrays of the data's size."""
-
-NEGATIVE_Q0 = 1e-6
-"""A held fit below the free one by more than this is a failed toy."""
 
 Columns = tuple[AnyArray, AnyArray, AnyArray, AnyArray]
 
@@ -86,7 +84,7 @@ class ToyFitter:
         )
         difference = result.difference
         edm = np.maximum(result.edm_null, result.edm_free)
-        good = (edm < EDM_TOLERANCE) & (difference > -NEGATIVE_Q0) & np.isfinite(difference)
+        good = (edm < EDM_TOLERANCE) & (difference > -BELOW_FREE) & np.isfinite(difference)
         return difference, result.free[:, pair.poi], good, result.at_zero
 
     def fit(self, data: Array, n: int) -> Columns:
@@ -111,7 +109,7 @@ class ToyFitter:
             free = self.model.minimize(data=data, start=self.source.parameters)
         difference = null.twice_nll - free.twice_nll
         mu_hat = float(free.parameters[self.poi])
-        if null.converged and free.converged and difference > -NEGATIVE_Q0:
+        if null.converged and free.converged and difference > -BELOW_FREE:
             return difference, mu_hat, CAREFUL, mu_hat == 0.0
         return np.nan, np.nan, FAILED, False
 
@@ -124,7 +122,7 @@ class ToyFitter:
         mu_hat, difference = free.parameters[:, column], null.twice_nll - free.twice_nll
         # The null found a lower minimum, so the free fit stopped in another one; or there is none
         # inside the bounds, as without events. Start from the null.
-        again = np.flatnonzero((difference < -NEGATIVE_Q0) | (free.status == FAILED))
+        again = np.flatnonzero((difference < -BELOW_FREE) | (free.status == FAILED))
         failed = (null.status == FAILED) | (free.status == FAILED)
         again = again[null.status[again] != FAILED]
         if again.size:
@@ -134,7 +132,7 @@ class ToyFitter:
             mu_hat[rows] = retried.parameters[picked, column]
             difference[rows] = null.twice_nll[rows] - retried.twice_nll[picked]
             failed[rows] = False
-        bad = failed | ~(difference > -NEGATIVE_Q0)
+        bad = failed | ~(difference > -BELOW_FREE)
         status = np.maximum(null.status, free.status)
         status[again] = CAREFUL
         status = np.where(bad, FAILED, status).astype(np.int8)

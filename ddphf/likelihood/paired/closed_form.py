@@ -20,8 +20,8 @@ import numpy as np
 from scipy.special import gammaln, xlogy
 
 from ddphf.arrays import Array
-from ddphf.background import profile_background
 from ddphf.exceptions import FitError
+from ddphf.statistics.background import profile_background
 
 __all__ = ["PairFit", "PlainPair"]
 
