@@ -20,6 +20,7 @@ from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.store import ToySample, summarize_toys
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.reference import ReferenceModel
+from ddphf.statistics.tails import FAILED
 
 
 def compiled(workspace):
@@ -107,7 +108,7 @@ def test_toys_leave_a_local_minimum():
     """One-sided variations make two minima: the free fit starts again from the null's."""
     spec = json.loads((OTHERS / "cabinetry_tutorial/built_example_workspace.json").read_text())
     toys = toy_ensemble(ToySource.conditional(compiled(spec), 1.0), 1000, seed=2)
-    assert not np.any(toys.status == 2)
+    assert not np.any(toys.status == FAILED)
 
 
 def test_toy_null_against_exact_poisson():

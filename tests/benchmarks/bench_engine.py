@@ -29,6 +29,7 @@ from ddphf.inference.toys.fits import ToyFitter
 from ddphf.inference.toys.source import ToySource
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
+from ddphf.statistics.tails import FAILED
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 SBOTTOM = SHARED / "atlas_sbottom_regionC_600_280_150" / "bottom-squarks.json"
@@ -99,7 +100,7 @@ def row_ensemble(name, n, t, **options):
     start = time.perf_counter()
     toys = toy_ensemble(source, n, seed=6)
     row["with_drawing_per_s"] = n / (time.perf_counter() - start)
-    z = toys.z0[toys.status != 2]
+    z = toys.z0[toys.status != FAILED]
     row["z_mean"], row["z_sd"] = float(np.mean(z)), float(np.std(z))
     return row
 
