@@ -18,7 +18,7 @@ FAST_NAMES = {
     "init", "inputs", "inspect_pairs", "layers", "lepton_id_build", "likelihood_compiled",
     "map_checks",
     "map_columns", "map_correlations", "map_practice", "maps", "matrix_text", "n_sigma",
-    "nanoaod", "outputs", "pruning", "refusals", "roc", "schema", "shared_points", "shipped",
+    "nanoaod", "outputs", "pages_of_the_house", "pruning", "refusals", "roc", "schema", "shared_points", "shipped",
     "shown",
     "suspicious", "symmetry", "tables", "variances", "windows",
 }  # fmt: skip
@@ -47,19 +47,19 @@ def mark(items):
             item.add_marker(pytest.mark.fast)
 
 
-def seconds_of_fast(stats):
-    """Return the processor seconds of each fast test that has ended, by its name."""
+def seconds_of(layer, stats):
+    """Return the processor seconds of each test of a layer that has ended, by its name."""
     ended = [report for reports in stats.values() for report in reports]
     return {
         report.nodeid: dict(report.user_properties)["cpu_s"]
         for report in ended
-        if "fast" in getattr(report, "keywords", {}) and "cpu_s" in dict(report.user_properties)
+        if layer in getattr(report, "keywords", {}) and "cpu_s" in dict(report.user_properties)
     }
 
 
 def complaints(stats):
     """Say which fast tests are not fast."""
-    seconds = seconds_of_fast(stats)
+    seconds = seconds_of("fast", stats)
     for name, spent in seconds.items():
         if spent > MOST_S:
             yield f"ERROR: {name}: {spent:.1f} processor seconds, a fast test has {MOST_S:g}"
@@ -74,13 +74,19 @@ def wanting(stats):
 
 
 def write_summary(terminal):
-    """Print the processor seconds of the fast layer, and how many tests wanted what of others."""
-    missing, seconds = wanting(terminal.stats), seconds_of_fast(terminal.stats)
+    """Print processor seconds of the layers, and how many tests wanted what of others."""
+    missing = wanting(terminal.stats)
     if missing:
         terminal.section(f"{missing.total()} tests skipped for want of ../shared/data")
         for path, n in sorted(missing.items()):
             terminal.line(f"{n:4d}  {path}")
-    if seconds:
-        terminal.line(f"{len(seconds)} fast tests: {sum(seconds.values()):.0f} processor seconds")
+    for layer in ("fast", "slow"):
+        seconds = seconds_of(layer, terminal.stats)
+        if layer == "slow":
+            for name, spent in sorted(seconds.items(), key=lambda row: -row[1]):
+                terminal.line(f"{spent:7.0f} s  {name}")
+        if seconds:
+            total = sum(seconds.values())
+            terminal.line(f"{len(seconds)} {layer} tests: {total:.0f} processor seconds")
     for line in complaints(terminal.stats):
         terminal.line(line)
