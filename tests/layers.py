@@ -12,15 +12,14 @@ import pytest
 from others_data import WANTING
 
 FAST_NAMES = {
-    "alignment", "archive", "architecture", "asymmetric_by_hand", "builder",
-    "closed_form", "closure", "closure_variables", "config", "correction_maps", "direct",
-    "docs", "eigen", "events", "factorization", "fake_templates", "fakes", "files",
-    "init", "inputs", "inspect_pairs", "layers", "lepton_id_build", "likelihood_compiled",
-    "map_checks",
+    "alignment", "architecture", "archive", "asymmetric_by_hand", "builder", "closed_form",
+    "closure", "closure_variables", "config", "correction_maps", "direct", "docs", "eigen",
+    "events", "factorization", "fake_templates", "fakes", "files", "init", "inputs",
+    "inspect_pairs", "layers", "lepton_id_build", "likelihood_compiled", "map_checks",
     "map_columns", "map_correlations", "map_practice", "maps", "matrix_text", "n_sigma",
-    "nanoaod", "outputs", "pages_of_the_house", "pruning", "refusals", "roc", "schema", "shared_points", "shipped",
-    "shown",
-    "suspicious", "symmetry", "tables", "variances", "windows",
+    "nanoaod", "outputs", "pages_of_the_house", "pruning", "refusals", "roc", "schema",
+    "shared_points", "shipped", "shown", "suspicious", "symmetry", "tables", "variances",
+    "windows",
 }  # fmt: skip
 """Of the files whose tests compile nothing, or little."""
 
