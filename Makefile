@@ -31,7 +31,7 @@ test-matrix:
 
 # Of the engine by its own tests; the floor is in pyproject.toml.
 ENGINE := cells closed_form direct factorization fallback general_newton likelihood_compiled \
-  likelihood_fits odd_workspaces schema shared_points suspicious zero_rates zoo
+  likelihood_fits schema shared_points suspicious zero_rates zoo
 coverage: $(VENV)/test.stamp
 	mkdir -p build
 	$(BIN)/coverage run -m pytest -q -m "not slow" $(ENGINE:%=tests/test_%.py)
