@@ -62,10 +62,10 @@ def install(programs: Path, *what: str | Path) -> None:
     run(*pip, *what)
 
 
-def test(programs: Path) -> None:
+def test(programs: Path, *options: str) -> None:
     """Run the fast tests, and fits, in which programs are compiled, of the installed product."""
     for tests in (TESTS, FITS):
-        run(programs / "pytest", "-q", "-n", "2", "--dist", "loadfile", *tests)
+        run(programs / "pytest", "-q", "-n", "2", "--dist", "loadfile", *options, *tests)
 
 
 def newest(name: str, python: str) -> None:
@@ -84,7 +84,7 @@ def oldest(name: str, python: str) -> None:
         ROOT / "pyproject.toml", "-o", pins)  # fmt: skip
     install(programs, "-r", pins)
     install(programs, "-c", pins, ROOT, *TOOLS)
-    test(programs)
+    test(programs, "-W", "ignore::DeprecationWarning")  # old libraries about newer ones
 
 
 def wheel(name: str, python: str) -> None:
