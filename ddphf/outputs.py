@@ -7,16 +7,58 @@ import fcntl
 import os
 import secrets
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from ddphf.exceptions import UsageError
 
-__all__ = ["Outputs", "locked", "write_atomically"]
+__all__ = ["Outputs", "check_folder", "locked", "sweep_litter", "write_atomically"]
 
 STDOUT = "-"
+
+
+def check_folder(option: str, name: str) -> Path:
+    """Return the folder of several outputs.
+
+    Raises:
+        UsageError: Its name is empty.
+
+    Example:
+        >>> check_folder("--plots", "figures").name
+        'figures'
+    """
+    if not name:
+        raise UsageError(f"{option}: the name of the folder is empty; . is the current one")
+    return Path(name)
+
+
+class _Litter:
+    """Temporary files, and folders made for them, that are removed unless they hold outputs."""
+
+    def __init__(self) -> None:
+        self.files: list[Path] = []
+        self.folders: list[Path] = []
+        _LITTER.append(self)
+
+    def sweep(self) -> None:
+        for path in self.files:
+            path.unlink(missing_ok=True)
+        for folder in sorted(self.folders, key=lambda path: -len(path.parts)):
+            with contextlib.suppress(OSError):  # holds the outputs
+                folder.rmdir()
+        _LITTER.remove(self)
+
+
+_LITTER: list[_Litter] = []
+
+
+def sweep_litter() -> None:
+    """Remove what commands could not: a signal may come before their cleaning has begun."""
+    for litter in [*_LITTER]:
+        with contextlib.suppress(OSError):  # it was said already
+            litter.sweep()
 
 
 class Outputs:
@@ -61,7 +103,6 @@ class Outputs:
         self._force = force
         self._targets: dict[Path, str] = {}
         self._staged: dict[Path, Path] = {}
-        self._folders: list[Path] = []
         self._stdout: list[str] = []
         for name in targets:
             if name is not None and str(name) != STDOUT:
@@ -98,6 +139,7 @@ class Outputs:
                 )
 
     def __enter__(self) -> Self:
+        self._litter = _Litter()
         return self
 
     def write(self, target: str | Path, text: str) -> None:
@@ -122,8 +164,9 @@ class Outputs:
         final = _check_target(target, force=self._force)
         try:
             # Written down before they are made: a signal may come between any two lines.
-            self._folders += [p for p in final.parents if not p.exists()]
+            self._litter.folders += [p for p in final.parents if not p.exists()]
             self._staged[final] = _beside(final, final.suffix)
+            self._litter.files.append(self._staged[final])
             final.parent.mkdir(parents=True, exist_ok=True)
             yield self._staged[final]
         except OSError as error:  # no such place, or a full disk
@@ -140,7 +183,7 @@ class Outputs:
             if kind is None:
                 self._commit()
         finally:
-            _sweep([*self._staged.values()], self._folders)
+            self._litter.sweep()
 
     def _commit(self) -> None:
         """Write standard output, then put every file in place or, where one fails, none."""
@@ -150,6 +193,7 @@ class Outputs:
         except BrokenPipeError as error:  # the reader went away, as `head` does: keep the files
             gone = error
         old = {final: _beside(final, ".old") for final in self._staged if final.exists()}
+        self._litter.files += old.values()
         placed: list[Path] = []
         try:
             for final, backup in old.items():
@@ -169,8 +213,6 @@ class Outputs:
             if isinstance(failure, OSError):
                 raise UsageError(f"{final}: cannot be written ({failure.strerror})") from None
             raise
-        finally:
-            _sweep([*old.values()])
         if gone is not None:
             raise gone
 
@@ -203,24 +245,40 @@ def write_atomically(path: str | Path, *, force: bool = True) -> Iterator[Path]:
 def locked(path: str | Path) -> Iterator[None]:
     """Hold the folder of a file against other processes that update a file in it.
 
-    The lock is the folder's own (``flock``), so nothing is left behind, whatever ends the process.
+    The lock is the folder's own (``flock``), so nothing is left behind, whatever ends the process;
+    nor is a folder that was made for it and stayed empty.
 
     Raises:
         UsageError: The folder cannot be opened.
     """
     folder = Path(os.path.realpath(path)).parent
+    litter = _Litter()
+    litter.folders += [p for p in (folder, *folder.parents) if not p.exists()]
+    handles: list[int] = []  # written down at once: a signal must not leave a lock that is held
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be written ({error.strerror})") from None
-    try:
-        # A file system without locks (some network disks): atomic replacement still holds.
-        with contextlib.suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_EX)
+        try:
+            # Again where another process removed the folder, empty, before it was locked.
+            while not (handles and _is_open(folder, handles[-1])):
+                folder.mkdir(parents=True, exist_ok=True)
+                handles.append(os.open(folder, os.O_RDONLY))
+                # A file system without locks (some network disks): replacement is atomic still.
+                with contextlib.suppress(OSError):
+                    fcntl.flock(handles[-1], fcntl.LOCK_EX)
+        except OSError as error:
+            raise UsageError(f"{path}: cannot be written ({error.strerror})") from None
         yield
     finally:
-        os.close(handle)
+        try:
+            litter.sweep()
+        finally:
+            for handle in handles:
+                os.close(handle)
+
+
+def _is_open(folder: Path, handle: int) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(handle), folder.stat())
+    return False
 
 
 def _check_target(name: str | Path, *, force: bool) -> Path:
@@ -246,21 +304,6 @@ def _check_target(name: str | Path, *, force: bool) -> Path:
 def _beside(final: Path, ending: str) -> Path:
     """Return an unused hidden name in the folder of a file."""
     return final.with_name(f".{final.stem[:100]}.{secrets.token_hex(6)}{ending}")
-
-
-def _sweep(files: Sequence[Path], folders: Sequence[Path] = ()) -> None:
-    """Remove what is left of temporary files and of folders made for them that stayed empty."""
-    try:
-        for path in files:
-            path.unlink(missing_ok=True)
-        for folder in sorted(folders, key=lambda path: -len(path.parts)):
-            with contextlib.suppress(OSError):  # holds the outputs
-                folder.rmdir()
-    except Exception:
-        raise
-    except BaseException:  # a signal came while sweeping: once more, to the end
-        _sweep(files, folders)
-        raise
 
 
 def _write_stdout(text: str) -> None:

@@ -13,8 +13,8 @@ from ddphf.publish.bundle import Publication, foreign_metadata, make_files
 from ddphf.publish.contents import make_sums
 from ddphf.publish.points import collect_results
 from ddphf.publish.readme import make_readme
-from ddphf.publish.records import PublishedResults
 from ddphf.publish.verify import verify_archive
+from ddphf.results.published import PublishedResults
 from ddphf.symmetry.load import load_pair
 from ddphf.workspace.build import build_workspace
 

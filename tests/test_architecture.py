@@ -208,9 +208,16 @@ def test_arrays_and_callbacks_have_one_home():
         ("CONVERGED_FAST, CAREFUL, FAILED = ", "statistics/tails.py"),
         ("beta.ppf", "statistics/tails.py"),
         ("SeedSequence(", "compute/streams.py"),
+        ('f"sha256:{pyhf', "results/provenance.py"),
         ("ThreadPoolExecutor(", "compute/chunks.py"),
     ],
 )
 def test_what_exists_once_stands_once(text, home):
     found = [str(p.relative_to(PRODUCT)) for _, p in modules() if text in p.read_text()]
     assert found == [home]
+
+
+def test_emission_knows_no_pair():
+    """Ratios, masses and bumps will write workspaces of other channels with it."""
+    names = {name for name, _ in imported(PRODUCT / "workspace" / "emit.py")}
+    assert names == {"ddphf.arrays"}

@@ -513,6 +513,9 @@ def test_the_limit_can_be_raised(tmp_path, monkeypatch):
     done = invoke("inspect", path)
     assert done.code == 3
     assert "expected a JSON object" in done.message
+    deep = tmp_path / "deep.json"  # nesting has the one limit
+    deep.write_text("[" * 300 + "]" * 300)
+    assert "nested too deeply, 300 levels" in invoke("inspect", deep).message
     for text in ("many", "0", "nan", "inf", "1e308", "-1", ""):
         monkeypatch.setenv("DDPHF_LIMITS", text)
         done = invoke("inspect", path)
@@ -967,3 +970,23 @@ def test_a_bundle_cannot_ask_for_endless_toys(plain, n):
     _, bundle = check_contents(tamper(plain, "results.json", change))
     with pytest.raises(InputError, match="toys, more than the 10,000,000"):
         list(check_toys(bundle, lambda line: None, None))
+
+
+BUG = """
+import sys
+from ddphf.cli.signals import run
+class Broken(str):
+    def startswith(self, *given):
+        raise RuntimeError("a name of a file: \\x1b[31mred \\u202e")
+sys.argv = ["ddphf", Broken("inspect")]
+run()
+"""
+
+
+def test_a_bug_shows_no_escapes_of_names(folder):
+    """Its traceback is printed by Python, whose messages are not cleaned."""
+    done = subprocess.run([sys.executable, "-c", BUG], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "RuntimeError: a name of a file: \ufffd[31mred \ufffd" in done.stderr
+    assert "\x1b" not in done.stderr

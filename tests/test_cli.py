@@ -226,5 +226,8 @@ def test_leftovers_of_pruned_workspaces_are_accepted():
     parameters = workspace["measurements"][0]["config"]["parameters"]
     parameters.append({"name": "pruned", "inits": [0.0, 0.0]})
     summary = inspect(workspace)
-    assert summary["warnings"] == ["observations without a channel are ignored: VR"]
+    assert summary["warnings"] == [
+        "observations without a channel are ignored: VR",
+        "measurement 'discovery': settings of parameters that no modifier has are ignored: pruned",
+    ]
     assert summary["parameters"]["total"] == 4

@@ -18,9 +18,9 @@ from ddphf.inputs.covariance import axis_correlation, make_covariance, rho_covar
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.paired.closed_form import PlainPair
 from ddphf.likelihood.reference import ReferenceModel
+from ddphf.results.correlations import CorrelationResult
 from ddphf.studies.correlations import (
     RHOS,
-    CorrelationResult,
     _draw,
     _pulls,
     advise,

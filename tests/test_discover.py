@@ -12,14 +12,16 @@ from reference_numbers import FLAT, inject_pair, square
 from scipy.stats import kstest, norm, poisson
 
 from ddphf.exceptions import FitError, InputError, ModelError
-from ddphf.inference.discovery import DiscoverResult, discover_workspace, expect_discovery
+from ddphf.inference.discovery import discover_workspace, expect_discovery
+from ddphf.inference.fit import fit_workspace
 from ddphf.inference.nulls import compare_nulls
 from ddphf.inference.toys.ensembles import toy_ensemble
-from ddphf.inference.toys.importance import _remedy, log_ratio, sample_importance
+from ddphf.inference.toys.importance import _proposal, _remedy, log_ratio, sample_importance
 from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.store import ToySample, summarize_toys
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.reference import ReferenceModel
+from ddphf.results.discover import DiscoverResult
 from ddphf.statistics.tails import FAILED
 
 
@@ -220,6 +222,70 @@ def test_a_null_that_cannot_be_done_is_said_and_the_others_are_kept():
     assert statement["null"]["asymptotic"]["z0"] == statement["observed"]["z0"]
     data = json.loads(json.dumps(result.to_dict(), allow_nan=False))
     assert DiscoverResult.from_dict(data).to_dict() == data
+
+
+def signal_alone(observed):
+    """Two bins, the second of signal alone."""
+    workspace = counting(30.0, 10.0, observed)
+    signal, background = workspace["channels"][0]["samples"]
+    signal["data"], background["data"] = [10.0, 3.0], [30.0, 0.0]
+    workspace["observations"][0]["data"] = [float(observed), 0.0]
+    return workspace
+
+
+def test_a_bin_of_signal_alone_keeps_what_was_observed():
+    """No data with the signal are possible without it, so nothing is expected of it."""
+    nulls = ("asymptotic", "toys")
+    result = discover_workspace(signal_alone(60), nulls=nulls, toys=100, seed=2)
+    (statement,) = result.statements
+    # d(2NLL)/d(mu) = 0: 10 n / (30 + 10 mu) = 13.
+    rate = 10 * 60 / 13
+    mu = (rate - 30) / 10
+    assert statement.observed.mu_hat == pytest.approx(mu, rel=1e-6)
+    q0 = 2 * (60 * np.log(rate / 30) - 13 * mu)
+    assert statement.observed.q0 == pytest.approx(q0, rel=1e-6)
+    assert statement.expected is None
+    assert result.to_dict()["statements"][0]["expected"] is None
+    assert any("in channel 'c', bin 1 signal alone is expected" in w for w in result.warnings)
+    assert statement.toys["n_ge"] == 0  # of 100: P(n >= 60 | 30) is 1e-6
+    data = json.loads(json.dumps(result.to_dict(), allow_nan=False))
+    assert DiscoverResult.from_dict(data).to_dict() == data
+
+
+def test_importance_sampling_draws_nothing_where_the_null_has_nothing():
+    """An event there has weight 0."""
+    null = ToySource.conditional(compiled(signal_alone(60)))
+    proposal = _proposal(null, 1.0)
+    assert proposal.rates[1] == 0
+    assert proposal.rates[0] > null.rates[0]
+    data = np.array([[50.0, 0.0]])
+    expected = poisson.logpmf(50, proposal.rates[0]) - poisson.logpmf(50, 30.0)
+    assert log_ratio(proposal, null, data) == pytest.approx(expected, rel=1e-9)
+
+
+def test_too_few_toys_for_importance_sampling_keep_the_other_nulls():
+    nulls = ("asymptotic", "toys", "importance")
+    result = discover_workspace(counting(30.0, 10.0, 49), nulls=nulls, toys=100)
+    null = result.to_dict()["statements"][0]["null"]
+    assert null["failed"] == {"importance": "importance sampling: 100 toys, expected at least 500"}
+    assert null["importance"] is None
+    assert null["toys"]["n"] == 100
+    with pytest.raises(InputError, match="100 toys, expected at least 500"):
+        discover_workspace(counting(30.0, 10.0, 49), nulls=("importance",), toys=100)
+
+
+def test_a_second_statement_that_fails_keeps_the_first():
+    """Its background is held at 0, where there are events."""
+    workspace = with_known_background(flat_pair(100.0, 100.0, square(2, 3), seed=1))
+    workspace["measurements"][1]["config"]["parameters"][1]["inits"] = [0.0] * 9
+    workspace["measurements"][1]["config"]["parameters"][1]["bounds"] = [[0.0, 10.0]] * 9
+    result = discover_workspace(workspace)
+    assert [s.measurement for s in result.statements] == ["discovery"]
+    assert result.warnings[-1].startswith("known_background: this statement is missing: ")
+    fit = fit_workspace(workspace)
+    assert fit.discovery.z0 == pytest.approx(result.statements[0].observed.z0, abs=1e-9)
+    assert fit.known_background is None
+    assert any("known_background: this statement is missing" in w for w in fit.warnings)
 
 
 @pytest.mark.parametrize(

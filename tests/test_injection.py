@@ -12,10 +12,11 @@ from scipy.stats import poisson
 
 from ddphf.cli.inject import make_tables
 from ddphf.exceptions import ModelError, UsageError
-from ddphf.inference.injection.record import InjectionResult, inject_signal
+from ddphf.inference.injection.record import inject_signal
 from ddphf.inference.injection.scan import ensemble_fits, scan_strengths
 from ddphf.inference.injection.signals import Injection
 from ddphf.likelihood.paired.closed_form import PlainPair
+from ddphf.results.injection import InjectionResult
 from ddphf.symmetry.pair import Channel, Pair, Template
 from ddphf.workspace.build import build_workspace
 

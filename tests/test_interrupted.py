@@ -1,6 +1,7 @@
 """Commands that are ended at any moment: outputs whole or absent, nothing left beside them."""
 
 import contextlib
+import gc
 import json
 import shutil
 import signal
@@ -11,33 +12,55 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import invoke, plain_workspace, write_analysis
+from conftest import invoke, plain_workspace
+from jax._src import compilation_cache
+from saboteur import REFUSED, Saboteur, full_disk, interrupt, terminate
 from test_outputs import largest_file
+from writing_commands import (
+    COMMANDS,
+    INPUTS,
+    LONG,
+    commands_with_outputs,
+    copy_inputs,
+    files,
+    make_inputs,
+)
 
 from ddphf.cli.signals import Terminated, listening
 from ddphf.inference.toys.store import load_toys
+from ddphf.likelihood.cache import WholeFiles
 
-COMMANDS = {
-    "build": ("build", "analysis.yml", "-o", "new/w.json"),
-    "inspect": ("inspect", "pair.json", "-o", "new/i.json", "--plots", "new/figures"),
-    "fit": ("fit", "pair.json", "-o", "new/fit.json", "--plots", "new/figures"),
-    "yields": ("yields", "pair.json", "--fit", "fit.json", "-o", "new/y.json", "--tables", "new"),
-    "inject": ("inject", "pair.json", "--z", "3", "-o", "new/five.json"),
-    "limit": ("limit", "pair.json", "-o", "new/limit.json", "--plots", "new/figures"),
-    "report": ("report", "pair.json", "fit.json", "-o", "new/report.html"),
-}
+# An exception that a signal raises right after open() leaves the file to the garbage collector.
+unclosed = pytest.mark.filterwarnings("ignore:unclosed file:ResourceWarning")
+
+SABOTEUR = Saboteur()
+
+short_and_long = pytest.mark.parametrize(
+    "command",
+    [pytest.param(name, marks=pytest.mark.slow if name == LONG else ()) for name in COMMANDS],
+)
 
 
-@pytest.fixture
-def prepared(folder):
-    write_analysis(folder)
-    assert invoke("build", "analysis.yml", "-o", "pair.json").code == 0
-    assert invoke("fit", "pair.json", "-o", "fit.json").code == 0
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("inputs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        make_inputs(folder)
     return folder
 
 
-def files(place):
-    return {str(p.relative_to(place)): p.read_bytes() for p in place.rglob("*") if p.is_file()}
+@pytest.fixture
+def prepared(inputs, folder):
+    return copy_inputs(inputs, folder)
+
+
+def outputs_of(place):
+    return {name: text for name, text in files(place).items() if name.startswith("new/")}
+
+
+def test_every_command_that_writes_is_tried():
+    assert commands_with_outputs() == set(COMMANDS)
 
 
 @contextlib.contextmanager
@@ -52,36 +75,105 @@ def terminated_after(seconds):
         signal.signal(signal.SIGPROF, before)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_ended_at_any_moment_everything_or_nothing_is_there(prepared, command):
-    """The signal comes at moments spread over the command's own time, once it is warm."""
+def spread_over_time(command, place, number):
+    """End a warm command at moments spread over its time."""
     arguments = COMMANDS[command]
-    assert invoke(*arguments).code == 0
     start = time.process_time()
     assert invoke(*arguments, "--force").code == 0
     duration = time.process_time() - start
-    expected = {name for name in files(prepared) if name.startswith("new/")}
+    expected = set(outputs_of(place))
     assert expected
-    codes = []
-    for moment in np.linspace(0.05, 0.95, 15):
+    for moment in np.linspace(0.05, 0.95, number):
         shutil.rmtree("new", ignore_errors=True)
         try:
             with listening(), terminated_after(float(moment * duration)):
-                codes.append((outcome := invoke(*arguments)).code)
+                outcome = invoke(*arguments)
         except Terminated:  # it was too late for the command
             continue
-        assert outcome.code in (0, 143)
+        assert outcome.code in (0, 143), outcome.err
         assert "Traceback" not in outcome.err
-        found = {name for name in files(prepared) if name.startswith("new/")}
+        found = set(outputs_of(place))
         assert found in (set(), expected)
         assert found == expected or outcome.code == 143
-    assert 143 in codes
 
 
+FAULTS = {terminate: 143, interrupt: 130, full_disk: 2}
+"""What happens, and the exit code that says so."""
+
+
+def touches_of(command, place):
+    """Run a command; return what it did with its outputs, one after the other, and their names."""
+    SABOTEUR.watch(place / "new")
+    outcome = invoke(*COMMANDS[command])
+    SABOTEUR.rest()
+    assert outcome.code == 0, outcome.err
+    return list(SABOTEUR.seen), outputs_of(place).keys()
+
+
+def fail_at(command, place, acts, names, at, fault, *, old):
+    """Let a command fail before it does something with its outputs, which may be there already."""
+    invoked = COMMANDS[command]
+    before = {name: f"old {name}".encode() for name in names} if old else {}
+    shutil.rmtree("new", ignore_errors=True)
+    for name, text in before.items():
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).write_bytes(text)
+    SABOTEUR.watch(place / "new", lambda seen: len(seen) == at + 1, fault)
+    with listening():
+        outcome = invoke(*invoked, "--force")
+    SABOTEUR.rest()
+    found = outputs_of(place)
+    where = f"{fault.__name__} before {at} of {acts}: {outcome.err}"
+    replaced = found.keys() == names and not set(found.items()) & set(before.items())
+    assert found == before or replaced, where  # all old or all new
+    assert outcome.code == FAULTS[fault] or (outcome.code == 0 and replaced), where
+    assert "Traceback" not in outcome.err
+    assert found or not Path("new").exists(), where
+
+
+@unclosed
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name != LONG])
+def test_ended_at_any_moment_everything_or_nothing_is_there(prepared, command):
+    acts, names = touches_of(command, prepared)
+    renames = [i for i, act in enumerate(acts) if act == "os.rename"]
+    fail_at(command, prepared, acts, names, renames[min(1, len(renames) - 1)], terminate, old=True)
+    fail_at(command, prepared, acts, names, renames[-1], full_disk, old=False)
+    fail_at(command, prepared, acts, names, len(acts) - 1, interrupt, old=False)
+    spread_over_time(command, prepared, 3)
+    gc.collect()
+
+
+@unclosed
+def test_a_long_command_leaves_nothing_when_ended_among_its_outputs(folder):
+    SABOTEUR.watch(folder / "new", lambda seen: seen.count("os.rename") == 3, terminate)
+    with listening():
+        outcome = invoke(*COMMANDS[LONG])
+    SABOTEUR.rest()
+    assert outcome.code == 143
+    assert SABOTEUR.seen.count("os.rename") == 3
+    assert list(folder.iterdir()) == []
+    gc.collect()
+
+
+@unclosed
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
+def test_ended_at_many_moments(prepared, command):
+    acts, names = touches_of(command, prepared)
+    for at, act in enumerate(acts):
+        if command == LONG and at % 9:
+            continue
+        for number, fault in enumerate(FAULTS):
+            if fault is not full_disk or act in REFUSED:
+                fail_at(command, prepared, acts, names, at, fault, old=(at + number) % 2 == 0)
+    spread_over_time(command, prepared, 8 if command == LONG else 40)
+    gc.collect()
+
+
+@short_and_long
 def test_a_full_disk_leaves_nothing(prepared, command):
     before = files(prepared)
-    with largest_file(300):
+    with largest_file(100):
         outcome = invoke(*COMMANDS[command])
     assert outcome.code == 2
     assert "cannot be written (File too large)" in outcome.message
@@ -89,12 +181,40 @@ def test_a_full_disk_leaves_nothing(prepared, command):
     assert not Path("new").exists()
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+def test_a_full_disk_leaves_no_half_program_in_the_cache(tmp_path):
+    cache = WholeFiles(tmp_path)
+    program = compilation_cache.compress_executable(np.random.default_rng(1).bytes(1000))
+    with largest_file(100):
+        cache.put("f", program)
+    assert list(tmp_path.iterdir()) == []
+    cache.put("f", program)
+    assert cache.get("f") == program
+
+
+def test_half_a_program_is_compiled_again(tmp_path):
+    """What a process left that was killed before files were written whole."""
+    program = compilation_cache.compress_executable(b"x" * 1000)
+    (tmp_path / "f-cache").write_bytes(program[:10])
+    cache = WholeFiles(tmp_path)
+    assert cache.get("f") is None
+    cache.put("f", program)
+    assert cache.get("f") == program
+
+
+def test_commands_keep_their_programs_in_whole_files(inputs):
+    """By jax's own account: it asked for the cache that the command line gives it."""
+    assert inputs
+    assert isinstance(compilation_cache._cache, WholeFiles)
+
+
+@pytest.mark.parametrize("command", INPUTS)
 def test_no_output_replaces_an_input(prepared, command):
     """Also with --force, and under another name of the same file."""
-    source = COMMANDS[command][1]
-    Path("same").symlink_to(source)
-    for name in (source, "same"):
+    source = INPUTS[command]
+    packed = command == "publish"
+    same = "same.tar.gz" if packed else "same"
+    Path(same).symlink_to(source)
+    for name in (same,) if packed else (source, same):
         arguments = list(COMMANDS[command])
         arguments[arguments.index("-o") + 1] = name
         before = files(prepared)
@@ -111,11 +231,27 @@ def test_histograms_of_the_analysis_file_are_inputs(prepared):
 
 
 @pytest.mark.parametrize("output", ["", "."])
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name != LONG])  # -o is a folder
 def test_an_output_without_a_name_is_usage(prepared, command, output):
     arguments = list(COMMANDS[command])
     arguments[arguments.index("-o") + 1] = output
     assert invoke(*arguments).code == 2
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        ("study birman", "-o"),
+        ("yields w.json", "--tables"),
+        ("scan w.json --parameter a", "--plots"),
+    ],
+)
+def test_a_folder_without_a_name_is_usage(folder, command, option):
+    Path("w.json").write_text(json.dumps(plain_workspace()))
+    outcome = invoke(*command.split(), option, "")
+    assert outcome.code == 2
+    assert outcome.message == f"{option}: the name of the folder is empty; . is the current one"
+    assert [p.name for p in folder.iterdir()] == ["w.json"]
 
 
 @pytest.mark.parametrize("seed", [2**63, 2**64, -1])
@@ -179,6 +315,40 @@ def test_a_process_that_is_ended_shows_no_traceback(folder, number, seconds):
     assert left == [] or number == signal.SIGKILL
     if Path("t.npz").exists():
         assert len(load_toys(Path("t.npz"))) > 0
+
+
+KILLED = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from pathlib import Path
+from saboteur import Saboteur, kill
+at = int(sys.argv.pop(1))
+Saboteur().watch(Path("new"), lambda seen: len(seen) == at, kill)
+from ddphf.cli.signals import run
+run()
+"""
+LATE = 10
+"""More often than that `build` does not touch its outputs."""
+
+
+@pytest.mark.parametrize(
+    "at", [pytest.param(n, marks=[pytest.mark.slow] * (n not in (4, 6, 7))) for n in range(1, LATE)]
+)
+def test_killed_at_any_moment_every_file_is_whole(prepared, at):
+    """Old or new; where the workspace is new its sidecar is."""
+    Path("new").mkdir()
+    old = {"new/w.json": b"old", "new/w.metadata.json": b"old"}
+    for name, text in old.items():
+        Path(name).write_bytes(text)
+    arguments = [*COMMANDS["build"], "--force"]
+    done = subprocess.run([sys.executable, "-c", KILLED, str(at), *arguments], check=False)
+    assert done.returncode == -signal.SIGKILL
+    found = {name: Path(name).read_bytes() for name in old}
+    shutil.rmtree("new")
+    assert invoke(*arguments).code == 0
+    new = outputs_of(prepared)
+    assert all(found[name] in (old[name], new[name]) for name in old)
+    assert found["new/w.json"] == b"old" or found == new
 
 
 def test_toys_that_were_killed_go_on_bitwise_equal(folder):

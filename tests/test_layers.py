@@ -51,7 +51,7 @@ def test_inputs_of_others_are_read_in_one_place():
     found = {
         path.name
         for path in (ROOT / "tests").glob("*.py")
-        if re.search(r"[\"']shared[\"'] */|parents\[\d\] */ *[\"']shared", path.read_text())
+        if re.search(r"/ *[\"']shared\b|[\"']shared[\"'] */", path.read_text())
     }
     assert found == {"others_data.py"}
 

@@ -120,6 +120,18 @@ def test_a_pair_of_empty_bins_is_exactly_zero():
     assert np.all(model.rates(free.parameters) >= 0)
 
 
+def test_a_lower_bound_next_to_zero():
+    """It is 0 while fitting and kept by what is reported: 2 times it times both templates."""
+    template, values = np.array([50.0, 20.0]), []
+    for lower in (1e-10, 1e-8):
+        workspace = make_pair(template, [0, 18], [0, 25], [0.0, 1.0], ratio=0.8, lower=lower)
+        free = compiled(workspace).minimize()
+        assert free.converged
+        assert free.parameters.min() == lower
+        values.append(free.twice_nll)
+    assert values[1] - values[0] == pytest.approx(2 * (1e-8 - 1e-10) * 50 * (1 + 0.8), abs=1e-9)
+
+
 def test_compilations_are_counted():
     from ddphf.likelihood.paired.newton import minimize_one
 

@@ -15,17 +15,19 @@ from scipy.stats import chi2, norm, poisson
 from test_discover import counting, flat_pair
 
 from ddphf.exceptions import FitError, InputError, ModelError
+from ddphf.figures.limit import draw_limit
+from ddphf.figures.null import draw_null
 from ddphf.inference.discovery import discover_workspace
 from ddphf.inference.limits.cls import cls_asymptotic, cls_expected
 from ddphf.inference.limits.crossing import find_crossings
-from ddphf.inference.limits.limits import LimitResult, limit_workspace
+from ddphf.inference.limits.limits import limit_workspace
 from ddphf.inference.limits.profile import ProfileScan, find_crossing
 from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.statistics import toy_statistics
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.paired.closed_form import PlainPair
 from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
-from ddphf.report.statements import draw_limit, draw_nulls
+from ddphf.results.limit import LimitResult
 
 # Flat 28 x 28, 1e4 events per bin, 6 x 6 signal, in events: -2 to +2 sigma.
 FLAT_LIMITS = [892.451, 1198.118, 1663.087, 2314.099, 3102.220]
@@ -358,7 +360,9 @@ def test_figures_have_numbers_on_their_logarithmic_axes():
     methods = ("asymptotic", "toys")
     limit = limit_workspace(counting(30.0, 10.0, 41), methods=methods, toys=100).to_dict()
     found = discover_workspace(counting(30.0, 10.0, 41), nulls=methods, toys=100).to_dict()
-    for figure in (draw_limit(limit), draw_nulls(found["statements"][0])):
+    statement = found["statements"][0]
+    null = draw_null(statement["null"]["comparison"], statement["observed"]["z0"], "m")
+    for figure in (draw_limit(limit), null):
         figure.draw_without_rendering()
         labels = [t.get_text() for panel in figure.axes for t in panel.get_yticklabels()]
         assert "1" in labels

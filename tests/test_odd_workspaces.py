@@ -339,6 +339,29 @@ def test_exact_backgrounds_do_not_look_like_disagreement(tau):
     assert any("rounding alone" in line for line in fit.warnings) == (tau > 1e10)
 
 
+def test_fifty_exact_backgrounds_and_a_norm():
+    """50 auxiliary terms of 1e10 events round by 1e-3, the counts alone by 1e-6."""
+    rng = np.random.default_rng(0)
+    background, signal = rng.uniform(2e4, 6e4, 50), np.linspace(5.0, 54.0, 50)
+    counts = rng.poisson(background)
+    unc = {"name": "unc", "type": "shapesys", "data": (1e-5 * background).tolist()}
+    spec = workspace(
+        [
+            ("signal", signal, [STRENGTH]),
+            ("background", background, [unc, normsys("norm", 0.02)]),
+        ],
+        counts,
+        [bounded("mu", -100, 100)],
+    )
+    fit = fit_workspace(spec)
+    # Least squares with the norm's prior: at 40 000 events per bin nothing else is left.
+    moves = np.array([signal, 0.02 * background])
+    inverse = np.linalg.inv((moves / background) @ moves.T + np.diag([0.0, 1.0]))
+    expected = inverse @ (moves / background) @ (counts - background)
+    assert fit.mu_hat.value == pytest.approx(expected[0], abs=0.02 * fit.mu_hat.error)
+    assert fit.mu_hat.error == pytest.approx(inverse[0, 0] ** 0.5, rel=0.01)
+
+
 def test_a_staterror_with_a_slash():
     stat = {"name": "stat_e/mu", "type": "staterror", "data": [3.0]}
     spec = workspace([("s", [5.0], [STRENGTH]), ("b", [50.0], [stat])], [55])

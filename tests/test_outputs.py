@@ -1,17 +1,22 @@
 """Output files: refused before any work, whole or not there, together or not at all."""
 
 import contextlib
+import fcntl
+import itertools
 import os
 import resource
 import stat
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
+import ddphf.outputs
 from ddphf.exceptions import UsageError
-from ddphf.outputs import Outputs, locked, write_atomically
+from ddphf.outputs import Outputs, locked, sweep_litter, write_atomically
 
 
 @contextlib.contextmanager
@@ -204,3 +209,95 @@ def test_the_lock_of_a_folder_holds_and_leaves_nothing(folder):
     assert [process.wait(timeout=600) for process in started] == [0, 0]
     assert Path("count").read_text() == "200"
     assert [p.name for p in folder.iterdir()] == ["count"]
+
+
+class Stop(BaseException):
+    """What a signal raises."""
+
+
+def stopped_before_line(number, act):
+    """Call a function, stopped before the n-th line of ddphf/outputs.py; say whether it was."""
+    seen = 0
+
+    def trace(frame, event, _):
+        nonlocal seen
+        if frame.f_code.co_filename != ddphf.outputs.__file__:
+            return None
+        if event == "line":
+            seen += 1
+            if seen == number:
+                raise Stop
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        act()
+    except Stop:
+        sys.settrace(before)
+        sweep_litter()  # as the command line does
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+def test_stopped_before_any_line_the_files_are_all_old_or_all_new(tmp_path):
+    names = ("a.json", "b/b.png")
+
+    def act():
+        with Outputs([place / name for name in names], force=True) as outputs:
+            for name in names:
+                outputs.write(place / name, f"new {name}")
+
+    for number in itertools.count(1):
+        for old in (False, True):
+            place = tmp_path / f"{number}_{old}"
+            place.mkdir()
+            for name in names[: 2 * old]:
+                (place / name).parent.mkdir(exist_ok=True)
+                (place / name).write_text(f"old {name}")
+            was_stopped = stopped_before_line(number, act)
+            found = {str(p.relative_to(place)): p.read_text() for p in place.rglob("*.*")}
+            before = {name: f"old {name}" for name in names} if old else {}
+            assert found in (before, {name: f"new {name}" for name in names}), (number, old)
+            assert found or not list(place.iterdir()), (number, old)
+        if not was_stopped:
+            break
+    assert number > 50
+
+
+def test_stopped_before_any_line_no_lock_and_no_folder_is_left(tmp_path):
+    def act():
+        with locked(place / "new" / "file"):
+            pass
+
+    for number in itertools.count(1):
+        place = tmp_path / str(number)
+        place.mkdir()
+        was_stopped = stopped_before_line(number, act)
+        assert list(place.iterdir()) == [], number
+        if not was_stopped:
+            break
+        with locked(place / "file"):
+            pass
+        handle = os.open(place, os.O_RDONLY)
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.close(handle)
+    assert number > 10
+
+
+def test_a_lock_holds_although_its_folder_is_removed_meanwhile(tmp_path):
+    """One fails and takes its empty folder away while another waits for it."""
+    place = tmp_path / "new" / "file"
+    with locked(place):
+        waiting = threading.Thread(target=_write_under_lock, args=(place,))
+        waiting.start()
+        time.sleep(0.2)
+    waiting.join(timeout=600)
+    assert place.read_text() == "x"
+
+
+def _write_under_lock(place):
+    with locked(place):
+        place.write_text("x")

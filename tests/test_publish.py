@@ -21,6 +21,7 @@ from ddphf.publish.bundle import make_archive, make_files
 from ddphf.publish.hepdata import check_label, make_submission, validate_submission
 from ddphf.publish.points import collect_results, find_null
 from ddphf.publish.signals import apply_patch
+from ddphf.results.registry import KINDS
 
 ATLAS = OTHERS / "atlas_sbottom_regionC_600_280_150"
 HEPDATA_FILES = {"submission.yaml", "minima.yaml", "significance.yaml", "fit_covariance.yaml"}
@@ -235,7 +236,7 @@ def test_publish_takes_every_kind_that_its_page_promises(folder):
         "scan": ["scan", "workspace.json", "--parameter", "mu", "-o", "scan.json"],
         "inject": ["inject", "workspace.json", "--mu", "1", "-o", "five.json"],
     }
-    assert named == set(made)
+    assert named == set(made) == {"toys"} | {k.command for k in KINDS if k.published is not None}
     for arguments in made.values():
         done = invoke(*arguments)
         assert done.code == 0, done.err
@@ -247,6 +248,8 @@ def test_publish_takes_every_kind_that_its_page_promises(folder):
     records = {"rank.json", "discover.json", "limit.json", "scan.json", "injection.json"}
     assert records | {"toys.npz"} <= set(files)
     assert {entry["name"] for entry in load(files, "results.json")["included"]} == records
+    done = invoke("verify", "all.tar.gz", "--level", "3")
+    assert done.code == 0, done.err
 
     # The injection beside the workspace that it wrote, and beside neither.
     done = invoke("publish", "five.json", "five.injection.json", "-o", "five.tar.gz")

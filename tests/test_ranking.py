@@ -2,6 +2,7 @@
 
 import copy
 import json
+from pathlib import Path
 
 import matplotlib.figure
 import numpy as np
@@ -10,6 +11,8 @@ from conftest import invoke, plain_workspace
 from engine_models import eigen_variations, gaussian_signal, make_pair
 from others_data import OTHERS, needs
 
+from ddphf.figures import by_cabinetry
+from ddphf.figures.style import figure_bytes
 from ddphf.inference.fitter import Fitter
 from ddphf.inference.ranking.by_cabinetry import rank_with_cabinetry
 from ddphf.inference.ranking.impacts import rank_parameters
@@ -20,7 +23,6 @@ from ddphf.likelihood.dense import minimize_dense
 from ddphf.likelihood.errors.propagation import held_by_data, propagate
 from ddphf.likelihood.paired.newton import minimize_profiles
 from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
-from ddphf.report.rankings import draw_ranking
 from ddphf.results.rank import RankResult
 
 SHIFTS = ("prefit_up", "prefit_down", "postfit_up", "postfit_down")
@@ -136,7 +138,7 @@ def test_refits_are_compiled_while_the_first_fit_runs():
     assert minimize_profiles._cache_size() == before + 1
 
 
-def test_nothing_is_drawn_where_no_parameter_does_anything():
+def test_nothing_is_drawn_where_no_parameter_does_anything(folder):
     """A free factor of a sample without events: held, not ranked, and no figure."""
     workspace = plain_workspace()
     idle = {"name": "idle", "data": [0.0] * 3, "modifiers": []}
@@ -144,7 +146,13 @@ def test_nothing_is_drawn_where_no_parameter_does_anything():
     workspace["channels"][0]["samples"].append(idle)
     ranked = rank_parameters(workspace)
     assert ranked.parameters == ()
-    assert draw_ranking(ranked) is None
+    assert by_cabinetry.draw_ranking(ranked) is None
+    assert by_cabinetry.draw_pulls(ranked) is None
+    outcome = invoke("rank", "-", "--plots", "p", "-o", "r.json", stdin=json.dumps(workspace))
+    assert outcome.code == 0, outcome.err
+    for name in ("ranking", "ranking_pulls", "ranking_correlations"):
+        assert f"{name}.png: nothing to draw" in outcome.err
+    assert not (folder / "p").exists()
 
 
 def test_pulls_and_priors():
@@ -461,6 +469,19 @@ def test_command_line(workspace_file, folder):
     assert "give --force" in again.err
 
 
+def test_cabinetry_draws_what_its_engine_ranked(folder):
+    options = ["--engine", "cabinetry", "--plots", "plots", "--format", "svg", "-o", "rank.json"]
+    outcome = invoke("rank", "-", *options, stdin=json.dumps(small_pair(k=1, n=2, t=1e4)))
+    assert outcome.code == 0, outcome.err
+    ranked = RankResult.from_dict(json.loads(Path("rank.json").read_text()))
+    for name, draw in (
+        ("ranking", by_cabinetry.draw_ranking),
+        ("ranking_pulls", by_cabinetry.draw_pulls),
+        ("ranking_correlations", by_cabinetry.draw_correlations),
+    ):
+        assert Path(f"plots/{name}.svg").read_bytes() == figure_bytes(draw(ranked), "svg")
+
+
 def test_pipes_and_a_per_bin_ranking(folder):
     text = json.dumps(plain_workspace())
     outcome = invoke("rank", "-", "--parameters", "symmetric_shape[?]", stdin=text)
@@ -477,3 +498,46 @@ def test_pipes_and_a_per_bin_ranking(folder):
     assert invoke("rank", "workspace.json", *options).code == 0
     assert (folder / "p" / "ranking.png").exists()
     assert not (folder / "p" / "ranking_pulls.png").exists()
+
+
+def test_a_poi_at_a_corner_has_no_impacts(folder):
+    """A bin of signal alone without events holds mu at 0: no number, and a warning why."""
+    normsys = {"name": "a", "type": "normsys", "data": {"hi": 1.1, "lo": 0.9}}
+    mu = {"name": "mu", "type": "normfactor", "data": None}
+    spec = {
+        "channels": [
+            {
+                "name": "c",
+                "samples": [
+                    {"name": "s", "data": [10.0, 3.0], "modifiers": [mu]},
+                    {"name": "b", "data": [30.0, 0.0], "modifiers": [normsys]},
+                ],
+            }
+        ],
+        "observations": [{"name": "c", "data": [20.0, 0.0]}],
+        "measurements": [
+            {
+                "name": "m",
+                "config": {"poi": "mu", "parameters": [{"name": "mu", "bounds": [[-5.0, 50.0]]}]},
+            }
+        ],
+        "version": "1.0.0",
+    }
+    Path("w.json").write_text(json.dumps(spec))
+    outcome = invoke("rank", "w.json", "--group", "g=a", "-o", "rank.json", "--plots", "figures")
+    assert outcome.code == 0
+    record = json.loads(Path("rank.json").read_text())
+    assert record["poi"]["error"] is None
+    (impact,) = record["parameters"]
+    kinds = ("prefit", "postfit", "auxiliary")
+    numbers = [impact[f"{kind}_{side}"] for kind in kinds for side in ("up", "down")]
+    assert [*numbers, impact["covariance"], record["frozen"]] == [None] * 8
+    assert impact["error"] > 0
+    assert record["groups"] == []
+    assert record["correlations"]["errors"][0] == 0
+    assert any("no impact on it is defined" in line for line in record["warnings"])
+    assert "+0.0000" not in outcome.err
+    assert "│ a │          - │" in outcome.err
+    assert json.loads(json.dumps(RankResult.from_dict(record).to_dict())) == record
+    assert invoke("fit", "w.json", "-o", "fit.json").code == 0
+    assert invoke("report", "w.json", "fit.json", "rank.json", "-o", "r.html").code == 0

@@ -271,6 +271,15 @@ FIT = {
             {"name": "stat_e/mu", "type": "staterror", "data": [1.0] * 3},
         )
     ),
+    "a staterror over unequal samples": edit(
+        *(
+            put(
+                f"channels.{channel}.samples.0.modifiers.1",
+                {"name": "mc", "type": "staterror", "data": [1.0] * 3},
+            )
+            for channel in (0, 1)
+        )
+    ),
     "two parameters of one name": edit(
         put(
             "channels.0.samples.0.modifiers.1",

@@ -14,12 +14,12 @@ import pytest
 from conftest import full_pair, invoke, plain_workspace
 from hypothesis import strategies as st
 
+from ddphf.figures.limit import draw_limit
+from ddphf.figures.parameters import draw_ranking
+from ddphf.figures.scan import draw_scan
+from ddphf.figures.spectra import draw_spectra
 from ddphf.inference.toys.store import ToySample, load_toys, save_toys
 from ddphf.report.document import Materials, build_report
-from ddphf.report.parameters import draw_ranking
-from ddphf.report.scans import draw_scan
-from ddphf.report.spectra import draw_spectra
-from ddphf.report.statistics import draw_limit
 from ddphf.results.scan import ScanAxis, ScanResult
 from ddphf.results.yields import (
     ChannelYields,
@@ -147,7 +147,10 @@ def material(tmp_path_factory):
                              "p0_interval": [0.0, 0.018], "z0": None, "seed": 1},
                     "importance": {"p0": 1e-5, "p0_error": 1e-6, "z0": 4.26},
                     "comparison": {"n": 100, "ks": {"distance": 0.05, "p_value": 0.9},
-                                   "histogram": {"edges": [-2, 0, 2], "counts": [49, 50]}},
+                                   "histogram": {"edges": [-2, 0, 2], "counts": [49, 50]},
+                                   "quantiles": {"probability": [0.25, 0.75],
+                                                 "asymptotic": [-0.67, 0.67],
+                                                 "toys": [-0.6, 0.7]}},
                 },
                 "expected": {"mu": 1.0, "asimov": {"z0": 1.9},
                              "asymptotic": {"z0": [-0.1, 0.9, 1.9, 2.9, 3.9]}},
@@ -158,7 +161,9 @@ def material(tmp_path_factory):
             "asymptotic": {"observed": 2.5, "expected": [0.5, 0.7, 1.0, 1.4, 1.9],
                            "scan": {"mu": [0.0, 3.0], "observed": [1.0, 0.02],
                                     "expected": [[1.0, 0.01 * x] for x in range(1, 6)]}},
-            "toys": {"observed": 2.6, "observed_error": 0.11, "expected": [None] * 5},
+            "toys": {"observed": 2.6, "observed_error": 0.11, "expected": [None] * 5,
+                     "scan": {"mu": [1.0, 3.0], "observed": [0.6, 0.0],
+                              "observed_error": [0.1, 0.0]}},
             "intervals": [{"level": 0.6827, "method": "asymptotic", "lower": 0.4, "upper": 1.6}],
         },
     }  # fmt: skip
@@ -281,6 +286,32 @@ def test_toys_say_to_which_workspace_they_belong(material, folder):
     assert invoke("report", "other.npz", material / "fit.json").code == 3
 
 
+@pytest.mark.parametrize(
+    ("kind", "path", "value", "message"),
+    [
+        ("discover", "statements.0.null.comparison.quantiles.toys", [0.0],
+         "quantiles of different numbers"),
+        ("discover", "statements.0.null.comparison.quantiles.probability", [0.0, 0.5],
+         "0.0 is less than or equal to the minimum of 0"),
+        ("discover", "statements.0.null.comparison.quantiles.toys", None,
+         "None is not of type 'array'"),
+        ("limit", "toys.scan.observed_error", [0.1], "as many entries as mu has"),
+        ("limit", "toys.scan.observed_error", "x", "'x' is not of type 'array'"),
+    ],
+)  # fmt: skip
+def test_what_a_figure_reads_is_checked(material, folder, kind, path, value, message):
+    record = json.loads((material / f"{kind}.json").read_text())
+    *parents, last = (int(key) if key.isdecimal() else key for key in path.split("."))
+    node = record
+    for key in parents:
+        node = node[key]
+    node[last] = value
+    Path("damaged.json").write_text(json.dumps(record))
+    outcome = invoke("report", "damaged.json")
+    assert outcome.code == 3
+    assert message in outcome.message
+
+
 VALUES = st.sampled_from(
     [None, True, -1, 0, 1e308, 10**400, "", "x" * 300, "NaN", [], [[]], {}, [1, 2, 3], {"a": 1}]
 )
@@ -333,7 +364,8 @@ def test_figures_have_axes_with_names():
     # The record's own lines, which are finer than the grid.
     assert plane.lines[0].get_xydata().tolist() == np.column_stack([*path.values()]).tolist()
     curves = {"mu": [0.0, 1.0, 2.0], "observed": [1.0, None, 0.1]}
-    limit = draw_limit(curves, 0.95, "mu").axes[0]
+    record = {"measurement": "m", "level": 0.95, "toys": {"observed": None, "scan": curves}}
+    limit = draw_limit(record).axes[0]
     assert (limit.get_xlabel(), limit.get_ylabel()) == ("signal strength mu", "CLs")
     entries = [{"name": f"p{i}", "pull": 0.1, "constraint": 1.0} for i in range(40)]
     ranking = draw_ranking({"poi": {"name": "mu"}, "parameters": entries})

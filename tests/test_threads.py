@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from others_data import others
 
 import ddphf
 
@@ -105,3 +106,28 @@ def test_toys_limits_and_discovery_end(tmp_path, n, threads):
     path.write_text(json.dumps(many_normsys(n)))
     for name in COMMANDS:
         run_command(tmp_path, path, threads, 1200, name)
+
+
+PUBLISHED = {
+    "atlas_ewk_2018_05/workspace.json": 520,
+    "atlas_sbottom_regionC_600_280_150/bottom-squarks.json": 1100,
+    "cabinetry_tutorial/built_example_workspace.json": 1100,
+    "pyhf_validation_micro/coupledshapefactor.workspace.json": 1100,
+    "rmu_253/workspace.json": 1100,
+}
+"""Toys: three chunks and more of the toys' threads."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("threads", [1, 2, 4])
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_toys_of_published_workspaces_end(tmp_path, name, threads):
+    command = (
+        "toys",
+        str(others(name)),
+        "--toys",
+        str(PUBLISHED[name]),
+        "-o",
+        str(tmp_path / "toys.npz"),
+    )
+    run(tmp_path, threads, 1200, "-m", "ddphf", *command)

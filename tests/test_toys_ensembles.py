@@ -1,3 +1,5 @@
+from decimal import Decimal, localcontext
+
 import numpy as np
 import pytest
 from engine_models import eigen_variations, gaussian_signal, make_pair, rectangle_signal
@@ -40,6 +42,8 @@ def test_toys_do_not_depend_on_chunks(source):
         toy_ensemble(source, 80, seed=5, first=70, fit_block_size=64),
     ]
     assert_same(whole, merge_toys(parts))
+    columns = ("seed", "index", "q0", "mu_hat", "status", "at_zero")
+    assert sum(getattr(whole, name).itemsize for name in columns) == 34  # bytes per toy
     alone = source.draw(5, 77)
     np.testing.assert_array_equal(alone, source.draw_block(5, 2)[13])
 
@@ -110,6 +114,41 @@ def test_shared_information_agrees_with_single_fits(kind):
         sign = np.sign(free.parameters[poi])
         assert toys.q0[i] == pytest.approx(sign * (null.twice_nll - free.twice_nll), abs=1e-6)
         assert toys.mu_hat[i] == pytest.approx(free.parameters[poi], abs=1e-3 * free.errors[poi])
+
+
+def q0_in_decimals(a, b, s):
+    """Signed q0 of the plain pair with r = 1, with 50 digits: the background in closed form."""
+    with localcontext(prec=50):
+        a, b, s = ([Decimal(float(x)) for x in values] for values in (a, b, s))
+
+        def cells(mu):  # 2 u^2 + (2 mu s - a - b) u - a mu s = 0
+            for x, y, z in zip(a, b, s, strict=True):
+                half = mu * z - (x + y) / 2
+                u = ((half * half + 2 * x * mu * z).sqrt() - half) / 2
+                yield x, y, z, u, u + mu * z
+
+        def value(mu):
+            return 2 * sum(u + v - x * u.ln() - y * v.ln() for x, y, _, u, v in cells(mu))
+
+        low, high = Decimal(-50), Decimal(50)
+        for _ in range(120):
+            middle = (low + high) / 2
+            falls = sum(z * (1 - y / v) for _, y, z, _, v in cells(middle)) < 0
+            low, high = (middle, high) if falls else (low, middle)
+        return float((value(Decimal(0)) - value(low)).copy_sign(low))
+
+
+@pytest.mark.parametrize("mean", [1e2, 1e6, 1e10])
+def test_q0_of_toys_at_large_counts(mean):
+    """-2 ln L itself is 1e12 at 1e10 events per bin: the difference of two is good to 1e-4."""
+    flat, signal = np.full(4, mean), np.array([0.1, 0.4, 0.3, 0.2]) * 10 * np.sqrt(mean)
+    workspace = make_pair(flat, flat, flat, signal)
+    source = ToySource.conditional(CompiledModel.from_reference(ReferenceModel(workspace)))
+    data = source.draw_block(3, 0)
+    q0, _, status, _ = ToyFitter(source, 32).fit(data, 32)
+    assert np.all(status == 0)
+    exact = [q0_in_decimals(toy[:4], toy[4:8], signal) for toy in data]
+    np.testing.assert_allclose(q0, exact, rtol=0, atol=1e-8)
 
 
 def test_a_model_that_is_no_pair_has_toys():

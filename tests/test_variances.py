@@ -114,7 +114,9 @@ def test_negative_variances_are_refused():
     pair = Pair(
         Channel("b", DATA, signal=Template(weighted(SIGNAL, -VARIANCES))), Channel("a", COUNTS)
     )
-    with pytest.raises(InputError, match=r"sample 'signal', error \(sumw2\), bin 0.*got nan"):
+    with pytest.raises(
+        InputError, match=r"sample 'signal', error: .*sumw2, bin 0 .*got -4, expected >= 0: a sum"
+    ):
         resolve_pair(pair)
 
 
@@ -138,6 +140,44 @@ def test_weighted_data_are_refused_or_declared():
     counted = Pair(Channel("b", weighted(COUNTS, COUNTS), signal=Template(SIGNAL)),
                    Channel("a", COUNTS))  # fmt: skip
     assert resolve_pair(counted).warnings == ()
+
+
+def test_weights_without_their_squares_are_said():
+    """A Double storage filled with weights, as hist makes by default, has no statistical error."""
+    filled = hist.Hist(AXIS)
+    filled.fill(np.repeat([35.0, 45.0, 55.0], [50, 60, 40]), weight=2.0)
+    assert filled.variances() is None
+
+    def warnings(data, signal, **options):
+        channels = (Channel("b", data, signal=Template(signal, **options)), Channel("a", COUNTS))
+        return resolve_pair(Pair(*channels)).warnings
+
+    assert warnings(DATA, hist.Hist(AXIS, data=SIGNAL)) == ()
+    (line,) = warnings(DATA, filled)
+    assert line.startswith("channel 'SR_b', sample 'signal': filled with weights into a storage")
+    assert warnings(DATA, filled, error="none") == ()
+    assert warnings(DATA, filled, error=np.ones(3)) == ()
+    (line,) = warnings(filled, SIGNAL)
+    assert "other weights than 1 would make these no counts" in line
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (2, 3, 4)])
+def test_variances_of_several_axes_lie_where_the_contents_do(tmp_path, shape):
+    """Contents of a TH2 and TH3 lie the other way round in a file; so do their squares."""
+    axes = [
+        hist.axis.Variable(np.arange(n + 1.0), name=name)
+        for n, name in zip(shape, "xyz", strict=False)
+    ]
+    h = hist.Hist(*axes, storage=hist.storage.Weight())
+    h.values()[...] = np.arange(float(np.prod(shape))).reshape(shape)
+    h.variances()[...] = 0.5 + 10 * h.values()
+    with uproot.recreate(tmp_path / "h.root") as file:
+        file["h"] = h
+    (tmp_path / "h.json").write_text(json.dumps(h, default=uhi.io.json.default))
+    for address in ("h.root:h", "h.json"):
+        found = read_histogram(f"{tmp_path}/{address}")
+        assert np.array_equal(found.values, h.values())
+        assert np.array_equal(found.variances, h.variances())
 
 
 def test_variances_of_the_ratio_are_not_dropped_in_silence():

@@ -21,9 +21,9 @@ from conftest import plain_workspace
 
 from ddphf.exceptions import InputError
 from ddphf.publish.archive import pack
-from ddphf.publish.checks import VerifyResult
 from ddphf.publish.contents import make_sums
 from ddphf.publish.verify import verify_archive
+from ddphf.results.verified import VerifyResult
 
 
 @pytest.fixture(scope="module")
@@ -420,10 +420,10 @@ def test_points_off_the_held_values_do_not_count(plain):
 
 def test_a_lower_point_at_a_negative_rate_is_unphysical():
     """pyhf rewards a negative rate of an empty bin; that is not a better point."""
-    from ddphf.publish.checks import FAIL, LIMITED, PASS, UNPHYSICAL
-    from ddphf.publish.records import PublishedResults
     from ddphf.publish.stock_fits import StockFit
     from ddphf.publish.verify import _judge
+    from ddphf.results.published import PublishedResults
+    from ddphf.results.verified import FAIL, LIMITED, PASS, UNPHYSICAL
 
     point = PublishedResults.from_dict(load(plain_files(), "results.json")).points[0]
     value = point.minimum.twice_nll
@@ -438,8 +438,8 @@ def test_a_lower_point_at_a_negative_rate_is_unphysical():
 def test_a_negative_rate_of_the_command_line_is_told_from_a_lower_minimum():
     """What `pyhf fit --value` prints, at a point below 0 and at one above."""
     from ddphf.likelihood.reference import ReferenceModel
-    from ddphf.publish.checks import FAIL, UNPHYSICAL
     from ddphf.publish.clean_venv import _judge
+    from ddphf.results.verified import FAIL, UNPHYSICAL
 
     workspace = plain_workspace()
     reference = ReferenceModel(workspace)

@@ -11,12 +11,12 @@ import pytest
 from conftest import full_pair, invoke, plain_workspace
 from others_data import others
 
+from ddphf.figures.asymmetry import local_z
 from ddphf.inference.fit import fit_workspace
 from ddphf.inference.yields import predict_yields
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.errors.covariance import Covariance, find_slopes
 from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
-from ddphf.report.asymmetry import local_z
 from ddphf.results.yields import YieldsResult
 from ddphf.workspace.build import build_workspace
 

@@ -94,6 +94,10 @@ def test_an_edge_worked_out():
     q0 = 2 * ((4 - 2 * np.log(4) + 2) - (2 - 2 * np.log(2)))
     assert result.discovery.q0 == pytest.approx(-q0, abs=1e-8)
     assert result.fit.certificate.edm < EDM_TOLERANCE
+    # Every epsilon keeps the point away from the edge by at most that in -ln L, 1e-9 in all.
+    above = result.fit.twice_nll - 2 * (2 - 2 * np.log(2) + np.log(2))
+    assert -1e-12 < above < 2e-9 * 1.001
+    assert result.fit.certificate.edm >= above - 1e-12
     assert any("bin 1 is held at 0" in line for line in result.warnings)
 
 

@@ -6,7 +6,6 @@ import contextlib
 import logging
 import math
 import sys
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -141,8 +140,6 @@ class _Counts(ProgressColumn):
 def progress_line() -> Iterator[Stages]:
     """Show the running stage and its time on stderr, when that is a terminal."""
     logging.getLogger("pyhf").setLevel(logging.CRITICAL)
-    # pyhf 0.7.6 validates through a deprecated class of jsonschema (scikit-hep/pyhf#2139).
-    warnings.filterwarnings("ignore", category=DeprecationWarning, module="pyhf")
     columns = [SpinnerColumn(), TextColumn("{task.description}", markup=False), _Counts()]
     # rich would still print an empty line without a terminal
     hidden = LEVEL.quiet or not stderr.is_terminal

@@ -13,9 +13,8 @@ from ddphf.files import to_json
 from ddphf.outputs import Outputs
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from ddphf.studies.correlations import CorrelationResult
+    from ddphf.figures.style import Figure
+    from ddphf.results.correlations import CorrelationResult
 
 __all__ = ["command"]
 
@@ -92,7 +91,7 @@ def command(
 
 
 def _draw(result: CorrelationResult) -> Figure:
-    from ddphf.report.correlations import draw_widths
+    from ddphf.figures.correlation_study import draw_widths
 
     tables = {"closed form": result.closed}
     if result.toys is not None:

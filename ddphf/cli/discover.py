@@ -98,10 +98,14 @@ def command(
     with outputs:
         outputs.write(output, to_json(data))
         if figures:
-            from ddphf.report.statements import draw_nulls
+            from ddphf.figures.null import draw_null
 
             pairs = zip(FIGURES, data["statements"], strict=False)
-            drawn = {name: draw_nulls(s) for name, s in pairs if "comparison" in s["null"]}
+            drawn = {
+                name: draw_null(s["null"]["comparison"], s["observed"]["z0"], s["measurement"])
+                for name, s in pairs
+                if "comparison" in s["null"]
+            }
             stage_figures(outputs, figures, drawn)
     print_summary(make_table(data))
 
@@ -149,6 +153,9 @@ def _add_statement(table: Table, statement: dict[str, Any]) -> None:
         table.add_row("observed, importance sampling", "", z0, p0, note)
     for kind in null.get("failed", {}):
         table.add_row(f"observed, {kind}", "", "-", "-", "not done, see the warning")
+    if expected is None:
+        table.add_row("expected", "", "-", "-", "not done, see the warning")
+        return
     asimov, bands = expected["asimov"], expected["asymptotic"]["z0"]
     note = _bands(bands)
     table.add_row(

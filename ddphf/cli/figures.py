@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ddphf.exceptions import UsageError
-from ddphf.outputs import Outputs
+from ddphf.outputs import Outputs, check_folder
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from ddphf.figures.style import Figure
 
 __all__ = ["FORMATS", "figure_options", "figure_paths", "stage_figures"]
 
@@ -49,9 +49,8 @@ def figure_paths(plots: str | None, kind: str | None, names: Iterable[str]) -> d
         if kind is not None:
             raise UsageError("--format: is for figures; give --plots DIR too")
         return {}
-    if not plots:
-        raise UsageError("--plots: the name of the folder is empty; . is the current one")
-    return {name: Path(plots) / f"{name}.{kind or FORMATS[0]}" for name in names}
+    folder = check_folder("--plots", plots)
+    return {name: folder / f"{name}.{kind or FORMATS[0]}" for name in names}
 
 
 def stage_figures(
@@ -62,7 +61,7 @@ def stage_figures(
     Returns:
         The names of those without anything to draw.
     """
-    from ddphf.report.figures import save_figure  # matplotlib: half a second of import
+    from ddphf.figures.style import save_figure  # matplotlib: half a second of import
 
     for name, figure in figures.items():
         if figure is not None:

@@ -27,10 +27,10 @@ from ddphf.outputs import Outputs
 from ddphf.results.fit import describe_error
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
+    from ddphf.figures.style import Figure
     from ddphf.inference.fitter import Engine
-    from ddphf.results.fit import DiscoveryResult, FitResult, GoodnessResult
+    from ddphf.results.fit import DiscoveryResult, FitResult
+    from ddphf.results.goodness import GoodnessResult
 
 __all__ = ["command", "describe_goodness", "make_table"]
 
@@ -84,6 +84,7 @@ def command(
 
         spec = read_json(workspace)
         binning: dict[str, Any] = {}
+        warnings: list[str] = []
         if figures:  # a damaged sidecar is refused before any work
             binning, warnings = read_binning(workspace, digest_of(spec))
             print_warnings(warnings)
@@ -95,7 +96,7 @@ def command(
         digest = result.provenance["workspace_digest"]
         closure = closure_warnings(workspace, spec, digest)
         result = replace(result, warnings=(*result.warnings, *closure))
-    print_warnings(result.warnings)
+    print_warnings([line for line in result.warnings if line not in warnings])
     with outputs:
         outputs.write(output, to_json(result.to_dict()))
         if figures:
@@ -175,8 +176,8 @@ def _toy_row(toys: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _draw(spec: dict[str, Any], binning: dict[str, Any], result: FitResult) -> dict[str, Figure]:
+    from ddphf.figures.spectra import draw_spectra
     from ddphf.inference.yields import predict_yields
-    from ddphf.report.spectra import draw_spectra
 
     yields = predict_yields(spec, result, **binning)
     return {name: draw_spectra(yields, name) for name in ("prefit", "postfit")}

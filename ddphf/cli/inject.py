@@ -16,8 +16,8 @@ from ddphf.outputs import Outputs
 from ddphf.results.fit import describe_error
 
 if TYPE_CHECKING:
-    from ddphf.inference.injection.record import InjectionResult
     from ddphf.inference.injection.signals import Background, DataKind
+    from ddphf.results.injection import InjectionResult
 
 __all__ = ["command"]
 

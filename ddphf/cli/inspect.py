@@ -20,7 +20,7 @@ from ddphf.outputs import Outputs
 from ddphf.text import clean_text
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from ddphf.figures.style import Figure
 
 __all__ = ["command"]
 
@@ -58,7 +58,8 @@ def command(
 
         spec = read_json(workspace)
         summary = summarize_workspace(spec, measurement)
-        sidecar = read_sidecar(workspace, summary["digest"], spec)
+        sidecar, said = read_sidecar(workspace, summary["digest"], spec)
+        summary["warnings"] += said
         if sidecar is not None and "pairing" in sidecar:
             try:
                 summary["closure"] = _closure(spec, sidecar)
@@ -250,14 +251,14 @@ def _draw(spec: dict[str, Any], sidecar: dict[str, Any] | None) -> dict[str, Fig
             "--plots: no sidecar of this workspace lies beside it, so nothing tells its channels "
             "apart; build it with 'ddphf build', or leave --plots out"
         )
-    from ddphf.report import lepton_id
-    from ddphf.report.closure import draw_closure
+    from ddphf.figures import lepton_id
+    from ddphf.figures.closure import draw_closure
     from ddphf.studies.closure import closure_pulls
 
     drawn = {
-        "lepton_id_correlation": lepton_id.draw_correlation,
-        "lepton_id_spectrum": lepton_id.draw_spectrum,
-        "lepton_id_variations": lepton_id.draw_variations,
+        "lepton_id_correlation": lepton_id.draw_lepton_id_correlation,
+        "lepton_id_spectrum": lepton_id.draw_lepton_id_spectrum,
+        "lepton_id_variations": lepton_id.draw_lepton_id_variations,
     }
     pairing, axes = sidecar["pairing"], sidecar["binning"]["axes"]
     title = f"{pairing['tested']} against {pairing['partner']}"

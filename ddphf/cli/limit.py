@@ -83,7 +83,7 @@ def command(
     with outputs:
         outputs.write(output, to_json(data))
         if figures:
-            from ddphf.report.statements import draw_limit
+            from ddphf.figures.limit import draw_limit
 
             stage_figures(outputs, figures, {"limit": draw_limit(data)})
     print_summary(make_table(data))

@@ -16,6 +16,7 @@ from ddphf import __version__
 from ddphf.cli.signals import Terminated, stopped
 from ddphf.cli.verbosity import LEVEL, add_verbosity
 from ddphf.exceptions import DdphfError
+from ddphf.outputs import sweep_litter
 from ddphf.text import clean_line
 
 __all__ = ["main"]
@@ -99,6 +100,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _end(error: BaseException) -> NoReturn:
     """Say what happened and exit; a bug keeps its traceback."""
+    sweep_litter()
     stop = stopped() or type(error)
     if stop is Terminated:
         _fail("terminated", 143)
@@ -116,8 +118,8 @@ def _end(error: BaseException) -> NoReturn:
         _silence_stdout()
         sys.exit(0)
     if isinstance(error, OSError):  # of the machine, not of the input: a full disk under a library
-        where = "" if error.filename is None else f"{error.filename}: "
-        _fail(f"{where}{error.strerror or error}", 2)
+        what = "a temporary file" if error.filename is None else error.filename
+        _fail(f"{what}: cannot be read or written ({error.strerror or error})", 2)
     raise error
 
 

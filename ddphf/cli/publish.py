@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,6 +74,7 @@ def command(
         from ddphf.publish.included import read_given, summarize_given_toys
         from ddphf.publish.points import collect_results
         from ddphf.publish.signals import check_inspire
+        from ddphf.results.registry import known_part
 
         if inspire is not None:
             check_inspire(inspire)
@@ -86,6 +86,10 @@ def command(
         if metadata is None:
             metadata = foreign_metadata(workspace, label)
         given = read_given(list(results), metadata["workspace_digest"])
+        others = [(record.path, record.data) for record in given.others.values()]
+        for path, data in ((metadata_path(source), metadata), *given.fits.items(), *others):
+            if said := known_part(data)[1]:
+                warnings.append(f"{path}: {said}")
         collected = collect_results(workspace, name=label, progress=say)
         say("toys")
         toys = tuple(
@@ -138,6 +142,7 @@ def _read_text(path: str) -> str:
 def _read_source(source: str) -> _Source:
     if source.endswith((".yml", ".yaml")):
         from ddphf.config.analysis import read_analysis
+        from ddphf.results.documents import CovarianceDocument
         from ddphf.symmetry.load import load_pair
         from ddphf.workspace.build import build_workspace
 
@@ -148,14 +153,13 @@ def _read_source(source: str) -> _Source:
         if pair.lepton_id is not None:
             found = pair.lepton_id.covariance
             covariance = {
-                "schema": "ddphf/covariance/1",
+                "schema": CovarianceDocument.SCHEMA,
                 "labels": list(found.labels),
                 "matrix": [[float(x) for x in row] for row in found.matrix],
             }
         return _Source(built.workspace, built.metadata, covariance, built.warnings)
-    import pyhf
-
     from ddphf.likelihood.checks import check_schema
+    from ddphf.results.provenance import json_digest
 
     workspace = read_json(source)
     check_schema(workspace)
@@ -163,7 +167,7 @@ def _read_source(source: str) -> _Source:
     if source == "-" or not sidecar.is_file():
         return _Source(workspace, None, None, ())
     metadata = read_json(str(sidecar))
-    digest = f"sha256:{pyhf.utils.digest(workspace)}"
+    digest = json_digest(workspace)
     if not isinstance(metadata, dict) or metadata.get("workspace_digest") != digest:
         raise InputError(
             f"{sidecar}: belongs to another workspace; build it again, or move the sidecar away"
@@ -174,7 +178,7 @@ def _read_source(source: str) -> _Source:
 
 def _name(name: str | None, found: _Source, source: str) -> str:
     if name is not None:
-        from ddphf.publish.records import PRINTABLE
+        from ddphf.results.published import PRINTABLE
 
         if not (PRINTABLE.fullmatch(name) and name.isprintable()):
             raise UsageError(
@@ -188,19 +192,16 @@ def _name(name: str | None, found: _Source, source: str) -> str:
 
 def _draw(workspace: Spec, metadata: Spec, results: Any) -> dict[str, bytes]:
     """Return pre- and post-fit spectra as PNG."""
+    from ddphf.figures.spectra import draw_spectra
+    from ddphf.figures.style import figure_bytes
     from ddphf.inference.yields import predict_yields
-    from ddphf.report.figures import save_figure
-    from ddphf.report.spectra import draw_spectra
     from ddphf.results.fit import FitResult
+    from ddphf.results.registry import known_part
 
     point = results.points[0]
     fit = FitResult(point.measurement, "ddphf", None, point.minimum, None, None, None)
-    axes = metadata.get("binning", {}).get("axes", ())
-    yields = predict_yields(workspace, fit, axes=axes, pairing=metadata.get("pairing"))
-    figures = {}
-    for name in ("prefit", "postfit"):
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / f"{name}.png"
-            save_figure(draw_spectra(yields, name), path)
-            figures[path.name] = path.read_bytes()
-    return figures
+    known = known_part(metadata)[0]
+    axes = known.get("binning", {}).get("axes", ())
+    yields = predict_yields(workspace, fit, axes=axes, pairing=known.get("pairing"))
+    kinds = ("prefit", "postfit")
+    return {f"{kind}.png": figure_bytes(draw_spectra(yields, kind), "png") for kind in kinds}

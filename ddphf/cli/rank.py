@@ -21,8 +21,7 @@ from ddphf.files import read_json, to_json
 from ddphf.outputs import Outputs
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
+    from ddphf.figures.style import Figure
     from ddphf.results.rank import RankResult
 
 __all__ = ["command"]
@@ -128,7 +127,8 @@ def make_table(result: RankResult) -> Table:
         auxiliary = (sides[0] - sides[1]) / 2 if len(sides) == 2 else None
         pull = "" if p.pull is None else f"{p.pull:+.2f} +- {p.constraint:.2f}"
         numbers = (p.postfit_up, p.postfit_down, p.prefit_up, p.prefit_down, auxiliary)
-        table.add_row(Text(p.name), *("" if x is None else f"{x:+.4f}" for x in numbers), pull)
+        none = "-" if poi.error is None else ""
+        table.add_row(Text(p.name), *(none if x is None else f"{x:+.4f}" for x in numbers), pull)
     if result.n_ranked > SHOWN:
         table.caption = f"{min(SHOWN, len(result.parameters))} of {result.n_ranked} parameters"
     return table
@@ -163,7 +163,31 @@ def _sums(result: RankResult) -> list[str]:
 
 
 def _draw(result: RankResult) -> dict[str, Figure | None]:
-    from ddphf.report.rankings import draw_correlations, draw_pulls, draw_ranking
+    """Draw what there is: nothing may be ranked, constrained or correlated."""
+    if result.engine == "cabinetry":
+        from ddphf.figures import by_cabinetry
 
-    drawn = (draw_ranking(result), draw_pulls(result), draw_correlations(result))
-    return dict(zip(FIGURES, drawn, strict=True))
+        return {
+            "ranking": by_cabinetry.draw_ranking(result),
+            "ranking_pulls": by_cabinetry.draw_pulls(result),
+            "ranking_correlations": by_cabinetry.draw_correlations(result),
+        }
+    from ddphf.figures.parameters import draw_correlations, draw_pulls, draw_ranking
+    from ddphf.results.yields import PullResult
+
+    pulls = [
+        PullResult(p.name, p.value, p.error, p.nominal, p.prior_width)
+        for p in result.parameters
+        if p.nominal is not None and p.prior_width is not None
+    ]
+    found = result.correlations
+    free = [i for i, error in enumerate(found.errors) if error > 0]
+    correlations = {
+        "names": [found.names[i] for i in free],
+        "matrix": [[found.matrix[i][j] for j in free] for i in free],
+    }
+    return {
+        "ranking": draw_ranking(result.to_dict()) if result.parameters else None,
+        "ranking_pulls": draw_pulls(pulls) if pulls else None,
+        "ranking_correlations": draw_correlations(correlations) if len(free) > 1 else None,
+    }

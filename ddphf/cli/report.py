@@ -21,18 +21,9 @@ from ddphf.outputs import Outputs
 if TYPE_CHECKING:
     from ddphf.inference.toys.store import ToySample
     from ddphf.report.document import Materials
+    from ddphf.results.registry import RecordKind
 
 __all__ = ["command"]
-
-NAMES = {
-    "ddphf/fit/1": "fit",
-    "ddphf/yields/1": "yields",
-    "ddphf/rank/1": "ranking",
-    "ddphf/discover/1": "discover",
-    "ddphf/limit/1": "limit",
-    "ddphf/scan/1": "scan",
-    "ddphf/metadata/1": "sidecar",
-}
 
 
 @click.command("report")
@@ -84,9 +75,9 @@ class _Pile:
         self.digest: str | None = None
         self._first = ""
 
-    def put(self, kind: str, name: str, value: Any) -> None:
-        """Add an input; only scans may be several."""
-        if kind == "scan":
+    def put(self, kind: str, name: str, value: Any, *, several: bool = False) -> None:
+        """Add an input; ``several`` of its kind may be there."""
+        if several:
             self.scans.append(value)
         elif kind in self.found:
             raise UsageError(f"{name}: is the second {kind}; a report has one, so leave one out")
@@ -117,6 +108,7 @@ class _Pile:
 def _collect(inputs: Sequence[str], say: Stages) -> Materials:
     """Read the inputs, check that they belong together, and compute what follows from them."""
     from ddphf.report.document import Materials
+    from ddphf.results.registry import KINDS, kind_of
     from ddphf.text import clean_text
 
     pile, workspace_name, spec = _Pile(), "", None
@@ -125,27 +117,29 @@ def _collect(inputs: Sequence[str], say: Stages) -> Materials:
             _put_toys(pile, name)
             continue
         data = read_json(name)
-        schema = data.get("schema") if isinstance(data, dict) else None
-        if isinstance(schema, str) and schema in NAMES:
-            _put_record(pile, name, clean_text(data))
+        kind = kind_of(data)
+        if kind is not None and kind.chapter:
+            _put_record(pile, name, kind, clean_text(data))
         elif isinstance(data, dict) and {"channels", "measurements"} <= set(data):
             spec, workspace_name = data, name
             pile.put("workspace", name, clean_text(data))
             pile.belongs(name, digest_of(data))
         else:
+            schema = data.get("schema") if isinstance(data, dict) else None
             given = "no schema" if schema is None else f"schema {str(schema)[:40]!r}"
+            schemas = ", ".join(kind.schema for kind in KINDS if kind.chapter)
             raise InputError(
-                f"{name}: {given}, expected a workspace, toys (.npz) or one of {', '.join(NAMES)}"
+                f"{name}: {given}, expected a workspace, toys (.npz) or one of {schemas}"
             )
     _find_sidecar(pile, workspace_name)
     fit, found = pile.found.get("fit"), pile.found
     measurement = None if fit is None else fit["measurement"]
     if measurement is not None:
-        for kind, record in (*found.items(), *(("scan", scan) for scan in pile.scans)):
+        for what, record in (*found.items(), *(("scan", scan) for scan in pile.scans)):
             other = record.get("measurement") if isinstance(record, dict) else None
             if other is not None and other != measurement:
                 pile.warnings.append(
-                    f"the {kind} is of measurement '{other}', the fit of '{measurement}'"
+                    f"the {what} is of measurement '{other}', the fit of '{measurement}'"
                 )
     for record in (*found.values(), *pile.scans):
         lines = record.get("warnings", ()) if isinstance(record, dict) else ()
@@ -175,17 +169,17 @@ def _collect(inputs: Sequence[str], say: Stages) -> Materials:
     )
 
 
-def _put_record(pile: _Pile, name: str, data: dict[str, Any]) -> None:
-    from ddphf.report.checks import check_record
+def _put_record(pile: _Pile, name: str, kind: RecordKind, data: dict[str, Any]) -> None:
+    from ddphf.results.registry import check_record, known_part
 
     if (wrong := check_record(data)) is not None:
-        raise InputError(f"{name}: no record {data['schema']}: {wrong}")
-    kind = NAMES[data["schema"]]
-    pile.put(kind, name, data)
-    if kind == "sidecar":
-        pile.belongs(name, data["workspace_digest"])
-    else:
-        pile.belongs(name, data["provenance"].get("workspace_digest"))
+        raise InputError(f"{name}: no record {kind.schema}: {wrong}")
+    known, unknown = known_part(data)
+    if unknown:
+        pile.warnings.append(f"{name}: {unknown}")
+    pile.put(kind.chapter, name, known, several=kind.several)
+    # A sidecar states it at the top.
+    pile.belongs(name, known.get("provenance", known).get("workspace_digest"))
 
 
 def _put_toys(pile: _Pile, name: str) -> None:
@@ -221,33 +215,33 @@ def _find_sidecar(pile: _Pile, workspace: str) -> None:
     path = metadata_path(workspace)
     if not path.is_file():
         return
+    from ddphf.results.documents import SidecarDocument
+    from ddphf.results.registry import kind_of
     from ddphf.text import clean_text
 
     data = clean_text(read_json(str(path)))
-    if not isinstance(data, dict) or data.get("schema") != "ddphf/metadata/1":
+    kind = kind_of(data)
+    if kind is None or kind.schema != SidecarDocument.SCHEMA:
         raise InputError(
             f"{path}: is no sidecar of 'ddphf build' (no binning); build it again or move it away"
         )
     if data.get("workspace_digest") != pile.digest:
         pile.warnings.append(f"{path.name}: belongs to another workspace; it is left out")
         return
-    _put_record(pile, str(path), data)
+    _put_record(pile, str(path), kind, data)
 
 
 def _read(data: dict[str, Any]) -> Any:
     """Turn a checked record into what the report draws."""
-    from ddphf.results.fit import FitResult
-    from ddphf.results.scan import ScanResult
-    from ddphf.results.yields import YieldsResult
+    from ddphf.results.registry import kind_of
 
-    known: tuple[type[Any], ...] = (FitResult, ScanResult, YieldsResult)
-    kind = next(kind for kind in known if data["schema"] == kind.SCHEMA)
+    kind = kind_of(data)
+    assert kind is not None  # it is in the pile
     try:
-        return kind.from_dict(data)
+        return kind.record.from_dict(data)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise InputError(
-            f"the {NAMES[data['schema']]} is damaged ({type(error).__name__}: {error}); write it "
-            "again"
+            f"the {kind.chapter} is damaged ({type(error).__name__}: {error}); write it again"
         ) from None
 
 

@@ -76,7 +76,7 @@ def command(
     with outputs:
         outputs.write(output, to_json(result.to_dict()))
         if figures:
-            from ddphf.report.scans import draw_scan
+            from ddphf.figures.scan import draw_scan
 
             stage_figures(outputs, figures, {"scan": draw_scan(result)})
     for line in describe_scan(result):

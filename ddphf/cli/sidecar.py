@@ -9,7 +9,13 @@ from ddphf.cli.build import metadata_path
 from ddphf.exceptions import InputError
 from ddphf.files import read_json
 
-__all__ = ["check_sidecar", "closure_warnings", "digest_of", "read_binning", "read_sidecar"]
+__all__ = [
+    "check_sidecar",
+    "closure_warnings",
+    "digest_of",
+    "read_binning",
+    "read_sidecar",
+]
 
 DAMAGED = (AttributeError, IndexError, KeyError, StopIteration, TypeError, ValueError)
 """What a forged or damaged sidecar raises when it is taken at its word."""
@@ -21,18 +27,19 @@ def digest_of(workspace: Any) -> str:
     Raises:
         ModelError: It breaks pyhf's schema.
     """
-    import pyhf
-
     from ddphf.likelihood.checks import check_schema
+    from ddphf.results.provenance import json_digest
 
     check_schema(workspace)
-    return f"sha256:{pyhf.utils.digest(workspace)}"
+    return json_digest(workspace)
 
 
 def read_sidecar(
     workspace: str, digest: str, spec: dict[str, Any] | None = None
-) -> dict[str, Any] | None:
+) -> tuple[dict[str, Any] | None, list[str]]:
     """Return the sidecar beside a workspace, None where there is none or it is another's.
+
+    Beside it stands a warning where it holds keys of later versions, which are left out.
 
     Args:
         workspace: Path of the workspace.
@@ -44,12 +51,12 @@ def read_sidecar(
     """
     path = metadata_path(workspace)
     if workspace == "-" or not path.is_file():
-        return None
+        return None, []
     data = read_json(str(path))
     if not isinstance(data, dict) or data.get("workspace_digest") != digest:
-        return None  # of an older build, or not ours
+        return None, []  # of an older build, or not ours
     check_sidecar(data, str(path), spec)
-    return data
+    return _known(data, workspace)
 
 
 def check_sidecar(data: dict[str, Any], path: str, spec: dict[str, Any] | None = None) -> None:
@@ -58,12 +65,13 @@ def check_sidecar(data: dict[str, Any], path: str, spec: dict[str, Any] | None =
     Raises:
         InputError: Says what is wrong with it.
     """
-    from ddphf.report.checks import check_record
+    from ddphf.results.documents import SidecarDocument
+    from ddphf.results.registry import check_record, known_part
 
-    known = data.get("schema") == "ddphf/metadata/1"
-    wrong = check_record(data) if known else f"schema {data.get('schema')!r}"
+    ours = data.get("schema") == SidecarDocument.SCHEMA
+    wrong = check_record(data) if ours else f"schema {data.get('schema')!r}"
     if wrong is None and spec is not None:
-        wrong = _misfit(data, spec)
+        wrong = _misfit(known_part(data)[0], spec)
     if wrong is not None:
         raise InputError(
             f"{path}: is no whole sidecar of 'ddphf build' ({wrong}); build it again or move it "
@@ -108,7 +116,7 @@ def closure_warnings(workspace: str, spec: Any, digest: str) -> list[str]:
     from ddphf.workspace.closure import state_closure, warn_of_closure
 
     try:
-        sidecar = read_sidecar(workspace, digest)
+        sidecar, said = read_sidecar(workspace, digest)
     except InputError as error:
         return [f"{error}; closure is not tested"]
     if sidecar is None:
@@ -116,7 +124,7 @@ def closure_warnings(workspace: str, spec: Any, digest: str) -> list[str]:
     try:
         found, side = state_closure(spec, sidecar["pairing"])
         variables = sidecar["closure"].get("variables") if "closure" in sidecar else None
-        return warn_of_closure({**found, "variables": variables}, len(side))
+        return [*said, *warn_of_closure({**found, "variables": variables}, len(side))]
     except DAMAGED as error:
         return [
             f"{metadata_path(workspace)}: is damaged ({type(error).__name__}), so closure is not "
@@ -146,4 +154,13 @@ def read_binning(workspace: str, digest: str) -> tuple[dict[str, Any], list[str]
         ) from None
     if owner != digest:
         return {}, [f"{path}: belongs to another workspace; figures show bin numbers"]
-    return found, []
+    known, warnings = _known(metadata, workspace)
+    return {"axes": known["binning"]["axes"], "pairing": known["pairing"]}, warnings
+
+
+def _known(sidecar: dict[str, Any], workspace: str) -> tuple[dict[str, Any], list[str]]:
+    """Return a sidecar without keys of later versions, and a warning that names them."""
+    from ddphf.results.registry import known_part
+
+    known, said = known_part(sidecar)
+    return known, [f"{metadata_path(workspace)}: {said}"] if said else []

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import signal
 import sys
+import traceback
 from collections.abc import Iterator
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import Any
 
-__all__ = ["Terminated", "listening", "raise_if_stopped", "run", "stopped"]
+__all__ = ["Terminated", "listening", "raise_if_stopped", "run", "show_bug", "stopped"]
 
 AGAIN_SECONDS = 0.05
 """After a stop that was lost in a callback, the time until it is raised again."""
@@ -85,6 +86,16 @@ def listening() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def show_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Print a traceback as Python does, its texts cleaned: messages may quote names of files."""
+    from ddphf.text import clean_text
+
+    with contextlib.suppress(OSError):  # nobody can be told
+        for text in traceback.format_exception(kind, error, trace):
+            for line in text.splitlines():
+                print(clean_text(line), file=sys.stderr)
+
+
 def run() -> None:
     """Run the program ``ddphf``: entry point of the console script.
 
@@ -96,6 +107,7 @@ def run() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     from ddphf.cli.main import main
 
+    sys.excepthook = show_bug
     with listening():
         try:
             main()

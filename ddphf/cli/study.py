@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -12,7 +11,7 @@ from ddphf.cli.common import force_option, print_summary, progress_line, seed_op
 from ddphf.cli.figures import stage_figures
 from ddphf.exceptions import InputError
 from ddphf.files import to_json
-from ddphf.outputs import Outputs
+from ddphf.outputs import Outputs, check_folder
 
 if TYPE_CHECKING:
     from ddphf.results.birman import BirmanResult, TableRow
@@ -62,13 +61,13 @@ def birman(
     """
     if toys < 2:
         raise InputError(f"--toys {toys}: expected 2 or more: an ensemble needs a spread")
-    folder = Path(output)
+    folder = check_folder("-o", output)
     targets = [folder / name for name in ("study.json", "table.md", *FIGURES)]
     outputs = Outputs(targets, inputs=[analysis], force=force)
     with progress_line() as say:
         say("loading")
         from ddphf.config.analysis import read_analysis
-        from ddphf.report.birman import draw_figures
+        from ddphf.figures.birman import draw_birman
         from ddphf.studies.birman import run_study
         from ddphf.studies.birman_setups import sample_setup
 
@@ -84,7 +83,7 @@ def birman(
         with outputs:
             outputs.write(targets[0], to_json(result.to_dict()))
             outputs.write(targets[1], make_text(result))
-            drawn = dict(draw_figures(result))
+            drawn = dict(draw_birman(result))
             stage_figures(outputs, {name: folder / name for name in drawn}, drawn)
     print_summary(make_table(result))
     if sample is None:

@@ -15,7 +15,7 @@ from ddphf.files import to_json
 from ddphf.outputs import Outputs
 
 if TYPE_CHECKING:
-    from ddphf.publish.checks import VerifyResult
+    from ddphf.results.verified import VerifyResult
 
 __all__ = ["command", "make_table"]
 

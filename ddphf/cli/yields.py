@@ -21,11 +21,10 @@ from ddphf.cli.sidecar import digest_of, read_binning
 from ddphf.cli.verbosity import LEVEL
 from ddphf.exceptions import InputError, UsageError
 from ddphf.files import read_json, to_json
-from ddphf.outputs import Outputs
+from ddphf.outputs import Outputs, check_folder
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
+    from ddphf.figures.style import Figure
     from ddphf.results.fit import FitResult
     from ddphf.results.yields import YieldsResult
 
@@ -59,7 +58,9 @@ def command(
 
     Example: ddphf yields workspace.json --fit fit.json -o yields.json
     """
-    table_paths = [] if tables is None else [Path(tables) / name for name in TABLES]
+    table_paths = (
+        [] if tables is None else [check_folder("--tables", tables) / name for name in TABLES]
+    )
     figures = figure_paths(plots, kind, FIGURES)
     inputs: list[str | Path | None] = [workspace, metadata_path(workspace), fit_file]
     outputs = Outputs([output, *table_paths, *figures.values()], inputs=inputs, force=force)
@@ -132,9 +133,9 @@ def _stage_tables(outputs: Outputs, result: YieldsResult, paths: list[Path]) -> 
 
 def _draw(result: YieldsResult) -> dict[str, Figure]:
     """Draw what this workspace has: a map needs a 2-D pair, pulls need constraints."""
-    from ddphf.report.asymmetry import draw_asymmetry, draw_z_map
-    from ddphf.report.parameters import draw_correlations, draw_pulls
-    from ddphf.report.spectra import draw_spectra
+    from ddphf.figures.asymmetry import draw_asymmetry, draw_z_map
+    from ddphf.figures.parameters import draw_correlations, draw_pulls
+    from ddphf.figures.spectra import draw_spectra
 
     figures: dict[str, Figure] = {
         name: draw_spectra(result, name) for name in result.channels[0].predictions

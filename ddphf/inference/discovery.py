@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
-import pyhf
 from scipy.stats import norm
 
 from ddphf.compute.streams import EXPECTED
@@ -15,22 +14,24 @@ from ddphf.exceptions import FitError, InputError, ModelError
 from ddphf.inference.fit import KNOWN, check_failures, make_discovery
 from ddphf.inference.fitter import Fitter
 from ddphf.inference.nulls import compare_nulls
-from ddphf.inference.statements import (
+from ddphf.inference.suspicions import find_signal_only
+from ddphf.inference.toys.ensembles import toy_ensemble
+from ddphf.inference.toys.importance import sample_importance
+from ddphf.inference.toys.source import ToySource
+from ddphf.inference.toys.store import ToySample, summarize_toys
+from ddphf.likelihood.minimum import Minimum
+from ddphf.likelihood.reference import ReferenceModel
+from ddphf.progress import Count, Stage, silent
+from ddphf.results.discover import (
     N_SIGMA,
     DiscoverResult,
     ExpectedResult,
     StatementResult,
     p_value_of,
 )
-from ddphf.inference.toys.ensembles import toy_ensemble
-from ddphf.inference.toys.importance import ImportanceResult, sample_importance
-from ddphf.inference.toys.source import ToySource
-from ddphf.inference.toys.store import ToySample, summarize_toys
-from ddphf.likelihood.minimum import Minimum
-from ddphf.likelihood.reference import ReferenceModel
-from ddphf.progress import Count, Stage, silent
 from ddphf.results.fit import DiscoveryResult
-from ddphf.results.provenance import make_provenance
+from ddphf.results.nulls import ImportanceResult
+from ddphf.results.provenance import json_digest, make_provenance
 from ddphf.statistics.tails import FAILED
 
 __all__ = ["DiscoverResult", "NullMethod", "discover_workspace", "expect_discovery"]
@@ -87,7 +88,8 @@ def discover_workspace(
         InputError: No toys where toys are needed, or ``sample`` is of another model.
         ModelError: The workspace is refused, has no null, or ``mu_expected`` is out of bounds.
         FitError: A fit has no certificate, or no kind of null that was asked for can be done. Where
-            one of several cannot, it is None and a warning says why.
+            one of several cannot, or the expectation, or the second statement, a warning says why
+            it is missing.
 
     Example:
         >>> import pyhf
@@ -108,16 +110,18 @@ def discover_workspace(
     statements = [_state(main, options, warnings)]
     names = [m["name"] for m in workspace["measurements"]]
     if main.measurement == "discovery" and KNOWN in names:
-        known = ReferenceModel(workspace, KNOWN, poi_bounds)
-        if Fitter(known).has_null:
-            options = replace(options, sample=None)
-            found: list[str] = []
-            statements.append(_state(known, options, found))
-            warnings += [
-                line if line.startswith(KNOWN) else f"{KNOWN}: {line}"
-                for line in found
-                if line not in warnings
-            ]
+        found: list[str] = []
+        try:
+            known = ReferenceModel(workspace, KNOWN, poi_bounds)
+            if Fitter(known).has_null:
+                statements.append(_state(known, replace(options, sample=None), found))
+        except (FitError, ModelError) as error:
+            found.append(f"this statement is missing: {error}")
+        warnings += [
+            line if line.startswith(KNOWN) else f"{KNOWN}: {line}"
+            for line in found
+            if line not in warnings
+        ]
     if all(len(statement.failed) == len(nulls) for statement in statements):
         raise options.errors[0]
     poi = main.parameters.poi
@@ -127,7 +131,7 @@ def discover_workspace(
         statements=tuple(statements),
         warnings=tuple(warnings),
         provenance=make_provenance(
-            workspace_digest=f"sha256:{pyhf.utils.digest(workspace)}",
+            workspace_digest=json_digest(workspace),
             **({} if poi_bounds is None else {"poi_bounds": list(poi_bounds)}),
         ),
     )
@@ -180,8 +184,17 @@ def _state(reference: ReferenceModel, options: _Options, warnings: list[str]) ->
     observed = make_discovery(free, null, poi)
     mu = options.mu_expected if options.mu_expected is not None else observed.mu_hat
     say(f"{name}: expected at mu = {mu:g}")
-    signal = ToySource.conditional(model, mu)
-    expected = expect_discovery(signal)
+    expected, signal = None, None
+    try:
+        signal = ToySource.conditional(model, mu)
+        if place := find_signal_only(reference, table.names[poi], signal.rates):
+            raise FitError(
+                f"in {place} signal alone is expected, so data with mu = {mu:g} rule the null out, "
+                "and no significance is the expected one; add a background"
+            )
+        expected = expect_discovery(signal)
+    except FitError as error:
+        warnings.append(f"{name}: the expected significance is missing: {error}")
     if "asymptotic" in options.nulls and table.lower[poi] >= 0 and observed.mu_hat == 0:
         warnings.append(f"{name}: the POI is at its lower bound 0, so Z = 0 whatever the deficit")
     toys, comparison, importance = None, None, None
@@ -190,7 +203,7 @@ def _state(reference: ReferenceModel, options: _Options, warnings: list[str]) ->
     if "toys" in options.nulls:
         try:
             sample = _null_toys(fitter, options)
-        except FitError as error:
+        except (FitError, ModelError) as error:
             failed["toys"] = error
     if sample is not None:
         summary = summarize_toys(sample, observed.q0)
@@ -203,15 +216,16 @@ def _state(reference: ReferenceModel, options: _Options, warnings: list[str]) ->
                 f"{name}: {summary.n_ge} of {summary.n} toys reach the observed q0, too few for p0 "
                 f"(68 % upper end {summary.p0_interval[1]:.2g}){advice}"
             )
-        say(f"{name}: {options.toys} toys at mu = {mu:g}")
-        try:
-            expected = _expect_by_toys(expected, signal, sample, options)
-        except FitError as error:
-            warnings.append(f"{name}: the expectation by toys is missing: {error}")
+        if expected is not None and signal is not None:
+            say(f"{name}: {options.toys} toys at mu = {mu:g}")
+            try:
+                expected = _expect_by_toys(expected, signal, sample, options)
+            except FitError as error:
+                warnings.append(f"{name}: the expectation by toys is missing: {error}")
     if "importance" in options.nulls:
         try:
             importance = _importance(fitter, free, observed, options, warnings)
-        except (FitError, ModelError) as error:
+        except (FitError, InputError, ModelError) as error:
             failed["importance"] = error
     options.errors.extend(failed.values())
     warnings += [

@@ -8,9 +8,8 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import pyhf
 
-from ddphf.exceptions import FitError
+from ddphf.exceptions import FitError, ModelError
 from ddphf.inference.fitter import Engine, Fitter
 from ddphf.inference.goodness import measure_goodness, warn_of_goodness
 from ddphf.inference.suspicions import compare_values
@@ -28,7 +27,7 @@ from ddphf.results.fit import (
     MinimumResult,
     ParameterResult,
 )
-from ddphf.results.provenance import make_provenance
+from ddphf.results.provenance import json_digest, make_provenance
 from ddphf.statistics.signed import signed_statement
 from ddphf.statistics.tails import FAILED, refuse_failures
 
@@ -104,12 +103,15 @@ def fit_workspace(
     warnings = [*fitter.warnings, *warn_of_goodness(goodness)]
     if discovery is not None and fitter.reference.measurement == "discovery" and KNOWN in names:
         say("known background (L1)")
-        other = Fitter(ReferenceModel(workspace, KNOWN, poi_bounds), engine)
-        known_free, known_null = other.fit_both(say)
-        warnings += [f"{KNOWN}: {line}" for line in other.warnings if line not in warnings]
-        known_poi = other.reference.parameters.poi
-        if known_null is not None and known_poi is not None:
-            known = make_discovery(known_free, known_null, known_poi)
+        try:
+            other = Fitter(ReferenceModel(workspace, KNOWN, poi_bounds), engine)
+            known_free, known_null = other.fit_both(say)
+            warnings += [f"{KNOWN}: {line}" for line in other.warnings if line not in warnings]
+            known_poi = other.reference.parameters.poi
+            if known_null is not None and known_poi is not None:
+                known = make_discovery(known_free, known_null, known_poi)
+        except (FitError, ModelError) as error:
+            warnings.append(f"{KNOWN}: this statement is missing: {error}")
     return FitResult(
         measurement=str(fitter.reference.measurement),
         engine=engine,
@@ -120,7 +122,7 @@ def fit_workspace(
         known_background=known,
         warnings=tuple(warnings),
         provenance=make_provenance(
-            workspace_digest=f"sha256:{pyhf.utils.digest(workspace)}",
+            workspace_digest=json_digest(workspace),
             **({} if poi_bounds is None else {"poi_bounds": list(poi_bounds)}),
         ),
         goodness_of_fit=goodness,

@@ -356,10 +356,14 @@ class Fitter:
             )
         for line in warn_of_weakness(self.reference, self._model, free):
             self._warn_once(line)
-        for fit, minimum in (("free", free), ("null", null)):
+        table = self.reference.parameters
+        for fit, minimum, fixed in (
+            ("free", free, table.fixed),
+            ("null", null, table.fixed if table.poi is None else self._null_mask(table.poi)),
+        ):
             if minimum is None:
                 continue
-            if bins := find_bins_at_zero(self.reference, self._model, minimum):
+            if bins := find_bins_at_zero(self.reference, self._model, minimum, fixed):
                 self._warn_once(
                     f"{fit} fit: without the condition that no rate is negative it would go on: "
                     f"the expected rate of {list_names(bins)} is held at 0, and errors hold on the "

@@ -26,7 +26,7 @@ from ddphf.likelihood.expansion import Constraints, read_constraints
 from ddphf.likelihood.minimum import Minimum
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.progress import Count
-from ddphf.results.fit import ChannelPulls, GoodnessResult
+from ddphf.results.goodness import ChannelPulls, GoodnessResult
 from ddphf.statistics.tails import refuse_failures, tail_interval
 
 __all__ = ["expected_deviance", "measure_goodness", "saturated_twice_nll", "warn_of_goodness"]

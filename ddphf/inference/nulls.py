@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from scipy.stats import kstwo, norm
 
 from ddphf.inference.toys.store import ToySample
+from ddphf.results.nulls import NullComparison
 from ddphf.statistics.tails import FAILED
 
-__all__ = ["NullComparison", "compare_nulls"]
+__all__ = ["compare_nulls"]
 
 Reference = Literal["normal", "normal_capped"]
 
@@ -22,62 +22,6 @@ PROBABILITIES = np.concatenate(
     [[1e-4, 3e-4, 1e-3, 3e-3], np.linspace(0.01, 0.99, 50), [0.997, 0.999, 0.9997, 0.9999]]
 )
 """Where quantiles are compared, as far as the number of toys resolves them."""
-
-
-@dataclass(frozen=True)
-class NullComparison:
-    """Signed Z of null toys beside what asymptotics expect of it.
-
-    Attributes:
-        n: Certified toys.
-        reference: ``"normal"``: a standard normal; ``"normal_capped"``: the same with everything
-            below 0 moved to 0, for a POI that is bounded at 0.
-        mean: Of signed Z.
-        sd: Standard deviation of signed Z.
-        ks_distance: Largest difference of the two distribution functions (for
-            ``"normal_capped"``, over Z >= 0).
-        ks_p_value: Kolmogorov's p-value of it; an upper end where Z has atoms.
-        edges: Histogram's edges.
-        counts: Toys per bin.
-        below: Toys below the histogram.
-        above: Toys above it.
-        probability: Probabilities of the quantiles.
-        asymptotic: Quantiles of the reference.
-        toys: Quantiles of the toys.
-    """
-
-    n: int
-    reference: Reference
-    mean: float
-    sd: float
-    ks_distance: float
-    ks_p_value: float
-    edges: tuple[float, ...]
-    counts: tuple[int, ...]
-    below: int
-    above: int
-    probability: tuple[float, ...]
-    asymptotic: tuple[float, ...]
-    toys: tuple[float, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form."""
-        values = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
-        return {
-            **{key: values[key] for key in ("n", "reference", "mean", "sd")},
-            "ks": {"distance": self.ks_distance, "p_value": self.ks_p_value},
-            "histogram": {key: values[key] for key in ("edges", "counts", "below", "above")},
-            "quantiles": {key: values[key] for key in ("probability", "asymptotic", "toys")},
-        }
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> NullComparison:
-        """Read what :meth:`to_dict` wrote."""
-        flat = {**data["histogram"], **data["quantiles"]}
-        flat = {k: tuple(v) if isinstance(v, list) else v for k, v in flat.items()}
-        own = {key: data[key] for key in ("n", "reference", "mean", "sd")}
-        ks = {"ks_distance": data["ks"]["distance"], "ks_p_value": data["ks"]["p_value"]}
-        return cls(**own, **ks, **flat)
 
 
 def compare_nulls(toys: ToySample, *, reference: Reference = "normal") -> NullComparison:

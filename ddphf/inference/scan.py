@@ -7,7 +7,6 @@ from typing import Any
 
 import contourpy
 import numpy as np
-import pyhf
 from scipy.interpolate import RectBivariateSpline
 from scipy.stats import chi2
 
@@ -23,7 +22,7 @@ from ddphf.likelihood.errors.propagation import held_by_data
 from ddphf.likelihood.minimum import Minimum
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.progress import Count, Stage, silent
-from ddphf.results.provenance import make_provenance
+from ddphf.results.provenance import json_digest, make_provenance
 from ddphf.results.scan import ScanAxis, ScanResult
 from ddphf.statistics.signed import BELOW_FREE
 
@@ -145,7 +144,7 @@ def scan_parameters(
         failures=failures,
         warnings=tuple(warnings),
         provenance=make_provenance(
-            workspace_digest=f"sha256:{pyhf.utils.digest(workspace)}",
+            workspace_digest=json_digest(workspace),
             **({} if poi_bounds is None else {"poi_bounds": list(poi_bounds)}),
         ),
     )

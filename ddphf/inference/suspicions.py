@@ -15,9 +15,10 @@ from scipy.special import xlogy
 from ddphf.arrays import Array, Mask
 from ddphf.exceptions import FitError
 from ddphf.likelihood.compiled import CompiledModel
+from ddphf.likelihood.errors.edges import edge_terms
 from ddphf.likelihood.expansion import read_constraints
 from ddphf.likelihood.minimum import Minimum
-from ddphf.likelihood.reference import ReferenceModel
+from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
 
 __all__ = [
     "compare_values",
@@ -42,6 +43,12 @@ direction rounding leaves 2e5 or more."""
 
 ROUNDING = 2.3e-16
 """Of a number in double precision."""
+
+TRIED = 200
+"""Points at which something may be expected."""
+
+LARGE = 1e4
+"""Terms of a sum that cancels may be so many times larger than the events that are seen."""
 
 SINGULAR = 1e-13
 """Eigenvalue of the Hessian, scaled to a unit diagonal, below which a direction is flat."""
@@ -108,11 +115,17 @@ def find_null_problem(reference: ReferenceModel) -> str | None:
             f"{where}: the bounds of the POI '{name}' exclude 0, so there is no null; widen them. "
             f"Without a null {free}"
         )
-    if place := _find_signal_only(reference, name):
+    if place := find_signal_only(reference, name, reference.data):
         return (
             f"{where}: {place} has events, but only samples with the POI '{name}' are expected "
             f"there, so mu = 0 is impossible and there is no null; add a background. Without a "
             f"null {free}"
+        )
+    if place := _find_no_expectation(reference):
+        return (
+            f"{where}: {place} has events, but without the samples of the POI '{name}' nothing is "
+            f"expected there (at {TRIED} points of the other parameters), so mu = 0 is impossible "
+            f"and there is no null; correct the yields. Without a null {free}"
         )
     return None
 
@@ -127,8 +140,14 @@ def _kinds_of(reference: ReferenceModel, name: str) -> set[str]:
     }
 
 
-def _find_signal_only(reference: ReferenceModel, poi: str) -> str | None:
-    """Return a bin with events where only samples with the POI are expected, or None."""
+def find_signal_only(reference: ReferenceModel, poi: str, counts: Array) -> str | None:
+    """Return a bin with events where only samples with the POI are expected, or None.
+
+    Args:
+        reference: The measurement.
+        poi: Name of the POI.
+        counts: Main data, more behind them or not.
+    """
     where = reference.channel_slices()
     for channel in reference.workspace["channels"]:
         others = np.zeros(len(channel["samples"][0]["data"]))
@@ -140,9 +159,32 @@ def _find_signal_only(reference: ReferenceModel, poi: str) -> str | None:
                 if modifier["type"] == "histosys":
                     others += np.abs(modifier["data"]["hi_data"])
                     others += np.abs(modifier["data"]["lo_data"])
-        observed = reference.data[where[channel["name"]]]
+        observed = counts[where[channel["name"]]]
         for index in np.flatnonzero((others == 0) & (observed > 0)):
             return f"channel '{channel['name']}', bin {index}"
+    return None
+
+
+def _find_no_expectation(reference: ReferenceModel) -> str | None:
+    """Return a bin with events whose rate at mu = 0 is above 0 nowhere, or None.
+
+    Negative yields may take away all that the other samples expect. Nowhere: at none of many
+    points between the bounds.
+    """
+    table, observed = reference.parameters, reference.data[: reference.n_main]
+    points = np.random.default_rng(1).uniform(table.lower, table.upper, (TRIED, len(table.init)))
+    points = np.vstack([table.init, np.where(table.fixed, table.init, points)])
+    points[:, table.poi] = 0.0
+    dark = observed > 0
+    with pyhf_backend("numpy"):
+        for point in points:
+            if not dark.any():
+                return None
+            rates = reference.model.expected_data(point.tolist(), include_auxdata=False)
+            dark &= np.asarray(rates) <= ROUNDING * LARGE * observed
+    for channel, where in reference.channel_slices().items():
+        for index in np.flatnonzero(dark[where]):
+            return f"channel '{channel}', bin {index}"
     return None
 
 
@@ -217,18 +259,24 @@ def find_singular(reference: ReferenceModel, point: Array, fixed: Mask) -> list[
 
 
 def find_bins_at_zero(
-    reference: ReferenceModel, model: CompiledModel | None, minimum: Minimum
+    reference: ReferenceModel, model: CompiledModel | None, minimum: Minimum, fixed: Mask
 ) -> list[str]:
-    """Return the empty bins whose rate the fit has brought to 0; in a pair that is ordinary."""
+    """Return the empty bins whose rate a fit holds at 0; in a pair that is ordinary.
+
+    Args:
+        reference: The measurement.
+        model: The same compiled, where it compiles.
+        minimum: Of the fit.
+        fixed: Shape (n,): the parameters that it held.
+    """
     if model is None or model.pair is not None:
         return []
-    start, end = model.rates(model.parameters.init), model.rates(minimum.parameters)
+    free = ~fixed & ~minimum.at_bound
+    held = edge_terms(model.direct, minimum.parameters, free, model.data).multiplier > 0
     return [
         f"channel '{channel}', bin {index}"
         for channel, where in reference.channel_slices().items()
-        for index in np.flatnonzero(
-            (reference.data[where] <= 0) & (start[where] > 0) & (end[where] < 1e-6)
-        )
+        for index in np.flatnonzero(held[where])
     ]
 
 

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import pyhf
 
 from ddphf.arrays import Array
 from ddphf.exceptions import InputError
@@ -15,7 +14,7 @@ from ddphf.likelihood.compiled import CannotCompileError, CompiledModel
 from ddphf.likelihood.errors.covariance import Covariance, Slopes, find_slopes
 from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
 from ddphf.results.fit import FitResult, MinimumResult
-from ddphf.results.provenance import make_provenance
+from ddphf.results.provenance import json_digest, make_provenance
 from ddphf.results.yields import (
     AsymmetryResult,
     ChannelYields,
@@ -89,7 +88,7 @@ def predict_yields(
         correlations=_correlations(reference, covariance),
         pulls=_pulls(reference, fit.fit),
         warnings=tuple(_warn_of_edges(fit)),
-        provenance=make_provenance(workspace_digest=f"sha256:{pyhf.utils.digest(workspace)}"),
+        provenance=make_provenance(workspace_digest=json_digest(workspace)),
     )
 
 

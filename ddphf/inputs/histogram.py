@@ -76,6 +76,8 @@ class Histogram:
         flow: Content of the under- and overflow bins, which are left out; the builder warns.
         error_columns: What the source has of errors of this histogram beside ``variances``, by
             name: used where the user names one.
+        weighted: Whether it was filled with weights whose squares its storage did not keep, as
+            far as the source can tell.
 
     Example:
         >>> h = make_histogram([[1, 2], [3, 4]])
@@ -91,6 +93,7 @@ class Histogram:
     source: str = ""
     flow: float = 0.0
     error_columns: tuple[str, ...] = ()
+    weighted: bool = False
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -162,6 +165,7 @@ def _from_uhi(data: Any, source: str) -> Histogram:
         variances=_stored_variances(data, values),
         source=source,
         flow=0.0 if abs(flow) <= 1e-9 * max(1.0, abs(total)) else flow,
+        weighted=hasattr(data, "storage_type") and data.variances() is None,
     )
 
 
@@ -203,7 +207,10 @@ def _stored_variances(data: Any, values: Array) -> Array | None:
 
 
 def error_from_variances(histogram: Histogram) -> Histogram:
-    """Return the root of the sum of squared weights, NaN where that is negative.
+    """Return the root of the sum of squared weights.
+
+    Raises:
+        InputError: There is none, or one is negative.
 
     Example:
         >>> weighted = Histogram(np.array([3.0]), (Axis("x", (0.0, 1.0)),), np.array([4.0]))
@@ -212,8 +219,14 @@ def error_from_variances(histogram: Histogram) -> Histogram:
     """
     if histogram.variances is None:
         raise InputError(f"{histogram.source or 'histogram'}: has no variances")
-    with np.errstate(invalid="ignore"):
-        values = np.sqrt(histogram.variances)
+    if (negative := np.flatnonzero(histogram.variances.ravel() < 0)).size:
+        index = int(negative[0])
+        raise InputError(
+            f"{histogram.source or 'histogram'}, sumw2, {describe_bin(histogram.axes, index)}: got "
+            f"{histogram.variances.flat[index]:g}, expected >= 0: a sum of squared weights; write "
+            "the histogram again, or give its errors"
+        )
+    values = np.sqrt(histogram.variances)
     return Histogram(values, histogram.axes, source=f"{histogram.source}, sumw2".lstrip(", "))
 
 

@@ -2,12 +2,63 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
 import jax
+from jax._src import compilation_cache
 
-__all__ = ["enable_compilation_cache"]
+from ddphf.exceptions import UsageError
+from ddphf.outputs import write_atomically
+
+__all__ = ["WholeFiles", "enable_compilation_cache"]
+
+
+class WholeFiles:
+    """Compiled programs in files, each written whole or not at all.
+
+    jax writes its own in place: a full disk or a killed process leaves half a file, which is never
+    written again and complained about whenever its program is needed.
+
+    Args:
+        path: The directory.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> cache = WholeFiles(mkdtemp())
+        >>> cache.get("f") is None
+        True
+        >>> cache.put("f", compilation_cache.compress_executable(b"program"))
+        >>> compilation_cache.decompress_executable(cache.get("f"))
+        b'program'
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self._path = Path(path)
+
+    def get(self, key: str) -> bytes | None:
+        """Return a program; None where there is none, or where it is damaged, which removes it."""
+        file = self._file(key)
+        try:
+            value = file.read_bytes()
+        except OSError:
+            return None
+        try:
+            compilation_cache.decompress_executable(value)
+        except Exception:  # each compressor has its own
+            with contextlib.suppress(OSError):
+                file.unlink()
+            return None
+        return value
+
+    def put(self, key: str, value: bytes) -> None:
+        """Keep a program, unless the disk does not take it: it is compiled again then."""
+        with contextlib.suppress(UsageError), write_atomically(self._file(key)) as temporary:
+            temporary.write_bytes(value)
+
+    def _file(self, key: str) -> Path:
+        return self._path / f"{key}-cache"
 
 
 def enable_compilation_cache(directory: Path | None = None) -> Path | None:
@@ -31,6 +82,7 @@ def enable_compilation_cache(directory: Path | None = None) -> Path | None:
         return None
     if not os.access(directory, os.W_OK):
         return None
+    compilation_cache.get_file_cache = lambda path: (WholeFiles(path), path)
     jax.config.update("jax_compilation_cache_dir", str(directory))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)

@@ -19,6 +19,8 @@ from ddphf.arrays import Spec
 from ddphf.exceptions import ModelError
 from ddphf.guards import LONGEST_NAME
 from ddphf.likelihood.documents import recognise_other
+from ddphf.likelihood.dropped import check_staterrors, warn_of_dropped
+from ddphf.likelihood.schemas import validate_workspace
 from ddphf.text import did_you_mean
 
 __all__ = ["LARGEST_COUNT", "check_schema", "check_workspace", "select_measurement"]
@@ -61,11 +63,7 @@ def check_schema(workspace: Any) -> None:
     except RecursionError:
         raise ModelError("workspace: nested too deeply; is this a pyhf workspace?") from None
     try:
-        short = _shorten(workspace)
-        try:
-            pyhf.schema.validate(_keep_forms(short), "workspace.json")
-        except pyhf.exceptions.InvalidSpecification:
-            pyhf.schema.validate(short, "workspace.json")  # its path counts all modifiers
+        validate_workspace(workspace)
     except pyhf.exceptions.InvalidSpecification as error:
         got = repr(error.instance)
         got = got if len(got) < 80 else got[:77] + "..."
@@ -74,39 +72,6 @@ def check_schema(workspace: Any) -> None:
         raise ModelError(
             f"workspace schema 1.0.0: at {error.path or 'the top level'}: {message} (got {got})"
         ) from None
-
-
-def _shorten(node: Any) -> Any:
-    """Keep a few numbers of each list of numbers: jsonschema takes 10 us for each of them.
-
-    The schema has one rule for all items of a list; what is no plain number stays to be refused.
-    """
-    if isinstance(node, dict):
-        return {key: _shorten(value) for key, value in node.items()}
-    if isinstance(node, list):
-        pairs = node and all(type(value) is list for value in node)  # bounds
-        numbers = [number for value in node for number in value] if pairs else node
-        plain = all(type(number) in (int, float) for number in numbers)
-        return node[:4] if plain else [_shorten(value) for value in node]
-    return node
-
-
-def _keep_forms(node: Any) -> Any:
-    """Keep one modifier of each form in a sample: jsonschema takes .1 ms for each of them."""
-    if isinstance(node, dict):
-        kept = {key: _keep_forms(value) for key, value in node.items()}
-        if isinstance(node.get("modifiers"), list):
-            kept["modifiers"] = list({_form_of(m): m for m in node["modifiers"]}.values())
-        return kept
-    return [_keep_forms(value) for value in node] if isinstance(node, list) else node
-
-
-def _form_of(node: Any) -> Any:
-    """Return what the schema can see of a modifier: its keys, its type, the types of values."""
-    if isinstance(node, dict):
-        form = {key: _form_of(value) for key, value in node.items()}
-        return tuple({**form, "type": repr(node.get("type"))}.items())
-    return tuple(map(_form_of, node)) if isinstance(node, list) else type(node).__name__
 
 
 def _refuse_damaged(node: Any, path: str) -> None:
@@ -175,13 +140,11 @@ def check_workspace(workspace: Spec, measurement: Spec) -> list[str]:
     warnings: list[str] = []
     for channel in channels:
         warnings += _check_channel(channel, observed)
-    if extra := sorted(set(observed) - {c["name"] for c in channels}):
-        # Pruned published workspaces keep them; pyhf ignores them.
-        warnings.append(f"observations without a channel are ignored: {', '.join(extra)}")
     sizes, kinds = _check_shared(channels)
+    check_staterrors(channels)
     warnings += _check_measurement(measurement, sizes, kinds)
     _check_constraints(measurement, kinds)
-    return warnings
+    return [*warnings, *warn_of_dropped(workspace, measurement, kinds)]
 
 
 def _refuse_duplicates(names: Iterable[str], kind: str, where: str) -> None:
@@ -328,10 +291,8 @@ def _check_measurement(
         )
     parameters = measurement["config"]["parameters"]
     _refuse_duplicates((p["name"] for p in parameters), "parameter", where)
-    for parameter in parameters:
+    for parameter in (p for p in parameters if p["name"] in sizes):
         name = parameter["name"]
-        if name not in sizes:
-            continue  # pyhf ignores settings of parameters that a pruned workspace lost
         for key in ("inits", "bounds", "auxdata", "sigmas"):
             if key in parameter and len(parameter[key]) != sizes[name]:
                 raise ModelError(

@@ -6,12 +6,12 @@ from collections import Counter, defaultdict
 from typing import Any
 
 import numpy as np
-import pyhf
 
 from ddphf.arrays import Spec
 from ddphf.likelihood.checks import PER_BIN
 from ddphf.likelihood.reference import ReferenceModel
-from ddphf.results.provenance import make_provenance
+from ddphf.results.documents import SummaryDocument
+from ddphf.results.provenance import json_digest, make_provenance
 
 __all__ = ["summarize_workspace"]
 
@@ -52,8 +52,8 @@ def summarize_workspace(workspace: Spec, measurement: str | None = None) -> dict
     observed = {o["name"]: o["data"] for o in workspace["observations"]}
     groups = Counter(name.split("[")[0] for name in table.names)
     return {
-        "schema": "ddphf/summary/1",
-        "digest": f"sha256:{pyhf.utils.digest(workspace)}",
+        "schema": SummaryDocument.SCHEMA,
+        "digest": json_digest(workspace),
         "measurement": reference.measurement,
         "poi": poi,
         "channels": [

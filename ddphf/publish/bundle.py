@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import pyhf
 import yaml
 
 from ddphf.arrays import Spec
@@ -13,15 +12,17 @@ from ddphf.exceptions import FitError, InputError
 from ddphf.files import to_json
 from ddphf.progress import Stage
 from ddphf.publish.archive import pack
-from ddphf.publish.checks import VerifyResult
 from ddphf.publish.clean_venv import make_requirements
 from ddphf.publish.contents import SUMS, make_sums
 from ddphf.publish.included import GivenFiles, check_given
 from ddphf.publish.readme import make_readme
-from ddphf.publish.records import PublishedResults
 from ddphf.publish.signals import apply_patch, make_patchset, split_signal
 from ddphf.publish.summaries import summarize_record
 from ddphf.publish.verify import verify_archive
+from ddphf.results.documents import ForeignDocument
+from ddphf.results.provenance import json_digest
+from ddphf.results.published import PublishedResults
+from ddphf.results.verified import VerifyResult
 
 __all__ = ["Publication", "foreign_metadata", "make_archive", "make_files"]
 
@@ -78,9 +79,9 @@ def foreign_metadata(workspace: Spec, name: str) -> Spec:
             for modifier in sample["modifiers"]:
                 kinds.setdefault(modifier["name"], set()).add(modifier["type"])
     return {
-        "schema": "ddphf/foreign/1",
+        "schema": ForeignDocument.SCHEMA,
         "name": name,
-        "workspace_digest": f"sha256:{pyhf.utils.digest(workspace)}",
+        "workspace_digest": json_digest(workspace),
         "modifiers": {modifier: sorted(kinds[modifier]) for modifier in sorted(kinds)},
         "poi": workspace["measurements"][0]["config"]["poi"],
     }
@@ -121,7 +122,7 @@ def make_files(publication: Publication) -> dict[str, bytes]:
         metadata["covariance_matrix"] = {
             "file": "covariance.json",
             "bins": len(publication.covariance["matrix"]),
-            "digest": f"sha256:{pyhf.utils.digest(publication.covariance)}",
+            "digest": json_digest(publication.covariance),
         }
     files["metadata.json"] = _json(metadata)
     files["requirements.txt"] = make_requirements(results.environment["versions"]).encode()

@@ -20,8 +20,8 @@ import numpy as np
 
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.progress import Stage
-from ddphf.publish.checks import FAIL, LIMITED, NOT_RUN, PASS, UNPHYSICAL, Check
 from ddphf.publish.contents import Bundle, stock_script
+from ddphf.results.verified import FAIL, LIMITED, NOT_RUN, PASS, UNPHYSICAL, Check
 
 __all__ = ["LOCK", "check_command_line", "locked_versions", "make_requirements"]
 

@@ -17,10 +17,13 @@ from ddphf.arrays import Spec
 from ddphf.exceptions import DdphfError, InputError
 from ddphf.likelihood.checks import check_schema
 from ddphf.likelihood.reference import ReferenceModel
+from ddphf.likelihood.schemas import validate
 from ddphf.publish.points import describe_channels
-from ddphf.publish.records import INTERPOLATION, PublishedResults
 from ddphf.publish.signals import apply_patch
-from ddphf.publish.summaries import damaged_record
+from ddphf.results.documents import ForeignDocument, SidecarDocument
+from ddphf.results.provenance import json_digest
+from ddphf.results.published import INTERPOLATION, PublishedResults
+from ddphf.results.registry import check_record
 
 __all__ = [
     "integers",
@@ -40,7 +43,7 @@ EIGENVALUE_TOLERANCE = 1e-9
 
 def other_digest(loaded: dict[str, Any], workspace: Spec) -> str:
     """Compare the digest of the workspace with what every record states."""
-    digest = f"sha256:{pyhf.utils.digest(workspace)}"
+    digest = json_digest(workspace)
     for name, data in sorted(loaded.items()):
         if name in ("workspace.json", "BkgOnly.json") or not isinstance(data, dict):
             continue
@@ -57,7 +60,7 @@ def other_digest(loaded: dict[str, Any], workspace: Spec) -> str:
 
 def integers(workspace: Spec, metadata: Spec) -> str:
     """Name the first integer; ours have none, as 1 and 1.0 have different digests."""
-    if metadata.get("schema") != "ddphf/metadata/1":
+    if metadata.get("schema") != SidecarDocument.SCHEMA:
         return ""
 
     def find(node: Any, path: str) -> str:
@@ -110,9 +113,9 @@ def other_order(results: PublishedResults, references: dict[str, ReferenceModel]
 
 def other_pairing(workspace: Spec, metadata: Spec) -> str:
     """Ask for a whole sidecar, and compare the channels with those that it pairs."""
-    if metadata.get("schema") not in ("ddphf/metadata/1", "ddphf/foreign/1"):
+    if metadata.get("schema") not in (SidecarDocument.SCHEMA, ForeignDocument.SCHEMA):
         return f"metadata.json has the schema {metadata.get('schema')!r}"
-    if trouble := damaged_record(metadata):
+    if trouble := check_record(metadata):
         return f"metadata.json: {trouble}"
     pairing = metadata.get("pairing")
     if pairing is None:
@@ -166,7 +169,7 @@ def other_patches(loaded: dict[str, Any], workspace: Spec) -> str:
         return "no patch makes workspace.json of BkgOnly.json"
     patchset = loaded.get("patchset.json")
     if patchset is not None:
-        pyhf.schema.validate(patchset, "patchset.json")
+        validate(patchset, "patchset")
         if patchset["metadata"]["digests"]["sha256"] != pyhf.utils.digest(background):
             return "patchset.json is not about this BkgOnly.json"
         if sorted(json.dumps(p["patch"]) for p in patchset["patches"]) != sorted(
@@ -182,7 +185,7 @@ def other_covariance(loaded: dict[str, Any], workspace: Spec, metadata: Spec) ->
     if (stated is None) != ("covariance.json" not in loaded):
         return "covariance.json and its digest in metadata.json belong together"
     if stated is not None:
-        digest = f"sha256:{pyhf.utils.digest(loaded['covariance.json'])}"
+        digest = json_digest(loaded["covariance.json"])
         if stated["digest"] != digest:
             return f"covariance.json has the digest {digest}, metadata.json states another"
     lepton_id = metadata.get("lepton_id")

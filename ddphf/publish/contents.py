@@ -19,7 +19,6 @@ from ddphf.files import parse_json
 from ddphf.guards import MOST_CONTAINERS, MOST_VALUES, check_json, within
 from ddphf.likelihood.checks import check_schema
 from ddphf.likelihood.reference import ReferenceModel
-from ddphf.publish.checks import FAIL, PASS, Check
 from ddphf.publish.consistency import (
     integers,
     not_finite,
@@ -31,7 +30,9 @@ from ddphf.publish.consistency import (
     other_patches,
 )
 from ddphf.publish.inventory import other_records, other_toys
-from ddphf.publish.records import PublishedResults
+from ddphf.results.published import PublishedResults
+from ddphf.results.registry import known_part
+from ddphf.results.verified import FAIL, PASS, Check
 
 __all__ = [
     "DAMAGE", "OPTIONAL", "REQUIRED", "SUMS", "Bundle", "check_contents", "is_named", "is_text",
@@ -221,6 +222,9 @@ def check_contents(files: dict[str, bytes]) -> tuple[list[Check], Bundle | None]
     ]
     if not all(answers):
         return checks, None
+    for name in sorted(loaded):
+        if isinstance(loaded[name], dict) and (said := known_part(loaded[name])[1]):
+            checks.append(Check(0, f"{name}, of a later version", PASS, said))
     return checks, Bundle(files, workspace, results, metadata, references)
 
 

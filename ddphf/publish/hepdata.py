@@ -15,7 +15,7 @@ import numpy as np
 import yaml
 
 from ddphf.arrays import Spec
-from ddphf.exceptions import InputError
+from ddphf.exceptions import InputError, UsageError
 from ddphf.publish.archive import pack, unpack
 from ddphf.publish.bundle import Publication
 from ddphf.publish.hepdata_tables import Column, make_tables
@@ -184,7 +184,13 @@ def validate_submission(submission: bytes) -> bool:
         from hepdata_validator.full_submission_validator import FullSubmissionValidator
 
         path = Path(folder) / "submission.tar.gz"
-        path.write_bytes(submission)
+        try:
+            path.write_bytes(submission)
+        except OSError as error:
+            raise UsageError(
+                f"{tempfile.gettempdir()}: cannot be written ({error.strerror}); the HEPData "
+                "submission is validated there"
+            ) from None
         validator = FullSubmissionValidator(schema_version="1.1.1", autoload_remote_schemas=False)
         if not validator.validate(archive=str(path)):
             found = [m.message for all_ in validator.get_messages().values() for m in all_]

@@ -19,20 +19,14 @@ from ddphf.likelihood.reference import ReferenceModel
 from ddphf.progress import Count
 from ddphf.publish.archive import is_flat
 from ddphf.publish.contents import is_named, poi_bounds_of
-from ddphf.publish.records import PublishedResults
 from ddphf.publish.signals import PATCH_NAME, Patch
-from ddphf.publish.summaries import damaged_record, stale_record
+from ddphf.publish.summaries import stale_record
 from ddphf.publish.toy_files import read_toys, segments, summarize_file
+from ddphf.results.published import PublishedResults
+from ddphf.results.registry import KINDS, Published, check_record, kind_of
 
 __all__ = ["GivenFiles", "GivenRecord", "check_given", "read_given", "summarize_given_toys"]
 
-
-COMMANDS = {
-    "rank": "rank", "discover": "discover", "limit": "limit", "scan": "scan",
-    "injection": "inject",
-}  # fmt: skip
-"""Schemas of results that are taken as they are, once their workspace is the right one, and the
-commands that write them."""
 
 COMPARED_TOYS = 64
 """One toy may be the same for another data set; that many are not."""
@@ -97,34 +91,39 @@ def read_given(paths: list[str], digest: str) -> GivenFiles:
         if isinstance(data, list):
             given.patches[_patch_name(path)] = data
             continue
-        schema = data.get("schema") if isinstance(data, dict) else None
-        kind = str(schema).removeprefix("ddphf/").partition("/")[0]
-        if kind != "fit" and kind not in COMMANDS:
+        kind = kind_of(data)
+        if kind is None or kind.published is None:
+            schema = data.get("schema") if isinstance(data, dict) else None
             raise InputError(
-                f"{path}: schema {schema!r}; expected a result of 'ddphf fit', 'rank', 'discover', "
-                "'limit', 'scan' or 'inject', toys, or a JSON Patch"
+                f"{path}: schema {schema!r}; expected a result of 'ddphf {_commands()}, toys, or "
+                "a JSON Patch"
             )
-        if digest not in (stated := _digests(data, kind)):
+        if digest not in (stated := _digests(data, kind.published)):
             raise InputError(
                 f"{path}: is about the workspace {stated[0]}, this one is {digest}; make it again"
             )
-        if kind == "fit":
+        if not kind.published.included:
             given.fits[path] = data
         else:
-            name = f"{kind}.json" if f"{kind}.json" not in given.others else file.name
+            name = f"{kind.name}.json" if f"{kind.name}.json" not in given.others else file.name
             if name in given.others:
                 raise InputError(
-                    f"{path}: a result of 'ddphf {COMMANDS[kind]}' is given already; rename this "
-                    "file"
+                    f"{path}: a result of 'ddphf {kind.command}' is given already; rename this file"
                 )
             given.others[_free_name(name, path, given)] = GivenRecord(path, data, content)
     return given
 
 
-def _digests(data: Spec, kind: str) -> list[Any]:
+def _commands() -> str:
+    """Return the commands whose results are taken, as words of a sentence: ``fit' or 'rank'``."""
+    names = [kind.command for kind in KINDS if kind.published is not None]
+    return "', '".join(names[:-1]) + f"' or '{names[-1]}'"
+
+
+def _digests(data: Spec, published: Published) -> list[Any]:
     """Return the workspaces that a result is about: an injection's, before and after it."""
     provenance = data.get("provenance")
-    keys = ("workspace_digest", "written_digest") if kind == "injection" else ("workspace_digest",)
+    keys = published.digests
     return [provenance.get(key) if isinstance(provenance, dict) else None for key in keys]
 
 
@@ -160,16 +159,17 @@ def check_given(given: GivenFiles, results: PublishedResults) -> None:
     """
     records = [*given.fits.items(), *((r.path, r.data) for r in given.others.values())]
     for name, data in records:
-        kind = data["schema"].removeprefix("ddphf/").partition("/")[0]
-        command = COMMANDS.get(kind, kind)
+        kind = kind_of(data)
+        assert kind is not None  # read_given took it
         if data.get("engine", "ddphf") != "ddphf":
             raise InputError(
                 f"{name}: was made with --engine {data['engine']}, for comparison; make it again "
                 "without"
             )
-        if trouble := damaged_record(data):
+        if trouble := check_record(data):
             raise InputError(
-                f"{name}: is no complete result of 'ddphf {command}' ({trouble}); make it again"
+                f"{name}: is no complete result of 'ddphf {kind.command}' ({trouble}); make it "
+                "again"
             )
         bounds = poi_bounds_of(data)
         try:
@@ -177,7 +177,7 @@ def check_given(given: GivenFiles, results: PublishedResults) -> None:
         except (KeyError, TypeError):
             if not bounds:
                 raise InputError(
-                    f"{name}: is no complete result of 'ddphf {command}'; make it again"
+                    f"{name}: is no complete result of 'ddphf {kind.command}'; make it again"
                 ) from None
             trouble = "they leave no null"
         if trouble and bounds:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-import pyhf
-
 from ddphf.arrays import Spec
 from ddphf.inference.fit import fit_workspace
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.progress import Stage
-from ddphf.publish.records import PointResult, PublishedResults, make_environment
 from ddphf.results.fit import DiscoveryResult
+from ddphf.results.provenance import json_digest
+from ddphf.results.published import PointResult, PublishedResults, make_environment
 
 __all__ = ["collect_results", "describe_channels", "find_null"]
 
@@ -68,7 +67,7 @@ def collect_results(
         )
     return PublishedResults(
         name=name,
-        workspace_digest=f"sha256:{pyhf.utils.digest(workspace)}",
+        workspace_digest=json_digest(workspace),
         channels=tuple(describe_channels(ReferenceModel(workspace))),
         points=tuple(points),
         statements=tuple(statements),

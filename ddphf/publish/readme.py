@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Mapping
 
 from ddphf.arrays import Spec
-from ddphf.publish.records import PublishedResults
+from ddphf.publish.markdown import cell, code, prose, tail
+from ddphf.publish.summaries import publishing_of
+from ddphf.results.published import PublishedResults
+from ddphf.results.registry import KINDS, load_function
 from ddphf.text import clean_text
 
 __all__ = ["make_readme", "print_numbers"]
@@ -26,9 +28,7 @@ FILES = {
     "SHA256SUMS": "checksums, for `sha256sum -c SHA256SUMS`",
     "LICENSE": "terms of use",
     "CITATION.cff": "how to cite",
-    "rank.json": "impacts of the parameters",
-    "discover.json": "significance, observed and expected",
-    "limit.json": "upper limits and intervals",
+    **{f"{kind.name}.json": kind.published.about for kind in KINDS if kind.published is not None},
     "prefit.png": "spectra before the fit",
     "postfit.png": "spectra after the fit",
 }  # fmt: skip
@@ -46,7 +46,7 @@ def make_readme(
         results: What is published.
     """
     parts = [
-        f"# {_prose(results.name)}",
+        f"# {prose(results.name)}",
         "A statistical model as a [pyhf](https://github.com/scikit-hep/pyhf) workspace with the "
         f"numbers that it gives: {_sizes(results)}. Workspace digest\n"
         f"`{results.workspace_digest}`.",
@@ -59,7 +59,7 @@ def make_readme(
 
 
 def _sizes(results: PublishedResults) -> str:
-    channels = ", ".join(f"{_prose(c['name'])} ({c['bins']} bins)" for c in results.channels)
+    channels = ", ".join(f"{prose(c['name'])} ({c['bins']} bins)" for c in results.channels)
     return f"{channels}; {len(results.points[0].minimum.parameters)} parameters"
 
 
@@ -89,35 +89,6 @@ def print_numbers(results: PublishedResults) -> str:
     return "\n".join([*lines, "PASS"])
 
 
-def _code(name: str) -> str:
-    """Return a name as a code span that it cannot leave: names are by anybody.
-
-    Example:
-        >>> _code("mu"), _code("a`b")
-        ('`mu`', '`` a`b ``')
-    """
-    text = clean_text(name)
-    fence = "`" * (max(map(len, re.findall("`+", text)), default=0) + 1)
-    pad = " " if "`" in text else ""
-    return f"{fence}{pad}{text}{pad}{fence}"
-
-
-def _cell(text: str) -> str:
-    """Return a code span in a table."""
-    return _code(text).replace("|", "\\|")
-
-
-def _prose(text: str) -> str:
-    r"""Return text that is no markup of Markdown or HTML.
-
-    Example:
-        >>> print(_prose("<b>[x](y)"))
-        &lt;b>\[x\](y)
-    """
-    out = clean_text(text).replace("&", "&amp;").replace("<", "&lt;")
-    return re.sub(r"([\\`\[\]*])", r"\\\1", out)
-
-
 def _indent(text: str) -> str:
     return "\n".join(f"    {line}" for line in text.splitlines())
 
@@ -129,13 +100,13 @@ def _reproduce(files: Mapping[str, bytes], results: PublishedResults) -> str:
         if point.poi_value is None:
             measurement = shlex.quote(point.measurement)
             command = f"pyhf fit --value --measurement {measurement} workspace.json"
-            rows.append(f"| {_cell(command)} | {point.minimum.twice_nll:.5f} |")
+            rows.append(f"| {cell(command)} | {point.minimum.twice_nll:.5f} |")
             names.append(measurement)
     if "patch_signal.json" in files:
         command = f"pyhf fit --value --measurement {names[0]} BkgOnly.json -p patch_signal.json"
-        rows.append(f"| {_cell(command)} | {results.points[0].minimum.twice_nll:.5f} |")
+        rows.append(f"| {cell(command)} | {results.points[0].minimum.twice_nll:.5f} |")
     differences = [
-        f"The difference of {_code(s['null'])} and {_code(s['point'])} is |q0| = "
+        f"The difference of {code(s['null'])} and {code(s['point'])} is |q0| = "
         f"{abs(s['q0']):.5f}, Z = sgn(mu_hat) sqrt|q0| = {s['z0'] + 0.0:.5f}."
         for s in results.statements
     ]
@@ -190,7 +161,7 @@ def _meaning(workspace: Spec, metadata: Spec, results: PublishedResults) -> str:
         poi = next((p for p in point.minimum.parameters if p.name == point.poi), None)
         if poi is not None and poi.error:
             lines.append(
-                f"- {_code(point.name)}: {_prose(poi.name)} = {poi.value:.6g} +- {poi.error:.3g}"
+                f"- {code(point.name)}: {prose(poi.name)} = {poi.value:.6g} +- {poi.error:.3g}"
             )
     signal = metadata.get("signal", {})
     if "scale" in signal:
@@ -201,7 +172,7 @@ def _meaning(workspace: Spec, metadata: Spec, results: PublishedResults) -> str:
     pairing = metadata.get("pairing")
     if pairing is not None:
         lines.append(
-            f"- {_code(pairing['tested'])} is tested for a signal; {_code(pairing['partner'])} "
+            f"- {code(pairing['tested'])} is tested for a signal; {code(pairing['partner'])} "
             "tells its background, one free number per bin that both share (`symmetric_shape`)."
         )
     names = [m["name"] for m in workspace["measurements"]]
@@ -211,7 +182,7 @@ def _meaning(workspace: Spec, metadata: Spec, results: PublishedResults) -> str:
             "has."
         )
     lines += [_toys(entry) for entry in results.toys]
-    lines += [line for entry in results.included for line in _record(entry)]
+    lines += [line for entry in results.included for line in _lines(entry)]
     versions = results.environment["versions"]
     made = ", ".join(f"{k} {versions[k]}" for k in ("ddphf", "pyhf", "numpy", "scipy", "python"))
     codes = ", ".join(f"{kind} {code}" for kind, code in sorted(results.interpolation.items()))
@@ -219,72 +190,23 @@ def _meaning(workspace: Spec, metadata: Spec, results: PublishedResults) -> str:
         f"- Interpolation: {codes}, which is what `pyhf fit` uses. Made with {made}.",
         "- q0 is signed: negative for a deficit. 2NLL includes constants and constraint terms.",
     ]
-    lines += [f"- Warning of the fit: {_prose(line)}" for line in results.warnings]
+    lines += [f"- Warning of the fit: {prose(line)}" for line in results.warnings]
     return "\n".join(lines)
+
+
+def _lines(entry: Spec) -> list[str]:
+    """Return what a record beside results.json says, as lines of a list."""
+    name = publishing_of(entry).lines
+    lines: list[str] = load_function(name)(f"- `{entry['name']}`", entry) if name else []
+    return lines
 
 
 def _toys(toys: Spec) -> str:
     seeds = toys["seeds"] if "seeds" in toys else [{"seed": toys["seed"]}]
     which = ", ".join(str(entry["seed"]) for entry in seeds[:5]) + (", ..." if seeds[5:] else "")
     line = (
-        f"- {toys['n']} toys of {_code(toys['measurement'])} at mu = {toys['mu']:g} "
+        f"- {toys['n']} toys of {code(toys['measurement'])} at mu = {toys['mu']:g} "
         f"({toys['file'] or 'of the fit'}, seed {which}): "
         f"{toys['n_ge']} with q0 at or above the observed one, {toys['n_failed']} failed"
     )
-    return line + (f"; {_tail(toys)}." if "p0" in toys else ".")
-
-
-def _tail(toys: Spec) -> str:
-    """Return p0 by toys; where none reaches the observed q0, the upper end of its interval."""
-    low, high = toys["p0_interval"]
-    if toys["p0"] is None:
-        return f"p0 < {high:.2g}"
-    return f"p0 = {toys['p0']:.3g} [{low:.2g}, {high:.2g}]"
-
-
-def _record(entry: Spec) -> list[str]:
-    """Return what a record beside results.json says, as lines of a list."""
-    where = f"- `{entry['name']}`"
-    if entry["schema"] == "ddphf/rank/1" and entry["ranking"]:
-        leading = ", ".join(
-            f"{_code(p['name'])} ({_number(p['postfit_up'])}, {_number(p['postfit_down'])})"
-            for p in entry["ranking"][:3]
-        )
-        return [f"{where}: shifts of the signal strength by one error up and down: {leading}, ..."]
-    if entry["schema"] == "ddphf/limit/1":
-        lines = []
-        for method in ("asymptotic", "toys"):
-            if method in entry:
-                limits = entry[method]
-                error = limits.get("observed_error")
-                both = f" +- {error:.1g}" if error else ""
-                expected = ", ".join(map(_number, limits["expected"]))
-                lines.append(
-                    f"{where}: {100 * entry['level']:.4g} % CLs limit of "
-                    f"{_code(entry['measurement'])} "
-                    f"({method}): {_number(limits['observed'])}{both}, expected at -2 to 2 sigma "
-                    f"without signal {expected}."
-                )
-        return lines
-    if entry["schema"] == "ddphf/discover/1":
-        return [_discovery(where, statement) for statement in entry["statements"]]
-    return []
-
-
-def _discovery(where: str, statement: Spec) -> str:
-    null, expected = statement["null"], statement["expected"]
-    parts = [f"Z = {statement['observed']['z0']:.4f}"]
-    if null.get("toys"):
-        toys = null["toys"]
-        parts.append(f"{_tail(toys)} by {toys['n']} toys (seed {toys['seed']})")
-    if null.get("importance"):
-        found = null["importance"]
-        parts.append(f"p0 = {found['p0']:.3g} +- {found['p0_error']:.1g} by importance sampling")
-    parts += [f"by {kind} not done" for kind in null.get("failed") or {}]
-    if expected:
-        parts.append(f"expected Z = {expected['asimov']['z0']:.4f} at mu = {expected['mu']:g}")
-    return f"{where}, {_code(statement['measurement'])}: {'; '.join(parts)}."
-
-
-def _number(value: float | None) -> str:
-    return "none" if value is None else f"{value:.4g}"
+    return line + (f"; {tail(toys)}." if "p0" in toys else ".")

@@ -16,12 +16,13 @@ from ddphf.inference.fitter import Fitter
 from ddphf.inference.toys.source import ToySource
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.progress import Count, Stage
-from ddphf.publish.checks import FAIL, NOTHING, PASS, Check
 from ddphf.publish.contents import Bundle
-from ddphf.publish.rerun_toys import check_limit_by_toys
-from ddphf.publish.summaries import LEADING
+from ddphf.publish.summaries import publishing_of
+from ddphf.results.rank import LEADING
+from ddphf.results.registry import load_function
+from ddphf.results.verified import FAIL, NOTHING, PASS, Check
 
-__all__ = ["check_records"]
+__all__ = ["check_expected", "check_impacts", "check_limit", "check_records"]
 
 
 CLS_TOLERANCE = 1e-3
@@ -43,23 +44,21 @@ def check_records(
         progress: Called with (done, toys).
         toys: Whether limits by toys are drawn again too.
     """
-    questions = {"limit": _limit, "discover": _expected, "rank": _impacts}
     found = False
     for entry in bundle.results.included:
-        kind = entry["schema"].removeprefix("ddphf/").partition("/")[0]
-        if kind not in questions:
+        published = publishing_of(entry)
+        if not published.refit:
             continue
         name, found = entry["name"], True
         data = parse_json(bundle.files[name], name)
-        yield from questions[kind](bundle, name, data, say)
-        if kind == "limit" and data.get("toys") and toys:
-            say(f"level 5: {name}, limits by toys")
-            yield from check_limit_by_toys(bundle, name, data, progress)
+        yield from load_function(published.refit)(bundle, name, data, say)
+        if published.refit_by_toys and toys:
+            yield from load_function(published.refit_by_toys)(bundle, name, data, say, progress)
     if not found:
         yield Check(5, "limits, expected significances, impacts", NOTHING)
 
 
-def _limit(bundle: Bundle, name: str, data: Spec, say: Stage) -> Iterator[Check]:
+def check_limit(bundle: Bundle, name: str, data: Spec, say: Stage) -> Iterator[Check]:
     """CLs at every asymptotic limit by q-tilde, the rise of 2NLL at the ends of intervals.
 
     Cowan, Cranmer, Gross, Vitells, arXiv:1007.1727, Eq. 16, 62-66.
@@ -97,7 +96,7 @@ def _limit(bundle: Bundle, name: str, data: Spec, say: Stage) -> Iterator[Check]
                         PASS if good else FAIL, "", rise, found)  # fmt: skip
 
 
-def _expected(bundle: Bundle, name: str, data: Spec, say: Stage) -> Iterator[Check]:
+def check_expected(bundle: Bundle, name: str, data: Spec, say: Stage) -> Iterator[Check]:
     """The Asimov significance of every statement."""
     for statement in data["statements"]:
         expected = statement.get("expected")
@@ -113,7 +112,7 @@ def _expected(bundle: Bundle, name: str, data: Spec, say: Stage) -> Iterator[Che
                     PASS if good else FAIL, "", recorded, found)  # fmt: skip
 
 
-def _impacts(bundle: Bundle, name: str, data: Spec, say: Stage) -> Iterator[Check]:
+def check_impacts(bundle: Bundle, name: str, data: Spec, say: Stage) -> Iterator[Check]:
     """The leading post-fit impacts: the POI refitted with the parameter one error up and down."""
     profile = _Profile(bundle, data)
     table = profile.model.parameters

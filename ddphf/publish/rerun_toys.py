@@ -21,13 +21,15 @@ from ddphf.inference.toys.importance import sample_importance
 from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.store import ToySample, merge_toys, summarize_toys
 from ddphf.progress import Count, Stage
-from ddphf.publish.checks import FAIL, NOTHING, PASS, Check
 from ddphf.publish.contents import Bundle, poi_bounds_of
-from ddphf.publish.records import make_environment
+from ddphf.publish.summaries import publishing_of
 from ddphf.publish.toy_files import Segment, read_toys, segments
+from ddphf.results.published import make_environment
+from ddphf.results.registry import load_function
+from ddphf.results.verified import FAIL, NOTHING, PASS, Check
 from ddphf.statistics.tails import FAILED
 
-__all__ = ["check_limit_by_toys", "check_toys"]
+__all__ = ["check_limit_by_toys", "check_nulls", "check_toys"]
 
 
 SAME = 1e-7
@@ -51,27 +53,34 @@ def check_toys(bundle: Bundle, say: Stage, progress: Count | None) -> Iterator[C
             old = read_toys(bundle.files[entry["file"]], entry["file"])
         yield _ensemble(bundle, what, entry, old, entry.get("versions"), progress)
     for included in bundle.results.included:
-        if included["schema"] != "ddphf/discover/1":
+        if not (redraw := publishing_of(included).redraw):
             continue
         name = included["name"]
         data = parse_json(bundle.files[name], name)
-        versions = data["provenance"].get("versions")
-        for statement in data["statements"]:
-            null, label = statement.get("null") or {}, statement["measurement"]
-            if null.get("toys"):
-                found = True
-                say(f"level 6: {name}, {label}")
-                entry = {"measurement": label, "mu": 0.0, "q0": statement["observed"]["q0"],
-                         **null["toys"]}  # fmt: skip
-                yield _ensemble(
-                    bundle, f"{name}, {label}", entry, None, versions, progress, record=data
-                )
-            if null.get("importance"):
-                found = True
-                say(f"level 6: {name}, {label}, importance sampling")
-                yield _importance(bundle, name, data, statement, progress)
+        for check in load_function(redraw)(bundle, name, data, say, progress):
+            found = True
+            yield check
     if not found:
         yield Check(6, "toys", NOTHING)
+
+
+def check_nulls(
+    bundle: Bundle, name: str, data: Spec, say: Stage, progress: Count | None
+) -> Iterator[Check]:
+    """Level 6: the nulls of a discovery, by toys and by importance sampling."""
+    versions = data["provenance"].get("versions")
+    for statement in data["statements"]:
+        null, label = statement.get("null") or {}, statement["measurement"]
+        if null.get("toys"):
+            say(f"level 6: {name}, {label}")
+            entry = {"measurement": label, "mu": 0.0, "q0": statement["observed"]["q0"],
+                     **null["toys"]}  # fmt: skip
+            yield _ensemble(
+                bundle, f"{name}, {label}", entry, None, versions, progress, record=data
+            )
+        if null.get("importance"):
+            say(f"level 6: {name}, {label}, importance sampling")
+            yield _importance(bundle, name, data, statement, progress)
 
 
 def _here(bundle: Bundle, versions: Spec | None) -> bool:
@@ -148,9 +157,12 @@ def _importance(
 
 
 def check_limit_by_toys(
-    bundle: Bundle, name: str, data: Spec, progress: Count | None
+    bundle: Bundle, name: str, data: Spec, say: Stage, progress: Count | None
 ) -> Iterator[Check]:
     """Level 5: limits by toys, and intervals calibrated by them, from their seed."""
+    if not data.get("toys"):
+        return
+    say(f"level 5: {name}, limits by toys")
     old, here = data["toys"], _here(bundle, data["provenance"].get("versions"))
     by_toys = [e for e in data.get("intervals") or () if e["method"] == "toys"]
     within(name, "toys", old["n"], MOST_TOYS)

@@ -12,6 +12,7 @@ import pyhf
 
 from ddphf.arrays import Spec
 from ddphf.exceptions import InputError, UsageError
+from ddphf.likelihood.schemas import validate
 
 __all__ = ["PATCH_NAME", "Patch", "apply_patch", "check_inspire", "make_patchset", "split_signal"]
 
@@ -132,5 +133,5 @@ def make_patchset(
         ],
         "version": "1.0.0",
     }
-    pyhf.schema.validate(patchset, "patchset.json")
+    validate(patchset, "patchset")
     return patchset

@@ -19,13 +19,13 @@ from ddphf.inference.suspicions import measure_rounding
 from ddphf.likelihood.reference import BackendName, ReferenceModel
 from ddphf.progress import Count, Stage
 from ddphf.publish.archive import DamagedArchiveError, unpack
-from ddphf.publish.checks import FAIL, LIMITED, PASS, UNPHYSICAL, Check, VerifyResult
 from ddphf.publish.contents import DAMAGE, Bundle, check_contents
 from ddphf.publish.inventory import other_numbers
-from ddphf.publish.records import PointResult
 from ddphf.publish.stock_fits import STOCK, Optimizer, StockFit, fit_stock
 from ddphf.publish.summaries import stale_record
 from ddphf.results.provenance import make_provenance
+from ddphf.results.published import PointResult
+from ddphf.results.verified import FAIL, LIMITED, PASS, UNPHYSICAL, Check, VerifyResult
 from ddphf.statistics.signed import signed_statement
 from ddphf.text import clean_text
 
@@ -62,7 +62,7 @@ def verify_archive(
 
     Args:
         packed: The archive.
-        level: Highest level to run, 0 to 6, see :data:`ddphf.publish.checks.LEVELS`.
+        level: Highest level to run, 0 to 6, see :data:`ddphf.results.verified.LEVELS`.
         seconds: Time of one fit by a stock optimizer.
         name: What to call the archive in messages.
         progress: Called with a line for each stage.

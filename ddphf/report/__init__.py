@@ -1,1 +1,1 @@
-"""Figures and tables, made from result records only."""
+"""The report: one page of chapters and tables, made from result records only."""

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from ddphf.figures.limit import draw_limit
+from ddphf.figures.parameters import draw_ranking
+from ddphf.figures.scan import draw_scan
 from ddphf.report.page import draw, note, text
-from ddphf.report.parameters import draw_ranking
-from ddphf.report.scans import draw_scan
-from ddphf.report.statistics import draw_limit
 from ddphf.report.tables import Table, number, with_error
 from ddphf.results.fit import describe_error
 from ddphf.results.scan import ScanResult
@@ -25,7 +25,6 @@ def limit_parts(limit: Record | None) -> list[str]:
     if limit is None:
         return []
     poi, rows = limit.get("poi", "mu"), []
-    figures: list[str] = []
     for key in ("asymptotic", "toys"):
         entry = limit.get(key)
         if entry:
@@ -36,14 +35,6 @@ def limit_parts(limit: Record | None) -> list[str]:
                 observed = with_error(value, error)
             bands = entry.get("expected") or [None] * 5
             rows.append((key, observed, *(number(x, 5) for x in bands)))
-            if entry.get("scan") and not figures:
-                figures.append(
-                    draw(
-                        draw_limit(entry["scan"], limit["level"], poi),
-                        f"CLs against {poi}, observed and expected",
-                        f"CLs ({key}); {poi} is excluded where it is below {1 - limit['level']:g}.",
-                    )
-                )
     parts = [note("Upper limit")]
     if rows:
         columns = ("", "observed", "-2 sigma", "-1 sigma", "expected", "+1 sigma", "+2 sigma")
@@ -56,7 +47,18 @@ def limit_parts(limit: Record | None) -> list[str]:
             for i in limit["intervals"]
         )  # fmt: skip
         parts.append(Table(f"intervals of {poi}", ("", "from", "to"), cells).to_html())
-    return [*parts, *figures]
+    figure = draw_limit(limit)
+    if figure is not None:
+        drawn = [key for key in ("asymptotic", "toys") if (limit.get(key) or {}).get("scan")]
+        parts.append(
+            draw(
+                figure,
+                f"CLs against {poi}, observed and expected",
+                f"CLs ({' and '.join(drawn)}); {poi} is excluded where it is below "
+                f"{1 - limit['level']:g}.",
+            )
+        )
+    return parts
 
 
 def scan_parts(scans: Sequence[ScanResult]) -> list[str]:
@@ -134,12 +136,14 @@ def ranking_parts(r: Record | None) -> list[str]:
     ]
     if r["parameters"]:
         leading = r["parameters"][0]["name"]
+        sides = [p.get(side) for p in r["parameters"] for side in ("postfit_up", "postfit_down")]
+        holes = " ?: a refit failed, or no impact is defined." if None in sides else ""
         parts.append(
             draw(
                 draw_ranking(r),
                 f"Impacts of the leading parameters on {poi['name']}; {leading} is the largest",
                 "Filled: post-fit impact; outlined: pre-fit. Left: pulls in units of the prior "
-                "width.",
+                f"width.{holes}",
             )
         )
     if r.get("groups"):

@@ -9,17 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from ddphf.report import chapters, statement_chapters
-from ddphf.report.asymmetry import draw_asymmetry, draw_z_map
-from ddphf.report.lepton_id import (
-    draw_correlation,
-    draw_spectrum,
-    draw_variations,
+from ddphf.figures.asymmetry import draw_asymmetry, draw_z_map
+from ddphf.figures.lepton_id import (
+    draw_lepton_id_correlation,
+    draw_lepton_id_spectrum,
+    draw_lepton_id_variations,
     relative_variations,
 )
+from ddphf.figures.parameters import draw_correlations, draw_pulls
+from ddphf.figures.spectra import draw_spectra
+from ddphf.report import chapters, statement_chapters
 from ddphf.report.page import Section, draw, facts, note, render_page, text
-from ddphf.report.parameters import draw_correlations, draw_pulls
-from ddphf.report.spectra import draw_spectra
 from ddphf.report.tables import channel_table
 from ddphf.results.fit import FitResult
 from ddphf.results.scan import ScanResult
@@ -43,9 +43,9 @@ class Materials:
         fit: The fit.
         goodness: The fit's ``goodness_of_fit``.
         yields: Expected events.
-        ranking: A record ``ddphf/rank/1``.
-        discover: A record ``ddphf/discover/1``.
-        limit: A record ``ddphf/limit/1``.
+        ranking: Record of a ranking.
+        discover: Record of discovery statements.
+        limit: Record of limits.
         scans: Profile scans.
         toys: Signed Z of toys of the null, NaN where failed.
         warnings: Of the inputs and of reading them.
@@ -245,11 +245,11 @@ def _lepton_id(m: Materials) -> list[str]:
         else f"{entry['retained']:.2%} of its trace"
     )
     figures = (
-        (draw_spectrum, "Size of the lepton-ID eigen-variations, kept and dropped",
+        (draw_lepton_id_spectrum, "Size of the lepton-ID eigen-variations, kept and dropped",
          "Each kept eigen-variation is one nuisance parameter shared by all that it touches."),
-        (draw_correlation, "Correlation of the lepton-ID error between all template bins",
+        (draw_lepton_id_correlation, "Correlation of the lepton-ID error between all template bins",
          "Correlation between the template bins of both channels."),
-        (draw_variations, "The largest eigen-variations of each channel",
+        (draw_lepton_id_variations, "The largest eigen-variations of each channel",
          "Change of the symmetric background per standard deviation."),
     )  # fmt: skip
     return [

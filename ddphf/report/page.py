@@ -7,9 +7,7 @@ import html
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from matplotlib.figure import Figure
-
-from ddphf.report.figures import figure_bytes
+from ddphf.figures.style import Figure, figure_bytes
 
 __all__ = ["Section", "draw", "facts", "headline", "note", "render_page", "text"]
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ddphf.figures.null import bin_toys, draw_null
 from ddphf.report.page import draw, headline, note, text
-from ddphf.report.statistics import bin_toys, draw_null
 from ddphf.report.tables import Table, number
 from ddphf.results.fit import DiscoveryResult, FitResult, describe_error
 
@@ -166,11 +166,11 @@ def null_parts(
     observed = fit.discovery.z0 if fit is not None and fit.discovery is not None else None
     parts = []
     if toys is not None and np.isfinite(toys).any():
-        edges, counts = bin_toys(toys, observed)
         finite = toys[np.isfinite(toys)]
+        name = "the toys" if fit is None else fit.measurement
         parts.append(
             draw(
-                draw_null(edges.tolist(), counts.tolist(), observed),
+                draw_null(bin_toys(toys, observed), observed, name),
                 "Histogram of the signed significance of toys of the null, with a standard normal",
                 f"{len(toys)} toys at mu = 0, {len(toys) - len(finite)} failed: mean "
                 f"{finite.mean():.3f}, standard deviation {finite.std():.3f}; the asymptotic null "
@@ -180,14 +180,15 @@ def null_parts(
     for statement in discover["statements"] if discover is not None and not parts else ():
         comparison = (statement.get("null") or {}).get("comparison")
         if comparison:
-            histogram, ks = comparison["histogram"], comparison.get("ks") or {}
+            ks = comparison.get("ks") or {}
             distance = f" KS distance {ks['distance']:.4f}," if ks else ""
             p = f" p = {ks['p_value']:.3g}." if ks.get("p_value") is not None else ""
             parts.append(
                 draw(
-                    draw_null(histogram["edges"], histogram["counts"], statement["observed"]["z0"]),
-                    "Histogram of the signed significance of toys of the null, with a standard "
-                    "normal",
+                    draw_null(
+                        comparison, statement["observed"]["z0"], str(statement["measurement"])
+                    ),
+                    "Signed significance of toys of the null against its asymptotic distribution",
                     f"{_name(statement)}: {comparison['n']} toys at mu = 0.{distance}{p}",
                 )
             )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from ddphf.report.figures import axis_label
+from ddphf.figures.style import axis_label
 from ddphf.results.yields import ChannelYields, YieldsResult
 from ddphf.text import clean_text
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ddphf.results.growth import open_record
+from ddphf.results.shapes import OPEN, fields, listed
 from ddphf.results.shown import Shown
 
 __all__ = ["BirmanResult", "SetupResult", "StatisticResult", "TableRow"]
@@ -182,8 +184,7 @@ class BirmanResult(Shown):
         Raises:
             ValueError: Another schema.
         """
-        if data.get("schema") != cls.SCHEMA:
-            raise ValueError(f"expected schema '{cls.SCHEMA}', got {data.get('schema')!r}")
+        data = open_record(data, cls.SCHEMA, SHAPE)
         setups = []
         for setup in data["setups"]:
             statistics = tuple(StatisticResult(**_tuples(s)) for s in setup["statistics"])
@@ -210,3 +211,14 @@ def _tuples(record: dict[str, Any]) -> dict[str, Any]:
         return tuple(convert(item) for item in node) if isinstance(node, list) else node
 
     return {key: convert(value) for key, value in record.items()}
+
+
+SHAPE = fields(
+    {
+        "provenance": OPEN,
+        "setups": listed(fields({"statistics": listed(fields({}, of=StatisticResult))},
+                                of=SetupResult)),
+        "table": listed(fields({}, of=TableRow)),
+    },
+    of=BirmanResult,
+)  # fmt: skip

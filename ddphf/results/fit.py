@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from ddphf.results.agreement import STALE, Stated, stated_by_statement
+from ddphf.results.goodness import GOODNESS, GoodnessResult
+from ddphf.results.growth import open_record
+from ddphf.results.shapes import COMMON, MINIMUM, STATEMENT, TEXT, WARNINGS, fields, maybe
 from ddphf.results.shown import Shown
+
+if TYPE_CHECKING:
+    from ddphf.results.published import PublishedResults
 
 __all__ = [
     "CertificateResult",
-    "ChannelPulls",
     "DiscoveryResult",
     "FitResult",
-    "GoodnessResult",
     "MinimumResult",
     "ParameterResult",
     "describe_error",
@@ -136,50 +142,6 @@ class DiscoveryResult:
     toys: dict[str, Any] | None = None
 
 
-@dataclass(frozen=True)
-class ChannelPulls:
-    """Data, expectation and pulls of one channel's bins.
-
-    Attributes:
-        name: Of the channel.
-        observed: Counts.
-        expected: At the fit.
-        pulls: (observed - expected) over the standard deviation of that difference; 0 where the
-            model follows the count entirely.
-    """
-
-    name: str
-    observed: tuple[float, ...]
-    expected: tuple[float, ...]
-    pulls: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class GoodnessResult:
-    """How well the fitted model describes the data.
-
-    Attributes:
-        statistic: D, 2NLL above the saturated model.
-        degrees_of_freedom: Bins minus unconstrained free parameters; 0 or less tests nothing.
-        p_value: Asymptotic, chi-squared; None without degrees of freedom.
-        expected_statistic: About the mean of D at these counts.
-        asymptotic: Whether that is near enough to the degrees of freedom; if not, toys decide.
-        constraint_part: What the constraint terms add to D.
-        channels: Every bin; empty where the model is not compiled.
-        toys: ``n``, ``n_failed``, ``n_ge``, ``p_value``, ``p_interval``, ``p_interval_level``,
-            ``mean`` (of D) and ``seed``, where toys were run.
-    """
-
-    statistic: float
-    degrees_of_freedom: int
-    p_value: float | None
-    expected_statistic: float
-    asymptotic: bool
-    constraint_part: float
-    channels: tuple[ChannelPulls, ...]
-    toys: dict[str, Any] | None = None
-
-
 @dataclass(frozen=True, repr=False)
 class FitResult(Shown):
     """What ``ddphf fit`` writes.
@@ -240,7 +202,7 @@ class FitResult(Shown):
         if self.known_background is not None:
             out["known_background"] = _statement(self.known_background)
         if self.goodness_of_fit is not None:
-            out["goodness_of_fit"] = _goodness_form(self.goodness_of_fit)
+            out["goodness_of_fit"] = self.goodness_of_fit.to_dict()
         return out
 
     @classmethod
@@ -250,10 +212,9 @@ class FitResult(Shown):
         Raises:
             ValueError: Another schema.
         """
-        if data.get("schema") != cls.SCHEMA:
-            raise ValueError(f"expected schema '{cls.SCHEMA}', got {data.get('schema')!r}")
+        data = open_record(data, cls.SCHEMA, SHAPE)
         null, discovery = data.get("null"), data.get("discovery")
-        known = data.get("known_background")
+        known, goodness = data.get("known_background"), data.get("goodness_of_fit")
         return cls(
             measurement=data["measurement"],
             engine=data["engine"],
@@ -264,7 +225,7 @@ class FitResult(Shown):
             known_background=None if known is None else DiscoveryResult(**known),
             warnings=tuple(data.get("warnings", ())),
             provenance=data.get("provenance", {}),
-            goodness_of_fit=_goodness(data.get("goodness_of_fit")),
+            goodness_of_fit=None if goodness is None else GoodnessResult.from_dict(goodness),
             states_no_null="null" in data and null is None,
         )
 
@@ -277,28 +238,6 @@ def describe_error(error: float | None, digits: int = 4) -> str:
         ('+- 0.25', '(no error)')
     """
     return f"+- {error:.{digits}g}" if error else "(no error)"
-
-
-def _goodness_form(result: GoodnessResult) -> dict[str, Any]:
-    out = asdict(result)
-    if result.toys is None:
-        del out["toys"]
-    return out
-
-
-def _goodness(data: dict[str, Any] | None) -> GoodnessResult | None:
-    if data is None:
-        return None
-    channels = tuple(
-        ChannelPulls(
-            name=c["name"],
-            observed=tuple(c["observed"]),
-            expected=tuple(c["expected"]),
-            pulls=tuple(c["pulls"]),
-        )
-        for c in data["channels"]
-    )
-    return GoodnessResult(**{**data, "channels": channels})
 
 
 def _statement(result: DiscoveryResult) -> dict[str, Any]:
@@ -315,3 +254,33 @@ def _minimum(data: dict[str, Any]) -> MinimumResult:
         certificate=CertificateResult(**data["certificate"]),
         status=data["status"],
     )
+
+
+SHAPE = fields(
+    {**COMMON, "engine": TEXT, "fit": MINIMUM},
+    {
+        **WARNINGS,
+        "null": maybe(MINIMUM),
+        "discovery": maybe(STATEMENT),
+        "known_background": STATEMENT,
+        "goodness_of_fit": maybe(GOODNESS),
+    },
+)
+
+
+def misfits(record: dict[str, Any]) -> Iterator[str]:
+    """Yield what the schema of a fit cannot say."""
+    names = {parameter["name"] for parameter in record["fit"]["parameters"]}
+    if "poi" in record["fit"] and record["fit"]["poi"]["name"] not in names:
+        yield "at fit.poi.name: is none of the parameters"
+
+
+def stated(record: dict[str, Any], results: PublishedResults) -> Iterator[Stated]:
+    """Yield 2NLL of both minima and the discovery statement."""
+    name = record["measurement"]
+    yield "2NLL", record["fit"]["twice_nll"], results.point(name).minimum.twice_nll, STALE
+    statement = next((s for s in results.statements if s["measurement"] == name), None)
+    if statement is not None:
+        null = results.point(statement["null"]).minimum.twice_nll
+        yield "2NLL of the null", record["null"]["twice_nll"], null, STALE
+        yield from stated_by_statement(name, record["discovery"], results)

@@ -20,3 +20,15 @@ def make_provenance(**extra: Any) -> dict[str, Any]:
     versions["ddphf"] = __version__
     versions["python"] = platform.python_version()
     return {"versions": versions, **extra}
+
+
+def json_digest(document: Any) -> str:
+    """Return pyhf's digest of a workspace or of another JSON document, as records quote it.
+
+    Example:
+        >>> json_digest({"b": 1, "a": [2.0]}) == json_digest({"a": [2.0], "b": 1})
+        True
+    """
+    import pyhf  # slow to load
+
+    return f"sha256:{pyhf.utils.digest(document)}"

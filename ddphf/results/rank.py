@@ -2,15 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ddphf.arrays import Spec
+from ddphf.results.agreement import STALE, Stated, allowed
 from ddphf.results.fit import ParameterResult
+from ddphf.results.growth import open_record
+from ddphf.results.shapes import (
+    ANY,
+    COMMON,
+    COUNT,
+    HOLE,
+    PARAMETER,
+    TEXT,
+    WARNINGS,
+    fields,
+    listed,
+    maybe,
+)
 from ddphf.results.shown import Shown
 
-__all__ = ["CorrelationsResult", "GroupResult", "ImpactResult", "RankResult"]
+if TYPE_CHECKING:
+    from ddphf.results.published import PublishedResults
+
+__all__ = [
+    "LEADING", "SHAPE", "CorrelationsResult", "GroupResult", "ImpactResult", "RankResult", "stated",
+    "summarize",
+]  # fmt: skip
+
+LEADING = 20
+"""Parameters of a ranking that results.json names; rank.json has all of them."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +112,7 @@ class CorrelationsResult:
     Attributes:
         names: k of them.
         values: Best fit.
-        errors: 0 where held or at a bound.
+        errors: 0 where held, at a bound, or at a corner that leaves none.
         matrix: k rows of k correlations; 0 where an error is 0.
     """
 
@@ -108,7 +133,7 @@ class RankResult(Shown):
         twice_nll: At the best fit.
         parameters: In falling order of their post-fit impact.
         n_ranked: How many were ranked; ``parameters`` may hold fewer.
-        groups: Frozen together; empty with cabinetry.
+        groups: Frozen together; empty with cabinetry, and where the POI has no error.
         frozen: Decomposition of the error by freezing (docs/rank.md); None without an error.
         auxiliary: Decomposition of the error by shifted data; None without an error.
         correlations: Of the global parameters.
@@ -144,8 +169,7 @@ class RankResult(Shown):
         Raises:
             ValueError: Another schema.
         """
-        if data.get("schema") != cls.SCHEMA:
-            raise ValueError(f"expected schema '{cls.SCHEMA}', got {data.get('schema')!r}")
+        data = open_record(data, cls.SCHEMA, SHAPE)
         found = data["correlations"]
         return cls(
             measurement=data["measurement"],
@@ -208,3 +232,52 @@ class RankResult(Shown):
             corr_mat=np.array(found.matrix),
             best_twice_nll=self.twice_nll,
         )
+
+
+IMPACT = fields(
+    {"name": TEXT},
+    dict.fromkeys(
+        (
+            "pull", "constraint", "prefit_up", "prefit_down", "postfit_up", "postfit_down",
+            "auxiliary_up", "auxiliary_down",
+        ),
+        HOLE,
+    ),
+    of=ImpactResult,
+)  # fmt: skip
+GROUP = fields(
+    {"name": TEXT}, dict.fromkeys(("frozen_error", "impact", "auxiliary"), HOLE), of=GroupResult
+)
+NUMBERS_BY_NAME = maybe({"type": "object", "additionalProperties": HOLE})
+SHAPE = fields(
+    {**COMMON, "poi": PARAMETER, "parameters": listed(IMPACT)},
+    {
+        **WARNINGS,
+        "n_ranked": COUNT,
+        "groups": listed(GROUP),
+        "frozen": NUMBERS_BY_NAME,
+        "auxiliary": NUMBERS_BY_NAME,
+        "correlations": fields({}, of=CorrelationsResult),
+        "failures": listed(fields({"parameter": TEXT, "reason": TEXT}, {"shift": ANY})),
+    },
+    of=RankResult,
+)
+
+
+def stated(record: dict[str, Any], results: PublishedResults) -> Iterator[Stated]:
+    """Yield 2NLL, and value and error of every parameter."""
+    fitted = results.point(record["measurement"]).minimum
+    parameters = {p.name: p for p in fitted.parameters}
+    yield "2NLL", record["twice_nll"], fitted.twice_nll, STALE
+    for entry in (record["poi"], *record["parameters"]):
+        own = parameters[entry["name"]]
+        near = allowed(own.error)
+        yield entry["name"], entry["value"], own.value, near
+        yield f"the error of {entry['name']}", entry["error"] or 0.0, own.error or 0.0, near
+
+
+def summarize(record: dict[str, Any]) -> Spec:
+    """Return the leading parameters."""
+    keys = ("name", "value", "error", "postfit_up", "postfit_down", "prefit_up", "prefit_down")
+    leading = record["parameters"][:LEADING]
+    return {"ranking": [{key: entry.get(key) for key in keys} for entry in leading]}

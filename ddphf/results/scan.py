@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ddphf.results.agreement import Stated, allowed
+from ddphf.results.growth import open_record
+from ddphf.results.shapes import (
+    COMMON,
+    HOLE,
+    NUMBER,
+    OPEN,
+    TEXT,
+    WARNINGS,
+    fields,
+    increases,
+    is_number,
+    listed,
+)
 from ddphf.results.shown import Shown
 
-__all__ = ["ScanAxis", "ScanResult"]
+if TYPE_CHECKING:
+    from ddphf.results.published import PublishedResults
+
+__all__ = ["SHAPE", "ScanAxis", "ScanResult", "misfits", "stated"]
 
 
 @dataclass(frozen=True)
@@ -78,8 +96,7 @@ class ScanResult(Shown):
         Raises:
             ValueError: Another schema.
         """
-        if data.get("schema") != cls.SCHEMA:
-            raise ValueError(f"expected schema '{cls.SCHEMA}', got {data.get('schema')!r}")
+        data = open_record(data, cls.SCHEMA, SHAPE)
         axes = (ScanAxis(**{**p, "values": tuple(p["values"])}) for p in data["parameters"])
         rows = data["delta_twice_nll"]
         return cls(
@@ -107,3 +124,48 @@ class ScanResult(Shown):
         axis = self.parameters[0]
         error = np.nan if axis.error is None else axis.error
         return ScanResults(axis.name, axis.best, error, np.array(axis.values), self.grid())
+
+
+AXIS = fields({"name": TEXT, "best": NUMBER, "error": HOLE, "values": listed(NUMBER, minItems=2)})
+INTERVAL = fields({"level": NUMBER, "rise": NUMBER, "low": HOLE, "high": HOLE})
+LINE = fields({"x": listed(NUMBER), "y": listed(NUMBER)})
+CONTOUR = fields({"level": NUMBER, "rise": NUMBER, "paths": listed(LINE)})
+SHAPE = fields(
+    {
+        **COMMON,
+        **WARNINGS,
+        "twice_nll": NUMBER,
+        "parameters": listed(AXIS, minItems=1, maxItems=2),
+        "delta_twice_nll": {"type": "array", "minItems": 2},
+        "failures": listed(OPEN),
+    },
+    {"intervals": listed(INTERVAL, maxItems=2), "contours": listed(CONTOUR, maxItems=2)},
+)
+
+
+def misfits(record: dict[str, Any]) -> Iterator[str]:
+    """Yield lengths that do not agree, values that do not rise."""
+    lengths = [len(p["values"]) for p in record["parameters"]]
+    if not all(increases(p["values"]) for p in record["parameters"]):
+        yield "at parameters: values that do not increase"
+    rises = record["delta_twice_nll"]
+    rows = rises if len(lengths) == 2 else [rises]
+    bad = len(rises) != lengths[0] or any(
+        not isinstance(row, list) or len(row) != lengths[-1] for row in rows
+    )
+    if bad or not all(v is None or is_number(v) for row in rows for v in row):
+        yield "at delta_twice_nll: expected a number or null for each of the values"
+    if ("contours" if len(lengths) == 2 else "intervals") not in record:
+        yield "the top: a scan of one parameter has intervals, one of two has contours"
+    paths = [path for c in record.get("contours", ()) for path in c["paths"]]
+    if any(len(path["x"]) != len(path["y"]) for path in paths):
+        yield "at contours: paths with as many x as y"
+
+
+def stated(record: dict[str, Any], results: PublishedResults) -> Iterator[Stated]:
+    """Yield the best value of each parameter."""
+    fitted = results.point(record["measurement"]).minimum
+    parameters = {p.name: p for p in fitted.parameters}
+    for entry in record["parameters"]:
+        own = parameters[entry["name"]]
+        yield entry["name"], entry["best"], own.value, allowed(own.error)

@@ -2,9 +2,29 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ddphf.arrays import Spec
+from ddphf.results.growth import open_record
+from ddphf.results.shapes import (
+    ANY,
+    AXIS,
+    COMMON,
+    COUNT,
+    HOLE,
+    HOLES,
+    NUMBER,
+    PAIRING,
+    TEXT,
+    WARNINGS,
+    fields,
+    listed,
+    maybe,
+    misfits_of_axes,
+)
 from ddphf.results.shown import Shown
 
 __all__ = [
@@ -197,8 +217,7 @@ class YieldsResult(Shown):
         Raises:
             ValueError: Another schema.
         """
-        if data.get("schema") != cls.SCHEMA:
-            raise ValueError(f"expected schema '{cls.SCHEMA}', got {data.get('schema')!r}")
+        data = open_record(data, cls.SCHEMA, SHAPE)
         return cls(
             measurement=data["measurement"],
             channels=tuple(_channel(channel) for channel in data["channels"]),
@@ -241,3 +260,96 @@ def _asymmetry(data: dict[str, Any]) -> AsymmetryResult:
         expected={name: _holes(values) for name, values in data["expected"].items()},
         expected_error={name: _holes(values) for name, values in data["expected_error"].items()},
     )
+
+
+def _by_prediction(schema: Spec) -> Spec:
+    return fields({}, dict.fromkeys(TITLES, schema))
+
+
+YIELD = fields(
+    {"expected": listed(NUMBER), "error": listed(NUMBER), "sum": NUMBER, "sum_error": NUMBER}
+)
+PREDICTION = fields(
+    {
+        "samples": {"type": "object", "additionalProperties": YIELD},
+        "total": YIELD,
+        "axis_errors": listed(listed(NUMBER)),
+    }
+)
+CHANNEL = fields(
+    {
+        "name": TEXT,
+        "observed": listed({**NUMBER, "minimum": 0}, minItems=1),
+        "predictions": fields({"prefit": PREDICTION, "postfit": PREDICTION}, {"null": PREDICTION}),
+    }
+)
+ASYMMETRY = fields(
+    {
+        "axis": COUNT,
+        "observed": HOLES,
+        "observed_error": HOLES,
+        "expected": _by_prediction(HOLES),
+        "expected_error": _by_prediction(HOLES),
+    }
+)
+PULL = fields(
+    {
+        "name": TEXT,
+        "value": NUMBER,
+        "error": HOLE,
+        "nominal": NUMBER,
+        "width": {**NUMBER, "exclusiveMinimum": 0},
+    }
+)
+SHAPE = fields(
+    {
+        **COMMON,
+        "channels": listed(CHANNEL, minItems=1),
+        "axes": listed(AXIS),
+        "pairing": maybe(PAIRING),
+        "asymmetry": listed(ASYMMETRY),
+        "correlations": maybe(fields({"names": listed(TEXT), "matrix": listed(listed(NUMBER))})),
+        "pulls": listed(PULL),
+    },
+    {**WARNINGS, "prefit_strength": ANY},
+)
+
+
+def misfits(record: dict[str, Any]) -> Iterator[str]:
+    """Yield lengths and names that do not agree."""
+    yield from misfits_of_axes(record["axes"], "axes")
+    shape = [len(axis["edges"]) - 1 for axis in record["axes"]]
+    names = {channel["name"] for channel in record["channels"]}
+    kinds = set(record["channels"][0]["predictions"])
+    for number, channel in enumerate(record["channels"]):
+        length, where = len(channel["observed"]), f"at channels.{number}"
+        if set(channel["predictions"]) != kinds:
+            yield f"{where}: predictions of other kinds than those of the first channel"
+            return
+        samples = set(channel["predictions"]["prefit"]["samples"])
+        for kind, prediction in channel["predictions"].items():
+            if set(prediction["samples"]) != samples:
+                yield f"{where}.predictions.{kind}: other samples than before the fit"
+            for entry in (*prediction["samples"].values(), prediction["total"]):
+                if not len(entry["expected"]) == len(entry["error"]) == length:
+                    yield f"{where}.predictions.{kind}: expected {length} bins, as observed"
+            binned = bool(shape) and length == math.prod(shape)
+            if binned and [len(errors) for errors in prediction["axis_errors"]] != shape:
+                yield f"{where}.predictions.{kind}.axis_errors: expected lengths {shape}"
+    if record["pairing"] is not None and not set(record["pairing"].values()) <= names:
+        yield "at pairing: names a channel that is not there"
+    for entry in record["asymmetry"]:
+        curves = [*entry["expected"].values(), *entry["expected_error"].values()]
+        lists = [entry["observed"], entry["observed_error"], *curves]
+        if (
+            record["pairing"] is None
+            or entry["axis"] >= len(shape)
+            or set(entry["expected"]) != set(entry["expected_error"])
+            or any(len(values) != shape[entry["axis"]] for values in lists)
+        ):
+            yield "at asymmetry: does not fit pairing and axes"
+    correlations = record["correlations"]
+    if correlations is not None:
+        n = len(correlations["names"])
+        if [len(row) for row in correlations["matrix"]] != [n] * n:
+            yield f"at correlations.matrix: expected {n} x {n} numbers"

@@ -7,8 +7,6 @@ that the model's errors are too small. Source: Feichtinger, Belle II pyhf talk; 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 
@@ -18,10 +16,9 @@ from ddphf.exceptions import ModelError
 from ddphf.likelihood.batch import BLOCK, minimize_batch
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.progress import Count
-from ddphf.results.shown import Shown
 from ddphf.statistics.tails import FAILED, refuse_failures
 
-__all__ = ["RHOS", "CorrelationResult", "advise", "closed_widths", "toy_widths"]
+__all__ = ["RHOS", "advise", "closed_widths", "toy_widths"]
 
 IRRELEVANT = 0.005
 """Pull widths this close to 1 everywhere: the assumption does not matter."""
@@ -35,78 +32,6 @@ FITTED_NUMBERS = 400_000
 """Bins times nuisances times fits of one compiled call: what stays in a processor's cache."""
 
 LEAST_FITS, MOST_FITS = 16, 1000
-
-
-@dataclass(frozen=True, repr=False)
-class CorrelationResult(Shown):
-    """Pull widths, rows rho of the data, columns rho of the model.
-
-    Attributes:
-        rho: The correlations, in order.
-        poi: ``"mu"`` or ``"ratio"``.
-        closed: By the closed form.
-        toys: By fits of toys, or None.
-        toy_errors: Their standard errors, or None.
-        n_toys: Per row.
-        n_failed: Fits of toys without a certificate, left out.
-        seed: Of the toys.
-        uncorrelated: Relative error per bin added to the tested channel's symmetric background.
-        conservative: The rho to assume where the true one is unknown, or None where no column
-            covers every row.
-        advice: The same in a sentence.
-        provenance: Versions.
-    """
-
-    rho: tuple[float, ...]
-    poi: str
-    closed: tuple[tuple[float, ...], ...]
-    toys: tuple[tuple[float, ...], ...] | None
-    toy_errors: tuple[tuple[float, ...], ...] | None
-    n_toys: int
-    n_failed: int
-    seed: int | None
-    uncorrelated: float
-    conservative: float | None
-    advice: str
-    provenance: dict[str, Any]
-
-    SCHEMA = "ddphf/correlations/1"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form."""
-        return {
-            "schema": self.SCHEMA,
-            **{key: value for key, value in asdict(self).items() if value is not None},
-        }
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> CorrelationResult:
-        """Read what :meth:`to_dict` wrote.
-
-        Raises:
-            ValueError: Another schema.
-        """
-        if data.get("schema") != cls.SCHEMA:
-            raise ValueError(f"expected schema '{cls.SCHEMA}', got {data.get('schema')!r}")
-
-        def table(key: str) -> Any:
-            rows = data.get(key)
-            return None if rows is None else tuple(tuple(row) for row in rows)
-
-        return cls(
-            rho=tuple(data["rho"]),
-            poi=data["poi"],
-            closed=table("closed"),
-            toys=table("toys"),
-            toy_errors=table("toy_errors"),
-            n_toys=data["n_toys"],
-            n_failed=data["n_failed"],
-            uncorrelated=data["uncorrelated"],
-            seed=data.get("seed"),
-            conservative=data.get("conservative"),
-            advice=data["advice"],
-            provenance=data["provenance"],
-        )
 
 
 def closed_widths(design: Array, variance: Array, factors: Sequence[Array]) -> Array:

@@ -14,8 +14,9 @@ from ddphf.inputs.covariance import Covariance
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.progress import Count
+from ddphf.results.correlations import CorrelationResult
 from ddphf.results.provenance import make_provenance
-from ddphf.studies.correlations import RHOS, CorrelationResult, advise, closed_widths, toy_widths
+from ddphf.studies.correlations import RHOS, advise, closed_widths, toy_widths
 from ddphf.studies.ratio import RATIO, add_uncorrelated, measure_ratio
 from ddphf.symmetry.load import load_pair
 from ddphf.symmetry.load_events import EventSamples

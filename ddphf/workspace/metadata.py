@@ -8,12 +8,12 @@ import numpy as np
 import pyhf
 
 from ddphf import __version__
+from ddphf.results.documents import SidecarDocument
+from ddphf.results.provenance import json_digest
 from ddphf.workspace.channels import PairYields
 from ddphf.workspace.naming import residual_name, stat_name
 
 __all__ = ["make_metadata"]
-
-SCHEMA = "ddphf/metadata/1"
 
 
 def make_metadata(
@@ -44,9 +44,9 @@ def make_metadata(
                 modifier = residual_name(lepton_id.metadata["source"], channel.name)
                 sources[modifier] = "eigen-variations left out, taken as uncorrelated"
     return {
-        "schema": SCHEMA,
+        "schema": SidecarDocument.SCHEMA,
         "name": name,
-        "workspace_digest": f"sha256:{pyhf.utils.digest(workspace)}",
+        "workspace_digest": json_digest(workspace),
         "binning": {
             "order": "flattened in C order, the last axis fastest",
             "axes": [

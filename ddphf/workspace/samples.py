@@ -151,7 +151,15 @@ def _stated_error(pair: Pair, template: Template, where: str, warnings: list[str
         return template.error
     yields = pair.histogram(template.yields)
     if yields.variances is not None:
-        return error_from_variances(yields)
+        try:
+            return error_from_variances(yields)
+        except InputError as error:
+            raise InputError(f"{where}, error: {error}") from None
+    if yields.weighted:
+        warnings.append(
+            f"{where}: filled with weights into a storage that keeps no sums of their squares, so "
+            f"it has no statistical error; fill hist.storage.Weight(), or write 'error: {NO_ERROR}'"
+        )
     if yields.error_columns:
         warnings.append(
             f"{where} ({yields.source}): its errors {', '.join(yields.error_columns)} are not "

@@ -136,6 +136,11 @@ def _channel(
 def _check_variances(pair: Pair, observed: Histogram, where: str, warnings: list[str]) -> None:
     """Refuse weighted sums that pass for counts, or say so where they are declared."""
     variances = observed.variances
+    if observed.weighted and pair.integer_data:
+        warnings.append(
+            f"{where}: filled with weights into a storage that keeps no sums of their squares; "
+            "other weights than 1 would make these no counts, though they are whole numbers"
+        )
     if variances is None:
         return
     size = np.maximum(np.abs(observed.values), 1.0)

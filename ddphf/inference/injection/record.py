@@ -1,91 +1,22 @@
-"""The whole of an injection: strength, data, what a fit of them finds, the scan; as a record."""
+"""The whole of an injection: strength, data, what a fit of them finds, the scan."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
 from typing import Any
-
-import pyhf
 
 from ddphf.exceptions import UsageError
 from ddphf.inference.fit import make_discovery
 from ddphf.inference.fitter import Fitter
-from ddphf.inference.injection.scan import StrengthResult, scan_strengths
+from ddphf.inference.injection.scan import scan_strengths
 from ddphf.inference.injection.signals import Background, DataKind, Injection
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.progress import Count, Stage, silent
-from ddphf.results.fit import DiscoveryResult
-from ddphf.results.provenance import make_provenance
-from ddphf.results.shown import Shown
+from ddphf.results.injection import InjectionResult, StrengthResult
+from ddphf.results.provenance import json_digest, make_provenance
 
-__all__ = ["InjectionResult", "inject_signal"]
-
-
-@dataclass(frozen=True, repr=False)
-class InjectionResult(Shown):
-    """What ``ddphf inject`` did.
-
-    Attributes:
-        measurement: Its name.
-        poi: Name of the POI.
-        background: Where the background comes from: ``"fit"`` or ``"known"``.
-        z_wanted: The Z asked for; None where the strength was given.
-        mu: Injected strength.
-        z_asimov: Its Asimov significance in this measurement.
-        signal_events: Injected events by channel.
-        data: ``"asimov"``, ``"shift"`` or ``"poisson"``.
-        seed: Of the draws; None where nothing was drawn.
-        found: The discovery statement of the written data.
-        scan: Per strength, what toys give.
-        warnings: Sentences for the user.
-        provenance: Versions and the digests of both workspaces.
-    """
-
-    measurement: str
-    poi: str
-    background: str
-    z_wanted: float | None
-    mu: float
-    z_asimov: float
-    signal_events: dict[str, float]
-    data: str
-    seed: int | None
-    found: DiscoveryResult
-    scan: tuple[StrengthResult, ...] = ()
-    warnings: tuple[str, ...] = ()
-    provenance: dict[str, Any] = field(default_factory=dict)
-
-    SCHEMA = "ddphf/injection/1"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form; what is absent has no key."""
-        out = {"schema": self.SCHEMA, **asdict(self)}
-        if self.found.toys is None:
-            del out["found"]["toys"]
-        out["scan"], out["warnings"] = list(out["scan"]), list(self.warnings)
-        return {key: value for key, value in out.items() if value is not None}
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> InjectionResult:
-        """Read what :meth:`to_dict` wrote.
-
-        Raises:
-            ValueError: Another schema.
-        """
-        if data.get("schema") != cls.SCHEMA:
-            raise ValueError(f"expected schema '{cls.SCHEMA}', got {data.get('schema')!r}")
-        lists = ("covered_error", "covered_profile", "coverage_error")
-        scan = [{**row, **{name: tuple(row[name]) for name in lists}} for row in data["scan"]]
-        known = ("schema", "found", "scan", "warnings")
-        rest = {key: value for key, value in data.items() if key not in known}
-        return cls(
-            found=DiscoveryResult(**data["found"]),
-            scan=tuple(StrengthResult(**row) for row in scan),
-            warnings=tuple(data["warnings"]),
-            **{"z_wanted": None, "seed": None, **rest},
-        )
+__all__ = ["inject_signal"]
 
 
 def inject_signal(
@@ -174,8 +105,8 @@ def inject_signal(
         scan=rows,
         warnings=tuple(warnings),
         provenance=make_provenance(
-            workspace_digest=f"sha256:{pyhf.utils.digest(workspace)}",
-            written_digest=f"sha256:{pyhf.utils.digest(written)}",
+            workspace_digest=json_digest(workspace),
+            written_digest=json_digest(written),
         ),
     )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import chi2, norm
@@ -15,61 +14,16 @@ from ddphf.inference.injection.signals import DataKind, Injection
 from ddphf.inference.toys.ensembles import map_toys
 from ddphf.likelihood.batch import minimize_batch
 from ddphf.progress import Count
+from ddphf.results.injection import StrengthResult
 from ddphf.statistics.signed import BELOW_FREE, sign_difference, signed_z
 from ddphf.statistics.tails import FAILED, refuse_failures
 
-__all__ = ["LEVELS", "StrengthResult", "ensemble_fits", "scan_strengths"]
+__all__ = ["LEVELS", "ensemble_fits", "scan_strengths"]
 
 LEVELS = (0.6827, 0.95)
 """Confidence levels of the intervals: 1 and 1.96 standard errors."""
 
 Columns = tuple[Array, Array, Array, Array, AnyArray, AnyArray]
-
-
-@dataclass(frozen=True)
-class StrengthResult:
-    """Toys of one strength.
-
-    Attributes:
-        mu: True strength.
-        z_asimov: Asimov significance of it.
-        n: Number of toys, failed ones included.
-        n_failed: Number without a certificate.
-        at_zero: Fraction with mu_hat exactly 0 (corners, or a bound there).
-        mu_mean: Mean of mu_hat.
-        mu_mean_error: Its standard error.
-        mu_sd: Standard deviation of mu_hat.
-        mu_sd_error: Its standard error, with the measured fourth moment.
-        bias: mu_mean - mu; its error is ``mu_mean_error``.
-        mu_error_mean: Mean of the errors that the fits state; to compare with ``mu_sd``.
-        z_mean: Mean of the signed Z.
-        z_mean_error: Its standard error.
-        z_sd: Standard deviation of Z.
-        z_sd_error: Its standard error.
-        covered_error: Per level of :data:`LEVELS`, how often |mu_hat - mu| is within 1 and 1.96
-            stated errors.
-        covered_profile: The same for the interval q(mu) <= 1 and 3.84 of the profile likelihood.
-        coverage_error: Binomial standard errors of ``covered_profile``.
-    """
-
-    mu: float
-    z_asimov: float
-    n: int
-    n_failed: int
-    at_zero: float
-    mu_mean: float
-    mu_mean_error: float
-    mu_sd: float
-    mu_sd_error: float
-    bias: float
-    mu_error_mean: float
-    z_mean: float
-    z_mean_error: float
-    z_sd: float
-    z_sd_error: float
-    covered_error: tuple[float, ...]
-    covered_profile: tuple[float, ...]
-    coverage_error: tuple[float, ...]
 
 
 def scan_strengths(

@@ -13,7 +13,7 @@ from scipy.stats import norm
 
 from ddphf.arrays import Array
 from ddphf.inference.limits.crossing import find_crossings
-from ddphf.inference.statements import N_SIGMA
+from ddphf.results.discover import N_SIGMA
 from ddphf.statistics.tails import TIE
 
 __all__ = ["ToyCrossings", "crossings_of_toys"]

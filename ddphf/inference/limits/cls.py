@@ -2,60 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 from scipy.stats import norm
 
-from ddphf.arrays import Array
 from ddphf.inference.limits.profile import ProfileScan, find_crossing
-from ddphf.inference.statements import N_SIGMA
+from ddphf.results.discover import N_SIGMA
+from ddphf.results.limit import AsymptoticLimit
 
-__all__ = ["AsymptoticLimit", "asimov_unit", "cls_asymptotic", "cls_expected", "limit_asymptotic"]
+__all__ = ["asimov_unit", "cls_asymptotic", "cls_expected", "limit_asymptotic"]
 
 
 SCAN_POINTS = 31
-
-
-@dataclass(frozen=True)
-class AsymptoticLimit:
-    """Upper limits at one confidence level.
-
-    Attributes:
-        observed: None where CLs does not fall below 1 - level inside the POI's bounds.
-        expected: At -2, -1, 0, 1, 2 sigma of the background alone; None as above.
-        mu: Points of the scan, shape (n,).
-        scan_observed: CLs there.
-        scan_expected: Expected CLs, shape (5, n).
-    """
-
-    observed: float | None
-    expected: tuple[float | None, ...]
-    mu: Array
-    scan_observed: Array
-    scan_expected: Array
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form."""
-        return {
-            "observed": self.observed,
-            "expected": list(self.expected),
-            "scan": {
-                "mu": self.mu.tolist(),
-                "observed": self.scan_observed.tolist(),
-                "expected": self.scan_expected.tolist(),
-            },
-        }
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> AsymptoticLimit:
-        """Read what :meth:`to_dict` wrote."""
-        scan = {key: np.array(values, dtype=float) for key, values in data["scan"].items()}
-        return cls(
-            data["observed"], tuple(data["expected"]), scan["mu"], scan["observed"],
-            scan["expected"],
-        )  # fmt: skip
 
 
 def cls_asymptotic(q: float, q_asimov: float) -> float:

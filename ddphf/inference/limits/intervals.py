@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq
@@ -16,9 +14,10 @@ from ddphf.inference.limits.profile import ProfileScan, find_crossing
 from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.statistics import toy_statistics
 from ddphf.progress import Count
+from ddphf.results.limit import IntervalResult
 from ddphf.statistics.tails import TIE
 
-__all__ = ["IntervalResult", "interval_asymptotic", "intervals_by_toys"]
+__all__ = ["interval_asymptotic", "intervals_by_toys"]
 
 
 REACH = (0.7, 0.85, 1.0, 1.2, 1.4)
@@ -26,47 +25,6 @@ REACH = (0.7, 0.85, 1.0, 1.2, 1.4)
 
 FURTHER, MOST_FURTHER = 1.3, 12
 """Where the last of them is not excluded: factor of the next distance, and how many of them."""
-
-
-@dataclass(frozen=True)
-class IntervalResult:
-    """One interval of the POI.
-
-    Attributes:
-        level: Confidence level.
-        method: ``"asymptotic"`` or ``"toys"``.
-        lower: Lower end; None where no scanned point is excluded, many errors away.
-        upper: Upper end; None as above.
-        at_lower_bound: The lower end is the POI's bound: the data do not end the interval.
-        at_upper_bound: The same above.
-        lower_error: From the number of toys; None for asymptotic ends.
-        upper_error: The same.
-        n: Toys per scanned point.
-        n_failed: Toys without a certificate, in all.
-        seed: Their seed.
-        thresholds: ``mu``, ``value`` and ``error`` of the calibrated threshold of t.
-    """
-
-    level: float
-    method: str
-    lower: float | None
-    upper: float | None
-    at_lower_bound: bool
-    at_upper_bound: bool
-    lower_error: float | None = None
-    upper_error: float | None = None
-    n: int | None = None
-    n_failed: int | None = None
-    seed: int | None = None
-    thresholds: dict[str, list[float]] | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form; what toys alone have is absent for asymptotic intervals."""
-        out = asdict(self)
-        if self.method == "asymptotic":
-            for key in ("lower_error", "upper_error", "n", "n_failed", "seed", "thresholds"):
-                del out[key]
-        return out
 
 
 def interval_asymptotic(scan: ProfileScan, level: float, unit: float) -> IntervalResult:

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
-import pyhf
 
 from ddphf.exceptions import InputError, ModelError
 from ddphf.inference.fitter import Fitter
-from ddphf.inference.limits.cls import AsymptoticLimit, asimov_unit, limit_asymptotic
-from ddphf.inference.limits.intervals import IntervalResult, interval_asymptotic, intervals_by_toys
+from ddphf.inference.limits.cls import asimov_unit, limit_asymptotic
+from ddphf.inference.limits.intervals import interval_asymptotic, intervals_by_toys
 from ddphf.inference.limits.profile import ProfileScan
-from ddphf.inference.limits.toy_cls import ToyLimit, limit_by_toys
+from ddphf.inference.limits.toy_cls import limit_by_toys
 from ddphf.inference.toys.source import ToySource
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.progress import Count, Stage, silent
-from ddphf.results.provenance import make_provenance
-from ddphf.results.shown import Shown
+from ddphf.results.limit import AsymptoticLimit, IntervalResult, LimitResult
+from ddphf.results.provenance import json_digest, make_provenance
 
-__all__ = ["LimitMethod", "LimitResult", "limit_workspace"]
+__all__ = ["LimitMethod", "limit_workspace"]
 
 LimitMethod = Literal["asymptotic", "toys"]
 LIMIT_METHODS: tuple[LimitMethod, ...] = ("asymptotic", "toys")
@@ -36,76 +34,6 @@ BELOW, ABOVE, NEAR = (0.5, 0.7, 0.85), (1.15, 1.3), (0.84, 0.95, 1.06, 1.2)
 
 WIDENINGS = 7
 """How often pyhf's default upper bound of the POI is multiplied by ten: to 1e8."""
-
-
-@dataclass(frozen=True, repr=False)
-class LimitResult(Shown):
-    """What ``ddphf limit`` writes.
-
-    Attributes:
-        measurement: Its name.
-        poi: Name of the signal strength.
-        level: Confidence level of the limits.
-        mu_hat: Fitted strength.
-        mu_error: Its error; 0 at a bound, None where there is none.
-        asymptotic: CLs limits by asymptotic formulas, where asked for.
-        toys: CLs limits by toys, where asked for.
-        intervals: Two-sided intervals, where asked for.
-        warnings: Sentences for the user.
-        provenance: Versions and the workspace's digest.
-    """
-
-    measurement: str
-    poi: str
-    level: float
-    mu_hat: float
-    mu_error: float | None
-    asymptotic: AsymptoticLimit | None
-    toys: ToyLimit | None
-    intervals: tuple[IntervalResult, ...]
-    warnings: tuple[str, ...] = ()
-    provenance: dict[str, Any] = field(default_factory=dict)
-
-    SCHEMA = "ddphf/limit/1"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form; what was not asked for has no key."""
-        out: dict[str, Any] = {
-            "schema": self.SCHEMA,
-            "provenance": self.provenance,
-            "measurement": self.measurement,
-            "poi": self.poi,
-            "level": self.level,
-            "mu_hat": self.mu_hat,
-            "mu_error": self.mu_error,
-            "warnings": list(self.warnings),
-        }
-        if self.asymptotic is not None:
-            out["asymptotic"] = self.asymptotic.to_dict()
-        if self.toys is not None:
-            out["toys"] = self.toys.to_dict()
-        if self.intervals:
-            out["intervals"] = [interval.to_dict() for interval in self.intervals]
-        return out
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> LimitResult:
-        """Read what :meth:`to_dict` wrote.
-
-        Raises:
-            ValueError: Another schema.
-        """
-        if data.get("schema") != cls.SCHEMA:
-            raise ValueError(f"expected schema '{cls.SCHEMA}', got {data.get('schema')!r}")
-        keys = ("measurement", "poi", "level", "mu_hat", "mu_error", "provenance")
-        asymptotic, toys = data.get("asymptotic"), data.get("toys")
-        return cls(
-            **{key: data[key] for key in keys},
-            asymptotic=None if asymptotic is None else AsymptoticLimit.from_dict(asymptotic),
-            toys=None if toys is None else ToyLimit.from_dict(toys),
-            intervals=tuple(IntervalResult(**item) for item in data.get("intervals", ())),
-            warnings=tuple(data["warnings"]),
-        )
 
 
 def limit_workspace(
@@ -216,7 +144,7 @@ def limit_workspace(
         intervals=tuple(intervals),
         warnings=tuple(warnings),
         provenance=make_provenance(
-            workspace_digest=f"sha256:{pyhf.utils.digest(workspace)}",
+            workspace_digest=json_digest(workspace),
             **({} if widened is None and poi_bounds is None else {
                 "poi_bounds": [observed.lower, observed.upper]
             }),

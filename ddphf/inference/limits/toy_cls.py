@@ -5,9 +5,6 @@ Per mu the signal toys are their own; the background toys are the same for all m
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 from scipy.stats import norm
 
@@ -16,80 +13,17 @@ from ddphf.compute.streams import BOOTSTRAP, LIMITS, generator
 from ddphf.inference.limits.bootstrap import crossings_of_toys
 from ddphf.inference.limits.cls import cls_asymptotic, cls_expected
 from ddphf.inference.limits.profile import ProfileScan
-from ddphf.inference.statements import N_SIGMA
 from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.statistics import ToyStatistics, toy_statistics
 from ddphf.progress import Count
+from ddphf.results.discover import N_SIGMA
+from ddphf.results.limit import ToyLimit
 
-__all__ = ["ToyLimit", "limit_by_toys"]
+__all__ = ["limit_by_toys"]
 
 
 MAX_LOST = 0.2
 """Share of them that may have no crossing; beyond it the limit is not known."""
-
-
-@dataclass(frozen=True)
-class ToyLimit:
-    """Upper limits by toys at one confidence level.
-
-    Attributes:
-        observed: None where the toys do not say where CLs falls below 1 - level.
-        observed_error: By bootstrap, half of the central 68 %.
-        expected: At -2, -1, 0, 1, 2 sigma of the background alone, rising; None as above.
-        expected_error: By bootstrap.
-        n: Toys per ensemble; there is one per mu and one without signal.
-        n_failed: Toys without a certificate, in all ensembles.
-        seed: Their seed.
-        mu: Points of the scan, shape (k,).
-        scan_observed: CLs there.
-        scan_error: Their errors.
-        scan_expected: Expected CLs, shape (5, k).
-    """
-
-    observed: float | None
-    observed_error: float | None
-    expected: tuple[float | None, ...]
-    expected_error: tuple[float | None, ...]
-    n: int
-    n_failed: int
-    seed: int
-    mu: Array
-    scan_observed: Array
-    scan_error: Array
-    scan_expected: Array
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form."""
-        return {
-            "observed": self.observed,
-            "observed_error": self.observed_error,
-            "expected": list(self.expected),
-            "expected_error": list(self.expected_error),
-            "n": self.n,
-            "n_failed": self.n_failed,
-            "seed": self.seed,
-            "scan": {
-                "mu": self.mu.tolist(),
-                "observed": self.scan_observed.tolist(),
-                "observed_error": self.scan_error.tolist(),
-                "expected": self.scan_expected.tolist(),
-            },
-        }
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> ToyLimit:
-        """Read what :meth:`to_dict` wrote."""
-        scan = {key: np.array(values, dtype=float) for key, values in data["scan"].items()}
-        keys = ("observed", "observed_error", "n", "n_failed", "seed")
-        return cls(
-            **{key: data[key] for key in keys},
-            expected=tuple(data["expected"]),
-            expected_error=tuple(data["expected_error"]),
-            mu=scan["mu"],
-            scan_observed=scan["observed"],
-            scan_error=scan["observed_error"],
-            scan_expected=scan["expected"],
-        )
 
 
 def limit_by_toys(

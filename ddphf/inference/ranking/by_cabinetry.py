@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pyhf
 
 from ddphf.exceptions import FitError
 from ddphf.inference.ranking.impacts import select_parameters
@@ -16,7 +15,7 @@ from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.reference import PYHF_ERRORS, ReferenceModel, pyhf_backend
 from ddphf.progress import Stage
 from ddphf.results.fit import ParameterResult
-from ddphf.results.provenance import make_provenance
+from ddphf.results.provenance import json_digest, make_provenance
 from ddphf.results.rank import CorrelationsResult, ImpactResult, RankResult
 
 __all__ = ["rank_with_cabinetry"]
@@ -132,5 +131,5 @@ def rank_with_cabinetry(
             matrix=tuple(tuple(map(float, row)) for row in matrix),
         ),
         warnings=tuple(reference.warnings),
-        provenance=make_provenance(workspace_digest=f"sha256:{pyhf.utils.digest(workspace)}"),
+        provenance=make_provenance(workspace_digest=json_digest(workspace)),
     )

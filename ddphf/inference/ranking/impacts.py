@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import pyhf
 
 from ddphf.arrays import Array, Mask
 from ddphf.exceptions import ModelError
@@ -23,7 +22,7 @@ from ddphf.likelihood.minimum import Minimum
 from ddphf.likelihood.reference import ParameterTable, ReferenceModel
 from ddphf.progress import Count, Stage, silent
 from ddphf.results.fit import ParameterResult
-from ddphf.results.provenance import make_provenance
+from ddphf.results.provenance import json_digest, make_provenance
 from ddphf.results.rank import CorrelationsResult, ImpactResult, RankResult
 
 __all__ = ["rank_model", "rank_parameters", "select_parameters"]
@@ -82,7 +81,7 @@ def rank_parameters(
     return replace(
         ranked,
         parameters=ranked.parameters[:top],
-        provenance=make_provenance(workspace_digest=f"sha256:{pyhf.utils.digest(workspace)}"),
+        provenance=make_provenance(workspace_digest=json_digest(workspace)),
     )
 
 
@@ -121,21 +120,25 @@ def rank_model(
     spread = propagate(model, free.parameters, poi, fixed=held)
     priors = read_priors(model)
     plan = _Plan(model, priors, free, held, np.flatnonzero(chosen & ~held))
-    say(f"{len(plan.items)} refits")
-    refits = refit_all(
-        model,
-        start=plan.start,
-        fixed=plan.fixed,
-        data=plan.data,
-        near=free.parameters,
-        progress=refit_progress,
-    )
-    shifts = dict(zip(plan.items, refits.points[:, poi] - free.parameters[poi], strict=True))
+    shifts: dict[tuple[int, str], float] = {}
+    reasons: dict[int, str] = {}
+    if plan.items:
+        say(f"{len(plan.items)} refits")
+        refits = refit_all(
+            model,
+            start=plan.start,
+            fixed=plan.fixed,
+            data=plan.data,
+            near=free.parameters,
+            progress=refit_progress,
+        )
+        found = refits.points[:, poi] - free.parameters[poi]
+        shifts, reasons = dict(zip(plan.items, found, strict=True)), refits.reasons
     impacts = [plan.describe(j, shifts, spread) for j in map(int, plan.chosen)]
     impacts.sort(key=lambda p: (-p.size, p.name))
     failures = tuple(
         {"parameter": table.names[plan.items[i][0]], "shift": plan.items[i][1], "reason": reason}
-        for i, reason in sorted(refits.reasons.items())
+        for i, reason in sorted(reasons.items())
     )
     say("groups")
     parts = decompose(model, free, held, spread, priors, plan.auxiliary_shifts(shifts), named)
@@ -151,7 +154,7 @@ def rank_model(
         twice_nll=free.twice_nll,
         parameters=tuple(impacts),
         n_ranked=len(impacts),
-        groups=parts.groups,
+        groups=parts.groups if plan.defined else (),
         frozen=parts.frozen,
         auxiliary=parts.auxiliary,
         correlations=_correlations(table, free, poi, np.asarray(model.cells.global_), spread),
@@ -159,6 +162,14 @@ def rank_model(
         warnings=(
             *fitter.warnings,
             *_warnings(impacts, failures, len(plan.items)),
+            *(
+                []
+                if plan.defined
+                else [
+                    f"'{table.names[poi]}' has no error at the best fit, where it cannot move both "
+                    "ways, so no impact on it is defined; 'ddphf scan' shows how 2NLL rises"
+                ]
+            ),
             *parts.warnings,
         ),
     )
@@ -205,7 +216,10 @@ class _Plan:
         self.clipped = np.zeros(len(table.names), dtype=bool)
         self.items: list[tuple[int, str]] = []
         starts, masks, sets = [], [], []
-        for j in map(int, self.chosen):
+        poi = table.poi
+        assert poi is not None
+        self.defined = self.free.error(poi) is not None
+        for j in map(int, self.chosen) if self.defined else ():
             for shift, value, data in self._shifts(j):
                 start, mask = self.free.parameters.copy(), self.held.copy()
                 if value is not None:
@@ -259,11 +273,14 @@ class _Plan:
             error=free.error(j),
             at_bound=bool(free.at_bound[j]),
             clipped=bool(self.clipped[j]),
-            covariance=float(spread.covariance[j] / error) if error > 0 else 0.0,
-            # As cabinetry: no error, no refit.
-            postfit_up=0.0 if free.error(j) == 0 else None,
-            postfit_down=0.0 if free.error(j) == 0 else None,
         )
+        if self.defined:
+            # As cabinetry: no error, no refit.
+            still = 0.0 if free.error(j) == 0 else None
+            record = replace(
+                record, postfit_up=still, postfit_down=still,
+                covariance=float(spread.covariance[j] / error) if error > 0 else 0.0,
+            )  # fmt: skip
         if priors.constrained[j]:
             nominal, width = float(priors.nominal[j]), float(priors.width[j])
             record = replace(
@@ -282,6 +299,8 @@ def _correlations(
     """Return the correlations of the global parameters, the POI first."""
     order = np.argsort(places != poi, kind="stable")
     covariance = spread.global_covariance[np.ix_(order, order)]
+    edge = free.at_edge[places[order].astype(int)]
+    covariance = np.where(edge[:, None] | edge, 0.0, covariance)
     errors = np.sqrt(np.maximum(np.diag(covariance), 0.0))
     scale = np.outer(errors, errors)
     matrix = np.where(scale > 0, covariance / np.where(scale > 0, scale, 1.0), 0.0)

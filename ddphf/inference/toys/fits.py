@@ -116,8 +116,10 @@ class ToyFitter:
     def _general(self, data: Array, n: int) -> Columns:
         model = self.model
         data = data[:n]
-        null = minimize_batch(model, data, start=self.null_start, fixed=self.null_held)
-        free = minimize_batch(model, data, start=self.source.parameters)
+        null = minimize_batch(
+            model, data, start=self.null_start, fixed=self.null_held, errors=False
+        )
+        free = minimize_batch(model, data, start=self.source.parameters, errors=False)
         column = list(free.names).index(model.parameters.names[self.poi])
         mu_hat, difference = free.parameters[:, column], null.twice_nll - free.twice_nll
         # The null found a lower minimum, so the free fit stopped in another one; or there is none
@@ -126,7 +128,7 @@ class ToyFitter:
         failed = (null.status == FAILED) | (free.status == FAILED)
         again = again[null.status[again] != FAILED]
         if again.size:
-            retried = minimize_batch(model, data[again], start=null.points[again])
+            retried = minimize_batch(model, data[again], start=null.points[again], errors=False)
             picked = ~(retried.twice_nll > free.twice_nll[again]) & (retried.status != FAILED)
             rows = again[picked]
             mu_hat[rows] = retried.parameters[picked, column]

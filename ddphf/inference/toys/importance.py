@@ -12,8 +12,7 @@ bounds the weights by :math:`1 / \alpha` and lets their average, which must be 1
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 from scipy.stats import norm
@@ -25,9 +24,10 @@ from ddphf.inference.toys.ensembles import map_toys
 from ddphf.inference.toys.fits import ToyFitter
 from ddphf.inference.toys.source import DRAW_BLOCK, ToySource
 from ddphf.progress import Count
+from ddphf.results.nulls import ImportanceResult
 from ddphf.statistics.tails import FAILED, TIE, refuse_failures
 
-__all__ = ["ImportanceResult", "sample_importance"]
+__all__ = ["sample_importance"]
 
 NULL_SHARE = 0.1
 """Fraction of toys drawn from the null itself."""
@@ -44,50 +44,6 @@ MANY_TOYS = 10_000_000
 MIN_TOYS = 500
 
 MAX_NORMALIZATION_PULL = 5.0
-
-
-@dataclass(frozen=True)
-class ImportanceResult:
-    """p0 by importance sampling.
-
-    Attributes:
-        n: Toys, those of the null's share included.
-        n_null: Toys drawn from the null itself.
-        n_failed: Toys without a certificate.
-        n_ge: Certified toys with q0 >= the observed one.
-        mu: POI that the proposal is drawn with.
-        p0: Estimate.
-        p0_error: Its standard error.
-        z0: Significance of p0.
-        z0_interval: Significances of p0 + error (failed toys counted as >=) and p0 - error.
-        effective_sample_size: (sum w)^2 / sum w^2 over the toys that count.
-        normalization: Mean weight of all toys; 1 up to its error.
-        normalization_error: Its standard error.
-        seed: Seed.
-    """
-
-    n: int
-    n_null: int
-    n_failed: int
-    n_ge: int
-    mu: float
-    p0: float
-    p0_error: float
-    z0: float
-    z0_interval: tuple[float, float]
-    effective_sample_size: float
-    normalization: float
-    normalization_error: float
-    seed: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form."""
-        return {**asdict(self), "z0_interval": list(self.z0_interval)}
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> ImportanceResult:
-        """Read what :meth:`to_dict` wrote."""
-        return cls(**{**data, "z0_interval": tuple(data["z0_interval"])})
 
 
 def sample_importance(
@@ -189,7 +145,7 @@ def log_ratio(one: ToySource, other: ToySource, data: Array) -> Array:
 
 
 def _poisson_ratio(one: Array, other: Array, counts: Array) -> Array:
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         # Where the other rate is 0 a count rules the other out.
         log = np.where(one == other, 0.0, np.log(one) - np.log(other))
     finite = np.isfinite(log)
@@ -199,7 +155,9 @@ def _poisson_ratio(one: Array, other: Array, counts: Array) -> Array:
 
 def _proposal(null: ToySource, mu: float) -> ToySource:
     source = ToySource.conditional(null.model, mu)
-    return replace(source, rates=np.maximum(source.rates, RATE_FLOOR * null.rates))
+    rates = np.maximum(source.rates, RATE_FLOOR * null.rates)
+    # Where the null expects nothing a toy with events has weight 0: none is drawn.
+    return replace(source, rates=np.where(null.rates > 0, rates, 0.0))
 
 
 def _summarize(

@@ -106,8 +106,9 @@ class _Held:
     def at(self, fitter: ToyFitter, mu: float) -> BatchResult:
         if mu not in self.found:
             self.found[mu] = minimize_batch(
-                fitter.model, self.data, start=fitter.null_start, fixed=fitter.null_held
-            )
+                fitter.model, self.data, start=fitter.null_start, fixed=fitter.null_held,
+                errors=False,
+            )  # fmt: skip
         return self.found[mu]
 
 

@@ -17,12 +17,12 @@ from ddphf.arrays import AnyArray
 from ddphf.exceptions import InputError, UsageError
 from ddphf.outputs import locked, write_atomically
 from ddphf.results.shown import Shown
+from ddphf.results.toys import ToySummary
 from ddphf.statistics.signed import signed_z
 from ddphf.statistics.tails import FAILED, TIE, tail_interval
 
 __all__ = [
     "ToySample",
-    "ToySummary",
     "add_toys",
     "load_toys",
     "merge_toys",
@@ -66,48 +66,6 @@ class ToySample(Shown):
     def z0(self) -> AnyArray:
         """Signed significances, sgn(q0) sqrt|q0|."""
         return signed_z(self.q0)
-
-
-@dataclass(frozen=True)
-class ToySummary:
-    """What an ensemble says about one observed q0.
-
-    Attributes:
-        n: Number of toys, failed ones included.
-        n_failed: Number without a certificate.
-        n_ge: Certified toys with q0 >= the observed one.
-        p0: n_ge / (n - n_failed); None where no toy reached it.
-        p0_interval: Clopper-Pearson interval; failed toys count as >= in its upper end and as <
-            in its lower end.
-        z0: Significance of p0; None where p0 is None, or 1.
-        level: Confidence level of the interval.
-        seed: Seed of the toys; None if several were merged.
-        at_zero: Fraction of certified toys with mu_hat exactly 0.
-    """
-
-    n: int
-    n_failed: int
-    n_ge: int
-    p0: float | None
-    p0_interval: tuple[float, float]
-    z0: float | None
-    level: float
-    seed: int | None
-    at_zero: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the record as JSON values."""
-        return {
-            "n": self.n,
-            "n_failed": self.n_failed,
-            "n_ge": self.n_ge,
-            "p0": self.p0,
-            "p0_interval": list(self.p0_interval),
-            "p0_interval_level": self.level,
-            "z0": self.z0,
-            "seed": self.seed,
-            "at_zero": self.at_zero,
-        }
 
 
 def summarize_toys(toys: ToySample, q0: float, *, level: float = 0.6827) -> ToySummary:

@@ -16,6 +16,9 @@ __all__ = ["profile_errors"]
 
 MAX_VALUES = 200
 
+LARGE = 1e6
+"""Stands for an infinite rise while a root is looked for."""
+
 
 def profile_errors(
     model: CompiledModel,
@@ -64,16 +67,17 @@ def profile_errors(
         near = fit.parameters
         return fit.twice_nll - minimum.twice_nll - rise
 
+    step, table = scale * np.sqrt(rise), model.parameters
     return (
-        _crossing(above, best, -scale * np.sqrt(rise), float(model.parameters.lower[parameter])),
-        _crossing(above, best, scale * np.sqrt(rise), float(model.parameters.upper[parameter])),
+        _crossing(above, best, -rise, -step, float(table.lower[parameter])),
+        _crossing(above, best, -rise, step, float(table.upper[parameter])),
     )
 
 
 def _crossing(
-    above: Callable[[float], float], best: float, step: float, bound: float
+    above: Callable[[float], float], best: float, start: float, step: float, bound: float
 ) -> float | None:
-    inside, at_edge = best, False
+    inside, below, at_edge = best, start, False
     for _ in range(MAX_VALUES):
         outside = inside + step
         if (outside - bound) * step > 0:
@@ -85,9 +89,21 @@ def _crossing(
             at_edge, step = True, 0.5 * (outside - inside)
             continue
         if rise >= 0:
-            root = brentq(above, inside, outside, xtol=1e-10 * max(1.0, abs(outside)), rtol=1e-12)
-            return float(root) - best
+            return _root(above, {inside: below, outside: rise}) - best
         if outside == bound:
             return None
-        inside, step = outside, step if at_edge else 2 * step
+        inside, below, step = outside, rise, step if at_edge else 2 * step
     return None
+
+
+def _root(above: Callable[[float], float], ends: dict[float, float]) -> float:
+    """Return where the rise is reached, between two values at which it is known.
+
+    At the minimum itself, on a corner, a fit may find no point inside its edges.
+    """
+
+    def value(x: float) -> float:
+        return ends[x] if x in ends else min(above(x), LARGE)
+
+    tolerance = 1e-10 * max(1.0, *map(abs, ends))
+    return float(brentq(value, *ends, xtol=tolerance, rtol=1e-12))

@@ -1,0 +1,164 @@
+"""Records that are passed on as they stand in the file: sidecars, summaries, covariances."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from ddphf.arrays import Spec
+from ddphf.results.growth import open_record
+from ddphf.results.shapes import (
+    ANY,
+    AXIS,
+    COUNT,
+    NUMBER,
+    OPEN,
+    PAIRING,
+    TEXT,
+    WARNINGS,
+    fields,
+    listed,
+    misfits_of_axes,
+)
+from ddphf.results.shown import Shown
+
+__all__ = [
+    "CovarianceDocument",
+    "ForeignDocument",
+    "SidecarDocument",
+    "SummaryDocument",
+    "misfits_of_sidecar",
+]
+
+
+@dataclass(frozen=True, repr=False)
+class Document(Shown):
+    """A record as a dictionary.
+
+    Attributes:
+        data: Its JSON, ``schema`` included.
+    """
+
+    data: dict[str, Any]
+
+    SCHEMA = ""
+    SHAPE: ClassVar[Spec] = {}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return self.data
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Read what :meth:`to_dict` wrote.
+
+        Raises:
+            ValueError: Another schema.
+        """
+        return cls(open_record(data, cls.SCHEMA, cls.SHAPE))
+
+
+LEPTON_ID: Spec = {
+    **fields(
+        {
+            "kept": listed(TEXT),
+            "eigenvalues": listed(NUMBER),
+            "trace": {**NUMBER, "minimum": 0},
+            "retained": NUMBER,
+            "largest_sigma": NUMBER,
+            "residual": TEXT,
+            "covariance": {
+                **fields({"calibration_bins": COUNT, "model": TEXT}),
+                "additionalProperties": True,
+            },
+        },
+        {
+            "ratio_variances": listed(NUMBER),
+            "dropped": COUNT,
+            **dict.fromkeys(
+                (
+                    "ratio_retained",
+                    "largest_loss",
+                    "sigma_mu_kept",
+                    "largest_loss_of_other_signals",
+                ),
+                NUMBER,
+            ),
+        },
+    ),
+    "additionalProperties": True,  # what describes the maps is theirs
+}
+
+
+class SidecarDocument(Document):
+    """What ``ddphf build`` writes beside a workspace: what pyhf's schema has no place for."""
+
+    SCHEMA = "ddphf/metadata/1"
+    SHAPE = fields(
+        {
+            "workspace_digest": TEXT,
+            "pairing": PAIRING,
+            "binning": fields({"axes": listed(AXIS, minItems=1)}, {"order": ANY}),
+        },
+        {
+            "name": TEXT,
+            "lepton_id": LEPTON_ID,
+            "absorbed": listed(TEXT),
+            **WARNINGS,
+            **dict.fromkeys(
+                (
+                    "efficiency_ratio", "background", "signal", "fakes", "modifier_sources",
+                    "closure", "covariance_matrix", "versions",
+                ),
+                ANY,
+            ),
+        },
+    )  # fmt: skip
+
+
+def misfits_of_sidecar(record: dict[str, Any]) -> Iterator[str]:
+    """Yield edges that do not rise, more eigen-variations than eigenvalues."""
+    yield from misfits_of_axes(record["binning"]["axes"], "binning.axes")
+    entry = record.get("lepton_id")
+    if entry is not None:
+        known = entry.get("ratio_variances", entry["eigenvalues"])
+        if len(entry["kept"]) > len(known):
+            yield "at lepton_id.kept: more names than eigenvalues"
+
+
+class ForeignDocument(Document):
+    """The place of the sidecar in a bundle of a workspace that ddphf did not build."""
+
+    SCHEMA = "ddphf/foreign/1"
+    SHAPE = fields(
+        {},
+        dict.fromkeys(("name", "workspace_digest", "modifiers", "poi", "covariance_matrix"), ANY),
+    )
+
+
+class CovarianceDocument(Document):
+    """Relative covariance of the lepton-ID calibration bins, in a bundle."""
+
+    SCHEMA = "ddphf/covariance/1"
+    SHAPE = fields({"labels": listed(ANY), "matrix": listed(listed(NUMBER))})
+
+
+class SummaryDocument(Document):
+    """What ``ddphf inspect`` says of a workspace."""
+
+    SCHEMA = "ddphf/summary/1"
+    SHAPE = fields(
+        {"digest": TEXT, "channels": listed(OPEN), "parameters": OPEN},
+        {
+            "provenance": OPEN,
+            **WARNINGS,
+            **dict.fromkeys(
+                (
+                    "measurement", "measurements", "poi", "modifiers", "signal_events", "closure",
+                    "lepton_id", "absorbed",
+                ),
+                ANY,
+            ),
+        },
+    )  # fmt: skip

@@ -1,0 +1,102 @@
+"""Records that a later version wrote: keys that are not known here are left out, and said.
+
+A new key keeps the schema's version; only what changes the meaning of an old one makes a new
+version, which older readers refuse.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ddphf.arrays import Spec
+
+__all__ = ["describe_unknown", "open_record", "split_known"]
+
+SHOWN = 10
+"""Names in a sentence."""
+
+LONGEST = 60
+"""Characters of each."""
+
+
+def open_record(data: dict[str, Any], schema: str, shape: Spec) -> dict[str, Any]:
+    """Return what this version knows of a record, which then says what it leaves out.
+
+    A sentence joins the record's ``warnings``; where the kind has none, the names stand in
+    ``provenance`` as ``unknown_keys``.
+
+    Args:
+        data: As it stands in the file.
+        schema: That it must have, version included.
+        shape: JSON Schema of the record.
+
+    Raises:
+        ValueError: Another schema, or another version of it.
+
+    Example:
+        >>> shape = {"properties": {"a": {}, "warnings": {}}}
+        >>> open_record({"schema": "s/1", "a": 1, "b": 2}, "s/1", shape)["warnings"]
+        ["keys that this version of ddphf does not know are left out: 'b'"]
+    """
+    if data.get("schema") != schema:
+        raise ValueError(f"expected schema '{schema}', got {data.get('schema')!r}")
+    out, unknown = split_known(data, shape)
+    if not unknown:
+        return data
+    if "warnings" in shape["properties"]:
+        out["warnings"] = [*out.get("warnings", ()), describe_unknown(unknown)]
+    elif isinstance(provenance := out.get("provenance", {}), dict):
+        out["provenance"] = {**provenance, "unknown_keys": [_cut(name) for name in unknown]}
+    return out
+
+
+def split_known(data: dict[str, Any], shape: Spec) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return a record without the keys, at any depth, that its schema does not name.
+
+    Returns:
+        The rest, and their names: ``fit.parameters.color``, each once.
+
+    Example:
+        >>> shape = {"properties": {"a": {"items": {"properties": {"x": {}}}}}}
+        >>> split_known({"schema": "s/1", "a": [{"x": 1, "y": 2}, {"x": 3, "y": 4}]}, shape)
+        ({'schema': 's/1', 'a': [{'x': 1}, {'x': 3}]}, ('a.y',))
+    """
+    unknown: dict[str, None] = {}
+    top = {**shape, "properties": {**shape["properties"], "schema": {}}}
+    return _known(data, top, "", unknown), tuple(unknown)
+
+
+def describe_unknown(names: tuple[str, ...]) -> str:
+    """Return the sentence about keys that are left out."""
+    shown = ", ".join(f"'{_cut(name)}'" for name in names[:SHOWN])
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"keys that this version of ddphf does not know are left out: {shown}{more}"
+
+
+def _known(value: Any, shape: Spec, path: str, unknown: dict[str, None]) -> Any:
+    """Follow value and schema together; what the schema leaves open is kept whole."""
+    shape = shape["anyOf"][0] if "anyOf" in shape else shape
+    if isinstance(value, list):
+        item = shape.get("items")
+        return value if item is None else [_known(v, item, path, unknown) for v in value]
+    if not isinstance(value, dict):
+        return value
+    properties, others = shape.get("properties"), shape.get("additionalProperties")
+    if properties is None:
+        if not isinstance(others, dict):
+            return value
+        return {key: _known(v, others, path, unknown) for key, v in value.items()}
+    out = {}
+    for key, item in value.items():
+        where = f"{path}.{key}" if path else str(key)
+        if key in properties:
+            out[key] = _known(item, properties[key], where, unknown)
+        elif others is True:
+            out[key] = item
+        else:
+            unknown[where] = None
+    return out
+
+
+def _cut(name: str) -> str:
+    return name if len(name) <= LONGEST else f"{name[:LONGEST]}..."

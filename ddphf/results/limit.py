@@ -1,0 +1,308 @@
+"""Record of upper limits and intervals: what ``ddphf limit`` writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ddphf.arrays import Array, Spec
+from ddphf.results.agreement import Stated, allowed
+from ddphf.results.growth import open_record
+from ddphf.results.shapes import (
+    ANY,
+    BANDS,
+    COMMON,
+    HOLE,
+    HOLES,
+    NUMBER,
+    TEXT,
+    WARNINGS,
+    fields,
+    listed,
+    maybe,
+)
+from ddphf.results.shown import Shown
+
+if TYPE_CHECKING:
+    from ddphf.results.published import PublishedResults
+
+__all__ = [
+    "SHAPE", "AsymptoticLimit", "IntervalResult", "LimitResult", "ToyLimit", "misfits", "stated",
+    "summarize",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class AsymptoticLimit:
+    """Upper limits at one confidence level.
+
+    Attributes:
+        observed: None where CLs does not fall below 1 - level inside the POI's bounds.
+        expected: At -2, -1, 0, 1, 2 sigma of the background alone; None as above.
+        mu: Points of the scan, shape (n,).
+        scan_observed: CLs there.
+        scan_expected: Expected CLs, shape (5, n).
+    """
+
+    observed: float | None
+    expected: tuple[float | None, ...]
+    mu: Array
+    scan_observed: Array
+    scan_expected: Array
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "observed": self.observed,
+            "expected": list(self.expected),
+            "scan": {
+                "mu": self.mu.tolist(),
+                "observed": self.scan_observed.tolist(),
+                "expected": self.scan_expected.tolist(),
+            },
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> AsymptoticLimit:
+        """Read what :meth:`to_dict` wrote."""
+        scan = {key: np.array(values, dtype=float) for key, values in data["scan"].items()}
+        return cls(
+            data["observed"], tuple(data["expected"]), scan["mu"], scan["observed"],
+            scan["expected"],
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ToyLimit:
+    """Upper limits by toys at one confidence level.
+
+    Attributes:
+        observed: None where the toys do not say where CLs falls below 1 - level.
+        observed_error: By bootstrap, half of the central 68 %.
+        expected: At -2, -1, 0, 1, 2 sigma of the background alone, rising; None as above.
+        expected_error: By bootstrap.
+        n: Toys per ensemble; there is one per mu and one without signal.
+        n_failed: Toys without a certificate, in all ensembles.
+        seed: Their seed.
+        mu: Points of the scan, shape (k,).
+        scan_observed: CLs there.
+        scan_error: Their errors.
+        scan_expected: Expected CLs, shape (5, k).
+    """
+
+    observed: float | None
+    observed_error: float | None
+    expected: tuple[float | None, ...]
+    expected_error: tuple[float | None, ...]
+    n: int
+    n_failed: int
+    seed: int
+    mu: Array
+    scan_observed: Array
+    scan_error: Array
+    scan_expected: Array
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {
+            "observed": self.observed,
+            "observed_error": self.observed_error,
+            "expected": list(self.expected),
+            "expected_error": list(self.expected_error),
+            "n": self.n,
+            "n_failed": self.n_failed,
+            "seed": self.seed,
+            "scan": {
+                "mu": self.mu.tolist(),
+                "observed": self.scan_observed.tolist(),
+                "observed_error": self.scan_error.tolist(),
+                "expected": self.scan_expected.tolist(),
+            },
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> ToyLimit:
+        """Read what :meth:`to_dict` wrote."""
+        scan = {key: np.array(values, dtype=float) for key, values in data["scan"].items()}
+        keys = ("observed", "observed_error", "n", "n_failed", "seed")
+        return cls(
+            **{key: data[key] for key in keys},
+            expected=tuple(data["expected"]),
+            expected_error=tuple(data["expected_error"]),
+            mu=scan["mu"],
+            scan_observed=scan["observed"],
+            scan_error=scan["observed_error"],
+            scan_expected=scan["expected"],
+        )
+
+
+@dataclass(frozen=True)
+class IntervalResult:
+    """One interval of the POI.
+
+    Attributes:
+        level: Confidence level.
+        method: ``"asymptotic"`` or ``"toys"``.
+        lower: Lower end; None where no scanned point is excluded, many errors away.
+        upper: Upper end; None as above.
+        at_lower_bound: The lower end is the POI's bound: the data do not end the interval.
+        at_upper_bound: The same above.
+        lower_error: From the number of toys; None for asymptotic ends.
+        upper_error: The same.
+        n: Toys per scanned point.
+        n_failed: Toys without a certificate, in all.
+        seed: Their seed.
+        thresholds: ``mu``, ``value`` and ``error`` of the calibrated threshold of t.
+    """
+
+    level: float
+    method: str
+    lower: float | None
+    upper: float | None
+    at_lower_bound: bool
+    at_upper_bound: bool
+    lower_error: float | None = None
+    upper_error: float | None = None
+    n: int | None = None
+    n_failed: int | None = None
+    seed: int | None = None
+    thresholds: dict[str, list[float]] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form; what toys alone have is absent for asymptotic intervals."""
+        out = asdict(self)
+        if self.method == "asymptotic":
+            for key in ("lower_error", "upper_error", "n", "n_failed", "seed", "thresholds"):
+                del out[key]
+        return out
+
+
+@dataclass(frozen=True, repr=False)
+class LimitResult(Shown):
+    """What ``ddphf limit`` writes.
+
+    Attributes:
+        measurement: Its name.
+        poi: Name of the signal strength.
+        level: Confidence level of the limits.
+        mu_hat: Fitted strength.
+        mu_error: Its error; 0 at a bound, None where there is none.
+        asymptotic: CLs limits by asymptotic formulas, where asked for.
+        toys: CLs limits by toys, where asked for.
+        intervals: Two-sided intervals, where asked for.
+        warnings: Sentences for the user.
+        provenance: Versions and the workspace's digest.
+    """
+
+    measurement: str
+    poi: str
+    level: float
+    mu_hat: float
+    mu_error: float | None
+    asymptotic: AsymptoticLimit | None
+    toys: ToyLimit | None
+    intervals: tuple[IntervalResult, ...]
+    warnings: tuple[str, ...] = ()
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    SCHEMA = "ddphf/limit/1"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form; what was not asked for has no key."""
+        out: dict[str, Any] = {
+            "schema": self.SCHEMA,
+            "provenance": self.provenance,
+            "measurement": self.measurement,
+            "poi": self.poi,
+            "level": self.level,
+            "mu_hat": self.mu_hat,
+            "mu_error": self.mu_error,
+            "warnings": list(self.warnings),
+        }
+        if self.asymptotic is not None:
+            out["asymptotic"] = self.asymptotic.to_dict()
+        if self.toys is not None:
+            out["toys"] = self.toys.to_dict()
+        if self.intervals:
+            out["intervals"] = [interval.to_dict() for interval in self.intervals]
+        return out
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> LimitResult:
+        """Read what :meth:`to_dict` wrote.
+
+        Raises:
+            ValueError: Another schema.
+        """
+        data = open_record(data, cls.SCHEMA, SHAPE)
+        keys = ("measurement", "poi", "level", "mu_hat", "mu_error", "provenance")
+        asymptotic, toys = data.get("asymptotic"), data.get("toys")
+        return cls(
+            **{key: data[key] for key in keys},
+            asymptotic=None if asymptotic is None else AsymptoticLimit.from_dict(asymptotic),
+            toys=None if toys is None else ToyLimit.from_dict(toys),
+            intervals=tuple(IntervalResult(**item) for item in data.get("intervals", ())),
+            warnings=tuple(data["warnings"]),
+        )
+
+
+SCAN = fields(
+    {"mu": listed(NUMBER, minItems=1), "observed": HOLES},
+    {"expected": listed(HOLES, minItems=5, maxItems=5), "observed_error": HOLES},
+)
+LIMIT = fields(
+    {"observed": HOLE},
+    {
+        "expected": BANDS,
+        "observed_error": HOLE,
+        "scan": SCAN,
+        **dict.fromkeys(("expected_error", "n", "n_failed", "seed"), ANY),
+    },
+)
+INTERVAL = fields(
+    {"level": NUMBER, "method": TEXT, "lower": HOLE, "upper": HOLE}, of=IntervalResult
+)
+SHAPE = fields(
+    {**COMMON, "level": NUMBER},
+    {
+        **WARNINGS,
+        "poi": TEXT,
+        "asymptotic": maybe(LIMIT),
+        "toys": maybe(LIMIT),
+        "intervals": maybe(listed(INTERVAL)),
+    },
+    of=LimitResult,
+)
+
+
+def misfits(record: dict[str, Any]) -> Iterator[str]:
+    """Yield scans whose curves are of another length than their points."""
+    for key in ("asymptotic", "toys"):
+        scan: dict[str, Any] = (record.get(key) or {}).get("scan") or {}
+        curves = [scan["observed"], *scan.get("expected", ())] if scan else []
+        curves += [scan["observed_error"]] if "observed_error" in scan else []
+        if any(len(curve) != len(scan["mu"]) for curve in curves):
+            yield f"at {key}.scan: expected as many entries as mu has"
+
+
+def stated(record: dict[str, Any], results: PublishedResults) -> Iterator[Stated]:
+    """Yield the fitted strength and its error."""
+    fitted = results.point(record["measurement"]).minimum
+    own = {p.name: p for p in fitted.parameters}[record["poi"]]
+    near = allowed(own.error)
+    yield "mu_hat", record["mu_hat"], own.value, near
+    yield "mu_error", record["mu_error"] or 0.0, own.error or 0.0, near
+
+
+def summarize(record: dict[str, Any]) -> Spec:
+    """Return limits and intervals without their scans."""
+    out: Spec = {"level": record["level"]}
+    for method in ("asymptotic", "toys"):
+        if record.get(method):
+            out[method] = {k: v for k, v in record[method].items() if k != "scan"}
+    keys = ("level", "method", "lower", "upper")
+    out["intervals"] = [{k: entry[k] for k in keys} for entry in record.get("intervals") or ()]
+    return out

@@ -1,0 +1,80 @@
+"""Every command that writes files, on the smallest inputs that it takes."""
+
+import json
+import shutil
+from pathlib import Path
+
+import click
+from conftest import invoke, plain_workspace, write_analysis, write_table
+from test_lepton_id_build import write_event_analysis
+
+from ddphf.cli.main import COMMANDS as EVERY_COMMAND
+from ddphf.cli.main import group
+
+COMMANDS = {
+    "build": "build analysis.yml -o new/w.json",
+    "correlations": "correlations events/analysis.yml --toys 20 -o new/c.json --plots new/figures",
+    "discover": "discover w.json --null asymptotic,toys --toys 300 -o new/d.json --plots new/f",
+    "fit": "fit w.json -o new/fit.json --plots new/figures",
+    "init": "init -o new/analysis.yml",
+    "inject": "inject w.json --z 3 -o new/five.json",
+    "inspect": "inspect pair.json -o new/i.json --plots new/figures",
+    "limit": "limit w.json -o new/limit.json --plots new/figures",
+    "patch": "patch w.json --signal SR_mue=signal.csv:signal -o new/patch.json",
+    "publish": "publish w.json -o new/pair.tar.gz",
+    "rank": "rank pair.json -o new/rank.json --plots new/figures",
+    "report": "report w.json fit.json -o new/report.html",
+    "scan": "scan w.json --parameter mu --points 5 -o new/scan.json --plots new/figures",
+    "study birman": "study birman --toys 2 -o new",
+    "toys": "toys w.json --toys 300 -o new/toys.npz",
+    "verify": "verify pair.tar.gz --level 1 -o new/v.json",
+    "yields": "yields w.json --fit fit.json -o new/y.json --tables new --plots new/figures",
+}
+COMMANDS = {name: tuple(line.split()) for name, line in COMMANDS.items()}
+
+LONG = "study birman"
+"""Takes ten seconds, however few toys."""
+
+INPUTS = {name: line[1] for name, line in COMMANDS.items() if name not in ("init", LONG)}
+"""A file that each command reads."""
+
+
+def commands_with_outputs():
+    """Name all commands that have an option for where to write."""
+    context, names = click.Context(group), set()
+    for name in EVERY_COMMAND:
+        command = group.get_command(context, name)
+        inner = command.commands if isinstance(command, click.Group) else {"": command}
+        names |= {
+            f"{name} {below}".strip()
+            for below, one in inner.items()
+            if any(option.name in ("output", "plots", "tables") for option in one.params)
+        }
+    return names
+
+
+def make_inputs(folder: Path) -> None:
+    """Write what the commands read into the working directory, which is ``folder``."""
+    write_analysis(folder)
+    Path("events").mkdir()
+    write_event_analysis(Path("events"))
+    Path("w.json").write_text(json.dumps(plain_workspace()))
+    write_table(Path("signal.csv"), {"signal": [1.0, 2.0, 3.0]}, [0.0, 1.0, 2.0, 3.0])
+    for line in (
+        "build analysis.yml -o pair.json",
+        "fit w.json -o fit.json",
+        "publish w.json -o pair.tar.gz",
+    ):
+        outcome = invoke(*line.split())
+        assert outcome.code == 0, outcome.err
+
+
+def files(place: Path) -> dict[str, bytes]:
+    """Return what is in a folder, hidden files included."""
+    return {str(p.relative_to(place)): p.read_bytes() for p in place.rglob("*") if p.is_file()}
+
+
+def copy_inputs(source: Path, folder: Path) -> Path:
+    """Give a test a copy of its own."""
+    shutil.copytree(source, folder, dirs_exist_ok=True)
+    return folder
