@@ -27,7 +27,7 @@ test-slow: $(VENV)/test.stamp
 
 # Every Python that is found, the oldest allowed and the newest versions, the wheel elsewhere.
 test-matrix:
-	$(PYTHON) tools/matrix.py
+	$(PYTHON) tests/tools/matrix.py
 
 # Of the engine by its own tests; the floor is in pyproject.toml.
 ENGINE := cells closed_form direct factorization fallback general_newton likelihood_compiled \
@@ -41,7 +41,7 @@ lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --any-exprs-report build/typed
-	$(BIN)/python tools/typed_share.py build/typed/any-exprs.txt
+	$(BIN)/python tests/tools/typed_share.py build/typed/any-exprs.txt
 
 # Measured on an otherwise idle machine; docs/performance.md says what was found.
 bench: $(VENV)/test.stamp

@@ -88,7 +88,7 @@ def test_layers_and_their_times_are_in_the_page():
 
 def test_paths_that_the_pages_name_exist():
     for text in (ARCHITECTURE, CONTRIBUTING):
-        for path in re.findall(r"`((?:ddphf|docs|tests|tools|workspaces)/[\w./-]*\.\w+)`", text):
+        for path in re.findall(r"`((?:ddphf|docs|tests|workspaces)/[\w./-]*\.\w+)`", text):
             assert "NAME" in path or (ROOT / path).exists(), path
 
 

@@ -16,9 +16,9 @@ def load(path):
     return module
 
 
-typed_share = load("tools/typed_share.py")
+typed_share = load("tests/tools/typed_share.py")
 compare = load("tests/benchmarks/compare.py")
-matrix = load("tools/matrix.py")
+matrix = load("tests/tools/matrix.py")
 
 REPORT = """
                 Name   Anys  Exprs  Coverage

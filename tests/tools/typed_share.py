@@ -1,4 +1,4 @@
-"""Compare the share of typed expressions with its floors: python tools/typed_share.py REPORT.
+"""Compare the share of typed expressions with its floors: python tests/tools/typed_share.py REPORT.
 
 REPORT is the any-exprs.txt that `mypy --any-exprs-report FOLDER` writes. The floors are the table
 [tool.ddphf.typed-share] of pyproject.toml: percent per package, its sub-packages included.
@@ -10,7 +10,7 @@ import sys
 import tomllib
 from pathlib import Path
 
-PYPROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
+PYPROJECT = Path(__file__).resolve().parents[2] / "pyproject.toml"
 
 RAISE = 1.0
 """A floor that lies further below than this is asked to be raised."""

@@ -1,4 +1,4 @@
-"""Tests over versions: python tools/matrix.py [ROW ...]; without a name every row.
+"""Tests over versions: python tests/tools/matrix.py [ROW ...]; without a name every row.
 
 Each row makes an environment of its own under build/matrix and says how it went:
 
@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "build" / "matrix"
 PYTHONS = ("3.11", "3.12", "3.13")
 TOOLS = ("pytest", "pytest-xdist", "hypothesis", "hepdata-validator")
