@@ -7,7 +7,8 @@ BIN := $(VENV)/bin
 SAMPLE := workspaces/higgs_lfv
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: run test lint slow bench workspaces report bundles lock clean
+.PHONY: run test test-fast test-slow test-matrix coverage lint bench bench-compare bench-record \
+  workspaces report bundles lock clean
 
 run: $(VENV)/run.stamp
 	$(BIN)/ddphf build $(SAMPLE)/analysis.yml -o build/higgs_lfv.json --force
@@ -16,20 +17,49 @@ run: $(VENV)/run.stamp
 test: lint
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow"
 
+# While editing: what compiles little. CONTRIBUTING.md says how long each layer takes.
+test-fast: $(VENV)/test.stamp
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m fast tests
+
+# Minutes long each: stock pyhf on the full sample, long statistical studies, large zoos of models.
+test-slow: $(VENV)/test.stamp
+	$(BIN)/python -m pytest -v -n 2 --dist load -m slow tests
+
+# Every Python that is found, the oldest allowed and the newest versions, the wheel elsewhere.
+test-matrix:
+	$(PYTHON) tools/matrix.py
+
+# Of the engine by its own tests; the floor is in pyproject.toml.
+ENGINE := cells closed_form direct factorization fallback general_newton likelihood_compiled \
+  likelihood_fits schema shared_points suspicious zero_rates zoo
+coverage: $(VENV)/test.stamp
+	mkdir -p build
+	$(BIN)/coverage run -m pytest -q -m "not slow" $(ENGINE:%=tests/test_%.py)
+	$(BIN)/coverage report
+
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-
-# Minutes long: stock pyhf on the full sample, long statistical studies.
-slow: $(VENV)/test.stamp
-	$(BIN)/python -m pytest -q -m slow
+	$(BIN)/mypy --any-exprs-report build/typed
+	$(BIN)/python tools/typed_share.py build/typed/any-exprs.txt
 
 # Measured on an otherwise idle machine; docs/performance.md says what was found.
 bench: $(VENV)/test.stamp
 	$(BIN)/python tests/benchmarks/bench_engine.py -o build/performance.json
 	$(BIN)/python tests/benchmarks/bench_rank.py -o build/performance_rank.json
+	$(BIN)/python tests/benchmarks/bench_cold.py -o build/performance_cold.json
 	$(BIN)/python tests/benchmarks/bench_cost.py -o build/performance_cost.json --figure docs/cost.png
+
+# The results of the last `make bench` against the recorded ones; 1 where a time is slower than the
+# noise explains. `make bench-record` makes them the recorded ones.
+MEASURED := build/performance.json build/performance_rank.json build/performance_cold.json
+COMPARE := $(BIN)/python tests/benchmarks/compare.py docs/performance.json $(MEASURED)
+bench-compare: $(VENV)/test.stamp
+	test -f $(lastword $(MEASURED)) || $(MAKE) bench
+	$(COMPARE)
+
+bench-record: $(VENV)/test.stamp
+	$(COMPARE) --record
 
 # The files that are shipped, made again; `git diff` then shows whether anything moved.
 workspaces: $(VENV)/run.stamp

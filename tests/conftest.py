@@ -10,6 +10,7 @@ from pathlib import Path
 
 import hypothesis
 import jax
+import layers
 import numpy as np
 import pytest
 import yaml
@@ -23,6 +24,37 @@ hypothesis.settings.register_profile(
     "deterministic", derandomize=True, deadline=None, database=None, print_blob=True
 )
 hypothesis.settings.load_profile("deterministic")
+
+STARTED = pytest.StashKey[float]()
+
+
+def pytest_collection_modifyitems(items):
+    layers.mark(items)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_setup(item):
+    item.stash[STARTED] = layers.processor_seconds()
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item):
+    try:
+        return (yield)
+    finally:
+        spent = layers.processor_seconds() - item.stash[STARTED]
+        item.user_properties.append(("cpu_s", spent))
+
+
+def pytest_sessionfinish(session):
+    terminal = session.config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is not None and any(layers.complaints(terminal.stats)):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter):
+    layers.write_summary(terminalreporter)
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -160,7 +192,6 @@ def folder(tmp_path, monkeypatch) -> Path:
 
 # The same numbers through the Python API.
 
-C = {name: np.array(values, dtype=float) for name, values in COLUMNS.items()}
 AXES = [Axis("mass", tuple(EDGES), "mass", "GeV")]
 C = {name: np.array(values, dtype=float) for name, values in COLUMNS.items()}
 NORM = Systematic("fake_norm", "normsys", 1.2, 0.85, source="control region")

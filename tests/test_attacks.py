@@ -235,12 +235,12 @@ attack = compile(code, "attack", "exec")
 pages = int(Path("/proc/self/statm").read_text().split()[0])
 most = pages * resource.getpagesize() + int(megabytes) * 1000000
 resource.setrlimit(resource.RLIMIT_AS, (most, most))
-start = time.monotonic()
+start = time.process_time()
 try:
     exec(attack)
 except DdphfError as error:
     print("refused:", error)
-print("seconds:", time.monotonic() - start)
+print("seconds:", time.process_time() - start)
 """
 
 
@@ -248,7 +248,7 @@ def refused(imports, code, megabytes, folder, seconds=60.0):
     """Run code that must raise a DdphfError, with so much memory beyond what its imports take."""
     done = subprocess.run(
         [sys.executable, "-c", HARNESS, imports, textwrap.dedent(code).strip(), str(megabytes)],
-        cwd=folder, capture_output=True, text=True, check=False, timeout=240.0,
+        cwd=folder, capture_output=True, text=True, check=False, timeout=600.0,
         env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
@@ -334,10 +334,10 @@ YAML_BOMBS = {
 @pytest.mark.parametrize("kind", YAML_BOMBS)
 def test_yaml_is_counted_before_it_is_built(kind):
     text, message = YAML_BOMBS[kind]
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(ConfigError, match=message):
         parse_yaml(text)
-    assert time.monotonic() - start < 10.0
+    assert time.process_time() - start < 10.0
 
 
 def test_honest_merge_keys_are_read():
@@ -948,12 +948,12 @@ def test_a_short_workspace_of_a_huge_model_is_refused(tmp_path):
 def test_a_patch_that_doubles_is_not_applied(plain):
     bomb = [{"op": "copy", "from": "/channels/0/samples", "path": "/channels/0/samples/0/x"}] * 60
     files = tamper(plain, "patch_signal.json", lambda steps: [*steps, *bomb])
-    start = time.monotonic()
+    start = time.process_time()
     _, failure = verify(files, level=0)
     assert (failure.what, "copies /channels/0" in failure.detail) == (
         "patches make the workspace", True,
     )  # fmt: skip
-    assert time.monotonic() - start < 30.0
+    assert time.process_time() - start < 30.0
 
 
 @pytest.mark.parametrize("n", [10**12, 10**7 + 1])

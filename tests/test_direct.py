@@ -179,6 +179,7 @@ def test_steps_with_a_known_hessian_end_in_the_same_minima(model):
         )
 
 
+@pytest.mark.compiles
 def test_nothing_is_compiled(tmp_path):
     """A fit and a ranking, with other starts, in a process of their own: no program of XLA."""
     path = tmp_path / "workspace.json"

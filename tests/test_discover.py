@@ -2,12 +2,12 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import invoke, plain_workspace
 from engine_models import make_pair
+from others_data import OTHERS, needs
 from reference_numbers import FLAT, inject_pair, square
 from scipy.stats import kstest, norm, poisson
 
@@ -22,8 +22,7 @@ from ddphf.inference.toys.store import ToySample, summarize_toys
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.results.discover import DiscoverResult
-
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+from ddphf.statistics.tails import FAILED
 
 
 def compiled(workspace):
@@ -89,15 +88,15 @@ def test_expected_significance_of_flat_pairs(mean):
     )
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="data of others not beside the checkout")
+@needs("cabinetry_tutorial")
 def test_published_significances():
-    spec = json.loads((SHARED / "cabinetry_tutorial/built_example_workspace.json").read_text())
-    reference = json.loads((SHARED / "cabinetry_tutorial/reference.json").read_text())
+    spec = json.loads((OTHERS / "cabinetry_tutorial/built_example_workspace.json").read_text())
+    reference = json.loads((OTHERS / "cabinetry_tutorial/reference.json").read_text())
     statement = discover_workspace(spec).statements[0]
     # Printed with three decimals; the expected one moves by 3e-4 with minuit's tolerance.
     assert statement.observed.z0 == pytest.approx(reference["significance"]["observed"], abs=6e-4)
     assert statement.expected.z0 == pytest.approx(reference["significance"]["expected"], abs=1e-3)
-    folder = SHARED / "pyhf_validation_micro"
+    folder = OTHERS / "pyhf_validation_micro"
     spec = json.loads((folder / "q0.workspace.json").read_text())
     reference = json.loads((folder / "reference.json").read_text())["1bin_shapesys_q0"]
     statement = discover_workspace(spec).statements[0]
@@ -106,12 +105,12 @@ def test_published_significances():
     np.testing.assert_allclose(expected, reference["exp"], rtol=5e-4)
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="data of others not beside the checkout")
+@needs("cabinetry_tutorial")
 def test_toys_leave_a_local_minimum():
     """One-sided variations make two minima: the free fit starts again from the null's."""
-    spec = json.loads((SHARED / "cabinetry_tutorial/built_example_workspace.json").read_text())
+    spec = json.loads((OTHERS / "cabinetry_tutorial/built_example_workspace.json").read_text())
     toys = toy_ensemble(ToySource.conditional(compiled(spec), 1.0), 1000, seed=2)
-    assert not np.any(toys.status == 2)
+    assert not np.any(toys.status == FAILED)
 
 
 def test_toy_null_against_exact_poisson():

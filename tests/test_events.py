@@ -9,15 +9,15 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 import uproot
-from test_maps import DATA
+from others_data import OTHERS, needs
 
 from ddphf.exceptions import InputError
 from ddphf.inputs.events import make_events, read_events
 from ddphf.symmetry.expressions import column_names, evaluate, evaluate_mask
 from ddphf.symmetry.split import RULES, split_events
 
-ROOT = DATA / "skhep_emu_root"
-needs_root = pytest.mark.skipif(not ROOT.is_dir(), reason="the ROOT files are not at hand")
+ROOT = OTHERS / "skhep_emu_root"
+needs_root = needs("skhep_emu_root")
 
 COLUMNS = {"mass": [91.0, 125.0, 80.0], "flavour": [11, 13, 13]}
 BOTH = {"electron": "Electron_", "muon": "Muon_"}

@@ -3,12 +3,11 @@
 import copy
 import json
 import math
-import os
-from pathlib import Path
 
 import numpy as np
 import pyhf
 import pytest
+from others_data import others
 from reference_numbers import FIVE_BINS, FLAT, TWELVE_BINS, inject_known, square
 from scipy.optimize import minimize
 from scipy.stats import norm, poisson
@@ -20,15 +19,9 @@ from ddphf.results.fit import FitResult
 from ddphf.symmetry.pair import Channel, Pair, Systematic, Template
 from ddphf.workspace.build import build_workspace
 
-SHARED = Path(os.environ.get("DDPHF_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
-
 
 def shared(path: str) -> dict:
-    """Real inputs by others, not shipped with the project."""
-    file = SHARED / path
-    if not file.is_file():
-        pytest.skip(f"{path} is not here")
-    return json.loads(file.read_text())
+    return json.loads(others(path).read_text())
 
 
 def one_bin(observed: float) -> dict:

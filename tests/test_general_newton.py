@@ -4,11 +4,10 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
-import pytest
 from engine_models import eigen_variations, make_pair
+from others_data import others
 from scipy.optimize import minimize
 
 from ddphf.inference.toys.ensembles import toy_ensemble
@@ -19,10 +18,7 @@ from ddphf.likelihood.direct import newton
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.statistics.tails import FAILED
 
-SBOTTOM = (
-    Path(__file__).resolve().parents[2]
-    / "shared/data/atlas_sbottom_regionC_600_280_150/bottom-squarks.json"
-)
+SBOTTOM = "atlas_sbottom_regionC_600_280_150/bottom-squarks.json"
 
 
 def general_workspace(**changes):
@@ -89,9 +85,8 @@ def test_a_held_parameter_is_no_direction():
 
 
 def test_steps_on_a_published_workspace():
-    if not SBOTTOM.exists():
-        pytest.skip("data by others are not on this machine")
-    model = CompiledModel.from_reference(ReferenceModel(json.loads(SBOTTOM.read_text())))
+    spec = json.loads(others(SBOTTOM).read_text())
+    model = CompiledModel.from_reference(ReferenceModel(spec))
     fit = newton.minimize(model.problem(), model.parameters.init)
     # 8 when this was written, 17 before: its Hessian is indefinite at the start.
     assert fit.steps <= 10

@@ -1,14 +1,13 @@
 """Goodness of fit against cabinetry, closed forms and independent toys."""
 
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pyhf
 import pytest
 from conftest import invoke
 from engine_models import eigen_variations, gaussian_signal, make_pair
+from others_data import OTHERS, needs
 from scipy.stats import chi2, kstest, poisson
 
 from ddphf.inference.fit import fit_workspace
@@ -20,8 +19,7 @@ from ddphf.likelihood.expansion import read_constraints
 from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
 from ddphf.results.fit import FitResult
 
-SHARED = Path(os.environ.get("DDPHF_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
-TUTORIAL = SHARED / "cabinetry_tutorial" / "built_example_workspace.json"
+TUTORIAL = OTHERS / "cabinetry_tutorial" / "built_example_workspace.json"
 
 
 def fitted(workspace):
@@ -100,7 +98,7 @@ def test_it_is_2nll_above_the_saturated_model():
     assert theirs == pytest.approx(chi2.sf(found.statistic + 0.49, 8), rel=1e-9)
 
 
-@pytest.mark.skipif(not TUTORIAL.exists(), reason="the tutorial's workspace is not here")
+@needs("cabinetry_tutorial")
 def test_cabinetrys_tutorial():
     """Fit, significance and goodness of fit as printed in its notebook and by its code."""
     import cabinetry

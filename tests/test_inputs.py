@@ -1,13 +1,13 @@
 """The same content through every format, and through the Python API, is the same histogram."""
 
 import json
-from pathlib import Path
 
 import hist
 import numpy as np
 import pytest
 import uhi.io.json
 import uproot
+from others_data import OTHERS, needs
 
 from ddphf.exceptions import InputError
 from ddphf.inputs.histogram import Axis, describe_bin, make_histogram
@@ -23,7 +23,7 @@ AXES = [
 EDGES = [(30.0, 35.0, 45.0, 60.0), (0.0, 0.5, 1.0), (10.0, 20.0, 30.0, 40.0, 50.0)]
 UNITS = ["GeV", "", "GeV"]
 FORMATS = ["root", "directory.root", "json", "mapping.json", "npz", "csv"]
-CABINETRY = Path(__file__).parents[2] / "shared/data/cabinetry_tutorial/inputs/histograms.root"
+CABINETRY = OTHERS / "cabinetry_tutorial/inputs/histograms.root"
 
 
 def make_hist(n_axes):
@@ -228,7 +228,7 @@ def test_address_of_impossible_length():
         read_histogram("x" * 5000 + ".csv:h")
 
 
-@pytest.mark.skipif(not CABINETRY.is_file(), reason="needs ../shared/data")
+@needs("cabinetry_tutorial/inputs/histograms.root")
 def test_cabinetry_tutorial_histograms():
     with uproot.open(CABINETRY) as file:
         names = [n for n, c in file.classnames(cycle=False).items() if c.startswith("TH1")]

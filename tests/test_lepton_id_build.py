@@ -466,13 +466,13 @@ def full_size(rows=784, bins=54):
     )
 
 
-def test_the_full_size_builds_in_two_seconds_without_a_large_matrix():
+def test_the_full_size_builds_in_two_processor_seconds_without_a_large_matrix():
     pair = full_size()
     times = []
     for _ in range(2):
-        start = time.perf_counter()
+        start = time.process_time()
         built = build_workspace(pair)
-        times.append(time.perf_counter() - start)
+        times.append(time.process_time() - start)
     assert min(times) < 2.0
     assert len(built.metadata["lepton_id"]["kept"]) == 20
     tracemalloc.start()

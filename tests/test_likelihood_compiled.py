@@ -1,17 +1,16 @@
 import json
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 from engine_models import eigen_variations, make_pair
 from model_zoo import random_point, size_of_terms
+from others_data import others
 
 from ddphf.likelihood.compiled import CannotCompileError, CompiledModel
 from ddphf.likelihood.expansion import expand_model
 from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
 
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 WORKSPACES = [
     "atlas_sbottom_regionC_600_280_150/bottom-squarks.json",
     "cabinetry_tutorial/built_example_workspace.json",
@@ -38,9 +37,7 @@ def assert_equal_logpdf(reference, rng, points):
 
 @pytest.mark.parametrize("name", WORKSPACES)
 def test_published_logpdf_is_pyhfs(name):
-    if not (DATA / name).exists():
-        pytest.skip("data by others are not on this machine")
-    workspace = json.loads((DATA / name).read_text())
+    workspace = json.loads(others(name).read_text())
     assert_equal_logpdf(ReferenceModel(workspace), np.random.default_rng(1), points=20)
 
 

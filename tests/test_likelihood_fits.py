@@ -1,16 +1,15 @@
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 from engine_models import eigen_variations, make_pair, rectangle_signal
+from others_data import others
 from scipy.optimize import minimize_scalar
 
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.errors.profile import profile_errors
 from ddphf.likelihood.reference import ReferenceModel
 
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 FIVE = {
     "a": (12, 30, 7, 0, 55), "b": (18, 33, 0, 4, 80), "signal": (0.1, 0.2, 0.1, 0.2, 0.4),
 }  # fmt: skip
@@ -250,9 +249,7 @@ def test_profile_errors_of_a_poisson_mean():
     ],
 )
 def test_published_workspaces(name, best):
-    if not (DATA / name).exists():
-        pytest.skip("data by others are not on this machine")
-    model = compiled(json.loads((DATA / name).read_text()))
+    model = compiled(json.loads(others(name).read_text()))
     free, null = free_and_null(model)
     assert free.converged, free.status
     assert null.converged, null.status

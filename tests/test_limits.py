@@ -1,13 +1,13 @@
 """Limits and intervals against pyhf, exact Poisson sums and published numbers."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pyhf
 import pytest
 from conftest import invoke, plain_workspace
 from engine_models import make_pair
+from others_data import OTHERS, needs
 from reference_numbers import square
 from scipy.optimize import brentq
 from scipy.special import xlogy
@@ -28,8 +28,6 @@ from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.paired.closed_form import PlainPair
 from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
 from ddphf.results.limit import LimitResult
-
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 # Flat 28 x 28, 1e4 events per bin, 6 x 6 signal, in events: -2 to +2 sigma.
 FLAT_LIMITS = [892.451, 1198.118, 1663.087, 2314.099, 3102.220]
@@ -93,9 +91,9 @@ def test_scanned_cls_is_that_of_pyhf():
             )
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="data of others not beside the checkout")
+@needs("cabinetry_tutorial")
 def test_published_limits():
-    folder = SHARED / "cabinetry_tutorial"
+    folder = OTHERS / "cabinetry_tutorial"
     spec = json.loads((folder / "built_example_workspace.json").read_text())
     reference = json.loads((folder / "reference.json").read_text())["upper_limits_95CL"]
     found = limit_workspace(spec).asymptotic

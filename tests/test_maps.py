@@ -2,12 +2,11 @@
 
 import gzip
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
 from correctionlib import schemav2
+from others_data import OTHERS, needs
 
 from ddphf.exceptions import InputError, ModelError
 from ddphf.inputs.covariance import axis_correlation, make_covariance, read_matrix
@@ -15,12 +14,10 @@ from ddphf.inputs.map_files import read_map
 from ddphf.inputs.maps import make_map, map_covariance
 from ddphf.workspace.eigen import decompose
 
-DATA = Path(os.environ.get("DDPHF_TEST_DATA", Path(__file__).parents[2] / "shared/data"))
-CMS = DATA / "cms_lepton_sf_2018UL"
-BELLE = DATA / "belle2_sysvar_cov"
+CMS, BELLE = OTHERS / "cms_lepton_sf_2018UL", OTHERS / "belle2_sysvar_cov"
 SOURCES = ("AltSig", "massBin", "massRange", "tagIso")
 
-needs_cms = pytest.mark.skipif(not CMS.is_dir(), reason="the CMS maps are not at hand")
+needs_cms = needs("cms_lepton_sf_2018UL")
 
 CSV = """# electrons
 pt_low,pt_high,abseta_low,abseta_high,value,statistical,tag,background
@@ -179,7 +176,7 @@ def test_cms_electron_map_with_errors_of_100_percent():
     assert m.locate(pt=np.array([12.0]), eta=np.array([-3.0]))[0] >= 0  # open towards infinity
 
 
-@pytest.mark.skipif(not BELLE.is_dir(), reason="the Belle II covariance is not at hand")
+@needs("belle2_sysvar_cov")
 def test_belle_covariance_is_not_positive_semi_definite():
     covariance = make_covariance(read_matrix("cov_custom.npy", folder=BELLE))
     with pytest.raises(

@@ -206,7 +206,7 @@ def test_the_lock_of_a_folder_holds_and_leaves_nothing(folder):
     started = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
     with locked("count"):
         pass
-    assert [process.wait(timeout=60) for process in started] == [0, 0]
+    assert [process.wait(timeout=600) for process in started] == [0, 0]
     assert Path("count").read_text() == "200"
     assert [p.name for p in folder.iterdir()] == ["count"]
 
@@ -294,7 +294,7 @@ def test_a_lock_holds_although_its_folder_is_removed_meanwhile(tmp_path):
         waiting = threading.Thread(target=_write_under_lock, args=(place,))
         waiting.start()
         time.sleep(0.2)
-    waiting.join(timeout=60)
+    waiting.join(timeout=600)
     assert place.read_text() == "x"
 
 

@@ -3,12 +3,13 @@
 import copy
 import json
 import warnings
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
 import yaml
-from conftest import ANALYSIS, COLUMNS, invoke, plain_workspace, write_analysis
+from conftest import ANALYSIS, C, invoke, plain_workspace, write_analysis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -17,15 +18,16 @@ from ddphf.inference.fit import fit_workspace
 from ddphf.likelihood.paired.closed_form import PlainPair
 from ddphf.results.fit import (
     CertificateResult,
+    ChannelPulls,
     DiscoveryResult,
     FitResult,
+    GoodnessResult,
     MinimumResult,
     ParameterResult,
 )
 from ddphf.symmetry.pair import Channel, Pair, Systematic, Template
 from ddphf.workspace.build import build_workspace
 
-C = {name: np.array(values, dtype=float) for name, values in COLUMNS.items()}
 LABELS = {True: ("mue", "emu"), False: ("emu", "mue")}
 
 
@@ -134,24 +136,37 @@ def test_fit_result_survives_json(result):
 
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
+MAYBE = st.none() | FINITE
+NUMBERS = st.lists(FINITE, max_size=3).map(tuple)
+TOYS = st.none() | st.fixed_dictionaries(
+    {"n": st.integers(0), "p_value": MAYBE, "p_interval": st.none() | st.lists(FINITE, max_size=2)}
+)
+PARAMETERS = st.builds(ParameterResult, st.text(), FINITE, FINITE, st.booleans()) | st.builds(
+    ParameterResult, st.text(), FINITE, st.none(), st.booleans(), MAYBE, MAYBE
+)
 MINIMA = st.builds(
     MinimumResult,
     twice_nll=FINITE,
-    parameters=st.lists(
-        st.builds(ParameterResult, st.text(), FINITE, FINITE, st.booleans()), max_size=3
-    ).map(lambda items: (ParameterResult("mu", 0.5, 0.1), *items)),
+    parameters=st.lists(PARAMETERS, max_size=3).map(
+        lambda items: (ParameterResult("mu", 0.5, 0.1), *items)
+    ),
     certificate=st.builds(CertificateResult, FINITE, FINITE, FINITE),
 )
-STATEMENTS = st.none() | st.builds(DiscoveryResult, *[FINITE] * 6)
+STATEMENTS = st.none() | st.builds(DiscoveryResult, FINITE, MAYBE, *[FINITE] * 4, TOYS)
+GOODNESS = st.none() | st.builds(
+    GoodnessResult, FINITE, st.integers(), MAYBE, FINITE, st.booleans(), FINITE,
+    st.lists(st.builds(ChannelPulls, st.text(), *[NUMBERS] * 3), max_size=2).map(tuple), TOYS,
+)  # fmt: skip
 RESULTS = st.builds(
     FitResult, st.text(), st.sampled_from(["ddphf", "pyhf"]), st.none() | st.just("mu"), MINIMA,
     st.none() | MINIMA, STATEMENTS, STATEMENTS, st.lists(st.text()).map(tuple),
-    st.dictionaries(st.text(), st.text()),
+    st.dictionaries(st.text(), st.text()), GOODNESS,
 )  # fmt: skip
+NO_NULL = RESULTS.map(lambda r: replace(r, null=None, discovery=None, states_no_null=True))
 
 
 @settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
-@given(RESULTS)
+@given(RESULTS | NO_NULL)
 def test_any_fit_result_survives_json(record):
     assert FitResult.from_dict(json.loads(to_json(record.to_dict()))) == record
 

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from bundles import load, plain_files, publication_of, verify
 from conftest import invoke, plain_workspace, write_analysis
+from others_data import OTHERS, needs
 
 from ddphf.files import to_json
 from ddphf.publish.archive import pack, read_archive, unpack
@@ -22,8 +23,7 @@ from ddphf.publish.points import collect_results, find_null
 from ddphf.publish.signals import apply_patch
 from ddphf.results.registry import KINDS
 
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
-ATLAS = SHARED / "atlas_sbottom_regionC_600_280_150"
+ATLAS = OTHERS / "atlas_sbottom_regionC_600_280_150"
 HEPDATA_FILES = {"submission.yaml", "minima.yaml", "significance.yaml", "fit_covariance.yaml"}
 
 
@@ -395,9 +395,8 @@ def test_what_does_not_verify_is_not_published(plain):
 
 
 @pytest.mark.slow
+@needs(ATLAS.name)
 def test_a_published_record_of_others(folder):
-    if not ATLAS.is_dir():
-        pytest.skip("the ATLAS record is not here")
     done = invoke("publish", ATLAS / "bottom-squarks.json", "-o", "atlas.tar.gz")
     assert done.code == 0, done.err
     files = unpack(read_archive("atlas.tar.gz"))

@@ -1,17 +1,16 @@
 """Published workspaces: no stock optimizer finds a lower minimum, and the null fit works."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pyhf
 import pytest
+from others_data import others
 from threadpoolctl import threadpool_limits
 
 from ddphf.inference.fit import fit_workspace
 from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
 
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 PUBLISHED = (
     "pyhf_validation_micro/coupledshapefactor.workspace.json",
     "pyhf_validation_micro/q0.workspace.json",
@@ -42,10 +41,7 @@ def stock_minimum(reference, backend, optimizer, poi_value):
 
 @pytest.mark.parametrize("path", PUBLISHED)
 def test_no_stock_optimizer_is_lower(path):
-    file = SHARED / path
-    if not file.is_file():
-        pytest.skip(f"{path} is not here")
-    spec = json.loads(file.read_text())
+    spec = json.loads(others(path).read_text())
     result = fit_workspace(spec)
     assert result.null is not None
     reference = ReferenceModel(spec)

@@ -2,7 +2,6 @@
 
 import copy
 import json
-import os
 from pathlib import Path
 
 import matplotlib.figure
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 from conftest import invoke, plain_workspace
 from engine_models import eigen_variations, gaussian_signal, make_pair
+from others_data import OTHERS, needs
 
 from ddphf.figures import by_cabinetry
 from ddphf.figures.style import figure_bytes
@@ -26,8 +26,7 @@ from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
 from ddphf.results.rank import RankResult
 
 SHIFTS = ("prefit_up", "prefit_down", "postfit_up", "postfit_down")
-SHARED = Path(os.environ.get("DDPHF_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
-TUTORIAL = SHARED / "cabinetry_tutorial" / "built_example_workspace.json"
+TUTORIAL = OTHERS / "cabinetry_tutorial" / "built_example_workspace.json"
 
 
 def small_pair(k=2, n=3, t=400.0, seed=3, size=0.03, **options):
@@ -324,7 +323,7 @@ def test_tied_background_with_empty_bins():
     assert "the POI has no error to take apart" in ranked.warnings
 
 
-@pytest.mark.skipif(not TUTORIAL.exists(), reason="the tutorial's workspace is not here")
+@needs("cabinetry_tutorial")
 def test_cabinetrys_tutorial():
     """Same shifts, same impacts; its printed errors are Minuit's, off by the bounds of alpha."""
     import cabinetry

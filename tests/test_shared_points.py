@@ -14,6 +14,7 @@ from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.ensembles.points import deviation_gradient, evaluate, make_reference
 from ddphf.likelihood.paired.profile import profile
 from ddphf.likelihood.reference import ReferenceModel
+from ddphf.statistics.tails import FAILED
 
 M = 12
 RNG = np.random.default_rng(7)
@@ -84,7 +85,7 @@ def test_a_toy_that_goes_nowhere_does_not_change_its_block():
                 parameter["bounds"] = [[-1.5, 1.5]]
     model = CompiledModel.from_reference(ReferenceModel(workspace))
     toys = toy_ensemble(ToySource.conditional(model), 96, seed=3, fit_block_size=32)
-    assert not np.any(toys.status == 2)
+    assert not np.any(toys.status == FAILED)
     assert 0 < np.sum(np.abs(toys.mu_hat) == 1.5) < 96
     for i in (0, 17, 64):
         alone = model.minimize(data=ToySource.conditional(model).draw(3, i))

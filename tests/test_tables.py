@@ -1,7 +1,5 @@
 """Event tables as they are stored: paths of branches, 64-bit numbers, several files."""
 
-from pathlib import Path
-
 import awkward as ak
 import hypothesis
 import hypothesis.strategies as st
@@ -11,6 +9,7 @@ import pyarrow.dataset
 import pyarrow.parquet
 import pytest
 import uproot
+from others_data import OTHERS, needs
 
 from ddphf.exceptions import InputError
 from ddphf.inputs.branches import Branches
@@ -18,7 +17,7 @@ from ddphf.inputs.events import make_events, read_events
 from ddphf.symmetry.expressions import evaluate, evaluate_mask
 from ddphf.symmetry.split import split_events
 
-STRUCTS = Path(__file__).parents[2] / "shared/cases/inputs/e1_same_leaf/uproot-issue-513.root"
+STRUCTS = "../cases/inputs/e1_same_leaf/uproot-issue-513.root"
 
 HUGE = 2**63
 IDS = np.arange(6, dtype=np.uint64) + np.uint64(HUGE)
@@ -107,13 +106,16 @@ def test_leaves_elements_and_structs_of_a_file(tmp_path, write):
             read_events("t.root", folder=tmp_path, columns=["e"])
 
 
-@pytest.mark.skipif(not STRUCTS.is_file(), reason="needs ../shared/cases")
+@needs(STRUCTS)
 def test_structs_written_as_one_branch():
-    tree, names = f"{STRUCTS}:TrkAnaNeg/trkana", ["demcent/_time", "de/status", "evtinfo.eventid"]
+    tree, names = (
+        f"{OTHERS / STRUCTS}:TrkAnaNeg/trkana",
+        ["demcent/_time", "de/status", "evtinfo.eventid"],
+    )
     table = read_events(tree, columns=names)
     edges = [0, 500, 600, 700, 900, 1400, 4000]
     assert np.histogram(table["demcent/_time"], edges)[0].tolist() == [2, 15, 9, 15, 28, 32]
-    with uproot.open(STRUCTS) as file:
+    with uproot.open(OTHERS / STRUCTS) as file:
         branch = file["TrkAnaNeg/trkana"]
         assert table["de/status"].tolist() == branch["de"].array()["status"].tolist()
         assert table["evtinfo.eventid"].tolist() == branch["evtinfo."].array()["eventid"].tolist()

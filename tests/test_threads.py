@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from others_data import others
 
 import ddphf
 
@@ -74,14 +75,14 @@ def run_command(folder, path, threads, seconds, name):
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts threads in /proc")
 def test_threads_are_set_by_nproc(tmp_path):
-    assert [int(run(tmp_path, n, 120, "-c", COUNT_THREADS)) for n in (1, 3)] == [1, 3]
+    assert [int(run(tmp_path, n, 600, "-c", COUNT_THREADS)) for n in (1, 3)] == [1, 3]
 
 
 def test_toys_of_a_general_model_end_on_two_threads(tmp_path):
     """Two chunks at a time in a batched kernel each: without a third thread neither ends."""
     path = tmp_path / "workspace.json"
     path.write_text(json.dumps(many_normsys(24)))
-    run_command(tmp_path, path, 2, 240, "toys")
+    run_command(tmp_path, path, 2, 600, "toys")
 
 
 def test_a_hanging_test_ends_the_run_with_its_stacks(tmp_path):
@@ -90,7 +91,7 @@ def test_a_hanging_test_ends_the_run_with_its_stacks(tmp_path):
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-c", str(ROOT / "pyproject.toml"), "-o",
          "faulthandler_timeout=1", "-p", "no:cacheprovider", str(path)],
-        capture_output=True, text=True, timeout=300, check=False,
+        capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     assert done.returncode != 0
     assert "Timeout" in done.stderr
@@ -107,7 +108,6 @@ def test_toys_limits_and_discovery_end(tmp_path, n, threads):
         run_command(tmp_path, path, threads, 1200, name)
 
 
-SHARED = ROOT.parent / "shared" / "data"
 PUBLISHED = {
     "atlas_ewk_2018_05/workspace.json": 520,
     "atlas_sbottom_regionC_600_280_150/bottom-squarks.json": 1100,
@@ -122,8 +122,12 @@ PUBLISHED = {
 @pytest.mark.parametrize("threads", [1, 2, 4])
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_toys_of_published_workspaces_end(tmp_path, name, threads):
-    path = SHARED / name
-    if not path.exists():
-        pytest.skip("no shared data")
-    command = ("toys", str(path), "--toys", str(PUBLISHED[name]), "-o", str(tmp_path / "toys.npz"))
+    command = (
+        "toys",
+        str(others(name)),
+        "--toys",
+        str(PUBLISHED[name]),
+        "-o",
+        str(tmp_path / "toys.npz"),
+    )
     run(tmp_path, threads, 1200, "-m", "ddphf", *command)

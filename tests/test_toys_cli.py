@@ -7,6 +7,7 @@ import pytest
 from conftest import invoke
 
 from ddphf.inference.toys.store import load_toys
+from ddphf.statistics.tails import FAILED
 from ddphf.symmetry.pair import Channel, Pair, Template
 from ddphf.workspace.build import build_workspace
 
@@ -33,7 +34,7 @@ def toys(workspace, output, *options):
 def test_resume_and_merge_give_the_toys_of_one_run(workspace, tmp_path):
     whole = toys(workspace, tmp_path / "whole.npz", "--toys", "600", "--seed", "3")
     assert len(whole) == 600
-    assert not np.any(whole.status == 2)
+    assert not np.any(whole.status == FAILED)
     path = tmp_path / "parts.npz"
     toys(workspace, path, "--toys", "250", "--seed", "3")
     resumed = toys(workspace, path, "--toys", "600", "--seed", "3", "--resume")

@@ -4,12 +4,12 @@ import copy
 import csv
 import functools
 import json
-from pathlib import Path
 
 import cabinetry
 import numpy as np
 import pytest
 from conftest import full_pair, invoke, plain_workspace
+from others_data import others
 
 from ddphf.figures.asymmetry import local_z
 from ddphf.inference.fit import fit_workspace
@@ -20,10 +20,6 @@ from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
 from ddphf.results.yields import YieldsResult
 from ddphf.workspace.build import build_workspace
 
-TUTORIAL = (
-    Path(__file__).resolve().parents[2]
-    / "shared/data/cabinetry_tutorial/built_example_workspace.json"
-)
 AXES = [{"label": "mass", "unit": "GeV", "edges": [30.0, 40.0, 50.0, 60.0]}]
 PAIRING = {"tested": "SR_mue", "partner": "CR_emu"}
 
@@ -33,9 +29,7 @@ def built_pair() -> dict:
 
 
 def tutorial() -> dict:
-    if not TUTORIAL.is_file():
-        pytest.skip("the tutorial's workspace is not here")
-    return json.loads(TUTORIAL.read_text())
+    return json.loads(others("cabinetry_tutorial/built_example_workspace.json").read_text())
 
 
 def dense_covariance(reference: ReferenceModel, fit) -> tuple:

@@ -5,7 +5,7 @@ import numpy as np
 import pyhf
 import pytest
 import scipy.special
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, given, seed, settings
 from hypothesis import strategies as st
 from model_zoo import CODES, random_point, size_of_terms, zoo
 
@@ -28,14 +28,14 @@ def of(examples):
     )
 
 
-def check_arrays(workspace, codes, seed):
+def check_arrays(workspace, codes, number):
     """Compare with pyhf's numpy backend, our formulas evaluated by numpy too.
 
     XLA takes a second to compile each new structure, numpy none: the functions are the engine's
     own, with numpy in the place of jax.numpy.
     """
     reference = ReferenceModel(workspace)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(number)
     with pyhf_backend("numpy"), pytest.MonkeyPatch.context() as patch:
         model = pyhf.Workspace(workspace).model(
             poi_name="mu",
@@ -66,23 +66,24 @@ def check_arrays(workspace, codes, seed):
 
 @of(120)
 @given(zoo(), st.sampled_from(CODES), st.integers(0, 2**31))
-def test_zoo_is_pyhfs(workspace, codes, seed):
-    check_arrays(workspace, codes, seed)
+def test_zoo_is_pyhfs(workspace, codes, number):
+    check_arrays(workspace, codes, number)
 
 
 @pytest.mark.slow
-@of(1500)
-@given(zoo(max_bins=6), st.sampled_from(CODES), st.integers(0, 2**31))
-def test_large_zoo_is_pyhfs(workspace, codes, seed):
-    check_arrays(workspace, codes, seed)
+@pytest.mark.parametrize("part", range(10))
+def test_large_zoo_is_pyhfs(part):
+    """1 500 models, in parts that each end within minutes and draw from a seed of their own."""
+    draws = zoo(max_bins=6), st.sampled_from(CODES), st.integers(0, 2**31)
+    seed(part)(of(150)(given(*draws)(check_arrays)))()
 
 
-def check_derivatives(workspace, seed):
+def check_derivatives(workspace, number):
     """Compare value, gradient and Hessian with automatic derivatives of pyhf's own likelihood."""
     reference = ReferenceModel(workspace)
     model = CompiledModel.from_reference(reference)
-    x = random_point(reference.parameters, np.random.default_rng(seed))
-    x[reference.parameters.poi] *= seed % 2  # a factor of exactly 0 is the null
+    x = random_point(reference.parameters, np.random.default_rng(number))
+    x[reference.parameters.poi] *= number % 2  # a factor of exactly 0 is the null
     rates = model.rates(x)
     assume(np.all(rates > 0))
     scale = 2 * size_of_terms(rates, reference.data)
@@ -108,16 +109,18 @@ def check_derivatives(workspace, seed):
 
 @of(3)
 @given(zoo(max_bins=2), st.integers(0, 2**31))
-def test_zoo_derivatives(workspace, seed):
-    check_derivatives(workspace, seed)
+def test_zoo_derivatives(workspace, number):
+    check_derivatives(workspace, number)
 
 
 @pytest.mark.slow
-@of(60)
-@given(zoo(), st.integers(0, 2**31))
-def test_large_zoo_derivatives(workspace, seed):
-    jax.clear_caches()
-    check_derivatives(workspace, seed)
+@pytest.mark.parametrize("part", range(4))
+def test_large_zoo_derivatives(part):
+    def check(workspace, number):
+        jax.clear_caches()  # hundreds of compiled models do not fit into one process
+        check_derivatives(workspace, number)
+
+    seed(part)(of(15)(given(zoo(), st.integers(0, 2**31))(check)))()
 
 
 def check_fit(workspace):
@@ -156,8 +159,10 @@ def test_zoo_fits_are_not_above_minuits(workspace):
 
 
 @pytest.mark.slow
-@of(60)
-@given(zoo())
-def test_large_zoo_fits_are_not_above_minuits(workspace):
-    jax.clear_caches()  # hundreds of compiled models do not fit into one process
-    check_fit(workspace)
+@pytest.mark.parametrize("part", range(4))
+def test_large_zoo_fits_are_not_above_minuits(part):
+    def check(workspace):
+        jax.clear_caches()
+        check_fit(workspace)
+
+    seed(part)(of(15)(given(zoo())(check)))()

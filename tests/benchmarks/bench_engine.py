@@ -24,11 +24,13 @@ import pyhf
 from engine_models import eigen_variations, gaussian_signal, make_pair, rectangle_signal
 from threadpoolctl import threadpool_limits
 
-from ddphf.inference.toys.ensembles import WORKERS, toy_ensemble
+from ddphf.compute.chunks import WORKERS
+from ddphf.inference.toys.ensembles import toy_ensemble
 from ddphf.inference.toys.fits import ToyFitter
 from ddphf.inference.toys.source import ToySource
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
+from ddphf.statistics.tails import FAILED
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
 SBOTTOM = SHARED / "atlas_sbottom_regionC_600_280_150" / "bottom-squarks.json"
@@ -99,7 +101,7 @@ def row_ensemble(name, n, t, **options):
     start = time.perf_counter()
     toys = toy_ensemble(source, n, seed=6)
     row["with_drawing_per_s"] = n / (time.perf_counter() - start)
-    z = toys.z0[toys.status != 2]
+    z = toys.z0[toys.status != FAILED]
     row["z_mean"], row["z_sd"] = float(np.mean(z)), float(np.std(z))
     return row
 

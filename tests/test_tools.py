@@ -1,0 +1,96 @@
+"""The tools beside the product: floors that hold, benchmarks that are compared, versions tried."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def load(path):
+    spec = importlib.util.spec_from_file_location(Path(path).stem, ROOT / path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+typed_share = load("tools/typed_share.py")
+compare = load("tests/benchmarks/compare.py")
+matrix = load("tools/matrix.py")
+
+REPORT = """
+                Name   Anys  Exprs  Coverage
+------------------------------------------
+               ddphf      0     10   100.00%
+         ddphf.a.one     10     40    75.00%
+         ddphf.a.two     10     40    75.00%
+            ddphf.ab      0     10   100.00%
+------------------------------------------
+               Total     20    100    80.00%
+"""
+
+
+def test_typed_share_of_a_package():
+    counts = typed_share.read_counts(REPORT)
+    assert typed_share.share(counts, "ddphf") == pytest.approx(80.0)
+    assert typed_share.share(counts, "ddphf.a") == pytest.approx(75.0)
+    assert typed_share.check(counts, {"ddphf": 80.0, "ddphf.a": 75.5}) == [
+        "ddphf.a: 75.00 % of its expressions are typed, the floor is 75.5"
+    ]
+    with pytest.raises(SystemExit, match=r"no module in 'ddphf\.x'"):
+        typed_share.check(counts, {"ddphf.x": 1.0})
+
+
+def results(*, cpu=1000.0, wall=900.0, load=0.1, one=1e-3):
+    row = {"name": "plain", "fits_per_cpu_s": cpu, "fits_per_s": wall, "compile_s": 0.01}
+    single = {"name": "6x6", "one_fit_s": one, "pyhf_scipy": {"seconds": 1.0}}
+    machine = {"cores": 2, "load_at_start": load}
+    return {"machine": machine, "ensembles": [row], "single": [single]}
+
+
+def verdicts(*new):
+    return {name.split(" / ")[-1]: (ratio, v) for name, ratio, v in compare.compare(results(), new)}
+
+
+def test_times_are_compared_and_rates_turned_over():
+    found = verdicts(results(cpu=500.0, one=0.5e-3))
+    assert found == {
+        "fits_per_cpu_s": (pytest.approx(2.0), "SLOWER"),
+        "fits_per_s": (pytest.approx(1.0), ""),
+        "one_fit_s": (pytest.approx(0.5), ""),
+    }
+
+
+def test_noise_of_the_machine_is_no_slowness():
+    assert verdicts(results(cpu=700.0))["fits_per_cpu_s"][1] == ""
+    busy = verdicts(results(wall=100.0, load=9.0))["fits_per_s"]
+    assert busy == (pytest.approx(9.0), "wall time on a busy machine: not judged")
+    best_of_two = verdicts(results(cpu=100.0), results(cpu=990.0))["fits_per_cpu_s"]
+    assert best_of_two == (pytest.approx(1000 / 990), "")
+
+
+def test_recorded_results_are_comparable_to_themselves():
+    path = str(ROOT / "docs" / "performance.json")
+    recorded = compare.json.loads(Path(path).read_text())
+    rows = compare.compare(recorded, [recorded])
+    assert len(rows) > 30
+    assert {ratio for _, ratio, _ in rows} == {1.0}
+
+
+def test_parts_know_their_place():
+    assert compare.place({"shipped_28x28": 1}) == {"rank": {"shipped_28x28": 1}}
+    assert compare.place(results()) == results()
+    with pytest.raises(SystemExit, match="no known benchmark among: x"):
+        compare.place({"x": 1})
+
+
+def test_the_matrix_finds_this_interpreter_and_no_other():
+    version = ".".join(map(str, sys.version_info[:2]))
+    found = matrix.interpreter(version)
+    assert found is None or found.endswith(version)
+    assert matrix.interpreter("3.0") is None
+    assert list(matrix.rows()) == [
+        "3.11 oldest", "3.11 newest", "3.12 newest", "3.13 newest", "wheel",
+    ]  # fmt: skip
