@@ -75,6 +75,7 @@ def scan_parameters(
         FitError: The fit itself has no certificate. A refit without one is in ``failures``.
 
     Example:
+        >>> import pyhf
         >>> model = pyhf.simplemodels.uncorrelated_background([5.0], [50.0], [7.0])
         >>> workspace = dict(pyhf.Workspace.build(model, [60.0] + model.config.auxdata))
         >>> scan = scan_parameters(workspace, ["mu"], points=3, ranges=[(0.0, 4.0)])

@@ -53,6 +53,7 @@ def predict_yields(
 
     Example:
         >>> from ddphf.inference.fit import fit_workspace
+        >>> import pyhf
         >>> model = pyhf.simplemodels.uncorrelated_background([5.0], [50.0], [7.0])
         >>> spec = dict(pyhf.Workspace.build(model, [60.0] + model.config.auxdata))
         >>> channel = predict_yields(spec, fit_workspace(spec)).channels[0]

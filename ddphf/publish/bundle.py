@@ -68,6 +68,7 @@ def foreign_metadata(workspace: Spec, name: str) -> Spec:
     """Return what can be said about a workspace that ``ddphf build`` did not make.
 
     Example:
+        >>> import pyhf
         >>> model = pyhf.simplemodels.uncorrelated_background([5.0], [50.0], [7.0])
         >>> workspace = dict(pyhf.Workspace.build(model, [60.0] + model.config.auxdata))
         >>> foreign_metadata(workspace, "x")["modifiers"]

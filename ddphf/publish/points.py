@@ -34,6 +34,7 @@ def collect_results(
         FitError: A fit has no certificate.
 
     Example:
+        >>> import pyhf
         >>> model = pyhf.simplemodels.uncorrelated_background([5.0], [50.0], [7.0])
         >>> workspace = dict(pyhf.Workspace.build(model, [60.0] + model.config.auxdata))
         >>> results = collect_results(workspace, name="example")

@@ -57,6 +57,7 @@ def inject_signal(
         FitError: A fit has no certificate, or too many toys failed.
 
     Example:
+        >>> import pyhf
         >>> model = pyhf.simplemodels.uncorrelated_background([5.0], [50.0], [7.0])
         >>> spec = dict(pyhf.Workspace.build(model, [50.0] + model.config.auxdata))
         >>> written, record = inject_signal(spec, z=1.5)

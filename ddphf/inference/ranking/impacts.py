@@ -68,6 +68,7 @@ def rank_parameters(
         FitError: The fit itself has no certificate. A refit without one is in ``failures``.
 
     Example:
+        >>> import pyhf
         >>> model = pyhf.simplemodels.correlated_background([5.0], [50.0], [52.0], [48.0])
         >>> workspace = dict(pyhf.Workspace.build(model, [60.0] + model.config.auxdata))
         >>> ranked = rank_parameters(workspace)
