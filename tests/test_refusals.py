@@ -255,7 +255,7 @@ FIT = {
             },
         ),
     ),
-    "an unknown POI": edit(put("measurements.0.config.poi", "strength")),
+    "an unknown POI": edit(put("measurements.0.config.poi", "muu")),
     "a patchset for a workspace": text(
         '{"metadata": {}, "patches": [{"metadata": {"name": "m200"}, "patch": []}]}',
         "workspace.json",

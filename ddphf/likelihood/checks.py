@@ -329,7 +329,7 @@ def _judge_missing_poi(measurement: Spec, kinds: dict[str, str]) -> str:
             f"'{near[0]}'? Of a background-only workspace name it among the measurement's "
             "parameters, or give an empty POI to fit without"
         )
-    choice = f"; if not, its POI could be {list_names(factors)}" if factors else ""
+    choice = f"; the normfactors here are {', '.join(factors[:5])}" if factors else ""
     return (
         f"{where}: the POI '{poi}' is in no sample, so this is a background-only workspace, "
         "without a null; its signal comes with a patch (that of its authors, or one that 'ddphf "
