@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from reference_numbers import CURVE, FIVE_BINS, FLAT, TWELVE_BINS, inject_known, inject_pair, square
 from scipy.optimize import minimize_scalar
 
-from ddphf.background import profile_background
 from ddphf.exceptions import FitError
 from ddphf.likelihood.paired.closed_form import PlainPair
+from ddphf.statistics.background import profile_background
 
 
 def test_five_bins():

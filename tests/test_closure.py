@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chi2, kstest, norm
 
-from ddphf.search.n_sigma import null_variance
+from ddphf.statistics.n_sigma import null_variance
 from ddphf.studies.closure import restore_workspace, summarize_closure
 from ddphf.symmetry.closure import (
     Contrast,

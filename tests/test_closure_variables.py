@@ -20,7 +20,7 @@ from test_lepton_id_build import (
 
 from ddphf.config.analysis import read_analysis
 from ddphf.exceptions import InputError
-from ddphf.search.n_sigma import null_variance
+from ddphf.statistics.n_sigma import null_variance
 from ddphf.symmetry.load import load_pair
 from ddphf.symmetry.variable_bins import make_cells
 from ddphf.workspace.build import build_workspace

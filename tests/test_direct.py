@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,13 +14,17 @@ from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 from model_zoo import random_point, size_of_terms, zoo
 
+from ddphf.likelihood import batch
+from ddphf.likelihood.batch import MANY, minimize_batch
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.direct import newton
 from ddphf.likelihood.direct.approach import approach
-from ddphf.likelihood.direct.interpolation import histosys_weights, normsys_factors
+from ddphf.likelihood.direct.factors import Factors
+from ddphf.likelihood.direct.interpolation import NormsysFactors, histosys_weights
 from ddphf.likelihood.direct.matrix import factorise
-from ddphf.likelihood.interpolation import normsys_coefficients
+from ddphf.likelihood.interpolation import normsys_coefficients, normsys_factor
 from ddphf.likelihood.reference import ReferenceModel
+from ddphf.statistics.tails import FAILED
 
 many = settings(
     max_examples=60,
@@ -53,14 +58,17 @@ def test_histosys_weights(code):
 
 @pytest.mark.parametrize("code", ["code1", "code4"])
 def test_normsys_factors(code):
-    x, h = np.array([-2.3, -0.6, 0.3, 0.9, 1.7]), 1e-5
-    table = normsys_coefficients(np.full(5, 0.8), np.full(5, 1.3), code)
-    (_, first, second) = normsys_factors(x, table, code)
-    up, down = normsys_factors(x + h, table, code), normsys_factors(x - h, table, code)
-    np.testing.assert_allclose((up[0] - down[0]) / (2 * h), first, atol=1e-8)
-    np.testing.assert_allclose((up[1] - down[1]) / (2 * h), second, atol=1e-8)
-    ends = np.array([1.0, -1.0, 0.0, 1.0, -1.0])
-    assert normsys_factors(ends, table, code)[0] == pytest.approx([1.3, 0.8, 1.0, 1.3, 0.8])
+    """Two entries of one parameter and one of another, each at several points."""
+    x, h = np.array([[-2.3, -0.6], [0.3, 0.9], [1.7, 40.0]]), 1e-5
+    table = normsys_coefficients([0.8, 0.9, 0.7], [1.3, 0.95, 1.1], code)
+    factors = NormsysFactors(np.array([1, 0, 1]), table, code)
+    (value, first, second) = factors(x)
+    np.testing.assert_allclose(value, np.asarray(normsys_factor(x[:, [1, 0, 1]], table, code)))
+    up, down = factors(x + h), factors(x - h)
+    np.testing.assert_allclose((up[0] - down[0]) / (2 * h), first, rtol=1e-7, atol=1e-8)
+    np.testing.assert_allclose((up[1] - down[1]) / (2 * h), second, rtol=1e-7, atol=1e-8)
+    ends = np.array([[1.0, 1.0], [-1.0, -1.0], [0.0, 0.0]])
+    np.testing.assert_allclose(factors(ends)[0], [[1.3, 0.95, 1.1], [0.8, 0.9, 0.7], [1, 1, 1]])
 
 
 @many
@@ -154,7 +162,7 @@ def test_steps_with_a_known_hessian_end_in_the_same_minima(model):
     starts[5, 2] = 4.9
     data = np.concatenate([np.tile(model.data, (3, 1)), draw(model, 2), model.data[None]])
     problems = [model.problem(d, f) for d, f in zip(data, fixed, strict=True)]
-    near = approach(problems, starts, free.parameters)
+    near = approach(problems, starts, free.parameters, model.data)
     moved = np.any(near != starts, axis=1)
     assert moved[:3].all()
     for problem, start, x in zip(problems, starts, near, strict=True):
@@ -228,3 +236,87 @@ def test_variations_without_effect():
     counts = workspace["observations"][0]["data"]
     assert only_bins.converged
     assert only_bins.parameters == pytest.approx(np.minimum(counts / np.array(sample["data"]), 10))
+
+
+def test_products_of_shared_and_own_factors():
+    """Also where a bin has none, one entry is in one bin alone, and another in all."""
+    rng = np.random.default_rng(3)
+    one = 9
+    factor = np.full((4, 3, 7), one)
+    for b in range(4):
+        for s in range(3):
+            own = [b] if s < 2 else []  # entries 0 to 3 belong to one bin each
+            some = rng.choice(np.arange(4, 9), rng.integers(0, 4), replace=False).tolist()
+            factor[b, s, : len(own + some)] = own + some
+    factor[0, 2] = one
+    table = np.concatenate([rng.normal(size=(5, one)), np.ones((5, 1))], axis=1)
+    table[2, 5] = 0.0
+    factors = Factors(factor, one)
+    np.testing.assert_allclose(factors.multiply(table), np.prod(table[:, factor], axis=-1))
+    values = rng.normal(size=(5, 4, 3))
+    want = np.stack(
+        [np.sum(values * np.any(factor == e, axis=-1), axis=(1, 2)) for e in range(one)]
+    )
+    np.testing.assert_allclose(factors.sum_entries(values), want.T, atol=1e-14)
+
+
+def test_cheap_steps_stop_at_a_bound(model):
+    """Almost half of the toys end at the lower bound of the POI."""
+    table, known = replace(model.parameters, lower=model.parameters.lower.copy()), model.minimize()
+    bound = known.parameters[table.poi] - 0.2 * known.errors[table.poi]
+    table.lower[table.poi] = bound
+    bounded = replace(model, parameters=table)
+    free = bounded.minimize()
+    data = draw(bounded, 40, seed=4)
+    problems = [bounded.problem(row) for row in data]
+    starts = np.tile(table.init, (40, 1))
+    near = approach(problems, starts, free.parameters, bounded.data)
+    minima = [bounded.minimize(data=row) for row in data]
+    ends = np.stack([minimum.parameters for minimum in minima])
+    stopped = ends[:, table.poi] == bound
+    assert 5 < stopped.sum() < 35
+    assert np.all(near[stopped, table.poi] == bound)
+    there = np.all(np.abs(near - ends) < 1e-6, axis=1)
+    assert np.mean(there[stopped]) > 0.8
+    assert np.mean(there) > 0.9
+    # Of one toy the likelihood has two minima, .0016 apart.
+    ends = [newton.minimize(problem, x) for problem, x in zip(problems, near, strict=True)]
+    assert max(end.edm for end in ends) < 1e-12
+    for end, problem, minimum in zip(ends, problems, minima, strict=True):
+        value = bounded.twice_nll(end.parameters, data=problem.data)
+        assert value == pytest.approx(minimum.twice_nll, abs=2e-3)
+
+
+@pytest.fixture(scope="module")
+def large():
+    """A model with enough parameters for numpy, a strong signal and one-sided variations."""
+    return CompiledModel.from_reference(ReferenceModel(foreign(2, 6, 8, 4, one_sided=2)))
+
+
+@pytest.mark.parametrize("errors", [True, False])
+def test_batches_of_large_models_are_single_fits(large, errors):
+    """Without errors, which toys do not need, all else is the same."""
+    assert len(large.parameters.names) >= MANY
+    data = draw(large, 6)
+    data[2, 0] = np.nan
+    found = minimize_batch(large, data, errors=errors)
+    assert found.status.tolist() == [0, 0, FAILED, 0, 0, 0]
+    where = np.asarray(large.cells.global_)
+    for i in (0, 1, 3, 4, 5):
+        alone = large.minimize(data=data[i])
+        assert found.twice_nll[i] == pytest.approx(alone.twice_nll, abs=1e-9)
+        np.testing.assert_allclose(found.points[i], alone.parameters, atol=1e-6)
+        want = alone.errors[where] if errors else np.full(len(where), np.nan)
+        np.testing.assert_allclose(found.errors[i], want, rtol=1e-6)
+
+
+def test_batches_of_large_models_are_those_of_the_compiled_program(large, monkeypatch):
+    data = draw(large, 5, seed=2)
+    held = large.parameters.fixed.copy()
+    held[large.parameters.poi] = True
+    ours = [minimize_batch(large, data, fixed=fixed) for fixed in (large.parameters.fixed, held)]
+    monkeypatch.setattr(batch, "MANY", 10_000)
+    for mine, fixed in zip(ours, (large.parameters.fixed, held), strict=True):
+        other = minimize_batch(large, data, fixed=fixed)
+        np.testing.assert_allclose(mine.twice_nll, other.twice_nll, atol=1e-9)
+        np.testing.assert_allclose(mine.errors, other.errors, rtol=1e-5, atol=1e-12)

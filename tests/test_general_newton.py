@@ -13,11 +13,11 @@ from scipy.optimize import minimize
 
 from ddphf.inference.toys.ensembles import toy_ensemble
 from ddphf.inference.toys.source import ToySource
-from ddphf.inference.toys.store import FAILED
 from ddphf.likelihood.cache import enable_compilation_cache
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.direct import newton
 from ddphf.likelihood.reference import ReferenceModel
+from ddphf.statistics.tails import FAILED
 
 SBOTTOM = (
     Path(__file__).resolve().parents[2]

@@ -351,7 +351,7 @@ def test_refused_options():
 def test_failed_toys_are_refused():
     """At the tested POI the rate is negative: toys with events have no certified fit there."""
     source = ToySource.conditional(compiled(counting(1.0, 1.0, 2, lower=-3.0)))
-    with pytest.raises(FitError, match="of 256 toys at mu = 0 have no certificate"):
+    with pytest.raises(FitError, match=r"mu = 0: .* of 256 toys have no certificate"):
         toy_statistics(source, [-2.0], 256, seed=1)
 
 

@@ -7,7 +7,7 @@ from scipy.stats import norm, poisson
 
 from ddphf.exceptions import InputError
 from ddphf.likelihood.paired.closed_form import PlainPair
-from ddphf.search.n_sigma import exact_p_value, n_sigma, n_sigma_terms
+from ddphf.statistics.n_sigma import exact_p_value, n_sigma, n_sigma_terms
 
 
 @pytest.mark.parametrize(

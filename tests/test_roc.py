@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import norm
 
 from ddphf.exceptions import InputError
-from ddphf.inference.roc import make_roc
+from ddphf.statistics.roc import make_roc
 
 
 def count_pairs(null, signal):

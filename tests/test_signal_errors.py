@@ -11,9 +11,10 @@ import pytest
 
 from ddphf.inference.toys.fits import ToyFitter
 from ddphf.inference.toys.source import ToySource
-from ddphf.likelihood.batch import CONVERGED_FAST, minimize_batch
+from ddphf.likelihood.batch import minimize_batch
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.reference import ReferenceModel
+from ddphf.statistics.tails import CONVERGED_FAST
 from ddphf.symmetry.pair import Channel, Pair, Template
 from ddphf.workspace.build import build_workspace
 

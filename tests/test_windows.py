@@ -8,8 +8,8 @@ from reference_numbers import FLAT, square
 from scipy.stats import norm
 
 from ddphf.exceptions import InputError
-from ddphf.search.n_sigma import n_sigma, n_sigma_terms
-from ddphf.search.windows import (
+from ddphf.statistics.n_sigma import n_sigma, n_sigma_terms
+from ddphf.statistics.windows import (
     Window,
     all_squares,
     centred_windows,

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import click
@@ -17,8 +17,9 @@ from rich.text import Text
 
 from ddphf.cli.signals import raise_if_stopped
 from ddphf.cli.verbosity import LEVEL, StageLog
+from ddphf.compute.streams import LARGEST_SEED
 from ddphf.exceptions import UsageError
-from ddphf.seeds import LARGEST_SEED
+from ddphf.progress import Count
 from ddphf.text import clean_line, clean_text
 
 __all__ = [
@@ -113,7 +114,7 @@ class Stages:
         """Say how many toys are done."""
         self.bar("toys")(done, total)
 
-    def bar(self, what: str) -> Callable[[int, int], None]:
+    def bar(self, what: str) -> Count:
         """Return what says how many of something are done."""
 
         def update(done: int, total: int) -> None:

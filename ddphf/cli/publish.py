@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from ddphf.arrays import Spec
 from ddphf.cli.build import metadata_path
 from ddphf.cli.common import force_option, print_summary, print_warnings, progress_line
 from ddphf.cli.sidecar import check_sidecar
@@ -19,7 +20,6 @@ from ddphf.outputs import Outputs
 
 __all__ = ["command", "hepdata_path"]
 
-Spec = dict[str, Any]
 
 LEVEL = 2
 """What a bundle must pass before it is written."""

@@ -191,7 +191,8 @@ def _put_record(pile: _Pile, name: str, data: dict[str, Any]) -> None:
 def _put_toys(pile: _Pile, name: str) -> None:
     import numpy as np
 
-    from ddphf.inference.toys.store import FAILED, load_toys
+    from ddphf.inference.toys.store import load_toys
+    from ddphf.statistics.tails import FAILED
 
     toys: ToySample = load_toys(Path(name))
     if toys.mu != 0:

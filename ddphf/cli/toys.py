@@ -57,8 +57,9 @@ def command(
         from ddphf.inference.fitter import Fitter
         from ddphf.inference.toys.ensembles import toy_ensemble
         from ddphf.inference.toys.source import ToySource
-        from ddphf.inference.toys.store import FAILED, add_toys, load_toys, merge_toys
+        from ddphf.inference.toys.store import add_toys, load_toys, merge_toys
         from ddphf.likelihood.reference import ReferenceModel
+        from ddphf.statistics.tails import FAILED
 
         spec = read_json(workspace)
         digest = digest_of(spec)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import click
+
+from ddphf.progress import Stage
 
 __all__ = ["LEVEL", "Level", "StageLog", "add_verbosity"]
 
@@ -62,7 +63,7 @@ class StageLog:
         hidden: Whether the progress bar is not shown.
     """
 
-    def __init__(self, write: Callable[[str], None], *, hidden: bool) -> None:
+    def __init__(self, write: Stage, *, hidden: bool) -> None:
         self._write, self._hidden = write, hidden
         self._start = self._counted = time.monotonic()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -10,9 +10,10 @@ import numpy as np
 import pyhf
 from scipy.stats import norm
 
+from ddphf.compute.streams import EXPECTED
 from ddphf.exceptions import FitError, InputError, ModelError
 from ddphf.inference.fit import KNOWN, check_failures, make_discovery
-from ddphf.inference.fitter import Fitter, Progress
+from ddphf.inference.fitter import Fitter
 from ddphf.inference.nulls import compare_nulls
 from ddphf.inference.statements import (
     N_SIGMA,
@@ -25,11 +26,13 @@ from ddphf.inference.suspicions import find_signal_only
 from ddphf.inference.toys.ensembles import toy_ensemble
 from ddphf.inference.toys.importance import ImportanceResult, sample_importance
 from ddphf.inference.toys.source import ToySource, check_strength
-from ddphf.inference.toys.store import FAILED, ToySample, summarize_toys
+from ddphf.inference.toys.store import ToySample, summarize_toys
 from ddphf.likelihood.minimum import Minimum
 from ddphf.likelihood.reference import ReferenceModel
+from ddphf.progress import Count, Stage, silent
 from ddphf.results.fit import DiscoveryResult
 from ddphf.results.provenance import make_provenance
+from ddphf.statistics.tails import FAILED
 
 __all__ = ["DiscoverResult", "NullMethod", "discover_workspace", "expect_discovery"]
 
@@ -42,9 +45,6 @@ RESOLVED = 10
 AS_STATED = 1.0
 """Signal strength of the expectation where nobody asked for another: the signal as it is stated."""
 
-FIRST_EXPECTED_TOY = 1 << 40
-"""Number of the first toy with signal: other random numbers than the null's toys."""
-
 
 @dataclass(frozen=True)
 class _Options:
@@ -53,8 +53,8 @@ class _Options:
     seed: int
     mu_expected: float | None
     sample: ToySample | None
-    say: Progress
-    toy_progress: Callable[[int, int], None] | None
+    say: Stage
+    toy_progress: Count | None
     errors: list[Exception] = field(default_factory=list)
     """Why kinds of null could not be done."""
 
@@ -69,8 +69,8 @@ def discover_workspace(
     mu_expected: float | None = AS_STATED,
     poi_bounds: tuple[float, float] | None = None,
     sample: ToySample | None = None,
-    progress: Progress | None = None,
-    toy_progress: Callable[[int, int], None] | None = None,
+    progress: Stage | None = None,
+    toy_progress: Count | None = None,
 ) -> DiscoverResult:
     """State the observed and the expected significance of a signal.
 
@@ -105,7 +105,7 @@ def discover_workspace(
     """
     if toys < 1 and sample is None and ("toys" in nulls or "importance" in nulls):
         raise InputError(f"toys: {toys}, expected at least 1 for the null by toys or importance")
-    say = progress if progress is not None else _silent
+    say = progress if progress is not None else silent
     main = ReferenceModel(workspace, measurement, poi_bounds)
     options = _Options(
         nulls, toys if sample is None else len(sample), seed, mu_expected, sample, say, toy_progress
@@ -272,7 +272,7 @@ def _expect_by_toys(
     expected: ExpectedResult, signal: ToySource, null: ToySample, options: _Options
 ) -> ExpectedResult:
     toys = toy_ensemble(
-        signal, options.toys, seed=options.seed, first=FIRST_EXPECTED_TOY,
+        signal, options.toys, seed=options.seed, first=EXPECTED.start(0, options.toys),
         progress=options.toy_progress,
     )  # fmt: skip
     check_failures(toys)
@@ -312,7 +312,3 @@ def _importance(
         if poi is not None and free.at_bound[poi]:
             held = "; the POI is at its upper bound, and the data lie beyond: widen the bound"
         raise type(error)(f"measurement '{name}': {error}{held}") from None
-
-
-def _silent(line: str) -> None:
-    del line

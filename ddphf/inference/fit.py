@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import pyhf
-from scipy.stats import norm
 
 from ddphf.exceptions import FitError, ModelError
-from ddphf.inference.fitter import Engine, Fitter, Progress
+from ddphf.inference.fitter import Engine, Fitter
 from ddphf.inference.goodness import measure_goodness, warn_of_goodness
 from ddphf.inference.suspicions import compare_values
 from ddphf.inference.toys.ensembles import toy_ensemble
 from ddphf.inference.toys.source import ToySource
-from ddphf.inference.toys.store import FAILED, ToySample, summarize_toys
+from ddphf.inference.toys.store import ToySample, summarize_toys
 from ddphf.likelihood.errors.profile import profile_errors
 from ddphf.likelihood.minimum import Minimum
 from ddphf.likelihood.reference import ReferenceModel
+from ddphf.progress import Count, Stage, silent
 from ddphf.results.fit import (
     CertificateResult,
     DiscoveryResult,
@@ -29,14 +29,13 @@ from ddphf.results.fit import (
     ParameterResult,
 )
 from ddphf.results.provenance import make_provenance
+from ddphf.statistics.signed import signed_statement
+from ddphf.statistics.tails import FAILED, refuse_failures
 
 __all__ = ["check_failures", "fit_workspace", "make_discovery"]
 
 KNOWN = "known_background"
 """Name of the measurement whose background is held at its known value (L1)."""
-
-MAX_FAILED_TOYS = 1e-3
-"""Largest accepted fraction of toys without a certificate."""
 
 
 def fit_workspace(
@@ -48,8 +47,8 @@ def fit_workspace(
     toys: int = 0,
     seed: int = 0,
     goodness_toys: int = 0,
-    progress: Progress | None = None,
-    toy_progress: Callable[[int, int], None] | None = None,
+    progress: Stage | None = None,
+    toy_progress: Count | None = None,
 ) -> FitResult:
     """Fit a pyhf workspace with and without signal, and certify both fits.
 
@@ -84,7 +83,7 @@ def fit_workspace(
         >>> round(fit_workspace(dict(workspace)).discovery.z0, 4)
         0.9591
     """
-    say = progress if progress is not None else _silent
+    say = progress if progress is not None else silent
     fitter = Fitter(ReferenceModel(workspace, measurement, poi_bounds), engine)
     table = fitter.reference.parameters
     if toys:  # what cannot be is refused before any work
@@ -156,16 +155,7 @@ def check_failures(toys: ToySample) -> None:
     Raises:
         FitError: More than one in a thousand have no certificate.
     """
-    failed = int(np.sum(toys.status == FAILED))
-    if failed > MAX_FAILED_TOYS * len(toys):
-        raise FitError(
-            f"{failed} of {len(toys)} toys have no certificate, more than {MAX_FAILED_TOYS:g}; "
-            "their p-value would mean nothing"
-        )
-
-
-def _silent(line: str) -> None:
-    del line
+    refuse_failures(int(np.sum(toys.status == FAILED)), len(toys))
 
 
 def errors_of_sides(fitter: Fitter, free: Minimum) -> dict[int, tuple[float | None, float | None]]:
@@ -222,16 +212,6 @@ def make_discovery(free: Minimum, null: Minimum, poi: int) -> DiscoveryResult:
         null: The fit at mu = 0.
         poi: Index of mu.
     """
-    difference = null.twice_nll - free.twice_nll
     mu_hat = float(free.parameters[poi])
-    # The raw difference is kept: one below 0 by rounding shows as such.
-    q0 = 0.0 if mu_hat == 0 else (difference if mu_hat > 0 else -difference)
-    z0 = float(np.sign(mu_hat) * np.sqrt(abs(q0)))
-    return DiscoveryResult(
-        mu_hat=mu_hat,
-        mu_error=free.error(poi),
-        q0=q0,
-        z0=z0,
-        p0=float(norm.sf(z0)),
-        q0_capped=max(q0, 0.0),
-    )
+    signed = signed_statement(null.twice_nll - free.twice_nll, mu_hat)
+    return DiscoveryResult(mu_hat=mu_hat, mu_error=free.error(poi), **signed._asdict())

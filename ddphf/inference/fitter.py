@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property
 from typing import Literal
 
 import numpy as np
 
+from ddphf.arrays import Array, Mask
 from ddphf.exceptions import FitError, ModelError
 from ddphf.inference.suspicions import (
     compare_values,
@@ -25,17 +25,15 @@ from ddphf.inference.suspicions import (
 from ddphf.inference.weakness import warn_of_weakness
 from ddphf.likelihood.compiled import CannotCompileError, CompiledModel
 from ddphf.likelihood.dense import minimize_dense, minimize_minuit
-from ddphf.likelihood.minimum import EDM_TOLERANCE_PYHF, Array, Mask, Minimum
+from ddphf.likelihood.minimum import EDM_TOLERANCE_PYHF, Minimum
 from ddphf.likelihood.paired.plain import recognise_pair
 from ddphf.likelihood.reference import ReferenceModel
+from ddphf.progress import Stage
+from ddphf.statistics.signed import BELOW_FREE
 
-__all__ = ["NEGATIVE_Q0", "Engine", "Fitter", "Progress"]
+__all__ = ["Engine", "Fitter"]
 
 Engine = Literal["ddphf", "pyhf"]
-Progress = Callable[[str], None]
-
-NEGATIVE_Q0 = -1e-6
-"""A null fit below the free one by more than this is a failed fit, never a q0 of 0."""
 
 NUMERIC = 1e7
 """An error so many times that with all others held is rounding: its matrix is singular in double
@@ -112,7 +110,7 @@ class Fitter:
         table = self.reference.parameters
         return table.poi is not None and not table.fixed[table.poi]
 
-    def fit_both(self, say: Progress) -> tuple[Minimum, Minimum | None]:
+    def fit_both(self, say: Stage) -> tuple[Minimum, Minimum | None]:
         """Return the free fit and, where there is one, the null fit; both certified.
 
         Args:
@@ -132,10 +130,10 @@ class Fitter:
         say(f"{reference.measurement}: null fit")
         null = self._fit_null(free, table.poi)
         null = self._try_other_starts(null, self._null_mask(table.poi), "null fit", say)
-        if null.twice_nll - free.twice_nll < NEGATIVE_Q0:
+        if null.twice_nll - free.twice_nll < -BELOW_FREE:
             # The null found a better point, so the free fit stopped in the wrong place.
             free = self.minimize(null.parameters, table.fixed, "free fit, second start")
-            if null.twice_nll - free.twice_nll < NEGATIVE_Q0:
+            if null.twice_nll - free.twice_nll < -BELOW_FREE:
                 raise FitError(
                     f"q0 is negative: 2NLL is {free.twice_nll:.9g} free and {null.twice_nll:.9g} "
                     "at mu = 0, also when the free fit starts at the null one"
@@ -143,7 +141,7 @@ class Fitter:
         self._warn(free, null)
         return free, null
 
-    def fit_free(self, say: Progress) -> Minimum:
+    def fit_free(self, say: Stage) -> Minimum:
         """Return the free fit alone, certified.
 
         Where there is a null it is fitted too, because it may find a lower minimum; that it
@@ -166,7 +164,7 @@ class Fitter:
         self._warn(free, None)
         return free
 
-    def _fit_all_free(self, say: Progress) -> Minimum:
+    def _fit_all_free(self, say: Stage) -> Minimum:
         table = self.reference.parameters
         say(f"{self.reference.measurement}: free fit")
         free = self.minimize(table.init, table.fixed, "free fit")
@@ -293,7 +291,7 @@ class Fitter:
         fixed[poi] = True
         return fixed
 
-    def _try_other_starts(self, minimum: Minimum, fixed: Mask, what: str, say: Progress) -> Minimum:
+    def _try_other_starts(self, minimum: Minimum, fixed: Mask, what: str, say: Stage) -> Minimum:
         """Look for lower minima, where a model makes several and a certificate is local.
 
         Where a nuisance parameter moves some bin the same way at +1 and -1 sigma there may be one
@@ -321,14 +319,14 @@ class Fitter:
             starts = [_at(best.parameters if own else table.init, i, x) for i, x, own in moves]
             held = np.where(fixed, minimum.parameters, np.stack(starts))
             found = self._model.minimize_starts(held, fixed=fixed, near=best.parameters)
-            good = [m for m in found if m.converged and m.twice_nll < best.twice_nll - NEGATIVE_Q0]
+            good = [m for m in found if m.converged and m.twice_nll < best.twice_nll + BELOW_FREE]
             for trial in good:
                 if np.any(np.abs(trial.parameters - best.parameters) > 0.01 * best.errors):
                     # As good, but elsewhere.
                     trial = self._model.minimize(start=trial.parameters, fixed=fixed)
                     self._refuse_flat(trial, fixed, what)
             lowest = min(good, key=lambda m: m.twice_nll, default=best)
-            if not lowest.twice_nll < best.twice_nll + NEGATIVE_Q0:
+            if not lowest.twice_nll < best.twice_nll - BELOW_FREE:
                 break
             best = self._model.minimize(start=lowest.parameters, fixed=fixed)
             moves = [move for move in moves if move[2]]  # from there on

@@ -15,17 +15,19 @@ import numpy as np
 from scipy.special import gammaln, xlogy
 from scipy.stats import chi2
 
-from ddphf.exceptions import FitError
+from ddphf.arrays import Array, Mask
+from ddphf.compute.chunks import chunks_of, told
 from ddphf.inference.fitter import Fitter
-from ddphf.inference.refits import Counter, refit_all
-from ddphf.inference.toys.source import DRAW_BLOCK, ToySource, rates_to_draw
-from ddphf.inference.toys.store import tail_interval
+from ddphf.inference.refits import refit_all
+from ddphf.inference.toys.source import ToySource, rates_to_draw
 from ddphf.likelihood.compiled import CannotCompileError, CompiledModel
 from ddphf.likelihood.errors.propagation import held_by_data, propagate
 from ddphf.likelihood.expansion import Constraints, read_constraints
-from ddphf.likelihood.minimum import Array, Mask, Minimum
+from ddphf.likelihood.minimum import Minimum
 from ddphf.likelihood.reference import ReferenceModel
+from ddphf.progress import Count
 from ddphf.results.fit import ChannelPulls, GoodnessResult
+from ddphf.statistics.tails import refuse_failures, tail_interval
 
 __all__ = ["expected_deviance", "measure_goodness", "saturated_twice_nll", "warn_of_goodness"]
 
@@ -35,15 +37,12 @@ EXACT_BELOW = 100.0
 VISIBLE = 0.1
 """A mean of D this many standard deviations off its degrees of freedom moves the p-value."""
 
-MAX_FAILED = 1e-3
-"""Largest accepted fraction of toys without a certificate."""
-
 ROUNDING = 1e-6
 """Values of D this near are equal: a certified minimum is not known better."""
 
 LEVEL = 0.6827
 
-CHUNK = 64 * DRAW_BLOCK
+CHUNK = 2048
 """Toys in memory at a time."""
 
 
@@ -53,7 +52,7 @@ def measure_goodness(
     *,
     toys: int = 0,
     seed: int = 0,
-    progress: Counter | None = None,
+    progress: Count | None = None,
 ) -> GoodnessResult:
     """Measure how well a fitted model describes the data.
 
@@ -261,7 +260,7 @@ def _run_toys(
     statistic: float,
     n: int,
     seed: int,
-    progress: Counter | None,
+    progress: Count | None,
 ) -> dict[str, Any]:
     """Draw toys at the fit, fit each freely and compare its D."""
     rates = rates_to_draw(model, free.parameters)
@@ -270,27 +269,17 @@ def _run_toys(
     dead = (free.errors == 0) & ~free.at_bound & ~model.expansion.per_bin
     fixed = model.parameters.fixed | dead
     values, failed = [], 0
-    for first in range(0, n, CHUNK):
-        blocks = range(first // DRAW_BLOCK, -(-min(first + CHUNK, n) // DRAW_BLOCK))
-        data = np.concatenate([source.draw_block(seed, b) for b in blocks])[: n - first]
-
-        def report(done: int, total: int, first: int = first) -> None:
-            del total
-            if progress is not None:
-                progress(first + done, n)
-
+    for toys in chunks_of(n, CHUNK):
+        data = source.draw_toys(seed, toys)
+        say = told(progress, int(toys[0]), n)
         start = np.broadcast_to(free.parameters, (len(data), len(free.parameters)))
-        refits = refit_all(model, start=start, fixed=fixed, data=data, progress=report)
+        refits = refit_all(model, start=start, fixed=fixed, data=data, progress=say)
         failed += len(refits.reasons)
         least = saturated_twice_nll(
             model.expansion.constraints, model.parameters.fixed, free.parameters, model.n_main, data
         )
         values.append((refits.twice_nll - least)[np.isfinite(refits.twice_nll)])
-    if failed > MAX_FAILED * n:
-        raise FitError(
-            f"goodness of fit: {failed} of {n} toys have no certificate, more than {MAX_FAILED:g}; "
-            "their p-value would mean nothing"
-        )
+    refuse_failures(failed, n, "goodness of fit")
     found = np.concatenate(values)
     reached = int(np.sum(found >= statistic - ROUNDING))
     return {

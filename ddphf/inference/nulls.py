@@ -8,11 +8,11 @@ from typing import Any, Literal
 import numpy as np
 from scipy.stats import kstwo, norm
 
-from ddphf.inference.toys.store import FAILED, ToySample
+from ddphf.inference.toys.store import ToySample
+from ddphf.statistics.tails import FAILED
 
 __all__ = ["NullComparison", "compare_nulls"]
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
 Reference = Literal["normal", "normal_capped"]
 
 EDGES = np.linspace(-5.0, 5.0, 41)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from ddphf.arrays import Array, Mask
+from ddphf.compute.chunks import chunks_of
 from ddphf.likelihood.batch import minimize_batch
 from ddphf.likelihood.compiled import CompiledModel
-from ddphf.likelihood.minimum import Array, Mask
+from ddphf.progress import Count
 
-__all__ = ["Counter", "Refits", "compiled_meanwhile", "refit_all"]
+__all__ = ["Refits", "compiled_meanwhile", "refit_all"]
 
-Counter = Callable[[int, int], None]
-"""Called with (done, total)."""
 
 BLOCK = 32
 """Refits per compiled call: a ranking has tens, and the last call is padded to as many."""
@@ -47,7 +47,7 @@ def refit_all(
     fixed: Mask,
     data: Array | None = None,
     near: Array | None = None,
-    progress: Counter | None = None,
+    progress: Count | None = None,
 ) -> Refits:
     """Fit many data sets, starting points and sets of held parameters.
 
@@ -75,8 +75,7 @@ def refit_all(
     sets = np.broadcast_to(model.data if data is None else data, (n, len(model.data)))
     out = Refits(np.full(start.shape, np.nan), np.full(n, np.nan), {})
     few = model.pair is None and n <= FEW
-    for first in range(0, n, BLOCK):
-        some = np.arange(first, min(first + BLOCK, n))
+    for some in chunks_of(n, BLOCK):
         if few:
             minima = model.minimize_starts(
                 start[some], fixed=held[some], data=sets[some], near=near

@@ -11,17 +11,21 @@ import pyhf
 from scipy.interpolate import RectBivariateSpline
 from scipy.stats import chi2
 
+from ddphf.arrays import Array
+from ddphf.compute.chunks import chunks_of, told
 from ddphf.exceptions import FitError, ModelError, UsageError
-from ddphf.inference.fitter import NEGATIVE_Q0, Fitter, Progress
-from ddphf.inference.refits import Counter, Refits, refit_all
+from ddphf.inference.fitter import Fitter
+from ddphf.inference.refits import Refits, refit_all
 from ddphf.inference.selection import find_parameter
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.errors.profile import profile_errors
 from ddphf.likelihood.errors.propagation import held_by_data
-from ddphf.likelihood.minimum import Array, Minimum
+from ddphf.likelihood.minimum import Minimum
 from ddphf.likelihood.reference import ReferenceModel
+from ddphf.progress import Count, Stage, silent
 from ddphf.results.provenance import make_provenance
 from ddphf.results.scan import ScanAxis, ScanResult
+from ddphf.statistics.signed import BELOW_FREE
 
 __all__ = ["scan_parameters"]
 
@@ -46,8 +50,8 @@ def scan_parameters(
     poi_bounds: tuple[float, float] | None = None,
     points: int | None = None,
     ranges: Sequence[tuple[float, float]] = (),
-    progress: Progress | None = None,
-    refit_progress: Counter | None = None,
+    progress: Stage | None = None,
+    refit_progress: Count | None = None,
 ) -> ScanResult:
     """Scan 2NLL along one or two parameters.
 
@@ -85,7 +89,7 @@ def scan_parameters(
             f"--range: given {len(ranges)} times for {len(names)} parameters; give one for each, "
             "in their order, or none"
         )
-    say = progress if progress is not None else _silent
+    say = progress if progress is not None else silent
     fitter = Fitter(ReferenceModel(workspace, measurement, poi_bounds))
     table = fitter.reference.parameters
     indices = [find_parameter(table, name) for name in names]
@@ -104,7 +108,7 @@ def scan_parameters(
     refits = _refit(model, free, indices, values, refit_progress)
     warnings = list(fitter.warnings)
     delta = refits.twice_nll - free.twice_nll
-    if np.nanmin(delta, initial=0.0) < NEGATIVE_Q0:
+    if np.nanmin(delta, initial=0.0) < -BELOW_FREE:
         lowest = refits.points[int(np.nanargmin(delta))]
         better = fitter.minimize(lowest, table.fixed, "free fit, from the scan's lowest point")
         warnings.append(
@@ -199,7 +203,7 @@ def _refit(
     free: Minimum,
     indices: Sequence[int],
     values: Array,
-    progress: Counter | None,
+    progress: Count | None,
 ) -> Refits:
     """Refit with the parameters held at each row of values."""
     table, places, n = model.parameters, np.array(indices), len(values)
@@ -209,7 +213,7 @@ def _refit(
     fixed[places] = True
     out = Refits(np.full((n, len(fixed)), np.nan), np.full(n, np.nan), {})
 
-    def run(rows: Any, origins: Array, report: Counter | None) -> None:
+    def run(rows: Any, origins: Array, report: Count | None) -> None:
         start = origins.copy()
         start[:, places] = values[rows]
         found = refit_all(model, start=start, fixed=fixed, progress=report)
@@ -219,15 +223,9 @@ def _refit(
             if j in found.reasons:
                 out.reasons[row] = found.reasons[j]
 
-    for first in range(0, n, CHUNK):
-        rows = np.arange(first, min(first + CHUNK, n))
-
-        def report(done: int, total: int, first: int = first) -> None:
-            del total
-            if progress is not None:
-                progress(first + done, n)
-
-        run(rows, np.repeat(free.parameters[None], len(rows), axis=0), report)
+    for rows in chunks_of(n, CHUNK):
+        say = told(progress, int(rows[0]), n)
+        run(rows, np.repeat(free.parameters[None], len(rows), axis=0), say)
     good = np.flatnonzero(np.isfinite(out.twice_nll))
     bad = np.array(sorted(out.reasons), dtype=int)
     if bad.size and good.size:  # once more, from the nearest certified point
@@ -284,7 +282,3 @@ def _nested(values: Array) -> tuple[Any, ...]:
     if values.ndim == 1:
         return tuple(float(v) if np.isfinite(v) else None for v in values)
     return tuple(_nested(row) for row in values)
-
-
-def _silent(line: str) -> None:
-    del line

@@ -7,8 +7,8 @@ from fnmatch import fnmatchcase
 
 import numpy as np
 
+from ddphf.arrays import Mask
 from ddphf.exceptions import ModelError
-from ddphf.likelihood.minimum import Mask
 from ddphf.likelihood.reference import ParameterTable
 from ddphf.text import did_you_mean
 

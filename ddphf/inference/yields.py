@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pyhf
 
+from ddphf.arrays import Array
 from ddphf.exceptions import InputError
 from ddphf.inference.suspicions import list_names
 from ddphf.likelihood.compiled import CannotCompileError, CompiledModel
 from ddphf.likelihood.errors.covariance import Covariance, Slopes, find_slopes
-from ddphf.likelihood.minimum import Array
 from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
 from ddphf.results.fit import FitResult, MinimumResult
 from ddphf.results.provenance import make_provenance

@@ -8,8 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from ddphf.arrays import Array
 from ddphf.exceptions import InputError
-from ddphf.inputs.histogram import Array, Axis, Histogram
+from ddphf.inputs.histogram import Axis, Histogram
 
 __all__ = ["align"]
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ddphf.inputs.histogram import Array
-from ddphf.inputs.look_up import OUTSIDE, IntArray
+from ddphf.arrays import Array, IntArray
+from ddphf.inputs.look_up import OUTSIDE
 
 __all__ = ["edge_points", "find_bin", "meet", "to_edges"]
 

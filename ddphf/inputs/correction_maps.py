@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from ddphf.arrays import Array, IntArray
 from ddphf.exceptions import InputError
 from ddphf.files import read_input
 from ddphf.guards import check_json, gunzip
 from ddphf.inputs.correction_tree import Fixed, Leaf, Values
 from ddphf.inputs.correction_values import SelectedCorrection, make_evaluator
-from ddphf.inputs.histogram import Array
-from ddphf.inputs.look_up import OUTSIDE, IntArray, LookUp, refuse_varied
+from ddphf.inputs.look_up import OUTSIDE, LookUp, refuse_varied
 from ddphf.inputs.map_axes import join_edges, name_axes
 from ddphf.inputs.maps import Kind, LeptonMap
 

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from ddphf.arrays import Array, IntArray
 from ddphf.exceptions import InputError
 from ddphf.inputs.correction_bins import edge_points, find_bin, meet, to_edges
-from ddphf.inputs.histogram import Array
-from ddphf.inputs.look_up import OUTSIDE, IntArray
+from ddphf.inputs.look_up import OUTSIDE
 
 __all__ = ["CorrectionTree", "Fixed", "Leaf", "Values"]
 

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from ddphf.arrays import Array, IntArray
 from ddphf.exceptions import InputError
 from ddphf.inputs.correction_tree import CorrectionTree, Fixed, Values
-from ddphf.inputs.histogram import Array
-from ddphf.inputs.look_up import IntArray
 
 __all__ = ["SelectedCorrection", "make_evaluator"]
 

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from ddphf.array_guards import check_arrays
+from ddphf.arrays import Array
 from ddphf.exceptions import InputError
 from ddphf.files import is_file
-from ddphf.inputs.histogram import Array
 from ddphf.inputs.matrix_text import read_text_matrix
 from ddphf.inputs.text_table import TEXT_SUFFIXES
 

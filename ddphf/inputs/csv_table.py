@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from ddphf.arrays import Array
 from ddphf.exceptions import InputError
 from ddphf.guards import check_file
-from ddphf.inputs.histogram import Array
 
 __all__ = ["BinTable", "read_bin_table"]
 

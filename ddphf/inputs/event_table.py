@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from ddphf.arrays import AnyArray
 from ddphf.exceptions import InputError
 from ddphf.text import did_you_mean
 
-__all__ = ["EXACT", "Column", "EventTable", "join_columns", "make_events"]
+__all__ = ["EXACT", "EventTable", "join_columns", "make_events"]
 
-Column = np.ndarray[Any, np.dtype[Any]]
 
 EXACT = 2**53
 """Whole numbers up to here are exact as float64; a column with larger ones stays integer."""
@@ -35,7 +35,7 @@ class EventTable:
         (2, [91.0, 125.0])
     """
 
-    columns: dict[str, Column]
+    columns: dict[str, AnyArray]
     source: str = ""
     files: tuple[str, ...] = ()
 
@@ -44,7 +44,7 @@ class EventTable:
         """Number of rows."""
         return len(next(iter(self.columns.values())))
 
-    def __getitem__(self, name: str) -> Column:
+    def __getitem__(self, name: str) -> AnyArray:
         """Return a column.
 
         Raises:
@@ -74,7 +74,7 @@ def make_events(columns: Mapping[str, Any], *, source: str = "") -> EventTable:
         dtype('uint64')
     """
     where = source or "events"
-    out: dict[str, Column] = {}
+    out: dict[str, AnyArray] = {}
     for name, data in columns.items():
         try:
             out[name] = _as_numbers(data)
@@ -98,7 +98,7 @@ def make_events(columns: Mapping[str, Any], *, source: str = "") -> EventTable:
     return EventTable(out, source)
 
 
-def _as_numbers(data: Any) -> Column:
+def _as_numbers(data: Any) -> AnyArray:
     array = np.asarray(data)
     if array.dtype.kind in "Mmc":
         raise TypeError("dates and complex numbers are no numbers here")
@@ -111,7 +111,7 @@ def _as_numbers(data: Any) -> Column:
     return np.asarray(array, dtype=np.float64)
 
 
-def _exact_integers(data: Any) -> Column:
+def _exact_integers(data: Any) -> AnyArray:
     """Return what numpy makes floats of: Python integers beyond int64, beside None or a float."""
     values = np.asarray(data, dtype=object)
     whole = [isinstance(value, (int, np.integer)) for value in values.flat]
@@ -122,7 +122,7 @@ def _exact_integers(data: Any) -> Column:
     return values.astype(np.int64 if min(values.flat) < 0 else np.uint64)
 
 
-def _too_large(array: Column) -> bool:
+def _too_large(array: AnyArray) -> bool:
     return bool(array.size) and (int(array.max()) > EXACT or int(array.min()) < -EXACT)
 
 

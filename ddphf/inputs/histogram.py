@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from ddphf.arrays import Array
 from ddphf.exceptions import InputError
 
 __all__ = [
-    "Array",
     "Axis",
     "Histogram",
     "describe_bin",
@@ -20,7 +20,6 @@ __all__ = [
     "make_histogram",
 ]
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 LABEL_WITH_UNIT = re.compile(r"^(?P<label>.*?)\s*\[(?P<unit>[^\[\]]*)\]\s*$")
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from ddphf.arrays import Array
 from ddphf.exceptions import InputError
 from ddphf.inputs.branches import Branches
 from ddphf.inputs.event_table import EventTable, make_events
-from ddphf.inputs.histogram import Array
 
 __all__ = ["FLAVOURS", "MASSES", "Collection", "leading_pair", "pair_columns", "read_collection"]
 

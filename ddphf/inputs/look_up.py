@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
+from ddphf.arrays import Array, IntArray
 from ddphf.exceptions import InputError
-from ddphf.inputs.histogram import Array
 
-__all__ = ["AXES", "OUTSIDE", "Evaluator", "IntArray", "LookUp", "axis_values", "refuse_varied"]
+__all__ = ["AXES", "OUTSIDE", "Evaluator", "LookUp", "axis_values", "refuse_varied"]
 
-IntArray = np.ndarray[Any, np.dtype[np.int64]]
 
 AXES = ("pt", "eta", "abseta", "charge", "phi", "p", "theta", "costheta")
 """What a map may depend on, beside the ``variables`` of a lepton; pT and p are in GeV, theta in

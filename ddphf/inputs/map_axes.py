@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from ddphf.arrays import Array
 from ddphf.exceptions import InputError
-from ddphf.inputs.histogram import Array
 from ddphf.inputs.look_up import AXES
 
 __all__ = ["join_edges", "name_axes"]

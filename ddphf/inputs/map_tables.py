@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from ddphf.arrays import Array
 from ddphf.exceptions import InputError
-from ddphf.inputs.histogram import Array
 from ddphf.inputs.map_axes import join_edges, name_axes
 from ddphf.inputs.map_columns import Column, assign_columns
 from ddphf.inputs.maps import Kind, LeptonMap

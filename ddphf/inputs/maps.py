@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ddphf.arrays import Array, IntArray
 from ddphf.exceptions import InputError
 from ddphf.inputs.covariance import (
     Covariance,
@@ -16,18 +17,9 @@ from ddphf.inputs.covariance import (
     rho_covariance,
     source_covariance,
 )
-from ddphf.inputs.histogram import Array
-from ddphf.inputs.look_up import (
-    AXES,
-    OUTSIDE,
-    Evaluator,
-    IntArray,
-    LookUp,
-    axis_values,
-    refuse_varied,
-)
+from ddphf.inputs.look_up import AXES, OUTSIDE, Evaluator, LookUp, axis_values, refuse_varied
 
-__all__ = ["AXES", "IntArray", "LeptonMap", "LookUp", "make_map", "map_covariance"]
+__all__ = ["AXES", "LeptonMap", "LookUp", "make_map", "map_covariance"]
 
 Kind = Literal["efficiency", "scale_factor", "fake_factor"]
 

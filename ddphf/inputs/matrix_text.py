@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ddphf.arrays import Array
 from ddphf.exceptions import InputError
-from ddphf.inputs.histogram import Array
 from ddphf.inputs.text_table import read_cells
 
 __all__ = ["read_text_matrix"]

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 
 from ddphf.array_guards import check_arrays
+from ddphf.arrays import Array
 from ddphf.exceptions import InputError
 from ddphf.files import is_file, read_json
 from ddphf.guards import check_decoded
 from ddphf.inputs.csv_table import BinTable, read_bin_table
-from ddphf.inputs.histogram import LABEL_WITH_UNIT, Array, Axis, Histogram, make_histogram
+from ddphf.inputs.histogram import LABEL_WITH_UNIT, Axis, Histogram, make_histogram
 from ddphf.text import did_you_mean
 
 __all__ = ["read_histogram"]

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.special import xlogy
 
+from ddphf.arrays import Array
 from ddphf.likelihood.expansion import read_constraints
-from ddphf.likelihood.minimum import Array
 
 if TYPE_CHECKING:
     from ddphf.likelihood.reference import ParameterTable

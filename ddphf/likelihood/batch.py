@@ -8,16 +8,20 @@ from typing import Any
 import jax
 import numpy as np
 
+from ddphf.arrays import Array, Mask
+from ddphf.compute.chunks import chunks_of
 from ddphf.exceptions import ModelError
 from ddphf.likelihood.compiled import CompiledModel
+from ddphf.likelihood.direct import newton as direct
+from ddphf.likelihood.direct.approach import approach
 from ddphf.likelihood.general import newton
 from ddphf.likelihood.general.arrays import logpdf
-from ddphf.likelihood.minimum import EDM_TOLERANCE, Array, Mask
+from ddphf.likelihood.minimum import EDM_TOLERANCE
 from ddphf.likelihood.paired.newton import CELL_BOUNDS, minimize_profiles
+from ddphf.statistics.tails import CAREFUL, CONVERGED_FAST, FAILED
 
-__all__ = ["CAREFUL", "CONVERGED_FAST", "FAILED", "STATUS_TEXT", "BatchResult", "minimize_batch"]
+__all__ = ["STATUS_TEXT", "BatchResult", "minimize_batch"]
 
-CONVERGED_FAST, CAREFUL, FAILED = 0, 1, 2
 STATUS_TEXT = {
     CONVERGED_FAST: "converged",
     CAREFUL: "converged on the careful path, after the fast one was not certified",
@@ -25,6 +29,10 @@ STATUS_TEXT = {
 }
 BLOCK = 64
 """Fits per compiled call. The state of a 28x28 pair with 60 nuisances is about 1 MB per fit."""
+
+MANY = 24
+"""From so many parameters on a general model is fitted in numpy: a compiled batch takes as many
+steps as its slowest fit, each with a Hessian, while numpy shares one Hessian among all."""
 
 _logpdfs = jax.jit(jax.vmap(logpdf, in_axes=(None, None, 0, 0)), static_argnums=0)
 
@@ -68,6 +76,7 @@ def minimize_batch(
     fixed: Mask | None = None,
     values: Array | None = None,
     block: int = BLOCK,
+    errors: bool = True,
 ) -> BatchResult:
     """Fit many data sets, or one at many held values, or both.
 
@@ -80,6 +89,7 @@ def minimize_batch(
         values: Values of held parameters, shape (n, parameters) or (parameters,); ``start`` by
             default.
         block: Fits per compiled call; memory grows with it.
+        errors: Whether errors are wanted; NaN else, where leaving them out saves time.
 
     Returns:
         One row per item. An item that fails is a row with its reason, never an exception.
@@ -121,21 +131,26 @@ def minimize_batch(
         status=np.full(n, FAILED, dtype=np.int8),
         reasons={},
     )
-    for first in range(0, n, block):
-        rows = np.arange(first, min(first + block, n))
+    in_numpy = model.pair is None and len(table.names) >= MANY
+    for rows in chunks_of(n, block):
         # The last block is padded with its first row: one shape, one compilation.
-        padded = np.concatenate([rows, np.full(block - len(rows), rows[0])])
+        padding = 0 if in_numpy else block - len(rows)
+        padded = np.concatenate([rows, np.full(padding, rows[0])])
         some, x, masks = (
-            array[padded if len(array) > 1 else np.zeros(block, int)]
+            array[padded if len(array) > 1 else np.zeros(len(padded), int)]
             for array in (data, points, held)
         )
-        done, edm, found, errors = _fit_rows(model, some, x, masks)
-        value = -2.0 * np.asarray(_logpdfs(model.codes, model.on_device[0], found, some))
+        if in_numpy:
+            done, edm, found, widths = _fit_in_numpy(model, some, x, masks, errors)
+            value = model.direct.twice_nll(found, some)
+        else:
+            done, edm, found, widths = _fit_rows(model, some, x, masks)
+            value = -2.0 * np.asarray(_logpdfs(model.codes, model.on_device[0], found, some))
         good = np.flatnonzero(done[: len(rows)])
         out.points[rows[good]], out.parameters[rows[good]] = found[good], found[good][:, where]
         out.twice_nll[rows[good]], out.edm[rows[good]] = value[good], edm[good]
-        # A direction without curvature has no error.
-        out.errors[rows[good]] = np.nan_to_num(errors[good][:, where], posinf=0.0)
+        if errors:  # a direction without curvature has none
+            out.errors[rows[good]] = np.nan_to_num(widths[good][:, where], posinf=0.0)
         out.status[rows[good]] = CONVERGED_FAST
         for j in np.flatnonzero(~done[: len(rows)]):
             row = rows[j]
@@ -144,11 +159,26 @@ def minimize_batch(
             if minimum.converged:
                 out.points[row] = minimum.parameters
                 out.parameters[row] = minimum.parameters[where]
-                out.errors[row] = minimum.errors[where]
+                if errors:
+                    out.errors[row] = minimum.errors[where]
                 out.twice_nll[row], out.status[row] = minimum.twice_nll, CAREFUL
             else:
                 out.reasons[int(row)] = minimum.status
     return out
+
+
+def _fit_in_numpy(
+    model: CompiledModel, data: Array, x: Array, held: Mask, errors: bool
+) -> tuple[Mask, Array, Array, Array]:
+    """Return (certified, EDM, parameters, errors) of one block, the first fit's Hessian shared."""
+    problems = [model.problem(*row) for row in zip(data, held, strict=True)]
+    first = model.minimize(data=data[0], start=x[0], fixed=held[0])
+    if first.converged:
+        x = approach(problems, x, first.parameters, data[0])
+    fits = list(direct.minimize_many(problems, x, errors=errors))
+    edm = np.array([fit.edm for fit in fits])
+    done = (edm < EDM_TOLERANCE) & np.array([fit.physical for fit in fits])
+    return done, edm, np.stack([f.parameters for f in fits]), np.stack([f.errors for f in fits])
 
 
 def _fit_rows(

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pyhf
 
+from ddphf.arrays import Spec
 from ddphf.exceptions import ModelError
 from ddphf.guards import LONGEST_NAME
 from ddphf.likelihood.documents import recognise_other
@@ -22,9 +23,8 @@ from ddphf.likelihood.dropped import check_staterrors, warn_of_dropped
 from ddphf.likelihood.schemas import validate_workspace
 from ddphf.text import did_you_mean
 
-__all__ = ["LARGEST_COUNT", "Spec", "check_schema", "check_workspace", "select_measurement"]
+__all__ = ["LARGEST_COUNT", "check_schema", "check_workspace", "select_measurement"]
 
-Spec = dict[str, Any]
 
 LARGEST = 1e100
 """A larger number is damage, and its square overflows; RooFit's infinity is 1e30."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from ddphf.arrays import Array, Mask
 from ddphf.exceptions import ModelError
 from ddphf.likelihood.direct import newton
 from ddphf.likelihood.direct.approach import approach
@@ -25,7 +26,7 @@ from ddphf.likelihood.general.arrays import Codes, ModelArrays, build_arrays
 from ddphf.likelihood.general.arrowhead import Cells, find_cells
 from ddphf.likelihood.general.newton import GeneralResult
 from ddphf.likelihood.general.zero_rates import minimize_at_zero
-from ddphf.likelihood.minimum import CONVERGED, EDM_TOLERANCE, Array, Mask, Minimum
+from ddphf.likelihood.minimum import CONVERGED, EDM_TOLERANCE, Minimum
 from ddphf.likelihood.paired.careful import PairFit
 from ddphf.likelihood.paired.likelihood import PairLikelihood, find_pair
 from ddphf.likelihood.reference import ParameterTable, ReferenceModel
@@ -235,7 +236,8 @@ class CompiledModel:
             starts: Shape (m, n), with the values of held parameters.
             fixed: Held parameters, shape (n,) or (m, n); the measurement's by default.
             data: Shape (n_main + n_aux,) or (m, n_main + n_aux); the observed by default.
-            near: A minimum near which many of these may be, shape (n,): they cost less then.
+            near: A minimum for the observed data near which many of these may be, shape (n,): they
+                cost less then.
 
         Yields:
             Where each start leads, in their order. Only :meth:`minimize` from there gives errors.
@@ -254,7 +256,7 @@ class CompiledModel:
             yield from (self.minimize(start=x, fixed=h, data=d) for x, h, d in items)
             return
         problems = [self.problem(d, h) for _, h, d in items]
-        better = starts if near is None else approach(problems, starts, near)
+        better = starts if near is None else approach(problems, starts, near, self.data)
         found = newton.minimize_many(problems, better, errors=False)
         for (x, h, d), result in zip(items, found, strict=True):
             minimum = self._minimum(result, d, h)

@@ -6,15 +6,16 @@ of pyhf's jax logpdf, so what it certifies is pyhf's likelihood itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pyhf
 from scipy import linalg
 
-from ddphf.likelihood.minimum import CONVERGED, EDM_TOLERANCE, Array, Mask, Minimum
+from ddphf.arrays import Array, Mask
+from ddphf.likelihood.minimum import CONVERGED, EDM_TOLERANCE, Minimum
 from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
+from ddphf.progress import Stage
 
 __all__ = ["certify", "minimize_dense", "minimize_minuit"]
 
@@ -88,7 +89,7 @@ def minimize_dense(
     start: Array,
     fixed: Mask,
     tolerance: float = EDM_TOLERANCE,
-    progress: Callable[[str], None] | None = None,
+    progress: Stage | None = None,
 ) -> Minimum:
     """Minimise -2 ln L by projected Newton steps with Levenberg damping.
 

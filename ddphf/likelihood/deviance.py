@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax.numpy as jnp
+
+from ddphf.arrays import JaxArray
 
 __all__ = ["deviance"]
 
-Array = Any
 TINY = 1e-300
 
 
-def deviance(n: Array, rate: Array) -> Array:
+def deviance(n: JaxArray, rate: JaxArray) -> JaxArray:
     """Return rate - n + n ln(n / rate), element by element; ``rate`` where n is 0.
 
     Near n it is a difference of terms of the size of n. Their rounding, 1e-7 at 1e9 events, would

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from ddphf.arrays import Spec
 from ddphf.exceptions import ModelError
 from ddphf.text import did_you_mean
 
 __all__ = ["check_staterrors", "warn_of_dropped"]
 
-Spec = dict[str, Any]
 
 SHOWN = 5
 

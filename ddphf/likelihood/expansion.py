@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ddphf.arrays import Array, IntArray, Mask
 from ddphf.exceptions import ModelError
 
 __all__ = [
@@ -22,9 +23,6 @@ __all__ = [
     "read_constraints",
 ]
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
-Indices = np.ndarray[Any, np.dtype[np.int64]]
-Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 SCALAR_FACTORS = ("normfactor", "lumi")
 PER_BIN_FACTORS = ("shapefactor", "shapesys", "staterror")
@@ -50,11 +48,11 @@ class Constraints:
         poisson_tau: Shape (n_poisson,): expected counts at parameter 1.
     """
 
-    normal_parameter: Indices
-    normal_data: Indices
+    normal_parameter: IntArray
+    normal_data: IntArray
     normal_sigma: Array
-    poisson_parameter: Indices
-    poisson_data: Indices
+    poisson_parameter: IntArray
+    poisson_data: IntArray
     poisson_tau: Array
 
 
@@ -90,9 +88,9 @@ class Expansion:
 
     n_parameters: int
     nominal: Array
-    channel: Indices
+    channel: IntArray
     present: Mask
-    factors: tuple[tuple[tuple[Indices, bool], ...], ...]
+    factors: tuple[tuple[tuple[IntArray, bool], ...], ...]
     normsys: tuple[tuple[NormSys, ...], ...]
     histosys: tuple[tuple[tuple[int, Array, Array], ...], ...]
     normsys_code: str
@@ -111,7 +109,7 @@ def _mask(applier: Any, kind: str) -> Mask:
     return np.asarray(getattr(applier, f"_{kind}_mask"), dtype=bool)[:, :, 0]
 
 
-def _selection(applier: Any) -> list[Indices]:
+def _selection(applier: Any) -> list[IntArray]:
     return [np.asarray(s, dtype=int).reshape(-1) for s in applier.param_viewer.index_selection]
 
 
@@ -143,7 +141,7 @@ def expand_model(model: Any) -> Expansion:
 
     nominal = np.asarray(main._nominal_rates, dtype=float)[0, :, 0]
     n_samples, n_bins = nominal.shape
-    factors: list[list[tuple[Indices, bool]]] = [[] for _ in range(n_samples)]
+    factors: list[list[tuple[IntArray, bool]]] = [[] for _ in range(n_samples)]
     normsys: list[list[NormSys]] = [[] for _ in range(n_samples)]
     histosys: list[list[tuple[int, Array, Array]]] = [[] for _ in range(n_samples)]
     present = nominal != 0

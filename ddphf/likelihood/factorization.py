@@ -13,15 +13,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from ddphf.arrays import JaxArray
+
 __all__ = ["SMALL", "cho_solve", "cholesky", "solve_lower"]
 
-Array = Any
 
 SMALL = 8
 """Largest matrix done in plain operations, unrolled: their number grows with its square."""
 
 
-def cholesky(matrix: Array) -> Array:
+def cholesky(matrix: JaxArray) -> JaxArray:
     """Return the lower Cholesky factor; NaN where a matrix is not positive definite.
 
     Args:
@@ -34,7 +35,7 @@ def cholesky(matrix: Array) -> Array:
     n = matrix.shape[-1]
     if n > SMALL:
         return _over_leading_axes(_cholesky_alone, matrix.ndim - 2)(matrix)
-    columns: list[Array] = []
+    columns: list[JaxArray] = []
     for j in range(n):
         column = matrix[..., :, j]
         for done in columns:
@@ -45,7 +46,7 @@ def cholesky(matrix: Array) -> Array:
     return jnp.stack(columns, axis=-1) if columns else matrix
 
 
-def solve_lower(chol: Array, right: Array) -> Array:
+def solve_lower(chol: JaxArray, right: JaxArray) -> JaxArray:
     """Solve with the factor itself.
 
     Args:
@@ -62,7 +63,7 @@ def solve_lower(chol: Array, right: Array) -> Array:
     return _stack(_forward(chol, right), right)
 
 
-def cho_solve(chol: Array, right: Array) -> Array:
+def cho_solve(chol: JaxArray, right: JaxArray) -> JaxArray:
     """Solve with the matrix that a factor belongs to.
 
     Args:
@@ -77,7 +78,7 @@ def cho_solve(chol: Array, right: Array) -> Array:
     if n > SMALL:
         return _over_leading_axes(_cho_solve_alone, chol.ndim - 2)(chol, right)
     half = _forward(chol, right)
-    rows: list[Array] = [None] * n
+    rows: list[JaxArray] = [None] * n
     for j in reversed(range(n)):
         row = half[j]
         for k in range(j + 1, n):
@@ -86,8 +87,8 @@ def cho_solve(chol: Array, right: Array) -> Array:
     return _stack(rows, right)
 
 
-def _forward(chol: Array, right: Array) -> list[Array]:
-    rows: list[Array] = []
+def _forward(chol: JaxArray, right: JaxArray) -> list[JaxArray]:
+    rows: list[JaxArray] = []
     for j in range(chol.shape[-1]):
         row = right[..., j, :]
         for k, done in enumerate(rows):
@@ -96,7 +97,7 @@ def _forward(chol: Array, right: Array) -> list[Array]:
     return rows
 
 
-def _stack(rows: list[Array], right: Array) -> Array:
+def _stack(rows: list[JaxArray], right: JaxArray) -> JaxArray:
     return jnp.stack(rows, axis=-2) if rows else right
 
 

@@ -9,16 +9,14 @@ Source: pyhf.interpolators (code0, code1, code4, code4p), HistFactory CERN-OPEN-
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax.numpy as jnp
 import numpy as np
 
+from ddphf.arrays import JaxArray
 from ddphf.likelihood import precision  # noqa: F401
 
 __all__ = ["histosys_weights", "is_symmetric", "normsys_coefficients", "normsys_factor"]
 
-Array = Any
 
 # Rows: coefficients a_1..a_6 of code4's polynomial from value, slope and curvature at +-1.
 _CODE4 = np.array(
@@ -33,7 +31,7 @@ _CODE4 = np.array(
 )
 
 
-def is_symmetric(up: Array, down: Array, nominal: Array) -> bool:
+def is_symmetric(up: JaxArray, down: JaxArray, nominal: JaxArray) -> bool:
     """Return whether two shifts are one, up to the rounding of ``nominal * (1 +- variation)``.
 
     Such a variation is linear in its nuisance under every code, with half the work.
@@ -42,7 +40,7 @@ def is_symmetric(up: Array, down: Array, nominal: Array) -> bool:
     return bool(np.all(np.abs(up - down) <= 4 * np.finfo(float).eps * size))
 
 
-def histosys_weights(alpha: Array, code: str) -> tuple[Array, Array]:
+def histosys_weights(alpha: JaxArray, code: str) -> tuple[JaxArray, JaxArray]:
     """Return the weights of the up and the down shift, each of the shape of ``alpha``.
 
     Example:
@@ -59,7 +57,7 @@ def histosys_weights(alpha: Array, code: str) -> tuple[Array, Array]:
     return up, down
 
 
-def normsys_coefficients(low: Array, high: Array, code: str) -> Array:
+def normsys_coefficients(low: JaxArray, high: JaxArray, code: str) -> JaxArray:
     """Return what :func:`normsys_factor` needs, shape (entries, 8), from the factors at -1, +1."""
     low, high = np.asarray(low, dtype=float), np.asarray(high, dtype=float)
     log_low, log_high = np.log(low), np.log(high)
@@ -79,7 +77,7 @@ def normsys_coefficients(low: Array, high: Array, code: str) -> Array:
     return np.concatenate([log_low[:, None], log_high[:, None], polynomial], axis=1)
 
 
-def normsys_factor(alpha: Array, coefficients: Array, code: str) -> Array:
+def normsys_factor(alpha: JaxArray, coefficients: JaxArray, code: str) -> JaxArray:
     """Return the factors of all entries.
 
     Args:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
+from ddphf.arrays import Array, Mask
 
 __all__ = ["CONVERGED", "EDM_TOLERANCE", "EDM_TOLERANCE_PYHF", "Minimum"]
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
-Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 CONVERGED = "converged"
 

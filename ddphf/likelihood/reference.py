@@ -16,10 +16,11 @@ import jax.numpy as jnp
 import numpy as np
 import pyhf
 
+from ddphf.arrays import Array, Spec
 from ddphf.exceptions import ModelError
 from ddphf.guards import check_model
 from ddphf.likelihood.auxiliary import warn_of_auxiliary_data
-from ddphf.likelihood.checks import Spec, check_workspace, select_measurement
+from ddphf.likelihood.checks import check_workspace, select_measurement
 
 # pyhf's jax backend sets this too, but only when it is first used: arrays made before would be
 # single precision.
@@ -35,7 +36,6 @@ PYHF_ERRORS: tuple[type[Exception], ...] = tuple(
 )
 
 BackendName = Literal["jax", "numpy"]
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @contextlib.contextmanager

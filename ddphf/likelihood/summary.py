@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pyhf
 
-from ddphf.likelihood.checks import PER_BIN, Spec
+from ddphf.arrays import Spec
+from ddphf.likelihood.checks import PER_BIN
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.results.provenance import make_provenance
 

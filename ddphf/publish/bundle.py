@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import pyhf
 import yaml
 
+from ddphf.arrays import Spec
 from ddphf.exceptions import FitError, InputError
 from ddphf.files import to_json
+from ddphf.progress import Stage
 from ddphf.publish.archive import pack
 from ddphf.publish.checks import VerifyResult
 from ddphf.publish.clean_venv import make_requirements
@@ -20,11 +21,10 @@ from ddphf.publish.readme import make_readme
 from ddphf.publish.records import PublishedResults
 from ddphf.publish.signals import apply_patch, make_patchset, split_signal
 from ddphf.publish.summaries import summarize_record
-from ddphf.publish.verify import Progress, verify_archive
+from ddphf.publish.verify import verify_archive
 
 __all__ = ["Publication", "foreign_metadata", "make_archive", "make_files"]
 
-Spec = dict[str, Any]
 
 LICENSE = """To the extent possible under law, the authors have waived all copyright and related or
 neighbouring rights to the data of this archive: Creative Commons CC0 1.0 Universal,
@@ -188,7 +188,7 @@ def _citation(results: PublishedResults) -> str:
 
 
 def make_archive(
-    files: dict[str, bytes], *, level: int, seconds: float, progress: Progress | None = None
+    files: dict[str, bytes], *, level: int, seconds: float, progress: Stage | None = None
 ) -> tuple[bytes, VerifyResult]:
     """Pack a bundle and verify the bytes.
 

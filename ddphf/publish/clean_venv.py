@@ -13,12 +13,13 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ddphf.likelihood.reference import ReferenceModel
+from ddphf.progress import Stage
 from ddphf.publish.checks import FAIL, LIMITED, NOT_RUN, PASS, UNPHYSICAL, Check
 from ddphf.publish.contents import Bundle, stock_script
 
@@ -64,9 +65,7 @@ def locked_versions() -> dict[str, str]:
     return dict(re.findall(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", text, re.MULTILINE))
 
 
-def check_command_line(
-    bundle: Bundle, seconds: float, say: Callable[[str], None]
-) -> Iterator[Check]:
+def check_command_line(bundle: Bundle, seconds: float, say: Stage) -> Iterator[Check]:
     """Level 4: make the environment, run verify_stock.py, fit every measurement cold.
 
     Needs a package index; without one, or for versions that this ddphf was not tested with, the

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyhf
 
+from ddphf.arrays import Spec
 from ddphf.exceptions import DdphfError, InputError
 from ddphf.likelihood.checks import check_schema
 from ddphf.likelihood.reference import ReferenceModel
@@ -34,7 +35,6 @@ __all__ = [
     "relative_variations",
 ]
 
-Spec = dict[str, Any]
 
 EIGENVALUE_TOLERANCE = 1e-9
 

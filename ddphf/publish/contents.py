@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ddphf.arrays import Spec
 from ddphf.exceptions import DdphfError, InputError
 from ddphf.files import parse_json
 from ddphf.guards import MOST_CONTAINERS, MOST_VALUES, check_json, within
@@ -38,7 +39,6 @@ __all__ = [
     "stock_script",
 ]  # fmt: skip
 
-Spec = dict[str, Any]
 
 SUMS = "SHA256SUMS"
 REQUIRED = (

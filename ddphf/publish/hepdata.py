@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from ddphf.arrays import Spec
 from ddphf.exceptions import InputError, UsageError
 from ddphf.publish.archive import pack, unpack
 from ddphf.publish.bundle import Publication
@@ -21,7 +22,6 @@ from ddphf.publish.hepdata_tables import Column, make_tables
 
 __all__ = ["check_label", "make_submission", "validate_submission"]
 
-Spec = dict[str, Any]
 LABEL = "HistFactory"
 LARGEST_TABLE = 10_485_760
 """HEPData takes no larger YAML file."""

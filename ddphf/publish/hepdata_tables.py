@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ddphf.arrays import Spec
 from ddphf.inference.fitter import Fitter
 from ddphf.inference.yields import predict_yields
 from ddphf.likelihood.reference import ReferenceModel
@@ -18,7 +19,6 @@ from ddphf.text import clean_text
 
 __all__ = ["Column", "make_tables"]
 
-Spec = dict[str, Any]
 Column = tuple[str, str, Any]
 """Name, unit and values."""
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ddphf.arrays import Spec
 from ddphf.exceptions import InputError
 from ddphf.files import parse_json, read_input
 from ddphf.inference.fitter import Fitter
@@ -16,6 +16,7 @@ from ddphf.inference.toys.ensembles import toy_ensemble
 from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.store import ToySample
 from ddphf.likelihood.reference import ReferenceModel
+from ddphf.progress import Count
 from ddphf.publish.archive import is_flat
 from ddphf.publish.contents import is_named, poi_bounds_of
 from ddphf.publish.records import PublishedResults
@@ -25,7 +26,6 @@ from ddphf.publish.toy_files import read_toys, segments, summarize_file
 
 __all__ = ["GivenFiles", "GivenRecord", "check_given", "read_given", "summarize_given_toys"]
 
-Spec = dict[str, Any]
 
 COMMANDS = {
     "rank": "rank", "discover": "discover", "limit": "limit", "scan": "scan",
@@ -192,7 +192,7 @@ def check_given(given: GivenFiles, results: PublishedResults) -> None:
 
 def summarize_given_toys(
     name: str, toys: ToySample, workspace: Spec, results: PublishedResults,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Count | None = None,
 ) -> Spec:  # fmt: skip
     """Return what results.json says about a file of toys, once it belongs to the workspace.
 
@@ -210,9 +210,7 @@ def summarize_given_toys(
     )
 
 
-def _reproduced(
-    source: ToySource, toys: ToySample, progress: Callable[[int, int], None] | None
-) -> bool:
+def _reproduced(source: ToySource, toys: ToySample, progress: Count | None) -> bool:
     """Whether the first toys drawn here are the recorded ones: fingerprints hold per machine."""
     seed, first, n = segments(toys)[0]
     n = min(n, COMPARED_TOYS)

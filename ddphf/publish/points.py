@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any
 
 import pyhf
 
+from ddphf.arrays import Spec
 from ddphf.inference.fit import fit_workspace
 from ddphf.likelihood.reference import ReferenceModel
+from ddphf.progress import Stage
 from ddphf.publish.records import PointResult, PublishedResults, make_environment
 from ddphf.results.fit import DiscoveryResult
 
 __all__ = ["collect_results", "describe_channels", "find_null"]
 
-Spec = dict[str, Any]
-
 
 def collect_results(
-    workspace: Spec, *, name: str, progress: Callable[[str], None] | None = None
+    workspace: Spec, *, name: str, progress: Stage | None = None
 ) -> PublishedResults:
     """Fit every measurement of a workspace and keep what a reader needs to repeat it.
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping
-from typing import Any
 
+from ddphf.arrays import Spec
 from ddphf.publish.records import PublishedResults
 from ddphf.text import clean_text
 
 __all__ = ["make_readme", "print_numbers"]
 
-Spec = dict[str, Any]
 
 FILES = {
     "workspace.json": "the pyhf workspace (schema 1.0.0), complete",

@@ -5,18 +5,15 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from ddphf.arrays import Array, Spec
 from ddphf.exceptions import InputError, ModelError
 from ddphf.publish.signals import Patch, apply_patch
 from ddphf.text import did_you_mean
 
 __all__ = ["Recast", "Template", "recast_signal"]
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
-Spec = dict[str, Any]
 
 
 @dataclass(frozen=True)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 from scipy.stats import chi2, norm
 
+from ddphf.arrays import Array, Spec
 from ddphf.exceptions import InputError
 from ddphf.files import parse_json
 from ddphf.inference.discovery import expect_discovery
 from ddphf.inference.fitter import Fitter
 from ddphf.inference.toys.source import ToySource
 from ddphf.likelihood.compiled import CompiledModel
-from ddphf.likelihood.minimum import Array
+from ddphf.progress import Count, Stage
 from ddphf.publish.checks import FAIL, NOTHING, PASS, Check
 from ddphf.publish.contents import Bundle
 from ddphf.publish.rerun_toys import check_limit_by_toys
@@ -22,8 +23,6 @@ from ddphf.publish.summaries import LEADING
 
 __all__ = ["check_records"]
 
-Spec = dict[str, Any]
-Say = Callable[[str], None]
 
 CLS_TOLERANCE = 1e-3
 RISE_TOLERANCE = 1e-3
@@ -33,7 +32,7 @@ IMPACT_TOLERANCE = 1e-3
 
 
 def check_records(
-    bundle: Bundle, say: Say, progress: Callable[[int, int], None] | None = None, *,
+    bundle: Bundle, say: Stage, progress: Count | None = None, *,
     toys: bool = True,
 ) -> Iterator[Check]:  # fmt: skip
     """Level 5: limits, expected significances and impacts.
@@ -60,7 +59,7 @@ def check_records(
         yield Check(5, "limits, expected significances, impacts", NOTHING)
 
 
-def _limit(bundle: Bundle, name: str, data: Spec, say: Say) -> Iterator[Check]:
+def _limit(bundle: Bundle, name: str, data: Spec, say: Stage) -> Iterator[Check]:
     """CLs at every asymptotic limit by q-tilde, the rise of 2NLL at the ends of intervals.
 
     Cowan, Cranmer, Gross, Vitells, arXiv:1007.1727, Eq. 16, 62-66.
@@ -98,7 +97,7 @@ def _limit(bundle: Bundle, name: str, data: Spec, say: Say) -> Iterator[Check]:
                         PASS if good else FAIL, "", rise, found)  # fmt: skip
 
 
-def _expected(bundle: Bundle, name: str, data: Spec, say: Say) -> Iterator[Check]:
+def _expected(bundle: Bundle, name: str, data: Spec, say: Stage) -> Iterator[Check]:
     """The Asimov significance of every statement."""
     for statement in data["statements"]:
         expected = statement.get("expected")
@@ -114,7 +113,7 @@ def _expected(bundle: Bundle, name: str, data: Spec, say: Say) -> Iterator[Check
                     PASS if good else FAIL, "", recorded, found)  # fmt: skip
 
 
-def _impacts(bundle: Bundle, name: str, data: Spec, say: Say) -> Iterator[Check]:
+def _impacts(bundle: Bundle, name: str, data: Spec, say: Stage) -> Iterator[Check]:
     """The leading post-fit impacts: the POI refitted with the parameter one error up and down."""
     profile = _Profile(bundle, data)
     table = profile.model.parameters

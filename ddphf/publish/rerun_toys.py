@@ -6,12 +6,12 @@ edge of a cut may differ, or random numbers do; then recorded and new agree as t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import numpy as np
 from scipy.stats import binomtest, norm
 
+from ddphf.arrays import Spec
 from ddphf.files import parse_json
 from ddphf.guards import MOST_TOYS, within
 from ddphf.inference.fitter import Fitter
@@ -19,16 +19,16 @@ from ddphf.inference.limits.limits import LimitMethod, limit_workspace
 from ddphf.inference.toys.ensembles import toy_ensemble
 from ddphf.inference.toys.importance import sample_importance
 from ddphf.inference.toys.source import ToySource
-from ddphf.inference.toys.store import FAILED, ToySample, merge_toys, summarize_toys
+from ddphf.inference.toys.store import ToySample, merge_toys, summarize_toys
+from ddphf.progress import Count, Stage
 from ddphf.publish.checks import FAIL, NOTHING, PASS, Check
 from ddphf.publish.contents import Bundle, poi_bounds_of
 from ddphf.publish.records import make_environment
 from ddphf.publish.toy_files import Segment, read_toys, segments
+from ddphf.statistics.tails import FAILED
 
 __all__ = ["check_limit_by_toys", "check_toys"]
 
-Spec = dict[str, Any]
-Progress = Callable[[int, int], None] | None
 
 SAME = 1e-7
 """Bits differ between processors; q0 of the same toy does not, by more than this."""
@@ -39,7 +39,7 @@ TAIL = 1e-4
 PULL = float(norm.isf(TAIL / 2))
 
 
-def check_toys(bundle: Bundle, say: Callable[[str], None], progress: Progress) -> Iterator[Check]:
+def check_toys(bundle: Bundle, say: Stage, progress: Count | None) -> Iterator[Check]:
     """Level 6: every recorded ensemble from its seed."""
     found = False
     for entry in bundle.results.toys:
@@ -82,7 +82,7 @@ def _here(bundle: Bundle, versions: Spec | None) -> bool:
 
 def _ensemble(
     bundle: Bundle, what: str, entry: Spec, old: ToySample | None, versions: Spec | None,
-    progress: Progress, *, record: Spec | None = None,
+    progress: Count | None, *, record: Spec | None = None,
 ) -> Check:  # fmt: skip
     reference = bundle.reference_of(entry["measurement"], record or {})
     model = Fitter(reference).require_compiled()
@@ -128,7 +128,7 @@ def _same_toys(old: ToySample, new: ToySample) -> bool:
 
 
 def _importance(
-    bundle: Bundle, name: str, data: Spec, statement: Spec, progress: Progress
+    bundle: Bundle, name: str, data: Spec, statement: Spec, progress: Count | None
 ) -> Check:
     versions = data["provenance"].get("versions")
     label, recorded = statement["measurement"], statement["null"]["importance"]
@@ -148,7 +148,7 @@ def _importance(
 
 
 def check_limit_by_toys(
-    bundle: Bundle, name: str, data: Spec, progress: Progress
+    bundle: Bundle, name: str, data: Spec, progress: Count | None
 ) -> Iterator[Check]:
     """Level 5: limits by toys, and intervals calibrated by them, from their seed."""
     old, here = data["toys"], _here(bundle, data["provenance"].get("versions"))

@@ -10,12 +10,12 @@ from typing import Any
 import jsonpatch
 import pyhf
 
+from ddphf.arrays import Spec
 from ddphf.exceptions import InputError, UsageError
 from ddphf.likelihood.schemas import validate
 
 __all__ = ["PATCH_NAME", "Patch", "apply_patch", "check_inspire", "make_patchset", "split_signal"]
 
-Spec = dict[str, Any]
 Patch = list[dict[str, Any]]
 
 INSPIRE = re.compile(r"ins\d{7}")

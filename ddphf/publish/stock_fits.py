@@ -12,12 +12,11 @@ import pyhf
 from scipy.optimize import OptimizeResult
 from threadpoolctl import threadpool_limits
 
+from ddphf.arrays import Array, Mask
 from ddphf.likelihood.reference import BackendName, ReferenceModel, pyhf_backend
 
 __all__ = ["STOCK", "StockFit", "fit_stock"]
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
-Mask = np.ndarray[Any, np.dtype[np.bool_]]
 Optimizer = Literal["scipy", "minuit"]
 
 STOCK: tuple[tuple[BackendName, Optimizer], ...] = (

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
+from ddphf.arrays import Spec
 from ddphf.inference.injection.record import InjectionResult
 from ddphf.publish.records import PublishedResults
 from ddphf.report.checks import check_record
@@ -12,7 +12,6 @@ from ddphf.report.records import KINDS
 
 __all__ = ["LEADING", "STALE", "damaged_record", "stale_record", "summarize_record"]
 
-Spec = dict[str, Any]
 
 LEADING = 20
 """Parameters of a ranking that results.json names; rank.json has all of them."""

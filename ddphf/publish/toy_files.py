@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import zipfile
 from io import BytesIO
-from typing import Any
 
 import numpy as np
 
 from ddphf.array_guards import check_arrays
+from ddphf.arrays import Spec
 from ddphf.exceptions import InputError
 from ddphf.inference.toys.store import ToySample, load_toys, summarize_toys
 from ddphf.publish.archive import LARGEST_UNPACKED
 
 __all__ = ["Segment", "read_toys", "segments", "summarize_file"]
 
-Spec = dict[str, Any]
 Segment = tuple[int, int, int]
 """Seed, number of the first toy, number of toys."""
 

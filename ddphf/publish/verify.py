@@ -6,18 +6,18 @@ Each level takes the one below for granted, so the first level that fails is the
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.stats import norm
 
 from ddphf.exceptions import DdphfError
 from ddphf.files import parse_json
 from ddphf.inference.fitter import Fitter
 from ddphf.inference.suspicions import measure_rounding
 from ddphf.likelihood.reference import BackendName, ReferenceModel
+from ddphf.progress import Count, Stage
 from ddphf.publish.archive import DamagedArchiveError, unpack
 from ddphf.publish.checks import FAIL, LIMITED, PASS, UNPHYSICAL, Check, VerifyResult
 from ddphf.publish.contents import DAMAGE, Bundle, check_contents
@@ -26,11 +26,11 @@ from ddphf.publish.records import PointResult
 from ddphf.publish.stock_fits import STOCK, Optimizer, StockFit, fit_stock
 from ddphf.publish.summaries import stale_record
 from ddphf.results.provenance import make_provenance
+from ddphf.statistics.signed import signed_statement
 from ddphf.text import clean_text
 
 __all__ = ["SECONDS", "verify_archive"]
 
-Progress = Callable[[str], None]
 
 SAME = 1e-6
 """Largest difference of two evaluations of -2 ln L at one point."""
@@ -54,8 +54,8 @@ def verify_archive(
     level: int,
     seconds: float = SECONDS,
     name: str = "archive",
-    progress: Progress | None = None,
-    toy_progress: Callable[[int, int], None] | None = None,
+    progress: Stage | None = None,
+    toy_progress: Count | None = None,
     records: bool = False,
 ) -> VerifyResult:
     """Verify a bundle.
@@ -122,8 +122,8 @@ def _run_level(
     bundle: Bundle,
     level: int,
     seconds: float,
-    say: Progress,
-    toys: Callable[[int, int], None] | None,
+    say: Stage,
+    toys: Count | None,
 ) -> Iterator[Check]:
     if level == 1:
         yield from check_values(bundle, say)
@@ -177,7 +177,7 @@ class _Place:
         return start
 
 
-def check_values(bundle: Bundle, say: Progress) -> Iterator[Check]:
+def check_values(bundle: Bundle, say: Stage) -> Iterator[Check]:
     """Level 1: -2 ln L at the recorded parameters, and the statements made of it."""
     values: dict[str, float] = {}
     for point in bundle.results.points:
@@ -219,15 +219,13 @@ def _check_statement(bundle: Bundle, statement: dict[str, Any], values: dict[str
     point = bundle.results.point(statement["point"])
     poi = next(p for p in point.minimum.parameters if p.name == point.poi)
     difference = values[statement["null"]] - values[statement["point"]]
-    q0 = 0.0 if poi.value == 0 else (difference if poi.value > 0 else -difference)
-    z0 = float(np.sign(poi.value) * np.sqrt(abs(q0)))
-    expected = {"mu_hat": poi.value, "mu_error": poi.error, "q0": q0, "z0": z0,
-                "p0": float(norm.sf(z0)), "q0_capped": max(q0, 0.0)}  # fmt: skip
+    signed = signed_statement(difference, poi.value)
+    expected = {"mu_hat": poi.value, "mu_error": poi.error, **signed._asdict()}
     wrong = [k for k, v in expected.items() if not _equal(statement[k], v)]
     return Check(
         1, f"{statement['measurement']}, q0", FAIL if wrong else PASS,
         f"does not follow from the points: {', '.join(wrong)}" if wrong else "",
-        statement["q0"], q0,
+        statement["q0"], signed.q0,
     )  # fmt: skip
 
 
@@ -242,7 +240,7 @@ def _combinations(point: PointResult) -> tuple[tuple[BackendName, Optimizer], ..
     return STOCK if point.n_free else (("numpy", "scipy"),)
 
 
-def check_minima(bundle: Bundle, seconds: float, say: Progress) -> Iterator[Check]:
+def check_minima(bundle: Bundle, seconds: float, say: Stage) -> Iterator[Check]:
     """Level 2: from the recorded point no optimizer finds a lower one."""
     for point in bundle.results.points:
         place = _Place.of(bundle, point)
@@ -282,7 +280,7 @@ def _warm(
     )  # fmt: skip
 
 
-def check_cold(bundle: Bundle, seconds: float, say: Progress) -> Iterator[Check]:
+def check_cold(bundle: Bundle, seconds: float, say: Stage) -> Iterator[Check]:
     """Level 3: from the measurement's starting values, and warm where that stops early."""
     for point in bundle.results.points:
         place = _Place.of(bundle, point)

@@ -9,12 +9,12 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
+from ddphf.arrays import Array
 from ddphf.report.figures import BLUE, FONT, GREY, ORANGE, axis_label
 from ddphf.results.yields import AsymmetryResult, YieldsResult
 
 __all__ = ["draw_asymmetry", "draw_asymmetry_panel", "draw_z_map", "local_z"]
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 CURVES = {"prefit": (GREY, "pre-fit"), "null": (BLUE, "mu = 0"), "postfit": (ORANGE, "post-fit")}
 LARGEST_Z = 5.0

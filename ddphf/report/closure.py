@@ -9,11 +9,10 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
+from ddphf.arrays import Array
 from ddphf.report.figures import BLUE, FONT, GREY, ORANGE
 
 __all__ = ["draw_closure"]
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def draw_closure(

@@ -9,11 +9,11 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
+from ddphf.arrays import Array
 from ddphf.report.figures import BLUE, FONT, GREY, ORANGE
 
 __all__ = ["draw_correlation", "draw_spectrum", "draw_variations", "relative_variations"]
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 LARGEST_MATRIX = 200
 """Rows drawn of a correlation matrix: more are averaged over neighbouring bins."""

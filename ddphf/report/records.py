@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any
+from ddphf.arrays import Spec
 
 __all__ = ["KINDS"]
 
-Schema = dict[str, Any]
 
 # A number whose square still is one: figures and tables compute with it.
-NUMBER: Schema = {"type": "number", "minimum": -1e100, "maximum": 1e100}
-HOLE: Schema = {**NUMBER, "type": ["number", "null"]}
-TEXT: Schema = {"type": "string", "maxLength": 100_000}
-COUNT: Schema = {"type": "integer", "minimum": 0}
+NUMBER: Spec = {"type": "number", "minimum": -1e100, "maximum": 1e100}
+HOLE: Spec = {**NUMBER, "type": ["number", "null"]}
+TEXT: Spec = {"type": "string", "maxLength": 100_000}
+COUNT: Spec = {"type": "integer", "minimum": 0}
 
 
-def _object(required: Schema, optional: Schema | None = None) -> Schema:
+def _object(required: Spec, optional: Spec | None = None) -> Spec:
     properties = {**required, **(optional or {})}
     return {"type": "object", "required": list(required), "properties": properties}
 
 
-def _list(item: Schema, **limits: int) -> Schema:
+def _list(item: Spec, **limits: int) -> Spec:
     return {"type": "array", "items": item, **limits}
 
 
-def _maybe(schema: Schema) -> Schema:
+def _maybe(schema: Spec) -> Spec:
     return {"anyOf": [schema, {"type": "null"}]}
 
 
@@ -191,7 +190,7 @@ PULL = {
     "additionalProperties": False,
 }
 
-KINDS: dict[str, Schema] = {
+KINDS: dict[str, Spec] = {
     "ddphf/fit/1": _object(
         {**COMMON, "engine": TEXT, "fit": MINIMUM},
         {
@@ -272,4 +271,4 @@ KINDS: dict[str, Schema] = {
         {"name": TEXT, "lepton_id": LEPTON_ID, "absorbed": _list(TEXT), **WARNINGS},
     ),
 }  # fmt: skip
-"""JSON Schema of each record; keys that a report does not read are left alone."""
+"""JSON Spec of each record; keys that a report does not read are left alone."""

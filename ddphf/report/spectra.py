@@ -9,13 +9,13 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
+from ddphf.arrays import Array
 from ddphf.report.asymmetry import draw_asymmetry_panel
 from ddphf.report.figures import BLUE, FONT, GREY, ORANGE, PALETTE, axis_label
 from ddphf.results.yields import ChannelYields, PredictionResult, YieldsResult
 
 __all__ = ["draw_spectra"]
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 COLOURS = {"symmetric": BLUE, "fakes": GREY, "signal": ORANGE}
 

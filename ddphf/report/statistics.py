@@ -9,11 +9,10 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
+from ddphf.arrays import Array
 from ddphf.report.figures import BLUE, FONT, GREEN, ORANGE
 
 __all__ = ["bin_toys", "draw_limit", "draw_null"]
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def bin_toys(z0: Array, observed: float | None) -> tuple[Array, Array]:

@@ -14,17 +14,19 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 
-from ddphf.exceptions import FitError, InputError
-from ddphf.inference.fit import MAX_FAILED_TOYS
-from ddphf.inference.roc import make_roc
-from ddphf.inference.toys.ensembles import map_chunks
+from ddphf.arrays import AnyArray, Array
+from ddphf.compute.streams import seed_of_part
+from ddphf.exceptions import InputError
+from ddphf.inference.toys.ensembles import map_toys
 from ddphf.inference.toys.fits import ToyFitter
-from ddphf.inference.toys.store import FAILED, AnyArray
-from ddphf.inputs.histogram import Array
+from ddphf.progress import Count, Stage
 from ddphf.results.birman import BirmanResult, SetupResult, StatisticResult
 from ddphf.results.provenance import make_provenance
-from ddphf.search.n_sigma import n_sigma_terms
-from ddphf.search.windows import (
+from ddphf.statistics.n_sigma import n_sigma_terms
+from ddphf.statistics.roc import make_roc
+from ddphf.statistics.signed import signed_z
+from ddphf.statistics.tails import FAILED, refuse_failures
+from ddphf.statistics.windows import (
     BestWindow,
     Window,
     all_squares,
@@ -32,7 +34,6 @@ from ddphf.search.windows import (
     find_best_window,
     global_p_value,
 )
-from ddphf.seeds import check_seed
 from ddphf.studies.birman_setups import (
     Z_INJECTED,
     Models,
@@ -51,9 +52,6 @@ CURVE_PART = 20
 
 GLOBAL_SAMPLES = 4000
 HISTOGRAM_BINS = 60
-
-Stage = Callable[[str], None]
-ToyProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,7 @@ def run_study(
     setups: list[Setup] | None = None,
     window: int = 6,
     say: Stage | None = None,
-    progress: ToyProgress | None = None,
+    progress: Count | None = None,
 ) -> BirmanResult:
     """Run the study.
 
@@ -129,7 +127,7 @@ def run_study(
             if progress is not None:
                 progress(index * toys + done, len(chosen) * toys)
 
-        stream = int(np.random.SeedSequence([check_seed(seed), index]).generate_state(1)[0])
+        stream = seed_of_part(seed, index)
         results.append(_run_setup(setup, toys, stream, window, count))
     return BirmanResult(
         toys=toys,
@@ -166,7 +164,7 @@ def _run_setup(
         where=(pair_slices["CR_A"], pair_slices["SR_B"]),
     )
     pieces, done = [], 0
-    for piece in map_chunks(
+    for piece in map_toys(
         models.pair.source(0.0), np.arange(toys), seed, lambda c, d: _fit_chunk(plan, c, d)
     ):
         pieces.append(piece)
@@ -176,11 +174,8 @@ def _run_setup(
     curve = np.concatenate([p.curve for p in pieces], axis=1)
     bands = np.concatenate([p.windows for p in pieces], axis=1)
     failed = np.sum([p.failed for p in pieces], axis=0)
-    if failed.max() > MAX_FAILED_TOYS * 2 * toys:
-        raise FitError(
-            f"{setup.title}: {failed.max()} of {2 * toys} toys have no certificate, more than "
-            f"{MAX_FAILED_TOYS:g}; their distribution would mean nothing"
-        )
+    so = "their distribution would mean nothing"
+    refuse_failures(int(failed.max()), 2 * toys, setup.title, so)
     quantiles = np.quantile(bands, SetupResult.BAND_QUANTILES, axis=1)  # (5, windows, 2)
     asimov_at = _asimov_values(plan, t, strengths)
     asimov_five = _asimov_values(plan, t, np.array([1.0]))[:, 0]
@@ -263,7 +258,7 @@ def _statistics(plan: _Plan, data: Array, mu: float, n: int) -> tuple[Array, Any
     for i, (fitter, block) in enumerate(((plan.fit_known, data[:, b]), (plan.fit_pair, data))):
         q0, _, status, _ = fitter.fit(block, n)
         failed[i] = np.sum(status == FAILED)
-        z.append(np.sign(q0) * np.sqrt(np.abs(q0)))
+        z.append(signed_z(q0))
     terms = n_sigma_terms(data[:n, b], data[:n, a], form="published")
     return np.concatenate([np.stack(z), plan.windows @ terms.T]), failed
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from ddphf.arrays import Array
 from ddphf.config.analysis import Analysis
 from ddphf.exceptions import InputError, ModelError
 from ddphf.inference.injection.signals import Injection
-from ddphf.inputs.histogram import Array, Axis
+from ddphf.inputs.histogram import Axis
 from ddphf.symmetry.load import load_pair
 from ddphf.symmetry.pair import Channel, Pair, Template
 from ddphf.workspace.build import build_workspace

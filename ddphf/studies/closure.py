@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ddphf.inputs.histogram import Array
+from ddphf.arrays import Array
 from ddphf.symmetry.closure import close_pair, pulls
 from ddphf.symmetry.restore import Restored, restore_expectation
 from ddphf.workspace.closure import state_closure

@@ -6,18 +6,20 @@ that the model's errors are too small. Source: Feichtinger, Belle II pyhf talk; 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from ddphf.exceptions import FitError, ModelError
-from ddphf.likelihood.batch import BLOCK, FAILED, minimize_batch
+from ddphf.arrays import Array
+from ddphf.compute.streams import generator
+from ddphf.exceptions import ModelError
+from ddphf.likelihood.batch import BLOCK, minimize_batch
 from ddphf.likelihood.compiled import CompiledModel
-from ddphf.likelihood.minimum import Array
+from ddphf.progress import Count
 from ddphf.results.shown import Shown
-from ddphf.seeds import check_seed
+from ddphf.statistics.tails import FAILED, refuse_failures
 
 __all__ = ["RHOS", "CorrelationResult", "advise", "closed_widths", "toy_widths"]
 
@@ -26,9 +28,6 @@ IRRELEVANT = 0.005
 
 RHOS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
-ALLOWED_FAILURES = 1e-3
-"""Part of the fits that may end without a certificate; they are counted and left out."""
-
 DRAWN_NUMBERS = 2_000_000
 """Bins times nuisances times toys that are drawn at once: bounds the memory."""
 
@@ -36,8 +35,6 @@ FITTED_NUMBERS = 400_000
 """Bins times nuisances times fits of one compiled call: what stays in a processor's cache."""
 
 LEAST_FITS, MOST_FITS = 16, 1000
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, repr=False)
@@ -146,7 +143,7 @@ def closed_widths(design: Array, variance: Array, factors: Sequence[Array]) -> A
 
 
 def toy_widths(
-    models: Sequence[CompiledModel], *, n_toys: int, seed: int, progress: Progress | None = None
+    models: Sequence[CompiledModel], *, n_toys: int, seed: int, progress: Count | None = None
 ) -> tuple[Array, Array, int]:
     """Return pull widths by toys, their standard errors, and the number of failed fits.
 
@@ -178,7 +175,7 @@ def toy_widths(
     say(done, n * n * n_toys)
     widths, errors = np.empty((n, n)), np.empty((n, n))
     for row, truth in enumerate(models):
-        rng = np.random.default_rng([check_seed(seed), row])
+        rng = generator(seed, row)
         pulls: list[list[Array]] = [[] for _ in models]
         for start in range(0, n_toys, size):
             counts = _draw(truth, min(size, n_toys - start), rng)
@@ -190,11 +187,9 @@ def toy_widths(
             found = np.concatenate(parts)
             good = found[np.isfinite(found)]
             failed += n_toys - len(good)
-            if n_toys - len(good) > ALLOWED_FAILURES * n_toys:
-                raise FitError(
-                    f"{n_toys - len(good)} of {n_toys} fits of toys have no certificate (data row "
-                    f"{row}, model {column}); are there bins with few events? merge them"
-                )
+            what = f"data row {row}, model {column}"
+            so = "are there bins with few events? merge them"
+            refuse_failures(n_toys - len(good), n_toys, what, so)
             widths[row, column] = np.std(good, ddof=1)
             # Of a standard deviation, with the measured fourth moment: pulls need not be Gaussian.
             centred = good - good.mean()

@@ -13,15 +13,9 @@ from ddphf.exceptions import ConfigError, ModelError
 from ddphf.inputs.covariance import Covariance
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.reference import ReferenceModel
+from ddphf.progress import Count
 from ddphf.results.provenance import make_provenance
-from ddphf.studies.correlations import (
-    RHOS,
-    CorrelationResult,
-    Progress,
-    advise,
-    closed_widths,
-    toy_widths,
-)
+from ddphf.studies.correlations import RHOS, CorrelationResult, advise, closed_widths, toy_widths
 from ddphf.studies.ratio import RATIO, add_uncorrelated, measure_ratio
 from ddphf.symmetry.load import load_pair
 from ddphf.symmetry.load_events import EventSamples
@@ -46,7 +40,7 @@ def study_analysis(
     uncorrelated: float = 0.0,
     n_toys: int = 0,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Count | None = None,
 ) -> CorrelationResult:
     """Vary the correlation of every map's systematic error along one axis.
 
@@ -118,7 +112,7 @@ def study_pair(
     uncorrelated: float = 0.0,
     n_toys: int = 0,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Count | None = None,
     provenance: dict[str, Any] | None = None,
 ) -> CorrelationResult:
     """Compare correlation assumptions for a pair: each covariance as truth and as model.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import Any
+
+from ddphf.arrays import Spec
 
 __all__ = ["RATIO", "add_uncorrelated", "measure_ratio"]
 
@@ -13,8 +14,6 @@ UNCORRELATED = "uncorrelated"
 
 RATIO_BOUNDS = [0.1, 10.0]
 FACTOR_BOUNDS = [1e-10, 10.0]
-
-Spec = dict[str, Any]
 
 
 def measure_ratio(workspace: Spec, tested: str) -> Spec:

@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 from scipy.stats import chi2, norm
 
-from ddphf.background import profile_background
+from ddphf.arrays import Array, Mask
 from ddphf.exceptions import InputError
-from ddphf.inputs.histogram import Array
-from ddphf.search.n_sigma import n_sigma_terms
-from ddphf.symmetry.expressions import Mask
+from ddphf.statistics.background import profile_background
+from ddphf.statistics.n_sigma import n_sigma_terms
 
 __all__ = [
     "ClosureResult",
@@ -45,7 +44,7 @@ def null_background(
 ) -> Array:
     """Return b that maximises Poisson(B | r b + f_B) Poisson(A | b + f_A) per bin.
 
-    The same as :func:`ddphf.background.profile_background`, under the name it has here.
+    The same as :func:`ddphf.statistics.background.profile_background`, under the name it has here.
     """
     return profile_background(tested, partner, ratio, fakes_tested, fakes_partner)
 
@@ -66,7 +65,7 @@ def pulls(
 ) -> Array:
     """Return (B - f_B - r (A - f_A)) / sqrt(v) per bin, v the variance under the null.
 
-    v is that of :func:`ddphf.search.n_sigma.null_variance`; 0 where v = 0.
+    v is that of :func:`ddphf.statistics.n_sigma.null_variance`; 0 where v = 0.
     """
     b, a, r, fb, fa = _broadcast(tested, partner, ratio, fakes_tested, fakes_partner)
     return n_sigma_terms(b, a, ratio=r, fakes_tested=fb, fakes_partner=fa)

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ddphf.arrays import Array, IntArray, Mask
 from ddphf.exceptions import InputError
 from ddphf.inputs.alignment import align
-from ddphf.inputs.histogram import Array
-from ddphf.inputs.maps import IntArray
-from ddphf.search.n_sigma import null_variance
+from ddphf.statistics.n_sigma import null_variance
 from ddphf.symmetry.closure import Contrast, global_p_value, profile_closure
 from ddphf.symmetry.efficiency import EventEfficiencies, compose
-from ddphf.symmetry.expressions import Mask
 from ddphf.symmetry.fakes import LooseLeptons, fake_shapes
 from ddphf.symmetry.variable_bins import FEWEST_EVENTS, Cells, make_cells
 

@@ -13,12 +13,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ddphf.arrays import Array, IntArray, Mask
 from ddphf.exceptions import InputError
 from ddphf.inputs.covariance import Covariance
 from ddphf.inputs.events import EventTable
-from ddphf.inputs.histogram import Array
-from ddphf.inputs.maps import IntArray, LeptonMap
-from ddphf.symmetry.expressions import Mask
+from ddphf.inputs.maps import LeptonMap
 
 __all__ = [
     "Composition",

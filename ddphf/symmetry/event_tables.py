@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from ddphf.arrays import Array
 from ddphf.config.analysis import Analysis
 from ddphf.config.sections import CollectionConfig, EventsConfig, LeptonConfig
 from ddphf.exceptions import InputError
 from ddphf.inputs.events import Collection, EventTable, read_events
-from ddphf.inputs.histogram import Array
 from ddphf.symmetry.expressions import column_names, evaluate, evaluate_mask
 
 __all__ = ["join_tables", "read_table", "weigh"]

@@ -11,13 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from ddphf.arrays import Array, Mask
 from ddphf.exceptions import InputError
 from ddphf.inputs.events import EXACT, EventTable
-from ddphf.inputs.histogram import Array
 
-__all__ = ["Mask", "column_names", "evaluate", "evaluate_mask"]
+__all__ = ["column_names", "evaluate", "evaluate_mask"]
 
-Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "abs": np.abs, "sqrt": np.sqrt, "exp": np.exp, "log": np.log, "log10": np.log10,

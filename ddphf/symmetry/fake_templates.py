@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ddphf.arrays import Array, IntArray
 from ddphf.exceptions import InputError
-from ddphf.inputs.histogram import Array, Histogram
-from ddphf.inputs.maps import IntArray
+from ddphf.inputs.histogram import Histogram
 from ddphf.symmetry.pair import Systematic
 
 __all__ = ["Rule", "keep_positive", "mend_negative"]

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from ddphf.arrays import Array, IntArray, Mask
 from ddphf.exceptions import InputError
 from ddphf.inputs.events import EventTable
-from ddphf.inputs.histogram import Array
-from ddphf.inputs.maps import IntArray, LeptonMap
+from ddphf.inputs.maps import LeptonMap
 from ddphf.symmetry.efficiency import LeptonColumns, lepton_flavour
-from ddphf.symmetry.expressions import Mask
 from ddphf.symmetry.fake_templates import keep_positive
 from ddphf.symmetry.pair import Systematic, Template
 

@@ -9,15 +9,16 @@ from functools import partial
 
 import numpy as np
 
+from ddphf.arrays import Array, IntArray, Mask
 from ddphf.config.analysis import Analysis, TemplateConfig
 from ddphf.config.sections import EventsConfig, LeptonConfig, LeptonIdConfig
 from ddphf.exceptions import InputError
 from ddphf.inputs.events import EventTable
-from ddphf.inputs.histogram import Array, Axis, Histogram
-from ddphf.inputs.maps import IntArray, LeptonMap
+from ddphf.inputs.histogram import Axis, Histogram
+from ddphf.inputs.maps import LeptonMap
 from ddphf.symmetry.efficiency import EventEfficiencies, LeptonColumns, event_efficiencies
 from ddphf.symmetry.event_tables import join_tables, read_table, weigh
-from ddphf.symmetry.expressions import Mask, evaluate, evaluate_mask
+from ddphf.symmetry.expressions import evaluate, evaluate_mask
 from ddphf.symmetry.fakes import LooseLeptons, find_loose
 from ddphf.symmetry.load_maps import read_fake_maps, read_maps
 from ddphf.symmetry.map_checks import (

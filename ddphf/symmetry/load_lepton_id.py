@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from ddphf.arrays import Array
 from ddphf.config.analysis import Analysis
 from ddphf.config.sections import LeptonIdConfig
 from ddphf.inputs.covariance import Covariance, make_covariance, read_matrix
-from ddphf.inputs.histogram import Array, Histogram
+from ddphf.inputs.histogram import Histogram
 from ddphf.symmetry.efficiency import Composition, EventEfficiencies, LeptonId, compose
 from ddphf.symmetry.load_events import EventSamples, FilledEvents
 from ddphf.symmetry.map_correlations import correlate_maps

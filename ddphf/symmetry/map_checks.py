@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ddphf.arrays import Array
 from ddphf.config.sections import LeptonIdConfig
 from ddphf.inputs.events import EventTable
-from ddphf.inputs.histogram import Array
 from ddphf.inputs.look_up import axis_values
 from ddphf.inputs.maps import LeptonMap
 from ddphf.symmetry.efficiency import EventEfficiencies, LeptonColumns, lepton_flavour

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ddphf.arrays import Array
 from ddphf.config.sections import LeptonIdConfig, MapConfig
 from ddphf.exceptions import InputError
 from ddphf.inputs.covariance import (
@@ -23,7 +24,6 @@ from ddphf.inputs.covariance import (
     read_matrix,
     rho_covariance,
 )
-from ddphf.inputs.histogram import Array
 from ddphf.inputs.maps import LeptonMap, map_covariance
 
 __all__ = ["correlate_maps"]

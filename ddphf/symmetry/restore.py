@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from ddphf.arrays import Array
 from ddphf.exceptions import InputError
-from ddphf.inputs.histogram import Array
 
 __all__ = ["Restored", "restore_expectation"]
 

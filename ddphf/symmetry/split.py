@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ddphf.arrays import IntArray, Mask
 from ddphf.exceptions import InputError
 from ddphf.inputs.events import EXACT, EventTable
-from ddphf.inputs.maps import IntArray
-from ddphf.symmetry.expressions import Mask, evaluate_mask
+from ddphf.symmetry.expressions import evaluate_mask
 
 __all__ = ["RULES", "Split", "split_events"]
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ddphf.inputs.histogram import Array
-from ddphf.inputs.maps import IntArray
+from ddphf.arrays import Array, IntArray
 
 __all__ = ["FEWEST_EVENTS", "Cells", "make_cells"]
 

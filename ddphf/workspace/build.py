@@ -8,28 +8,35 @@ b[i] = template[i] x symmetric_shape[i], one shapefactor name in both channels.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from ddphf.inputs.histogram import Array
+from ddphf.arrays import Array, Spec
 from ddphf.symmetry.closure_variables import close_variables
 from ddphf.symmetry.pair import Pair
 from ddphf.workspace.channels import ChannelYields, PairYields, SampleYields, Variation
 from ddphf.workspace.closure import state_closure, warn_of_closure
+from ddphf.workspace.emit import (
+    FACTOR_FLOOR,
+    Channel,
+    Sample,
+    emit_measurement,
+    emit_workspace,
+    factor,
+    floats,
+    nuisance_parameters,
+    per_bin_error,
+    round_up,
+    varied,
+)
 from ddphf.workspace.metadata import make_metadata
 from ddphf.workspace.naming import LUMI, MU, SHAPE, residual_name, stat_name
 from ddphf.workspace.scaling import asimov_sigma, choose_scale, largest_mu
 from ddphf.workspace.yields import resolve_pair
 
 __all__ = ["BuiltWorkspace", "build_workspace"]
-
-FACTOR_FLOOR = 1e-10
-"""Lower bound of every multiplicative per-bin parameter: pyhf's logarithms need a rate > 0."""
-
-Spec = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -79,20 +86,9 @@ def build_workspace(
     yields = resolve_pair(pair)
     sigma = asimov_sigma(yields)
     scale = choose_scale(sigma, signal_scale)
-    workspace: Spec = {
-        "version": "1.0.0",
-        # Alphabetical, as pyhf sorts them anyway: the file then reads in parameter order.
-        "channels": [
-            _channel(channel, yields, scale)
-            for channel in sorted(yields.channels, key=lambda c: c.name)
-        ],
-        "observations": [
-            {"name": channel.name, "data": _floats(channel.counts)}
-            for channel in sorted(yields.channels, key=lambda c: c.name)
-        ],
-    }
-    workspace["measurements"] = _measurements(
-        workspace, yields, sigma / scale, largest_mu(yields) / scale
+    channels = [_channel(channel, yields, scale) for channel in yields.channels]
+    workspace = emit_workspace(
+        channels, _measurements(channels, yields, sigma / scale, largest_mu(yields) / scale)
     )
     metadata = make_metadata(name, yields, workspace, scale=scale, sigma=sigma / scale)
     closure, side = state_closure(workspace, metadata["pairing"])
@@ -106,101 +102,63 @@ def build_workspace(
     )
 
 
-def _floats(values: Array) -> list[float]:
-    return [float(value) for value in np.ravel(values) + 0.0]
-
-
-def _channel(channel: ChannelYields, pair: PairYields, scale: float) -> Spec:
+def _channel(channel: ChannelYields, pair: PairYields, scale: float) -> Channel:
     samples = []
     if channel.fakes is not None:
         samples.append(_sample(channel.fakes, channel.name, []))
     if channel.signal is not None:
-        extra: list[Spec] = [{"name": MU, "type": "normfactor", "data": None}]
+        extra = [factor(MU)]
         if pair.luminosity_error is not None:
-            extra.append({"name": LUMI, "type": "lumi", "data": None})
+            extra.append(factor(LUMI, "lumi"))
         samples.append(_sample(channel.signal, channel.name, extra, scale))
     background = channel.ratio * pair.background
-    residual: list[Spec] = []
+    modifiers = [factor(SHAPE, "shapefactor"), *_variations(channel.variations, background)]
     if channel.residual is not None and pair.lepton_id is not None:
         # pyhf cannot share a shapesys between channels: one each, of the same relative size.
         name = residual_name(pair.lepton_id.metadata["source"], channel.name)
-        data = _floats(channel.residual * background)
-        residual.append({"name": name, "type": "shapesys", "data": data})
-    samples.append(
-        {
-            "name": "symmetric",
-            "data": _floats(background),
-            "modifiers": [
-                {"name": SHAPE, "type": "shapefactor", "data": None},
-                *(_modifier(variation, background) for variation in _sorted(channel.variations)),
-                *residual,
-            ],
-        }
-    )
-    return {"name": channel.name, "samples": samples}
+        modifiers.append(per_bin_error(name, "shapesys", channel.residual * background))
+    samples.append(Sample("symmetric", background, tuple(modifiers)))
+    return Channel(channel.name, channel.counts, tuple(samples))
 
 
-def _sample(sample: SampleYields, channel: str, modifiers: list[Spec], scale: float = 1.0) -> Spec:
+def _sample(
+    sample: SampleYields, channel: str, modifiers: list[Spec], scale: float = 1.0
+) -> Sample:
     nominal = sample.yields * scale
-    modifiers = [
-        *modifiers,
-        *(_modifier(variation, nominal) for variation in _sorted(sample.variations)),
-    ]
+    modifiers = [*modifiers, *_variations(sample.variations, nominal)]
     if sample.error is not None:
-        modifiers.append(
-            {
-                "name": stat_name(sample.name, channel),
-                "type": sample.error_kind,
-                "data": _floats(sample.error * scale),
-            }
-        )
-    return {"name": sample.name, "data": _floats(nominal), "modifiers": modifiers}
+        name = stat_name(sample.name, channel)
+        modifiers.append(per_bin_error(name, sample.error_kind, sample.error * scale))
+    return Sample(sample.name, nominal, tuple(modifiers))
 
 
-def _sorted(variations: tuple[Variation, ...]) -> list[Variation]:
-    return sorted(variations, key=lambda v: (v.name, v.kind))
+def _variations(variations: tuple[Variation, ...], nominal: Array) -> list[Spec]:
+    ordered = sorted(variations, key=lambda v: (v.name, v.kind))
+    return [varied(v.name, v.kind, nominal, v.up, v.down) for v in ordered]
 
 
-def _modifier(variation: Variation, nominal: Array) -> Spec:
-    if variation.kind == "normsys":
-        data: Spec = {"hi": float(variation.up), "lo": float(variation.down)}
-    else:
-        data = {
-            "hi_data": _floats(nominal * variation.up),
-            "lo_data": _floats(nominal * variation.down),
-        }
-    return {"name": variation.name, "type": variation.kind, "data": data}
-
-
-def _measurements(workspace: Spec, pair: PairYields, sigma: float, mu: float) -> list[Spec]:
-    nuisances = _nuisance_parameters(workspace, pair)
-    reach = max(10.0, 20.0 * sigma, 3.0 * mu)
-    # A round number: the bound says "unbounded" and must not depend on the last digit of the data.
-    bound = float(10.0 ** math.ceil(math.log10(reach)))
+def _measurements(channels: list[Channel], pair: PairYields, sigma: float, mu: float) -> list[Spec]:
+    nuisances = _nuisance_parameters(channels, pair)
+    bound = round_up(max(10.0, 20.0 * sigma, 3.0 * mu))
     poi = {"name": MU, "inits": [0.0], "bounds": [[-bound, bound]]}
     null = {**poi, "fixed": True}
     shape = _shape_parameter(pair)
     measurements = [
-        _measurement("discovery", [poi, shape, *nuisances]),
-        _measurement("discovery_null", [null, shape, *nuisances]),
+        emit_measurement("discovery", MU, [poi, shape, *nuisances]),
+        emit_measurement("discovery_null", MU, [null, shape, *nuisances]),
     ]
     if pair.known_background is not None:
-        factor = pair.known_background / pair.background
         known = {
             "name": SHAPE,
-            "inits": _floats(np.maximum(factor, FACTOR_FLOOR)),
+            "inits": floats(np.maximum(pair.known_background / pair.background, FACTOR_FLOOR)),
             "bounds": shape["bounds"],
             "fixed": True,
         }
         measurements += [
-            _measurement("known_background", [poi, known, *nuisances]),
-            _measurement("known_background_null", [null, known, *nuisances]),
+            emit_measurement("known_background", MU, [poi, known, *nuisances]),
+            emit_measurement("known_background_null", MU, [null, known, *nuisances]),
         ]
     return measurements
-
-
-def _measurement(name: str, parameters: list[Spec]) -> Spec:
-    return {"name": name, "config": {"poi": MU, "parameters": parameters}}
 
 
 def _shape_parameter(pair: PairYields) -> Spec:
@@ -208,28 +166,14 @@ def _shape_parameter(pair: PairYields) -> Spec:
     largest = np.maximum(tested.counts / tested.ratio, partner.counts)
     if pair.known_background is not None:
         largest = np.maximum(largest, pair.known_background)
-    reach = 10.0 * max(1.0, float(np.max(largest / pair.background)))
-    bound = float(10.0 ** math.ceil(math.log10(reach)))
+    bound = round_up(10.0 * max(1.0, float(np.max(largest / pair.background))))
     n_bins = len(pair.background)
-    return {
-        "name": SHAPE,
-        "inits": [1.0] * n_bins,
-        "bounds": [[FACTOR_FLOOR, bound]] * n_bins,
-    }
+    return {"name": SHAPE, "inits": [1.0] * n_bins, "bounds": [[FACTOR_FLOOR, bound]] * n_bins}
 
 
-def _nuisance_parameters(workspace: Spec, pair: PairYields) -> list[Spec]:
+def _nuisance_parameters(channels: list[Channel], pair: PairYields) -> list[Spec]:
     """Return explicit inits and bounds of every other parameter, sorted by name."""
-    settings: dict[str, Spec] = {}
-    observed = {o["name"]: np.array(o["data"]) for o in workspace["observations"]}
-    for channel in workspace["channels"]:
-        for sample in channel["samples"]:
-            for modifier in sample["modifiers"]:
-                name, kind = modifier["name"], modifier["type"]
-                if kind in ("normsys", "histosys"):
-                    settings[name] = {"name": name, "inits": [0.0], "bounds": [[-5.0, 5.0]]}
-                elif kind in ("shapesys", "staterror"):
-                    settings[name] = _factor_parameter(modifier, sample, observed[channel["name"]])
+    settings = nuisance_parameters(sorted(channels, key=lambda channel: channel.name))
     if pair.luminosity_error is not None:
         error = pair.luminosity_error
         settings[LUMI] = {
@@ -240,20 +184,3 @@ def _nuisance_parameters(workspace: Spec, pair: PairYields) -> list[Spec]:
             "bounds": [[max(FACTOR_FLOOR, 1 - 5 * error), 1 + 5 * error]],
         }
     return [settings[name] for name in sorted(settings)]
-
-
-def _factor_parameter(modifier: Spec, sample: Spec, counts: Array) -> Spec:
-    """Return the settings of a per-bin uncertainty, bounded above what data or error ask for."""
-    nominal, error = np.array(sample["data"]), np.array(modifier["data"])
-    relative = error / np.where(nominal > 0, nominal, 1.0)
-    # Only a poorly known bin can follow the data that far; 10 is 45 sigma for the others.
-    loose = (nominal > 0) & (relative > 0.2)
-    data = (counts + 5 * np.sqrt(counts) + 5) / np.where(nominal > 0, nominal, 1.0)
-    reach = np.maximum(data, 1 + 5 * relative)[loose]
-    bound = float(10.0 ** math.ceil(math.log10(max(10.0, np.max(reach, initial=10.0)))))
-    n = len(error)
-    return {
-        "name": modifier["name"],
-        "inits": [1.0] * n,
-        "bounds": [[FACTOR_FLOOR, bound]] * n,
-    }

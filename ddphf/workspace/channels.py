@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ddphf.inputs.histogram import Array, Axis
+from ddphf.arrays import Array
+from ddphf.inputs.histogram import Axis
 
 if TYPE_CHECKING:
     from ddphf.workspace.lepton_id import LeptonIdYields

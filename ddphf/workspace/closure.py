@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ddphf.arrays import Mask
 from ddphf.symmetry.closure import find_side_region, global_p_value, profile_closure
-from ddphf.symmetry.expressions import Mask
 from ddphf.workspace.read_pair import Spec, read_pair
 
 __all__ = ["UNLIKELY", "state_closure", "warn_of_closure"]

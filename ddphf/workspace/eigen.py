@@ -16,9 +16,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ddphf.arrays import Array
 from ddphf.exceptions import ModelError
 from ddphf.inputs.covariance import Covariance
-from ddphf.inputs.histogram import Array
 
 __all__ = [
     "EigenVariations",

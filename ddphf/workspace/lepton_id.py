@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ddphf.arrays import Array
 from ddphf.exceptions import ModelError
-from ddphf.inputs.histogram import Array, describe_bin
+from ddphf.inputs.histogram import describe_bin
 from ddphf.symmetry.efficiency import LeptonId
 from ddphf.symmetry.pair import Channel, Pair, Systematic
 from ddphf.workspace.eigen import EigenVariations, column_signs, decompose, round_columns

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ddphf.inputs.histogram import Array
+from ddphf.arrays import Array
 from ddphf.symmetry.efficiency import LeptonId
 from ddphf.workspace.eigen import EigenVariations
 from ddphf.workspace.pruning import Ranking

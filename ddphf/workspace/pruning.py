@@ -26,8 +26,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ddphf.arrays import Array
 from ddphf.exceptions import ModelError
-from ddphf.inputs.histogram import Array
 from ddphf.workspace.eigen import degenerate_groups, turn_degenerate
 
 __all__ = ["Felt", "Ranking", "choose", "rank_directions", "sigma_of_mu"]

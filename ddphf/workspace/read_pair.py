@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ddphf.inputs.histogram import Array
-from ddphf.search.n_sigma import null_variance
+from ddphf.arrays import Array
+from ddphf.statistics.n_sigma import null_variance
 from ddphf.symmetry.closure import Contrast
 
 __all__ = ["EmittedPair", "read_pair"]

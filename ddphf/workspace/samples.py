@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from ddphf.arrays import Array
 from ddphf.exceptions import DdphfError, InputError, ModelError
 from ddphf.inputs.alignment import align
-from ddphf.inputs.histogram import Array, describe_bin, error_from_variances
+from ddphf.inputs.histogram import describe_bin, error_from_variances
 from ddphf.symmetry.pair import Pair, Systematic, Template
 from ddphf.workspace.channels import SampleYields, Variation
 from ddphf.workspace.naming import RESERVED, partner_channel, stat_name, tested_channel

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ddphf.arrays import Array
 from ddphf.exceptions import ModelError
-from ddphf.inputs.histogram import Array
 from ddphf.workspace.channels import PairYields
 
 __all__ = [

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from ddphf.arrays import Array
 from ddphf.exceptions import InputError, ModelError
-from ddphf.inputs.histogram import Array, Histogram, describe_bin
+from ddphf.inputs.histogram import Histogram, describe_bin
 from ddphf.symmetry.pair import Channel, Pair
 from ddphf.workspace.absorbed import drop_absorbed
 from ddphf.workspace.channels import ChannelYields, PairYields

@@ -11,10 +11,11 @@ import pyhf
 
 from ddphf.exceptions import UsageError
 from ddphf.inference.fit import make_discovery
-from ddphf.inference.fitter import Fitter, Progress
-from ddphf.inference.injection.scan import StrengthResult, ToyProgress, scan_strengths
+from ddphf.inference.fitter import Fitter
+from ddphf.inference.injection.scan import StrengthResult, scan_strengths
 from ddphf.inference.injection.signals import Background, DataKind, Injection
 from ddphf.likelihood.reference import ReferenceModel
+from ddphf.progress import Count, Stage, silent
 from ddphf.results.fit import DiscoveryResult
 from ddphf.results.provenance import make_provenance
 from ddphf.results.shown import Shown
@@ -98,8 +99,8 @@ def inject_signal(
     scan: Sequence[float] = (),
     toys: int = 0,
     seed: int = 0,
-    progress: Progress | None = None,
-    toy_progress: ToyProgress | None = None,
+    progress: Stage | None = None,
+    toy_progress: Count | None = None,
 ) -> tuple[dict[str, Any], InjectionResult]:
     """Put a signal into a workspace's observations.
 
@@ -133,7 +134,7 @@ def inject_signal(
     """
     if (z is None) == (mu is None):
         raise UsageError("give a significance to reach or a strength, one of the two")
-    say = progress if progress is not None else _silent
+    say = progress if progress is not None else silent
     say("background")
     injection = Injection(workspace, measurement=measurement, background=background)
     for value in scan:
@@ -189,7 +190,3 @@ def _write(
         if observation["name"] in slices:
             observation["data"] = [float(x) for x in values[slices[observation["name"]]]]
     return out
-
-
-def _silent(line: str) -> None:
-    del line

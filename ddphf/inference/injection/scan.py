@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import chi2, norm
 
-from ddphf.exceptions import FitError, UsageError
-from ddphf.inference.fit import MAX_FAILED_TOYS
+from ddphf.arrays import AnyArray, Array
+from ddphf.compute.streams import seed_of_part
+from ddphf.exceptions import UsageError
 from ddphf.inference.injection.signals import DataKind, Injection
-from ddphf.inference.toys.ensembles import map_chunks
-from ddphf.inference.toys.fits import NEGATIVE_Q0
-from ddphf.inference.toys.store import AnyArray
-from ddphf.likelihood.batch import FAILED, minimize_batch
-from ddphf.likelihood.minimum import Array
-from ddphf.seeds import check_seed
+from ddphf.inference.toys.ensembles import map_toys
+from ddphf.likelihood.batch import minimize_batch
+from ddphf.progress import Count
+from ddphf.statistics.signed import BELOW_FREE, sign_difference, signed_z
+from ddphf.statistics.tails import FAILED, refuse_failures
 
 __all__ = ["LEVELS", "StrengthResult", "ensemble_fits", "scan_strengths"]
 
 LEVELS = (0.6827, 0.95)
 """Confidence levels of the intervals: 1 and 1.96 standard errors."""
 
-ToyProgress = Callable[[int, int], None]
 Columns = tuple[Array, Array, Array, Array, AnyArray, AnyArray]
 
 
@@ -80,7 +79,7 @@ def scan_strengths(
     toys: int,
     kind: DataKind = "poisson",
     seed: int = 0,
-    progress: ToyProgress | None = None,
+    progress: Count | None = None,
 ) -> tuple[StrengthResult, ...]:
     """Draw and fit toys of several strengths.
 
@@ -113,11 +112,11 @@ def scan_strengths(
     rows = []
     for index, mu in enumerate(strengths):
         pieces: list[Columns] = []
-        for piece in map_chunks(
+        for piece in map_toys(
             injection.source(0.0 if kind == "shift" else mu),
             np.arange(toys),
             # A number of its own per strength: the streams of neighbours are independent.
-            int(np.random.SeedSequence([check_seed(seed), index]).generate_state(1)[0]),
+            seed_of_part(seed, index),
             lambda chunk, data, mu=mu: ensemble_fits(  # type: ignore[misc]
                 injection, mu, data[: len(chunk)], shifted=kind == "shift"
             ),
@@ -156,9 +155,8 @@ def ensemble_fits(injection: Injection, mu: float, data: Array, *, shifted: bool
     mu_hat, error = free.parameters[:, column], free.errors[:, column]
     q_null, q_true = null.twice_nll - free.twice_nll, true.twice_nll - free.twice_nll
     failed = (free.status == FAILED) | (null.status == FAILED) | (true.status == FAILED)
-    failed |= ~((q_null > -NEGATIVE_Q0) & (q_true > -NEGATIVE_Q0))
-    at_zero = mu_hat == 0
-    return mu_hat, error, np.where(at_zero, 0.0, np.sign(mu_hat) * q_null), q_true, failed, at_zero
+    failed |= ~((q_null > -BELOW_FREE) & (q_true > -BELOW_FREE))
+    return mu_hat, error, sign_difference(q_null, mu_hat), q_true, failed, mu_hat == 0
 
 
 def _summarize(
@@ -172,14 +170,11 @@ def _summarize(
     at_zero: AnyArray,
 ) -> StrengthResult:
     n_failed = int(failed.sum())
-    if n_failed > MAX_FAILED_TOYS * len(failed):
-        raise FitError(
-            f"{injection.poi_name} = {mu:g}: {n_failed} of {len(failed)} toys have no certificate, "
-            f"more than {MAX_FAILED_TOYS:g}; their coverage would mean nothing"
-        )
+    what = f"{injection.poi_name} = {mu:g}"
+    refuse_failures(n_failed, len(failed), what, "their coverage would mean nothing")
     ok = ~failed
     mu_hat, error, q_true = mu_hat[ok], error[ok], q_true[ok]
-    z = np.sign(q0[ok]) * np.sqrt(np.abs(q0[ok]))
+    z = signed_z(q0[ok])
     n = len(z)
     # Rounding of mu_hat counts as covered: an exact 0 at mu = 0 does.
     near = [np.abs(mu_hat - mu) <= norm.isf((1 - level) / 2) * error for level in LEVELS]

@@ -14,14 +14,14 @@ from typing import Any, Literal
 import numpy as np
 from scipy.optimize import brentq
 
+from ddphf.arrays import Array
+from ddphf.compute.streams import generator
 from ddphf.exceptions import FitError, ModelError
 from ddphf.inference.fit import KNOWN
 from ddphf.inference.fitter import Fitter
 from ddphf.inference.toys.source import ToySource
 from ddphf.likelihood.compiled import CompiledModel
-from ddphf.likelihood.minimum import Array
 from ddphf.likelihood.reference import ReferenceModel
-from ddphf.seeds import check_seed
 
 __all__ = ["Background", "DataKind", "Injection"]
 
@@ -207,9 +207,7 @@ class Injection:
         if kind == "asimov":
             return self.source(mu).rates
         if kind == "poisson":
-            return (
-                np.random.default_rng(check_seed(seed)).poisson(self.source(mu).rates).astype(float)
-            )
+            return generator(seed).poisson(self.source(mu).rates).astype(float)
         shifted = self.model.data[: self.model.n_main] + mu * self.signal
         if np.any(shifted < 0):
             worst = int(np.argmin(shifted))

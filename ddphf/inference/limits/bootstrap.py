@@ -7,18 +7,17 @@ and finds their quantiles again, so that the bands' errors hold the error of the
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy.stats import norm
 
+from ddphf.arrays import Array
 from ddphf.inference.limits.crossing import find_crossings
 from ddphf.inference.statements import N_SIGMA
-from ddphf.inference.toys.store import TIE
+from ddphf.statistics.tails import TIE
 
 __all__ = ["ToyCrossings", "crossings_of_toys"]
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 SAMPLES = 200
 """Bootstrap samples: the errors are known to 7 %."""

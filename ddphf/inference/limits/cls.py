@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 
+from ddphf.arrays import Array
 from ddphf.inference.limits.profile import ProfileScan, find_crossing
 from ddphf.inference.statements import N_SIGMA
 
 __all__ = ["AsymptoticLimit", "asimov_unit", "cls_asymptotic", "cls_expected", "limit_asymptotic"]
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 SCAN_POINTS = 31
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy.stats import chi2
 
-from ddphf.inference.toys.source import DRAW_BLOCK, ToySource
+from ddphf.compute.streams import COVERAGE
+from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.statistics import toy_statistics
-from ddphf.inference.toys.store import TIE
+from ddphf.progress import Count
+from ddphf.statistics.tails import TIE
 
 __all__ = ["CoverageResult", "coverage_asymptotic", "coverage_calibrated"]
 
@@ -90,7 +92,7 @@ def coverage_calibrated(
     *,
     seed: int,
     levels: Sequence[float] = (0.6827, 0.95),
-    progress: Callable[[int, int], None] | None = None,
+    progress: Count | None = None,
 ) -> CoverageResult:
     """Return how often intervals with thresholds from toys hold the true mu.
 
@@ -112,11 +114,10 @@ def coverage_calibrated(
         n -= observed.n_failed
     rows = []
     for i in range(n):
-        block, within = divmod(i, DRAW_BLOCK)
-        if within == 0:
-            data = truth.draw_block(seed, block)
-        source = ToySource.conditional(replace(truth.model, data=data[within]), truth.mu)
-        toys = toy_statistics(source, [truth.mu], CALIBRATION_TOYS, seed=seed, first=(i + 1) << 32)
+        data = truth.draw(seed, i)
+        source = ToySource.conditional(replace(truth.model, data=data), truth.mu)
+        first = COVERAGE.start(i, CALIBRATION_TOYS)
+        toys = toy_statistics(source, [truth.mu], CALIBRATION_TOYS, seed=seed, first=first)
         above = int(np.sum(toys.t[:, 0] >= observed.t[i, 0] - TIE))
         # The data set itself counts as one: exact where it and its toys are exchangeable.
         p_value = (above + 1) / (len(toys.t) + 1)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
+from ddphf.arrays import Array, Mask
+
 __all__ = ["find_crossings"]
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
-Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 WINDOW = 8.0
 """Points whose fitted CLs is within this factor of 1 - level take part."""

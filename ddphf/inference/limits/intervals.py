@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,22 +10,22 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import chi2
 
+from ddphf.arrays import Array
+from ddphf.compute.streams import INTERVALS
 from ddphf.inference.limits.profile import ProfileScan, find_crossing
 from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.statistics import toy_statistics
-from ddphf.inference.toys.store import TIE
+from ddphf.progress import Count
+from ddphf.statistics.tails import TIE
 
 __all__ = ["IntervalResult", "interval_asymptotic", "intervals_by_toys"]
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 REACH = (0.7, 0.85, 1.0, 1.2, 1.4)
 """Where thresholds are calibrated, in units of the distance of the asymptotic end."""
 
 FURTHER, MOST_FURTHER = 1.3, 12
 """Where the last of them is not excluded: factor of the next distance, and how many of them."""
-
-FIRST_TOY = 1 << 46
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def intervals_by_toys(
     n: int,
     *,
     seed: int,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Count | None = None,
 ) -> list[IntervalResult]:
     """Return the intervals with thresholds from toys (Feldman and Cousins' ordering, profiled).
 
@@ -151,7 +151,7 @@ def intervals_by_toys(
     def draw(side: int, mu: float) -> None:
         nonlocal failed, which
         source = ToySource.conditional(scan.model, mu)
-        first = FIRST_TOY + (which << 32)
+        first = INTERVALS.start(which, n)
         toys = toy_statistics(source, [mu], n, seed=seed, first=first, progress=count)
         failed, which = failed + toys.n_failed, which + 1
         sides[side].append(np.sort(toys.t[:, 0]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -10,13 +10,14 @@ import numpy as np
 import pyhf
 
 from ddphf.exceptions import FitError, InputError, ModelError
-from ddphf.inference.fitter import Fitter, Progress
+from ddphf.inference.fitter import Fitter
 from ddphf.inference.limits.cls import AsymptoticLimit, asimov_unit, limit_asymptotic
 from ddphf.inference.limits.intervals import IntervalResult, interval_asymptotic, intervals_by_toys
 from ddphf.inference.limits.profile import ProfileScan
 from ddphf.inference.limits.toy_cls import ToyLimit, limit_by_toys
 from ddphf.inference.toys.source import ToySource
 from ddphf.likelihood.reference import ReferenceModel
+from ddphf.progress import Count, Stage, silent
 from ddphf.results.provenance import make_provenance
 from ddphf.results.shown import Shown
 
@@ -117,8 +118,8 @@ def limit_workspace(
     interval: bool = False,
     toys: int = 5000,
     seed: int = 0,
-    progress: Progress | None = None,
-    toy_progress: Callable[[int, int], None] | None = None,
+    progress: Stage | None = None,
+    toy_progress: Count | None = None,
 ) -> LimitResult:
     """Find the CLs upper limits of the signal strength, and its two-sided intervals.
 
@@ -154,7 +155,7 @@ def limit_workspace(
         raise InputError(f"confidence level {level:g}: expected a number between 0.5 and 1")
     if "toys" in methods and toys < MIN_TOYS:
         raise InputError(f"toys: {toys}, expected at least {MIN_TOYS} per scanned signal strength")
-    say = progress if progress is not None else _silent
+    say = progress if progress is not None else silent
     fitter = Fitter(ReferenceModel(workspace, measurement, poi_bounds))
     observed, asimov, asymptotic = _asymptotic_limits(fitter, level, say)
     widened = None
@@ -236,7 +237,7 @@ def limit_workspace(
 
 
 def _asymptotic_limits(
-    fitter: Fitter, level: float, say: Progress
+    fitter: Fitter, level: float, say: Stage
 ) -> tuple[ProfileScan, ProfileScan, AsymptoticLimit]:
     """Return the profiles of the data and of Asimov data without signal, and their limits."""
     fitter.require_null()
@@ -273,7 +274,3 @@ def _require_inside(
             f"{scan.upper:g} of the POI '{poi}', so the observed limit is beyond it; widen the "
             f"bound: --poi-bounds {scan.lower:g},{10 * abs(scan.upper):g}"
         )
-
-
-def _silent(line: str) -> None:
-    del line

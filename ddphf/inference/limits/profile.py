@@ -7,14 +7,13 @@ from collections.abc import Callable
 import numpy as np
 from scipy.optimize import brentq
 
+from ddphf.arrays import Array
 from ddphf.exceptions import FitError, ModelError
 from ddphf.likelihood.compiled import CompiledModel
-from ddphf.likelihood.minimum import Array, Minimum
+from ddphf.likelihood.minimum import Minimum
+from ddphf.statistics.signed import BELOW_FREE
 
 __all__ = ["ProfileScan", "find_crossing"]
-
-NEGATIVE = -1e-6
-"""A held fit below the free one by more than this: the free fit stopped in the wrong place."""
 
 
 class ProfileScan:
@@ -82,9 +81,9 @@ class ProfileScan:
             FitError: No certificate.
         """
         held = self._fit(mu)
-        if held.twice_nll - self.free.twice_nll < NEGATIVE:
+        if held.twice_nll - self.free.twice_nll < -BELOW_FREE:
             free = self.model.minimize(data=self.data, start=held.parameters)
-            if not free.converged or held.twice_nll - free.twice_nll < NEGATIVE:
+            if not free.converged or held.twice_nll - free.twice_nll < -BELOW_FREE:
                 raise FitError(
                     f"{self.what}: 2NLL at mu = {mu:.6g} is below that of the free fit, also when "
                     "the free fit starts there"

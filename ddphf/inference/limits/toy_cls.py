@@ -5,31 +5,27 @@ Per mu the signal toys are their own; the background toys are the same for all m
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy.stats import norm
 
+from ddphf.arrays import Array
+from ddphf.compute.streams import BOOTSTRAP, LIMITS, generator
 from ddphf.inference.limits.bootstrap import crossings_of_toys
 from ddphf.inference.limits.cls import cls_asymptotic, cls_expected
 from ddphf.inference.limits.profile import ProfileScan
 from ddphf.inference.statements import N_SIGMA
 from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.statistics import ToyStatistics, toy_statistics
+from ddphf.progress import Count
 
 __all__ = ["ToyLimit", "limit_by_toys"]
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 MAX_LOST = 0.2
 """Share of them that may have no crossing; beyond it the limit is not known."""
-
-FIRST_TOY = 1 << 44
-
-BOOTSTRAP = 1 << 32
-"""Beside the seed of the toys: other random numbers than theirs."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +100,7 @@ def limit_by_toys(
     n: int,
     *,
     seed: int,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Count | None = None,
 ) -> ToyLimit:
     """Return the CLs upper limits of one data set by toys.
 
@@ -134,7 +130,7 @@ def limit_by_toys(
 
     def draw(poi: float, which: int, at: list[float]) -> ToyStatistics:
         source = ToySource.conditional(observed.model, poi)
-        first = FIRST_TOY + (which << 32)
+        first = LIMITS.start(which, n)
         return toy_statistics(source, at, n, seed=seed, first=first, progress=count)
 
     background = draw(0.0, 0, tests)
@@ -150,7 +146,7 @@ def limit_by_toys(
         [signal.q_tilde(0) for signal in signals],
         np.array(shapes),
         1 - level,
-        np.random.default_rng([seed, BOOTSTRAP]),
+        generator(seed, BOOTSTRAP),
     )
     limits, errors = zip(*map(_value_and_error, found.limits), strict=True)
     return ToyLimit(

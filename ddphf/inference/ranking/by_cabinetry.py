@@ -9,12 +9,12 @@ import numpy as np
 import pyhf
 
 from ddphf.exceptions import FitError
-from ddphf.inference.fitter import Progress
 from ddphf.inference.ranking.impacts import select_parameters
 from ddphf.inference.ranking.priors import read_priors
 from ddphf.inference.selection import require_poi
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.reference import PYHF_ERRORS, ReferenceModel, pyhf_backend
+from ddphf.progress import Stage
 from ddphf.results.fit import ParameterResult
 from ddphf.results.provenance import make_provenance
 from ddphf.results.rank import CorrelationsResult, ImpactResult, RankResult
@@ -38,7 +38,7 @@ def rank_with_cabinetry(
     measurement: str | None = None,
     parameters: Sequence[str] = (),
     top: int | None = None,
-    progress: Progress | None = None,
+    progress: Stage | None = None,
 ) -> RankResult:
     """Rank with ``cabinetry.fit.ranking`` on pyhf's jax backend: slow, one refit at a time.
 

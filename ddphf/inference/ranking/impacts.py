@@ -10,16 +10,18 @@ from typing import Any
 import numpy as np
 import pyhf
 
+from ddphf.arrays import Array, Mask
 from ddphf.exceptions import ModelError
-from ddphf.inference.fitter import Fitter, Progress
+from ddphf.inference.fitter import Fitter
 from ddphf.inference.ranking.decomposition import decompose
 from ddphf.inference.ranking.priors import Priors, read_priors
-from ddphf.inference.refits import Counter, compiled_meanwhile, refit_all
+from ddphf.inference.refits import compiled_meanwhile, refit_all
 from ddphf.inference.selection import match_globs, require_poi, split_groups
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.errors.propagation import Propagation, held_by_data, propagate
-from ddphf.likelihood.minimum import Array, Mask, Minimum
+from ddphf.likelihood.minimum import Minimum
 from ddphf.likelihood.reference import ParameterTable, ReferenceModel
+from ddphf.progress import Count, Stage, silent
 from ddphf.results.fit import ParameterResult
 from ddphf.results.provenance import make_provenance
 from ddphf.results.rank import CorrelationsResult, ImpactResult, RankResult
@@ -43,8 +45,8 @@ def rank_parameters(
     parameters: Sequence[str] = (),
     groups: Sequence[tuple[str, str]] = (),
     top: int | None = None,
-    progress: Progress | None = None,
-    refit_progress: Counter | None = None,
+    progress: Stage | None = None,
+    refit_progress: Count | None = None,
 ) -> RankResult:
     """Rank the nuisance parameters of a workspace by their impact on the POI.
 
@@ -89,8 +91,8 @@ def rank_model(
     *,
     parameters: Sequence[str] = (),
     groups: Sequence[tuple[str, str]] = (),
-    progress: Progress | None = None,
-    refit_progress: Counter | None = None,
+    progress: Stage | None = None,
+    refit_progress: Count | None = None,
     cold: bool = False,
 ) -> RankResult:
     """Rank with a model that is already built; see :func:`rank_parameters`.
@@ -107,7 +109,7 @@ def rank_model(
     Returns:
         The ranking, all of it, without provenance.
     """
-    say = progress if progress is not None else _silent
+    say = progress if progress is not None else silent
     reference, table = fitter.reference, fitter.reference.parameters
     poi = require_poi(table, reference.measurement)
     model = fitter.require_compiled("rankings")
@@ -328,7 +330,3 @@ def _warnings(
             f"{', ...' if len(names) > 5 else ''}"
         )
     return lines
-
-
-def _silent(line: str) -> None:
-    del line

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ddphf.arrays import Array, Mask
 from ddphf.likelihood.compiled import CompiledModel
-from ddphf.likelihood.minimum import Array, Mask
 
 __all__ = ["Priors", "read_priors"]
 

@@ -7,34 +7,26 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
+from ddphf.arrays import AnyArray, Array
+from ddphf.compute.chunks import map_chunks
+from ddphf.compute.streams import check_seed
 from ddphf.exceptions import UsageError
 from ddphf.inference.toys.fits import FIT_BLOCK, ToyFitter
-from ddphf.inference.toys.source import DRAW_BLOCK, ToySource
-from ddphf.inference.toys.store import (
-    AnyArray,
-    ToySample,
-    add_toys,
-    load_toys,
-    merge_toys,
-)
-from ddphf.likelihood.minimum import Array
-from ddphf.seeds import check_seed
+from ddphf.inference.toys.source import ToySource
+from ddphf.inference.toys.store import ToySample, add_toys, load_toys, merge_toys
+from ddphf.progress import Count
 
-__all__ = ["map_chunks", "toy_ensemble"]
-
-WORKERS = 2
-"""Chunks in work at a time."""
+__all__ = ["map_toys", "toy_ensemble"]
 
 SAVE_SECONDS = 10.0
 
-Progress = Callable[[int, int], None]
 Piece = TypeVar("Piece")
 
 
@@ -46,7 +38,7 @@ def toy_ensemble(
     first: int = 0,
     store: Path | None = None,
     workspace_digest: str = "",
-    progress: Progress | None = None,
+    progress: Count | None = None,
     fit_block_size: int = FIT_BLOCK,
 ) -> ToySample:
     """Draw and fit toys first, ..., first + n - 1 of a seed.
@@ -122,10 +114,10 @@ def _run(source: ToySource, wanted: AnyArray, seed: int, size: int) -> Iterator[
             source.mu, source.fingerprint,
         )  # fmt: skip
 
-    yield from map_chunks(source, wanted, seed, fit, size=size)
+    yield from map_toys(source, wanted, seed, fit, size=size)
 
 
-def map_chunks(
+def map_toys(
     source: ToySource,
     wanted: AnyArray,
     seed: int,
@@ -133,43 +125,13 @@ def map_chunks(
     *,
     size: int = FIT_BLOCK,
 ) -> Iterator[Piece]:
-    """Draw toys and do something with them chunk by chunk, two chunks at a time, in order.
+    """Draw toys and do something with them chunk by chunk, in order.
 
     Args:
         source: Where they are drawn from.
         wanted: Numbers of the toys.
         seed: Their seed.
-        fit: Called with the numbers of a chunk's toys and their data, shape (size, n_main +
-            n_aux); rows beyond the chunk repeat its first one.
+        fit: As ``work`` of :func:`ddphf.compute.chunks.map_chunks`.
         size: Toys per chunk.
-
-    Yields:
-        What ``fit`` returned.
     """
-    chunks = [wanted[i : i + size] for i in range(0, len(wanted), size)]
-    if not chunks:
-        return
-
-    def work(chunk: AnyArray) -> Piece:
-        blocks, within = np.divmod(chunk, DRAW_BLOCK)
-        data = np.empty((size, len(source.model.data)))
-        for block in np.unique(blocks):
-            here = blocks == block
-            data[: len(chunk)][here] = source.draw_block(seed, int(block))[within[here]]
-        data[len(chunk) :] = data[0]  # padding: one shape, one compilation
-        return fit(chunk, data)
-
-    yield work(chunks[0])  # alone: it compiles
-    # One chunk draws or certifies while the other is in the compiled fit: 10 to 70 % faster than
-    # one after the other, which leaves a core idle between the matrix products.
-    with ThreadPoolExecutor(max_workers=WORKERS) as pool:
-        ahead: list[Future[Piece]] = [pool.submit(work, c) for c in chunks[1 : 2 + WORKERS]]
-        try:
-            for chunk in [*chunks[2 + WORKERS :], *[None] * len(ahead)]:
-                piece = ahead.pop(0).result()
-                if chunk is not None:
-                    ahead.append(pool.submit(work, chunk))
-                yield piece
-        finally:
-            for future in ahead:
-                future.cancel()
+    yield from map_chunks(wanted, partial(source.draw_toys, seed), fit, size=size)

@@ -5,21 +5,20 @@ from __future__ import annotations
 import jax
 import numpy as np
 
+from ddphf.arrays import AnyArray, Array
 from ddphf.exceptions import ModelError
 from ddphf.inference.toys.source import ToySource
-from ddphf.inference.toys.store import FAILED, AnyArray
-from ddphf.likelihood.batch import CAREFUL, CONVERGED_FAST, minimize_batch
+from ddphf.likelihood.batch import minimize_batch
 from ddphf.likelihood.ensembles.rough import SharedInputs
 from ddphf.likelihood.ensembles.shared import fit_block
-from ddphf.likelihood.minimum import EDM_TOLERANCE, Array
+from ddphf.likelihood.minimum import EDM_TOLERANCE
+from ddphf.statistics.signed import BELOW_FREE
+from ddphf.statistics.tails import CAREFUL, CONVERGED_FAST, FAILED
 
-__all__ = ["FIT_BLOCK", "NEGATIVE_Q0", "ToyFitter"]
+__all__ = ["FIT_BLOCK", "ToyFitter"]
 
 FIT_BLOCK = 256
 """Toys per compiled call; a multiple of DRAW_BLOCK. Memory: about 40 arrays of the data's size."""
-
-NEGATIVE_Q0 = 1e-6
-"""A held fit below the free one by more than this is a failed toy."""
 
 Columns = tuple[AnyArray, AnyArray, AnyArray, AnyArray]
 
@@ -85,7 +84,7 @@ class ToyFitter:
         )
         difference = result.difference
         edm = np.maximum(result.edm_null, result.edm_free)
-        good = (edm < EDM_TOLERANCE) & (difference > -NEGATIVE_Q0) & np.isfinite(difference)
+        good = (edm < EDM_TOLERANCE) & (difference > -BELOW_FREE) & np.isfinite(difference)
         return difference, result.free[:, pair.poi], good, result.at_zero
 
     def fit(self, data: Array, n: int) -> Columns:
@@ -110,30 +109,32 @@ class ToyFitter:
             free = self.model.minimize(data=data, start=self.source.parameters)
         difference = null.twice_nll - free.twice_nll
         mu_hat = float(free.parameters[self.poi])
-        if null.converged and free.converged and difference > -NEGATIVE_Q0:
+        if null.converged and free.converged and difference > -BELOW_FREE:
             return difference, mu_hat, CAREFUL, mu_hat == 0.0
         return np.nan, np.nan, FAILED, False
 
     def _general(self, data: Array, n: int) -> Columns:
         model = self.model
         data = data[:n]
-        null = minimize_batch(model, data, start=self.null_start, fixed=self.null_held)
-        free = minimize_batch(model, data, start=self.source.parameters)
+        null = minimize_batch(
+            model, data, start=self.null_start, fixed=self.null_held, errors=False
+        )
+        free = minimize_batch(model, data, start=self.source.parameters, errors=False)
         column = list(free.names).index(model.parameters.names[self.poi])
         mu_hat, difference = free.parameters[:, column], null.twice_nll - free.twice_nll
         # The null found a lower minimum, so the free fit stopped in another one; or there is none
         # inside the bounds, as without events. Start from the null.
-        again = np.flatnonzero((difference < -NEGATIVE_Q0) | (free.status == FAILED))
+        again = np.flatnonzero((difference < -BELOW_FREE) | (free.status == FAILED))
         failed = (null.status == FAILED) | (free.status == FAILED)
         again = again[null.status[again] != FAILED]
         if again.size:
-            retried = minimize_batch(model, data[again], start=null.points[again])
+            retried = minimize_batch(model, data[again], start=null.points[again], errors=False)
             picked = ~(retried.twice_nll > free.twice_nll[again]) & (retried.status != FAILED)
             rows = again[picked]
             mu_hat[rows] = retried.parameters[picked, column]
             difference[rows] = null.twice_nll[rows] - retried.twice_nll[picked]
             failed[rows] = False
-        bad = failed | ~(difference > -NEGATIVE_Q0)
+        bad = failed | ~(difference > -BELOW_FREE)
         status = np.maximum(null.status, free.status)
         status[again] = CAREFUL
         status = np.where(bad, FAILED, status).astype(np.int8)

@@ -12,19 +12,20 @@ bounds the weights by :math:`1 / \alpha` and lets their average, which must be 1
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy.stats import norm
 
+from ddphf.arrays import AnyArray, Array
+from ddphf.compute.streams import IMPORTANCE
 from ddphf.exceptions import FitError, InputError, ModelError
-from ddphf.inference.toys.ensembles import map_chunks
+from ddphf.inference.toys.ensembles import map_toys
 from ddphf.inference.toys.fits import ToyFitter
 from ddphf.inference.toys.source import DRAW_BLOCK, ToySource
-from ddphf.inference.toys.store import FAILED, TIE, AnyArray
-from ddphf.likelihood.minimum import Array
+from ddphf.progress import Count
+from ddphf.statistics.tails import FAILED, TIE, refuse_failures
 
 __all__ = ["ImportanceResult", "sample_importance"]
 
@@ -43,12 +44,6 @@ MANY_TOYS = 10_000_000
 MIN_TOYS = 500
 
 MAX_NORMALIZATION_PULL = 5.0
-MAX_FAILED = 1e-3
-
-FIRST_TOY = 1 << 42
-"""Number of the first toy, so that no toy of another ensemble of the seed is used twice."""
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -102,7 +97,7 @@ def sample_importance(
     n: int,
     *,
     seed: int,
-    progress: Progress | None = None,
+    progress: Count | None = None,
 ) -> ImportanceResult:
     """Estimate the p-value of an observed excess.
 
@@ -149,9 +144,10 @@ def sample_importance(
     done = 0
     columns: list[tuple[AnyArray, AnyArray, AnyArray]] = []
     strata = []
+    begin = IMPORTANCE.start(0, n)
     for source, first, size in (
-        (null, FIRST_TOY, n_null),
-        (proposal, FIRST_TOY + n_null, n - n_null),
+        (null, begin, n_null),
+        (proposal, begin + n_null, n - n_null),
     ):
         fitter = ToyFitter(source)
 
@@ -163,13 +159,13 @@ def sample_importance(
             return value, status, 1.0 / (share + (1 - share) * np.exp(np.minimum(ratio, 700.0)))
 
         pieces = []
-        for piece in map_chunks(source, np.arange(first, first + size), seed, fit):
+        for piece in map_toys(source, np.arange(first, first + size), seed, fit):
             pieces.append(piece)
             done += len(piece[0])
             if progress is not None:
                 progress(done, n)
         columns += pieces
-        strata.append(slice(first - FIRST_TOY, first - FIRST_TOY + size))
+        strata.append(slice(first - begin, first - begin + size))
     values, status, weights = (np.concatenate([c[i] for c in columns]) for i in range(3))
     return _summarize(values, status, weights, strata, q0=q0, mu=mu, seed=seed)
 
@@ -219,11 +215,7 @@ def _summarize(
     seed: int,
 ) -> ImportanceResult:
     n, failed = len(values), status == FAILED
-    if failed.sum() > MAX_FAILED * n:
-        raise FitError(
-            f"importance sampling: {failed.sum()} of {n} toys have no certificate, more than "
-            f"{MAX_FAILED:g}; their p-value would mean nothing"
-        )
+    refuse_failures(int(failed.sum()), n, "importance sampling")
     counted = ~failed & (np.nan_to_num(values, nan=-np.inf) >= q0 - TIE)
     normalization, normalization_error = _mean(weights, strata)
     if abs(normalization - 1) > MAX_NORMALIZATION_PULL * normalization_error + 1e-9:

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
+from ddphf.arrays import AnyArray, Array
+from ddphf.compute.streams import block_generator
 from ddphf.exceptions import FitError, ModelError
 from ddphf.likelihood.checks import LARGEST_COUNT
 from ddphf.likelihood.compiled import CompiledModel
-from ddphf.likelihood.minimum import Array
 from ddphf.likelihood.reference import ParameterTable
-from ddphf.seeds import check_seed
 
 __all__ = ["DRAW_BLOCK", "ToySource", "check_strength", "rates_to_draw"]
 
@@ -121,9 +121,7 @@ class ToySource:
 
     def draw_block(self, seed: int, block: int) -> Array:
         """Draw toys DRAW_BLOCK * block and following, shape (DRAW_BLOCK, n_main + n_aux)."""
-        # SFC64 is numpy's fastest generator; SeedSequence keeps blocks independent.
-        sequence = np.random.SeedSequence(check_seed(seed), spawn_key=(block,))
-        generator = np.random.Generator(np.random.SFC64(sequence))
+        generator = block_generator(seed, block)
         n_main, con = self.model.n_main, self.model.expansion.constraints
         out = np.empty((DRAW_BLOCK, len(self.model.data)))
         out[:, :n_main] = generator.poisson(self.rates, (DRAW_BLOCK, n_main))
@@ -136,6 +134,15 @@ class ToySource:
             out[:, n_main + con.poisson_data] = generator.poisson(
                 mean[con.poisson_data], (DRAW_BLOCK, con.poisson_data.size)
             )
+        return out
+
+    def draw_toys(self, seed: int, numbers: AnyArray) -> Array:
+        """Draw toys by number, shape (n, n_main + n_aux)."""
+        blocks, within = np.divmod(numbers, DRAW_BLOCK)
+        out = np.empty((len(numbers), len(self.model.data)))
+        for block in np.unique(blocks):
+            here = blocks == block
+            out[here] = self.draw_block(seed, int(block))[within[here]]
         return out
 
     def draw(self, seed: int, toy: int) -> Array:

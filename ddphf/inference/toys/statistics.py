@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from ddphf.exceptions import FitError
-from ddphf.inference.fit import MAX_FAILED_TOYS
-from ddphf.inference.toys.ensembles import map_chunks
-from ddphf.inference.toys.fits import FIT_BLOCK, NEGATIVE_Q0, ToyFitter
+from ddphf.arrays import AnyArray, Array
+from ddphf.inference.toys.ensembles import map_toys
+from ddphf.inference.toys.fits import FIT_BLOCK, ToyFitter
 from ddphf.inference.toys.source import ToySource
-from ddphf.inference.toys.store import FAILED, AnyArray
 from ddphf.likelihood.batch import BatchResult, minimize_batch
-from ddphf.likelihood.minimum import Array
+from ddphf.statistics.signed import BELOW_FREE
+from ddphf.statistics.tails import FAILED, refuse_failures
 
 __all__ = ["StatisticFitter", "ToyStatistics", "toy_statistics"]
 
@@ -85,16 +84,14 @@ def toy_statistics(
     def fit(chunk: AnyArray, data: Array) -> tuple[Array, Array, Array, AnyArray]:
         return fitter.fit(data, len(chunk))
 
-    for piece in map_chunks(source, np.arange(first, first + n), seed, fit):
+    for piece in map_toys(source, np.arange(first, first + n), seed, fit):
         pieces.append(piece)
         if progress is not None:
             progress(len(piece[0]))
     mu_hat, t, t_zero, failed = (np.concatenate([p[i] for p in pieces]) for i in range(4))
-    if failed.sum() > MAX_FAILED_TOYS * n:
-        raise FitError(
-            f"{failed.sum()} of {n} toys at mu = {source.mu:.4g} have no certificate, more than "
-            f"{MAX_FAILED_TOYS:g}; limits from them would mean nothing"
-        )
+    refuse_failures(
+        int(failed.sum()), n, f"mu = {source.mu:.4g}", "limits from them would mean nothing"
+    )
     ok = ~failed
     return ToyStatistics(source.mu, tuple(tests), mu_hat[ok], t[ok], t_zero[ok], int(failed.sum()))
 
@@ -109,8 +106,9 @@ class _Held:
     def at(self, fitter: ToyFitter, mu: float) -> BatchResult:
         if mu not in self.found:
             self.found[mu] = minimize_batch(
-                fitter.model, self.data, start=fitter.null_start, fixed=fitter.null_held
-            )
+                fitter.model, self.data, start=fitter.null_start, fixed=fitter.null_held,
+                errors=False,
+            )  # fmt: skip
         return self.found[mu]
 
 
@@ -145,7 +143,7 @@ class StatisticFitter:
         rest = np.flatnonzero(np.isnan(t).any(axis=1) & ~failed)
         if rest.size:
             self._finish(data[rest], rest, mu_hat, t, t_zero)
-        failed |= ~np.all(t > -NEGATIVE_Q0, axis=1) | ~(t_zero > -NEGATIVE_Q0)
+        failed |= ~np.all(t > -BELOW_FREE, axis=1) | ~(t_zero > -BELOW_FREE)
         return mu_hat, t, t_zero, failed
 
     def _finish(self, data: Array, rest: AnyArray, mu_hat: Array, t: Array, t_zero: Array) -> None:
@@ -157,7 +155,7 @@ class StatisticFitter:
                 t[rest[missing], j] = (held.at(fitter, mu).twice_nll - base)[missing]
         # A held fit below the free one: the free fit stopped in another minimum; start from there.
         lowest = np.nanmin(np.where(np.isnan(t[rest]), np.inf, t[rest]), axis=1)
-        for row in np.flatnonzero(lowest < -NEGATIVE_Q0):
+        for row in np.flatnonzero(lowest < -BELOW_FREE):
             j = int(np.nanargmin(t[rest[row]]))
             start: Any = held.at(self.fitters[j], self.tests[j]).points[row]
             free = self.source.model.minimize(data=data[row], start=start)

@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from scipy.stats import beta, norm
+from scipy.stats import norm
 
 from ddphf.array_guards import check_arrays
+from ddphf.arrays import AnyArray
 from ddphf.exceptions import InputError, UsageError
 from ddphf.outputs import locked, write_atomically
 from ddphf.results.shown import Shown
+from ddphf.statistics.signed import signed_z
+from ddphf.statistics.tails import FAILED, TIE, tail_interval
 
 __all__ = [
-    "TIE",
     "ToySample",
     "ToySummary",
     "add_toys",
@@ -26,15 +28,9 @@ __all__ = [
     "merge_toys",
     "save_toys",
     "summarize_toys",
-    "tail_interval",
 ]
 
-AnyArray = np.ndarray[Any, np.dtype[Any]]
 VERSION = 1
-FAILED = 2
-
-TIE = 1e-7
-"""Statistics this close are the same outcome, fitted twice."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -69,7 +65,7 @@ class ToySample(Shown):
     @property
     def z0(self) -> AnyArray:
         """Signed significances, sgn(q0) sqrt|q0|."""
-        return np.asarray(np.sign(self.q0) * np.sqrt(np.abs(self.q0)))
+        return signed_z(self.q0)
 
 
 @dataclass(frozen=True)
@@ -151,22 +147,6 @@ def summarize_toys(toys: ToySample, q0: float, *, level: float = 0.6827) -> ToyS
         seed=int(seeds[0]) if len(seeds) == 1 else None,
         at_zero=float(np.mean(toys.at_zero[ok])) if ok.any() else 0.0,
     )
-
-
-def tail_interval(n: int, n_failed: int, n_ge: int, level: float) -> tuple[float, float]:
-    """Return the Clopper-Pearson interval of a tail probability.
-
-    Args:
-        n: Number of toys, failed ones included.
-        n_failed: They count as >= in the upper end and as < in the lower end.
-        n_ge: Certified toys at or above the observed value.
-        level: Confidence level.
-    """
-    tail = (1 - level) / 2
-    low = float(beta.ppf(tail, n_ge, n - n_ge + 1)) if n_ge else 0.0
-    above = n_ge + n_failed
-    high = float(beta.ppf(1 - tail, above + 1, n - above)) if above < n else 1.0
-    return low, high
 
 
 def save_toys(toys: ToySample, path: Path) -> None:

@@ -6,13 +6,12 @@ differentiates.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+from scipy.sparse import csr_matrix
 
-__all__ = ["histosys_weights", "normsys_factors"]
+from ddphf.arrays import Array
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
+__all__ = ["NormsysFactors", "histosys_weights"]
 
 
 def histosys_weights(alpha: Array, code: str) -> tuple[Array, Array, Array]:
@@ -45,11 +44,11 @@ def histosys_weights(alpha: Array, code: str) -> tuple[Array, Array, Array]:
     return np.stack([up, down]), np.stack([d_up, d_down]), np.stack([curvature, -curvature])
 
 
-def normsys_factors(alpha: Array, coefficients: Array, code: str) -> tuple[Array, Array, Array]:
-    """Return the factors of all entries with their first and second derivatives.
+class NormsysFactors:
+    """The factors of all normsys entries, of which many share a parameter.
 
     Args:
-        alpha: Shape (..., entries).
+        parameter: The parameter of each entry, shape (entries,).
         coefficients: Shape (entries, 8), see :func:`ddphf.likelihood.interpolation
             .normsys_coefficients`.
         code: ``"code1"`` or ``"code4"``.
@@ -57,24 +56,47 @@ def normsys_factors(alpha: Array, coefficients: Array, code: str) -> tuple[Array
     Example:
         >>> from ddphf.likelihood.interpolation import normsys_coefficients
         >>> table = normsys_coefficients([0.9], [1.2], "code1")
-        >>> [round(float(x[0]), 6) for x in normsys_factors(np.array([1.0]), table, "code1")]
+        >>> factors = NormsysFactors(np.array([0]), table, "code1")
+        >>> [round(float(x[0, 0]), 6) for x in factors(np.array([[1.0]]))]
         [1.2, 0.218786, 0.039889]
     """
-    rate = np.where(alpha >= 0, coefficients[:, 1], -coefficients[:, 0])
-    with np.errstate(over="ignore"):  # far outside, where no step is accepted
-        value = np.exp(alpha * rate)
-    first, second = value * rate, value * rate * rate
-    if code == "code1":
-        return value, first, second
-    inside = np.abs(alpha) < 1
-    x = np.where(inside, alpha, 0.0)
-    p, dp, ddp = np.zeros_like(x), np.zeros_like(x), np.zeros_like(x)
-    for power in range(7, 1, -1):  # Horner, for sum_i a_i x^i / x and its derivatives
-        ddp = ddp * x + 2.0 * dp
-        dp = dp * x + p
-        p = p * x + coefficients[:, power]
-    return (
-        np.where(inside, 1.0 + x * p, value),
-        np.where(inside, p + x * dp, first),
-        np.where(inside, 2.0 * dp + x * ddp, second),
-    )
+
+    def __init__(self, parameter: Array, coefficients: Array, code: str) -> None:
+        self._distinct, self._place = np.unique(parameter, return_inverse=True)
+        self._logs, self._code = coefficients[:, :2] * [-1.0, 1.0], code
+        # Inside, all is a polynomial: a matrix times the powers of the parameters.
+        n, each = len(self._distinct), np.arange(len(parameter))
+        shape = (3 * len(parameter), 7 * n)
+        triples = [
+            (coefficients[:, j + 1] * factor, row * len(parameter) + each, power * n + self._place)
+            for j in range(1, 7)
+            for row, (factor, power) in enumerate(((1, j), (j, j - 1), (j * (j - 1), j - 2)))
+            if power >= 0
+        ]
+        value, row, column = (np.concatenate(x) for x in zip(*triples, strict=True))
+        self._polynomials = csr_matrix((value, (row, column)), shape)
+
+    def __call__(self, points: Array) -> tuple[Array, Array, Array]:
+        """Return the factors with their first and second derivatives, shape (m, entries) each.
+
+        Args:
+            points: Shape (m, n).
+        """
+        alpha = np.ascontiguousarray(points[:, self._distinct].T)
+        inside = np.abs(alpha) < 1 if self._code == "code4" else np.zeros(alpha.shape, dtype=bool)
+        powers = np.ones((7, *alpha.shape))
+        powers[1:] = np.where(inside, alpha, 0.0)
+        np.multiply.accumulate(powers, axis=0, out=powers)
+        found = self._polynomials @ powers.reshape(-1, len(points))
+        value, first, second = found.reshape(3, len(self._place), len(points))
+        value += 1.0
+        if not inside.all():
+            entry, point = np.nonzero(~inside[self._place])
+            x = alpha[self._place[entry], point]
+            rate = np.where(x >= 0, self._logs[entry, 1], self._logs[entry, 0])
+            with np.errstate(over="ignore"):  # far outside, where no step is accepted
+                outside = np.exp(x * rate)
+            value[entry, point] = outside
+            first[entry, point] = outside * rate
+            second[entry, point] = outside * rate * rate
+        return value.T, first.T, second.T

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg import lapack
 
-__all__ = ["Arrowhead", "Factored", "Split", "factorise"]
+from ddphf.arrays import Array, IntArray, Mask
 
-Array = np.ndarray[Any, Any]
+__all__ = ["Arrowhead", "Factored", "Split", "factorise"]
 
 
 class Arrowhead(NamedTuple):
@@ -38,18 +38,18 @@ class Split:
     """
 
     n: int
-    global_: Array
-    local: Array
-    of_bin: Array
+    global_: IntArray
+    local: IntArray
+    of_bin: IntArray
 
     @cached_property
-    def in_cells(self) -> Array:
+    def in_cells(self) -> IntArray:
         """The bins that have a cell, those of one cell together."""
         order = np.argsort(self.of_bin, kind="stable")
         return np.asarray(order[: int(np.sum(self.of_bin < len(self.local)))])
 
     @cached_property
-    def _starts(self) -> tuple[Array, Array]:
+    def _starts(self) -> tuple[IntArray, IntArray]:
         return np.unique(self.of_bin[self.in_cells], return_index=True)
 
     def sum_cells(self, per_bin: Array) -> Array:
@@ -96,7 +96,7 @@ class Factored:
         inverse_blocks: D^-1.
     """
 
-    def __init__(self, matrix: Arrowhead, split: Split, free: Array) -> None:
+    def __init__(self, matrix: Arrowhead, split: Split, free: Mask) -> None:
         self.matrix, self.split, self.free = matrix, split, free
         diagonal = np.einsum("cll->cl", matrix.blocks)
         if not np.all(diagonal > 0):
@@ -159,9 +159,7 @@ class Factored:
         return np.where(self.free, self.split.put(np.diag(self.block), local), 0.0)
 
 
-def factorise(
-    matrix: Arrowhead, split: Split, free: Array, damping: float = 0.0
-) -> Factored | None:
+def factorise(matrix: Arrowhead, split: Split, free: Mask, damping: float = 0.0) -> Factored | None:
     """Keep the free directions, add damping times the diagonal, and factorise.
 
     Returns:

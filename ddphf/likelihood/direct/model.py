@@ -7,13 +7,15 @@ factor, a histosys, or both.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.special import gammaln
 
-from ddphf.likelihood.direct.interpolation import histosys_weights, normsys_factors
+from ddphf.arrays import Array
+from ddphf.likelihood.direct.factors import Factors
+from ddphf.likelihood.direct.interpolation import NormsysFactors, histosys_weights
 from ddphf.likelihood.direct.matrix import Arrowhead, Split
 
 if TYPE_CHECKING:
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Curvature", "DirectModel", "Points"]
 
-Array = np.ndarray[Any, Any]
 
 TINY = 1e-100
 """Stands for a factor of 0 in derivatives: the product of the others is P / TINY, exactly."""
@@ -96,14 +97,12 @@ class DirectModel:
     def __init__(self, n: int, codes: Codes, arrays: ModelArrays, cells: Cells) -> None:
         self.n, self.codes, self.arrays = n, codes, arrays
         self.split = Split(n, cells.global_, cells.local, cells.of_bin)
-        self.n_bins, n_samples = arrays.nominal.shape
-        self._normsys, self._one = arrays.normsys, n + len(arrays.normsys)
+        self.n_bins = len(arrays.nominal)
+        self._one = n + len(arrays.normsys)
+        self._normsys = NormsysFactors(arrays.normsys, arrays.coefficients, codes.normsys)
 
         # Factors: the table's entries by (bin, sample), and the global parameters that have any.
-        flat = arrays.factor.reshape(self.n_bins * n_samples, -1)
-        row, column = np.nonzero(flat < self._one)
-        shape = (self._one, len(flat))
-        self._entries = csr_matrix((np.ones(len(row)), (flat[row, column], row)), shape=shape)
+        self._factors = Factors(arrays.factor, self._one)
         owner = np.concatenate([np.arange(n), arrays.normsys]).astype(int)
         shape = (n, self._one)
         self._owners = csr_matrix((np.ones(len(owner)), (owner, np.arange(len(owner)))), shape)
@@ -135,16 +134,14 @@ class DirectModel:
 
     def _products(self, points: Array) -> tuple[Array, Array, Array, Array]:
         """Return products of factors, the same with 0 made tiny, and log derivatives."""
-        value, first, second = normsys_factors(
-            points[:, self._normsys], self.arrays.coefficients, self.codes.normsys
-        )
+        value, first, second = self._normsys(points)
         one = np.ones((len(points), 1))
         table = np.concatenate([points, value, one], axis=1)
-        product = safe_product = np.prod(table[:, self.arrays.factor], axis=-1)
+        product = safe_product = self._factors.multiply(table)
         safe = table
         if np.any(small := np.abs(table) < TINY):
             safe = np.where(small, TINY, table)
-            safe_product = np.prod(safe[:, self.arrays.factor], axis=-1)
+            safe_product = self._factors.multiply(safe)
         d_first = np.concatenate([np.ones_like(points), first, 0.0 * one], axis=1) / safe
         d_second = np.concatenate([np.zeros_like(points), second, 0.0 * one], axis=1) / safe
         return product, safe_product, d_first, d_second
@@ -220,7 +217,7 @@ class DirectModel:
         value = np.sum(_deviance(counts, rate), axis=-1) + self._penalty(points, auxiliary)
 
         m, weighted = len(points), pull[:, :, None] * safe_product
-        by_entry = (self._entries @ (weighted * base).reshape(m, -1).T).T
+        by_entry = self._factors.sum_entries(weighted * base)
         rise = (self._owners @ (by_entry * first[:, :-1]).T).T
         if self._m:
             split = self.codes.n_symmetric
@@ -260,7 +257,7 @@ class DirectModel:
         j_global[:, self._f] = (product[:, None, :] @ inner)[:, 0]
         corner = np.zeros((k, k))
         by_factor = turned.reshape(base.size, -1).T @ inner.reshape(base.size, -1)
-        bent = self._entries @ (weighted * base).ravel() * at.second[:-1]
+        bent = self._factors.sum_entries((weighted * base)[None])[0] * at.second[:-1]
         diagonal = (self._owners @ bent)[self.split.global_]
         np.fill_diagonal(by_factor, diagonal[self._f])
         corner[np.ix_(self._f, self._f)] = by_factor

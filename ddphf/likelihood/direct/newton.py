@@ -7,16 +7,16 @@ negative and -ln L does not rise.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from ddphf.arrays import Array, Mask
 from ddphf.likelihood.direct.matrix import Arrowhead, Factored, factorise
 from ddphf.likelihood.direct.model import Curvature, DirectModel, Points
 
 __all__ = ["DirectResult", "Look", "Problem", "certify", "look", "minimize", "minimize_many"]
 
-Array = np.ndarray[Any, Any]
 
 MAX_STEPS = 200
 MAX_TURNS = 16
@@ -44,7 +44,7 @@ class Problem(NamedTuple):
 
     model: DirectModel
     data: Array
-    fixed: Array
+    fixed: Mask
     lower: Array
     upper: Array
 
@@ -57,19 +57,19 @@ class DirectResult(NamedTuple):
     projected: float
     errors: Array
     stiffness: Array
-    free: Array
+    free: Mask
     rates: Array
     steps: int
     physical: bool
 
 
-def free_directions(problem: Problem, x: Array, gradient: Array) -> Array:
+def free_directions(problem: Problem, x: Array, gradient: Array) -> Mask:
     """Return True where a parameter is neither held nor pushed against a bound."""
     pushed = ((x <= problem.lower) & (gradient > 0)) | ((x >= problem.upper) & (gradient < 0))
     return ~problem.fixed & ~pushed
 
 
-def is_physical(rates: Array, counts: Array) -> Array:
+def is_physical(rates: Array, counts: Array) -> Mask:
     """Return whether no rate is negative, and none is 0 where events were seen; shape (...)."""
     return np.asarray(np.all((rates > 0) | ((rates == 0) & (counts <= 0)), axis=-1))
 
@@ -204,7 +204,7 @@ def _bend(matrix: Factored, gradient: Array, step: Array, low: Array, high: Arra
         reach = np.full(len(step), np.inf)
         np.divide(left, ahead, out=reach, where=moving & (ahead != 0))
         share = min(1.0, float(reach.min(initial=np.inf)))
-        met = reach <= share
+        met: Mask = reach <= share
         taken = np.where(met, taken + left, taken + share * ahead)
         moving = moving & ~met
         if share >= 1:
@@ -222,7 +222,7 @@ class Look(NamedTuple):
 
     at: Points
     curvature: Curvature
-    free: Array
+    free: Mask
     factored: Factored | None
 
 

@@ -12,18 +12,17 @@ relative to the fluctuations (1e-2 at 1e4 counts) and not to the counts. For a c
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from ddphf.arrays import JaxArray
 from ddphf.likelihood.paired.cells import Side, solve_side, tiny
 from ddphf.likelihood.paired.model import PairArrays, PairStructure, features
 from ddphf.likelihood.paired.profile import PairData, lower_b, pair_sides, solve_cells
 
 __all__ = ["Point", "Reference", "deviation_gradient", "evaluate", "make_reference", "row_sum"]
-
-Array = Any
 
 
 class Point(NamedTuple):
@@ -38,12 +37,12 @@ class Point(NamedTuple):
         weights: For B and A, n / rate - 1.
     """
 
-    gradient: Array
-    edm_cells: Array
-    b: Array
-    rates: tuple[Array, Array]
-    gammas: tuple[Array | None, Array | None]
-    weights: tuple[Array, Array]
+    gradient: JaxArray
+    edm_cells: JaxArray
+    b: JaxArray
+    rates: tuple[JaxArray, JaxArray]
+    gammas: tuple[JaxArray | None, JaxArray | None]
+    weights: tuple[JaxArray, JaxArray]
 
 
 class Reference(NamedTuple):
@@ -55,18 +54,20 @@ class Reference(NamedTuple):
         slope: Shape (M, k): -ln L's gradient per unit of n_A u_B - n_B u_A, cells eliminated.
     """
 
-    features: tuple[Array, Array]
-    u: tuple[Array, Array]
-    slope: Array
+    features: tuple[JaxArray, JaxArray]
+    u: tuple[JaxArray, JaxArray]
+    slope: JaxArray
 
 
-def row_sum(x: Array) -> Array:
+def row_sum(x: JaxArray) -> JaxArray:
     """Return the sums over the last axis."""
     # A dot product vectorises on every device; XLA's CPU row reduction does not.
     return x @ jnp.ones(x.shape[-1], x.dtype)
 
 
-def _plain_cells(s_b: Side, s_a: Side) -> tuple[Array, tuple[Array, Array], tuple[Array, Array]]:
+def _plain_cells(
+    s_b: Side, s_a: Side
+) -> tuple[JaxArray, tuple[JaxArray, JaxArray], tuple[JaxArray, JaxArray]]:
     """Cells without fakes and with signal in B alone: one square root and four divisions."""
     total, n = s_b.u + s_a.u, s_a.n + s_b.n
     d = s_b.c / s_b.u
@@ -90,19 +91,19 @@ def _plain_cells(s_b: Side, s_a: Side) -> tuple[Array, tuple[Array, Array], tupl
 
 
 def evaluate(
-    structure: PairStructure, arrays: PairArrays, theta: Array, data: PairData, b: Array
+    structure: PairStructure, arrays: PairArrays, theta: JaxArray, data: PairData, b: JaxArray
 ) -> Point:
     """Evaluate at theta, shape (n, k), from cells at b, shape (n, M)."""
     dtype = theta.dtype
 
-    def phi_of(t: Array) -> tuple[Array | None, ...]:
+    def phi_of(t: JaxArray) -> tuple[JaxArray | None, ...]:
         return features(structure, arrays.coefficients, t)
 
     phi, pullback = jax.vjp(phi_of, theta)
     sides = pair_sides(structure, arrays, phi, data)
     s_b, s_a = sides
     edm_cells = jnp.zeros(theta.shape[0], dtype)
-    gammas: tuple[Array | None, Array | None] = (None, None)
+    gammas: tuple[JaxArray | None, JaxArray | None] = (None, None)
     if s_b.v is None and s_a.v is None:
         if structure.has("c_A"):
             cell = solve_cells(structure, arrays, sides)
@@ -151,10 +152,10 @@ def evaluate(
     return Point(gradient, edm_cells, b, rates, gammas, weights)
 
 
-def make_reference(structure: PairStructure, arrays: PairArrays, theta: Array) -> Reference:
+def make_reference(structure: PairStructure, arrays: PairArrays, theta: JaxArray) -> Reference:
     """Return what toys started at theta, shape (k,), share."""
 
-    def u_of(t: Array) -> tuple[Array, Array]:
+    def u_of(t: JaxArray) -> tuple[JaxArray, JaxArray]:
         phi = features(structure, arrays.coefficients, t)
         u_b, u_a = (f @ jnp.asarray(m) for f, m in zip(phi[:2], arrays.matrices[:2], strict=True))
         return u_b, u_a
@@ -172,10 +173,10 @@ def deviation_gradient(
     structure: PairStructure,
     arrays: PairArrays,
     reference: Reference,
-    contrast: Array,
-    theta: Array,
+    contrast: JaxArray,
+    theta: JaxArray,
     data: PairData,
-) -> Array:
+) -> JaxArray:
     """Return the gradient of the profiled -ln L, shape (n, k), for cells with signal in B alone.
 
     Args:
@@ -198,7 +199,7 @@ def deviation_gradient(
     total = u_b + u_a
     excess = contrast + n_a * d_b - n_b * d_a
     common = 1.0 / (total * u_b * u_a)
-    scores: list[Array | None] = [None] * 6
+    scores: list[JaxArray | None] = [None] * 6
     if phi[4] is not None:
         assert to_c is not None
         c = phi[4] @ to_c

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from ddphf.arrays import JaxArray
 from ddphf.likelihood.ensembles.points import row_sum
 from ddphf.likelihood.paired.kinks import one_sided_scores
 from ddphf.likelihood.paired.model import PairArrays, PairStructure
@@ -14,23 +15,21 @@ from ddphf.likelihood.paired.profile import PairData
 
 __all__ = ["Rates", "difference", "log_ratio", "zero_in_subdifferential"]
 
-Array = Any
-
 
 class Rates(NamedTuple):
     """What q0 needs of a fit: see :class:`ddphf.likelihood.ensembles.points.Point`."""
 
-    rates: tuple[Array, Array]
-    gammas: tuple[Array | None, Array | None]
-    weights: tuple[Array, Array]
+    rates: tuple[JaxArray, JaxArray]
+    gammas: tuple[JaxArray | None, JaxArray | None]
+    weights: tuple[JaxArray, JaxArray]
 
 
-def log_ratio(new: Array, old: Array) -> Array:
+def log_ratio(new: JaxArray, old: JaxArray) -> JaxArray:
     """Return ln(new / old) (1 where both are 0); a short series where all are close."""
     total = new + old
     t = jnp.where(total > 0, (new - old) / jnp.where(total > 0, total, 1.0), 0.0)
 
-    def series(t: Array) -> Array:
+    def series(t: JaxArray) -> JaxArray:
         s = t * t
         value = jnp.zeros_like(s)
         for power in range(15, 1, -2):
@@ -49,9 +48,9 @@ def difference(
     structure: PairStructure,
     arrays: PairArrays,
     data: PairData,
-    null: tuple[Array, Rates],
-    free: tuple[Array, Rates],
-) -> Array:
+    null: tuple[JaxArray, Rates],
+    free: tuple[JaxArray, Rates],
+) -> JaxArray:
     """Return 2NLL(null) - 2NLL(free), term by term: no difference of large sums."""
     (theta0, p0), (theta1, p1) = null, free
     total = jnp.zeros(theta0.shape[0])
@@ -73,18 +72,18 @@ def zero_in_subdifferential(
     structure: PairStructure,
     arrays: PairArrays,
     poi: int,
-    theta: Array,
-    gradient: Array,
+    theta: JaxArray,
+    gradient: JaxArray,
     data: PairData,
     at: Rates,
-) -> Array:
+) -> JaxArray:
     """Return True where 0 lies in the subdifferential in the POI at the null fit.
 
     Cells with both rates 0 give a different slope on either side.
     """
     empty = (data.n[0] + data.n[1] + at.rates[0] + at.rates[1]) == 0
 
-    def find(empty: Array) -> Array:
+    def find(empty: JaxArray) -> JaxArray:
         right, left = one_sided_scores(structure, arrays, poi, theta, gradient, empty, at.weights)
         return (right <= 0) & (left >= 0) & (left > right)
 

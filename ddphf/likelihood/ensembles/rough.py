@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ddphf.arrays import JaxArray
 from ddphf.likelihood.ensembles.points import Reference, deviation_gradient, evaluate
 from ddphf.likelihood.paired.model import PairArrays, PairStructure
 from ddphf.likelihood.paired.profile import PairData
 
 __all__ = ["SHRINKS", "Approach", "Problem", "Rough", "SharedInputs", "low"]
 
-Array = Any
 ROUGH_TOLERANCE = 1e-5
 """EDM at which single precision rates have nothing more to give."""
 ROUGH_TARGET = 3e-9
@@ -37,13 +37,13 @@ class SharedInputs(NamedTuple):
         max_steps: Steps in double precision.
     """
 
-    theta: Array
-    b: Array
-    inverse_null: Array
-    inverse_free: Array
+    theta: JaxArray
+    b: JaxArray
+    inverse_null: JaxArray
+    inverse_free: JaxArray
     reference: Reference
-    tolerance: Array
-    max_steps: Array
+    tolerance: JaxArray
+    max_steps: JaxArray
 
 
 class Problem(NamedTuple):
@@ -52,26 +52,26 @@ class Problem(NamedTuple):
     structure: PairStructure
     arrays: PairArrays
     data: PairData
-    inverse: Array
-    hold: Array
+    inverse: JaxArray
+    hold: JaxArray
 
 
 class Approach(NamedTuple):
     """Where the rough steps are: parameters, cells, the last two EDMs."""
 
-    theta: Array
-    b: Array
-    edm: Array
-    before: Array
-    steps: Array
+    theta: JaxArray
+    b: JaxArray
+    edm: JaxArray
+    before: JaxArray
+    steps: JaxArray
 
 
 def _approach(
-    gradient_at: Callable[[Array, Array], tuple[Array, Array, Array]],
+    gradient_at: Callable[[JaxArray, JaxArray], tuple[JaxArray, JaxArray, JaxArray]],
     problem: Problem,
-    theta: Array,
-    b: Array,
-    edm: Array,
+    theta: JaxArray,
+    b: JaxArray,
+    edm: JaxArray,
     enough: float,
 ) -> Approach:
     """Step until the next step is predicted to reach ROUGH_TARGET, or the EDM is below ``enough``.
@@ -89,7 +89,7 @@ def _approach(
         move = jnp.isfinite(trial) & ~hold[:, None]
         return Approach(jnp.where(move, trial, s.theta), b, edm, s.edm, s.steps + 1)
 
-    def proceed(s: Approach) -> Array:
+    def proceed(s: Approach) -> JaxArray:
         known = jnp.isfinite(s.before) & (s.before > 0)
         factor = jnp.where(known, s.edm / jnp.where(known, s.before, 1.0), SHRINKS)
         # What no longer shrinks is at rounding, or for the careful path.
@@ -130,12 +130,12 @@ class Rough:
     ) -> None:
         self.structure, self.shared = structure, shared
         self.arrays, self.data, self.reference = low((arrays, data, shared.reference))
-        self.contrast: Array | None = None
+        self.contrast: JaxArray | None = None
         if _is_contrast(structure, poi):
             u_b, u_a = shared.reference.u
             self.contrast = low(data.n[1] * u_b - data.n[0] * u_a)
 
-    def null(self, hold: Array) -> Approach:
+    def null(self, hold: JaxArray) -> Approach:
         """Approach the null fit from the shared start."""
         n, shared = hold.shape[0], self.shared
         theta = jnp.broadcast_to(low(shared.theta), (n, self.structure.n_global))
@@ -151,27 +151,27 @@ class Rough:
         edm = jnp.sum(gradient * step, axis=-1)
         return self._deviations(_without_signal(self.structure), problem, theta, edm)
 
-    def free(self, theta: Array, b: Array, edm: Array, hold: Array) -> Approach:
+    def free(self, theta: JaxArray, b: JaxArray, edm: JaxArray, hold: JaxArray) -> Approach:
         """Approach the free fit from a step that starts at the null."""
         problem = self._problem(self.shared.inverse_free, hold)
         if self.contrast is None:
             return self._exact(problem, low(theta), low(b), low(edm))
         return self._deviations(self.structure, problem, low(theta), low(edm))
 
-    def _problem(self, inverse: Array, hold: Array) -> Problem:
+    def _problem(self, inverse: JaxArray, hold: JaxArray) -> Problem:
         return Problem(self.structure, self.arrays, self.data, low(inverse), hold)
 
-    def _exact(self, problem: Problem, theta: Array, b: Array, edm: Array) -> Approach:
-        def gradient_at(theta: Array, b: Array) -> tuple[Array, Array, Array]:
+    def _exact(self, problem: Problem, theta: JaxArray, b: JaxArray, edm: JaxArray) -> Approach:
+        def gradient_at(theta: JaxArray, b: JaxArray) -> tuple[JaxArray, JaxArray, JaxArray]:
             point = evaluate(self.structure, self.arrays, theta, self.data, b)
             return point.gradient, point.edm_cells, point.b
 
         return _approach(gradient_at, problem, theta, b, edm, ROUGH_TOLERANCE)
 
     def _deviations(
-        self, structure: PairStructure, problem: Problem, theta: Array, edm: Array
+        self, structure: PairStructure, problem: Problem, theta: JaxArray, edm: JaxArray
     ) -> Approach:
-        def gradient_at(theta: Array, b: Array) -> tuple[Array, Array, Array]:
+        def gradient_at(theta: JaxArray, b: JaxArray) -> tuple[JaxArray, JaxArray, JaxArray]:
             gradient = deviation_gradient(
                 structure, self.arrays, self.reference, self.contrast, theta, self.data
             )

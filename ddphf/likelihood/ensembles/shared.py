@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ddphf.arrays import JaxArray
 from ddphf.likelihood.ensembles.points import evaluate
 from ddphf.likelihood.ensembles.ratio import Rates, difference, zero_in_subdifferential
 from ddphf.likelihood.ensembles.rough import SHRINKS, Approach, Problem, Rough, SharedInputs
@@ -26,8 +27,6 @@ from ddphf.likelihood.paired.model import PairArrays, PairStructure
 from ddphf.likelihood.paired.profile import PairData
 
 __all__ = ["BlockResult", "fit_block"]
-
-Array = Any
 
 
 class BlockResult(NamedTuple):
@@ -45,34 +44,38 @@ class BlockResult(NamedTuple):
         rough_steps: Single precision steps of both loops.
     """
 
-    null: Array
-    free: Array
-    edm_null: Array
-    edm_free: Array
-    difference: Array
-    at_zero: Array
-    steps: Array
-    rough_steps: Array
+    null: JaxArray
+    free: JaxArray
+    edm_null: JaxArray
+    edm_free: JaxArray
+    difference: JaxArray
+    at_zero: JaxArray
+    steps: JaxArray
+    rough_steps: JaxArray
 
 
 class _Loop(NamedTuple):
-    theta: Array
-    b: Array
-    edm: Array
-    before: Array
-    at: Array
-    b_at: Array
-    gradient: Array
-    steps: Array
+    theta: JaxArray
+    b: JaxArray
+    edm: JaxArray
+    before: JaxArray
+    at: JaxArray
+    b_at: JaxArray
+    gradient: JaxArray
+    steps: JaxArray
 
 
-def _finish(problem: Problem, shared: SharedInputs, theta: Array, b: Array) -> tuple[_Loop, Rates]:
+def _finish(
+    problem: Problem, shared: SharedInputs, theta: JaxArray, b: JaxArray
+) -> tuple[_Loop, Rates]:
     """Iterate in double precision until all are done; ``at`` is where the certificate was taken."""
     structure, arrays, data, inverse, hold = problem
     # Only what the next step needs is carried: copies of rates would cost more than the step.
     keep_b = structure.has("v_B") or structure.has("v_A")
 
-    def step_from(theta: Array, b: Array, before: Array, steps: Array) -> tuple[_Loop, Rates]:
+    def step_from(
+        theta: JaxArray, b: JaxArray, before: JaxArray, steps: JaxArray
+    ) -> tuple[_Loop, Rates]:
         point = evaluate(structure, arrays, theta, data, b)
         step = jnp.where(hold[:, None], 0.0, point.gradient @ inverse)
         edm = jnp.sum(step * point.gradient, axis=-1) + point.edm_cells
@@ -86,7 +89,7 @@ def _finish(problem: Problem, shared: SharedInputs, theta: Array, b: Array) -> t
         loop = _Loop(trial, new_b, edm, before, theta, b, point.gradient, steps + 1)
         return loop, Rates(point.rates, point.gammas, point.weights)
 
-    def proceed(loop: _Loop) -> Array:
+    def proceed(loop: _Loop) -> JaxArray:
         # A toy that goes nowhere (at a bound, say) must not keep its block: it gets a careful fit.
         left = (loop.edm > shared.tolerance) & (loop.edm < SHRINKS * loop.before) & ~hold
         return jnp.any(left) & (loop.steps < shared.max_steps)
@@ -131,7 +134,9 @@ def fit_block(
     b = jnp.broadcast_to(shared.b, (n, structure.n_cells))
     rough_steps = jnp.zeros((), int)
 
-    def take(rough: Approach, inverse: Array, hold: Array, theta: Array, b: Array) -> Any:
+    def take(
+        rough: Approach, inverse: JaxArray, hold: JaxArray, theta: JaxArray, b: JaxArray
+    ) -> Any:
         # Held parameters keep their double precision values.
         moved = (jnp.diag(inverse) > 0) & ~hold[:, None]
         new_b = rough.b.astype(float) if rough.b.shape == b.shape else b

@@ -15,20 +15,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from ddphf.arrays import Array, IntArray, Mask
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.direct.matrix import factorise
 from ddphf.likelihood.direct.model import DirectModel
 from ddphf.likelihood.errors.edges import edge_terms
-from ddphf.likelihood.minimum import Array, Mask
 from ddphf.likelihood.reference import ReferenceModel
 
 __all__ = ["Covariance", "Slopes", "find_slopes"]
-
-Indices = np.ndarray[Any, np.dtype[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -46,9 +43,9 @@ class Covariance:
     """
 
     errors: Array
-    global_: Indices
-    local: Indices
-    of_bin: Indices
+    global_: IntArray
+    local: IntArray
+    of_bin: IntArray
     corner: Array
     inner: Array
     blocks: Array
@@ -109,7 +106,7 @@ class Covariance:
             np.zeros((*local.shape, len(global_))), padded[:, :, None] * np.eye(local.shape[1]),
         )  # fmt: skip
 
-    def variance(self, slopes: Slopes, group: Indices, weight: Array | None = None) -> Array:
+    def variance(self, slopes: Slopes, group: IntArray, weight: Array | None = None) -> Array:
         """Return the variance of sums of bins.
 
         Args:
@@ -172,7 +169,7 @@ def find_slopes(
     n = len(parameters)
     n_bins = len(covariance.of_bin)
 
-    def difference(indices: Indices) -> Array:
+    def difference(indices: IntArray) -> Array:
         shift = np.zeros(n + 1)
         shift[indices] = np.append(covariance.errors, 0.0)[indices]
         if not shift.any():
@@ -196,7 +193,7 @@ def find_slopes(
     return [Slopes(columns[s], own[s]) for s in range(n_samples)]
 
 
-def _no_cells(n_bins: int) -> tuple[Indices, Indices]:
+def _no_cells(n_bins: int) -> tuple[IntArray, IntArray]:
     return np.zeros((0, 0), dtype=int), np.zeros(n_bins, dtype=int)
 
 

@@ -14,16 +14,14 @@ Wright, Numerical Optimization, sections 12.5 and 17.1). A parameter whose error
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import nnls
 
+from ddphf.arrays import Array, IntArray, Mask
 from ddphf.likelihood.direct.matrix import Split, factorise
 from ddphf.likelihood.direct.model import Curvature, DirectModel
-from ddphf.likelihood.minimum import Array, Mask
-
-Indices = np.ndarray[Any, np.dtype[np.int64]]
 
 __all__ = ["EdgeTerms", "edge_errors", "edge_terms"]
 
@@ -117,7 +115,7 @@ def edge_errors(
     return np.where(stopped, 0.0, once), stopped
 
 
-def _dense_slopes(split: Split, found: Curvature, bins: Indices) -> Array:
+def _dense_slopes(split: Split, found: Curvature, bins: IntArray) -> Array:
     """Return the derivatives of some rates by all parameters, shape (bins, n)."""
     out = np.zeros((len(bins), split.n + 1))
     out[:, split.global_] = found.j_global[bins]

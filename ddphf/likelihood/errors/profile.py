@@ -7,9 +7,10 @@ from collections.abc import Callable
 import numpy as np
 from scipy.optimize import brentq
 
+from ddphf.arrays import Array, Mask
 from ddphf.exceptions import FitError
 from ddphf.likelihood.compiled import CompiledModel
-from ddphf.likelihood.minimum import Array, Mask, Minimum
+from ddphf.likelihood.minimum import Minimum
 
 __all__ = ["profile_errors"]
 

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import gammaln
 
+from ddphf.arrays import JaxArray
 from ddphf.likelihood.deviance import deviance
 from ddphf.likelihood.expansion import Expansion
 from ddphf.likelihood.interpolation import (
@@ -31,8 +32,6 @@ __all__ = [
     "penalty",
     "rates",
 ]
-
-Array = Any
 
 
 class Codes(NamedTuple):
@@ -62,18 +61,18 @@ class ModelArrays(NamedTuple):
         poisson_tau: Shape (n_poisson,).
     """
 
-    nominal: Array
-    shift: Array
-    histosys: Array
-    factor: Array
-    normsys: Array
-    coefficients: Array
-    normal_parameter: Array
-    normal_data: Array
-    normal_sigma: Array
-    poisson_parameter: Array
-    poisson_data: Array
-    poisson_tau: Array
+    nominal: JaxArray
+    shift: JaxArray
+    histosys: JaxArray
+    factor: JaxArray
+    normsys: JaxArray
+    coefficients: JaxArray
+    normal_parameter: JaxArray
+    normal_data: JaxArray
+    normal_sigma: JaxArray
+    poisson_parameter: JaxArray
+    poisson_data: JaxArray
+    poisson_tau: JaxArray
 
 
 def build_arrays(expansion: Expansion) -> tuple[ModelArrays, Codes]:
@@ -140,7 +139,7 @@ def build_arrays(expansion: Expansion) -> tuple[ModelArrays, Codes]:
     return arrays, Codes(expansion.normsys_code, expansion.histosys_code, len(symmetric))
 
 
-def rates(codes: Codes, arrays: ModelArrays, parameters: Array) -> Array:
+def rates(codes: Codes, arrays: ModelArrays, parameters: JaxArray) -> JaxArray:
     """Return the expected counts, shape (bins,), from the parameters, shape (n,)."""
     alpha = parameters[arrays.histosys]
     split = codes.n_symmetric
@@ -152,7 +151,7 @@ def rates(codes: Codes, arrays: ModelArrays, parameters: Array) -> Array:
     return jnp.sum(base * jnp.prod(table[arrays.factor], axis=-1), axis=-1)
 
 
-def log_poisson(n: Array, rate: Array) -> Array:
+def log_poisson(n: JaxArray, rate: JaxArray) -> JaxArray:
     """Return ln Poisson(n | rate) with its gradient finite for n = rate = 0.
 
     A negative rate gives NaN also for n = 0, where pyhf would reward it (it is no
@@ -164,7 +163,7 @@ def log_poisson(n: Array, rate: Array) -> Array:
     return jnp.where((rate > 0) | ((n <= 0) & (rate == 0)), value, impossible)
 
 
-def constraint_logpdf(arrays: ModelArrays, parameters: Array, auxiliary: Array) -> Array:
+def constraint_logpdf(arrays: ModelArrays, parameters: JaxArray, auxiliary: JaxArray) -> JaxArray:
     """Return ln of all constraint terms, normalisations included."""
     pull = (
         auxiliary[arrays.normal_data] - parameters[arrays.normal_parameter]
@@ -176,7 +175,7 @@ def constraint_logpdf(arrays: ModelArrays, parameters: Array, auxiliary: Array) 
     return normal + jnp.sum(log_poisson(auxiliary[arrays.poisson_data], mean))
 
 
-def penalty(arrays: ModelArrays, parameters: Array, auxiliary: Array) -> Array:
+def penalty(arrays: ModelArrays, parameters: JaxArray, auxiliary: JaxArray) -> JaxArray:
     """Return -ln of the constraint terms over their best values: no difference of large terms."""
     pull = (
         auxiliary[arrays.normal_data] - parameters[arrays.normal_parameter]
@@ -186,7 +185,7 @@ def penalty(arrays: ModelArrays, parameters: Array, auxiliary: Array) -> Array:
     return 0.5 * jnp.sum(pull * pull) + jnp.sum(known)
 
 
-def logpdf(codes: Codes, arrays: ModelArrays, parameters: Array, data: Array) -> Array:
+def logpdf(codes: Codes, arrays: ModelArrays, parameters: JaxArray, data: JaxArray) -> JaxArray:
     """Return ln L of main and auxiliary data, as pyhf defines it (negative rates: NaN)."""
     n_bins = arrays.nominal.shape[0]
     main = jnp.sum(log_poisson(data[:n_bins], rates(codes, arrays, parameters)))

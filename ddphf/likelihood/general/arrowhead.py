@@ -9,12 +9,13 @@ block:
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ddphf.arrays import JaxArray
 from ddphf.likelihood.expansion import CannotCompileError, Expansion
 from ddphf.likelihood.factorization import cho_solve, cholesky
 from ddphf.likelihood.general.arrays import ModelArrays
@@ -34,7 +35,6 @@ __all__ = [
     "solve",
 ]
 
-Array = Any
 MAX_LOCALS = 8
 
 
@@ -53,20 +53,20 @@ class Cells(NamedTuple):
         variation: Shape (k,): place in the model's histosys, their number where there is none.
     """
 
-    global_: Array
-    local: Array
-    of_bin: Array
-    global_factor: Array
-    local_factor: Array
-    variation: Array
+    global_: JaxArray
+    local: JaxArray
+    of_bin: JaxArray
+    global_factor: JaxArray
+    local_factor: JaxArray
+    variation: JaxArray
 
 
 class Arrowhead(NamedTuple):
     """A symmetric matrix: corner G (k, k), edges C (cells, L, k), blocks D (cells, L, L)."""
 
-    corner: Array
-    edges: Array
-    blocks: Array
+    corner: JaxArray
+    edges: JaxArray
+    blocks: JaxArray
 
 
 def find_cells(expansion: Expansion, arrays: ModelArrays, max_locals: int = MAX_LOCALS) -> Cells:
@@ -122,7 +122,7 @@ def find_cells(expansion: Expansion, arrays: ModelArrays, max_locals: int = MAX_
 
 
 def _find_factors(
-    expansion: Expansion, arrays: ModelArrays, global_: Array, local: Array, of_bin: Array
+    expansion: Expansion, arrays: ModelArrays, global_: JaxArray, local: JaxArray, of_bin: JaxArray
 ) -> Cells:
     n = expansion.n_parameters
     one = n + len(arrays.normsys)
@@ -147,7 +147,7 @@ def _find_factors(
     return Cells(global_, local, of_bin, global_factor, local_factor, row[global_])
 
 
-def masked(matrix: Arrowhead, cells: Cells, free: Array, damping: Array) -> Arrowhead:
+def masked(matrix: Arrowhead, cells: Cells, free: JaxArray, damping: JaxArray) -> Arrowhead:
     """Keep the free directions, the others as an identity; add damping times the diagonal."""
     f_global = free[cells.global_]
     f_local = jnp.concatenate([free, jnp.zeros(1, bool)])[cells.local]
@@ -161,7 +161,7 @@ def masked(matrix: Arrowhead, cells: Cells, free: Array, damping: Array) -> Arro
     return Arrowhead(corner, edges, blocks + add[:, :, None] * jnp.eye(blocks.shape[1]))
 
 
-def multiply(matrix: Arrowhead, cells: Cells, vector: Array) -> Array:
+def multiply(matrix: Arrowhead, cells: Cells, vector: JaxArray) -> JaxArray:
     """Return the matrix times a vector of shape (n,)."""
     v_global = vector[cells.global_]
     v_local = jnp.concatenate([vector, jnp.zeros(1)])[cells.local]
@@ -171,7 +171,7 @@ def multiply(matrix: Arrowhead, cells: Cells, vector: Array) -> Array:
     return out.at[cells.global_].add(x)
 
 
-def add_diagonal(matrix: Arrowhead, cells: Cells, diagonal: Array) -> Arrowhead:
+def add_diagonal(matrix: Arrowhead, cells: Cells, diagonal: JaxArray) -> Arrowhead:
     """Add a diagonal of shape (n,)."""
     own = jnp.concatenate([diagonal, jnp.zeros(1)])[cells.local]
     return Arrowhead(
@@ -181,13 +181,13 @@ def add_diagonal(matrix: Arrowhead, cells: Cells, diagonal: Array) -> Arrowhead:
     )
 
 
-def read_diagonal(matrix: Arrowhead, cells: Cells, n: int) -> Array:
+def read_diagonal(matrix: Arrowhead, cells: Cells, n: int) -> JaxArray:
     """Return the diagonal, shape (n,)."""
     out = jnp.zeros(n + 1).at[cells.local].add(jnp.einsum("cll->cl", matrix.blocks))[:-1]
     return out.at[cells.global_].add(jnp.diag(matrix.corner))
 
 
-def along(cells: Cells, slope: tuple[Array, Array], step: Array) -> Array:
+def along(cells: Cells, slope: tuple[JaxArray, JaxArray], step: JaxArray) -> JaxArray:
     """Return the change of every rate, shape (bins,), to first order in a step, shape (n,).
 
     ``slope`` has the derivatives of the rates by the globals, (bins, k), and by the locals of each
@@ -199,7 +199,7 @@ def along(cells: Cells, slope: tuple[Array, Array], step: Array) -> Array:
     return j_global @ step[cells.global_] + jnp.sum(j_local * local, axis=1)
 
 
-def across(cells: Cells, slope: tuple[Array, Array], weights: Array, n: int) -> Array:
+def across(cells: Cells, slope: tuple[JaxArray, JaxArray], weights: JaxArray, n: int) -> JaxArray:
     """Return the gradient, shape (n,), of the rates summed with weights: :func:`along` transposed.
 
     Args:
@@ -215,7 +215,7 @@ def across(cells: Cells, slope: tuple[Array, Array], weights: Array, n: int) -> 
     return out.at[cells.global_].add(weights @ j_global)
 
 
-def factor(matrix: Arrowhead) -> tuple[Array, Array, Array, Array]:
+def factor(matrix: Arrowhead) -> tuple[JaxArray, JaxArray, JaxArray, JaxArray]:
     """Return the scaled Schur complement's Cholesky factor, its scale, D^-1 C, Cholesky of D.
 
     Positive definite only where :func:`masked` made it so.
@@ -227,7 +227,9 @@ def factor(matrix: Arrowhead) -> tuple[Array, Array, Array, Array]:
     return cholesky(schur * scale[:, None] * scale[None, :]), scale, inner, chol
 
 
-def solve(matrix: Arrowhead, cells: Cells, right: Array, free: Array, damping: Array) -> Array:
+def solve(
+    matrix: Arrowhead, cells: Cells, right: JaxArray, free: JaxArray, damping: JaxArray
+) -> JaxArray:
     """Solve over the free directions; 0 elsewhere, NaN if the matrix is not positive definite."""
     matrix = masked(matrix, cells, free, damping)
     right = jnp.where(free, right, 0.0)
@@ -241,7 +243,7 @@ def solve(matrix: Arrowhead, cells: Cells, right: Array, free: Array, damping: A
     return out.at[cells.global_].add(x)
 
 
-def inverse(matrix: Arrowhead, cells: Cells, free: Array) -> tuple[Array, Array]:
+def inverse(matrix: Arrowhead, cells: Cells, free: JaxArray) -> tuple[JaxArray, JaxArray]:
     """Return the inverse over the free directions, 0 elsewhere.
 
     Returns:

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from ddphf.arrays import JaxArray
 from ddphf.likelihood.general.arrowhead import Arrowhead, Cells, multiply, solve
 
 __all__ = ["bend"]
 
-Array = Any
 MAX_TURNS = 16
 """Bounds that one step may meet; it ends at the last, and the next step goes on from there."""
 
 
 class _Path(NamedTuple):
-    taken: Array
-    moving: Array
-    share: Array
-    turns: Array
+    taken: JaxArray
+    moving: JaxArray
+    share: JaxArray
+    turns: JaxArray
 
 
 def bend(
-    matrix: Arrowhead, cells: Cells, gradient: Array, free: Array, step: Array, room: Array
-) -> Array:
+    matrix: Arrowhead,
+    cells: Cells,
+    gradient: JaxArray,
+    free: JaxArray,
+    step: JaxArray,
+    room: JaxArray,
+) -> JaxArray:
     """Bend a step along the bounds that it crosses.
 
     The step goes to the first bound; the parameter that meets it stays there, the others are solved
@@ -41,7 +46,7 @@ def bend(
         room: Least and largest step of each parameter, shape (2, n).
     """
 
-    def advance(taken: Array, ahead: Array, moving: Array, turns: Array) -> _Path:
+    def advance(taken: JaxArray, ahead: JaxArray, moving: JaxArray, turns: JaxArray) -> _Path:
         left = jnp.where(ahead > 0, room[1], room[0]) - taken
         reach = jnp.where(moving & (ahead != 0), left / ahead, jnp.inf)
         share = jnp.minimum(1.0, jnp.min(reach))

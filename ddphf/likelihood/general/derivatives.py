@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ddphf.arrays import JaxArray
 from ddphf.likelihood.deviance import deviance
 from ddphf.likelihood.general.arrays import Codes, ModelArrays, penalty
 from ddphf.likelihood.general.arrowhead import Arrowhead, Cells
@@ -26,7 +27,6 @@ from ddphf.likelihood.interpolation import histosys_weights, normsys_factor
 
 __all__ = ["Point", "evaluate"]
 
-Array = Any
 
 TINY = 1e-100
 """Stands for a factor of 0 in derivatives: the product of the others is P / TINY, exactly."""
@@ -45,21 +45,21 @@ class Point(NamedTuple):
             bin's cell (bins, L).
     """
 
-    value: Array
-    rate: Array
-    gradient: Array
+    value: JaxArray
+    rate: JaxArray
+    gradient: JaxArray
     hessian: Arrowhead
     information: Arrowhead
-    slope: tuple[Array, Array]
+    slope: tuple[JaxArray, JaxArray]
 
 
 def evaluate(
     codes: Codes,
     arrays: ModelArrays,
     cells: Cells,
-    parameters: Array,
-    data: Array,
-    multiplier: Array | None = None,
+    parameters: JaxArray,
+    data: JaxArray,
+    multiplier: JaxArray | None = None,
 ) -> Point:
     """Return -ln L and its derivatives.
 
@@ -143,11 +143,11 @@ def evaluate(
     )
 
 
-def _derivatives(function: Callable[[Array], Any], x: Array) -> tuple[Any, Any, Any]:
+def _derivatives(function: Callable[[JaxArray], Any], x: JaxArray) -> tuple[Any, Any, Any]:
     """Return an element-wise function with its first and second derivatives."""
     ones = jnp.ones_like(x)
 
-    def slope(x: Array) -> tuple[Any, Any]:
+    def slope(x: JaxArray) -> tuple[Any, Any]:
         value: tuple[Any, Any] = jax.jvp(function, (x,), (ones,))
         return value
 
@@ -156,8 +156,8 @@ def _derivatives(function: Callable[[Array], Any], x: Array) -> tuple[Any, Any, 
 
 
 def _base(
-    codes: Codes, arrays: ModelArrays, cells: Cells, parameters: Array
-) -> tuple[Array, Array, Array]:
+    codes: Codes, arrays: ModelArrays, cells: Cells, parameters: JaxArray
+) -> tuple[JaxArray, JaxArray, JaxArray]:
     """Return the base (bins, samples) and its derivatives by global parameters (..., k)."""
     n_variations, split = arrays.histosys.shape[0], codes.n_symmetric
     if not n_variations:
@@ -165,7 +165,7 @@ def _base(
         return arrays.nominal, zero, zero
     alpha = parameters[arrays.histosys]
 
-    def weights(x: Array) -> tuple[Array, Array]:
+    def weights(x: JaxArray) -> tuple[JaxArray, JaxArray]:
         return histosys_weights(x, codes.histosys)
 
     (up, down), (d_up, d_down), (c_up, c_down) = _derivatives(weights, alpha[split:])
@@ -174,7 +174,7 @@ def _base(
         jnp.concatenate([alpha[:split], up, down]), arrays.shift, axes=1
     )
 
-    def by_parameter(*rows: Array) -> Array:
+    def by_parameter(*rows: JaxArray) -> JaxArray:
         rows = (*rows, jnp.zeros((1, *arrays.nominal.shape)))
         return jnp.moveaxis(jnp.concatenate(rows)[cells.variation], 0, -1)
 
@@ -183,10 +183,12 @@ def _base(
     return base, by_parameter(linear, first), by_parameter(jnp.zeros_like(linear), second)
 
 
-def _factors(codes: Codes, arrays: ModelArrays, parameters: Array) -> tuple[Array, Array, Array]:
+def _factors(
+    codes: Codes, arrays: ModelArrays, parameters: JaxArray
+) -> tuple[JaxArray, JaxArray, JaxArray]:
     """Return the table of factors, and first and second derivatives divided by the factor."""
 
-    def normsys(x: Array) -> Array:
+    def normsys(x: JaxArray) -> JaxArray:
         return normsys_factor(x, arrays.coefficients, codes.normsys)
 
     value, first, second = _derivatives(normsys, parameters[arrays.normsys])
@@ -199,8 +201,8 @@ def _factors(codes: Codes, arrays: ModelArrays, parameters: Array) -> tuple[Arra
 
 
 def _constraint_derivatives(
-    arrays: ModelArrays, parameters: Array, auxiliary: Array
-) -> tuple[Array, Array]:
+    arrays: ModelArrays, parameters: JaxArray, auxiliary: JaxArray
+) -> tuple[JaxArray, JaxArray]:
     """Return first and second derivatives of the constraint terms of -ln L (diagonal)."""
     slope, curvature = jnp.zeros_like(parameters), jnp.zeros_like(parameters)
     where, sigma = arrays.normal_parameter, arrays.normal_sigma

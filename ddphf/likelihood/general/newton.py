@@ -9,11 +9,12 @@ it a batch. Data, templates, bounds, starting point and the fixed mask are input
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from ddphf.arrays import JaxArray
 from ddphf.likelihood.general.arrays import Codes, ModelArrays
 from ddphf.likelihood.general.arrowhead import (
     Cells,
@@ -36,7 +37,6 @@ __all__ = [
     "minimize_general_batch",
 ]
 
-Array = Any
 MAX_STEPS = 32
 """A batch takes as many steps as its slowest row: one that needs more is fitted alone."""
 
@@ -60,47 +60,49 @@ class GeneralResult(NamedTuple):
         physical: Whether no rate is negative, and none is 0 where events were seen.
     """
 
-    parameters: Array
-    edm: Array
-    projected: Array
-    errors: Array
-    stiffness: Array
-    free: Array
-    rates: Array
-    steps: Array
-    physical: Array
+    parameters: JaxArray
+    edm: JaxArray
+    projected: JaxArray
+    errors: JaxArray
+    stiffness: JaxArray
+    free: JaxArray
+    rates: JaxArray
+    steps: JaxArray
+    physical: JaxArray
 
 
 class _State(NamedTuple):
-    x: Array
+    x: JaxArray
     point: Point
-    trial: Array
-    solved: Array
-    predicted: Array
-    damping: Array
-    bent: Array
-    edm: Array
-    steps: Array
+    trial: JaxArray
+    solved: JaxArray
+    predicted: JaxArray
+    damping: JaxArray
+    bent: JaxArray
+    edm: JaxArray
+    steps: JaxArray
 
 
-def free_directions(x: Array, gradient: Array, fixed: Array, lower: Array, upper: Array) -> Array:
+def free_directions(
+    x: JaxArray, gradient: JaxArray, fixed: JaxArray, lower: JaxArray, upper: JaxArray
+) -> JaxArray:
     """Return True where a parameter is neither held nor pushed against a bound."""
     pushed = ((x <= lower) & (gradient > 0)) | ((x >= upper) & (gradient < 0))
     return ~fixed & ~pushed
 
 
-def is_physical(rate: Array, counts: Array) -> Array:
+def is_physical(rate: JaxArray, counts: JaxArray) -> JaxArray:
     """Return whether no rate is negative, and none is 0 where events were seen."""
     return jnp.all((rate > 0) | ((rate == 0) & (counts <= 0)))
 
 
-def _relax(damping: Array, agreement: Array) -> Array:
+def _relax(damping: JaxArray, agreement: JaxArray) -> JaxArray:
     """Return the damping after a step that was taken; agreement is actual over predicted gain."""
     lower = jnp.where(agreement > 0.5, damping / 10.0, damping)
     return jnp.where((agreement > 0.9) | (damping < FIRST_DAMPING / 10), 0.0, lower)
 
 
-def _edm(gradient: Array, step: Array) -> Array:
+def _edm(gradient: JaxArray, step: JaxArray) -> JaxArray:
     edm = jnp.sum(gradient * step)
     return jnp.where(jnp.isfinite(edm) & (edm >= 0), edm, jnp.inf)
 
@@ -109,11 +111,11 @@ def minimize_general(
     codes: Codes,
     arrays: ModelArrays,
     cells: Cells,
-    start: Array,
-    fixed: Array,
-    lower: Array,
-    upper: Array,
-    data: Array,
+    start: JaxArray,
+    fixed: JaxArray,
+    lower: JaxArray,
+    upper: JaxArray,
+    data: JaxArray,
 ) -> GeneralResult:
     """Minimise -ln L of one data set.
 
@@ -190,14 +192,14 @@ def minimize_general(
 
 def make_result(
     cells: Cells,
-    x: Array,
+    x: JaxArray,
     point: Point,
-    edm: Array,
-    steps: Array,
-    fixed: Array,
-    lower: Array,
-    upper: Array,
-    counts: Array,
+    edm: JaxArray,
+    steps: JaxArray,
+    fixed: JaxArray,
+    lower: JaxArray,
+    upper: JaxArray,
+    counts: JaxArray,
 ) -> GeneralResult:
     """Return a point with its certificate."""
     free = free_directions(x, point.gradient, fixed, lower, upper)
@@ -220,11 +222,11 @@ def minimize_general_batch(
     codes: Codes,
     arrays: ModelArrays,
     cells: Cells,
-    start: Array,
-    fixed: Array,
-    lower: Array,
-    upper: Array,
-    data: Array,
+    start: JaxArray,
+    fixed: JaxArray,
+    lower: JaxArray,
+    upper: JaxArray,
+    data: JaxArray,
 ) -> GeneralResult:
     """Compiled batch: start, fixed, bounds and data have a leading axis."""
     result: GeneralResult = jax.vmap(minimize_general, in_axes=(None, None, None, 0, 0, 0, 0, 0))(

@@ -12,11 +12,12 @@ EDM, and every rate is still positive.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
+from ddphf.arrays import JaxArray
 from ddphf.likelihood.general.arrays import Codes, ModelArrays, rates
 from ddphf.likelihood.general.arrowhead import (
     Cells,
@@ -31,7 +32,6 @@ from ddphf.likelihood.general.newton import GeneralResult, is_physical, make_res
 
 __all__ = ["minimize_at_zero"]
 
-Array = Any
 
 MAX_STEPS = 400
 FIRST, LAST = 0.1, 1e-9
@@ -43,24 +43,24 @@ INWARDS = (1.0, 0.1, 1e-2, 1e-3, 1e-4, 1e-6, 0.0)
 class _Distances(NamedTuple):
     """What must stay positive, or something of each: multipliers, changes."""
 
-    rate: Array
-    lower: Array
-    upper: Array
+    rate: JaxArray
+    lower: JaxArray
+    upper: JaxArray
 
 
 class _State(NamedTuple):
-    x: Array
+    x: JaxArray
     point: Point
     multiplier: _Distances
-    epsilon: Array
-    trial: Array
+    epsilon: JaxArray
+    trial: JaxArray
     trial_multiplier: _Distances
-    fresh: Array
-    solved: Array
-    share: Array
-    edm: Array
-    done: Array
-    steps: Array
+    fresh: JaxArray
+    solved: JaxArray
+    share: JaxArray
+    edm: JaxArray
+    done: JaxArray
+    steps: JaxArray
 
 
 @partial(jax.jit, static_argnums=0)
@@ -68,11 +68,11 @@ def minimize_at_zero(
     codes: Codes,
     arrays: ModelArrays,
     cells: Cells,
-    start: Array,
-    fixed: Array,
-    lower: Array,
-    upper: Array,
-    data: Array,
+    start: JaxArray,
+    fixed: JaxArray,
+    lower: JaxArray,
+    upper: JaxArray,
+    data: JaxArray,
 ) -> GeneralResult:
     """Minimise -ln L of one data set over the parameters that make no rate negative.
 
@@ -99,12 +99,12 @@ def minimize_at_zero(
     held = _Distances(guarded, free, free)
     last = LAST / jnp.maximum(sum(jnp.sum(h) for h in held), 1)
 
-    def distances(x: Array, rate: Array) -> _Distances:
+    def distances(x: JaxArray, rate: JaxArray) -> _Distances:
         all_ = _Distances(rate, x - lower, upper - x)
         kept: _Distances = jax.tree.map(lambda d, h: jnp.where(h, d, 1.0), all_, held)
         return kept
 
-    def around(x: Array, epsilon: Array, multiplier: _Distances) -> Point:
+    def around(x: JaxArray, epsilon: JaxArray, multiplier: _Distances) -> Point:
         """Return -ln L with the barrier; of an empty bin it is that of epsilon events."""
         barrier = data.at[:n_bins].set(jnp.where(guarded, epsilon, counts))
         point = evaluate(codes, arrays, cells, x, barrier, multiplier.rate)
@@ -158,7 +158,7 @@ def minimize_at_zero(
         )
         length = share * jnp.minimum(1.0, 0.99 / jnp.maximum(jnp.max(jnp.stack(used)), 1e-300))
 
-        def follow(z: Array, c: Array, d: Array, h: Array) -> Array:
+        def follow(z: JaxArray, c: JaxArray, d: JaxArray, h: JaxArray) -> JaxArray:
             aim = z + length * ((s.epsilon - z * c) / d - z)
             # A rate is not linear, so that the step may miss: stay near epsilon / distance.
             ahead = s.epsilon / jnp.maximum(d + length * c, 1e-300)
@@ -238,12 +238,12 @@ def _move_inside(
     codes: Codes,
     arrays: ModelArrays,
     cells: Cells,
-    x: Array,
-    fixed: Array,
-    lower: Array,
-    upper: Array,
-    data: Array,
-) -> tuple[Array, Array]:
+    x: JaxArray,
+    fixed: JaxArray,
+    lower: JaxArray,
+    upper: JaxArray,
+    data: JaxArray,
+) -> tuple[JaxArray, JaxArray]:
     """Return a start with positive rates, and which bins are empty and can change their rate."""
     counts = data[: arrays.nominal.shape[0]]
     point = evaluate(codes, arrays, cells, x, data)

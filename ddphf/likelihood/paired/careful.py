@@ -17,7 +17,6 @@ from ddphf.likelihood.paired.profile import PairData
 
 __all__ = ["PairFit", "fit_pair"]
 
-Array = Any
 BISECTIONS = 200
 
 _scores = jax.jit(one_sided_scores, static_argnums=(0, 2))

@@ -15,18 +15,17 @@ cancellation and are never negative, whatever the sign of ``d``.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 
+from ddphf.arrays import JaxArray
 from ddphf.likelihood import precision  # noqa: F401
 
 __all__ = ["Side", "SideSolution", "solve_plain", "solve_side", "tiny", "two_poles"]
 
-Array = Any
 
-
-def tiny(x: Array) -> float:
+def tiny(x: JaxArray) -> float:
     """Return the smallest normal number of the precision of ``x``."""
     return float(jnp.finfo(jnp.result_type(x)).tiny)
 
@@ -45,14 +44,14 @@ class Side(NamedTuple):
         upper: Upper bound of the factor.
     """
 
-    n: Array
-    u: Array
-    c: Array
-    v: Array | None = None
-    aux: Array | None = None
-    width: Array | None = None
-    lower: Array | None = None
-    upper: Array | None = None
+    n: JaxArray
+    u: JaxArray
+    c: JaxArray
+    v: JaxArray | None = None
+    aux: JaxArray | None = None
+    width: JaxArray | None = None
+    lower: JaxArray | None = None
+    upper: JaxArray | None = None
 
 
 class SideSolution(NamedTuple):
@@ -66,14 +65,14 @@ class SideSolution(NamedTuple):
         kappa: Curvature of the factor's own constraint; inf where it is at a bound or absent.
     """
 
-    rate: Array
-    w: Array
-    info: Array
-    gamma: Array | None
-    kappa: Array | None
+    rate: JaxArray
+    w: JaxArray
+    info: JaxArray
+    gamma: JaxArray | None
+    kappa: JaxArray | None
 
 
-def two_poles(a: Array, n: Array, u: Array, d: Array) -> tuple[Array, Array]:
+def two_poles(a: JaxArray, n: JaxArray, u: JaxArray, d: JaxArray) -> tuple[JaxArray, JaxArray]:
     """Return ``z`` and ``z + d`` where ``a/z + n/(z + d) = u``, both >= 0.
 
     Args:
@@ -100,12 +99,12 @@ def two_poles(a: Array, n: Array, u: Array, d: Array) -> tuple[Array, Array]:
     return z / (2.0 * u), m / (2.0 * u)
 
 
-def weight(n: Array, rate: Array) -> Array:
+def weight(n: JaxArray, rate: JaxArray) -> JaxArray:
     """Return ``n / rate - 1``; an empty bin gives -1 at any rate."""
     return jnp.where(n > 0, n / jnp.maximum(rate, tiny(rate)), 0.0) - 1.0
 
 
-def solve_plain(b_side: Side, a_side: Side) -> tuple[Array, Array, Array]:
+def solve_plain(b_side: Side, a_side: Side) -> tuple[JaxArray, JaxArray, JaxArray]:
     """Return ``b`` and the two rates of a cell without factors of its own, ``b`` unbounded."""
     x = b_side.c / b_side.u
     y = a_side.c / a_side.u
@@ -113,7 +112,7 @@ def solve_plain(b_side: Side, a_side: Side) -> tuple[Array, Array, Array]:
     return z - y, m * b_side.u, z * a_side.u
 
 
-def solve_side(side: Side, b: Array, *, gaussian: bool = False) -> SideSolution:
+def solve_side(side: Side, b: JaxArray, *, gaussian: bool = False) -> SideSolution:
     """Profile a channel's own factor at given ``b``.
 
     The factor's profile is convex, so clipping the root to its bounds is exact.

@@ -19,12 +19,11 @@ from typing import Any
 import numpy as np
 from scipy.special import gammaln, xlogy
 
-from ddphf.background import profile_background
+from ddphf.arrays import Array
 from ddphf.exceptions import FitError
+from ddphf.statistics.background import profile_background
 
 __all__ = ["PairFit", "PlainPair"]
-
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @dataclass(frozen=True)

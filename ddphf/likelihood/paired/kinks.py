@@ -6,27 +6,24 @@ between the total slopes, mu_hat is exactly 0, and that is its certificate.
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 
+from ddphf.arrays import JaxArray
 from ddphf.likelihood.paired.model import PairArrays, PairStructure, features
 
 __all__ = ["one_sided_scores"]
-
-Array = Any
 
 
 def one_sided_scores(
     structure: PairStructure,
     arrays: PairArrays,
     poi: int,
-    theta: Array,
-    gradient: Array,
-    empty: Array,
-    weights: tuple[Array, Array],
-) -> tuple[Array, Array]:
+    theta: JaxArray,
+    gradient: JaxArray,
+    empty: JaxArray,
+    weights: tuple[JaxArray, JaxArray],
+) -> tuple[JaxArray, JaxArray]:
     """Return d ln L / d POI on the right and on the left of a fit at held POI.
 
     Args:
@@ -41,7 +38,7 @@ def one_sided_scores(
     tangent = jnp.zeros_like(theta).at[..., poi].set(1.0)
     have = [m is not None for m in arrays.matrices]
 
-    def present(t: Array) -> tuple[Array, ...]:
+    def present(t: JaxArray) -> tuple[JaxArray, ...]:
         return tuple(f for f in features(structure, arrays.coefficients, t) if f is not None)
 
     phi, dphi = jax.jvp(present, (theta,), (tangent,))

@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ddphf.arrays import Array, Mask
 from ddphf.likelihood.ensembles.points import make_reference
 from ddphf.likelihood.ensembles.rough import SharedInputs
 from ddphf.likelihood.expansion import CannotCompileError, Expansion
-from ddphf.likelihood.minimum import Array, Mask
 from ddphf.likelihood.paired.careful import PairFit, fit_pair
 from ddphf.likelihood.paired.model import (
     PairArrays,

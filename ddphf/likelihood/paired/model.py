@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
+from ddphf.arrays import JaxArray
 from ddphf.likelihood.expansion import CannotCompileError, Expansion
 from ddphf.likelihood.interpolation import (
     histosys_weights,
@@ -27,7 +28,6 @@ from ddphf.likelihood.interpolation import (
 
 __all__ = ["PairArrays", "PairStructure", "Part", "build_pair", "features"]
 
-Array = Any
 ROLES = ("u_B", "u_A", "v_B", "v_A", "c_B", "c_A")
 
 
@@ -89,16 +89,16 @@ class PairArrays(NamedTuple):
         gamma_upper: For B and A, shape (M,) or None.
     """
 
-    matrices: tuple[Array | None, ...]
-    coefficients: Array
-    lower: Array
-    upper: Array
-    precision: Array
-    b_lower: Array
-    b_upper: Array
-    width: tuple[Array | None, Array | None]
-    gamma_lower: tuple[Array | None, Array | None]
-    gamma_upper: tuple[Array | None, Array | None]
+    matrices: tuple[JaxArray | None, ...]
+    coefficients: JaxArray
+    lower: JaxArray
+    upper: JaxArray
+    precision: JaxArray
+    b_lower: JaxArray
+    b_upper: JaxArray
+    width: tuple[JaxArray | None, JaxArray | None]
+    gamma_lower: tuple[JaxArray | None, JaxArray | None]
+    gamma_upper: tuple[JaxArray | None, JaxArray | None]
 
 
 class PairPlaces(NamedTuple):
@@ -122,12 +122,12 @@ class PairPlaces(NamedTuple):
 
 
 def features(
-    structure: PairStructure, coefficients: Array, theta: Array
-) -> tuple[Array | None, ...]:
+    structure: PairStructure, coefficients: JaxArray, theta: JaxArray
+) -> tuple[JaxArray | None, ...]:
     """Return the features of each role, shapes (..., features), of theta, shape (..., k)."""
     dtype, ones = theta.dtype, jnp.ones((*theta.shape[:-1], 1), theta.dtype)
 
-    def pick(places: Any) -> Array:
+    def pick(places: Any) -> JaxArray:
         # A product with a selection matrix: the transpose of a gather is a slow scatter.
         return theta @ jnp.asarray(np.eye(structure.n_global)[:, list(places)], dtype)
 
@@ -140,7 +140,7 @@ def features(
     if structure.normsys:
         coefficients = jnp.asarray(coefficients, dtype)
         factors = normsys_factor(pick(structure.normsys), coefficients, structure.normsys_code)
-    out: list[Array | None] = []
+    out: list[JaxArray | None] = []
     for parts in structure.parts:
         columns = []
         for part in parts:

@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ddphf.arrays import JaxArray
 from ddphf.likelihood.factorization import cho_solve, cholesky
 from ddphf.likelihood.paired.model import PairArrays, PairStructure
 from ddphf.likelihood.paired.profile import PairData, Profile, profile
 
 __all__ = ["CELL_BOUNDS", "NewtonResult", "minimize_profile", "minimize_profiles"]
 
-Array = Any
 CELL_BOUNDS = ("b_lower", "b_upper", "gamma_lower", "gamma_upper")
 MAX_STEPS = 100
 ENOUGH = 1e-14
@@ -44,31 +44,33 @@ class NewtonResult(NamedTuple):
         weights: For B and A, n / rate - 1 (at a rate held at 0, what stationarity implies).
     """
 
-    theta: Array
-    value: Array
-    gradient: Array
-    edm: Array
-    projected: Array
-    steps: Array
-    b: Array
-    gamma: tuple[Array, Array]
-    rates: tuple[Array, Array]
-    hessian: Array
-    weights: tuple[Array, Array]
+    theta: JaxArray
+    value: JaxArray
+    gradient: JaxArray
+    edm: JaxArray
+    projected: JaxArray
+    steps: JaxArray
+    b: JaxArray
+    gamma: tuple[JaxArray, JaxArray]
+    rates: tuple[JaxArray, JaxArray]
+    hessian: JaxArray
+    weights: tuple[JaxArray, JaxArray]
 
 
 class _State(NamedTuple):
-    theta: Array
+    theta: JaxArray
     now: Profile
-    trial: Array
-    solved: Array
-    damping: Array
-    edm: Array
-    steps: Array
-    stuck: Array
+    trial: JaxArray
+    solved: JaxArray
+    damping: JaxArray
+    edm: JaxArray
+    steps: JaxArray
+    stuck: JaxArray
 
 
-def solve_masked(hessian: Array, gradient: Array, free: Array, damping: Array) -> Array:
+def solve_masked(
+    hessian: JaxArray, gradient: JaxArray, free: JaxArray, damping: JaxArray
+) -> JaxArray:
     """Solve (H + damping diag|H|) p = g over the free directions, 0 elsewhere; NaN if not PD.
 
     Scaled to a unit diagonal first: mu and the nuisances may differ by many orders of magnitude.
@@ -83,8 +85,8 @@ def solve_masked(hessian: Array, gradient: Array, free: Array, damping: Array) -
 
 
 def free_directions(
-    theta: Array, gradient: Array, fixed: Array, lower: Array, upper: Array
-) -> Array:
+    theta: JaxArray, gradient: JaxArray, fixed: JaxArray, lower: JaxArray, upper: JaxArray
+) -> JaxArray:
     """Return True where a parameter may move: not held, and not pushed against a bound."""
     pushed = ((theta <= lower) & (gradient > 0)) | ((theta >= upper) & (gradient < 0))
     return ~fixed & ~pushed
@@ -93,10 +95,10 @@ def free_directions(
 def minimize_profile(
     structure: PairStructure,
     arrays: PairArrays,
-    theta: Array,
-    fixed: Array,
-    lower: Array,
-    upper: Array,
+    theta: JaxArray,
+    fixed: JaxArray,
+    lower: JaxArray,
+    upper: JaxArray,
     data: PairData,
 ) -> NewtonResult:
     """Minimise the profile of one data set.
@@ -174,10 +176,10 @@ def minimize_profile(
 def minimize_one(
     structure: PairStructure,
     arrays: PairArrays,
-    theta: Array,
-    fixed: Array,
-    lower: Array,
-    upper: Array,
+    theta: JaxArray,
+    fixed: JaxArray,
+    lower: JaxArray,
+    upper: JaxArray,
     data: PairData,
 ) -> NewtonResult:
     """Compiled :func:`minimize_profile`."""
@@ -188,10 +190,10 @@ def minimize_one(
 def minimize_profiles(
     structure: PairStructure,
     arrays: PairArrays,
-    theta: Array,
-    fixed: Array,
-    lower: Array,
-    upper: Array,
+    theta: JaxArray,
+    fixed: JaxArray,
+    lower: JaxArray,
+    upper: JaxArray,
     data: PairData,
     cells: tuple[Any, ...],
 ) -> NewtonResult:
@@ -202,7 +204,12 @@ def minimize_profiles(
     """
 
     def one(
-        theta: Array, fixed: Array, lower: Array, upper: Array, data: PairData, cells: Any
+        theta: JaxArray,
+        fixed: JaxArray,
+        lower: JaxArray,
+        upper: JaxArray,
+        data: PairData,
+        cells: Any,
     ) -> Any:
         own = arrays._replace(**dict(zip(CELL_BOUNDS, cells, strict=True)))
         return minimize_profile(structure, own, theta, fixed, lower, upper, data)

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ddphf.likelihood.checks import Spec
-from ddphf.likelihood.minimum import Array
+from ddphf.arrays import Array, Spec
 from ddphf.likelihood.paired.closed_form import PlainPair
 from ddphf.likelihood.reference import ReferenceModel
 

@@ -16,13 +16,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from ddphf.arrays import JaxArray
 from ddphf.likelihood.deviance import deviance
 from ddphf.likelihood.paired.cells import Side, SideSolution, solve_plain, solve_side
 from ddphf.likelihood.paired.model import PairArrays, PairStructure, features
 
 __all__ = ["Cell", "PairData", "Profile", "find_roots", "pair_sides", "profile", "solve_cells"]
 
-Array = Any
 TINY = 1e-300
 FLOOR = 1e-8
 """A lower bound of the factor b at or below this only keeps pyhf's logarithms finite: read as 0."""
@@ -39,33 +39,33 @@ class PairData(NamedTuple):
         centre: Auxiliary data of the global parameters, shape (k,); 0 where unconstrained.
     """
 
-    n: tuple[Array, Array]
-    aux: tuple[Array | None, Array | None]
-    centre: Array
+    n: tuple[JaxArray, JaxArray]
+    aux: tuple[JaxArray | None, JaxArray | None]
+    centre: JaxArray
 
 
 class Cell(NamedTuple):
     """The eliminated parameters: ``b``, whether it is free, and both channels."""
 
-    b: Array
-    free: Array
+    b: JaxArray
+    free: JaxArray
     sides: tuple[SideSolution, SideSolution]
 
 
 class Profile(NamedTuple):
     """Value (-ln L without constants), gradient and Hessian of the profile; the cells."""
 
-    value: Array
-    gradient: Array
-    hessian: Array
+    value: JaxArray
+    gradient: JaxArray
+    hessian: JaxArray
     cell: Cell
-    feasible: Array
+    feasible: JaxArray
 
 
 def pair_sides(
     structure: PairStructure,
     arrays: PairArrays,
-    phi: tuple[Array | None, ...],
+    phi: tuple[JaxArray | None, ...],
     data: PairData,
 ) -> tuple[Side, Side]:
     """Return both channels' coefficients from the features ``phi``."""
@@ -93,7 +93,7 @@ def pair_sides(
     return sides[0], sides[1]
 
 
-def lower_b(arrays: PairArrays) -> Array:
+def lower_b(arrays: PairArrays) -> JaxArray:
     """Return the lower bounds of b, with pyhf's floors read as 0."""
     return jnp.where(arrays.b_lower <= FLOOR, 0.0, arrays.b_lower)
 
@@ -147,11 +147,11 @@ def _complete_weights(cell: Cell, sides: tuple[Side, Side]) -> Cell:
 
 
 def find_roots(
-    structure: PairStructure, sides: tuple[Side, Side], low: Array, high: Array
-) -> tuple[Array, Array]:
+    structure: PairStructure, sides: tuple[Side, Side], low: JaxArray, high: JaxArray
+) -> tuple[JaxArray, JaxArray]:
     """Return b of every cell where the channels have factors of their own, and the steps taken."""
 
-    def slope(b: Array) -> tuple[Array, Array]:
+    def slope(b: JaxArray) -> tuple[JaxArray, JaxArray]:
         x_b, x_a = (
             solve_side(s, b, gaussian=g) for s, g in zip(sides, structure.gaussian, strict=True)
         )
@@ -206,7 +206,7 @@ def find_roots(
 def profile(
     structure: PairStructure,
     arrays: PairArrays,
-    theta: Array,
+    theta: JaxArray,
     data: PairData,
     *,
     expected: bool = False,
@@ -221,7 +221,7 @@ def profile(
         expected: Replace the observed by the expected information (at data equal to the rates).
     """
 
-    def phi_of(t: Array) -> tuple[Array | None, ...]:
+    def phi_of(t: JaxArray) -> tuple[JaxArray | None, ...]:
         return features(structure, arrays.coefficients, t)
 
     phi = phi_of(theta)
@@ -233,7 +233,7 @@ def profile(
     pull = theta - data.centre
     gradient = arrays.precision * pull
     hessian = jnp.diag(arrays.precision)
-    jacobians: list[Array | None] = []
+    jacobians: list[JaxArray | None] = []
     for role in range(6):
         matrix = arrays.matrices[role]
         if matrix is None:
@@ -255,7 +255,7 @@ def profile(
     return Profile(value, gradient, hessian, cell, feasible)
 
 
-def _cotangents(cell: Cell) -> list[Array]:
+def _cotangents(cell: Cell) -> list[JaxArray]:
     """Return d ln L / d(u_B, u_A, v_B, v_A, c_B, c_A) per cell."""
     x_b, x_a = cell.sides
     out = [cell.b * x_b.w, cell.b * x_a.w]
@@ -264,7 +264,7 @@ def _cotangents(cell: Cell) -> list[Array]:
     return [*out, x_b.w, x_a.w]
 
 
-def _constraint(side: Side, solution: SideSolution, gaussian: bool) -> Array:
+def _constraint(side: Side, solution: SideSolution, gaussian: bool) -> JaxArray:
     assert solution.gamma is not None
     assert side.width is not None
     assert side.aux is not None
@@ -276,11 +276,11 @@ def _constraint(side: Side, solution: SideSolution, gaussian: bool) -> Array:
 
 
 def _curvature(
-    cell: Cell, sides: tuple[Side, Side], jacobians: list[Array | None], expected: bool
-) -> Array:
+    cell: Cell, sides: tuple[Side, Side], jacobians: list[JaxArray | None], expected: bool
+) -> JaxArray:
     """Return the Schur complement's data part, shape (k, k)."""
     effective, lambdas, tilted = [], [], []
-    total: Array = 0.0
+    total: JaxArray = 0.0
     for x in range(2):
         side, solution = sides[x], cell.sides[x]
         du, dv, dc = jacobians[x], jacobians[2 + x], jacobians[4 + x]

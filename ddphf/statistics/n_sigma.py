@@ -15,12 +15,12 @@ import numpy as np
 from scipy.special import logsumexp, ndtri_exp
 from scipy.stats import binom, norm
 
-from ddphf.background import profile_background
+from ddphf.arrays import Array
 from ddphf.exceptions import InputError
+from ddphf.statistics.background import profile_background
 
 __all__ = ["Form", "exact_p_value", "n_sigma", "n_sigma_terms", "null_variance"]
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
 
 Form = Literal["published", "null"]
 
@@ -107,8 +107,8 @@ def null_variance(
 ) -> tuple[Array, Array]:
     """Return b of the null and the variance of (B - f_B) - r (A - f_A) there, both shape (M,).
 
-    v = (r b + f_B) + r^2 (b + f_A), with b of :func:`ddphf.background.profile_background`; without
-    fakes v = r (A + B) (derived).
+    v = (r b + f_B) + r^2 (b + f_A), with b of
+    :func:`ddphf.statistics.background.profile_background`; without fakes v = r (A + B) (derived).
 
     Args:
         tested: Counts B, shape (M,).

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-__all__ = ["profile_background"]
+from ddphf.arrays import Array
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
+__all__ = ["profile_background"]
 
 
 def profile_background(

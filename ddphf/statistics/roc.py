@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import rankdata
 
+from ddphf.arrays import Array
 from ddphf.exceptions import InputError
-from ddphf.likelihood.minimum import Array
 
 __all__ = ["RocCurve", "make_roc"]
 

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm, truncnorm
 
+from ddphf.arrays import Array
+from ddphf.compute.streams import generator
 from ddphf.exceptions import InputError
-from ddphf.search.n_sigma import Array, n_sigma
-from ddphf.seeds import check_seed
+from ddphf.statistics.n_sigma import n_sigma
 
 __all__ = [
     "BestWindow",
@@ -109,7 +110,7 @@ def scan_positions(terms: Array, size: Sequence[int]) -> Array:
     """Return N_sigma of a window at every position.
 
     Args:
-        terms: From :func:`~ddphf.search.n_sigma.n_sigma_terms`; the last ``len(size)`` axes are
+        terms: From :func:`~ddphf.statistics.n_sigma.n_sigma_terms`; the last ``len(size)`` axes are
             bins, leading ones are data sets.
         size: Bins of the window along each axis.
 
@@ -259,7 +260,7 @@ def global_p_value(
     positions = [tuple(n - k + 1 for n, k in zip(shape, size, strict=True)) for size in boxes]
     counts = np.array([int(np.prod(p)) for p in positions])
     n_windows = int(counts.sum())
-    rng = np.random.default_rng(check_seed(seed))
+    rng = generator(seed)
     inverse = np.empty(n_samples)
     step = max(1, CHUNK // max(int(np.prod(shape)), int(counts.max())))
     for first in range(0, n_samples, step):

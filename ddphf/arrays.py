@@ -1,0 +1,30 @@
+"""Types of arrays and documents that more than one file names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+__all__ = ["AnyArray", "Array", "IntArray", "JaxArray", "Mask", "Spec"]
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+"""Numbers in double precision."""
+
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
+
+IntArray = np.ndarray[Any, np.dtype[np.int64]]
+
+AnyArray = np.ndarray[Any, np.dtype[Any]]
+"""Of a type that its user knows: toy numbers, statuses, columns of tables."""
+
+Spec = dict[str, Any]
+"""A JSON object: a workspace, or a part of one."""
+
+if TYPE_CHECKING:
+    import jax
+
+    JaxArray = jax.Array
+    """What compiled programs take and return."""
+else:
+    JaxArray = Any  # jax is not loaded for a name

@@ -1,0 +1,1 @@
+"""Work in numbered pieces, and the random numbers that belong to each."""

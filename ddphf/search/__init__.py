@@ -1,1 +1,0 @@
-"""Statistics on the pair itself: N_sigma, windows, trial factors."""

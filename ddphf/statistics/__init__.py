@@ -1,0 +1,1 @@
+"""Statistics that both wings need: the background of a pair, N_sigma, windows, tails, signs."""
