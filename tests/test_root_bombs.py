@@ -11,6 +11,9 @@ import pytest
 import uproot
 from test_bombs import refused
 
+from ddphf.exceptions import InputError
+from ddphf.inputs.events import read_events
+
 IMPORTS = (
     "import uproot, hist, awkward\n"
     "from ddphf.inputs.events import read_events\n"
@@ -60,6 +63,8 @@ def test_blocks_unpack_to_what_their_headers_say(tmp_path, method):
 
 EACH = """
 raw = Path("base.root").read_bytes()
+read_histogram("base.root:h"), read_events("base.root:t")
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for at in range({start}, len(raw) - 4, {step}):
     Path("bad.root").write_bytes(raw[:at] + b"\\x7f\\xff\\xff\\xff" + raw[at + 4:])
     for read in (lambda: read_histogram("bad.root:h"), lambda: read_events("bad.root:t")):
@@ -69,6 +74,9 @@ for at in range({start}, len(raw) - 4, {step}):
         except DdphfError as error:
             if "llocat" in str(error) or "MemoryError" in str(error):
                 print(f"{{at}} takes memory: {{error}}")
+        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        if used > before + 100_000:
+            print(f"{{at}} takes {{used - before}} kB")
         if time.monotonic() - begun > 5.0:
             print(f"{{at}} takes long")
 raise DdphfError("done")
@@ -77,28 +85,25 @@ raise DdphfError("done")
 
 @pytest.mark.parametrize("start", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 2))])
 def test_no_number_of_a_file_takes_memory_or_time(tmp_path, start):
-    """Each number in turn says 2e9, wherever it lies: lengths, counts, places."""
+    """Each number in turn says 2e9, wherever it lies: lengths, counts, places.
+
+    Python gives as many addresses to what is read from a file as a length says, but no memory.
+    """
     root_file(tmp_path / "base.root")
     step = 19 if start == 0 else 2
-    said = refused(IMPORTS, EACH.format(start=start, step=step), 400, tmp_path, seconds=600.0)
+    said = refused(IMPORTS, EACH.format(start=start, step=step), 3000, tmp_path, seconds=600.0)
     assert "takes" not in said, said
 
 
 def test_entries_that_a_branch_claims_are_counted_before_they_are_read(tmp_path):
-    """The tree says 64, as it should; its branch says 2e9."""
-    raw = root_file(tmp_path / "a.root")
-    entries = struct.pack(">q", 64)
-    places = [i for i in range(len(raw)) if raw.startswith(entries, i)]
-    said = []
-    for place in places:
-        bad = raw[:place] + struct.pack(">q", 2_000_000_000) + raw[place + 8 :]
-        (tmp_path / "a.root").write_bytes(bad)
-        said.append(refused(IMPORTS, CLAIM, 300, tmp_path))
-    assert not any("llocat" in line for line in said), said
-    assert sum("MB of numbers" in line for line in said) >= 2, said
-
-
-CLAIM = """
-read_events("a.root:t")
-raise DdphfError("read")
-"""
+    """Each number of its header in turn, which is the last of the file."""
+    path, said = tmp_path / "base.root", set()
+    raw = root_file(path)
+    for at in range(len(raw) - 400, len(raw) - 200):
+        path.write_bytes(raw[:at] + b"\x7f\xff\xff\xff" + raw[at + 4 :])
+        try:
+            read_events(f"{path}:t")
+        except InputError as error:
+            said.add(str(error).replace(str(path), ""))
+    assert any("MB of numbers" in line for line in said), said
+    assert not any("llocate" in line for line in said), said
