@@ -94,3 +94,9 @@ def verify(files, level=2, **options):
     """Pack and verify; return the result and the first check that did not pass."""
     result = verify_archive(pack(files), level=level, **options)
     return result, next(result.failures, None)
+
+
+def with_file(files, name, content):
+    files = {**files, name: content}
+    files["SHA256SUMS"] = make_sums(files)
+    return files

@@ -42,6 +42,13 @@ def weighted(folder):
     )  # fmt: skip
 
 
+def negative_variance(folder):
+    np.savez(
+        folder / "h.npz", h=[4.0, 3, 2, 1], h_variances=[-4.0, 3, 2, 1], edges_0=MASS.edges,
+        axis_names=np.array(["mass"]), axis_units=np.array(["GeV"]),
+    )  # fmt: skip
+
+
 def objects(folder):
     with uproot.recreate(folder / "h.root") as file:
         file["dir/h"] = hist.Hist(MASS, data=np.array([2.0, 6.0, 5.0, 1.0]))
@@ -77,6 +84,8 @@ def both(suffix):
 PROFILE = json.dumps(hist.Hist(MASS, storage=hist.storage.Mean()), default=uhi.io.json.default)
 
 HISTOGRAMS = {
+    "a negative stored variance": {**take("tested.signal", {"yields": "h.npz:h"}),
+                                   "prepare": negative_variance},
     "weighted data that are whole numbers": {**take("tested.observed", "h.npz:h"),
                                              "prepare": weighted},
     "axes in another unit": {

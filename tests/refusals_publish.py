@@ -74,6 +74,7 @@ NEW = {"new.csv": TABLE}
 PUBLISH = {
     "a bundle of another kind": command("publish", "workspace.json", "-o", "out.zip"),
     "an existing bundle": publish(files={"out.tar.gz": "x"}),
+    "no temporary folder": publish(temporary="absent"),
     "an existing submission": publish(files={"out.hepdata.tar.gz": "x"}),
     "an INSPIRE id that is none": publish("--inspire", "1234567"),
     "a name that breaks the table": publish("--name", "a|b"),

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -419,6 +420,25 @@ def test_expectation_needs_a_mu_inside_the_bounds():
         discover_workspace(counting(30.0, 10.0, 41), mu_expected=60.0)
     with pytest.raises(ModelError, match="mu = nan is outside"):
         discover_workspace(counting(30.0, 10.0, 41), mu_expected=float("nan"))
+
+
+def test_bounds_below_the_stated_signal_keep_what_was_observed(folder):
+    """Nobody asked for the expectation at 1."""
+    Path("w.json").write_text(json.dumps(counting(30.0, 10.0, 33)))
+    bounds = ("--poi-bounds", "-1,0.5")
+    done = invoke("discover", "w.json", *bounds, "-o", "discover.json")
+    assert done.code == 0, done.err
+    assert (
+        "ddphf: warning: m: the expected significance is missing: mu = 1 is outside the bounds "
+        "[-1, 0.5] of the POI 'mu'; take one inside, or widen the bounds\n"
+    ) in done.err
+    (statement,) = json.loads(Path("discover.json").read_text())["statements"]
+    assert statement["expected"] is None
+    q0 = 2 * (33 * np.log(33 / 30) - 3)
+    assert statement["observed"]["q0"] == pytest.approx(q0, rel=1e-8)
+    done = invoke("discover", "w.json", *bounds, "--mu-expected", "0.3", "-o", "-")
+    assert json.loads(done.out)["statements"][0]["expected"]["mu"] == 0.3
+    assert invoke("discover", "w.json", *bounds, "--mu-expected", "0.7", "-o", "-").code == 3
 
 
 def test_toys_of_another_model_are_refused():

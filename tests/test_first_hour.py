@@ -39,7 +39,7 @@ OTHER_TESTS = {
     "docs/reproduce.md": "tests/test_publish_docs.py",
 }
 MINUTES = ("study birman", "verify", "pyhf", "correlations")
-TOYS, WEIGHTED = 100, 2000
+TOYS, WEIGHTED = 100, 1000
 """Of the fast replay; importance sampling asks for enough of them beyond the observed q0."""
 
 
@@ -71,13 +71,8 @@ def run_line(line, times):
         assert outcome.code == 0, f"{part}: {outcome.err}"
         out = outcome.out
     times[line] = processor_seconds() - start
+    print(f"{times[line]:7.1f} s  {line}", flush=True)  # at once: a test may be ended
     return outcome
-
-
-def print_times(times):
-    print()
-    for line, seconds in times.items():
-        print(f"{seconds:7.1f} s  {line}")
 
 
 def prepare(folder):
@@ -124,7 +119,6 @@ def replay(folder, *, fast):
 
 def test_pages_as_written(folder):
     times = replay(folder, fast=True)
-    print_times(times)
     used = {line.split()[1] for line in times}
     assert used >= set(COMMANDS) - {"init", "verify", "study", "correlations"}
 
@@ -143,12 +137,11 @@ def test_examples_of_help(folder):
             lay_out("docs/lepton_id.md")
         line = re.sub(r"--toys \d+", f"--toys {TOYS}", example_of(name))
         run_line(f"{line} {SHORTER.get(name, '')}", times)
-    print_times(times)
 
 
 @pytest.mark.slow
 def test_pages_as_written_and_nothing_left_out(folder):
-    print_times(replay(folder, fast=False))
+    replay(folder, fast=False)
 
 
 def test_every_page_with_commands_is_replayed():
@@ -165,7 +158,6 @@ def test_ten_commands_from_nothing_to_a_report(folder):
     times = {}
     for line in lines:
         run_line(line, times)
-    print_times(times)
     assert Path("report.html").read_text().startswith("<!DOCTYPE html>")
     assert Path("figures/limit.png").read_bytes().startswith(b"\x89PNG")
 
@@ -185,7 +177,6 @@ def test_the_steps_of_the_analysis_file(folder):
         Path("analysis.yml").write_text(block)
         (line,) = commands(steps)
         run_line(line.replace("workspace.json", "built.json"), times)
-    print_times(times)
     for block in blocks(reference):
         known = set(yaml.safe_load(block))
         head = {"schema": "ddphf/analysis/1", "name": "x"}

@@ -3,15 +3,19 @@
 import copy
 import json
 import math
+from pathlib import Path
 
 import numpy as np
 import pyhf
 import pytest
+from conftest import invoke
+from odd_models import STRENGTH, bounded, workspace
 from others_data import others
 from reference_numbers import FIVE_BINS, FLAT, TWELVE_BINS, inject_known, square
 from scipy.optimize import minimize
 from scipy.stats import norm, poisson
 
+from ddphf.exceptions import FitError
 from ddphf.inference.fit import fit_workspace
 from ddphf.likelihood.dense import minimize_dense
 from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
@@ -139,6 +143,40 @@ def test_fixed_poi_has_no_null():
     assert result.discovery is None
     assert result.mu_hat.value == 0.0
     assert "null" not in result.to_dict()
+
+
+def lost(done, total):
+    """What toys that fail raise, out of the progress that is told of them."""
+    raise FitError("toys have no certificate")
+
+
+def test_toys_that_fail_leave_the_fit():
+    """The null's and those of the goodness of fit, each without the other."""
+    spec = workspace([("s", [10.0], [STRENGTH]), ("b", [30.0], [])], [41])
+    plain = fit_workspace(spec).to_dict()
+    for options, what in (
+        ({"toys": 32}, "the null by toys is missing: toys have no certificate"),
+        ({"goodness_toys": 32}, "the goodness of fit by toys is missing: toys have no certificate"),
+    ):
+        result = fit_workspace(spec, **options, toy_progress=lost)
+        assert what in result.warnings
+        assert {**result.to_dict(), "warnings": plain["warnings"]} == plain
+
+
+def test_counts_beyond_what_can_be_drawn_leave_the_fit(folder):
+    """Where numpy's generator stops, too."""
+    spec = workspace(
+        [("s", [1e11], [STRENGTH]), ("b", [2e19], [])], [2e19], [bounded("mu", -3, 50)]
+    )
+    Path("w.json").write_text(json.dumps(spec))
+    done = invoke("fit", "w.json", "--toys", "10", "--goodness-toys", "10", "-o", "fit.json")
+    assert done.code == 0, done.err
+    for what in ("the null by toys", "the goodness of fit by toys"):
+        assert f"warning: {what} is missing: bin 0 of the main data: 2e+19 events" in done.err
+    data = json.loads(Path("fit.json").read_text())
+    assert "toys" not in data["discovery"]
+    assert "toys" not in data["goodness_of_fit"]
+    assert len(data["fit"]["parameters"]) == 1
 
 
 def test_measurement_without_poi():

@@ -26,6 +26,7 @@ from writing_commands import (
     make_inputs,
 )
 
+from ddphf.cli import signals
 from ddphf.cli.signals import Terminated, listening
 from ddphf.inference.toys.store import load_toys
 from ddphf.likelihood.cache import WholeFiles
@@ -141,6 +142,35 @@ def test_ended_at_any_moment_everything_or_nothing_is_there(prepared, command):
     fail_at(command, prepared, acts, names, len(acts) - 1, interrupt, old=False)
     spread_over_time(command, prepared, 3)
     gc.collect()
+
+
+def test_further_stops_do_not_interrupt_the_cleaning(prepared):
+    """Ctrl-C again and again, whenever something is taken away."""
+
+    def again():
+        SABOTEUR.watch(prepared / "new", lambda seen: seen[-1] == "os.remove", again)
+        pressed.append(1)
+        interrupt()
+
+    pressed = []
+    SABOTEUR.watch(prepared / "new", lambda seen: seen[-1] == "os.rename", again)
+    with listening():
+        outcome = invoke(*COMMANDS["build"])
+    SABOTEUR.rest()
+    assert len(pressed) > 2
+    assert outcome.code == 130
+    assert outcome.err.strip() == "ddphf: error: interrupted"
+    assert not Path("new").exists()
+
+
+def test_a_stop_that_was_lost_comes_again(monkeypatch):
+    monkeypatch.setattr(signals, "PATIENCE_SECONDS", 0.05)
+    with listening():
+        with contextlib.suppress(KeyboardInterrupt):
+            interrupt()
+        interrupt()
+        with pytest.raises(KeyboardInterrupt):
+            time.sleep(10.0)
 
 
 @unclosed
@@ -315,6 +345,20 @@ def test_a_process_that_is_ended_shows_no_traceback(folder, number, seconds):
     assert left == [] or number == signal.SIGKILL
     if Path("t.npz").exists():
         assert len(load_toys(Path("t.npz"))) > 0
+
+
+def test_ctrl_c_twice_shows_no_traceback(folder):
+    Path("w.json").write_text(json.dumps(plain_workspace()))
+    process = run("toys", "w.json", "--toys", 2_000_000, "--seed", 1, "-o", "t.npz")
+    assert process.stdout.readline() == "up\n"
+    time.sleep(2.0)
+    for _ in range(5):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.002)
+    err = process.communicate(timeout=300)[1]
+    assert process.returncode in (130, -signal.SIGINT)  # the latter where it was importing still
+    assert "Traceback" not in err
+    assert [p.name for p in folder.iterdir() if p.name != "t.npz"] == ["w.json"]
 
 
 KILLED = f"""

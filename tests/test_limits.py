@@ -1,6 +1,7 @@
 """Limits and intervals against pyhf, exact Poisson sums and published numbers."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pyhf
@@ -353,6 +354,36 @@ def test_failed_toys_are_refused():
     source = ToySource.conditional(compiled(counting(1.0, 1.0, 2, lower=-3.0)))
     with pytest.raises(FitError, match=r"mu = 0: .* of 256 toys have no certificate"):
         toy_statistics(source, [-2.0], 256, seed=1)
+
+
+def lost(done, total):
+    """What toys that fail raise, out of the progress that is told of them."""
+    raise FitError("toys have no certificate")
+
+
+def test_toys_that_fail_leave_what_is_asymptotic():
+    workspace = counting(30.0, 10.0, 41)
+    options = {"interval": True, "toys": 100, "toy_progress": lost}
+    limit = limit_workspace(workspace, methods=("asymptotic", "toys"), **options)
+    assert limit.warnings == (
+        "m: the limits by toys are missing: toys have no certificate",
+        "m: the intervals by toys are missing: toys have no certificate",
+    )
+    plain = limit_workspace(workspace, interval=True)
+    assert limit.to_dict() == {**plain.to_dict(), "warnings": list(limit.warnings)}
+    with pytest.raises(FitError, match=r"^toys have no certificate"):
+        limit_workspace(workspace, methods=("toys",), **options)
+
+
+def test_intervals_that_fail_leave_the_limits(folder):
+    """The lower bound of the POI is where nothing is expected."""
+    Path("w.json").write_text(json.dumps(counting(1.0, 1.0, 2, lower=-1.0)))
+    done = invoke("limit", "w.json", "--interval", "-o", "limit.json")
+    assert done.code == 0, done.err
+    assert "warning: m: the intervals are missing: observed data, fit at mu = -1:" in done.err
+    data = json.loads(Path("limit.json").read_text())
+    assert "intervals" not in data
+    assert data["asymptotic"]["observed"] == pytest.approx(5.4, abs=1.0)
 
 
 def test_figures_have_numbers_on_their_logarithmic_axes():

@@ -319,6 +319,27 @@ def test_a_background_only_workspace():
         fit_workspace(slip)
 
 
+@pytest.mark.parametrize(
+    ("factor", "settings"), [("norm_top", ()), ("mu_b", (bounded("mu_s", 0, 10),))]
+)
+def test_a_background_only_workspace_with_free_backgrounds(factor, settings):
+    """pyhf refuses it like any background-only workspace, and takes it with the patch."""
+    background = ("background", [240.0, 80.0], [normfactor(factor)])
+    spec = workspace([background], [270, 90], settings, poi="mu_s")
+    fit = fit_workspace(spec)
+    assert (fit.poi, fit.null, fit.discovery) == (None, None, None)
+    (value,) = (p.value for p in fit.fit.parameters if p.name == factor)
+    assert value == pytest.approx(360 / 320, rel=1e-8)
+    assert any(f"the normfactors here are {factor}" in line for line in fit.warnings)
+    with pytest.raises(pyhf.exceptions.InvalidModel, match="cannot be fit"):
+        pyhf.Workspace(spec).model()
+    spec["channels"][0]["samples"].append(
+        {"name": "signal", "data": [5.0, 20.0], "modifiers": [normfactor("mu_s")]}
+    )
+    assert pyhf.Workspace(spec).model().config.poi_name == "mu_s"
+    assert fit_workspace(spec).discovery is not None
+
+
 @pytest.mark.parametrize("tau", [1e8, 1e12])
 def test_exact_backgrounds_do_not_look_like_disagreement(tau):
     """Auxiliary Poisson terms of tau events round by far more than the counts do."""

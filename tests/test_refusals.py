@@ -7,6 +7,7 @@ table.csv and workspace.json.
 import copy
 import json
 import re
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -255,7 +256,7 @@ FIT = {
             },
         ),
     ),
-    "an unknown POI": edit(put("measurements.0.config.poi", "strength")),
+    "an unknown POI": edit(put("measurements.0.config.poi", "muu")),
     "a patchset for a workspace": text(
         '{"metadata": {}, "patches": [{"metadata": {"name": "m200"}, "patch": []}]}',
         "workspace.json",
@@ -316,6 +317,7 @@ USAGE = {
         "arguments": [*FIT_JSON, "--plots", "figures"],
     },
     "an output that is a folder": {"arguments": ["fit", "workspace.json", "-o", "."]},
+    "a folder without a name": {"arguments": [*FIT_JSON, "--plots", ""]},
     "an output that is a device": {
         "arguments": ["fit", "workspace.json", "-o", "/dev/null", "--force"]
     },
@@ -524,7 +526,9 @@ def run_case(folder, kind, case):
     build = ["build", "analysis.yml", "-o", "out/pair.json"]
     default = build if kind in ("build", "lepton_id", "fakes") else FIT_JSON
     before = snapshot(folder)
-    outcome = invoke(*case.get("arguments", default))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", case.get("temporary"))
+        outcome = invoke(*case.get("arguments", default))
     assert snapshot(folder) == before, "a refused command left something behind"
     return outcome
 

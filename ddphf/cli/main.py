@@ -13,7 +13,7 @@ from typing import NoReturn
 import click
 
 from ddphf import __version__
-from ddphf.cli.signals import Terminated, stopped
+from ddphf.cli.signals import Terminated, ending, stopped
 from ddphf.cli.verbosity import LEVEL, add_verbosity
 from ddphf.exceptions import DdphfError
 from ddphf.outputs import sweep_litter
@@ -94,12 +94,13 @@ def main(arguments: list[str] | None = None) -> None:
         group.main(args=arguments, prog_name="ddphf", standalone_mode=False)
         sys.stdout.flush()
     except BaseException as error:
-        _end(error)
+        end(error)
     sys.exit(0)
 
 
-def _end(error: BaseException) -> NoReturn:
+def end(error: BaseException) -> NoReturn:
     """Say what happened and exit; a bug keeps its traceback."""
+    ending()
     sweep_litter()
     stop = stopped() or type(error)
     if stop is Terminated:

@@ -10,10 +10,13 @@ from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import Any
 
-__all__ = ["Terminated", "listening", "raise_if_stopped", "run", "show_bug", "stopped"]
+__all__ = ["Terminated", "ending", "listening", "raise_if_stopped", "run", "show_bug", "stopped"]
 
 AGAIN_SECONDS = 0.05
 """After a stop that was lost in a callback, the time until it is raised again."""
+
+PATIENCE_SECONDS = 2.0
+"""After a further stop, the time until it is raised: cleaning up takes less."""
 
 
 class Terminated(BaseException):
@@ -28,6 +31,7 @@ STOPS = {
 
 
 _asked: list[type[BaseException]] = []
+_ending: list[bool] = []
 
 
 def stopped() -> type[BaseException] | None:
@@ -45,22 +49,33 @@ def raise_if_stopped() -> None:
         raise _asked[-1]
 
 
+def ending() -> None:
+    """Let no signal interrupt what the process still does until :func:`listening` ends."""
+    _ending.append(True)
+
+
 @contextlib.contextmanager
 def listening() -> Iterator[None]:
     """Turn signals into exceptions of the main thread, none of which is lost.
 
     Python prints and forgets an exception that a signal raises inside a callback of a weak
-    reference, of which jax has many: such a stop is raised again a moment later. A signal that the
-    caller ignores (``nohup``, a background job) stays ignored.
+    reference, of which jax has many: such a stop is raised again a moment later. A further signal
+    does not interrupt the cleaning that the first one began; it is raised where the process still
+    runs long after. A signal that the caller ignores (``nohup``, a background job) stays ignored.
     """
     _asked.clear()
+    _ending.clear()
 
     def stop(number: int, frame: FrameType | None) -> None:
         del frame
+        further = bool(_asked) and number != signal.SIGALRM
         kind = STOPS.get(signal.Signals(number), _asked[-1] if _asked else Terminated)
         _asked.append(kind)
-        if kind is Terminated:  # once is enough: cleaning up is not interrupted
-            signal.signal(number, signal.SIG_IGN)
+        if _ending:
+            return
+        if further:
+            signal.setitimer(signal.ITIMER_REAL, PATIENCE_SECONDS)
+            return
         raise kind
 
     def again(lost: sys.UnraisableHookArgs) -> None:
@@ -79,9 +94,10 @@ def listening() -> Iterator[None]:
     try:
         yield
     finally:
-        _asked.clear()
-        sys.unraisablehook = hook
         signal.setitimer(signal.ITIMER_REAL, 0.0)
+        sys.unraisablehook = hook
+        _asked.clear()
+        _ending.clear()
         for number, handler in before.items():
             signal.signal(number, handler)
 
@@ -105,12 +121,14 @@ def run() -> None:
     interrupt = signal.getsignal(signal.SIGINT)
     if interrupt is not signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
-    from ddphf.cli.main import main
+    from ddphf.cli.main import end, main
 
     sys.excepthook = show_bug
     with listening():
         try:
             main()
+        except (KeyboardInterrupt, Terminated) as error:  # between any two lines of main
+            end(error)
         finally:  # all is written: what comes now is the interpreter's own end
             for number in STOPS:
                 signal.signal(number, signal.SIG_IGN)

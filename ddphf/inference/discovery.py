@@ -17,7 +17,7 @@ from ddphf.inference.nulls import compare_nulls
 from ddphf.inference.suspicions import find_signal_only
 from ddphf.inference.toys.ensembles import toy_ensemble
 from ddphf.inference.toys.importance import sample_importance
-from ddphf.inference.toys.source import ToySource
+from ddphf.inference.toys.source import ToySource, check_strength
 from ddphf.inference.toys.store import ToySample, summarize_toys
 from ddphf.likelihood.minimum import Minimum
 from ddphf.likelihood.reference import ReferenceModel
@@ -42,6 +42,9 @@ NULL_METHODS: tuple[NullMethod, ...] = ("asymptotic", "toys", "importance")
 RESOLVED = 10
 """Toys beyond the observed q0 from which on p0 has an error below a third."""
 
+AS_STATED = 1.0
+"""Signal strength of the expectation where nobody asked for another: the signal as it is stated."""
+
 
 @dataclass(frozen=True)
 class _Options:
@@ -63,7 +66,7 @@ def discover_workspace(
     nulls: Collection[NullMethod] = NULL_METHODS[:1],
     toys: int = 20_000,
     seed: int = 0,
-    mu_expected: float | None = 1.0,
+    mu_expected: float | None = AS_STATED,
     poi_bounds: tuple[float, float] | None = None,
     sample: ToySample | None = None,
     progress: Stage | None = None,
@@ -86,7 +89,8 @@ def discover_workspace(
 
     Raises:
         InputError: No toys where toys are needed, or ``sample`` is of another model.
-        ModelError: The workspace is refused, has no null, or ``mu_expected`` is out of bounds.
+        ModelError: The workspace is refused, has no null, or a ``mu_expected`` other than 1 is out
+            of bounds.
         FitError: A fit has no certificate, or no kind of null that was asked for can be done. Where
             one of several cannot, or the expectation, or the second statement, a warning says why
             it is missing.
@@ -175,6 +179,8 @@ def _state(reference: ReferenceModel, options: _Options, warnings: list[str]) ->
     say, name = options.say, reference.measurement
     fitter = Fitter(reference)
     fitter.require_null()
+    if options.mu_expected not in (None, AS_STATED):  # before any work
+        check_strength(reference.parameters, options.mu_expected)
     free, null = fitter.fit_both(say)
     warnings += fitter.warnings
     table, model = reference.parameters, fitter.require_compiled()
@@ -193,7 +199,7 @@ def _state(reference: ReferenceModel, options: _Options, warnings: list[str]) ->
                 "and no significance is the expected one; add a background"
             )
         expected = expect_discovery(signal)
-    except FitError as error:
+    except (FitError, ModelError) as error:
         warnings.append(f"{name}: the expected significance is missing: {error}")
     if "asymptotic" in options.nulls and table.lower[poi] >= 0 and observed.mu_hat == 0:
         warnings.append(f"{name}: the POI is at its lower bound 0, so Z = 0 whatever the deficit")

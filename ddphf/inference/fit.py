@@ -69,8 +69,10 @@ def fit_workspace(
         POI could have (a bin with signal alone, bounds that exclude it), with a warning.
 
     Raises:
-        ModelError: The workspace or ``poi_bounds`` are refused, or there is no null for the toys.
-        FitError: No certificate, two calculations disagree, or too many toys failed.
+        ModelError: The workspace or ``poi_bounds`` are refused, there is no null for the toys, or
+            toys are asked for and the model is not compiled.
+        FitError: No certificate, or two calculations disagree. Where the toys fail, or the
+            statement with the background known, a warning says why they are missing.
 
     Example:
         >>> import pyhf
@@ -83,24 +85,40 @@ def fit_workspace(
     say = progress if progress is not None else silent
     fitter = Fitter(ReferenceModel(workspace, measurement, poi_bounds), engine)
     table = fitter.reference.parameters
+    if toys:  # what cannot be is refused before any work
+        fitter.require_null()
+        fitter.require_compiled()
+    if goodness_toys:
+        fitter.require_compiled("toys")
     free, null = fitter.fit_both(say)
+    missing: list[str] = []
     poi = None if table.poi is None else table.names[table.poi]
     discovery = None
     if null is not None and table.poi is not None:
         discovery = make_discovery(free, null, table.poi)
     if toys:
-        fitter.require_null()
         assert discovery is not None
         say(f"{toys} toys")
-        model = fitter.require_compiled()
-        sample = toy_ensemble(ToySource.conditional(model), toys, seed=seed, progress=toy_progress)
-        check_failures(sample)
-        discovery = replace(discovery, toys=summarize_toys(sample, discovery.q0).to_dict())
+        try:
+            source = ToySource.conditional(fitter.require_compiled())
+            sample = toy_ensemble(source, toys, seed=seed, progress=toy_progress)
+            check_failures(sample)
+            discovery = replace(discovery, toys=summarize_toys(sample, discovery.q0).to_dict())
+        except (FitError, ModelError) as error:
+            missing.append(f"the null by toys is missing: {error}")
     say("goodness of fit")
-    goodness = measure_goodness(fitter, free, toys=goodness_toys, seed=seed, progress=toy_progress)
+    try:
+        goodness = measure_goodness(
+            fitter, free, toys=goodness_toys, seed=seed, progress=toy_progress
+        )
+    except (FitError, ModelError) as error:
+        if not goodness_toys:
+            raise
+        missing.append(f"the goodness of fit by toys is missing: {error}")
+        goodness = measure_goodness(fitter, free)
     names = [m["name"] for m in workspace["measurements"]]
     known = None
-    warnings = [*fitter.warnings, *warn_of_goodness(goodness)]
+    warnings = [*fitter.warnings, *missing, *warn_of_goodness(goodness)]
     if discovery is not None and fitter.reference.measurement == "discovery" and KNOWN in names:
         say("known background (L1)")
         try:

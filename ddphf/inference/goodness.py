@@ -19,7 +19,7 @@ from ddphf.arrays import Array, Mask
 from ddphf.compute.chunks import chunks_of, told
 from ddphf.inference.fitter import Fitter
 from ddphf.inference.refits import refit_all
-from ddphf.inference.toys.source import ToySource
+from ddphf.inference.toys.source import ToySource, rates_to_draw
 from ddphf.likelihood.compiled import CannotCompileError, CompiledModel
 from ddphf.likelihood.errors.propagation import held_by_data, propagate
 from ddphf.likelihood.expansion import Constraints, read_constraints
@@ -64,7 +64,8 @@ def measure_goodness(
         progress: Called with (done, toys).
 
     Raises:
-        ModelError: Toys are asked for and the model is not compiled.
+        ModelError: Toys are asked for and the model is not compiled, or expects more events than
+            can be drawn.
         FitError: Too many toys failed.
 
     Example:
@@ -262,7 +263,7 @@ def _run_toys(
     progress: Count | None,
 ) -> dict[str, Any]:
     """Draw toys at the fit, fit each freely and compare its D."""
-    rates = np.maximum(model.rates(free.parameters), 0.0)
+    rates = rates_to_draw(model, free.parameters)
     source = ToySource(model, free.parameters, float("nan"), rates, "")
     # A parameter without effect is held, but a background at 0 is free: toys may move it.
     dead = (free.errors == 0) & ~free.at_bound & ~model.expansion.per_bin

@@ -172,19 +172,28 @@ def _find_no_expectation(reference: ReferenceModel) -> str | None:
     points between the bounds.
     """
     table, observed = reference.parameters, reference.data[: reference.n_main]
+    assert table.poi is not None
+    poi, slices = table.names[table.poi], reference.channel_slices()
     points = np.random.default_rng(1).uniform(table.lower, table.upper, (TRIED, len(table.init)))
     points = np.vstack([table.init, np.where(table.fixed, table.init, points)])
     points[:, table.poi] = 0.0
     dark = observed > 0
+    # Counts may be many times what is expected, which is no rounding.
+    terms = np.zeros(reference.n_main)
+    for channel in reference.workspace["channels"]:
+        for sample in channel["samples"]:
+            if all(modifier["name"] != poi for modifier in sample["modifiers"]):
+                terms[slices[channel["name"]]] += np.abs(sample["data"])
+    small = ROUNDING * LARGE * np.minimum(observed, terms)
     with pyhf_backend("numpy"):
         for point in points:
             if not dark.any():
                 return None
             rates = reference.model.expected_data(point.tolist(), include_auxdata=False)
-            dark &= np.asarray(rates) <= ROUNDING * LARGE * observed
-    for channel, where in reference.channel_slices().items():
+            dark &= np.asarray(rates) <= small
+    for name, where in slices.items():
         for index in np.flatnonzero(dark[where]):
-            return f"channel '{channel}', bin {index}"
+            return f"channel '{name}', bin {index}"
     return None
 
 

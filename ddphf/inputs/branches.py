@@ -159,6 +159,9 @@ def tree_branches(tree: Any, where: str, packed: int) -> Branches:
     def load(path: str) -> Any:
         branch, name = leaves[path]
         check_decoded(getattr(branch, "uncompressed_bytes", 0), packed, where)
+        # uproot makes the array of all entries that the branch says it has before it reads one.
+        kind = getattr(getattr(branch, "interpretation", None), "to_dtype", np.dtype(float))
+        check_decoded(float(kind.itemsize) * getattr(branch, "num_entries", 0), packed, where)
         values = branch.array(library="ak")
         return values[name] if name else values
 

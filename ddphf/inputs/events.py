@@ -25,6 +25,7 @@ from ddphf.inputs.lepton_pairs import (
     pair_columns,
     read_collection,
 )
+from ddphf.inputs.root_file import open_root
 from ddphf.text import did_you_mean
 
 __all__ = [
@@ -255,10 +256,8 @@ def _read_root(
     file: Path, tree: str, address: str, columns: Sequence[str] | None,
     collections: Mapping[str, Collection],
 ) -> dict[str, Any]:  # fmt: skip
-    import uproot
-
     try:
-        with uproot.open(file) as root:
+        with open_root(file) as root:
             kinds = root.classnames()
             keys = [key for key, kind in kinds.items() if kind in TREES]
             trees = sorted({key.rpartition(";")[0] for key in keys})

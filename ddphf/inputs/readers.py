@@ -18,6 +18,7 @@ from ddphf.files import is_file, read_json
 from ddphf.guards import check_decoded
 from ddphf.inputs.csv_table import BinTable, read_bin_table
 from ddphf.inputs.histogram import LABEL_WITH_UNIT, Axis, Histogram, make_histogram
+from ddphf.inputs.root_file import open_root
 from ddphf.text import did_you_mean
 
 __all__ = ["read_histogram"]
@@ -93,10 +94,8 @@ def _known(names: list[str]) -> str:
 
 
 def _read_root(file: Path, name: str, address: str) -> Histogram:
-    import uproot
-
     try:
-        with uproot.open(file) as root:
+        with open_root(file) as root:
             classes = root.classnames()
             path, cycle = _split_cycle(name.strip("/"))
             kinds = {_split_cycle(key)[0]: kind for key, kind in classes.items()}

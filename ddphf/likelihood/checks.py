@@ -316,23 +316,24 @@ def _check_measurement(
 def _judge_missing_poi(measurement: Spec, kinds: dict[str, str]) -> str:
     """Warn of a background-only workspace, whose POI comes with the patch of a signal.
 
-    A slip of the pen is refused: a name close to a normfactor's, or one that the measurement says
-    nothing of while there are normfactors to choose from.
+    A slip of the pen is refused: a name close to a normfactor's, unless the measurement has
+    settings for it. pyhf refuses all of them until the patch is there.
     """
     where, poi = f"measurement '{measurement['name']}'", measurement["config"]["poi"]
     factors = sorted(name for name, kind in kinds.items() if kind == "normfactor")
     near = difflib.get_close_matches(poi, factors, n=1)
     stated = any(p["name"] == poi for p in measurement["config"]["parameters"])
-    if near or (factors and not stated):
-        choice = f"did you mean '{near[0]}'" if near else f"there are {', '.join(factors[:5])}"
+    if near and not stated:
         raise ModelError(
-            f"{where}: the POI '{poi}' is not a parameter of any modifier; give the name of a "
-            f"normfactor ({choice}), or an empty one to fit without"
+            f"{where}: the POI '{poi}' is not a parameter of any modifier, did you mean "
+            f"'{near[0]}'? Of a background-only workspace name it among the measurement's "
+            "parameters, or give an empty POI to fit without"
         )
+    choice = f"; the normfactors here are {', '.join(factors[:5])}" if factors else ""
     return (
         f"{where}: the POI '{poi}' is in no sample, so this is a background-only workspace, "
         "without a null; its signal comes with a patch (that of its authors, or one that 'ddphf "
-        "patch' makes of yours)"
+        f"patch' makes of yours){choice}"
     )
 
 

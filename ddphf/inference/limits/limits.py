@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ddphf.exceptions import InputError, ModelError
+from ddphf.exceptions import FitError, InputError, ModelError
 from ddphf.inference.fitter import Fitter
 from ddphf.inference.limits.cls import asimov_unit, limit_asymptotic
 from ddphf.inference.limits.intervals import interval_asymptotic, intervals_by_toys
@@ -68,7 +68,8 @@ def limit_workspace(
         InputError: Too few toys for a limit.
         ModelError: The workspace is refused, has no null, or its POI's upper bound is below the
             observed limit.
-        FitError: A fit has no certificate, or too many toys failed.
+        FitError: A fit has no certificate, or too many toys failed and there is nothing else. Where
+            toys fail beside other results, a warning says what is missing.
 
     Example:
         >>> import pyhf
@@ -110,29 +111,40 @@ def limit_workspace(
     by_toys = None
     if "toys" in methods:
         say(f"{name}: limits by toys")
-        by_toys = limit_by_toys(
-            observed, asimov, _scan_points(asymptotic, observed.upper), level, toys, seed=seed,
-            progress=toy_progress,
-        )  # fmt: skip
-        if None in (by_toys.observed, *by_toys.expected):
+        try:
+            by_toys = limit_by_toys(
+                observed, asimov, _scan_points(asymptotic, observed.upper), level, toys, seed=seed,
+                progress=toy_progress,
+            )  # fmt: skip
+        except (FitError, ModelError) as error:
+            if "asymptotic" not in methods:
+                raise
+            warnings.append(f"{name}: the limits by toys are missing: {error}")
+        if by_toys is not None and None in (by_toys.observed, *by_toys.expected):
             warnings.append(
                 f"limits by toys are null where {toys} toys per ensemble do not resolve CLs = "
                 f"{1 - level:.4g}; ask for more toys"
             )
     intervals: list[IntervalResult] = []
-    if interval:
-        unit = asimov_unit(asimov)
-        plain = [interval_asymptotic(observed, x, unit) for x in sorted({ONE_SIGMA, level})]
-        if "asymptotic" in methods:
-            intervals += plain
-        if "toys" in methods:
-            say(f"{name}: intervals by toys")
-            intervals += intervals_by_toys(observed, plain, toys, seed=seed, progress=toy_progress)
-            if any(None in (x.lower, x.upper) for x in intervals):
-                warnings.append(
-                    "ends of intervals by toys are null where no scanned value of the POI is "
-                    "excluded: the data hardly constrain it"
+    try:
+        if interval:
+            unit = asimov_unit(asimov)
+            plain = [interval_asymptotic(observed, x, unit) for x in sorted({ONE_SIGMA, level})]
+            if "asymptotic" in methods:
+                intervals += plain
+            if "toys" in methods:
+                say(f"{name}: intervals by toys")
+                intervals += intervals_by_toys(
+                    observed, plain, toys, seed=seed, progress=toy_progress
                 )
+                if any(None in (x.lower, x.upper) for x in intervals):
+                    warnings.append(
+                        "ends of intervals by toys are null where no scanned value of the POI is "
+                        "excluded: the data hardly constrain it"
+                    )
+    except (FitError, ModelError) as error:
+        which = "the intervals by toys" if intervals else "the intervals"
+        warnings.append(f"{name}: {which} are missing: {error}")
     return LimitResult(
         measurement=name,
         poi=table.names[poi],

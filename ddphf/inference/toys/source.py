@@ -18,11 +18,44 @@ from ddphf.compute.streams import block_generator
 from ddphf.exceptions import FitError, ModelError
 from ddphf.likelihood.checks import LARGEST_COUNT
 from ddphf.likelihood.compiled import CompiledModel
+from ddphf.likelihood.reference import ParameterTable
 
-__all__ = ["DRAW_BLOCK", "ToySource"]
+__all__ = ["DRAW_BLOCK", "ToySource", "check_strength", "rates_to_draw"]
 
 DRAW_BLOCK = 32
 """Toys per generator. Part of the definition of toy i: changing it changes all toys."""
+
+
+def check_strength(table: ParameterTable, mu: float) -> None:
+    """Refuse a signal strength that toys cannot be drawn at.
+
+    Raises:
+        ModelError: There is no POI, or ``mu`` is outside its bounds.
+    """
+    if table.poi is None:
+        raise ModelError("the measurement has no POI, so there is no strength to draw toys at")
+    low, high = float(table.lower[table.poi]), float(table.upper[table.poi])
+    if not low <= mu <= high:
+        raise ModelError(
+            f"mu = {mu:g} is outside the bounds [{low:g}, {high:g}] of the POI "
+            f"'{table.names[table.poi]}'; take one inside, or widen the bounds"
+        )
+
+
+def rates_to_draw(model: CompiledModel, parameters: Array) -> Array:
+    """Return the expected main data, none below 0.
+
+    Raises:
+        ModelError: More events are expected than can be drawn.
+    """
+    # Rounding may leave -1e-17 in an empty bin.
+    rates = np.maximum(model.rates(parameters), 0.0)
+    if rates.max(initial=0.0) > LARGEST_COUNT:
+        raise ModelError(
+            f"bin {int(np.argmax(rates))} of the main data: {rates.max():g} events are "
+            f"expected; toys can be drawn up to {LARGEST_COUNT:g}, so check the yields"
+        )
+    return rates
 
 
 @dataclass(frozen=True)
@@ -52,14 +85,8 @@ class ToySource:
             FitError: That fit has no certificate.
         """
         table = model.parameters
-        if table.poi is None:
-            raise ModelError("the measurement has no POI, so there is no strength to draw toys at")
-        low, high = float(table.lower[table.poi]), float(table.upper[table.poi])
-        if not low <= mu <= high:
-            raise ModelError(
-                f"mu = {mu:g} is outside the bounds [{low:g}, {high:g}] of the POI "
-                f"'{table.names[table.poi]}'; take one inside, or widen the bounds"
-            )
+        check_strength(table, mu)
+        assert table.poi is not None
         held, values = table.fixed.copy(), table.init.copy()
         held[table.poi], values[table.poi] = True, mu
         fit = model.minimize(fixed=held, values=values)
@@ -77,13 +104,7 @@ class ToySource:
         for array in (*jax.tree.leaves(model.arrays), model.parameters.lower, parameters):
             digest.update(np.ascontiguousarray(np.asarray(array, dtype=float)).tobytes())
         digest.update(model.parameters.upper.tobytes() + model.parameters.fixed.tobytes())
-        # Rounding may leave -1e-17 in an empty bin.
-        rates = np.maximum(model.rates(parameters), 0.0)
-        if rates.max(initial=0.0) > LARGEST_COUNT:
-            raise ModelError(
-                f"bin {int(np.argmax(rates))} of the main data: {rates.max():g} events are "
-                f"expected; toys can be drawn up to {LARGEST_COUNT:g}, so check the yields"
-            )
+        rates = rates_to_draw(model, parameters)
         return cls(model, parameters, float(parameters[poi]), rates, digest.hexdigest())
 
     def auxiliary(self) -> Array:
