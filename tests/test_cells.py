@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.optimize import brentq
 
-from ddphf.likelihood.paired.cells import Side
+from ddphf.likelihood.paired.cells import Side, solve_side
 from ddphf.likelihood.paired.profile import find_roots
 
 N = 2000
@@ -76,3 +76,35 @@ def test_beside_a_pole_the_step_is_small_and_the_root_is_far():
     b, _ = find_roots(structure, (tested, partner), jnp.zeros(1), jnp.full(1, 1e12))
     # u n / (b u - 1e8) = u + 1e-3 u
     assert float(b[0]) - 1e8 == pytest.approx(5.0 / 1.001, rel=1e-6)
+
+
+@pytest.mark.parametrize("gaussian", [False, True])
+def test_factors_of_what_adds_and_of_what_takes_away(gaussian):
+    """A signal of negative strength has statistical errors too: its factor by scipy's search."""
+    rng = np.random.default_rng(3)
+    for _ in range(120):
+        n = float(rng.poisson(rng.choice([0.5, 3.0, 50.0, 1000.0])))
+        v = float(rng.choice([-1, 1]) * rng.choice([0.01, 0.5, 5.0, 60.0]))
+        shift = float(rng.uniform(0.1, 2.0) * max(n, 1.0) + 1.2 * max(-v, 0.0))
+        tau = float(rng.choice([0.5, 4.0, 100.0]))
+        aux = float(rng.normal(1.0, 0.1)) if gaussian else float(rng.poisson(tau))
+        width = 0.2 if gaussian else tau
+        side = Side(*map(jnp.asarray, (n, 1.0, shift, v, aux, width, 1e-10, 10.0)))
+        found = solve_side(side, jnp.asarray(0.0), gaussian=gaussian)
+
+        def score(gamma, case=(n, v, shift, aux, width)):
+            n, v, shift, aux, width = case
+            own = (aux - gamma) / width**2 if gaussian else aux / gamma - width
+            return (n / (shift + gamma * v) - 1.0 if n else -1.0) * v + own
+
+        # Up to where the rate is 0: there ln L falls without end, or is as low as it gets.
+        high = 10.0 if v > 0 or shift > -10 * v else shift / -v * (1 - 1e-14)
+        if score(1e-10) <= 0:
+            gamma = 1e-10
+        elif score(high) >= 0:
+            gamma = high
+        else:
+            gamma = brentq(score, 1e-10, high, xtol=1e-14, rtol=1e-14)
+        assert float(found.gamma) == pytest.approx(gamma, rel=1e-8, abs=1e-10)
+        rate = shift + gamma * v
+        assert float(found.rate) == pytest.approx(rate, rel=1e-6, abs=1e-9 * (shift + abs(v)))

@@ -76,7 +76,7 @@ def test_held_fits_of_toys_are_minuits(case):
 
 
 def test_q0_of_toys_is_that_of_the_general_likelihood(case):
-    """Both ways of the toys: shared information where mu_hat > 0, careful fits elsewhere."""
+    """All of them by shared information alone, signals below 0 too: about half of the toys."""
     _, model, held, source, data = case
     q0, mu_hat, status, _ = ToyFitter(source, len(data)).fit(data, len(data))
     general = replace(model, pair=None)
@@ -84,6 +84,7 @@ def test_q0_of_toys_is_that_of_the_general_likelihood(case):
     null = minimize_batch(general, data, fixed=held, values=zero)
     free = minimize_batch(general, data)
     expected = np.sign(mu_hat) * (null.twice_nll - free.twice_nll)
-    assert np.any(status == CONVERGED_FAST)
+    assert np.mean(status == CONVERGED_FAST) > 0.95
+    assert 0.3 < np.mean(mu_hat < 0) < 0.7
     assert q0 == pytest.approx(expected, abs=1e-7)
     assert np.abs(q0).max() < 16

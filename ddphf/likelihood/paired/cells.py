@@ -99,6 +99,38 @@ def two_poles(a: JaxArray, n: JaxArray, u: JaxArray, d: JaxArray) -> tuple[JaxAr
     return z / (2.0 * u), m / (2.0 * u)
 
 
+def pole_between(
+    a: JaxArray, n: JaxArray, u: JaxArray, reach: JaxArray
+) -> tuple[JaxArray, JaxArray]:
+    """Return ``z`` and ``reach - z`` where ``a/z - n/(reach - z) = u``, both >= 0.
+
+    The left side falls from +inf to -inf between the poles, so there is one root for any ``u``.
+
+    Args:
+        a: Counts at the pole z = 0, >= 0.
+        n: Counts at the pole z = reach, >= 0.
+        u: Any sign.
+        reach: Distance of the poles, >= 0.
+
+    Example:
+        >>> z, rest = pole_between(*map(jnp.array, (12.0, 18.0, -2.0, 10.0)))
+        >>> round(float(z), 5), round(float(12 / z - 18 / rest), 5)
+        (5.63941, -2.0)
+    """
+    ud = u * reach
+    least = tiny(ud)
+    root = jnp.sqrt(jnp.square(ud + n - a) + 4.0 * a * n)
+    safe = jnp.where(u == 0, 1.0, 2.0 * u)
+    # u z^2 - (u reach + a + n) z + a reach = 0, and the same for reach - z with a, n and u -> -u.
+    # Of the two forms of a root the one without a difference of equal numbers.
+    far, near = a + n + ud, a + n - ud
+    z = jnp.where(far >= 0, 2.0 * a * reach / jnp.maximum(far + root, least), (far - root) / safe)
+    y = jnp.where(
+        near >= 0, 2.0 * n * reach / jnp.maximum(near + root, least), (root - near) / safe
+    )
+    return z, y
+
+
 def weight(n: JaxArray, rate: JaxArray) -> JaxArray:
     """Return ``n / rate - 1``; an empty bin gives -1 at any rate."""
     return jnp.where(n > 0, n / jnp.maximum(rate, tiny(rate)), 0.0) - 1.0
@@ -127,7 +159,7 @@ def solve_side(side: Side, b: JaxArray, *, gaussian: bool = False) -> SideSoluti
     assert side.width is not None
     assert side.lower is not None
     assert side.upper is not None
-    has = side.v > 0
+    has = side.v != 0
     v = jnp.where(has, side.v, 1.0)
     # Where nothing is multiplied (a signal at mu = 0) the constraint alone says what the factor is.
     alone = side.aux if gaussian else side.aux / side.width
@@ -140,8 +172,14 @@ def solve_side(side: Side, b: JaxArray, *, gaussian: bool = False) -> SideSoluti
         )
         gamma = (rate - shift) / v
     else:
-        gamma, over = two_poles(side.aux, side.n, side.width + v, shift / v)
-        rate = over * v
+        # A signal below 0 (v < 0) lies between the poles, one above 0 beyond both.
+        above = jnp.maximum(v, 0.0)
+        gamma, over = two_poles(side.aux, side.n, side.width + above, shift / jnp.abs(v))
+        under, rest = pole_between(
+            side.aux, side.n, side.width + v, jnp.maximum(shift / jnp.abs(v), 0.0)
+        )
+        gamma = jnp.where(v > 0, gamma, under)
+        rate = jnp.where(v > 0, over, rest) * jnp.abs(v)
     gamma = jnp.where(has, gamma, alone)
     clipped = jnp.clip(gamma, side.lower, side.upper)
     own = (

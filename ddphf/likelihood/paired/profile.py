@@ -26,6 +26,8 @@ __all__ = ["Cell", "PairData", "Profile", "find_roots", "pair_sides", "profile",
 TINY = 1e-300
 FLOOR = 1e-8
 """A lower bound of the factor b at or below this only keeps pyhf's logarithms finite: read as 0."""
+ROUNDING_OF_RATES = 1e-12
+"""A rate this far below 0, relative to its terms, is 0."""
 FLAT = 1e-3
 """Slope of ln L along b, per u_B + u_A, below which a step under rounding is the end."""
 
@@ -160,15 +162,20 @@ def find_roots(
         return d, k
 
     s_b, s_a = sides
-    # A free factor can lift a rate to 0 and above, so only bins without one limit b from below.
-    floors = []
+    # A free factor can lift a rate to 0 and above, so only bins without one limit b from below;
+    # one of something negative takes as little away as its lower bound does.
+    floors, lifts = [], []
     for s in sides:
-        tied = -s.c / s.u
+        tied = lifted = -s.c / s.u
         if s.v is not None:
-            tied = jnp.where(s.v > 0, -jnp.inf, tied)
+            assert s.lower is not None
+            assert s.upper is not None
+            tied = jnp.where(s.v > 0, -jnp.inf, -(s.c + s.lower * s.v) / s.u)
+            lifted = jnp.where(s.v > 0, lifted, -(s.c + s.upper * s.v) / s.u)
         floors.append(tied)
+        lifts.append(jnp.maximum(lifted, 0.0))
     start_low = jnp.maximum(low, jnp.maximum(floors[0], floors[1]))
-    lift = jnp.maximum(-s_b.c / s_b.u, 0.0) + jnp.maximum(-s_a.c / s_a.u, 0.0)
+    lift = lifts[0] + lifts[1]
     total = (s_b.n + s_a.n) / (s_b.u + s_a.u)
     start_high = jnp.minimum(high, jnp.maximum(start_low, total + lift) * (1 + 1e-12) + 1e-12)
     start_high = jnp.maximum(start_high, start_low)
@@ -250,7 +257,7 @@ def profile(
     for side, solution, gaussian in zip(sides, cell.sides, structure.gaussian, strict=True):
         value = value + jnp.sum(deviance(side.n, solution.rate))
         if side.v is not None:
-            feasible = feasible & jnp.all(side.v >= 0)
+            feasible = feasible & _has_rates(cell.b, side, solution)
             value = value + jnp.sum(_constraint(side, solution, gaussian))
     return Profile(value, gradient, hessian, cell, feasible)
 
@@ -262,6 +269,15 @@ def _cotangents(cell: Cell) -> list[JaxArray]:
     for x in (x_b, x_a):
         out.append(jnp.zeros(()) if x.gamma is None else x.gamma * x.w)
     return [*out, x_b.w, x_a.w]
+
+
+def _has_rates(b: JaxArray, side: Side, solution: SideSolution) -> JaxArray:
+    """Return whether nothing below 0 was cut to a rate of 0 where a factor scales it down."""
+    assert side.v is not None
+    assert solution.gamma is not None
+    below = jnp.minimum(solution.gamma * side.v, 0.0)
+    least = -ROUNDING_OF_RATES * (jnp.abs(b * side.u) + jnp.abs(side.c) - below)
+    return jnp.all((side.v >= 0) | (b * side.u + side.c + below >= least))
 
 
 def _constraint(side: Side, solution: SideSolution, gaussian: bool) -> JaxArray:
