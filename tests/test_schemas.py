@@ -28,6 +28,11 @@ DOCUMENTS = {
     "text": edited(lambda w: w["channels"][0]["samples"][0].update(data=["x"])),
     "truth": edited(lambda w: w["channels"][0]["samples"][0].update(data=[True, 1.0, 2.0])),
     "kind": edited(lambda w: w["channels"][0]["samples"][0]["modifiers"][0].update(type="foo")),
+    "text in a modifier": edited(
+        lambda w: w["channels"][0]["samples"][0]["modifiers"].append(
+            {"name": "x", "type": "normsys", "data": {"hi": "1", "lo": 1.0}}
+        )
+    ),
     "bounds": edited(lambda w: w["measurements"][0]["config"]["parameters"][0].update(bounds=[1])),
 }
 PATCHSET = {"metadata": {}, "patches": [], "version": "1.0.0"}

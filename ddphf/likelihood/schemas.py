@@ -34,9 +34,9 @@ def validate(document: Any, name: str) -> None:
         ...     validate({"version": "2.0.0"}, "workspace")
         ... except pyhf.exceptions.InvalidSpecification as error:
         ...     error.path, error.args[0].splitlines()[0]
-        ('', "'channels' is a required property.")
+        ('version', "'1.0.0' was expected.")
     """
-    error = jsonschema.exceptions.best_match(_validator(name).iter_errors(document))
+    error = next(_validator(name).iter_errors(document), None)
     if error is not None:
         raise pyhf.exceptions.InvalidSpecification(error, name)
 
