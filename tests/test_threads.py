@@ -108,26 +108,31 @@ def test_toys_limits_and_discovery_end(tmp_path, n, threads):
         run_command(tmp_path, path, threads, 1200, name)
 
 
-PUBLISHED = {
-    "atlas_ewk_2018_05/workspace.json": 520,
-    "atlas_sbottom_regionC_600_280_150/bottom-squarks.json": 1100,
-    "cabinetry_tutorial/built_example_workspace.json": 1100,
-    "pyhf_validation_micro/coupledshapefactor.workspace.json": 1100,
-    "rmu_253/workspace.json": 1100,
+PUBLISHED = (
+    "atlas_ewk_2018_05/workspace.json",
+    "atlas_sbottom_regionC_600_280_150/bottom-squarks.json",
+    "cabinetry_tutorial/built_example_workspace.json",
+    "pyhf_validation_micro/coupledshapefactor.workspace.json",
+    "rmu_253/workspace.json",
+)
+WORKS = {
+    "toys": ("toys", "--toys", "520"),  # three chunks: two threads and one that waits
+    "limit": ("limit", "--method", "toys", "--toys", "100", "--poi-bounds", "0,100"),
+    "discover": ("discover", "--null", "toys", "--toys", "520"),
+    "goodness": ("fit", "--goodness-toys", "520"),
 }
-"""Toys: three chunks and more of the toys' threads."""
+WITHOUT_NULL = "rmu_253"
+"""Its ratio cannot be 0: it has toys of its fit alone."""
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("threads", [1, 2, 4])
+@pytest.mark.parametrize("work", WORKS)
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_toys_of_published_workspaces_end(tmp_path, name, threads):
-    command = (
-        "toys",
-        str(others(name)),
-        "--toys",
-        str(PUBLISHED[name]),
-        "-o",
-        str(tmp_path / "toys.npz"),
-    )
-    run(tmp_path, threads, 1200, "-m", "ddphf", *command)
+def test_toys_of_published_workspaces_end(tmp_path, name, work, threads):
+    path = others(name)
+    if name.startswith(WITHOUT_NULL) and work != "goodness":
+        return
+    command, *options = WORKS[work]
+    output = str(tmp_path / ("toys.npz" if command == "toys" else "record.json"))
+    run(tmp_path, threads, 1200, "-m", "ddphf", command, str(path), *options, "-o", output)
