@@ -18,13 +18,12 @@ from ddphf.inference.fit import fit_workspace
 from ddphf.likelihood.paired.closed_form import PlainPair
 from ddphf.results.fit import (
     CertificateResult,
-    ChannelPulls,
     DiscoveryResult,
     FitResult,
-    GoodnessResult,
     MinimumResult,
     ParameterResult,
 )
+from ddphf.results.goodness import ChannelPulls, GoodnessResult
 from ddphf.symmetry.pair import Channel, Pair, Systematic, Template
 from ddphf.workspace.build import build_workspace
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 import traceback
 from collections.abc import Iterator
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 __all__ = ["Terminated", "ending", "listening", "raise_if_stopped", "run", "show_bug", "stopped"]
 
@@ -29,6 +30,9 @@ STOPS = {
     signal.SIGHUP: Terminated,
 }
 
+
+STOPPED = (130, 143)
+"""Exit codes of a process that was asked to stop."""
 
 _asked: list[type[BaseException]] = []
 _ending: list[bool] = []
@@ -124,11 +128,24 @@ def run() -> None:
     from ddphf.cli.main import end, main
 
     sys.excepthook = show_bug
-    with listening():
-        try:
-            main()
-        except (KeyboardInterrupt, Terminated) as error:  # between any two lines of main
-            end(error)
-        finally:  # all is written: what comes now is the interpreter's own end
-            for number in STOPS:
-                signal.signal(number, signal.SIG_IGN)
+    try:
+        with listening():
+            try:
+                main()
+            except (KeyboardInterrupt, Terminated) as error:  # between any two lines of main
+                end(error)
+            finally:  # all is written: what comes now is the interpreter's own end
+                for number in STOPS:
+                    signal.signal(number, signal.SIG_IGN)
+    except SystemExit as leave:
+        if leave.code in STOPPED:
+            _leave(leave.code)
+        raise
+
+
+def _leave(code: int) -> NoReturn:
+    """End at once: the interpreter's own end may crash in a library whose import was cut short."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
