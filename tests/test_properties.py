@@ -137,9 +137,22 @@ def test_fit_result_survives_json(result):
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 MAYBE = st.none() | FINITE
 NUMBERS = st.lists(FINITE, max_size=3).map(tuple)
-TOYS = st.none() | st.fixed_dictionaries(
-    {"n": st.integers(0), "p_value": MAYBE, "p_interval": st.none() | st.lists(FINITE, max_size=2)}
-)
+
+
+def toy_records(p, further):
+    """Part of a record about toys; ``p`` is what its tail probability is called."""
+    keys = {
+        f"{p}_interval": st.lists(FINITE, min_size=2, max_size=2),
+        f"{p}_interval_level": FINITE,
+    }
+    counts = dict.fromkeys(("n", "n_failed", "n_ge"), st.integers(0))
+    seed = st.none() | st.integers(0)
+    main = {p if p == "p0" else f"{p}_value": MAYBE}
+    return st.none() | st.fixed_dictionaries({**counts, **keys, **main, **further, "seed": seed})
+
+
+TOYS = toy_records("p0", {"z0": MAYBE, "at_zero": FINITE})
+GOODNESS_TOYS = toy_records("p", {"mean": FINITE})
 PARAMETERS = st.builds(ParameterResult, st.text(), FINITE, FINITE, st.booleans()) | st.builds(
     ParameterResult, st.text(), FINITE, st.none(), st.booleans(), MAYBE, MAYBE
 )
@@ -154,7 +167,8 @@ MINIMA = st.builds(
 STATEMENTS = st.none() | st.builds(DiscoveryResult, FINITE, MAYBE, *[FINITE] * 4, TOYS)
 GOODNESS = st.none() | st.builds(
     GoodnessResult, FINITE, st.integers(), MAYBE, FINITE, st.booleans(), FINITE,
-    st.lists(st.builds(ChannelPulls, st.text(), *[NUMBERS] * 3), max_size=2).map(tuple), TOYS,
+    st.lists(st.builds(ChannelPulls, st.text(), *[NUMBERS] * 3), max_size=2).map(tuple),
+    GOODNESS_TOYS,
 )  # fmt: skip
 RESULTS = st.builds(
     FitResult, st.text(), st.sampled_from(["ddphf", "pyhf"]), st.none() | st.just("mu"), MINIMA,
