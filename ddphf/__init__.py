@@ -6,7 +6,7 @@ The names below are what users import; each is loaded when it is first asked for
 Example:
     >>> import ddphf
     >>> terms = ddphf.n_sigma_terms([12.0, 9.0], [10.0, 10.0])
-    >>> round(ddphf.n_sigma(terms), 3)
+    >>> round(float(ddphf.n_sigma(terms)), 3)
     0.139
 """
 

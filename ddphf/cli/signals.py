@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 from typing import Any, NoReturn
 
@@ -59,19 +59,24 @@ def ending() -> None:
 
 
 @contextlib.contextmanager
-def listening() -> Iterator[None]:
+def listening(leave: Callable[[type[BaseException]], None] | None = None) -> Iterator[None]:
     """Turn signals into exceptions of the main thread, none of which is lost.
 
     Python prints and forgets an exception that a signal raises inside a callback of a weak
     reference, of which jax has many: such a stop is raised again a moment later. A further signal
     does not interrupt the cleaning that the first one began; it is raised where the process still
     runs long after. A signal that the caller ignores (``nohup``, a background job) stays ignored.
+
+    Args:
+        leave: Ends the process where a signal comes in the middle of an import: compiled libraries
+            crash where their beginning is cut short by an exception.
     """
     _asked.clear()
     _ending.clear()
 
     def stop(number: int, frame: FrameType | None) -> None:
-        del frame
+        if leave is not None and not _ending and _importing(frame):
+            leave(STOPS.get(signal.Signals(number), Terminated))
         further = bool(_asked) and number != signal.SIGALRM
         kind = STOPS.get(signal.Signals(number), _asked[-1] if _asked else Terminated)
         _asked.append(kind)
@@ -129,7 +134,7 @@ def run() -> None:
 
     sys.excepthook = show_bug
     try:
-        with listening():
+        with listening(_stop_in_import):
             try:
                 main()
             except (KeyboardInterrupt, Terminated) as error:  # between any two lines of main
@@ -141,6 +146,24 @@ def run() -> None:
         if leave.code in STOPPED:
             _leave(leave.code)
         raise
+
+
+def _importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _stop_in_import(kind: type[BaseException]) -> None:
+    from ddphf.outputs import sweep_litter
+
+    sweep_litter()
+    word, code = ("interrupted", 130) if kind is KeyboardInterrupt else ("terminated", 143)
+    with contextlib.suppress(OSError, RuntimeError):  # nobody can be told
+        print(f"ddphf: error: {word}", file=sys.stderr)
+    _leave(code)
 
 
 def _leave(code: int) -> NoReturn:

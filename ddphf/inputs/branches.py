@@ -156,6 +156,8 @@ def tree_branches(tree: Any, where: str, packed: int) -> Branches:
         paths += given
         leaves |= given
 
+    check_decoded(8.0 * _numbers_in_pages(tree), packed, where)
+
     def load(path: str) -> Any:
         branch, name = leaves[path]
         check_decoded(getattr(branch, "uncompressed_bytes", 0), packed, where)
@@ -166,6 +168,16 @@ def tree_branches(tree: Any, where: str, packed: int) -> Branches:
         return values[name] if name else values
 
     return Branches(paths, load, where)
+
+
+def _numbers_in_pages(tree: Any) -> int:
+    """Return how many numbers the longest column of an RNTuple says that its pages hold."""
+    lengths: dict[int, int] = {}
+    for cluster in getattr(tree, "page_link_list", ()):
+        for column, link in enumerate(cluster):
+            numbers = sum(abs(int(page.num_elements)) for page in link.pages)
+            lengths[column] = lengths.get(column, 0) + numbers
+    return max(lengths.values(), default=0)
 
 
 def flat_branches(tree: Any) -> list[str]:
