@@ -65,7 +65,7 @@ before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for at in range({start}, len(raw) - 4, {step}):
     Path("bad.root").write_bytes(raw[:at] + b"\\x7f\\xff\\xff\\xff" + raw[at + 4:])
     for read in (lambda: read_histogram("bad.root:h"), lambda: read_events("bad.root:t")):
-        begun = time.monotonic()
+        begun = time.process_time()
         try:
             read()
         except DdphfError as error:
@@ -74,7 +74,7 @@ for at in range({start}, len(raw) - 4, {step}):
         used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         if used > before + 100_000:
             print(f"{{at}} takes {{used - before}} kB")
-        if time.monotonic() - begun > 5.0:
+        if time.process_time() - begun > 5.0:
             print(f"{{at}} takes long")
 raise DdphfError("done")
 """
