@@ -280,12 +280,17 @@ def test_cheap_steps_stop_at_a_bound(model):
     there = np.all(np.abs(near - ends) < 1e-6, axis=1)
     assert np.mean(there[stopped]) > 0.8
     assert np.mean(there) > 0.9
-    # Of one toy the likelihood has two minima, .0016 apart.
     ends = [newton.minimize(problem, x) for problem, x in zip(problems, near, strict=True)]
     assert max(end.edm for end in ends) < 1e-12
-    for end, problem, minimum in zip(ends, problems, minima, strict=True):
-        value = bounded.twice_nll(end.parameters, data=problem.data)
-        assert value == pytest.approx(minimum.twice_nll, abs=2e-3)
+    apart = np.array(
+        [
+            bounded.twice_nll(end.parameters, data=problem.data) - minimum.twice_nll
+            for end, problem, minimum in zip(ends, problems, minima, strict=True)
+        ]
+    )
+    # Of one toy the likelihood has two minima, .0016 apart; which is found depends on the way.
+    assert np.sum(np.abs(apart) > 1e-9) <= 1
+    assert np.max(np.abs(apart)) < 2e-3
 
 
 @pytest.fixture(scope="module")

@@ -352,7 +352,9 @@ def test_refused_options():
 def test_failed_toys_are_refused():
     """At the tested POI the rate is negative: toys with events have no certified fit there."""
     source = ToySource.conditional(compiled(counting(1.0, 1.0, 2, lower=-3.0)))
-    with pytest.raises(FitError, match=r"mu = 0: .* of 256 toys have no certificate"):
+    with pytest.raises(
+        FitError, match=r"^mu = 0: \d+ of 256 toys have no certificate, more than 0\.001; limits"
+    ):
         toy_statistics(source, [-2.0], 256, seed=1)
 
 
@@ -383,7 +385,8 @@ def test_intervals_that_fail_leave_the_limits(folder):
     assert "warning: m: the intervals are missing: observed data, fit at mu = -1:" in done.err
     data = json.loads(Path("limit.json").read_text())
     assert "intervals" not in data
-    assert data["asymptotic"]["observed"] == pytest.approx(5.4, abs=1.0)
+    assert invoke("limit", "w.json", "-o", "alone.json").code == 0
+    assert data["asymptotic"] == json.loads(Path("alone.json").read_text())["asymptotic"]
 
 
 def test_figures_have_numbers_on_their_logarithmic_axes():
