@@ -321,6 +321,36 @@ def run(*arguments):
     )  # fmt: skip
 
 
+IMPORTING = (
+    "import signal, sys\n"
+    "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    "from ddphf.cli import signals\n"
+    "sys.argv = ['ddphf', 'fit', 'w.json']\n"
+    "sys.path.insert(0, '.')\n"
+    "from ddphf.cli import main\n"
+    "main.main = lambda: __import__('slow')  # as compiled libraries are: long in their beginning\n"
+    "signals.run()\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "word"),
+    [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")],
+)
+def test_a_stop_in_an_import_ends_the_process_at_once(folder, number, code, word):
+    """An exception in the beginning of a compiled library aborts, or crashes at the very end."""
+    begin = "import time\ntry:\n    print('up', flush=True)\n    time.sleep(600)\n"
+    Path("slow.py").write_text(begin + "finally:\n    print('unwound')\n")
+    process = subprocess.Popen(
+        [sys.executable, "-c", IMPORTING],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout.readline() == "up\n"
+    process.send_signal(number)
+    out, err = process.communicate(timeout=600)
+    assert (process.returncode, out, err) == (code, "", f"ddphf: error: {word}\n")
+
+
 def test_two_writers_of_one_toy_file_lose_nothing(folder):
     """Both resume one file with seeds of their own; what they find equals what one finds alone."""
     Path("w.json").write_text(json.dumps(plain_workspace()))
