@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-__all__ = ["AnyArray", "Array", "IntArray", "JaxArray", "Mask", "Spec"]
+__all__ = ["AnyArray", "Array", "IntArray", "JaxArray", "Mask", "Spec", "for_programs", "on_host"]
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 """Numbers in double precision."""
@@ -28,3 +28,23 @@ if TYPE_CHECKING:
     """What compiled programs take and return."""
 else:
     JaxArray = Any  # jax is not loaded for a name
+
+
+def for_programs(array: AnyArray) -> JaxArray:
+    """Return numpy's array, typed as what a compiled program sees of it; nothing is copied.
+
+    Example:
+        >>> for_programs(np.array([1.0]))
+        array([1.])
+    """
+    return cast("JaxArray", array)
+
+
+def on_host(array: JaxArray) -> AnyArray:
+    """Return an array of a model, typed as numpy's, which it is until a program has it.
+
+    Example:
+        >>> on_host(for_programs(np.array([1.0])))
+        array([1.])
+    """
+    return np.asarray(array)

@@ -59,7 +59,7 @@ def sides_of(rng, gaussian, *, signal=0.0):
 def test_roots_are_scipys_and_take_few_steps(gaussian, signal):
     """A converged cell stays where it is: no bracket of 2^-50 has to be halved away for it."""
     sides, cells = sides_of(np.random.default_rng(4), gaussian, signal=signal)
-    structure = SimpleNamespace(gaussian=(gaussian, gaussian))
+    structure = SimpleNamespace(gaussian=(gaussian, gaussian), scaled=(False, False))
     b, steps = find_roots(structure, sides, jnp.zeros(N), jnp.full(N, 1e5))
     for i in range(0, N, 20):
         assert float(b[i]) == pytest.approx(root(cells[i], gaussian), rel=1e-10)
@@ -72,7 +72,7 @@ def test_beside_a_pole_the_step_is_small_and_the_root_is_far():
     one, wide = jnp.ones(1), jnp.full(1, 10.0)
     tested = Side(n, u, jnp.array([-1e8]), v, one, one, 0 * one, wide)
     partner = Side(jnp.array([0.0]), u * 1e-3, jnp.array([0.0]), v, one, one, 0 * one, wide)
-    structure = SimpleNamespace(gaussian=(True, True))
+    structure = SimpleNamespace(gaussian=(True, True), scaled=(False, False))
     b, _ = find_roots(structure, (tested, partner), jnp.zeros(1), jnp.full(1, 1e12))
     # u n / (b u - 1e8) = u + 1e-3 u
     assert float(b[0]) - 1e8 == pytest.approx(5.0 / 1.001, rel=1e-6)
@@ -90,7 +90,7 @@ def test_factors_of_what_adds_and_of_what_takes_away(gaussian):
         aux = float(rng.normal(1.0, 0.1)) if gaussian else float(rng.poisson(tau))
         width = 0.2 if gaussian else tau
         side = Side(*map(jnp.asarray, (n, 1.0, shift, v, aux, width, 1e-10, 10.0)))
-        found = solve_side(side, jnp.asarray(0.0), gaussian=gaussian)
+        found = solve_side(side, jnp.asarray(0.0), gaussian=gaussian, scaled=True)
 
         def score(gamma, case=(n, v, shift, aux, width)):
             n, v, shift, aux, width = case

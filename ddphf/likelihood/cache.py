@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from pathlib import Path
+from typing import Any
 
 import jax
 from jax._src import compilation_cache
@@ -82,7 +83,8 @@ def enable_compilation_cache(directory: Path | None = None) -> Path | None:
         return None
     if not os.access(directory, os.W_OK):
         return None
-    compilation_cache.get_file_cache = lambda path: (WholeFiles(path), path)
+    files: Any = compilation_cache  # its own class of a cache is not public
+    files.get_file_cache = lambda path: (WholeFiles(path), path)
     jax.config.update("jax_compilation_cache_dir", str(directory))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)

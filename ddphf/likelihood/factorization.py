@@ -8,6 +8,7 @@ alone; small matrices, of which there is one per bin, are taken apart in plain a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -17,6 +18,8 @@ from ddphf.arrays import JaxArray
 
 __all__ = ["SMALL", "cho_solve", "cholesky", "solve_lower"]
 
+
+Program = Callable[..., JaxArray]
 
 SMALL = 8
 """Largest matrix done in plain operations, unrolled: their number grows with its square."""
@@ -78,13 +81,13 @@ def cho_solve(chol: JaxArray, right: JaxArray) -> JaxArray:
     if n > SMALL:
         return _over_leading_axes(_cho_solve_alone, chol.ndim - 2)(chol, right)
     half = _forward(chol, right)
-    rows: list[JaxArray] = [None] * n
+    rows: dict[int, JaxArray] = {}
     for j in reversed(range(n)):
         row = half[j]
         for k in range(j + 1, n):
             row = row - chol[..., k, j, None] * rows[k]
         rows[j] = row / chol[..., j, j, None]
-    return _stack(rows, right)
+    return _stack([rows[j] for j in range(n)], right)
 
 
 def _forward(chol: JaxArray, right: JaxArray) -> list[JaxArray]:
@@ -101,7 +104,7 @@ def _stack(rows: list[JaxArray], right: JaxArray) -> JaxArray:
     return jnp.stack(rows, axis=-2) if rows else right
 
 
-def _over_leading_axes(function: Any, n: int) -> Any:
+def _over_leading_axes(function: Program, n: int) -> Program:
     for _ in range(n):
         function = jax.vmap(function)
     return function

@@ -12,7 +12,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 
-from ddphf.arrays import JaxArray
+from ddphf.arrays import Array, JaxArray
 from ddphf.likelihood import precision  # noqa: F401
 
 __all__ = ["histosys_weights", "is_symmetric", "normsys_coefficients", "normsys_factor"]
@@ -31,7 +31,7 @@ _CODE4 = np.array(
 )
 
 
-def is_symmetric(up: JaxArray, down: JaxArray, nominal: JaxArray) -> bool:
+def is_symmetric(up: Array, down: Array, nominal: Array) -> bool:
     """Return whether two shifts are one, up to the rounding of ``nominal * (1 +- variation)``.
 
     Such a variation is linear in its nuisance under every code, with half the work.
@@ -57,7 +57,7 @@ def histosys_weights(alpha: JaxArray, code: str) -> tuple[JaxArray, JaxArray]:
     return up, down
 
 
-def normsys_coefficients(low: JaxArray, high: JaxArray, code: str) -> JaxArray:
+def normsys_coefficients(low: Array, high: Array, code: str) -> Array:
     """Return what :func:`normsys_factor` needs, shape (entries, 8), from the factors at -1, +1."""
     low, high = np.asarray(low, dtype=float), np.asarray(high, dtype=float)
     log_low, log_high = np.log(low), np.log(high)

@@ -282,7 +282,7 @@ class ReferenceModel:
         def rates(pars: Any) -> Any:
             return self.model.expected_data(pars, include_auxdata=False)
 
-        functions = {
+        functions: dict[str, Callable[..., Any]] = {
             "twice_nll": twice_nll,
             "value_and_gradient": jax.value_and_grad(twice_nll),
             "hessian": jax.hessian(twice_nll),

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.special import gammaln
 
-from ddphf.arrays import Array
+from ddphf.arrays import Array, on_host
 from ddphf.likelihood.direct.factors import Factors
 from ddphf.likelihood.direct.interpolation import NormsysFactors, histosys_weights
 from ddphf.likelihood.direct.matrix import Arrowhead, Split
@@ -96,13 +96,14 @@ class DirectModel:
 
     def __init__(self, n: int, codes: Codes, arrays: ModelArrays, cells: Cells) -> None:
         self.n, self.codes, self.arrays = n, codes, arrays
-        self.split = Split(n, cells.global_, cells.local, cells.of_bin)
+        self.split = Split(n, on_host(cells.global_), on_host(cells.local), on_host(cells.of_bin))
         self.n_bins = len(arrays.nominal)
         self._one = n + len(arrays.normsys)
-        self._normsys = NormsysFactors(arrays.normsys, arrays.coefficients, codes.normsys)
+        entries, coefficients = on_host(arrays.normsys), on_host(arrays.coefficients)
+        self._normsys = NormsysFactors(entries, coefficients, codes.normsys)
 
         # Factors: the table's entries by (bin, sample), and the global parameters that have any.
-        self._factors = Factors(arrays.factor, self._one)
+        self._factors = Factors(on_host(arrays.factor), self._one)
         owner = np.concatenate([np.arange(n), arrays.normsys]).astype(int)
         shape = (n, self._one)
         self._owners = csr_matrix((np.ones(len(owner)), (owner, np.arange(len(owner)))), shape)

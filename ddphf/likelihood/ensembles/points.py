@@ -18,9 +18,15 @@ import jax
 import jax.numpy as jnp
 
 from ddphf.arrays import JaxArray
-from ddphf.likelihood.paired.cells import Side, solve_side, tiny
+from ddphf.likelihood.paired.cells import Side, tiny
 from ddphf.likelihood.paired.model import PairArrays, PairStructure, features
-from ddphf.likelihood.paired.profile import PairData, lower_b, pair_sides, solve_cells
+from ddphf.likelihood.paired.profile import (
+    PairData,
+    lower_b,
+    pair_sides,
+    solve_cells,
+    solve_sides,
+)
 
 __all__ = ["Point", "Reference", "deviation_gradient", "evaluate", "make_reference", "row_sum"]
 
@@ -119,9 +125,7 @@ def evaluate(
         low, high = lower_b(arrays).astype(dtype), arrays.b_upper.astype(dtype)
         # Two Newton steps while theta still moves far (and single precision makes them cheap).
         for last in (False, True) if dtype == jnp.float32 else (True,):
-            x_b, x_a = (
-                solve_side(s, b, gaussian=g) for s, g in zip(sides, structure.gaussian, strict=True)
-            )
+            x_b, x_a = solve_sides(structure, sides, b)
             slope = s_b.u * x_b.w + s_a.u * x_a.w
             curvature = s_b.u**2 * x_b.info + s_a.u**2 * x_a.info
             step = slope / jnp.maximum(curvature, tiny(curvature))
@@ -157,8 +161,10 @@ def make_reference(structure: PairStructure, arrays: PairArrays, theta: JaxArray
 
     def u_of(t: JaxArray) -> tuple[JaxArray, JaxArray]:
         phi = features(structure, arrays.coefficients, t)
-        u_b, u_a = (f @ jnp.asarray(m) for f, m in zip(phi[:2], arrays.matrices[:2], strict=True))
-        return u_b, u_a
+        (f_b, f_a), (to_b, to_a) = phi[:2], arrays.matrices[:2]
+        assert f_b is not None
+        assert f_a is not None
+        return f_b @ jnp.asarray(to_b), f_a @ jnp.asarray(to_a)
 
     phi = features(structure, arrays.coefficients, theta)
     u_b, u_a = u_of(theta)
@@ -192,9 +198,9 @@ def deviation_gradient(
     assert to_b is not None
     assert to_a is not None
     phi, pullback = jax.vjp(lambda t: features(structure, arrays.coefficients, t), theta)
-    d_b, d_a = (
-        (f - f0) @ m for f, f0, m in zip(phi[:2], reference.features, (to_b, to_a), strict=True)
-    )
+    assert phi[0] is not None
+    assert phi[1] is not None
+    d_b, d_a = (phi[0] - reference.features[0]) @ to_b, (phi[1] - reference.features[1]) @ to_a
     u_b, u_a = reference.u[0] + d_b, reference.u[1] + d_a
     total = u_b + u_a
     excess = contrast + n_a * d_b - n_b * d_a
@@ -222,5 +228,6 @@ def deviation_gradient(
     weight = excess * common
     scores[0] = -(weight * u_a) @ to_b.T
     scores[1] = (weight * u_b) @ to_a.T
+    score: JaxArray
     (score,) = pullback(tuple(scores))
     return arrays.precision * (theta - data.centre) - score

@@ -36,12 +36,13 @@ def log_ratio(new: JaxArray, old: JaxArray) -> JaxArray:
             value = (value + 1.0 / power) * s
         return 2.0 * t * (1.0 + value)
 
-    return jax.lax.cond(
+    out: JaxArray = jax.lax.cond(
         jnp.max(jnp.abs(t)) < 0.1,
         series,
         lambda t: jnp.where(jnp.abs(t) < 1, jnp.log1p(t) - jnp.log1p(-t), t * 1e30),
         t,
     )
+    return out
 
 
 def difference(
@@ -87,6 +88,7 @@ def zero_in_subdifferential(
         right, left = one_sided_scores(structure, arrays, poi, theta, gradient, empty, at.weights)
         return (right <= 0) & (left >= 0) & (left > right)
 
-    return jax.lax.cond(
+    out: JaxArray = jax.lax.cond(
         jnp.any(empty), find, lambda e: jnp.zeros(e.shape[0], bool), jnp.asarray(empty)
     )
+    return out

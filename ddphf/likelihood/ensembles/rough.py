@@ -171,9 +171,12 @@ class Rough:
     def _deviations(
         self, structure: PairStructure, problem: Problem, theta: JaxArray, edm: JaxArray
     ) -> Approach:
+        contrast = self.contrast
+        assert contrast is not None
+
         def gradient_at(theta: JaxArray, b: JaxArray) -> tuple[JaxArray, JaxArray, JaxArray]:
             gradient = deviation_gradient(
-                structure, self.arrays, self.reference, self.contrast, theta, self.data
+                structure, self.arrays, self.reference, contrast, theta, self.data
             )
             return gradient, jnp.zeros_like(edm), b
 

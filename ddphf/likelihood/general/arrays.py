@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import gammaln
 
-from ddphf.arrays import JaxArray
+from ddphf.arrays import JaxArray, for_programs
 from ddphf.likelihood.deviance import deviance
 from ddphf.likelihood.expansion import Expansion
 from ddphf.likelihood.interpolation import (
@@ -119,22 +119,24 @@ def build_arrays(expansion: Expansion) -> tuple[ModelArrays, Codes]:
     keys = list(entries_)
     constraints = expansion.constraints
     arrays = ModelArrays(
-        nominal=expansion.nominal.T.copy(),
-        shift=np.stack(rows) if rows else np.zeros((0, n_bins, n_samples)),
-        histosys=np.array([x[0] for x in (*symmetric, *asymmetric)], dtype=int),
-        factor=factor,
-        normsys=np.array([key[0] for key in keys], dtype=int),
-        coefficients=normsys_coefficients(
-            np.array([key[1] for key in keys]),
-            np.array([key[2] for key in keys]),
-            expansion.normsys_code,
+        nominal=for_programs(expansion.nominal.T.copy()),
+        shift=for_programs(np.stack(rows) if rows else np.zeros((0, n_bins, n_samples))),
+        histosys=for_programs(np.array([x[0] for x in (*symmetric, *asymmetric)], dtype=int)),
+        factor=for_programs(factor),
+        normsys=for_programs(np.array([key[0] for key in keys], dtype=int)),
+        coefficients=for_programs(
+            normsys_coefficients(
+                np.array([key[1] for key in keys]),
+                np.array([key[2] for key in keys]),
+                expansion.normsys_code,
+            )
         ),
-        normal_parameter=constraints.normal_parameter,
-        normal_data=constraints.normal_data,
-        normal_sigma=constraints.normal_sigma,
-        poisson_parameter=constraints.poisson_parameter,
-        poisson_data=constraints.poisson_data,
-        poisson_tau=constraints.poisson_tau,
+        normal_parameter=for_programs(constraints.normal_parameter),
+        normal_data=for_programs(constraints.normal_data),
+        normal_sigma=for_programs(constraints.normal_sigma),
+        poisson_parameter=for_programs(constraints.poisson_parameter),
+        poisson_data=for_programs(constraints.poisson_data),
+        poisson_tau=for_programs(constraints.poisson_tau),
     )
     return arrays, Codes(expansion.normsys_code, expansion.histosys_code, len(symmetric))
 

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ddphf.arrays import JaxArray
+from ddphf.arrays import AnyArray, IntArray, JaxArray, for_programs
 from ddphf.likelihood.expansion import CannotCompileError, Expansion
 from ddphf.likelihood.factorization import cho_solve, cholesky
 from ddphf.likelihood.general.arrays import ModelArrays
@@ -122,7 +122,7 @@ def find_cells(expansion: Expansion, arrays: ModelArrays, max_locals: int = MAX_
 
 
 def _find_factors(
-    expansion: Expansion, arrays: ModelArrays, global_: JaxArray, local: JaxArray, of_bin: JaxArray
+    expansion: Expansion, arrays: ModelArrays, global_: IntArray, local: IntArray, of_bin: IntArray
 ) -> Cells:
     n = expansion.n_parameters
     one = n + len(arrays.normsys)
@@ -144,7 +144,8 @@ def _find_factors(
         table[b, s, where] = entry
     row = np.full(n + 1, len(arrays.histosys))
     row[arrays.histosys] = np.arange(len(arrays.histosys))
-    return Cells(global_, local, of_bin, global_factor, local_factor, row[global_])
+    tables: list[AnyArray] = [global_, local, of_bin, global_factor, local_factor, row[global_]]
+    return Cells(*map(for_programs, tables))
 
 
 def masked(matrix: Arrowhead, cells: Cells, free: JaxArray, damping: JaxArray) -> Arrowhead:

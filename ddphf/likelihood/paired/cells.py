@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from ddphf.arrays import JaxArray
 from ddphf.likelihood import precision  # noqa: F401
 
-__all__ = ["Side", "SideSolution", "solve_plain", "solve_side", "tiny", "two_poles"]
+__all__ = ["Side", "SideSolution", "pole_between", "solve_plain", "solve_side", "tiny", "two_poles"]
 
 
 def tiny(x: JaxArray) -> float:
@@ -144,10 +144,19 @@ def solve_plain(b_side: Side, a_side: Side) -> tuple[JaxArray, JaxArray, JaxArra
     return z - y, m * b_side.u, z * a_side.u
 
 
-def solve_side(side: Side, b: JaxArray, *, gaussian: bool = False) -> SideSolution:
+def solve_side(
+    side: Side, b: JaxArray, *, gaussian: bool = False, scaled: bool = False
+) -> SideSolution:
     """Profile a channel's own factor at given ``b``.
 
     The factor's profile is convex, so clipping the root to its bounds is exact.
+
+    Args:
+        side: The channel.
+        b: Shared background.
+        gaussian: Whether the factor's constraint is Gaussian.
+        scaled: Whether ``v`` may be below 0, as a signal's: costs a second root. Without it a bin
+            with ``v < 0`` has no factor, and its rate is not that of the model.
     """
     shift = b * side.u + side.c
     if side.v is None:
@@ -159,7 +168,7 @@ def solve_side(side: Side, b: JaxArray, *, gaussian: bool = False) -> SideSoluti
     assert side.width is not None
     assert side.lower is not None
     assert side.upper is not None
-    has = side.v != 0
+    has = side.v != 0 if scaled else side.v > 0
     v = jnp.where(has, side.v, 1.0)
     # Where nothing is multiplied (a signal at mu = 0) the constraint alone says what the factor is.
     alone = side.aux if gaussian else side.aux / side.width
@@ -172,14 +181,13 @@ def solve_side(side: Side, b: JaxArray, *, gaussian: bool = False) -> SideSoluti
         )
         gamma = (rate - shift) / v
     else:
-        # A signal below 0 (v < 0) lies between the poles, one above 0 beyond both.
-        above = jnp.maximum(v, 0.0)
-        gamma, over = two_poles(side.aux, side.n, side.width + above, shift / jnp.abs(v))
-        under, rest = pole_between(
-            side.aux, side.n, side.width + v, jnp.maximum(shift / jnp.abs(v), 0.0)
-        )
-        gamma = jnp.where(v > 0, gamma, under)
-        rate = jnp.where(v > 0, over, rest) * jnp.abs(v)
+        size = jnp.abs(v) if scaled else v
+        gamma, over = two_poles(side.aux, side.n, side.width + size, shift / size)
+        if scaled:  # the factor of what takes away lies between the poles
+            reach = jnp.maximum(shift / size, 0.0)
+            under, rest = pole_between(side.aux, side.n, side.width + v, reach)
+            gamma, over = jnp.where(v > 0, gamma, under), jnp.where(v > 0, over, rest)
+        rate = over * size
     gamma = jnp.where(has, gamma, alone)
     clipped = jnp.clip(gamma, side.lower, side.upper)
     own = (

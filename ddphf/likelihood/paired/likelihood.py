@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ddphf.arrays import Array, Mask
+from ddphf.arrays import Array, JaxArray, Mask, for_programs
 from ddphf.likelihood.ensembles.points import make_reference
 from ddphf.likelihood.ensembles.rough import SharedInputs
 from ddphf.likelihood.expansion import CannotCompileError, Expansion
@@ -96,8 +96,8 @@ class PairLikelihood:
             lower.append(np.where(hold, x[index], low))
             upper.append(np.where(hold, x[index], high))
         return arrays._replace(
-            b_lower=np.where(is_b, x[places.b], arrays.b_lower),
-            b_upper=np.where(is_b, x[places.b], arrays.b_upper),
+            b_lower=for_programs(np.where(is_b, x[places.b], arrays.b_lower)),
+            b_upper=for_programs(np.where(is_b, x[places.b], arrays.b_upper)),
             gamma_lower=(lower[0], lower[1]),
             gamma_upper=(upper[0], upper[1]),
         )
@@ -174,7 +174,8 @@ class PairLikelihood:
         free = ~fixed[where]
         theta = x[where]
         # At expected data equal to the rates the profile sits at x itself.
-        data = data._replace(centre=np.where(self.arrays.precision > 0, theta, data.centre))
+        centre = np.where(self.arrays.precision > 0, theta, data.centre)
+        data = data._replace(centre=for_programs(centre))
         point = _profile(self.structure, arrays, theta, data, expected=True)
         hessian = np.array(point.hessian)
 
@@ -202,11 +203,14 @@ class PairLikelihood:
 
 
 @partial(jax.jit, static_argnums=0)
-def _has_background(structure: PairStructure, arrays: PairArrays, theta: Array) -> Any:
-    shared = features(structure, arrays.coefficients, theta)[:2]
-    assert shared[0] is not None
-    assert shared[1] is not None
-    return jnp.all((shared[0] @ arrays.matrices[0] > 0) & (shared[1] @ arrays.matrices[1] > 0))
+def _has_background(structure: PairStructure, arrays: PairArrays, theta: JaxArray) -> JaxArray:
+    one, other = features(structure, arrays.coefficients, theta)[:2]
+    to_one, to_other = arrays.matrices[:2]
+    assert one is not None
+    assert other is not None
+    assert to_one is not None
+    assert to_other is not None
+    return jnp.all((one @ to_one > 0) & (other @ to_other > 0))
 
 
 def find_pair(expansion: Expansion, table: ParameterTable) -> PairLikelihood:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from ddphf.arrays import JaxArray
+from ddphf.arrays import AnyArray, JaxArray, for_programs
 from ddphf.likelihood.expansion import CannotCompileError, Expansion
 from ddphf.likelihood.interpolation import (
     histosys_weights,
@@ -67,6 +67,11 @@ class PairStructure(NamedTuple):
     normsys_code: str
     histosys_code: str
     gaussian: tuple[bool, bool]
+
+    @property
+    def scaled(self) -> tuple[bool, bool]:
+        """For B and A, whether a parameter without constraint may scale v to below 0."""
+        return any(p.factors for p in self.parts[2]), any(p.factors for p in self.parts[3])
 
     def has(self, role: str) -> bool:
         """Whether a role is present."""
@@ -353,16 +358,16 @@ class _PairBuilder:
         )
         low, high = (np.array([key[i] for key in keys]) for i in (1, 2))
         arrays = PairArrays(
-            matrices=tuple(matrices),
-            coefficients=normsys_coefficients(low, high, x.normsys_code),
-            lower=self.lower[globals_],
-            upper=self.upper[globals_],
-            precision=1.0 / sigma**2,
-            b_lower=self.lower[b],
-            b_upper=self.upper[b],
-            width=(width[0], width[1]),
-            gamma_lower=(bounds[0][0], bounds[0][1]),
-            gamma_upper=(bounds[1][0], bounds[1][1]),
+            matrices=tuple(None if m is None else for_programs(m) for m in matrices),
+            coefficients=for_programs(normsys_coefficients(low, high, x.normsys_code)),
+            lower=for_programs(self.lower[globals_]),
+            upper=for_programs(self.upper[globals_]),
+            precision=for_programs(1.0 / sigma**2),
+            b_lower=for_programs(self.lower[b]),
+            b_upper=for_programs(self.upper[b]),
+            width=_both(width),
+            gamma_lower=_both(bounds[0]),
+            gamma_upper=_both(bounds[1]),
         )
         data = np.array([con.normal_data[i] if i >= 0 else -1 for i in centre], dtype=int)
         return (
@@ -377,3 +382,8 @@ class _PairBuilder:
                 global_data=data,
             ),
         )
+
+
+def _both(arrays: list[AnyArray | None]) -> tuple[JaxArray | None, JaxArray | None]:
+    one, other = (None if array is None else for_programs(array) for array in arrays)
+    return one, other

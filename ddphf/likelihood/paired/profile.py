@@ -95,6 +95,17 @@ def pair_sides(
     return sides[0], sides[1]
 
 
+def solve_sides(
+    structure: PairStructure, sides: tuple[Side, Side], b: JaxArray
+) -> tuple[SideSolution, SideSolution]:
+    """Return both channels at given ``b``, their own factors profiled."""
+    one, other = (
+        solve_side(side, b, gaussian=gaussian, scaled=scaled)
+        for side, gaussian, scaled in zip(sides, structure.gaussian, structure.scaled, strict=True)
+    )
+    return one, other
+
+
 def lower_b(arrays: PairArrays) -> JaxArray:
     """Return the lower bounds of b, with pyhf's floors read as 0."""
     return jnp.where(arrays.b_lower <= FLOOR, 0.0, arrays.b_lower)
@@ -125,11 +136,9 @@ def solve_cells(structure: PairStructure, arrays: PairArrays, sides: tuple[Side,
         solved = Cell(b, inside, (solutions[0], solutions[1]))
     else:
         b, _ = find_roots(structure, sides, low, high)
-        both = [
-            solve_side(s, b, gaussian=g) for s, g in zip(sides, structure.gaussian, strict=True)
-        ]
+        both = solve_sides(structure, sides, b)
         inside = (b > low) & (b < high)
-        solved = Cell(b, inside, (both[0], both[1]))
+        solved = Cell(b, inside, both)
     return _complete_weights(solved, sides)
 
 
@@ -154,9 +163,7 @@ def find_roots(
     """Return b of every cell where the channels have factors of their own, and the steps taken."""
 
     def slope(b: JaxArray) -> tuple[JaxArray, JaxArray]:
-        x_b, x_a = (
-            solve_side(s, b, gaussian=g) for s, g in zip(sides, structure.gaussian, strict=True)
-        )
+        x_b, x_a = solve_sides(structure, sides, b)
         d = sides[0].u * x_b.w + sides[1].u * x_a.w
         k = sides[0].u ** 2 * x_b.info + sides[1].u ** 2 * x_a.info
         return d, k
@@ -165,13 +172,15 @@ def find_roots(
     # A free factor can lift a rate to 0 and above, so only bins without one limit b from below;
     # one of something negative takes as little away as its lower bound does.
     floors, lifts = [], []
-    for s in sides:
+    for s, scaled in zip(sides, structure.scaled, strict=True):
         tied = lifted = -s.c / s.u
-        if s.v is not None:
+        if s.v is not None and scaled:
             assert s.lower is not None
             assert s.upper is not None
             tied = jnp.where(s.v > 0, -jnp.inf, -(s.c + s.lower * s.v) / s.u)
             lifted = jnp.where(s.v > 0, lifted, -(s.c + s.upper * s.v) / s.u)
+        elif s.v is not None:
+            tied = jnp.where(s.v > 0, -jnp.inf, tied)
         floors.append(tied)
         lifts.append(jnp.maximum(lifted, 0.0))
     start_low = jnp.maximum(low, jnp.maximum(floors[0], floors[1]))
@@ -207,7 +216,7 @@ def find_roots(
     at_high = (d_high >= 0) & (hi >= high)
     state = (lo, hi, jnp.broadcast_to(b, shape), 0, jnp.asarray(1.0))
     _, _, b, steps, _ = jax.lax.while_loop(lambda s: (s[3] < 80) & (s[4] > 1e-15), body, state)
-    return jnp.where(at_low, lo, jnp.where(at_high, high, b)), steps
+    return jnp.where(at_low, lo, jnp.where(at_high, high, b)), jnp.asarray(steps)
 
 
 def profile(
@@ -254,10 +263,12 @@ def profile(
     hessian = hessian + _curvature(cell, sides, jacobians, expected)
     value = 0.5 * jnp.sum(arrays.precision * pull * pull)
     feasible = jnp.all(sides[0].u > 0) & jnp.all(sides[1].u > 0)
-    for side, solution, gaussian in zip(sides, cell.sides, structure.gaussian, strict=True):
+    kinds = zip(structure.gaussian, structure.scaled, strict=True)
+    for side, solution, (gaussian, scaled) in zip(sides, cell.sides, kinds, strict=True):
         value = value + jnp.sum(deviance(side.n, solution.rate))
         if side.v is not None:
-            feasible = feasible & _has_rates(cell.b, side, solution)
+            legal = _has_rates(cell.b, side, solution) if scaled else jnp.all(side.v >= 0)
+            feasible = feasible & legal
             value = value + jnp.sum(_constraint(side, solution, gaussian))
     return Profile(value, gradient, hessian, cell, feasible)
 
@@ -296,7 +307,7 @@ def _curvature(
 ) -> JaxArray:
     """Return the Schur complement's data part, shape (k, k)."""
     effective, lambdas, tilted = [], [], []
-    total: JaxArray = 0.0
+    total: JaxArray | float = 0.0  # a number takes the precision of what is added
     for x in range(2):
         side, solution = sides[x], cell.sides[x]
         du, dv, dc = jacobians[x], jacobians[2 + x], jacobians[4 + x]
