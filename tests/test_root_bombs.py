@@ -4,12 +4,16 @@ import lzma
 import struct
 import zlib
 
+import awkward as ak
 import cramjam
 import hist
 import numpy as np
 import pytest
 import uproot
 from test_bombs import refused
+
+from ddphf.exceptions import InputError
+from ddphf.inputs.events import read_events
 
 IMPORTS = (
     "import uproot, hist, awkward\n"
@@ -97,3 +101,14 @@ def test_no_number_of_a_file_takes_memory_or_time(tmp_path, start, step):
     root_file(tmp_path / "base.root")
     said = refused(IMPORTS, EACH.format(start=start, step=step), 3000, tmp_path, seconds=600.0)
     assert "takes" not in said, said
+
+
+def test_a_long_column_that_nobody_asks_for_is_no_obstacle(tmp_path):
+    """70 million zeros beside the column that is read; they are refused where they are read."""
+    with uproot.recreate(tmp_path / "a.root") as file:
+        file["t"] = {"x": np.arange(3.0), "many": ak.Array([np.zeros(70_000_000), [], []])}
+    assert (tmp_path / "a.root").stat().st_size < 2_500_000
+    events = read_events(f"{tmp_path / 'a.root'}:t", columns=["x"])
+    assert events.columns["x"].tolist() == [0.0, 1.0, 2.0]
+    with pytest.raises(InputError, match="MB of numbers from so small a file"):
+        read_events(f"{tmp_path / 'a.root'}:t", columns=["len(many)"])

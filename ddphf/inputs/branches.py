@@ -156,28 +156,41 @@ def tree_branches(tree: Any, where: str, packed: int) -> Branches:
         paths += given
         leaves |= given
 
-    check_decoded(8.0 * _numbers_in_pages(tree), packed, where)
-
     def load(path: str) -> Any:
         branch, name = leaves[path]
         check_decoded(getattr(branch, "uncompressed_bytes", 0), packed, where)
         # uproot makes the array of all entries that the branch says it has before it reads one.
         kind = getattr(getattr(branch, "interpretation", None), "to_dtype", np.dtype(float))
         check_decoded(float(kind.itemsize) * getattr(branch, "num_entries", 0), packed, where)
+        check_decoded(8.0 * _numbers_claimed(tree, branch), packed, where)
         values = branch.array(library="ak")
         return values[name] if name else values
 
     return Branches(paths, load, where)
 
 
-def _numbers_in_pages(tree: Any) -> int:
-    """Return how many numbers the longest column of an RNTuple says that its pages hold."""
-    lengths: dict[int, int] = {}
-    for cluster in getattr(tree, "page_link_list", ()):
-        for column, link in enumerate(cluster):
-            numbers = sum(abs(int(page.num_elements)) for page in link.pages)
-            lengths[column] = lengths.get(column, 0) + numbers
-    return max(lengths.values(), default=0)
+def _numbers_claimed(tree: Any, branch: Any) -> int:
+    """Return how many numbers a field's longest column says that its pages hold.
+
+    Of an RNTuple: uproot makes the array for them before it reads a page. Other columns may be as
+    long as they like: nobody reads them.
+    """
+    pages, field = getattr(tree, "page_link_list", ()), getattr(branch, "field_id", None)
+    if field is None:
+        return 0
+    own = {field}
+    for number, record in enumerate(tree.field_records):  # a parent stands before its parts
+        if record.parent_field_id in own:
+            own.add(number)
+    columns = [c for c, record in enumerate(tree.column_records) if record.field_id in own]
+    # A negative number marks a page with a checksum.
+    return max(
+        (
+            sum(abs(int(page.num_elements)) for cluster in pages for page in cluster[column].pages)
+            for column in columns
+        ),
+        default=0,
+    )
 
 
 def flat_branches(tree: Any) -> list[str]:
