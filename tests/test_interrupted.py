@@ -247,6 +247,24 @@ def test_commands_keep_their_programs_in_whole_files(inputs):
     assert isinstance(compilation_cache._cache, WholeFiles)
 
 
+def test_a_jax_that_keeps_its_files_elsewhere_keeps_them_itself(tmp_path):
+    """The place is not public: without it commands run as before."""
+    program = (
+        "import sys\n"
+        "import jax._src.compilation_cache as files\n"
+        "del files.get_file_cache\n"
+        "from pathlib import Path\n"
+        "from ddphf.likelihood import cache\n"
+        "assert cache.JAX_FILES is None\n"
+        "print(cache.enable_compilation_cache(Path(sys.argv[1])))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)],
+        capture_output=True, text=True, timeout=600, check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == str(tmp_path)
+
+
 @pytest.mark.parametrize("command", INPUTS)
 def test_no_output_replaces_an_input(prepared, command):
     """Also with --force, and under another name of the same file."""

@@ -8,12 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from jax._src import compilation_cache
 
 from ddphf.exceptions import UsageError
 from ddphf.outputs import write_atomically
 
 __all__ = ["WholeFiles", "enable_compilation_cache"]
+
+try:  # not public: a later jax may have it elsewhere, and then keeps its programs in its own way
+    from jax._src import compilation_cache
+
+    JAX_FILES: Any = compilation_cache
+    NEEDED = ("get_file_cache", "compress_executable", "decompress_executable")
+    if not all(hasattr(JAX_FILES, name) for name in NEEDED):
+        JAX_FILES = None
+except ImportError:
+    JAX_FILES = None
 
 
 class WholeFiles:
@@ -30,8 +39,8 @@ class WholeFiles:
         >>> cache = WholeFiles(mkdtemp())
         >>> cache.get("f") is None
         True
-        >>> cache.put("f", compilation_cache.compress_executable(b"program"))
-        >>> compilation_cache.decompress_executable(cache.get("f"))
+        >>> cache.put("f", JAX_FILES.compress_executable(b"program"))
+        >>> JAX_FILES.decompress_executable(cache.get("f"))
         b'program'
     """
 
@@ -46,7 +55,7 @@ class WholeFiles:
         except OSError:
             return None
         try:
-            compilation_cache.decompress_executable(value)
+            JAX_FILES.decompress_executable(value)
         except Exception:  # each compressor has its own
             with contextlib.suppress(OSError):
                 file.unlink()
@@ -83,8 +92,8 @@ def enable_compilation_cache(directory: Path | None = None) -> Path | None:
         return None
     if not os.access(directory, os.W_OK):
         return None
-    files: Any = compilation_cache  # its own class of a cache is not public
-    files.get_file_cache = lambda path: (WholeFiles(path), path)
+    if JAX_FILES is not None:
+        JAX_FILES.get_file_cache = lambda path: (WholeFiles(path), path)
     jax.config.update("jax_compilation_cache_dir", str(directory))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
