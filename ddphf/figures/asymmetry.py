@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ddphf.arrays import Array
@@ -37,7 +37,7 @@ def draw_asymmetry(yields: YieldsResult) -> Figure:
 
 
 def draw_asymmetry_panel(
-    panel: Any, yields: YieldsResult, entry: AsymmetryResult, shown: Sequence[str]
+    panel: Axes, yields: YieldsResult, entry: AsymmetryResult, shown: Sequence[str]
 ) -> None:
     """Draw the asymmetry along one axis into a panel.
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ddphf.arrays import Array
@@ -65,7 +66,7 @@ def draw_limit(limit: Mapping[str, Any]) -> Figure | None:
     return figure
 
 
-def _draw_asymptotic_cls(panel: Any, part: Mapping[str, Any]) -> None:
+def _draw_asymptotic_cls(panel: Axes, part: Mapping[str, Any]) -> None:
     scan = part["scan"]
     mu = numbers(scan["mu"])
     if scan.get("expected"):
@@ -76,7 +77,7 @@ def _draw_asymptotic_cls(panel: Any, part: Mapping[str, Any]) -> None:
     )  # fmt: skip
 
 
-def _draw_toy_cls(panel: Any, part: Mapping[str, Any], *, bands: bool) -> None:
+def _draw_toy_cls(panel: Axes, part: Mapping[str, Any], *, bands: bool) -> None:
     scan = part["scan"]
     mu, cls = numbers(scan["mu"]), numbers(scan["observed"])
     error = np.fmax(numbers(scan.get("observed_error") or [None] * len(mu)), 0.0)
@@ -93,7 +94,7 @@ def _draw_toy_cls(panel: Any, part: Mapping[str, Any], *, bands: bool) -> None:
     )  # fmt: skip
 
 
-def _draw_bands(panel: Any, mu: Array, bands: Array) -> None:
+def _draw_bands(panel: Axes, mu: Array, bands: Array) -> None:
     mu, bands = _from_zero(mu, bands)
     panel.fill_between(mu, bands[0], bands[4], color=BANDS[0], lw=0, label="expected, 2 sigma")
     panel.fill_between(mu, bands[1], bands[3], color=BANDS[1], lw=0, label="expected, 1 sigma")

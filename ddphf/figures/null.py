@@ -7,6 +7,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import norm
 
@@ -69,7 +70,7 @@ def draw_null(comparison: Mapping[str, Any], observed: float | None, name: str) 
     return figure
 
 
-def _draw_histogram(panel: Any, comparison: Mapping[str, Any], z0: float | None) -> None:
+def _draw_histogram(panel: Axes, comparison: Mapping[str, Any], z0: float | None) -> None:
     edges = numbers(comparison["histogram"]["edges"])
     counts = numbers(comparison["histogram"]["counts"])
     n, centres = comparison["n"], 0.5 * (edges[1:] + edges[:-1])
@@ -97,7 +98,7 @@ def _draw_histogram(panel: Any, comparison: Mapping[str, Any], z0: float | None)
     panel.legend(fontsize=8, frameon=False, loc="upper left")
 
 
-def _draw_quantiles(panel: Any, quantiles: Mapping[str, Any], n: int) -> None:
+def _draw_quantiles(panel: Axes, quantiles: Mapping[str, Any], n: int) -> None:
     p, x, y = (numbers(quantiles[key]) for key in ("probability", "asymptotic", "toys"))
     if len(p) == 0 or n == 0:
         panel.text(0.5, 0.5, "too few toys", ha="center", transform=panel.transAxes)
@@ -109,8 +110,8 @@ def _draw_quantiles(panel: Any, quantiles: Mapping[str, Any], n: int) -> None:
                        label="68 % of samples of this size")  # fmt: skip
     panel.plot(ends, ends, color=BLUE, lw=1)
     panel.plot(x, y, "k.", ms=4, label="toys")
-    panel.set_xlim(ends)
-    panel.set_ylim(ends)
+    panel.set_xlim(*ends)
+    panel.set_ylim(*ends)
     panel.set_aspect("equal", adjustable="box")
     panel.set_xlabel("asymptotic quantile of Z")
     panel.set_ylabel("toy quantile of Z")

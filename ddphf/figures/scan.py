@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ddphf.figures.style import BLUE, FONT, ORANGE
@@ -36,7 +35,7 @@ def draw_scan(result: ScanResult) -> Figure:
     return figure
 
 
-def _draw_profile(axes: Any, result: ScanResult) -> None:
+def _draw_profile(axes: Axes, result: ScanResult) -> None:
     (axis,), delta = result.parameters, result.grid()
     values = np.asarray(axis.values)
     good = np.isfinite(delta)
@@ -69,7 +68,7 @@ def _draw_profile(axes: Any, result: ScanResult) -> None:
     axes.legend(frameon=False, fontsize=8, loc="upper center")
 
 
-def _draw_plane(figure: Figure, axes: Any, result: ScanResult) -> None:
+def _draw_plane(figure: Figure, axes: Axes, result: ScanResult) -> None:
     first, second = result.parameters
     delta = np.ma.masked_invalid(result.grid().T)
     outer = max((contour["rise"] for contour in result.contours), default=6.18)

@@ -7,6 +7,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ddphf.arrays import Array
@@ -146,7 +147,7 @@ def _events_per(yields: YieldsResult, axis: int | None) -> str:
     return f"events / {edges[1] - edges[0]:.3g} {described['unit']}".rstrip()
 
 
-def _draw_band(panel: Any, edges: Array, centre: Array, error: Array, label: str | None) -> None:
+def _draw_band(panel: Axes, edges: Array, centre: Array, error: Array, label: str | None) -> None:
     panel.stairs(
         centre + error, edges, baseline=centre - error, fill=True, facecolor="none",
         edgecolor="#333333", hatch="//////", lw=0, label=label,

@@ -26,7 +26,7 @@ PALETTE = (GREEN, "#CC79A7", "#56B4E9", "#F0E442", "#E69F00")
 
 # parse_math off: names come from workspaces and may hold a dollar sign. The salt makes the ids
 # inside an SVG the same every time.
-FONT = {
+FONT: dict[Any, object] = {
     "text.parse_math": False,
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
