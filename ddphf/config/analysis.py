@@ -41,6 +41,7 @@ __all__ = [
     "PromptConfig",
     "SystematicConfig",
     "TemplateConfig",
+    "named_files",
     "parse_analysis",
     "read_analysis",
 ]
@@ -232,7 +233,7 @@ def parse_analysis(text: str, *, folder: str | Path = ".", needs_signal: bool = 
         lepton_id=parse_lepton_id(data.get("lepton_id")),
         closure=parse_closure(data.get("closure", ())),
         folder=Path(folder),
-        files=tuple(_named_files(data, Path(folder))),
+        files=tuple(named_files(data, Path(folder))),
         ratio_stated="efficiency_ratio" in data,
         data_directed=data.get("data_directed"),
     )
@@ -240,7 +241,7 @@ def parse_analysis(text: str, *, folder: str | Path = ".", needs_signal: bool = 
     return analysis
 
 
-def _named_files(node: Any, folder: Path) -> Iterator[Path]:
+def named_files(node: Any, folder: Path) -> Iterator[Path]:
     """Yield every existing file that some text names: FILE, FILE:NAME, or a pattern of files."""
     if isinstance(node, str):
         for end in [len(node), *(i for i, letter in enumerate(node) if letter == ":")]:
@@ -251,7 +252,7 @@ def _named_files(node: Any, folder: Path) -> Iterator[Path]:
                 yield from (Path(name) for name in names if os.path.isfile(name))
     elif isinstance(node, (dict, list)):
         for child in node.values() if isinstance(node, dict) else node:
-            yield from _named_files(child, folder)
+            yield from named_files(child, folder)
 
 
 def _refuse_not_finite(node: Any, path: str) -> None:

@@ -7,8 +7,10 @@ is not lost with the sidecar.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +19,10 @@ from scipy.stats import norm
 from ddphf.arrays import Spec
 from ddphf.results.shapes import ANY, COUNT, HOLE, TEXT, fields, maybe
 
-__all__ = ["DATA_DIRECTED", "MARK", "Mark", "describe_global", "make_mark", "read_mark"]
+__all__ = [
+    "DATA_DIRECTED", "MARK", "Mark", "data_digest", "describe_global", "make_mark", "mark_of",
+    "read_mark",
+]  # fmt: skip
 
 MARK = "data_directed"
 
@@ -90,6 +95,28 @@ local; global p = 0.0069 +- 2e-05 (2.46 sigma)'
         )
 
 
+def data_digest(tested: Any, partner: Any, edges: Sequence[Sequence[float]]) -> str:
+    """Return the digest by which data are known again: both histograms and their binning.
+
+    Args:
+        tested: Contents in C order.
+        partner: The same of the partner.
+        edges: Of each axis.
+
+    Example:
+        >>> one = data_digest([1, 2], [3, 4], [[0, 1, 2]])
+        >>> one == data_digest([1.0, 2.0], [3.0, 4.0], [[0.0, 1.0, 2.0]]), one[:7]
+        (True, 'sha256:')
+    """
+    content = {
+        "tested": [float(x) for x in tested],
+        "partner": [float(x) for x in partner],
+        "edges": [[float(x) for x in axis] for axis in edges],
+    }
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
 def describe_global(entry: Mapping[str, Any]) -> str:
     """Return a global p-value in words.
 
@@ -128,6 +155,12 @@ def read_mark(workspace: Spec) -> Mark | None:
             if found is not None:
                 return _read(found)
     return None
+
+
+def mark_of(workspace: Spec) -> dict[str, Any] | None:
+    """Return the mark of a workspace as records have it, None where there is none."""
+    mark = read_mark(workspace)
+    return None if mark is None else mark.to_dict()
 
 
 def _read(found: re.Match[str]) -> Mark | None:

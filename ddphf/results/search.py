@@ -107,8 +107,14 @@ class SearchResult(Shown):
             ValueError: Another schema.
         """
         data = open_record(data, cls.SCHEMA, SHAPE)
-        values = {"overall" if k == "global" else k: v for k, v in data.items() if k != "schema"}
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        values: dict[str, Any] = {
+            "overall" if key == "global" else key: tuple(value)
+            if isinstance(value, list)
+            else value
+            for key, value in data.items()
+            if key != "schema"
+        }
+        return cls(**values)
 
 
 PROBABILITY: Spec = {"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": 1}

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -14,6 +11,7 @@ from ddphf.arrays import Array, Spec
 from ddphf.config.analysis import Analysis
 from ddphf.exceptions import InputError
 from ddphf.inputs.histogram import Axis
+from ddphf.results.data_directed import data_digest
 from ddphf.search.field import Field, make_field
 from ddphf.search.nuisances import Nuisances
 from ddphf.symmetry.pair import Pair
@@ -21,7 +19,7 @@ from ddphf.workspace.channels import ChannelYields, PairYields
 from ddphf.workspace.naming import stat_name
 from ddphf.workspace.yields import resolve_null
 
-__all__ = ["MAX_ERRORS", "SearchPair", "check_ratio", "data_digest", "prepare_pair"]
+__all__ = ["MAX_ERRORS", "SearchPair", "check_ratio", "prepare_pair"]
 
 MAX_ERRORS = 2500
 """Bins that may have a statistical error of their fakes: each is a nuisance parameter, and their
@@ -86,28 +84,6 @@ class SearchPair:
             fakes_partner=self.fakes_partner,
             nuisances=self.nuisances,
         )
-
-
-def data_digest(tested: Any, partner: Any, edges: Sequence[Sequence[float]]) -> str:
-    """Return the digest by which data are known again: both histograms and their binning.
-
-    Args:
-        tested: Contents in C order.
-        partner: The same of the partner.
-        edges: Of each axis.
-
-    Example:
-        >>> one = data_digest([1, 2], [3, 4], [[0, 1, 2]])
-        >>> one == data_digest([1.0, 2.0], [3.0, 4.0], [[0.0, 1.0, 2.0]]), one[:7]
-        (True, 'sha256:')
-    """
-    content = {
-        "tested": [float(x) for x in tested],
-        "partner": [float(x) for x in partner],
-        "edges": [[float(x) for x in axis] for axis in edges],
-    }
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def check_ratio(analysis: Analysis) -> None:

@@ -1,4 +1,4 @@
-"""Scales of the windows where many nuisances act on one bin each, as statistical errors of fakes do.
+"""Scales of windows where many nuisances act on one bin each, as statistical errors of fakes do.
 
 With a diagonal matrix S of the squared pulls of these, D = 1 + S, and G the pulls of the others,
 what profiling leaves of a window's variance is a sum over its bins less some squares:

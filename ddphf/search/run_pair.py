@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
+from scipy.stats import norm
 
 from ddphf.arrays import AnyArray, Array, Spec
 from ddphf.exceptions import InputError
@@ -20,13 +21,14 @@ from ddphf.search.boxes import MAX_WINDOWS, make_boxes
 from ddphf.search.field import Field
 from ddphf.search.global_p import GlobalP, draw_maxima, estimate_global_p
 from ddphf.search.kernels import Scanner
+from ddphf.search.local_p import window_p
 from ddphf.search.nulls import Targets
 from ddphf.search.pair import SearchPair
 from ddphf.search.pair_table import make_pair_table
 from ddphf.search.scan import Direction, Found, Scan, check_direction, scan_field
 from ddphf.search.trials import ChosenNull, NullChoice, choose_null
 
-__all__ = ["NULLS", "Trials", "describe_axes", "search_pair"]
+__all__ = ["NULLS", "Trials", "describe_axes", "describe_window", "search_pair"]
 
 NullOption = Literal["auto", "gaussian", "binomial", "counting"]
 
@@ -102,12 +104,19 @@ class Trials:
             return self.find(threshold, OTHERS)
         p = above / MAXIMA
         error = math.sqrt(p * (1 - p) / MAXIMA)
-        null, table = self.chosen.null, self.chosen.null.table
+        null, windows = self.chosen.null, self.chosen.null.table.n_windows
         return _describe_global(
             GlobalP(
-                p, error, _z_of(p), threshold, table.n_windows, MAXIMA, null.name, "counted",
-                self.scanner.kernel,
-            )  # fmt: skip
+                p=p,
+                error=error,
+                z=_z_of(p),
+                threshold=threshold,
+                n_windows=windows,
+                n_samples=MAXIMA,
+                null=null.name,
+                method="counted",
+                kernel=self.scanner.kernel,
+            )
         )
 
     def describe(self) -> Spec:
@@ -135,8 +144,6 @@ class Trials:
 
 
 def _z_of(p: float) -> float | None:
-    from scipy.stats import norm
-
     return float(norm.isf(p)) if 0 < p < 1 else None
 
 
@@ -214,10 +221,8 @@ def search_pair(
     for rank, found in enumerate(scan.best, start=1):
         stage(f"global p of window {rank}")
         threshold = _threshold(found.z, wanted)
-        overall = (
-            trials.find(threshold, precision) if rank == 1 else trials.find_behind(threshold)
-        )
-        best.append({"rank": rank, **_describe_window(pair, field, found), "global": overall})
+        overall = trials.find(threshold, precision) if rank == 1 else trials.find_behind(threshold)
+        best.append({"rank": rank, **describe_window(pair, field, found), "global": overall})
     left_out = list(pair.left_out)
     if table.n_empty:
         left_out.append(f"{table.n_empty} windows without an event were not searched")
@@ -268,17 +273,25 @@ def _choose(pair: SearchPair, field: Field, scan: Scan, null: str) -> ChosenNull
             "null 'binomial': the analysis says 'integer_data: false' or gives its events weights,"
             " and the exact null is for counts; give counts, or take --null gaussian"
         )
-    return choose_null(
-        field, scan.table, scan.statistic, direction=scan.direction, null=choice
-    )
+    return choose_null(field, scan.table, scan.statistic, direction=scan.direction, null=choice)
 
 
 def _threshold(z: float, direction: Direction) -> float:
     return {"excess": z, "deficit": -z, "both": abs(z)}[direction]
 
 
-def _describe_window(pair: SearchPair, field: Field, found: Found) -> Spec:
-    """Return a window of the list, without its global p-value."""
+def describe_window(
+    pair: SearchPair, field: Field, found: Found, *, deficit: bool | None = None
+) -> Spec:
+    """Return a window for the record, without its global p-value.
+
+    Args:
+        pair: The data.
+        field: Of them.
+        found: The window.
+        deficit: Whether its local p-value is that of a deficit; by default as its sign says.
+    """
+    low = found.z < 0 if deficit is None else deficit
     window = found.window
     box = window.slices
     inside = np.zeros(pair.shape, dtype=bool)
@@ -299,15 +312,24 @@ def _describe_window(pair: SearchPair, field: Field, found: Found) -> Spec:
         "n_bins": found.n_bins,
         "variance": found.variance,
         "merged": found.merged,
-        "local": {"n_sigma": bare, "z": found.z, "p": None},
+        "local": {"n_sigma": bare, "z": found.z, **_local_p(pair, field, found, low)},
     }
+
+
+def _local_p(pair: SearchPair, field: Field, found: Found, deficit: bool) -> Spec:
+    """Return the local p-value of a window on one side: by the law of counts where they are."""
+    sign = -1.0 if deficit else 1.0
+    if pair.weighted or field.first_fraction() is not None:
+        p = float(norm.sf(sign * found.z)) or None
+        return {"p": p, "z_exact": None, "method": "gaussian"}
+    exact = window_p(field, found.window, deficit=deficit)
+    z = None if exact.z is None else sign * exact.z
+    return {"p": exact.p, "z_exact": z, "method": exact.method}
 
 
 def _maps(field: Field) -> Spec:
     """Return Z of each bin, as it is and with the nuisances profiled; None where empty."""
-    lost = np.einsum(
-        "ij,jk,ik->i", field.profile.pulls, field.profile.inverse, field.profile.pulls
-    )
+    lost = np.einsum("ij,jk,ik->i", field.profile.pulls, field.profile.inverse, field.profile.pulls)
     left = 1 - lost.reshape(field.shape)
     good = field.filled & (left > 1e-6)
     profiled = np.where(good, field.profiled / np.sqrt(np.where(good, left, 1.0)), np.nan)

@@ -109,6 +109,7 @@ def load_pair(analysis: Analysis) -> Pair:
         lepton_id=lepton_id,
         warnings=tuple(samples.reading),
         closure=_closure_events(analysis, samples, ratio_beside_maps),
+        data_directed=analysis.data_directed,
     )
 
 
