@@ -38,16 +38,18 @@ class Distortion:
         skewness: Largest |gamma| z^3 / 6 with gamma the skewness of a window's Z.
         kurtosis: Largest |kappa| z^4 / 24 with kappa its excess kurtosis.
         z: The threshold.
+        n_windows: Windows that can reach it.
     """
 
     skewness: float
     kurtosis: float
     z: float
+    n_windows: int
 
     @property
     def is_small(self) -> bool:
-        """Whether a Gaussian field will do."""
-        return max(self.skewness, self.kurtosis) < GAUSSIAN_BELOW
+        """Whether a Gaussian field will do: not where it alone reaches the threshold."""
+        return self.n_windows > 0 and max(self.skewness, self.kurtosis) < GAUSSIAN_BELOW
 
 
 def find_distortion(field: Field, table: WindowTable, z: float, direction: Direction) -> Distortion:
@@ -74,7 +76,7 @@ def find_distortion(field: Field, table: WindowTable, z: float, direction: Direc
     spread = deviation[filled] ** 2
     third[filled] = (1 - 2 * q[filled]) / deviation[filled]
     fourth[filled] = (1 - 6 * q[filled] * (1 - q[filled])) / spread
-    height = max(abs(z), 0.0)
+    height = abs(z)
     can = reachable(field, table, z, direction)
     largest = [0.0, 0.0]
     first = table.boxes.first
@@ -85,7 +87,7 @@ def find_distortion(field: Field, table: WindowTable, z: float, direction: Direc
             if some.any():
                 found = np.abs(sums[some]) / bins[kind][some] ** power
                 largest[i] = max(largest[i], float(found.max()))
-    return Distortion(largest[0] * height**3 / 6, largest[1] * height**4 / 24, z)
+    return Distortion(largest[0] * height**3 / 6, largest[1] * height**4 / 24, z, int(can.sum()))
 
 
 def reachable(field: Field, table: WindowTable, z: float, direction: Direction) -> Mask:
