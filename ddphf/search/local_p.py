@@ -156,7 +156,7 @@ def log_tail_of_sum(count: int, n: Array, share: Array) -> float:
 
     Example:
         >>> exact = binom.logsf(129, 200, 0.5)
-        >>> abs(log_tail_of_sum(130, np.array([200.0]), np.array([0.5])) - exact) < 1e-3
+        >>> bool(abs(log_tail_of_sum(130, np.array([200.0]), np.array([0.5])) - exact) < 1e-3)
         True
     """
     if count <= 0:
