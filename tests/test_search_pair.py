@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from conftest import AXES, C, NORM
+from conftest import AXES, C
 from scipy.stats import norm
 
 from ddphf import fit_workspace
@@ -68,67 +68,66 @@ def test_profiled_z_is_that_of_the_likelihood(error):
     assert profiled_z(pair, BOX) == pytest.approx(likelihood_z(pair), abs=1.5e-5)
 
 
-def rich_pair(scale):
-    """Ratio, fakes with errors of every kind, a shared name, and lepton ID, at many events."""
+def rich_pair(scale, size=1.0):
+    """Errors of every kind, a shared name, lepton ID: signal and errors times size."""
     rng = np.random.default_rng(2)
     n = 6
+    norm = Systematic("fake_norm", "normsys", 1 + 0.02 * size, 1 / (1 + 0.02 * size), source="CR")
     base = scale * np.linspace(1.0, 2.0, n)
     ratio = np.linspace(0.7, 0.9, n)
     fakes_b, fakes_a = 0.1 * base, 0.2 * base
     signal = np.zeros(n)
     signal[2:4] = 1.0
     lepton_id = LeptonId(
-        make_covariance(np.diag([4e-4, 1e-4, 9e-4])),
+        make_covariance(size**2 * np.diag([4e-4, 1e-4, 9e-4])),
         tested=rng.uniform(0.2, 1.0, (n, 3)),
         partner=rng.uniform(0.2, 1.0, (n, 3)),
         on_signal=False,
     )
-    shape = 1 + 0.01 * np.array([1.0, 1.0, -1.0, -1.0, 2.0, 0.0])
+    shape = 1 + 0.01 * size * np.array([1.0, 1.0, -1.0, -1.0, 2.0, 0.0])
     tested = Channel(
         "mue",
-        ratio * base + fakes_b + 3.0 * np.sqrt(scale) * signal,
+        ratio * base + fakes_b + 0.05 * size * scale * signal,
         signal=Template(np.sqrt(ratio * base * (1 + ratio)) * signal),
-        fakes=Template(fakes_b, error=0.03 * fakes_b, error_kind="staterror", systematics=[NORM]),
+        fakes=Template(
+            fakes_b, error=0.03 * size * fakes_b, error_kind="staterror", systematics=[norm]
+        ),
         systematics=[Systematic("tilt", "histosys", shape, 2 - shape, relative=True)],
     )
     partner = Channel(
         "emu",
         base + fakes_a,
-        fakes=Template(fakes_a, error=0.02 * fakes_a, error_kind="staterror", systematics=[NORM]),
-        systematics=[Systematic("both", "normsys", 1.03, 1 / 1.03)],
+        fakes=Template(
+            fakes_a, error=0.02 * size * fakes_a, error_kind="staterror", systematics=[norm]
+        ),
+        systematics=[Systematic("both", "normsys", 1 + 0.03 * size, 1 / (1 + 0.03 * size))],
     )
-    return Pair(
-        tested, partner, efficiency_ratio=ratio, integer_data=False, lepton_id=lepton_id
-    )
+    return Pair(tested, partner, efficiency_ratio=ratio, integer_data=False, lepton_id=lepton_id)
 
 
-def test_everything_profiled_is_the_likelihood_of_many_events():
-    """The difference falls as one over the root of the events: it is no missing term."""
-    found = {}
-    for scale in (1e4, 1e6):
-        # Errors fall with the events, so that everything is felt alike at both.
-        pair = rich_pair(scale)
-        box = Window((2,), (2,))
-        weights = prepare_pair(pair).field().variance[2:4] ** 0.5
-        signal = np.zeros(6)
-        signal[2:4] = weights
-        pair = replace(pair, tested=replace(pair.tested, signal=Template(signal)))
-        found[scale] = (profiled_z(pair, box), likelihood_z(pair))
-    for scale, (ours, theirs) in found.items():
-        assert ours == pytest.approx(theirs, rel=0.02), scale
-    errors = [abs(a - b) for a, b in found.values()]
-    assert errors[1] < errors[0] or errors[1] < 1e-3
+@pytest.mark.parametrize(("scale", "size", "near"), [(1e6, 1.0, 3e-3), (1e8, 0.1, 3e-4)])
+def test_everything_profiled_is_the_likelihood(scale, size, near):
+    """To first order in the errors: ten times smaller ones differ ten times less."""
+    pair = rich_pair(scale, size)
+    weights = prepare_pair(pair).field().variance[2:4] ** 0.5
+    signal = np.zeros(6)
+    signal[2:4] = weights
+    pair = replace(pair, tested=replace(pair.tested, signal=Template(signal)))
+    ours = profiled_z(pair, Window((2,), (2,)))
+    assert ours > 2
+    assert ours == pytest.approx(likelihood_z(pair), rel=near)
+    bare = prepare_pair(pair, nuisances=False).field()
+    assert bare.terms[2:4].sum() / np.sqrt(2) > 2 * ours
 
 
 def test_what_is_taken_is_listed_with_its_source():
     made = prepare_pair(rich_pair(1e4))
     names = [entry["name"] for entry in made.described]
-    assert names[:3] == ["tilt", "lepid_id_eig00", "lepid_id_eig01"] or "tilt" in names
     assert {"tilt", "both", "fake_norm"} <= set(names)
     assert names[-1] == "fakes_stat_SR_mue and fakes_stat_CR_emu"
     by_name = {entry["name"]: entry for entry in made.described}
     assert by_name["fake_norm"]["acts_on"] == "fakes"
-    assert "control region" in by_name["fake_norm"]["source"]
+    assert "CR, fakes of" in by_name["fake_norm"]["source"]
     assert "CR_emu" in by_name["fake_norm"]["source"]
     assert by_name["tilt"]["size"] == pytest.approx(0.02)
     assert by_name["both"]["size"] == pytest.approx((1.03 - 1 / 1.03) / 2)
@@ -179,7 +178,7 @@ def test_too_many_bins_with_errors_are_refused(monkeypatch):
     from ddphf.search import pair as module
 
     monkeypatch.setattr(module, "MAX_ERRORS", 5)
-    with pytest.raises(InputError, match="6 bins have a statistical error, more than 5.*none"):
+    with pytest.raises(InputError, match=r"6 bins have a statistical error, more than 5.*none"):
         prepare_pair(rich_pair(1e4))
 
 
@@ -224,15 +223,18 @@ def test_a_deficit_is_the_excess_of_the_partner():
 
 
 def test_nulls_agree():
-    """Counting and the tilted sampler, each with its error; more than plain Gaussian fields."""
-    pair, _ = small_search()
+    """The tilted sampler and counting, within their errors; a Gaussian field comes near."""
+    counts = np.random.default_rng(8).poisson(60.0, (2, 6, 7))
+    pair = prepare_pair(Pair(Channel("b", counts[0]), Channel("a", counts[1])))
     found = {
-        null: search_pair(pair, windows="2x2", null=null, precision=0.05, seed=5, top=1)
+        null: search_pair(pair, windows="2x2,3x3", null=null, precision=0.02, seed=5, top=1)
         for null in ("gaussian", "binomial", "counting")
     }
-    p = {null: r.best[0]["global"]["p"] for null, r in found.items()}
-    assert found["binomial"].null["method"] == "binomial"
-    assert p["binomial"] == pytest.approx(p["gaussian"], rel=0.5)
+    assert {r.null["method"] for r in found.values()} == {"gaussian", "binomial"}
+    exact, counted = (found[null].overall for null in ("binomial", "counting"))
+    assert counted["method"].endswith("counted")
+    assert abs(exact["p"] - counted["p"]) < 4 * math.hypot(exact["error"], counted["error"])
+    assert exact["p"] == pytest.approx(found["gaussian"].overall["p"], rel=0.1)
 
 
 def test_the_same_seed_gives_the_same_record():
@@ -243,9 +245,7 @@ def test_the_same_seed_gives_the_same_record():
 
 def test_the_table_of_trial_factors():
     found = search_null((28, 28), [4.0, 5.0], windows="6x6", precision=0.02, seed=1)
-    for row, (p, error) in zip(
-        found.table, ((0.010080, 1.8e-5), (1.1650e-4, 1.4e-7)), strict=True
-    ):
+    for row, (p, error) in zip(found.table, ((0.010080, 1.8e-5), (1.1650e-4, 1.4e-7)), strict=True):
         overall = row["global"]
         assert abs(overall["p"] - p) < 4 * math.hypot(overall["error"], error)
         assert row["local"]["p"] == pytest.approx(norm.sf(row["local"]["z"]))
