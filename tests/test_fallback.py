@@ -8,7 +8,7 @@ from pyhf.modifiers.normfactor import normfactor_builder, normfactor_combined
 
 from ddphf.exceptions import ModelError
 from ddphf.inference.fitter import Fitter
-from ddphf.likelihood.minimum import EDM_TOLERANCE
+from ddphf.likelihood.certificate import EDM_TOLERANCE
 from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
 
 

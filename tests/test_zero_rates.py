@@ -7,10 +7,10 @@ from slow_likelihood import SlowLikelihood
 
 from ddphf.exceptions import FitError
 from ddphf.inference.fit import fit_workspace
+from ddphf.likelihood.certificate import EDM_TOLERANCE
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.errors.profile import profile_errors
 from ddphf.likelihood.general.zero_rates import minimize_at_zero
-from ddphf.likelihood.minimum import EDM_TOLERANCE
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.statistics.tails import CAREFUL
 

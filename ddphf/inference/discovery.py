@@ -19,7 +19,7 @@ from ddphf.inference.toys.ensembles import toy_ensemble
 from ddphf.inference.toys.importance import sample_importance
 from ddphf.inference.toys.source import ToySource, check_strength
 from ddphf.inference.toys.store import ToySample, summarize_toys
-from ddphf.likelihood.minimum import Minimum
+from ddphf.likelihood.certificate import Minimum
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.progress import Count, Stage, silent
 from ddphf.results.discover import (

@@ -16,8 +16,8 @@ from ddphf.inference.suspicions import compare_values
 from ddphf.inference.toys.ensembles import toy_ensemble
 from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.store import ToySample, summarize_toys
+from ddphf.likelihood.certificate import Minimum
 from ddphf.likelihood.errors.profile import profile_errors
-from ddphf.likelihood.minimum import Minimum
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.progress import Count, Stage, silent
 from ddphf.results.fit import (

@@ -23,9 +23,9 @@ from ddphf.inference.suspicions import (
     name_bounds,
 )
 from ddphf.inference.weakness import warn_of_weakness
+from ddphf.likelihood.certificate import EDM_TOLERANCE_PYHF, Minimum
 from ddphf.likelihood.compiled import CannotCompileError, CompiledModel
 from ddphf.likelihood.dense import minimize_dense, minimize_minuit
-from ddphf.likelihood.minimum import EDM_TOLERANCE_PYHF, Minimum
 from ddphf.likelihood.paired.plain import recognise_pair
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.progress import Stage

@@ -20,10 +20,10 @@ from ddphf.compute.chunks import chunks_of, told
 from ddphf.inference.fitter import Fitter
 from ddphf.inference.refits import refit_all
 from ddphf.inference.toys.source import ToySource, rates_to_draw
+from ddphf.likelihood.certificate import Minimum
 from ddphf.likelihood.compiled import CannotCompileError, CompiledModel
 from ddphf.likelihood.errors.propagation import held_by_data, propagate
 from ddphf.likelihood.expansion import Constraints, read_constraints
-from ddphf.likelihood.minimum import Minimum
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.progress import Count
 from ddphf.results.goodness import ChannelPulls, GoodnessResult

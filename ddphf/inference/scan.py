@@ -16,10 +16,10 @@ from ddphf.exceptions import FitError, ModelError, UsageError
 from ddphf.inference.fitter import Fitter
 from ddphf.inference.refits import Refits, refit_all
 from ddphf.inference.selection import find_parameter
+from ddphf.likelihood.certificate import Minimum
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.errors.profile import profile_errors
 from ddphf.likelihood.errors.propagation import held_by_data
-from ddphf.likelihood.minimum import Minimum
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.progress import Count, Stage, silent
 from ddphf.results.provenance import json_digest, make_provenance

@@ -14,10 +14,10 @@ from scipy.special import xlogy
 
 from ddphf.arrays import Array, Mask
 from ddphf.exceptions import FitError
+from ddphf.likelihood.certificate import Minimum
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.errors.edges import edge_terms
 from ddphf.likelihood.expansion import read_constraints
-from ddphf.likelihood.minimum import Minimum
 from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
 
 __all__ = [

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from ddphf.inference.suspicions import list_names
+from ddphf.likelihood.certificate import Minimum
 from ddphf.likelihood.compiled import CompiledModel
-from ddphf.likelihood.minimum import Minimum
 from ddphf.likelihood.reference import ReferenceModel
 
 __all__ = ["warn_of_weakness"]

@@ -11,12 +11,12 @@ import numpy as np
 from ddphf.arrays import Array, Mask
 from ddphf.compute.chunks import chunks_of
 from ddphf.exceptions import ModelError
+from ddphf.likelihood.certificate import EDM_TOLERANCE
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.direct import newton as direct
 from ddphf.likelihood.direct.approach import approach
 from ddphf.likelihood.general import newton
 from ddphf.likelihood.general.arrays import logpdf
-from ddphf.likelihood.minimum import EDM_TOLERANCE
 from ddphf.likelihood.paired.newton import CELL_BOUNDS, minimize_profiles
 from ddphf.statistics.tails import CAREFUL, CONVERGED_FAST, FAILED
 

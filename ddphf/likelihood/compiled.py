@@ -17,6 +17,7 @@ import numpy as np
 
 from ddphf.arrays import Array, Mask
 from ddphf.exceptions import ModelError
+from ddphf.likelihood.certificate import CONVERGED, EDM_TOLERANCE, Minimum
 from ddphf.likelihood.direct import newton
 from ddphf.likelihood.direct.approach import approach
 from ddphf.likelihood.direct.model import DirectModel
@@ -26,7 +27,6 @@ from ddphf.likelihood.general.arrays import Codes, ModelArrays, build_arrays
 from ddphf.likelihood.general.arrowhead import Cells, find_cells
 from ddphf.likelihood.general.newton import GeneralResult
 from ddphf.likelihood.general.zero_rates import minimize_at_zero
-from ddphf.likelihood.minimum import CONVERGED, EDM_TOLERANCE, Minimum
 from ddphf.likelihood.paired.careful import PairFit
 from ddphf.likelihood.paired.likelihood import PairLikelihood, find_pair
 from ddphf.likelihood.reference import ParameterTable, ReferenceModel

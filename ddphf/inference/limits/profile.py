@@ -9,8 +9,8 @@ from scipy.optimize import brentq
 
 from ddphf.arrays import Array
 from ddphf.exceptions import FitError, ModelError
+from ddphf.likelihood.certificate import Minimum
 from ddphf.likelihood.compiled import CompiledModel
-from ddphf.likelihood.minimum import Minimum
 from ddphf.statistics.signed import BELOW_FREE
 
 __all__ = ["ProfileScan", "find_crossing"]

@@ -16,9 +16,9 @@ from ddphf.inference.ranking.decomposition import decompose
 from ddphf.inference.ranking.priors import Priors, read_priors
 from ddphf.inference.refits import compiled_meanwhile, refit_all
 from ddphf.inference.selection import match_globs, require_poi, split_groups
+from ddphf.likelihood.certificate import Minimum
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.errors.propagation import Propagation, held_by_data, propagate
-from ddphf.likelihood.minimum import Minimum
 from ddphf.likelihood.reference import ParameterTable, ReferenceModel
 from ddphf.progress import Count, Stage, silent
 from ddphf.results.fit import ParameterResult

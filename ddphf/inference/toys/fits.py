@@ -9,9 +9,9 @@ from ddphf.arrays import AnyArray, Array
 from ddphf.exceptions import ModelError
 from ddphf.inference.toys.source import ToySource
 from ddphf.likelihood.batch import minimize_batch
+from ddphf.likelihood.certificate import EDM_TOLERANCE
 from ddphf.likelihood.ensembles.rough import SharedInputs
 from ddphf.likelihood.ensembles.shared import fit_block
-from ddphf.likelihood.minimum import EDM_TOLERANCE
 from ddphf.statistics.signed import BELOW_FREE
 from ddphf.statistics.tails import CAREFUL, CONVERGED_FAST, FAILED
 

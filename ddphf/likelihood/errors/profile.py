@@ -9,8 +9,8 @@ from scipy.optimize import brentq
 
 from ddphf.arrays import Array, Mask
 from ddphf.exceptions import FitError
+from ddphf.likelihood.certificate import Minimum
 from ddphf.likelihood.compiled import CompiledModel
-from ddphf.likelihood.minimum import Minimum
 
 __all__ = ["profile_errors"]
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ddphf.arrays import Array, Mask
+from ddphf.likelihood.certificate import Minimum
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.direct.newton import look
 from ddphf.likelihood.errors.edges import edge_terms
-from ddphf.likelihood.minimum import Minimum
 
 __all__ = ["Propagation", "held_by_data", "propagate"]
 

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ddphf.arrays import Array, JaxArray, Mask, for_programs
+from ddphf.arrays import Array, JaxArray, Mask, for_programs, on_host
+from ddphf.likelihood.certificate import free_directions
 from ddphf.likelihood.ensembles.points import make_reference
 from ddphf.likelihood.ensembles.rough import SharedInputs
 from ddphf.likelihood.expansion import CannotCompileError, Expansion
@@ -141,8 +142,8 @@ class PairLikelihood:
         """
         theta, gradient = np.asarray(result.theta), np.asarray(result.gradient)
         lower, upper = self.arrays.lower, self.arrays.upper
-        pushed = ((theta <= lower) & (gradient > 0)) | ((theta >= upper) & (gradient < 0))
-        free = ~fixed[..., self.places.global_] & ~pushed
+        held = fixed[..., self.places.global_]
+        free = free_directions(theta, gradient, held, on_host(lower), on_host(upper))
         hessian = np.asarray(result.hessian)
         diagonal = np.diagonal(hessian, axis1=-2, axis2=-1)
         scale = np.where(free, 1 / np.sqrt(np.maximum(diagonal, 1e-300)), 0.0)

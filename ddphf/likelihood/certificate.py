@@ -1,12 +1,23 @@
-"""What every minimiser of ddphf returns: the point, and the certificate that it is a minimum."""
+"""What every minimiser of ddphf returns: the point, and the certificate that it is a minimum.
+
+The sizes by which the engine tells a minimum from its neighbourhood stand here, and nowhere else.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, overload
 
-from ddphf.arrays import Array, Mask
+from ddphf.arrays import Array, JaxArray, Mask
 
-__all__ = ["CONVERGED", "EDM_TOLERANCE", "EDM_TOLERANCE_PYHF", "Minimum"]
+__all__ = [
+    "CONVERGED",
+    "EDM_ROUNDING",
+    "EDM_TOLERANCE",
+    "EDM_TOLERANCE_PYHF",
+    "Minimum",
+    "free_directions",
+]
 
 
 CONVERGED = "converged"
@@ -16,6 +27,9 @@ EDM_TOLERANCE = 1e-8
 
 EDM_TOLERANCE_PYHF = 1e-6
 """The same for fits by pyhf's own optimizers."""
+
+EDM_ROUNDING = 1e-10
+"""EDM below which a step that does not quarter it shows rounding: Newton would square it."""
 
 
 @dataclass(frozen=True)
@@ -57,3 +71,29 @@ class Minimum:
     def error(self, index: int) -> float | None:
         """Return the error of a parameter, None where an edge leaves none."""
         return None if self.at_edge[index] else float(self.errors[index])
+
+
+@overload
+def free_directions(
+    x: JaxArray, gradient: JaxArray, fixed: JaxArray, lower: JaxArray, upper: JaxArray
+) -> JaxArray: ...
+@overload
+def free_directions(x: Array, gradient: Array, fixed: Mask, lower: Array, upper: Array) -> Mask: ...
+def free_directions(x: Any, gradient: Any, fixed: Any, lower: Any, upper: Any) -> Any:
+    """Return True where a parameter may move: not held, and not pushed against a bound.
+
+    Args:
+        x: Parameters, shape (..., n); numpy's or of a compiled program.
+        gradient: Of -ln L there, any scale.
+        fixed: Held parameters.
+        lower: Lower bounds.
+        upper: Upper bounds.
+
+    Example:
+        >>> import numpy as np
+        >>> x, slope, none = np.zeros(3), np.array([1.0, -1.0, 0.0]), np.zeros(3, dtype=bool)
+        >>> free_directions(x, slope, none, lower=x, upper=x + 1)
+        array([False,  True,  True])
+    """
+    pushed = ((x <= lower) & (gradient > 0)) | ((x >= upper) & (gradient < 0))
+    return ~fixed & ~pushed
