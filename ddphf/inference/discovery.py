@@ -20,6 +20,7 @@ from ddphf.inference.toys.importance import sample_importance
 from ddphf.inference.toys.source import ToySource, check_strength
 from ddphf.inference.toys.store import ToySample, summarize_toys
 from ddphf.likelihood.certificate import Minimum
+from ddphf.likelihood.fits import minimize
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.progress import Count, Stage, silent
 from ddphf.results.discover import (
@@ -159,9 +160,9 @@ def expect_discovery(source: ToySource) -> ExpectedResult:
     held = table.fixed.copy()
     held[poi] = True
     start = source.parameters.copy()
-    free = model.minimize(data=data, start=start)
+    free = minimize(model, data=data, start=start)
     start[poi] = 0.0
-    null = model.minimize(data=data, start=start, fixed=held)
+    null = minimize(model, data=data, start=start, fixed=held)
     for what, minimum in (("free", free), ("null", null)):
         if not minimum.converged:
             raise FitError(f"Asimov data at mu = {source.mu:g}, {what} fit: {minimum.status}")

@@ -26,6 +26,7 @@ from ddphf.inference.weakness import warn_of_weakness
 from ddphf.likelihood.certificate import EDM_TOLERANCE_PYHF, Minimum
 from ddphf.likelihood.compiled import CannotCompileError, CompiledModel
 from ddphf.likelihood.dense import minimize_dense, minimize_minuit
+from ddphf.likelihood.fits import minimize, minimize_starts
 from ddphf.likelihood.paired.plain import recognise_pair
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.progress import Stage
@@ -209,7 +210,7 @@ class Fitter:
 
     def _attempt(self, start: Array, fixed: Mask, tried: list[str]) -> Minimum | None:
         if self._model is not None:
-            minimum = self._model.minimize(start=start, fixed=fixed)
+            minimum = minimize(self._model, start=start, fixed=fixed)
             tried.append(f"arrowhead Newton: {minimum.status}")
             return minimum
         if self.engine == "pyhf":
@@ -318,17 +319,17 @@ class Fitter:
         while moves:
             starts = [_at(best.parameters if own else table.init, i, x) for i, x, own in moves]
             held = np.where(fixed, minimum.parameters, np.stack(starts))
-            found = self._model.minimize_starts(held, fixed=fixed, near=best.parameters)
+            found = minimize_starts(self._model, held, fixed=fixed, near=best.parameters)
             good = [m for m in found if m.converged and m.twice_nll < best.twice_nll + BELOW_FREE]
             for trial in good:
                 if np.any(np.abs(trial.parameters - best.parameters) > 0.01 * best.errors):
                     # As good, but elsewhere.
-                    trial = self._model.minimize(start=trial.parameters, fixed=fixed)
+                    trial = minimize(self._model, start=trial.parameters, fixed=fixed)
                     self._refuse_flat(trial, fixed, what)
             lowest = min(good, key=lambda m: m.twice_nll, default=best)
             if not lowest.twice_nll < best.twice_nll - BELOW_FREE:
                 break
-            best = self._model.minimize(start=lowest.parameters, fixed=fixed)
+            best = minimize(self._model, start=lowest.parameters, fixed=fixed)
             moves = [move for move in moves if move[2]]  # from there on
         if best is not minimum:
             self._warn_once(

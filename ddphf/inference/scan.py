@@ -20,6 +20,7 @@ from ddphf.likelihood.certificate import Minimum
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.errors.profile import profile_errors
 from ddphf.likelihood.errors.propagation import held_by_data
+from ddphf.likelihood.fits import minimize
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.progress import Count, Stage, silent
 from ddphf.results.provenance import json_digest, make_provenance
@@ -192,7 +193,7 @@ def _risen_range(
         if size is not None:
             return best + size
         start[index] = bound
-        return bound if model.minimize(start=start, fixed=held).converged else best
+        return bound if minimize(model, start=start, fixed=held).converged else best
 
     low, high = end(down, float(table.lower[index])), end(up, float(table.upper[index]))
     return (low, high) if low < high else (float(table.lower[index]), float(table.upper[index]))

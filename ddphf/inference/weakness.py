@@ -9,6 +9,7 @@ import numpy as np
 from ddphf.inference.suspicions import list_names
 from ddphf.likelihood.certificate import Minimum
 from ddphf.likelihood.compiled import CompiledModel
+from ddphf.likelihood.fits import minimize
 from ddphf.likelihood.reference import ReferenceModel
 
 __all__ = ["warn_of_weakness"]
@@ -50,7 +51,7 @@ def _weak_at_bound(model: CompiledModel, free: Minimum, poi: int) -> Iterator[st
     start, fixed = free.parameters.copy(), table.fixed.copy()
     start[poi] = float(table.upper[poi] if at_lower else table.lower[poi])
     fixed[poi] = True
-    moved = model.minimize(start=start, fixed=fixed)
+    moved = minimize(model, start=start, fixed=fixed)
     rise = moved.twice_nll - free.twice_nll
     if moved.converged and rise < 1.0:
         yield (

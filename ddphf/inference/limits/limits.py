@@ -14,6 +14,7 @@ from ddphf.inference.limits.intervals import interval_asymptotic, intervals_by_t
 from ddphf.inference.limits.profile import ProfileScan
 from ddphf.inference.limits.toy_cls import limit_by_toys
 from ddphf.inference.toys.source import ToySource
+from ddphf.likelihood.fits import minimize
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.progress import Count, Stage, silent
 from ddphf.results.limit import AsymptoticLimit, IntervalResult, LimitResult
@@ -175,7 +176,7 @@ def _asymptotic_limits(
     observed = ProfileScan(model, free=free)
     source = ToySource.conditional(model)
     data = source.expected()
-    without = model.minimize(data=data, start=source.parameters)
+    without = minimize(model, data=data, start=source.parameters)
     asimov = ProfileScan(model, data, free=without, what="Asimov data without signal")
     return observed, asimov, limit_asymptotic(observed, asimov, level)
 
