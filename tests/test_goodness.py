@@ -25,7 +25,7 @@ TUTORIAL = OTHERS / "cabinetry_tutorial" / "built_example_workspace.json"
 
 def fitted(workspace):
     fitter = Fitter(ReferenceModel(workspace))
-    return fitter, fitter.fit_free(lambda line: None)
+    return fitter, fitter.fit_free(lambda line: None).free
 
 
 def pair(t, n=9, seed=1, k=0, null=False):

@@ -54,7 +54,7 @@ def with_fakes():
 def fitted():
     fitter = Fitter(ReferenceModel(with_fakes()))
     model = fitter.require_compiled()
-    return fitter.reference, model, fitter.fit_free(lambda line: None)
+    return fitter.reference, model, fitter.fit_free(lambda line: None).free
 
 
 def test_propagation_equals_the_dense_inverse_hessian(fitted):

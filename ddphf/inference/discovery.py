@@ -13,8 +13,8 @@ from ddphf.compute.streams import EXPECTED
 from ddphf.exceptions import FitError, InputError, ModelError
 from ddphf.inference.fit import KNOWN, check_failures, make_discovery
 from ddphf.inference.fitter import Fitter
+from ddphf.inference.no_null import find_signal_only
 from ddphf.inference.nulls import compare_nulls
-from ddphf.inference.suspicions import find_signal_only
 from ddphf.inference.toys.ensembles import toy_ensemble
 from ddphf.inference.toys.importance import sample_importance
 from ddphf.inference.toys.source import ToySource, check_strength
@@ -111,15 +111,16 @@ def discover_workspace(
     options = _Options(
         nulls, toys if sample is None else len(sample), seed, mu_expected, sample, say, toy_progress
     )
-    warnings: list[str] = []
-    statements = [_state(main, options, warnings)]
+    statement, warnings = _state(main, options)
+    statements = [statement]
     names = [m["name"] for m in workspace["measurements"]]
     if main.measurement == "discovery" and KNOWN in names:
         found: list[str] = []
         try:
             known = ReferenceModel(workspace, KNOWN, poi_bounds)
             if Fitter(known).has_null:
-                statements.append(_state(known, replace(options, sample=None), found))
+                statement, found = _state(known, replace(options, sample=None))
+                statements.append(statement)
         except (FitError, ModelError) as error:
             found.append(f"this statement is missing: {error}")
         warnings += [
@@ -176,14 +177,16 @@ def expect_discovery(source: ToySource) -> ExpectedResult:
     )
 
 
-def _state(reference: ReferenceModel, options: _Options, warnings: list[str]) -> StatementResult:
+def _state(reference: ReferenceModel, options: _Options) -> tuple[StatementResult, list[str]]:
+    """Return the statement about one measurement, and warnings."""
     say, name = options.say, reference.measurement
     fitter = Fitter(reference)
     fitter.require_null()
     if options.mu_expected not in (None, AS_STATED):  # before any work
         check_strength(reference.parameters, options.mu_expected)
-    free, null = fitter.fit_both(say)
-    warnings += fitter.warnings
+    fits = fitter.fit_both(say)
+    free, null = fits.free, fits.null
+    warnings = list(fits.warnings)
     table, model = reference.parameters, fitter.require_compiled()
     poi = table.poi
     assert poi is not None
@@ -231,14 +234,16 @@ def _state(reference: ReferenceModel, options: _Options, warnings: list[str]) ->
                 warnings.append(f"{name}: the expectation by toys is missing: {error}")
     if "importance" in options.nulls:
         try:
-            importance = _importance(fitter, free, observed, options, warnings)
+            importance = _importance(fitter, free, observed, options)
+            if importance is None:
+                warnings.append(f"{name}: no excess, so p0 is not small: no importance sampling")
         except (FitError, InputError, ModelError) as error:
             failed["importance"] = error
     options.errors.extend(failed.values())
     warnings += [
         f"{name}: the null by {null} is missing: {error}" for null, error in failed.items()
     ]
-    return StatementResult(
+    statement = StatementResult(
         measurement=str(name),
         observed=observed,
         asymptotic="asymptotic" in options.nulls,
@@ -248,6 +253,7 @@ def _state(reference: ReferenceModel, options: _Options, warnings: list[str]) ->
         comparison=comparison,
         expected=expected,
     )
+    return statement, warnings
 
 
 def _null_toys(fitter: Fitter, options: _Options) -> ToySample:
@@ -290,15 +296,11 @@ def _expect_by_toys(
 
 
 def _importance(
-    fitter: Fitter,
-    free: Minimum,
-    observed: DiscoveryResult,
-    options: _Options,
-    warnings: list[str],
+    fitter: Fitter, free: Minimum, observed: DiscoveryResult, options: _Options
 ) -> ImportanceResult | None:
+    """Return p0 by importance sampling; None without an excess, where p0 is not small."""
     name = fitter.reference.measurement
     if observed.q0 <= 0:
-        warnings.append(f"{name}: no excess, so p0 is not small: no importance sampling")
         return None
     null = ToySource.conditional(fitter.require_compiled())
     options.say(f"{name}: {options.toys} toys by importance sampling")

@@ -12,11 +12,10 @@ import numpy as np
 from ddphf.exceptions import FitError, ModelError
 from ddphf.inference.fitter import Engine, Fitter
 from ddphf.inference.goodness import measure_goodness, warn_of_goodness
-from ddphf.inference.suspicions import compare_values
 from ddphf.inference.toys.ensembles import toy_ensemble
 from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.store import ToySample, summarize_toys
-from ddphf.likelihood.certificate import Minimum
+from ddphf.likelihood.certificate import Minimum, compare_values
 from ddphf.likelihood.errors.profile import profile_errors
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.progress import Count, Stage, silent
@@ -32,6 +31,9 @@ from ddphf.statistics.signed import signed_statement
 from ddphf.statistics.tails import FAILED, refuse_failures
 
 __all__ = ["check_failures", "fit_workspace", "make_discovery"]
+
+SAME = 1e-8
+"""Largest difference in -2 ln L at one point, by ddphf and by pyhf, beside rounding."""
 
 KNOWN = "known_background"
 """Name of the measurement whose background is held at its known value (L1)."""
@@ -90,7 +92,8 @@ def fit_workspace(
         fitter.require_compiled()
     if goodness_toys:
         fitter.require_compiled("toys")
-    free, null = fitter.fit_both(say)
+    fits = fitter.fit_both(say)
+    free, null = fits.free, fits.null
     missing: list[str] = []
     poi = None if table.poi is None else table.names[table.poi]
     discovery = None
@@ -118,16 +121,16 @@ def fit_workspace(
         goodness = measure_goodness(fitter, free)
     names = [m["name"] for m in workspace["measurements"]]
     known = None
-    warnings = [*fitter.warnings, *missing, *warn_of_goodness(goodness)]
+    warnings = [*fits.warnings, *missing, *warn_of_goodness(goodness)]
     if discovery is not None and fitter.reference.measurement == "discovery" and KNOWN in names:
         say("known background (L1)")
         try:
             other = Fitter(ReferenceModel(workspace, KNOWN, poi_bounds), engine)
-            known_free, known_null = other.fit_both(say)
-            warnings += [f"{KNOWN}: {line}" for line in other.warnings if line not in warnings]
+            pair = other.fit_both(say)
+            warnings += [f"{KNOWN}: {line}" for line in pair.warnings if line not in warnings]
             known_poi = other.reference.parameters.poi
-            if known_null is not None and known_poi is not None:
-                known = make_discovery(known_free, known_null, known_poi)
+            if pair.null is not None and known_poi is not None:
+                known = make_discovery(pair.free, pair.null, known_poi)
         except (FitError, ModelError) as error:
             warnings.append(f"{KNOWN}: this statement is missing: {error}")
     return FitResult(
@@ -177,14 +180,15 @@ def _record(
     sides: Mapping[int, tuple[float | None, float | None]] = MappingProxyType({}),
 ) -> MinimumResult:
     twice_nll_pyhf = reference.twice_nll(minimum.parameters, backend="numpy")
-    compare_values(reference, minimum.twice_nll, twice_nll_pyhf, "pyhf's numpy backend", 1e-8)
+    compare_values(reference, minimum.twice_nll, twice_nll_pyhf, "pyhf's numpy backend", SAME)
+    errors = minimum.stated_errors()
     return MinimumResult(
         twice_nll=minimum.twice_nll,
         parameters=tuple(
             ParameterResult(
                 name,
                 float(minimum.parameters[i]),
-                minimum.error(i),
+                errors[i],
                 bool(minimum.at_bound[i]),
                 error_down=sides.get(i, (None, None))[0],
                 error_up=sides.get(i, (None, None))[1],

@@ -73,7 +73,7 @@ def measure_goodness(
         >>> spec = pyhf.simplemodels.correlated_background([0, 5], [50, 60], [52, 61], [48, 59])
         >>> workspace = pyhf.Workspace.build(spec, [60.0, 55.0] + spec.config.auxdata)
         >>> fitter = Fitter(ReferenceModel(dict(workspace)))
-        >>> found = measure_goodness(fitter, fitter.fit_free(lambda line: None))
+        >>> found = measure_goodness(fitter, fitter.fit_free(lambda line: None).free)
         >>> found.degrees_of_freedom, round(found.statistic, 4), round(found.p_value, 4)
         (1, 2.217, 0.1365)
     """

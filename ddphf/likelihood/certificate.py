@@ -8,15 +8,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, overload
 
+import numpy as np
+from scipy.special import xlogy
+
 from ddphf.arrays import Array, JaxArray, Mask
+from ddphf.exceptions import FitError
+from ddphf.likelihood.expansion import read_constraints
+from ddphf.likelihood.reference import ReferenceModel
 
 __all__ = [
     "CONVERGED",
     "EDM_ROUNDING",
     "EDM_TOLERANCE",
     "EDM_TOLERANCE_PYHF",
+    "EPSILON",
     "Minimum",
+    "compare_values",
     "free_directions",
+    "measure_rounding",
 ]
 
 
@@ -30,6 +39,15 @@ EDM_TOLERANCE_PYHF = 1e-6
 
 EDM_ROUNDING = 1e-10
 """EDM below which a step that does not quarter it shows rounding: Newton would square it."""
+
+EPSILON = 2.3e-16
+"""Of a number in double precision."""
+
+ROUNDING_OF_Q0 = 2e-16
+"""Of q0, a difference of two sums, in units of the absolute values of their terms."""
+
+ROUNDING_OF_VALUES = 1e-13
+"""By which two programs that add the same terms may differ, in units of their absolute values."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +90,11 @@ class Minimum:
         """Return the error of a parameter, None where an edge leaves none."""
         return None if self.at_edge[index] else float(self.errors[index])
 
+    def stated_errors(self) -> list[float | None]:
+        """Return the errors of all parameters, None where an edge leaves none."""
+        pairs = zip(self.errors.tolist(), self.at_edge, strict=True)
+        return [None if stopped else error for error, stopped in pairs]
+
 
 @overload
 def free_directions(
@@ -97,3 +120,48 @@ def free_directions(x: Any, gradient: Any, fixed: Any, lower: Any, upper: Any) -
     """
     pushed = ((x <= lower) & (gradient > 0)) | ((x >= upper) & (gradient < 0))
     return ~fixed & ~pushed
+
+
+def measure_rounding(reference: ReferenceModel) -> float:
+    """Return about what rounding alone moves q0 by."""
+    return ROUNDING_OF_Q0 * (_size_of_terms(reference) + _size_of_auxiliary_terms(reference))
+
+
+def _size_of_terms(reference: ReferenceModel) -> float:
+    """Return about the sum of the absolute values of the terms of -2 ln L."""
+    return _size_of_poisson(reference.data[: reference.n_main])
+
+
+def _size_of_auxiliary_terms(reference: ReferenceModel) -> float:
+    """Return the same of the auxiliary Poisson terms: (yield / error)^2 events per bin."""
+    constraints = read_constraints(reference.model.constraint_model)
+    return _size_of_poisson(reference.data[reference.n_main :][constraints.poisson_data])
+
+
+def _size_of_poisson(counts: Array) -> float:
+    return 2 * float(np.sum(counts + np.abs(xlogy(counts, counts))))
+
+
+def compare_values(
+    reference: ReferenceModel, ours: float, other: float, name: str, tolerance: float
+) -> None:
+    """Refuse two values of -2 ln L that differ by more than rounding.
+
+    Args:
+        reference: The model; its data set the size of the terms and so of the rounding.
+        ours: By the fit.
+        other: By another calculation.
+        name: Of that calculation.
+        tolerance: Absolute.
+
+    Raises:
+        FitError: They differ.
+    """
+    rounding = ROUNDING_OF_VALUES * _size_of_terms(reference)
+    # Exact events, yields over errors squared, may be many more than those that were counted.
+    rounding += EPSILON * _size_of_auxiliary_terms(reference)
+    if not abs(ours - other) <= tolerance + rounding + 1e-12 * abs(ours):
+        raise FitError(
+            f"-2 ln L is {ours:.12g} by the fit and {other:.12g} by {name}; one of them is wrong, "
+            "so there is no result"
+        )

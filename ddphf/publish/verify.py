@@ -246,7 +246,7 @@ def check_minima(bundle: Bundle, seconds: float, say: Stage) -> Iterator[Check]:
         place = _Place.of(bundle, point)
         recorded = point.minimum.twice_nll
         say(f"level 2: {point.name}, ddphf")
-        own = Fitter(place.reference).minimize(place.cold, place.fixed, "refit")
+        own = Fitter(place.reference).minimize(place.cold, place.fixed, "refit").minimum
         above = own.twice_nll - recorded
         status, detail = PASS, ""
         if above < -SAME:

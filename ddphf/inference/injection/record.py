@@ -78,9 +78,9 @@ def inject_signal(
     injection.check(mu)
     written = _write(workspace, injection, mu, kind, seed)
     fitter = Fitter(ReferenceModel(written, injection.fitter.reference.measurement))
-    free, null = fitter.fit_both(say)
-    assert null is not None
-    found = make_discovery(free, null, injection.poi)
+    fits = fitter.fit_both(say)
+    assert fits.null is not None
+    found = make_discovery(fits.free, fits.null, injection.poi)
     rows: tuple[StrengthResult, ...] = ()
     if toys:
         strengths = list(scan) or sorted({0.0, mu / 2, mu})
@@ -88,7 +88,7 @@ def inject_signal(
             injection, strengths, toys=toys, kind=kind, seed=seed, progress=toy_progress
         )
     warnings = list(injection.fitter.warnings)
-    warnings += [line for line in fitter.warnings if line not in warnings]
+    warnings += [line for line in fits.warnings if line not in warnings]
     return written, InjectionResult(
         measurement=str(injection.fitter.reference.measurement),
         poi=injection.poi_name,

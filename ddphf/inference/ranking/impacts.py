@@ -116,7 +116,8 @@ def rank_model(
     chosen = select_parameters(model, parameters, str(reference.measurement))
     named = split_groups(table, groups)
     with compiled_meanwhile(model) if cold else contextlib.nullcontext():
-        free = fitter.fit_free(say)
+        fits = fitter.fit_free(say)
+    free = fits.free
     held = held_by_data(free, table.fixed)
     spread = propagate(model, free.parameters, poi, fixed=held)
     priors = read_priors(model)
@@ -161,7 +162,7 @@ def rank_model(
         correlations=_correlations(table, free, poi, np.asarray(model.cells.global_), spread),
         failures=failures,
         warnings=(
-            *fitter.warnings,
+            *fits.warnings,
             *_warnings(impacts, failures, len(plan.items)),
             *(
                 []
