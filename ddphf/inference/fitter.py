@@ -76,6 +76,11 @@ class Fitter:
         self._attempts = Attempts(reference, engine, model, recognise_pair(reference))
 
     @property
+    def engine(self) -> Engine:
+        """Which engine was asked for."""
+        return self._attempts.engine
+
+    @property
     def compiled(self) -> CompiledModel | None:
         """The compiled model, where there is one."""
         return self._attempts.model

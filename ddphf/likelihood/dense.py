@@ -170,5 +170,8 @@ def minimize_minuit(reference: ReferenceModel, *, start: Array, fixed: Mask) -> 
             )
         except pyhf.exceptions.FailedMinimization:
             return start
+        except AttributeError:
+            # pyhf 0.7.6 asks for the correlations of a covariance that iminuit did not find.
+            return start
     point = np.clip(np.array(result, dtype=float), table.lower, table.upper)
     return np.where(fixed, start, point)
