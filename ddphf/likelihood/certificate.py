@@ -6,12 +6,12 @@ The sizes by which the engine tells a minimum from its neighbourhood stand here,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import TypeVar
 
 import numpy as np
 from scipy.special import xlogy
 
-from ddphf.arrays import Array, JaxArray, Mask
+from ddphf.arrays import AnyArray, Array, JaxArray, Mask
 from ddphf.exceptions import FitError
 from ddphf.likelihood.expansion import read_constraints
 from ddphf.likelihood.reference import ReferenceModel
@@ -28,6 +28,9 @@ __all__ = [
     "measure_rounding",
 ]
 
+
+Either = TypeVar("Either", JaxArray, AnyArray)
+"""Of compiled programs, or numpy's."""
 
 CONVERGED = "converged"
 
@@ -96,13 +99,9 @@ class Minimum:
         return [None if stopped else error for error, stopped in pairs]
 
 
-@overload
 def free_directions(
-    x: JaxArray, gradient: JaxArray, fixed: JaxArray, lower: JaxArray, upper: JaxArray
-) -> JaxArray: ...
-@overload
-def free_directions(x: Array, gradient: Array, fixed: Mask, lower: Array, upper: Array) -> Mask: ...
-def free_directions(x: Any, gradient: Any, fixed: Any, lower: Any, upper: Any) -> Any:
+    x: Either, gradient: Either, fixed: Either, lower: Either, upper: Either
+) -> Either:
     """Return True where a parameter may move: not held, and not pushed against a bound.
 
     Args:

@@ -15,7 +15,7 @@ import numpy as np
 from ddphf.exceptions import DdphfError
 from ddphf.files import parse_json
 from ddphf.inference.fitter import Fitter
-from ddphf.inference.suspicions import measure_rounding
+from ddphf.likelihood.certificate import measure_rounding
 from ddphf.likelihood.reference import BackendName, ReferenceModel
 from ddphf.progress import Count, Stage
 from ddphf.publish.archive import DamagedArchiveError, unpack
