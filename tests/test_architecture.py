@@ -105,6 +105,17 @@ def test_imports_follow_the_table():
     assert list(broken_rules()) == []
 
 
+def test_every_import_is_of_a_module_that_exists():
+    known = {module for module, _ in modules()}
+    missing = [
+        f"{path.relative_to(PRODUCT)}:{line}: {name}"
+        for _, path in modules()
+        for name, line in imported(path)
+        if name not in known
+    ]
+    assert missing == []
+
+
 def test_every_folder_has_a_row():
     folders = {p.name for p in PRODUCT.iterdir() if (p / "__init__.py").exists()}
     assert folders <= set(MAY_IMPORT)
