@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from ddphf.arrays import Array
+from ddphf.arrays import Array, Spec
 from ddphf.config.analysis import Analysis
 from ddphf.exceptions import InputError, ModelError
+from ddphf.inference.fitter import Fitter
 from ddphf.inference.injection.signals import Injection
 from ddphf.inputs.histogram import Axis
+from ddphf.likelihood.reference import ReferenceModel
 from ddphf.symmetry.load import load_pair
 from ddphf.symmetry.pair import Channel, Pair, Template
 from ddphf.workspace.build import build_workspace
@@ -148,7 +149,7 @@ def build_models(setup: Setup) -> Models:
     information = np.sum(setup.shape[good] ** 2 / setup.background[good])
     # To first order; the exact strength is solved for below.
     guess = setup.shape * Z_INJECTED / np.sqrt(information)
-    signal = guess * Injection(_known_workspace(setup.background, guess)).solve(Z_INJECTED)
+    signal = guess * _inject(_known_workspace(setup.background, guess)).solve(Z_INJECTED)
     pair = Pair(
         Channel("B", setup.background, signal=Template(signal)),
         Channel("A", setup.background),
@@ -157,13 +158,17 @@ def build_models(setup: Setup) -> Models:
     )
     workspace = build_workspace(pair, signal_scale=1.0, name=setup.name).workspace
     return Models(
-        known=Injection(_known_workspace(setup.background, signal)),
-        pair=Injection(workspace),
+        known=_inject(_known_workspace(setup.background, signal)),
+        pair=_inject(workspace),
         signal=signal,
     )
 
 
-def _known_workspace(background: Array, signal: Array) -> dict[str, Any]:
+def _inject(workspace: Spec) -> Injection:
+    return Injection(Fitter(ReferenceModel(workspace)))
+
+
+def _known_workspace(background: Array, signal: Array) -> Spec:
     """Return L1 as a workspace: one channel with a known background."""
     mu = {"name": "mu", "type": "normfactor", "data": None}
     rates = [float(x) for x in background.ravel()]
