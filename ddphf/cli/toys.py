@@ -6,13 +6,7 @@ from pathlib import Path
 
 import click
 
-from ddphf.cli.common import (
-    force_option,
-    print_summary,
-    print_warnings,
-    progress_line,
-    seed_option,
-)
+from ddphf.cli import common
 from ddphf.exceptions import UsageError
 from ddphf.files import read_json
 from ddphf.outputs import Outputs
@@ -23,15 +17,15 @@ __all__ = ["command"]
 @click.command("toys")
 @click.argument("workspace")
 @click.option("--toys", type=click.IntRange(min=0), default=20000, show_default=True)
-@seed_option
+@common.seed_option
 @click.option("--mu", type=float, default=0.0, show_default=True, help="POI to draw toys with.")
-@click.option("--measurement", metavar="NAME", help="Which one; the first by default.")
+@common.measurement_option
 @click.option("-o", "--output", required=True, metavar="FILE", help="npz file of the toys.")
 @click.option("--resume", is_flag=True, help="Keep the toys of an existing output and add to them.")
 @click.option(
     "--merge", multiple=True, metavar="FILE", help="Add the toys of this file; may be repeated."
 )
-@force_option
+@common.force_option
 def command(
     workspace: str, toys: int, seed: int, mu: float, measurement: str | None, output: str,
     resume: bool, merge: tuple[str, ...], force: bool,
@@ -48,7 +42,7 @@ def command(
     if not toys and not merge:
         raise UsageError("--toys 0: there is nothing to do; ask for toys, or --merge files")
     Outputs([output], inputs=[workspace, *merge], force=force or resume)
-    with progress_line() as say:
+    with common.progress_line() as say:
         say("reading")
         from ddphf.inference.fit import check_failures
         from ddphf.inference.toys.kept import toys_workspace
@@ -59,8 +53,8 @@ def command(
             seed=seed, merge=[Path(name) for name in merge], replace=force and not resume,
             progress=say, toy_progress=say.toys,
         )  # fmt: skip
-    print_warnings(warnings)
-    print_summary(
+    common.print_warnings(warnings)
+    common.print_summary(
         f"{output}: {len(sample)} toys at mu = {mu:g}, {(sample.status == FAILED).sum()} failed, "
         f"{sample.at_zero.mean():.3g} with mu_hat exactly 0"
     )
