@@ -17,6 +17,7 @@ from ddphf.cli.sidecar import closure_warnings, digest_of, read_binning
 from ddphf.files import read_json
 from ddphf.outputs import Outputs
 from ddphf.results.fit import describe_error
+from ddphf.workspace_json import Workspace
 
 if TYPE_CHECKING:
     from ddphf.figures.style import Figure
@@ -164,7 +165,7 @@ def _toy_row(toys: dict[str, Any]) -> tuple[str, ...]:
     return (name, "", "", "", z0, f"{toys['p0']:.3g} [{low:.3g}, {high:.3g}]")
 
 
-def _draw(spec: dict[str, Any], binning: dict[str, Any], result: FitResult) -> dict[str, Figure]:
+def _draw(spec: Workspace, binning: dict[str, Any], result: FitResult) -> dict[str, Figure]:
     from ddphf.figures.spectra import draw_spectra
     from ddphf.inference.yields import predict_yields
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from scipy.stats import norm
@@ -66,7 +66,7 @@ class _Options:
 
 
 def discover_workspace(
-    workspace: dict[str, Any],
+    workspace: Mapping[str, object],
     *,
     measurement: str | None = None,
     nulls: Collection[NullMethod] = NULL_METHODS[:1],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import contourpy
@@ -42,7 +42,7 @@ CHUNK = 1024
 
 
 def scan_parameters(
-    workspace: dict[str, Any],
+    workspace: Mapping[str, object],
     names: Sequence[str],
     *,
     measurement: str | None = None,

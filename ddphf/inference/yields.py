@@ -28,7 +28,7 @@ __all__ = ["predict_model", "predict_yields"]
 
 
 def predict_yields(
-    workspace: dict[str, Any],
+    workspace: Mapping[str, object],
     fit: FitResult,
     *,
     axes: Sequence[Mapping[str, Any]] = (),

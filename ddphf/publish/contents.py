@@ -34,6 +34,7 @@ from ddphf.publish.inventory import other_records, other_toys
 from ddphf.results.published import PublishedResults
 from ddphf.results.registry import known_part
 from ddphf.results.verified import FAIL, PASS, Check
+from ddphf.workspace_json import Workspace
 
 __all__ = [
     "DAMAGE", "OPTIONAL", "REQUIRED", "SUMS", "Bundle", "check_contents", "is_named", "is_text",
@@ -80,7 +81,7 @@ class Bundle:
     """
 
     files: dict[str, bytes]
-    workspace: Spec
+    workspace: Workspace
     results: PublishedResults
     metadata: Spec
     references: dict[str, ReferenceModel]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ddphf.arrays import Array, Spec
+from ddphf.arrays import Array
 from ddphf.config.analysis import Analysis
 from ddphf.exceptions import InputError, ModelError
 from ddphf.inference.fitter import Fitter
@@ -18,6 +18,7 @@ from ddphf.symmetry.pair import Channel, Pair, Template
 from ddphf.workspace.build import build_workspace
 from ddphf.workspace.channels import ChannelYields
 from ddphf.workspace.yields import resolve_pair
+from ddphf.workspace_json import ModifierDocument, ParameterDocument, SampleDocument, Workspace
 
 __all__ = ["Z_INJECTED", "Models", "Setup", "build_models", "flat_setups", "sample_setup"]
 
@@ -164,19 +165,21 @@ def build_models(setup: Setup) -> Models:
     )
 
 
-def _inject(workspace: Spec) -> Injection:
+def _inject(workspace: Workspace) -> Injection:
     return Injection(Fitter(ReferenceModel(workspace)))
 
 
-def _known_workspace(background: Array, signal: Array) -> Spec:
+def _known_workspace(background: Array, signal: Array) -> Workspace:
     """Return L1 as a workspace: one channel with a known background."""
-    mu = {"name": "mu", "type": "normfactor", "data": None}
+    mu: ModifierDocument = {"name": "mu", "type": "normfactor", "data": None}
     rates = [float(x) for x in background.ravel()]
-    samples = [
+    samples: list[SampleDocument] = [
         {"name": "background", "data": rates, "modifiers": []},
         {"name": "signal", "data": [float(x) for x in signal.ravel()], "modifiers": [mu]},
     ]
-    parameters = [{"name": "mu", "inits": [0.0], "bounds": [[-100.0, 100.0]]}]
+    parameters: list[ParameterDocument] = [
+        {"name": "mu", "inits": [0.0], "bounds": [[-100.0, 100.0]]}
+    ]
     return {
         "version": "1.0.0",
         "channels": [{"name": "SR_B", "samples": samples}],

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from ddphf.exceptions import UsageError
 from ddphf.inference.fit import make_discovery
@@ -15,12 +14,13 @@ from ddphf.likelihood.reference import ReferenceModel
 from ddphf.progress import Count, Stage, silent
 from ddphf.results.injection import InjectionResult, StrengthResult
 from ddphf.results.provenance import json_digest, made_of
+from ddphf.workspace_json import Workspace
 
 __all__ = ["inject_model", "inject_signal"]
 
 
 def inject_signal(
-    workspace: dict[str, Any],
+    workspace: Mapping[str, object],
     *,
     z: float | None = None,
     mu: float | None = None,
@@ -32,7 +32,7 @@ def inject_signal(
     seed: int = 0,
     progress: Stage | None = None,
     toy_progress: Count | None = None,
-) -> tuple[dict[str, Any], InjectionResult]:
+) -> tuple[Workspace, InjectionResult]:
     """Put a signal into a workspace's observations.
 
     Args:
@@ -83,7 +83,7 @@ def inject_model(
     seed: int = 0,
     progress: Stage | None = None,
     toy_progress: Count | None = None,
-) -> tuple[dict[str, Any], InjectionResult]:
+) -> tuple[Workspace, InjectionResult]:
     """Inject with a model that is already built; see :func:`inject_signal`.
 
     Args:
@@ -153,7 +153,7 @@ def inject_model(
     )
 
 
-def _write(injection: Injection, mu: float, kind: DataKind, seed: int) -> dict[str, Any]:
+def _write(injection: Injection, mu: float, kind: DataKind, seed: int) -> Workspace:
     reference = injection.fitter.reference
     values, slices = injection.data(mu, kind, seed), reference.channel_slices()
     out = copy.deepcopy(reference.workspace)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from ddphf.exceptions import InputError
 from ddphf.inference.fitter import Fitter
@@ -20,7 +19,7 @@ __all__ = ["toys_model", "toys_workspace"]
 
 
 def toys_workspace(
-    workspace: dict[str, Any],
+    workspace: Mapping[str, object],
     path: Path,
     *,
     measurement: str | None = None,
