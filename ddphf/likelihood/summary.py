@@ -17,7 +17,7 @@ __all__ = ["summarize_workspace"]
 
 
 def summarize_workspace(
-    workspace: Mapping[str, Any], measurement: str | None = None
+    workspace: Mapping[str, object], measurement: str | None = None
 ) -> dict[str, Any]:
     """Describe channels, modifiers, parameters and measurements of a workspace.
 
@@ -41,21 +41,21 @@ def summarize_workspace(
         {'normfactor': ['mu'], 'shapesys': ['uncorr_bkguncrt']}
     """
     reference = ReferenceModel(workspace, measurement)
-    table = reference.parameters
+    checked, table = reference.workspace, reference.parameters
     modifiers: dict[str, set[str]] = defaultdict(set)
     signal: dict[str, float] = {}
     poi = None if table.poi is None else table.names[table.poi]
-    for channel in workspace["channels"]:
+    for channel in checked["channels"]:
         for sample in channel["samples"]:
             for modifier in sample["modifiers"]:
                 modifiers[modifier["type"]].add(modifier["name"])
             if any(m["name"] == poi and m["type"] == "normfactor" for m in sample["modifiers"]):
                 signal[channel["name"]] = signal.get(channel["name"], 0.0) + sum(sample["data"])
-    observed = {o["name"]: o["data"] for o in workspace["observations"]}
+    observed = {o["name"]: o["data"] for o in checked["observations"]}
     groups = Counter(name.split("[")[0] for name in table.names)
     return {
         "schema": SummaryDocument.SCHEMA,
-        "digest": json_digest(workspace),
+        "digest": json_digest(checked),
         "measurement": reference.measurement,
         "poi": poi,
         "channels": [
@@ -67,7 +67,7 @@ def summarize_workspace(
                     sample["name"]: float(sum(sample["data"])) for sample in channel["samples"]
                 },
             }
-            for channel in workspace["channels"]
+            for channel in checked["channels"]
         ],
         "modifiers": {kind: sorted(names) for kind, names in sorted(modifiers.items())},
         "parameters": {
@@ -81,11 +81,11 @@ def summarize_workspace(
                 "poi": m["config"]["poi"],
                 "fixed": sorted(p["name"] for p in m["config"]["parameters"] if p.get("fixed")),
             }
-            for m in workspace["measurements"]
+            for m in checked["measurements"]
         ],
         "signal_events": signal,
         "provenance": make_provenance(),
-        "warnings": [*reference.warnings, *_warn_absorbed(reference.workspace)],
+        "warnings": [*reference.warnings, *_warn_absorbed(checked)],
     }
 
 
