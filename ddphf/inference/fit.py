@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 
@@ -38,7 +37,7 @@ KNOWN = "known_background"
 
 
 def fit_workspace(
-    workspace: dict[str, Any],
+    workspace: Mapping[str, object],
     *,
     measurement: str | None = None,
     engine: Engine = "ddphf",
@@ -116,7 +115,7 @@ def fit_workspace(
             raise
         missing.append(f"the goodness of fit by toys is missing: {error}")
         goodness = measure_goodness(fitter, free)
-    names = [m["name"] for m in workspace["measurements"]]
+    names = [m["name"] for m in fitter.reference.workspace["measurements"]]
     known = None
     warnings = [*fitter.warnings, *missing, *warn_of_goodness(goodness)]
     if discovery is not None and fitter.reference.measurement == "discovery" and KNOWN in names:

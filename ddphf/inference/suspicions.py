@@ -7,7 +7,6 @@ measurement or a minimum; :mod:`ddphf.inference.fitter` asks them and warns or r
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 from scipy.special import xlogy
@@ -19,6 +18,7 @@ from ddphf.likelihood.errors.edges import edge_terms
 from ddphf.likelihood.expansion import read_constraints
 from ddphf.likelihood.minimum import Minimum
 from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
+from ddphf.workspace_json import SampleDocument
 
 __all__ = [
     "compare_values",
@@ -71,16 +71,17 @@ def find_one_sided(reference: ReferenceModel) -> list[int]:
     return [i for i, name in enumerate(table.names) if name in seen and not table.fixed[i]]
 
 
-def _variations(sample: dict[str, Any], nominal: Array) -> dict[str, tuple[Array, Array]]:
+def _variations(sample: SampleDocument, nominal: Array) -> dict[str, tuple[Array, Array]]:
     """Return the change at +1 and -1 sigma by parameter; one name may be histosys and normsys."""
     shapes: dict[str, list[Array]] = {}
     norms: dict[str, list[float]] = {}
     for modifier in sample["modifiers"]:
-        data, name = modifier["data"], modifier["name"]
+        name = modifier["name"]
         if modifier["type"] == "histosys":
-            shapes[name] = [np.array(data[key], dtype=float) for key in ("hi_data", "lo_data")]
+            both = modifier["data"]["hi_data"], modifier["data"]["lo_data"]
+            shapes[name] = [np.array(side, dtype=float) for side in both]
         elif modifier["type"] == "normsys":
-            norms[name] = [data["hi"], data["lo"]]
+            norms[name] = [modifier["data"]["hi"], modifier["data"]["lo"]]
     out = {}
     for name in {**shapes, **norms}:
         yields, factors = shapes.get(name, [nominal, nominal]), norms.get(name, [1.0, 1.0])
