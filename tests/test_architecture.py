@@ -231,7 +231,7 @@ def test_what_exists_once_stands_once(text, home):
 def test_emission_knows_no_pair():
     """Ratios, masses and bumps will write workspaces of other channels with it."""
     names = {name for name, _ in imported(PRODUCT / "workspace" / "emit.py")}
-    assert names == {"ddphf.arrays"}
+    assert names == {"ddphf.arrays", "ddphf.workspace_json"}
 
 
 def filled_parameters():

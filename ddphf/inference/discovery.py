@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from scipy.stats import norm
@@ -32,10 +32,16 @@ from ddphf.results.discover import (
 )
 from ddphf.results.fit import DiscoveryResult
 from ddphf.results.nulls import ImportanceResult
-from ddphf.results.provenance import json_digest, make_provenance
+from ddphf.results.provenance import made_of, poi_bounds_stated
 from ddphf.statistics.tails import FAILED
 
-__all__ = ["DiscoverResult", "NullMethod", "discover_workspace", "expect_discovery"]
+__all__ = [
+    "DiscoverResult",
+    "NullMethod",
+    "discover_model",
+    "discover_workspace",
+    "expect_discovery",
+]
 
 NullMethod = Literal["asymptotic", "toys", "importance"]
 NULL_METHODS: tuple[NullMethod, ...] = ("asymptotic", "toys", "importance")
@@ -61,7 +67,7 @@ class _Options:
 
 
 def discover_workspace(
-    workspace: dict[str, Any],
+    workspace: Mapping[str, object],
     *,
     measurement: str | None = None,
     nulls: Collection[NullMethod] = NULL_METHODS[:1],
@@ -104,21 +110,61 @@ def discover_workspace(
         >>> round(statement.observed.z0, 4), round(statement.expected.z0, 4)
         (0.9591, 0.4799)
     """
+    found = discover_model(
+        Fitter(ReferenceModel(workspace, measurement, poi_bounds)), nulls=nulls, toys=toys,
+        seed=seed, mu_expected=mu_expected, sample=sample, progress=progress,
+        toy_progress=toy_progress,
+    )  # fmt: skip
+    return made_of(found, workspace)
+
+
+def discover_model(
+    fitter: Fitter,
+    *,
+    nulls: Collection[NullMethod] = NULL_METHODS[:1],
+    toys: int = 20_000,
+    seed: int = 0,
+    mu_expected: float | None = AS_STATED,
+    sample: ToySample | None = None,
+    progress: Stage | None = None,
+    toy_progress: Count | None = None,
+) -> DiscoverResult:
+    """State significances with a model that is already built; see :func:`discover_workspace`.
+
+    Args:
+        fitter: Of one measurement. Where that is ``discovery`` and its workspace has the
+            measurement ``known_background``, the second statement is about that one.
+        nulls: How p0 is found.
+        toys: Toys of each ensemble.
+        seed: Their seed.
+        mu_expected: Signal strength of the expectation; the fitted one where None.
+        sample: Toys of the null that were drawn before.
+        progress: Called with a line for each stage.
+        toy_progress: Called with (done, toys).
+
+    Returns:
+        The statements; of the provenance the bounds of the POI alone.
+
+    Raises:
+        InputError: No toys where toys are needed, or ``sample`` is of another model.
+        ModelError: There is no null, or ``mu_expected`` is out of bounds.
+        FitError: As :func:`discover_workspace`.
+    """
     if toys < 1 and sample is None and ("toys" in nulls or "importance" in nulls):
         raise InputError(f"toys: {toys}, expected at least 1 for the null by toys or importance")
     say = progress if progress is not None else silent
-    main = ReferenceModel(workspace, measurement, poi_bounds)
+    main = fitter.reference
     options = _Options(
         nulls, toys if sample is None else len(sample), seed, mu_expected, sample, say, toy_progress
     )
-    statement, warnings = _state(main, options)
+    statement, warnings = _state(fitter, options)
     statements = [statement]
-    names = [m["name"] for m in workspace["measurements"]]
+    names = [m["name"] for m in main.workspace["measurements"]]
     if main.measurement == "discovery" and KNOWN in names:
         found: list[str] = []
         try:
-            known = ReferenceModel(workspace, KNOWN, poi_bounds)
-            if Fitter(known).has_null:
+            known = Fitter(ReferenceModel(main.workspace, KNOWN, main.poi_bounds))
+            if known.has_null:
                 statement, found = _state(known, replace(options, sample=None))
                 statements.append(statement)
         except (FitError, ModelError) as error:
@@ -136,10 +182,7 @@ def discover_workspace(
         poi=main.parameters.names[poi],
         statements=tuple(statements),
         warnings=tuple(warnings),
-        provenance=make_provenance(
-            workspace_digest=json_digest(workspace),
-            **({} if poi_bounds is None else {"poi_bounds": list(poi_bounds)}),
-        ),
+        provenance=poi_bounds_stated(main.poi_bounds),
     )
 
 
@@ -177,10 +220,10 @@ def expect_discovery(source: ToySource) -> ExpectedResult:
     )
 
 
-def _state(reference: ReferenceModel, options: _Options) -> tuple[StatementResult, list[str]]:
+def _state(fitter: Fitter, options: _Options) -> tuple[StatementResult, list[str]]:
     """Return the statement about one measurement, and warnings."""
-    say, name = options.say, reference.measurement
-    fitter = Fitter(reference)
+    say, reference = options.say, fitter.reference
+    name = reference.measurement
     fitter.require_null()
     if options.mu_expected not in (None, AS_STATED):  # before any work
         check_strength(reference.parameters, options.mu_expected)

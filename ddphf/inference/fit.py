@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 
@@ -40,7 +39,7 @@ KNOWN = "known_background"
 
 
 def fit_workspace(
-    workspace: dict[str, Any],
+    workspace: Mapping[str, object],
     *,
     measurement: str | None = None,
     engine: Engine = "ddphf",

@@ -8,7 +8,6 @@ another that multiplies the same yields. Stock optimizers report whichever they 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -23,6 +22,7 @@ from ddphf.likelihood.reference import ReferenceModel
 from ddphf.progress import Stage
 from ddphf.statistics.signed import BELOW_FREE
 from ddphf.text import list_names
+from ddphf.workspace_json import SampleDocument
 
 __all__ = ["try_other_starts"]
 
@@ -125,16 +125,17 @@ def _find_one_sided(reference: ReferenceModel) -> list[int]:
     return [i for i, name in enumerate(table.names) if name in seen and not table.fixed[i]]
 
 
-def _variations(sample: dict[str, Any], nominal: Array) -> dict[str, tuple[Array, Array]]:
+def _variations(sample: SampleDocument, nominal: Array) -> dict[str, tuple[Array, Array]]:
     """Return the change at +1 and -1 sigma by parameter; one name may be histosys and normsys."""
     shapes: dict[str, list[Array]] = {}
     norms: dict[str, list[float]] = {}
     for modifier in sample["modifiers"]:
-        data, name = modifier["data"], modifier["name"]
+        name = modifier["name"]
         if modifier["type"] == "histosys":
-            shapes[name] = [np.array(data[key], dtype=float) for key in ("hi_data", "lo_data")]
+            both = modifier["data"]["hi_data"], modifier["data"]["lo_data"]
+            shapes[name] = [np.array(side, dtype=float) for side in both]
         elif modifier["type"] == "normsys":
-            norms[name] = [data["hi"], data["lo"]]
+            norms[name] = [modifier["data"]["hi"], modifier["data"]["lo"]]
     out = {}
     for name in {**shapes, **norms}:
         yields, factors = shapes.get(name, [nominal, nominal]), norms.get(name, [1.0, 1.0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import contourpy
@@ -23,11 +23,11 @@ from ddphf.likelihood.errors.propagation import held_by_data
 from ddphf.likelihood.fits import minimize
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.progress import Count, Stage, silent
-from ddphf.results.provenance import json_digest, make_provenance
+from ddphf.results.provenance import made_of, poi_bounds_stated
 from ddphf.results.scan import ScanAxis, ScanResult
 from ddphf.statistics.signed import BELOW_FREE
 
-__all__ = ["scan_parameters"]
+__all__ = ["scan_model", "scan_parameters"]
 
 LEVELS = (0.6827, 0.9545)
 WIDTH = {1: 3.0, 2: 3.5}
@@ -43,7 +43,7 @@ CHUNK = 1024
 
 
 def scan_parameters(
-    workspace: dict[str, Any],
+    workspace: Mapping[str, object],
     names: Sequence[str],
     *,
     measurement: str | None = None,
@@ -83,6 +83,40 @@ def scan_parameters(
         >>> [round(x, 4) for x in scan.delta_twice_nll]
         [0.9198, 0.0, 0.9077]
     """
+    found = scan_model(
+        Fitter(ReferenceModel(workspace, measurement, poi_bounds)), names, points=points,
+        ranges=ranges, progress=progress, refit_progress=refit_progress,
+    )  # fmt: skip
+    return made_of(found, workspace)
+
+
+def scan_model(
+    fitter: Fitter,
+    names: Sequence[str],
+    *,
+    points: int | None = None,
+    ranges: Sequence[tuple[float, float]] = (),
+    progress: Stage | None = None,
+    refit_progress: Count | None = None,
+) -> ScanResult:
+    """Scan with a model that is already built; see :func:`scan_parameters`.
+
+    Args:
+        fitter: Of one measurement.
+        names: One or two free parameters.
+        points: Per parameter.
+        ranges: (low, high) for each parameter.
+        progress: Called with a line for each stage.
+        refit_progress: Called with (done, refits).
+
+    Returns:
+        The scan; of the provenance the bounds of the POI alone.
+
+    Raises:
+        UsageError: Neither one nor two parameters, one of them twice, or another number of ranges.
+        ModelError: A parameter is unknown or held, or a range leaves its bounds.
+        FitError: The fit itself has no certificate.
+    """
     if not 1 <= len(names) <= 2 or len(set(names)) < len(names):
         raise UsageError(f"--parameter {', '.join(names)}: expected one, or two different ones")
     if len(ranges) not in (0, len(names)):
@@ -91,7 +125,6 @@ def scan_parameters(
             "in their order, or none"
         )
     say = progress if progress is not None else silent
-    fitter = Fitter(ReferenceModel(workspace, measurement, poi_bounds))
     table = fitter.reference.parameters
     indices = [find_parameter(table, name) for name in names]
     model = fitter.require_compiled("scans")
@@ -149,10 +182,7 @@ def scan_parameters(
         contours=tuple(contours),
         failures=failures,
         warnings=tuple(warnings),
-        provenance=make_provenance(
-            workspace_digest=json_digest(workspace),
-            **({} if poi_bounds is None else {"poi_bounds": list(poi_bounds)}),
-        ),
+        provenance=poi_bounds_stated(fitter.reference.poi_bounds),
     )
 
 

@@ -9,7 +9,7 @@ Eq. 10, with a background shared by two samples their Eq. 11.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from scipy.optimize import brentq
@@ -40,8 +40,7 @@ class Injection:
     """One measurement, and the background that signals are added to.
 
     Args:
-        workspace: Any pyhf JSON workspace.
-        measurement: The first by default.
+        fitter: Of one measurement.
         background: ``"fit"``: the unconstrained parameters as fitted to the observed data at
             POI = 0; ``"known"``: the starting values of the measurement ``known_background``.
             Constrained ones are where their auxiliary data are: these stay as they are, and main
@@ -60,22 +59,16 @@ class Injection:
         >>> import pyhf
         >>> model = pyhf.simplemodels.uncorrelated_background([5.0], [50.0], [7.0])
         >>> spec = dict(pyhf.Workspace.build(model, [50.0] + model.config.auxdata))
-        >>> injection = Injection(spec)
+        >>> injection = Injection(Fitter(ReferenceModel(spec)))
         >>> mu = injection.solve(1.5)
         >>> round(mu, 4), round(injection.asimov_z(mu), 9)
         (3.2097, 1.5)
     """
 
-    def __init__(
-        self,
-        workspace: dict[str, Any],
-        *,
-        measurement: str | None = None,
-        background: Background = "fit",
-    ) -> None:
-        self.fitter = Fitter(ReferenceModel(workspace, measurement))
-        self.fitter.require_null()
-        self.model: CompiledModel = self.fitter.require_compiled()
+    def __init__(self, fitter: Fitter, *, background: Background = "fit") -> None:
+        self.fitter = fitter
+        fitter.require_null()
+        self.model: CompiledModel = fitter.require_compiled()
         table = self.model.parameters
         assert table.poi is not None
         self.poi: int = table.poi
@@ -83,7 +76,7 @@ class Injection:
         if background == "fit":
             self.point: Array = self._fitted_point()
         else:
-            self.point = _known_point(workspace, self.fitter.reference)
+            self.point = _known_point(fitter.reference)
             where, values = self._at_auxiliary_data()
             self.point[where] = values
         rates = self.model.rates(self.point)
@@ -245,15 +238,15 @@ class Injection:
         )
 
 
-def _known_point(workspace: dict[str, Any], reference: ReferenceModel) -> Array:
+def _known_point(reference: ReferenceModel) -> Array:
     """Return the starting values of ``known_background`` with the POI at 0."""
-    names = [m["name"] for m in workspace["measurements"]]
+    names = [m["name"] for m in reference.workspace["measurements"]]
     if KNOWN not in names:
         raise ModelError(
             f"measurement '{KNOWN}' is not in the workspace, so its background is not known; it "
             f"has: {', '.join(names)}"
         )
-    table = ReferenceModel(workspace, KNOWN).parameters
+    table = ReferenceModel(reference.workspace, KNOWN).parameters
     point = table.init.copy()
     assert reference.parameters.poi is not None
     point[reference.parameters.poi] = 0.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -18,9 +18,9 @@ from ddphf.likelihood.fits import minimize
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.progress import Count, Stage, silent
 from ddphf.results.limit import AsymptoticLimit, IntervalResult, LimitResult
-from ddphf.results.provenance import json_digest, make_provenance
+from ddphf.results.provenance import made_of, poi_bounds_stated
 
-__all__ = ["LimitMethod", "limit_workspace"]
+__all__ = ["LimitMethod", "limit_model", "limit_workspace"]
 
 LimitMethod = Literal["asymptotic", "toys"]
 LIMIT_METHODS: tuple[LimitMethod, ...] = ("asymptotic", "toys")
@@ -38,7 +38,7 @@ WIDENINGS = 7
 
 
 def limit_workspace(
-    workspace: dict[str, Any],
+    workspace: Mapping[str, object],
     *,
     measurement: str | None = None,
     level: float = 0.95,
@@ -80,19 +80,60 @@ def limit_workspace(
         >>> round(limit.asymptotic.observed, 4), round(limit.asymptotic.expected[2], 4)
         (5.6709, 4.1287)
     """
+    found = limit_model(
+        Fitter(ReferenceModel(workspace, measurement, poi_bounds)), level=level, methods=methods,
+        interval=interval, toys=toys, seed=seed, progress=progress, toy_progress=toy_progress,
+    )  # fmt: skip
+    return made_of(found, workspace)
+
+
+def limit_model(
+    fitter: Fitter,
+    *,
+    level: float = 0.95,
+    methods: Collection[LimitMethod] = LIMIT_METHODS[:1],
+    interval: bool = False,
+    toys: int = 5000,
+    seed: int = 0,
+    progress: Stage | None = None,
+    toy_progress: Count | None = None,
+) -> LimitResult:
+    """Find limits with a model that is already built; see :func:`limit_workspace`.
+
+    Args:
+        fitter: Of one measurement. Where an upper bound of the POI that nobody stated has to be
+            widened, other models of its workspace are built.
+        level: Confidence level, between 0.5 and 1.
+        methods: ``"asymptotic"``, ``"toys"``.
+        interval: Whether to find two-sided intervals too.
+        toys: Toys per ensemble.
+        seed: Their seed.
+        progress: Called with a line for each stage.
+        toy_progress: Called with (done, toys).
+
+    Returns:
+        The limits; of the provenance the bounds of the POI alone, where they are not the
+        measurement's.
+
+    Raises:
+        InputError: Too few toys for a limit.
+        ModelError: There is no null, or the POI's upper bound is below the observed limit.
+        FitError: As :func:`limit_workspace`.
+    """
     if not 0.5 < level < 1:
         raise InputError(f"confidence level {level:g}: expected a number between 0.5 and 1")
     if "toys" in methods and toys < MIN_TOYS:
         raise InputError(f"toys: {toys}, expected at least {MIN_TOYS} per scanned signal strength")
     say = progress if progress is not None else silent
-    fitter = Fitter(ReferenceModel(workspace, measurement, poi_bounds))
+    stated = fitter.reference.poi_bounds
     found, observed, asimov, asymptotic = _asymptotic_limits(fitter, level, say)
     widened = None
     for _ in range(WIDENINGS * (not fitter.reference.states_poi_bounds)):
         if None not in (asymptotic.observed, *asymptotic.expected):
             break
         widened = (observed.lower, 10 * observed.upper)
-        fitter = Fitter(ReferenceModel(workspace, measurement, widened))
+        reference = fitter.reference
+        fitter = Fitter(ReferenceModel(reference.workspace, reference.measurement, widened))
         found, observed, asimov, asymptotic = _asymptotic_limits(fitter, level, say)
     table = fitter.reference.parameters
     name, poi = str(fitter.reference.measurement), table.poi
@@ -156,13 +197,10 @@ def limit_workspace(
         toys=by_toys,
         intervals=tuple(intervals),
         warnings=tuple(warnings),
-        provenance=make_provenance(
-            workspace_digest=json_digest(workspace),
-            **({} if widened is None and poi_bounds is None else {
-                "poi_bounds": [observed.lower, observed.upper]
-            }),
+        provenance=poi_bounds_stated(
+            None if widened is None and stated is None else (observed.lower, observed.upper)
         ),
-    )  # fmt: skip
+    )
 
 
 def _asymptotic_limits(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,7 +22,7 @@ from ddphf.likelihood.errors.propagation import Propagation, held_by_data, propa
 from ddphf.likelihood.reference import ParameterTable, ReferenceModel
 from ddphf.progress import Count, Stage, silent
 from ddphf.results.fit import ParameterResult
-from ddphf.results.provenance import json_digest, make_provenance
+from ddphf.results.provenance import made_of
 from ddphf.results.rank import CorrelationsResult, ImpactResult, RankResult
 
 __all__ = ["rank_model", "rank_parameters", "select_parameters"]
@@ -38,7 +38,7 @@ SHIFTS = (
 
 
 def rank_parameters(
-    workspace: dict[str, Any],
+    workspace: Mapping[str, object],
     *,
     measurement: str | None = None,
     parameters: Sequence[str] = (),
@@ -79,11 +79,7 @@ def rank_parameters(
         Fitter(ReferenceModel(workspace, measurement)), parameters=parameters, groups=groups,
         progress=progress, refit_progress=refit_progress, cold=True,
     )  # fmt: skip
-    return replace(
-        ranked,
-        parameters=ranked.parameters[:top],
-        provenance=make_provenance(workspace_digest=json_digest(workspace)),
-    )
+    return made_of(replace(ranked, parameters=ranked.parameters[:top]), workspace)
 
 
 def rank_model(

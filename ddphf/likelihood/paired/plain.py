@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ddphf.arrays import Array, Mask, Spec
+from ddphf.arrays import Array, Mask
 from ddphf.likelihood.certificate import Minimum, compare_values
 from ddphf.likelihood.paired.closed_form import PlainPair
 from ddphf.likelihood.reference import ReferenceModel
+from ddphf.workspace_json import ChannelDocument
 
 __all__ = ["RecognisedPair", "recognise_pair"]
 
@@ -108,7 +109,7 @@ def recognise_pair(reference: ReferenceModel) -> RecognisedPair | None:
     return RecognisedPair(pair=pair, template=base_a, shape=where)
 
 
-def _split(channel: Spec, poi: str) -> tuple[str, Array, Array, Array] | None:
+def _split(channel: ChannelDocument, poi: str) -> tuple[str, Array, Array, Array] | None:
     """Return (shapefactor, its sample, signal, the rest) of a channel, None if it is not plain."""
     shape: tuple[str, Array] | None = None
     signal = np.zeros(len(channel["samples"][0]["data"]))
