@@ -13,13 +13,14 @@ from ddphf.compute.streams import EXPECTED
 from ddphf.exceptions import FitError, InputError, ModelError
 from ddphf.inference.fit import KNOWN, check_failures, make_discovery
 from ddphf.inference.fitter import Fitter
+from ddphf.inference.no_null import find_signal_only
 from ddphf.inference.nulls import compare_nulls
-from ddphf.inference.suspicions import find_signal_only
 from ddphf.inference.toys.ensembles import toy_ensemble
 from ddphf.inference.toys.importance import sample_importance
 from ddphf.inference.toys.source import ToySource, check_strength
 from ddphf.inference.toys.store import ToySample, summarize_toys
-from ddphf.likelihood.minimum import Minimum
+from ddphf.likelihood.certificate import Minimum
+from ddphf.likelihood.fits import minimize
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.progress import Count, Stage, silent
 from ddphf.results.discover import (
@@ -156,15 +157,16 @@ def discover_model(
     options = _Options(
         nulls, toys if sample is None else len(sample), seed, mu_expected, sample, say, toy_progress
     )
-    warnings: list[str] = []
-    statements = [_state(fitter, options, warnings)]
+    statement, warnings = _state(fitter, options)
+    statements = [statement]
     names = [m["name"] for m in main.workspace["measurements"]]
     if main.measurement == "discovery" and KNOWN in names:
         found: list[str] = []
         try:
             known = Fitter(ReferenceModel(main.workspace, KNOWN, main.poi_bounds))
             if known.has_null:
-                statements.append(_state(known, replace(options, sample=None), found))
+                statement, found = _state(known, replace(options, sample=None))
+                statements.append(statement)
         except (FitError, ModelError) as error:
             found.append(f"this statement is missing: {error}")
         warnings += [
@@ -202,9 +204,9 @@ def expect_discovery(source: ToySource) -> ExpectedResult:
     held = table.fixed.copy()
     held[poi] = True
     start = source.parameters.copy()
-    free = model.minimize(data=data, start=start)
+    free = minimize(model, data=data, start=start)
     start[poi] = 0.0
-    null = model.minimize(data=data, start=start, fixed=held)
+    null = minimize(model, data=data, start=start, fixed=held)
     for what, minimum in (("free", free), ("null", null)):
         if not minimum.converged:
             raise FitError(f"Asimov data at mu = {source.mu:g}, {what} fit: {minimum.status}")
@@ -218,14 +220,16 @@ def expect_discovery(source: ToySource) -> ExpectedResult:
     )
 
 
-def _state(fitter: Fitter, options: _Options, warnings: list[str]) -> StatementResult:
+def _state(fitter: Fitter, options: _Options) -> tuple[StatementResult, list[str]]:
+    """Return the statement about one measurement, and warnings."""
     say, reference = options.say, fitter.reference
     name = reference.measurement
     fitter.require_null()
     if options.mu_expected not in (None, AS_STATED):  # before any work
         check_strength(reference.parameters, options.mu_expected)
-    free, null = fitter.fit_both(say)
-    warnings += fitter.warnings
+    fits = fitter.fit_both(say)
+    free, null = fits.free, fits.null
+    warnings = list(fits.warnings)
     table, model = reference.parameters, fitter.require_compiled()
     poi = table.poi
     assert poi is not None
@@ -273,14 +277,16 @@ def _state(fitter: Fitter, options: _Options, warnings: list[str]) -> StatementR
                 warnings.append(f"{name}: the expectation by toys is missing: {error}")
     if "importance" in options.nulls:
         try:
-            importance = _importance(fitter, free, observed, options, warnings)
+            importance = _importance(fitter, free, observed, options)
+            if importance is None:
+                warnings.append(f"{name}: no excess, so p0 is not small: no importance sampling")
         except (FitError, InputError, ModelError) as error:
             failed["importance"] = error
     options.errors.extend(failed.values())
     warnings += [
         f"{name}: the null by {null} is missing: {error}" for null, error in failed.items()
     ]
-    return StatementResult(
+    statement = StatementResult(
         measurement=str(name),
         observed=observed,
         asymptotic="asymptotic" in options.nulls,
@@ -290,6 +296,7 @@ def _state(fitter: Fitter, options: _Options, warnings: list[str]) -> StatementR
         comparison=comparison,
         expected=expected,
     )
+    return statement, warnings
 
 
 def _null_toys(fitter: Fitter, options: _Options) -> ToySample:
@@ -332,15 +339,11 @@ def _expect_by_toys(
 
 
 def _importance(
-    fitter: Fitter,
-    free: Minimum,
-    observed: DiscoveryResult,
-    options: _Options,
-    warnings: list[str],
+    fitter: Fitter, free: Minimum, observed: DiscoveryResult, options: _Options
 ) -> ImportanceResult | None:
+    """Return p0 by importance sampling; None without an excess, where p0 is not small."""
     name = fitter.reference.measurement
     if observed.q0 <= 0:
-        warnings.append(f"{name}: no excess, so p0 is not small: no importance sampling")
         return None
     null = ToySource.conditional(fitter.require_compiled())
     options.say(f"{name}: {options.toys} toys by importance sampling")

@@ -16,10 +16,11 @@ from ddphf.exceptions import FitError, ModelError, UsageError
 from ddphf.inference.fitter import Fitter
 from ddphf.inference.refits import Refits, refit_all
 from ddphf.inference.selection import find_parameter
+from ddphf.likelihood.certificate import Minimum
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.errors.profile import profile_errors
 from ddphf.likelihood.errors.propagation import held_by_data
-from ddphf.likelihood.minimum import Minimum
+from ddphf.likelihood.fits import minimize
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.progress import Count, Stage, silent
 from ddphf.results.provenance import made_of, poi_bounds_stated
@@ -129,7 +130,8 @@ def scan_model(
     model = fitter.require_compiled("scans")
     for index, (low, high) in zip(indices, ranges, strict=False):
         _check_range(table.names[index], low, high, table.lower[index], table.upper[index])
-    free = fitter.fit_free(say)
+    fits = fitter.fit_free(say)
+    free = fits.free
     number = POINTS[len(names)] if points is None else points
     grids = [
         np.linspace(*(ranges[i] if ranges else _default_range(model, free, index, len(names))),
@@ -139,21 +141,24 @@ def scan_model(
     say(f"{number ** len(names)} refits")
     values = np.stack([g.ravel() for g in np.meshgrid(*grids, indexing="ij")], axis=1)
     refits = _refit(model, free, indices, values, refit_progress)
-    warnings = list(fitter.warnings)
+    warnings = list(fits.warnings)
     delta = refits.twice_nll - free.twice_nll
     if np.nanmin(delta, initial=0.0) < -BELOW_FREE:
         lowest = refits.points[int(np.nanargmin(delta))]
-        better = fitter.minimize(lowest, table.fixed, "free fit, from the scan's lowest point")
+        what = "free fit, from the scan's lowest point"
+        better = fitter.minimize(lowest, table.fixed, what).minimum
         warnings.append(
             f"the scan found a lower minimum: 2NLL {better.twice_nll:.6f}, where the fit had "
             f"{free.twice_nll:.6f}; the scan is relative to the lower one"
         )
         free, delta = better, refits.twice_nll - better.twice_nll
     shape = tuple(len(g) for g in grids)
-    intervals, contours = [], []
+    intervals: list[dict[str, Any]] = []
+    contours: list[dict[str, Any]] = []
     if len(names) == 1:
         say("intervals")
-        intervals = _intervals(model, free, indices[0], warnings)
+        intervals, said = _intervals(model, free, indices[0])
+        warnings += said
     else:
         contours = _contours(grids, delta.reshape(shape))
     failures = tuple(
@@ -222,7 +227,7 @@ def _risen_range(
         if size is not None:
             return best + size
         start[index] = bound
-        return bound if model.minimize(start=start, fixed=held).converged else best
+        return bound if minimize(model, start=start, fixed=held).converged else best
 
     low, high = end(down, float(table.lower[index])), end(up, float(table.upper[index]))
     return (low, high) if low < high else (float(table.lower[index]), float(table.upper[index]))
@@ -266,9 +271,10 @@ def _refit(
 
 
 def _intervals(
-    model: CompiledModel, free: Minimum, index: int, warnings: list[str]
-) -> list[dict[str, Any]]:
-    out = []
+    model: CompiledModel, free: Minimum, index: int
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the intervals of a parameter, and warnings."""
+    out, warnings = [], []
     best = float(free.parameters[index])
     for level in LEVELS:
         rise = float(chi2.ppf(level, 1))
@@ -285,7 +291,7 @@ def _intervals(
                 "high": None if high is None else best + high,
             }
         )
-    return out
+    return out, warnings
 
 
 def _contours(grids: Sequence[Array], delta: Array) -> list[dict[str, Any]]:

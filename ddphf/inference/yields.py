@@ -10,7 +10,6 @@ import numpy as np
 from ddphf.arrays import Array
 from ddphf.exceptions import InputError
 from ddphf.inference.fitter import Fitter
-from ddphf.inference.suspicions import list_names
 from ddphf.likelihood.errors.covariance import Covariance, Slopes, find_slopes
 from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
 from ddphf.results.fit import FitResult, MinimumResult
@@ -23,6 +22,7 @@ from ddphf.results.yields import (
     YieldResult,
     YieldsResult,
 )
+from ddphf.text import list_names
 
 __all__ = ["predict_model", "predict_yields"]
 

@@ -56,7 +56,8 @@ def check_schema(workspace: Any) -> None:
     Raises:
         ModelError: The first violation, with its path and what was found.
     """
-    if found := recognise_other(workspace):
+    named = isinstance(workspace, dict) and "channels" in workspace and "measurements" in workspace
+    if not named and (found := recognise_other(workspace)):
         raise ModelError(f"workspace: {found}")
     if not isinstance(workspace, dict):
         raise ModelError(

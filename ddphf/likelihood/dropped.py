@@ -14,13 +14,11 @@ from typing import Any
 import numpy as np
 
 from ddphf.exceptions import ModelError
-from ddphf.text import did_you_mean
+from ddphf.text import did_you_mean, list_names
 from ddphf.workspace_json import ChannelDocument, MeasurementDocument, Workspace
 
 __all__ = ["check_staterrors", "warn_of_dropped"]
 
-
-SHOWN = 5
 
 WRITTEN_ANYWAY = "lumi"
 """pyhf xml2json configures it in every measurement, used or not."""
@@ -59,12 +57,12 @@ def warn_of_dropped(
         hint = did_you_mean(lost[0], sorted(free)).rstrip("; ")
         yield (
             f"measurement '{measurement['name']}': settings of parameters that no modifier has are "
-            f"ignored: {_join(lost)}" + (f" ({hint})" if hint else "")
+            f"ignored: {list_names(lost)}" + (f" ({hint})" if hint else "")
         )
     if places := [*_empty_staterrors(channels), *_empty_shapesys(channels)]:
         yield (
-            f"per-bin errors where the yield is not above 0 are ignored by pyhf: {_join(places)}; "
-            "a histosys states such an error"
+            "per-bin errors where the yield is not above 0 are ignored by pyhf: "
+            f"{list_names(places)}; a histosys states such an error"
         )
 
 
@@ -133,8 +131,4 @@ def _empty_shapesys(channels: list[ChannelDocument]) -> Iterator[str]:
 def _name_bins(where: Any, channel: str, name: str, kind: str) -> Iterator[str]:
     bins = [str(i) for i in np.flatnonzero(where)]
     if bins:
-        yield f"channel '{channel}', {kind} '{name}', bin{'s' * (len(bins) > 1)} {_join(bins)}"
-
-
-def _join(names: list[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+        yield f"channel '{channel}', {kind} '{name}', bin{'s' * (len(bins) > 1)} {list_names(bins)}"

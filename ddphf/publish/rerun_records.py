@@ -14,6 +14,7 @@ from ddphf.files import parse_json
 from ddphf.inference.discovery import expect_discovery
 from ddphf.inference.toys.source import ToySource
 from ddphf.likelihood.compiled import CompiledModel
+from ddphf.likelihood.fits import minimize
 from ddphf.progress import Count, Stage
 from ddphf.publish.contents import Bundle
 from ddphf.publish.summaries import publishing_of
@@ -140,7 +141,7 @@ class _Profile:
         if poi is None:
             raise InputError(f"measurement '{measurement}' has no POI, so it has no limit")
         self.poi = poi
-        self.free = self.model.minimize()
+        self.free = minimize(self.model)
         null = self._at(poi, 0.0, None)
         source = ToySource.at(self.model, null.parameters)
         self.asimov = np.concatenate([source.rates, source.auxiliary()])
@@ -151,7 +152,7 @@ class _Profile:
         table = self.model.parameters
         held, values = table.fixed.copy(), table.init.copy()
         held[index], values[index] = True, value
-        return self.model.minimize(data=data, fixed=held, values=values, start=values)
+        return minimize(self.model, data=data, fixed=held, values=values, start=values)
 
     def impact(self, index: int, value: float) -> float:
         table = self.model.parameters

@@ -121,10 +121,9 @@ def inject_model(
         mu = injection.solve(z)
     injection.check(mu)
     written = _write(injection, mu, kind, seed)
-    with_signal = Fitter(ReferenceModel(written, reference.measurement))
-    free, null = with_signal.fit_both(say)
-    assert null is not None
-    found = make_discovery(free, null, injection.poi)
+    with_signal = Fitter(ReferenceModel(written, reference.measurement)).fit_both(say)
+    assert with_signal.null is not None
+    found = make_discovery(with_signal.free, with_signal.null, injection.poi)
     rows: tuple[StrengthResult, ...] = ()
     if toys:
         strengths = list(scan) or sorted({0.0, mu / 2, mu})

@@ -21,6 +21,7 @@ from ddphf.inference.fit import KNOWN
 from ddphf.inference.fitter import Fitter
 from ddphf.inference.toys.source import ToySource
 from ddphf.likelihood.compiled import CompiledModel
+from ddphf.likelihood.fits import minimize
 from ddphf.likelihood.reference import ReferenceModel
 
 __all__ = ["Background", "DataKind", "Injection"]
@@ -94,7 +95,7 @@ class Injection:
         where, constrained = self._at_auxiliary_data()
         held[where], values[where] = True, constrained
         held[self.poi], values[self.poi] = True, 0.0
-        fit = self.model.minimize(fixed=held, values=values)
+        fit = minimize(self.model, fixed=held, values=values)
         if not fit.converged:
             raise FitError(f"the background fit at {self.poi_name} = 0 failed: {fit.status}")
         return fit.parameters
@@ -131,7 +132,7 @@ class Injection:
         held = self.model.parameters.fixed.copy()
         held[self.poi] = True
         data = self.source(mu).expected()
-        null = self.model.minimize(data=data, start=self.point, fixed=held)
+        null = minimize(self.model, data=data, start=self.point, fixed=held)
         if not null.converged:
             raise FitError(f"null fit of the Asimov data with {self.poi_name} = {mu:g} failed: "
                            f"{null.status}")  # fmt: skip
@@ -155,9 +156,8 @@ class Injection:
             )
         direction = float(np.sign(z))
         limit = self.limits[1] if z > 0 else self.limits[0]
-        sigma = float(
-            self.model.minimize(data=self.source(0.0).expected(), start=self.point).errors[self.poi]
-        )
+        alone = minimize(self.model, data=self.source(0.0).expected(), start=self.point)
+        sigma = float(alone.errors[self.poi])
         if limit == 0:
             raise ModelError(self._out_of_reach(z, 0.0, 0.0))
         low, high = 0.0, direction * min(abs(z) * (sigma or 1.0), abs(limit))

@@ -14,6 +14,7 @@ from ddphf.inference.limits.intervals import interval_asymptotic, intervals_by_t
 from ddphf.inference.limits.profile import ProfileScan
 from ddphf.inference.limits.toy_cls import limit_by_toys
 from ddphf.inference.toys.source import ToySource
+from ddphf.likelihood.fits import minimize
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.progress import Count, Stage, silent
 from ddphf.results.limit import AsymptoticLimit, IntervalResult, LimitResult
@@ -125,7 +126,7 @@ def limit_model(
         raise InputError(f"toys: {toys}, expected at least {MIN_TOYS} per scanned signal strength")
     say = progress if progress is not None else silent
     stated = fitter.reference.poi_bounds
-    observed, asimov, asymptotic = _asymptotic_limits(fitter, level, say)
+    found, observed, asimov, asymptotic = _asymptotic_limits(fitter, level, say)
     widened = None
     for _ in range(WIDENINGS * (not fitter.reference.states_poi_bounds)):
         if None not in (asymptotic.observed, *asymptotic.expected):
@@ -133,12 +134,12 @@ def limit_model(
         widened = (observed.lower, 10 * observed.upper)
         reference = fitter.reference
         fitter = Fitter(ReferenceModel(reference.workspace, reference.measurement, widened))
-        observed, asimov, asymptotic = _asymptotic_limits(fitter, level, say)
+        found, observed, asimov, asymptotic = _asymptotic_limits(fitter, level, say)
     table = fitter.reference.parameters
     name, poi = str(fitter.reference.measurement), table.poi
     assert poi is not None
     _require_inside(asymptotic.observed, name, table.names[poi], level, observed)
-    warnings = list(fitter.warnings)
+    warnings = list(found)
     if widened is not None:
         warnings.append(
             f"the measurement states no bounds of '{table.names[poi]}', and the limits are beyond "
@@ -204,18 +205,18 @@ def limit_model(
 
 def _asymptotic_limits(
     fitter: Fitter, level: float, say: Stage
-) -> tuple[ProfileScan, ProfileScan, AsymptoticLimit]:
-    """Return the profiles of the data and of Asimov data without signal, and their limits."""
+) -> tuple[tuple[str, ...], ProfileScan, ProfileScan, AsymptoticLimit]:
+    """Return warnings, the profiles of the data and of Asimov data without signal, their limits."""
     fitter.require_null()
-    free, _ = fitter.fit_both(say)
+    fits = fitter.fit_both(say)
     model = fitter.require_compiled()
     say(f"{fitter.reference.measurement}: asymptotic limits")
-    observed = ProfileScan(model, free=free)
+    observed = ProfileScan(model, free=fits.free)
     source = ToySource.conditional(model)
     data = source.expected()
-    without = model.minimize(data=data, start=source.parameters)
+    without = minimize(model, data=data, start=source.parameters)
     asimov = ProfileScan(model, data, free=without, what="Asimov data without signal")
-    return observed, asimov, limit_asymptotic(observed, asimov, level)
+    return fits.warnings, observed, asimov, limit_asymptotic(observed, asimov, level)
 
 
 def _scan_points(limit: AsymptoticLimit, upper: float) -> np.ndarray[Any, Any]:

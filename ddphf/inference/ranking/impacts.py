@@ -16,9 +16,9 @@ from ddphf.inference.ranking.decomposition import decompose
 from ddphf.inference.ranking.priors import Priors, read_priors
 from ddphf.inference.refits import compiled_meanwhile, refit_all
 from ddphf.inference.selection import match_globs, require_poi, split_groups
+from ddphf.likelihood.certificate import Minimum
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.errors.propagation import Propagation, held_by_data, propagate
-from ddphf.likelihood.minimum import Minimum
 from ddphf.likelihood.reference import ParameterTable, ReferenceModel
 from ddphf.progress import Count, Stage, silent
 from ddphf.results.fit import ParameterResult
@@ -112,7 +112,8 @@ def rank_model(
     chosen = select_parameters(model, parameters, str(reference.measurement))
     named = split_groups(table, groups)
     with compiled_meanwhile(model) if cold else contextlib.nullcontext():
-        free = fitter.fit_free(say)
+        fits = fitter.fit_free(say)
+    free = fits.free
     held = held_by_data(free, table.fixed)
     spread = propagate(model, free.parameters, poi, fixed=held)
     priors = read_priors(model)
@@ -157,7 +158,7 @@ def rank_model(
         correlations=_correlations(table, free, poi, np.asarray(model.cells.global_), spread),
         failures=failures,
         warnings=(
-            *fitter.warnings,
+            *fits.warnings,
             *_warnings(impacts, failures, len(plan.items)),
             *(
                 []
