@@ -64,16 +64,18 @@ def draw_map(record: Record, kind: str) -> Figure | None:
         figure = Figure(figsize=(5.6, 4.4) if len(axes) == 2 else (6.0, 3.6), layout="constrained")
         panel = figure.subplots()
         if len(axes) == 2:
-            _draw_plane(figure, panel, record, values, what)
+            _draw_windows_on_plane(figure, panel, record, values, what)
         else:
-            _draw_line(panel, record, values, what)
+            _draw_windows_on_axis(panel, record, values, what)
         n = record["windows"]["n"]
         title = f"{what}; the {min(len(record['best']), SHOWN)} best of {n} windows"
         panel.set_title(f"{title}\n{_global(record)}", loc="left", fontsize=8)
     return figure
 
 
-def _draw_plane(figure: Figure, panel: Axes, record: Record, values: Array, what: str) -> None:
+def _draw_windows_on_plane(
+    figure: Figure, panel: Axes, record: Record, values: Array, what: str
+) -> None:
     x, y = (np.asarray(axis["edges"], dtype=float) for axis in record["axes"])
     grid = np.ma.masked_invalid(values.reshape(len(x) - 1, len(y) - 1).T)
     panel.set_facecolor("0.85")  # empty bins
@@ -101,7 +103,7 @@ def _draw_plane(figure: Figure, panel: Axes, record: Record, values: Array, what
     panel.set_ylabel(axis_label(record["axes"][1]))
 
 
-def _draw_line(panel: Axes, record: Record, values: Array, what: str) -> None:
+def _draw_windows_on_axis(panel: Axes, record: Record, values: Array, what: str) -> None:
     (axis,) = record["axes"]
     edges = np.asarray(axis["edges"], dtype=float)
     top = max(float(np.nanmax(np.abs(values), initial=0.0)), 3.0) * 1.25
