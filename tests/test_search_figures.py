@@ -81,6 +81,16 @@ def test_of_three_axes_sizes_are_a_curve():
     assert max(panel.lines[0].get_ydata()) == pytest.approx(record["best"][0]["local"]["z"])
 
 
+def test_numbers_of_a_logarithmic_axis_are_numbers():
+    """Formulas are off in figures, and would show as their source."""
+    counts = np.random.default_rng(4).poisson(40.0, (2, 30))
+    axis = Axis("mass", tuple(float(x) for x in range(31)))
+    figure = draw_sizes(record_of(counts[0], counts[1], (axis,)))
+    assert b"mathdefault" not in figure_bytes(figure, "svg")
+    labels = [label.get_text() for label in figure.axes[0].get_xticklabels()]
+    assert {"1", "2", "5", "10", "20"} <= set(labels)
+
+
 def test_one_size_has_no_curve(plane):
     assert draw_sizes({**plane, "size_curve": plane["size_curve"][:1]}) is None
 

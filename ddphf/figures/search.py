@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from ddphf.arrays import Array
 from ddphf.figures.style import BLUE, FONT, GREY, ORANGE, axis_label, numbers
@@ -156,6 +157,10 @@ def draw_sizes(record: Record) -> Figure | None:
                     )  # fmt: skip
             if area.max() > 20:
                 panel.set_xscale("log")
+                panel.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+                # Formulas are off: powers of ten would show as their source.
+                panel.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+                panel.xaxis.set_minor_formatter(NullFormatter())
             panel.set_xlabel("bins of the window")
             panel.set_ylabel("largest local Z")
         if best is not None:
