@@ -8,6 +8,7 @@ from slow_likelihood import SlowLikelihood
 from ddphf.exceptions import FitError
 from ddphf.inference.fit import fit_workspace
 from ddphf.likelihood.compiled import CompiledModel
+from ddphf.likelihood.descent import Problem
 from ddphf.likelihood.errors.profile import profile_errors
 from ddphf.likelihood.general.zero_rates import minimize_at_zero
 from ddphf.likelihood.minimum import EDM_TOLERANCE
@@ -140,9 +141,8 @@ def test_one_compilation_per_structure():
         held[table.poi] = True
         for fixed in (table.fixed, held):
             for data in (model.data, model.data + 1):
-                minimize_at_zero(
-                    model.codes, *model.on_device, table.init, fixed, table.lower, table.upper, data
-                )
+                problem = Problem(model.on_device, data, fixed, table.lower, table.upper)
+                minimize_at_zero(model.codes, problem, table.init)
         sizes.append(minimize_at_zero._cache_size())
     assert len(set(sizes)) == 1
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from ddphf.arrays import Array, Mask
+from ddphf.arrays import Array, Mask, for_programs
 from ddphf.exceptions import ModelError
+from ddphf.likelihood.descent import Problem
 from ddphf.likelihood.direct import newton
 from ddphf.likelihood.direct.approach import approach
 from ddphf.likelihood.direct.model import DirectModel
@@ -24,6 +25,7 @@ from ddphf.likelihood.errors.edges import edge_errors, edge_terms
 from ddphf.likelihood.expansion import CannotCompileError, Expansion, expand_model
 from ddphf.likelihood.general.arrays import Codes, ModelArrays, build_arrays
 from ddphf.likelihood.general.arrowhead import Cells, find_cells
+from ddphf.likelihood.general.derivatives import Model
 from ddphf.likelihood.general.newton import GeneralResult
 from ddphf.likelihood.general.zero_rates import minimize_at_zero
 from ddphf.likelihood.minimum import CONVERGED, EDM_TOLERANCE, Minimum
@@ -141,10 +143,10 @@ class CompiledModel:
         return DirectModel(len(self.parameters.names), self.codes, self.arrays, self.cells)
 
     @cached_property
-    def on_device(self) -> tuple[ModelArrays, Cells]:
+    def on_device(self) -> Model:
         """Arrays and cells as JAX has them, for batches."""
         # asarray would compile a copy of each shape
-        return jax.device_put(self.arrays), jax.device_put(self.cells)
+        return Model(jax.device_put(self.arrays), jax.device_put(self.cells))
 
     def problem(self, data: Array | None = None, fixed: Mask | None = None) -> newton.Problem:
         """Return one fit of the model, for :mod:`ddphf.likelihood.direct`.
@@ -211,9 +213,8 @@ class CompiledModel:
             return minimum
         # An empty bin's rate may be best at 0, where no bound of a parameter stops the fit; and
         # the shorter steps of that method follow narrow, curved valleys.
-        result = minimize_at_zero(
-            self.codes, *self.on_device, x, held, table.lower, table.upper, data
-        )
+        problem = Problem.of(self.on_device, for_programs(data), held, table.lower, table.upper)
+        result = minimize_at_zero(self.codes, problem, x)
         other = self._keep_to_edge(self._minimum(result, data, held), data, held)
         if not np.any(data[: self.n_main] <= 0) and np.all(np.isfinite(other.parameters)):
             other = self._newton(other.parameters, data, held)

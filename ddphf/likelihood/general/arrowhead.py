@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddphf.arrays import AnyArray, IntArray, JaxArray, for_programs
+from ddphf.likelihood.descent import NEGLIGIBLE
 from ddphf.likelihood.expansion import CannotCompileError, Expansion
 from ddphf.likelihood.factorization import cho_solve, cholesky
 from ddphf.likelihood.general.arrays import ModelArrays
@@ -224,7 +225,7 @@ def factor(matrix: Arrowhead) -> tuple[JaxArray, JaxArray, JaxArray, JaxArray]:
     chol = cholesky(matrix.blocks)
     inner = cho_solve(chol, matrix.edges)
     schur = matrix.corner - jnp.einsum("clk,clm->km", matrix.edges, inner)
-    scale = jax.lax.rsqrt(jnp.maximum(jnp.diag(matrix.corner), 1e-300))
+    scale = jax.lax.rsqrt(jnp.maximum(jnp.diag(matrix.corner), NEGLIGIBLE))
     return cholesky(schur * scale[:, None] * scale[None, :]), scale, inner, chol
 
 

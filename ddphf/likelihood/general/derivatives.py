@@ -20,16 +20,24 @@ import jax
 import jax.numpy as jnp
 
 from ddphf.arrays import JaxArray
+from ddphf.likelihood.descent import NEGLIGIBLE
 from ddphf.likelihood.deviance import deviance
 from ddphf.likelihood.general.arrays import Codes, ModelArrays, penalty
 from ddphf.likelihood.general.arrowhead import Arrowhead, Cells
 from ddphf.likelihood.interpolation import histosys_weights, normsys_factor
 
-__all__ = ["Point", "evaluate"]
+__all__ = ["Model", "Point", "evaluate"]
 
 
 TINY = 1e-100
 """Stands for a factor of 0 in derivatives: the product of the others is P / TINY, exactly."""
+
+
+class Model(NamedTuple):
+    """A model with its split into globals and cells: what a compiled program takes of it."""
+
+    arrays: ModelArrays
+    cells: Cells
 
 
 class Point(NamedTuple):
@@ -55,8 +63,7 @@ class Point(NamedTuple):
 
 def evaluate(
     codes: Codes,
-    arrays: ModelArrays,
-    cells: Cells,
+    model: Model,
     parameters: JaxArray,
     data: JaxArray,
     multiplier: JaxArray | None = None,
@@ -65,13 +72,13 @@ def evaluate(
 
     Args:
         codes: Static codes.
-        arrays: The model.
-        cells: The split.
+        model: The model.
         parameters: Shape (n,).
         data: Main and auxiliary data.
         multiplier: Shape (bins,): where positive, a bin's curvature n / rate^2 becomes
             multiplier / rate (the interior point method's); none by default.
     """
+    arrays, cells = model
     n_bins = arrays.nominal.shape[0]
     counts, auxiliary = data[:n_bins], data[n_bins:]
     base, q_first, q_second = _base(codes, arrays, cells, parameters)
@@ -80,7 +87,7 @@ def evaluate(
     rate = jnp.sum(base * jnp.prod(table[arrays.factor], axis=-1), axis=-1)
 
     seen = counts > 0
-    safe = jnp.where(seen, jnp.maximum(rate, 1e-300), 1.0)
+    safe = jnp.where(seen, jnp.maximum(rate, NEGLIGIBLE), 1.0)
     weight = jnp.where(seen, counts / safe, 0.0) - 1.0
     alpha = jnp.where(seen, counts / (safe * safe), 0.0)
     expected = jnp.where(rate > 0, 1.0 / jnp.where(rate > 0, rate, 1.0), 0.0)
@@ -131,14 +138,14 @@ def evaluate(
     )
     per_cell = jnp.zeros((n_cells + 1, *per_bin.shape[1:])).at[cells.of_bin].add(per_bin)[:-1]
     own = jnp.concatenate([own_curvature, jnp.ones(1)])[cells.local][:, :, None] * jnp.eye(n_local)
-    observed, model, pull = jnp.split(per_cell, [k + n_local, 2 * (k + n_local)], axis=2)
+    observed, informed, pull = jnp.split(per_cell, [k + n_local, 2 * (k + n_local)], axis=2)
     gradient = jnp.concatenate([gradient, jnp.zeros(1)]).at[cells.local].add(pull[:, :, 0])[:-1]
     return Point(
         value,
         rate,
         gradient,
         Arrowhead(corner, observed[:, :, :k], observed[:, :, k:] + own),
-        Arrowhead(expected_corner, model[:, :, :k], model[:, :, k:] + own),
+        Arrowhead(expected_corner, informed[:, :, :k], informed[:, :, k:] + own),
         (j_global, j_local),
     )
 

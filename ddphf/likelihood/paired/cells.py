@@ -22,7 +22,20 @@ import jax.numpy as jnp
 from ddphf.arrays import JaxArray
 from ddphf.likelihood import precision  # noqa: F401
 
-__all__ = ["Side", "SideSolution", "pole_between", "solve_plain", "solve_side", "tiny", "two_poles"]
+__all__ = [
+    "TINY",
+    "Cell",
+    "Side",
+    "SideSolution",
+    "pole_between",
+    "solve_plain",
+    "solve_side",
+    "tiny",
+    "two_poles",
+]
+
+TINY = 1e-300
+"""In the place of a rate of 0 below a fraction whose numerator is then 0 too."""
 
 
 def tiny(x: JaxArray) -> float:
@@ -70,6 +83,14 @@ class SideSolution(NamedTuple):
     info: JaxArray
     gamma: JaxArray | None
     kappa: JaxArray | None
+
+
+class Cell(NamedTuple):
+    """The eliminated parameters: ``b``, whether it is free, and both channels."""
+
+    b: JaxArray
+    free: JaxArray
+    sides: tuple[SideSolution, SideSolution]
 
 
 def two_poles(a: JaxArray, n: JaxArray, u: JaxArray, d: JaxArray) -> tuple[JaxArray, JaxArray]:

@@ -2,11 +2,7 @@ r"""The pair's likelihood with every cell eliminated: value, gradient and Hessia
 
 ``b`` and the channels' own factors are profiled exactly (:mod:`ddphf.likelihood.paired.cells`), so
 what is left is a function of the k global parameters. Its Hessian is the Schur complement of the
-arrowhead, written so that an empty bin whose rate is held at 0 (infinite curvature) needs no
-special case: with effective curvatures :math:`e_X`, :math:`K = \sum e_X u_X^2`,
-:math:`E = e_B e_A / K`,
-
-.. math::  H = E\,D D^T + \ldots, \qquad D = u_A \nabla\lambda_B - u_B \nabla\lambda_A .
+arrowhead (:mod:`ddphf.likelihood.paired.curvature`).
 """
 
 from __future__ import annotations
@@ -18,12 +14,19 @@ import jax.numpy as jnp
 
 from ddphf.arrays import JaxArray
 from ddphf.likelihood.deviance import deviance
-from ddphf.likelihood.paired.cells import Side, SideSolution, solve_plain, solve_side
+from ddphf.likelihood.paired.cells import (
+    TINY,
+    Cell,
+    Side,
+    SideSolution,
+    solve_plain,
+    solve_side,
+)
+from ddphf.likelihood.paired.curvature import curvature
 from ddphf.likelihood.paired.model import PairArrays, PairStructure, features
 
-__all__ = ["Cell", "PairData", "Profile", "find_roots", "pair_sides", "profile", "solve_cells"]
+__all__ = ["PairData", "Profile", "find_roots", "pair_sides", "profile", "solve_cells"]
 
-TINY = 1e-300
 FLOOR = 1e-8
 """A lower bound of the factor b at or below this only keeps pyhf's logarithms finite: read as 0."""
 ROUNDING_OF_RATES = 1e-12
@@ -44,14 +47,6 @@ class PairData(NamedTuple):
     n: tuple[JaxArray, JaxArray]
     aux: tuple[JaxArray | None, JaxArray | None]
     centre: JaxArray
-
-
-class Cell(NamedTuple):
-    """The eliminated parameters: ``b``, whether it is free, and both channels."""
-
-    b: JaxArray
-    free: JaxArray
-    sides: tuple[SideSolution, SideSolution]
 
 
 class Profile(NamedTuple):
@@ -260,7 +255,7 @@ def profile(
         if not expected:
             hessian = hessian - jnp.tensordot(score, d2phi[role], axes=1)
         jacobians.append(jnp.asarray(matrix).T @ dphi[role])
-    hessian = hessian + _curvature(cell, sides, jacobians, expected)
+    hessian = hessian + curvature(cell, sides, jacobians, expected)
     value = 0.5 * jnp.sum(arrays.precision * pull * pull)
     feasible = jnp.all(sides[0].u > 0) & jnp.all(sides[1].u > 0)
     kinds = zip(structure.gaussian, structure.scaled, strict=True)
@@ -300,68 +295,3 @@ def _constraint(side: Side, solution: SideSolution, gaussian: bool) -> JaxArray:
         pull = (solution.gamma - side.aux) / side.width
         return 0.5 * pull * pull
     return deviance(side.aux, solution.gamma * side.width)
-
-
-def _curvature(
-    cell: Cell, sides: tuple[Side, Side], jacobians: list[JaxArray | None], expected: bool
-) -> JaxArray:
-    """Return the Schur complement's data part, shape (k, k)."""
-    effective, lambdas, tilted = [], [], []
-    total: JaxArray | float = 0.0  # a number takes the precision of what is added
-    for x in range(2):
-        side, solution = sides[x], cell.sides[x]
-        du, dv, dc = jacobians[x], jacobians[2 + x], jacobians[4 + x]
-        assert du is not None
-        if expected:
-            alpha = 1.0 / jnp.maximum(solution.rate, TINY)
-            w = jnp.zeros_like(alpha)
-        else:
-            alpha = jnp.where(side.n > 0, side.n / jnp.maximum(solution.rate**2, TINY), 0.0)
-            w = solution.w
-        dlambda = cell.b[:, None] * du
-        if dc is not None:
-            dlambda = dlambda + dc
-        q = w[:, None] * du
-        e = alpha
-        if side.v is not None:
-            assert dv is not None
-            assert solution.gamma is not None
-            assert solution.kappa is not None
-            dlambda = dlambda + solution.gamma[:, None] * dv
-            free = jnp.isfinite(solution.kappa)
-            kappa = jnp.where(free, solution.kappa, 1.0)
-            h = alpha * side.v**2 + kappa
-            e = jnp.where(free, alpha * kappa / h, alpha)
-            share = jnp.where(free, alpha * side.v / h, 0.0)
-            inverse = jnp.where(free, 1.0 / h, 0.0)
-            q = q - (share * side.u * w)[:, None] * dv
-            mixed = dlambda.T @ ((share * w)[:, None] * dv)
-            total = total + mixed + mixed.T - dv.T @ ((w * w * inverse)[:, None] * dv)
-        held = jnp.isinf(solution.info)
-        effective.append((e, held))
-        lambdas.append(dlambda)
-        tilted.append(q)
-    (e_b, held_b), (e_a, held_a) = effective
-    u_b, u_a = sides[0].u, sides[1].u
-    k = e_b * u_b**2 + e_a * u_a**2
-    safe = jnp.maximum(k, TINY)
-    free = cell.free & ((k > 0) | held_b | held_a)
-    # b tied (at a bound): no elimination, plain curvature of both rates.
-    both = jnp.where(free, e_b * e_a / safe, 0.0)
-    both = jnp.where(held_b & free, e_a / u_b**2, jnp.where(held_a & free, e_b / u_a**2, both))
-    p_b = jnp.where(free, e_b * u_b / safe, 0.0)
-    p_a = jnp.where(free, e_a * u_a / safe, 0.0)
-    p_b = jnp.where(held_b & free, 1.0 / u_b, jnp.where(held_a, 0.0, p_b))
-    p_a = jnp.where(held_a & free, 1.0 / u_a, jnp.where(held_b, 0.0, p_a))
-    inverse_k = jnp.where(free & ~held_b & ~held_a, 1.0 / safe, 0.0)
-    contrast = u_a[:, None] * lambdas[0] - u_b[:, None] * lambdas[1]
-    total = total + contrast.T @ (both[:, None] * contrast)
-    tied_b, tied_a = jnp.where(free, 0.0, e_b), jnp.where(free, 0.0, e_a)
-    total = total + lambdas[0].T @ (tied_b[:, None] * lambdas[0])
-    total = total + lambdas[1].T @ (tied_a[:, None] * lambdas[1])
-    if not expected:
-        q = jnp.where(free[:, None], tilted[0] + tilted[1], 0.0)
-        weighted = p_b[:, None] * lambdas[0] + p_a[:, None] * lambdas[1]
-        mixed = weighted.T @ q
-        total = total + mixed + mixed.T - q.T @ (inverse_k[:, None] * q)
-    return total
