@@ -15,19 +15,8 @@ import jax
 import jax.numpy as jnp
 
 from ddphf.arrays import JaxArray
-from ddphf.likelihood.descent import (
-    BATCH,
-    ENOUGH,
-    NEGLIGIBLE,
-    NO_STEP,
-    Descent,
-    Problem,
-    Proposal,
-    does_not_rise,
-    is_rounding,
-    iterate,
-    known_edm,
-)
+from ddphf.likelihood import descent
+from ddphf.likelihood.descent import Descent, Problem, Proposal
 from ddphf.likelihood.general.arrays import Codes
 from ddphf.likelihood.general.arrowhead import (
     inverse,
@@ -122,13 +111,13 @@ def minimize_general(codes: Codes, problem: GeneralProblem, start: JaxArray) -> 
     start, zero = problem.clip(start), jnp.zeros(())
 
     def accept(s: State, new: Point) -> JaxArray:
-        better = is_physical(new.rate, counts) & does_not_rise(s.found, new)
+        better = is_physical(new.rate, counts) & descent.does_not_rise(s.found, new)
         return s.next.solved & (better | (s.steps == 0))
 
     def propose(before: State, now: State, better: JaxArray) -> Proposal[JaxArray, _Own]:
         x, point, last = now.x, now.found, before.next.own
         gained = before.found.value - point.value
-        agreement = gained / jnp.maximum(last.predicted, NEGLIGIBLE)
+        agreement = gained / jnp.maximum(last.predicted, descent.NEGLIGIBLE)
         # Rejected: bend the step along the bounds first, damp it if that does not help.
         damping = jnp.where(
             better,
@@ -157,18 +146,18 @@ def minimize_general(codes: Codes, problem: GeneralProblem, start: JaxArray) -> 
         trial = jnp.where(free & solved, jnp.clip(x - step, lower, upper), x)
         moved = x - trial
         gain = jnp.sum(moved * (point.gradient - 0.5 * multiply(matrix, cells, moved)))
-        edm = known_edm(jnp.sum(point.gradient * newton))
+        edm = descent.known_edm(jnp.sum(point.gradient * newton))
         # A step this near that does not quarter the EDM is an end, as a rejected one.
-        damping = jnp.where(is_rounding(edm, before.next.edm), jnp.inf, damping)
+        damping = jnp.where(descent.is_rounding(edm, before.next.edm), jnp.inf, damping)
         return Proposal(trial, solved, edm, _Own(gain, damping, bent))
 
     yes, no = jnp.ones((), bool), jnp.zeros((), bool)
-    end = iterate(
+    end = descent.iterate(
         lambda x: evaluate(codes, problem.model, x, data),
         Proposal(start, yes, jnp.full((), jnp.inf), _Own(zero, zero, no)),
         accept,
         propose,
-        lambda s: (s.next.edm > ENOUGH) & (s.next.own.damping < NO_STEP),
+        lambda s: (s.next.edm > descent.ENOUGH) & (s.next.own.damping < descent.NO_STEP),
         MAX_STEPS,
     )
     return make_result(problem, end.x, end.found, end.next.edm, end.steps)
@@ -198,7 +187,7 @@ def make_result(
 @partial(jax.jit, static_argnums=0)
 def minimize_general_batch(codes: Codes, problem: GeneralProblem, start: JaxArray) -> GeneralResult:
     """Compiled batch: start, data, held parameters and bounds have a leading axis."""
-    result: GeneralResult = jax.vmap(minimize_general, in_axes=(None, BATCH, 0))(
+    result: GeneralResult = jax.vmap(minimize_general, in_axes=(None, descent.BATCH, 0))(
         codes, problem, start
     )
     return result

@@ -85,7 +85,10 @@ def curvature(
 ) -> JaxArray:
     """Return the Schur complement's data part, shape (k, k); docs/engine.md has its cases."""
     s_b, s_a = (
-        respond(cell.b, sides[x], cell.sides[x], tuple(jacobians[x::2]), expected) for x in range(2)
+        respond(cell.b, side, solution, (du, dv, dc), expected)
+        for side, solution, du, dv, dc in zip(
+            sides, cell.sides, jacobians[:2], jacobians[2:4], jacobians[4:], strict=True
+        )
     )
     u_b, u_a = sides[0].u, sides[1].u
     k = s_b.e * u_b**2 + s_a.e * u_a**2

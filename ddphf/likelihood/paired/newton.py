@@ -13,19 +13,8 @@ import jax
 import jax.numpy as jnp
 
 from ddphf.arrays import JaxArray
-from ddphf.likelihood.descent import (
-    BATCH,
-    ENOUGH,
-    NEGLIGIBLE,
-    NO_STEP,
-    Descent,
-    Problem,
-    Proposal,
-    does_not_rise,
-    is_rounding,
-    iterate,
-    known_edm,
-)
+from ddphf.likelihood import descent
+from ddphf.likelihood.descent import Descent, Problem, Proposal
 from ddphf.likelihood.factorization import cho_solve, cholesky
 from ddphf.likelihood.paired.model import PairArrays, PairStructure
 from ddphf.likelihood.paired.profile import PairData, Profile, profile
@@ -95,7 +84,9 @@ def solve_masked(
     Scaled to a unit diagonal first: mu and the nuisances may differ by many orders of magnitude.
     """
     diagonal = jnp.diag(hessian)
-    scale = jnp.where(free & (diagonal > 0), jax.lax.rsqrt(jnp.maximum(diagonal, NEGLIGIBLE)), 1.0)
+    scale = jnp.where(
+        free & (diagonal > 0), jax.lax.rsqrt(jnp.maximum(diagonal, descent.NEGLIGIBLE)), 1.0
+    )
     both = free[:, None] & free[None, :]
     scaled = jnp.where(both, hessian * scale[:, None] * scale[None, :], 0.0)
     matrix = scaled + jnp.diag(jnp.where(free, damping, 1.0))
@@ -122,15 +113,15 @@ def minimize_profile(
     start, zero = problem.clip(start), jnp.zeros(())
 
     def accept(s: State, new: Profile) -> JaxArray:
-        return (s.next.solved & new.feasible & does_not_rise(s.found, new)) | (s.steps == 0)
+        return (s.next.solved & new.feasible & descent.does_not_rise(s.found, new)) | (s.steps == 0)
 
     def propose(before: State, now: State, better: JaxArray) -> Proposal[JaxArray, _Own]:
         theta, at, last = now.x, now.found, before.next
         damping = _damp(last.own.damping, better)
         free = problem.free(theta, at.gradient)
         newton = solve_masked(at.hessian, at.gradient, free, zero)
-        edm = known_edm(jnp.sum(jnp.where(free, at.gradient * newton, 0.0)))
-        stuck = (last.own.damping > NO_STEP) | is_rounding(edm, last.edm)
+        edm = descent.known_edm(jnp.sum(jnp.where(free, at.gradient * newton, 0.0)))
+        stuck = (last.own.damping > descent.NO_STEP) | descent.is_rounding(edm, last.edm)
         step = solve_masked(at.hessian, at.gradient, free, damping)
         solved = jnp.all(jnp.isfinite(step))
         moved = jnp.clip(theta - step, problem.lower, problem.upper)
@@ -138,12 +129,12 @@ def minimize_profile(
         return Proposal(trial, solved, edm, _Own(damping, stuck))
 
     yes, no = jnp.ones((), bool), jnp.zeros((), bool)
-    end = iterate(
+    end = descent.iterate(
         lambda theta: profile(structure, problem.model, theta, problem.data),
         Proposal(start, yes, jnp.full((), jnp.inf), _Own(zero, no)),
         accept,
         propose,
-        lambda s: (s.next.edm > ENOUGH) & ~s.next.own.stuck,
+        lambda s: (s.next.edm > descent.ENOUGH) & ~s.next.own.stuck,
         MAX_STEPS + 1,
     )
     return _result(structure, problem, end)
@@ -189,5 +180,5 @@ def minimize_profiles(
         own = problem.model._replace(**dict(zip(CELL_BOUNDS, cells, strict=True)))
         return minimize_profile(structure, problem._replace(model=own), start)
 
-    result: NewtonResult = jax.vmap(one, in_axes=(BATCH, 0, 0))(problem, start, cells)
+    result: NewtonResult = jax.vmap(one, in_axes=(descent.BATCH, 0, 0))(problem, start, cells)
     return result
