@@ -82,15 +82,15 @@ def normsys_factor(alpha: JaxArray, coefficients: JaxArray, code: str) -> JaxArr
 
     Args:
         alpha: Shape (..., entries).
-        coefficients: Shape (entries, 8).
+        coefficients: Shape (entries, 8), with as many leading axes of length 1 as ``alpha`` has more.
         code: ``"code1"`` or ``"code4"``.
     """
-    log_low, log_high = coefficients[:, 0], coefficients[:, 1]
+    log_low, log_high = coefficients[..., 0], coefficients[..., 1]
     if code == "code1":
         return jnp.exp(jnp.where(alpha >= 0, alpha * log_high, -alpha * log_low))
     inside = jnp.abs(alpha) < 1
     outer = jnp.exp(jnp.where(alpha >= 0, alpha * log_high, -alpha * log_low))
     polynomial = jnp.zeros_like(alpha)
     for power in range(7, 1, -1):
-        polynomial = (polynomial + coefficients[:, power]) * alpha
+        polynomial = (polynomial + coefficients[..., power]) * alpha
     return jnp.where(inside, 1.0 + polynomial, outer)

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 
 from ddphf.arrays import JaxArray
 from ddphf.likelihood.paired.cells import Side, tiny
-from ddphf.likelihood.paired.model import PairArrays, PairStructure, features
+from ddphf.likelihood.paired.model import PairArrays, PairStructure, features, in_rows
 from ddphf.likelihood.paired.profile import (
     PairData,
     lower_b,
@@ -100,7 +100,7 @@ def evaluate(
     structure: PairStructure, arrays: PairArrays, theta: JaxArray, data: PairData, b: JaxArray
 ) -> Point:
     """Evaluate at theta, shape (n, k), from cells at b, shape (n, M)."""
-    dtype = theta.dtype
+    dtype, arrays = theta.dtype, in_rows(arrays)
 
     def phi_of(t: JaxArray) -> tuple[JaxArray | None, ...]:
         return features(structure, arrays.coefficients, t)
@@ -193,15 +193,16 @@ def deviation_gradient(
         theta: Where, shape (n, k).
         data: The toys.
     """
-    n_b, n_a = data.n
+    (n_b, n_a), arrays = data.n, in_rows(arrays)
     to_b, to_a, to_c = arrays.matrices[0], arrays.matrices[1], arrays.matrices[4]
     assert to_b is not None
     assert to_a is not None
     phi, pullback = jax.vjp(lambda t: features(structure, arrays.coefficients, t), theta)
     assert phi[0] is not None
     assert phi[1] is not None
-    d_b, d_a = (phi[0] - reference.features[0]) @ to_b, (phi[1] - reference.features[1]) @ to_a
-    u_b, u_a = reference.u[0] + d_b, reference.u[1] + d_a
+    d_b = (phi[0] - reference.features[0][None]) @ to_b
+    d_a = (phi[1] - reference.features[1][None]) @ to_a
+    u_b, u_a = reference.u[0][None] + d_b, reference.u[1][None] + d_a
     total = u_b + u_a
     excess = contrast + n_a * d_b - n_b * d_a
     common = 1.0 / (total * u_b * u_a)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from ddphf.arrays import JaxArray
 from ddphf.likelihood.ensembles.points import row_sum
 from ddphf.likelihood.paired.kinks import one_sided_scores
-from ddphf.likelihood.paired.model import PairArrays, PairStructure
+from ddphf.likelihood.paired.model import PairArrays, PairStructure, in_rows
 from ddphf.likelihood.paired.profile import PairData
 
 __all__ = ["Rates", "difference", "log_ratio", "zero_in_subdifferential"]
@@ -53,7 +53,7 @@ def difference(
     free: tuple[JaxArray, Rates],
 ) -> JaxArray:
     """Return 2NLL(null) - 2NLL(free), term by term: no difference of large sums."""
-    (theta0, p0), (theta1, p1) = null, free
+    (theta0, p0), (theta1, p1), arrays = null, free, in_rows(arrays)
     total = jnp.zeros(theta0.shape[0])
     for x in range(2):
         n, r0, r1 = data.n[x], p0.rates[x], p1.rates[x]
@@ -85,7 +85,9 @@ def zero_in_subdifferential(
     empty = (data.n[0] + data.n[1] + at.rates[0] + at.rates[1]) == 0
 
     def find(empty: JaxArray) -> JaxArray:
-        right, left = one_sided_scores(structure, arrays, poi, theta, gradient, empty, at.weights)
+        right, left = one_sided_scores(
+            structure, in_rows(arrays), poi, theta, gradient, empty, at.weights
+        )
         return (right <= 0) & (left >= 0) & (left > right)
 
     out: JaxArray = jax.lax.cond(

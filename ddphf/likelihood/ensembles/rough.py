@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from ddphf.arrays import JaxArray
 from ddphf.likelihood.ensembles.points import Reference, deviation_gradient, evaluate
-from ddphf.likelihood.paired.model import PairArrays, PairStructure
+from ddphf.likelihood.paired.model import PairArrays, PairStructure, in_rows
 from ddphf.likelihood.paired.profile import PairData
 
 __all__ = ["SHRINKS", "Approach", "Problem", "Rough", "SharedInputs", "low"]
@@ -78,7 +78,7 @@ def _approach(
 
     ``edm`` is that of the step which led to ``theta``: from step to step it shrinks by a factor.
     """
-    arrays, hold = problem.arrays, problem.hold
+    arrays, hold = in_rows(problem.arrays), problem.hold
 
     def body(s: Approach) -> Approach:
         gradient, edm_cells, b = gradient_at(s.theta, s.b)
@@ -133,7 +133,7 @@ class Rough:
         self.contrast: JaxArray | None = None
         if _is_contrast(structure, poi):
             u_b, u_a = shared.reference.u
-            self.contrast = low(data.n[1] * u_b - data.n[0] * u_a)
+            self.contrast = low(data.n[1] * u_b[None] - data.n[0] * u_a[None])
 
     def null(self, hold: JaxArray) -> Approach:
         """Approach the null fit from the shared start."""
@@ -144,10 +144,11 @@ class Rough:
         if self.contrast is None:
             return self._exact(problem, theta, b, jnp.full(n, jnp.inf, jnp.float32))
         # At the start all toys have the same u, and one product gives the gradient.
-        pull = self.arrays.precision * (theta - self.data.centre)
+        arrays = in_rows(self.arrays)
+        pull = arrays.precision * (theta - self.data.centre)
         gradient = self.contrast @ self.reference.slope + pull
         step = gradient @ problem.inverse
-        theta = jnp.clip(theta - step, self.arrays.lower, self.arrays.upper)
+        theta = jnp.clip(theta - step, arrays.lower, arrays.upper)
         edm = jnp.sum(gradient * step, axis=-1)
         return self._deviations(_without_signal(self.structure), problem, theta, edm)
 

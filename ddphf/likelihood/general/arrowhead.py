@@ -160,7 +160,7 @@ def masked(matrix: Arrowhead, cells: Cells, free: JaxArray, damping: JaxArray) -
     blocks = jnp.where(f_local[:, :, None] & f_local[:, None, :], matrix.blocks, 0.0)
     diagonal = jnp.einsum("cll->cl", blocks)
     add = jnp.where(f_local, damping * jnp.abs(diagonal), 1.0)
-    return Arrowhead(corner, edges, blocks + add[:, :, None] * jnp.eye(blocks.shape[1]))
+    return Arrowhead(corner, edges, blocks + add[:, :, None] * jnp.eye(blocks.shape[1])[None])
 
 
 def multiply(matrix: Arrowhead, cells: Cells, vector: JaxArray) -> JaxArray:
@@ -179,7 +179,7 @@ def add_diagonal(matrix: Arrowhead, cells: Cells, diagonal: JaxArray) -> Arrowhe
     return Arrowhead(
         matrix.corner + jnp.diag(diagonal[cells.global_]),
         matrix.edges,
-        matrix.blocks + own[:, :, None] * jnp.eye(own.shape[1]),
+        matrix.blocks + own[:, :, None] * jnp.eye(own.shape[1])[None],
     )
 
 

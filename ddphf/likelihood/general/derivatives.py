@@ -124,7 +124,7 @@ def evaluate(
     j_local = jnp.einsum("bs,bsl->bl", p_safe * base, log_local)
     weighted = (weight[:, None] * p_safe)[:, :, None] * log_local
     mixed = jnp.einsum("bsl,bsm,bs->blm", weighted, log_local, base)
-    mixed = jnp.where(jnp.eye(n_local, dtype=bool), 0.0, mixed)
+    mixed = jnp.where(jnp.eye(n_local, dtype=bool)[None], 0.0, mixed)
     curved = jnp.concatenate([jnp.einsum("bsl,bsk->blk", weighted, inner), mixed], axis=2)
     j_both = jnp.concatenate([j_global, j_local], axis=1)[:, None, :]
     squares = j_local[:, :, None] * j_both
@@ -137,7 +137,8 @@ def evaluate(
         axis=2,
     )
     per_cell = jnp.zeros((n_cells + 1, *per_bin.shape[1:])).at[cells.of_bin].add(per_bin)[:-1]
-    own = jnp.concatenate([own_curvature, jnp.ones(1)])[cells.local][:, :, None] * jnp.eye(n_local)
+    own = jnp.concatenate([own_curvature, jnp.ones(1)])[cells.local][:, :, None]
+    own = own * jnp.eye(n_local)[None]
     observed, informed, pull = jnp.split(per_cell, [k + n_local, 2 * (k + n_local)], axis=2)
     gradient = jnp.concatenate([gradient, jnp.zeros(1)]).at[cells.local].add(pull[:, :, 0])[:-1]
     return Point(

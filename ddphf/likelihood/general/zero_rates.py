@@ -182,7 +182,8 @@ def minimize_at_zero(codes: Codes, problem: GeneralProblem, start: JaxArray) -> 
     x, guarded = _move_inside(codes, inner, inner.clip(start))
     barrier = _Barrier(codes, problem, guarded, ~fixed)
     held, zero = barrier.held, jnp.zeros(())
-    last = LAST / jnp.maximum(sum(jnp.sum(h) for h in held), 1)
+    n_distances = sum(jnp.sum(h.astype(float)) for h in held)
+    last = LAST / jnp.maximum(n_distances, 1.0)
 
     def accept(s: State, new: Point) -> JaxArray:
         inside = barrier.is_inside(s.next.trial.x, new.rate)
@@ -274,7 +275,7 @@ def _move_inside(codes: Codes, problem: GeneralProblem, x: JaxArray) -> tuple[Ja
     point = evaluate(codes, problem.model, x, data)
     f_local = jnp.concatenate([~fixed, jnp.zeros(1, bool)])[cells.local]
     f_local = jnp.concatenate([f_local, jnp.zeros((1, f_local.shape[1]), bool)])[cells.of_bin]
-    j_global = jnp.where(~fixed[cells.global_], point.slope[0], 0.0)
+    j_global = jnp.where(~fixed[cells.global_][None], point.slope[0], 0.0)
     j_local = jnp.where(f_local, point.slope[1], 0.0)
     moves = jnp.any(j_global != 0, axis=1) | jnp.any(j_local != 0, axis=1)
     guarded = (counts <= 0) & moves
@@ -285,9 +286,11 @@ def _move_inside(codes: Codes, problem: GeneralProblem, x: JaxArray) -> tuple[Ja
     step = solve(matrix, cells, pull, ~fixed, jnp.zeros(()))
     step = step / jnp.sqrt(jnp.maximum(jnp.sum(pull * step), NEGLIGIBLE))
     step = jnp.where(~fixed & jnp.isfinite(step), step, 0.0)
-    trials = jnp.clip(x + jnp.asarray(INWARDS)[:, None] * step, lower, upper)
-    trials = jnp.where(fixed, x, trials)
+    trials = jnp.clip(
+        x[None] + jnp.asarray(INWARDS)[:, None] * step[None], lower[None], upper[None]
+    )
+    trials = jnp.where(fixed[None], x[None], trials)
     rate = jax.vmap(lambda p: rates(codes, arrays, p))(trials)
-    seen = jnp.all((rate > 0) | (counts <= 0), axis=1)
-    least = jnp.min(jnp.where(guarded, jnp.minimum(rate, THIN), THIN), axis=1)
+    seen = jnp.all((rate > 0) | (counts <= 0)[None], axis=1)
+    least = jnp.min(jnp.where(guarded[None], jnp.minimum(rate, THIN), THIN), axis=1)
     return trials[jnp.argmax(jnp.where(seen, least, -jnp.inf))], guarded

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -26,7 +27,7 @@ from ddphf.likelihood.interpolation import (
     normsys_factor,
 )
 
-__all__ = ["PairArrays", "PairStructure", "Part", "build_pair", "features"]
+__all__ = ["PairArrays", "PairStructure", "Part", "build_pair", "features", "in_rows"]
 
 ROLES = ("u_B", "u_A", "v_B", "v_A", "c_B", "c_A")
 
@@ -104,6 +105,16 @@ class PairArrays(NamedTuple):
     width: tuple[JaxArray | None, JaxArray | None]
     gamma_lower: tuple[JaxArray | None, JaxArray | None]
     gamma_upper: tuple[JaxArray | None, JaxArray | None]
+
+
+def in_rows(arrays: PairArrays) -> PairArrays:
+    """Put the axis of many data sets in front of what all share, so that no rank is promoted.
+
+    The matrices stay: they are factors of matrix products.
+    """
+    shared = arrays._replace(matrices=())
+    rows: PairArrays = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], shared)
+    return rows._replace(matrices=arrays.matrices)
 
 
 class PairPlaces(NamedTuple):
