@@ -13,7 +13,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import jax
 import jax.numpy as jnp
 
-from ddphf.arrays import Array, JaxArray, Mask, for_programs
+from ddphf.arrays import Array, Bool, Float, JaxArray, Mask, for_programs
 
 __all__ = [
     "BATCH",
@@ -142,19 +142,23 @@ class Descent(NamedTuple, Generic[X, FoundT, OwnT]):
 
 
 def free_directions(
-    x: JaxArray, gradient: JaxArray, fixed: JaxArray, lower: JaxArray, upper: JaxArray
-) -> JaxArray:
+    x: Float[JaxArray, "*fits n"],
+    gradient: Float[JaxArray, "*fits n"],
+    fixed: Bool[JaxArray, "*fits n"],
+    lower: Float[JaxArray, "*fits n"],
+    upper: Float[JaxArray, "*fits n"],
+) -> Bool[JaxArray, "*fits n"]:
     """Return True where a parameter may move: not held, and not pushed against a bound."""
     pushed = ((x <= lower) & (gradient > 0)) | ((x >= upper) & (gradient < 0))
     return ~fixed & ~pushed
 
 
-def known_edm(edm: JaxArray) -> JaxArray:
+def known_edm(edm: Float[JaxArray, ""]) -> Float[JaxArray, ""]:
     """Return the EDM, inf where no positive definite matrix gave it."""
     return jnp.where(jnp.isfinite(edm) & (edm >= 0), edm, jnp.inf)
 
 
-def is_rounding(edm: JaxArray, before: JaxArray) -> JaxArray:
+def is_rounding(edm: Float[JaxArray, ""], before: Float[JaxArray, ""]) -> Bool[JaxArray, ""]:
     """Return whether a step ended where rounding decides, given the EDM before it."""
     return (edm < EDM_ROUNDING) & (edm > QUARTER * before)
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from ddphf.arrays import Array, IntArray, Mask
+from ddphf.arrays import Array, Float, IntArray, Mask
 from ddphf.likelihood.direct.matrix import Factored, factorise
 from ddphf.likelihood.direct.newton import ENOUGH, Problem, is_physical, look
 
@@ -34,7 +34,12 @@ REMEMBERED = 10_000_000
 """Numbers that all descents together remember."""
 
 
-def approach(problems: Sequence[Problem], starts: Array, near: Array, data: Array) -> Array:
+def approach(
+    problems: Sequence[Problem],
+    starts: Float[Array, "fits n"],
+    near: Float[Array, "n"],
+    data: Float[Array, "data"],
+) -> Float[Array, "fits n"]:
     """Return starts that are nearer to the minima: -ln L is not higher there.
 
     Args:

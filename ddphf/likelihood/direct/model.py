@@ -13,7 +13,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.special import gammaln
 
-from ddphf.arrays import Array, on_host
+from ddphf.arrays import Array, Float, on_host
 from ddphf.likelihood.direct.factors import Factors
 from ddphf.likelihood.direct.interpolation import NormsysFactors, histosys_weights
 from ddphf.likelihood.direct.matrix import Arrowhead, Split
@@ -147,7 +147,7 @@ class DirectModel:
         d_second = np.concatenate([np.zeros_like(points), second, 0.0 * one], axis=1) / safe
         return product, safe_product, d_first, d_second
 
-    def rates(self, points: Array) -> Array:
+    def rates(self, points: Float[Array, "points n"]) -> Float[Array, "points bins"]:
         """Return the expected main data, shape (m, bins), at points of shape (m, n)."""
         out = np.empty((len(points), self.n_bins))
         block = max(1, BLOCK // max(1, self.arrays.factor.size))
@@ -158,7 +158,7 @@ class DirectModel:
             )
         return out
 
-    def twice_nll(self, points: Array, data: Array) -> Array:
+    def twice_nll(self, points: Float[Array, "points n"], data: Array) -> Float[Array, "points"]:
         """Return -2 ln L with all constants, shape (m,); NaN where a rate is negative."""
         counts, auxiliary = data[..., : self.n_bins], data[..., self.n_bins :]
         main = np.sum(_log_poisson(counts, self.rates(points)), axis=-1)
@@ -202,7 +202,7 @@ class DirectModel:
         curvature[:, where] = counts / safe**2
         return slope, curvature
 
-    def evaluate(self, points: Array, data: Array) -> Points:
+    def evaluate(self, points: Float[Array, "points n"], data: Array) -> Points:
         """Return -ln L and its gradient at many points.
 
         Args:
@@ -233,7 +233,7 @@ class DirectModel:
             value, rate, gradient, base, safe_product, first, second, slopes, bends, pull, curved
         )
 
-    def curvature(self, at: Points, multiplier: Array | None = None) -> Curvature:
+    def curvature(self, at: Points, multiplier: Float[Array, "bins"] | None = None) -> Curvature:
         """Return the Hessian of -ln L at one point, of :meth:`evaluate`.
 
         Args:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ddphf.arrays import Array, Mask
+from ddphf.arrays import Array, Bool, Float, Mask
 from ddphf.likelihood.direct.matrix import Arrowhead, Factored, factorise
 from ddphf.likelihood.direct.model import Curvature, DirectModel, Points
 
@@ -63,18 +63,20 @@ class DirectResult(NamedTuple):
     physical: bool
 
 
-def free_directions(problem: Problem, x: Array, gradient: Array) -> Mask:
+def free_directions(
+    problem: Problem, x: Float[Array, "n"], gradient: Float[Array, "n"]
+) -> Bool[Mask, "n"]:
     """Return True where a parameter is neither held nor pushed against a bound."""
     pushed = ((x <= problem.lower) & (gradient > 0)) | ((x >= problem.upper) & (gradient < 0))
     return ~problem.fixed & ~pushed
 
 
-def is_physical(rates: Array, counts: Array) -> Mask:
+def is_physical(rates: Float[Array, "*fits bins"], counts: Float[Array, "*fits bins"]) -> Mask:
     """Return whether no rate is negative, and none is 0 where events were seen; shape (...)."""
     return np.asarray(np.all((rates > 0) | ((rates == 0) & (counts <= 0)), axis=-1))
 
 
-def minimize(problem: Problem, start: Array) -> DirectResult:
+def minimize(problem: Problem, start: Float[Array, "n"]) -> DirectResult:
     """Minimise -ln L.
 
     Args:
@@ -85,7 +87,7 @@ def minimize(problem: Problem, start: Array) -> DirectResult:
 
 
 def minimize_many(
-    problems: Sequence[Problem], starts: Array, *, errors: bool = True
+    problems: Sequence[Problem], starts: Float[Array, "fits n"], *, errors: bool = True
 ) -> Iterator[DirectResult]:
     """Minimise -ln L for many fits of one model, in step: what can be is evaluated together.
 
@@ -226,7 +228,9 @@ class Look(NamedTuple):
     factored: Factored | None
 
 
-def look(problem: Problem, x: Array, multiplier: Array | None = None) -> Look:
+def look(
+    problem: Problem, x: Float[Array, "n"], multiplier: Float[Array, "bins"] | None = None
+) -> Look:
     """Evaluate one point; ``factored`` is None where the Hessian is not positive definite.
 
     Args:
@@ -237,7 +241,12 @@ def look(problem: Problem, x: Array, multiplier: Array | None = None) -> Look:
     return look_at(problem, x, problem.model.evaluate(x[None], problem.data).row(0), multiplier)
 
 
-def look_at(problem: Problem, x: Array, at: Points, multiplier: Array | None = None) -> Look:
+def look_at(
+    problem: Problem,
+    x: Float[Array, "n"],
+    at: Points,
+    multiplier: Float[Array, "bins"] | None = None,
+) -> Look:
     """Add the Hessian to a point that was evaluated."""
     found = problem.model.curvature(at, multiplier)
     free = free_directions(problem, x, at.gradient)
@@ -251,7 +260,7 @@ def look_at(problem: Problem, x: Array, at: Points, multiplier: Array | None = N
     return Look(at, found, free, factored)
 
 
-def certify(problem: Problem, x: Array) -> DirectResult:
+def certify(problem: Problem, x: Float[Array, "n"]) -> DirectResult:
     """Return the certificate of a point found by other means, with the exact joint Hessian."""
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         local = look(problem, x)
@@ -263,7 +272,13 @@ def certify(problem: Problem, x: Array) -> DirectResult:
 
 
 def make_result(
-    problem: Problem, x: Array, local: Look, edm: float, steps: int, *, errors: bool = True
+    problem: Problem,
+    x: Float[Array, "n"],
+    local: Look,
+    edm: float,
+    steps: int,
+    *,
+    errors: bool = True,
 ) -> DirectResult:
     """Return a point with its certificate."""
     at, free = local.at, local.free

@@ -17,9 +17,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ddphf.arrays import JaxArray
+from ddphf.arrays import Float, JaxArray
 from ddphf.likelihood.paired.cells import Side, tiny
-from ddphf.likelihood.paired.model import PairArrays, PairStructure, features, in_rows
+from ddphf.likelihood.paired.model import PairArrays, PairStructure, features
 from ddphf.likelihood.paired.profile import (
     PairData,
     lower_b,
@@ -28,7 +28,15 @@ from ddphf.likelihood.paired.profile import (
     solve_sides,
 )
 
-__all__ = ["Point", "Reference", "deviation_gradient", "evaluate", "make_reference", "row_sum"]
+__all__ = [
+    "Point",
+    "Reference",
+    "deviation_gradient",
+    "evaluate",
+    "in_rows",
+    "make_reference",
+    "row_sum",
+]
 
 
 class Point(NamedTuple):
@@ -65,7 +73,17 @@ class Reference(NamedTuple):
     slope: JaxArray
 
 
-def row_sum(x: JaxArray) -> JaxArray:
+def in_rows(arrays: PairArrays) -> PairArrays:
+    """Put the axis of many data sets in front of what all share, so that no rank is promoted.
+
+    The matrices stay: they are factors of matrix products.
+    """
+    shared = arrays._replace(matrices=())
+    rows: PairArrays = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], shared)
+    return rows._replace(matrices=arrays.matrices)
+
+
+def row_sum(x: Float[JaxArray, "toys m"]) -> Float[JaxArray, "toys"]:
     """Return the sums over the last axis."""
     # A dot product vectorises on every device; XLA's CPU row reduction does not.
     return x @ jnp.ones(x.shape[-1], x.dtype)
@@ -97,7 +115,11 @@ def _plain_cells(
 
 
 def evaluate(
-    structure: PairStructure, arrays: PairArrays, theta: JaxArray, data: PairData, b: JaxArray
+    structure: PairStructure,
+    arrays: PairArrays,
+    theta: Float[JaxArray, "toys k"],
+    data: PairData,
+    b: Float[JaxArray, "#toys #cells"],
 ) -> Point:
     """Evaluate at theta, shape (n, k), from cells at b, shape (n, M)."""
     dtype, arrays = theta.dtype, in_rows(arrays)
@@ -156,7 +178,9 @@ def evaluate(
     return Point(gradient, edm_cells, b, rates, gammas, weights)
 
 
-def make_reference(structure: PairStructure, arrays: PairArrays, theta: JaxArray) -> Reference:
+def make_reference(
+    structure: PairStructure, arrays: PairArrays, theta: Float[JaxArray, "k"]
+) -> Reference:
     """Return what toys started at theta, shape (k,), share."""
 
     def u_of(t: JaxArray) -> tuple[JaxArray, JaxArray]:
@@ -179,10 +203,10 @@ def deviation_gradient(
     structure: PairStructure,
     arrays: PairArrays,
     reference: Reference,
-    contrast: JaxArray,
-    theta: JaxArray,
+    contrast: Float[JaxArray, "toys cells"],
+    theta: Float[JaxArray, "toys k"],
     data: PairData,
-) -> JaxArray:
+) -> Float[JaxArray, "toys k"]:
     """Return the gradient of the profiled -ln L, shape (n, k), for cells with signal in B alone.
 
     Args:

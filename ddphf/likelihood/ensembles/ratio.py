@@ -7,10 +7,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ddphf.arrays import JaxArray
-from ddphf.likelihood.ensembles.points import row_sum
+from ddphf.arrays import Bool, Float, JaxArray
+from ddphf.likelihood.ensembles.points import in_rows, row_sum
 from ddphf.likelihood.paired.kinks import one_sided_scores
-from ddphf.likelihood.paired.model import PairArrays, PairStructure, in_rows
+from ddphf.likelihood.paired.model import PairArrays, PairStructure
 from ddphf.likelihood.paired.profile import PairData
 
 __all__ = ["Rates", "difference", "log_ratio", "zero_in_subdifferential"]
@@ -24,7 +24,9 @@ class Rates(NamedTuple):
     weights: tuple[JaxArray, JaxArray]
 
 
-def log_ratio(new: JaxArray, old: JaxArray) -> JaxArray:
+def log_ratio(
+    new: Float[JaxArray, "*toys"], old: Float[JaxArray, "*toys"]
+) -> Float[JaxArray, "*toys"]:
     """Return ln(new / old) (1 where both are 0); a short series where all are close."""
     total = new + old
     t = jnp.where(total > 0, (new - old) / jnp.where(total > 0, total, 1.0), 0.0)
@@ -51,7 +53,7 @@ def difference(
     data: PairData,
     null: tuple[JaxArray, Rates],
     free: tuple[JaxArray, Rates],
-) -> JaxArray:
+) -> Float[JaxArray, "toys"]:
     """Return 2NLL(null) - 2NLL(free), term by term: no difference of large sums."""
     (theta0, p0), (theta1, p1), arrays = null, free, in_rows(arrays)
     total = jnp.zeros(theta0.shape[0])
@@ -73,11 +75,11 @@ def zero_in_subdifferential(
     structure: PairStructure,
     arrays: PairArrays,
     poi: int,
-    theta: JaxArray,
-    gradient: JaxArray,
+    theta: Float[JaxArray, "toys k"],
+    gradient: Float[JaxArray, "toys k"],
     data: PairData,
     at: Rates,
-) -> JaxArray:
+) -> Bool[JaxArray, "toys"]:
     """Return True where 0 lies in the subdifferential in the POI at the null fit.
 
     Cells with both rates 0 give a different slope on either side.

@@ -8,9 +8,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ddphf.arrays import JaxArray
-from ddphf.likelihood.ensembles.points import Reference, deviation_gradient, evaluate
-from ddphf.likelihood.paired.model import PairArrays, PairStructure, in_rows
+from ddphf.arrays import Bool, Float, JaxArray
+from ddphf.likelihood.ensembles.points import (
+    Reference,
+    deviation_gradient,
+    evaluate,
+    in_rows,
+)
+from ddphf.likelihood.paired.model import PairArrays, PairStructure
 from ddphf.likelihood.paired.profile import PairData
 
 __all__ = ["SHRINKS", "Approach", "Problem", "Rough", "SharedInputs", "low"]
@@ -69,9 +74,9 @@ class Approach(NamedTuple):
 def _approach(
     gradient_at: Callable[[JaxArray, JaxArray], tuple[JaxArray, JaxArray, JaxArray]],
     problem: Problem,
-    theta: JaxArray,
-    b: JaxArray,
-    edm: JaxArray,
+    theta: Float[JaxArray, "toys k"],
+    b: Float[JaxArray, "toys cells"],
+    edm: Float[JaxArray, "toys"],
     enough: float,
 ) -> Approach:
     """Step until the next step is predicted to reach ROUGH_TARGET, or the EDM is below ``enough``.
@@ -135,7 +140,7 @@ class Rough:
             u_b, u_a = shared.reference.u
             self.contrast = low(data.n[1] * u_b[None] - data.n[0] * u_a[None])
 
-    def null(self, hold: JaxArray) -> Approach:
+    def null(self, hold: Bool[JaxArray, "toys"]) -> Approach:
         """Approach the null fit from the shared start."""
         n, shared = hold.shape[0], self.shared
         theta = jnp.broadcast_to(low(shared.theta), (n, self.structure.n_global))
@@ -152,7 +157,13 @@ class Rough:
         edm = jnp.sum(gradient * step, axis=-1)
         return self._deviations(_without_signal(self.structure), problem, theta, edm)
 
-    def free(self, theta: JaxArray, b: JaxArray, edm: JaxArray, hold: JaxArray) -> Approach:
+    def free(
+        self,
+        theta: Float[JaxArray, "toys k"],
+        b: Float[JaxArray, "toys cells"],
+        edm: Float[JaxArray, "toys"],
+        hold: Bool[JaxArray, "toys"],
+    ) -> Approach:
         """Approach the free fit from a step that starts at the null."""
         problem = self._problem(self.shared.inverse_free, hold)
         if self.contrast is None:

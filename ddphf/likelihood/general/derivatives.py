@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ddphf.arrays import JaxArray
+from ddphf.arrays import Float, JaxArray
 from ddphf.likelihood.descent import NEGLIGIBLE
 from ddphf.likelihood.deviance import deviance
 from ddphf.likelihood.general.arrays import Codes, ModelArrays, penalty
@@ -64,9 +64,9 @@ class Point(NamedTuple):
 def evaluate(
     codes: Codes,
     model: Model,
-    parameters: JaxArray,
-    data: JaxArray,
-    multiplier: JaxArray | None = None,
+    parameters: Float[JaxArray, "n"],
+    data: Float[JaxArray, "data"],
+    multiplier: Float[JaxArray, "bins"] | None = None,
 ) -> Point:
     """Return -ln L and its derivatives.
 

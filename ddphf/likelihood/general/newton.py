@@ -14,7 +14,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ddphf.arrays import JaxArray
+from ddphf.arrays import Bool, Float, Int, JaxArray
 from ddphf.likelihood import descent
 from ddphf.likelihood.descent import Descent, Problem, Proposal
 from ddphf.likelihood.general.arrays import Codes
@@ -87,18 +87,22 @@ class _Own(NamedTuple):
 State = Descent[JaxArray, Point, _Own]
 
 
-def is_physical(rate: JaxArray, counts: JaxArray) -> JaxArray:
+def is_physical(
+    rate: Float[JaxArray, "bins"], counts: Float[JaxArray, "bins"]
+) -> Bool[JaxArray, ""]:
     """Return whether no rate is negative, and none is 0 where events were seen."""
     return jnp.all((rate > 0) | ((rate == 0) & (counts <= 0)))
 
 
-def _relax(damping: JaxArray, agreement: JaxArray) -> JaxArray:
+def _relax(damping: Float[JaxArray, ""], agreement: Float[JaxArray, ""]) -> Float[JaxArray, ""]:
     """Return the damping after a step that was taken; agreement is actual over predicted gain."""
     lower = jnp.where(agreement > FAIR, damping / TENFOLD, damping)
     return jnp.where((agreement > GOOD) | (damping < FIRST_DAMPING / TENFOLD), 0.0, lower)
 
 
-def minimize_general(codes: Codes, problem: GeneralProblem, start: JaxArray) -> GeneralResult:
+def minimize_general(
+    codes: Codes, problem: GeneralProblem, start: Float[JaxArray, "n"]
+) -> GeneralResult:
     """Minimise -ln L of one data set.
 
     Args:
@@ -164,7 +168,11 @@ def minimize_general(codes: Codes, problem: GeneralProblem, start: JaxArray) -> 
 
 
 def make_result(
-    problem: GeneralProblem, x: JaxArray, point: Point, edm: JaxArray, steps: JaxArray
+    problem: GeneralProblem,
+    x: Float[JaxArray, "n"],
+    point: Point,
+    edm: Float[JaxArray, ""],
+    steps: Int[JaxArray, ""],
 ) -> GeneralResult:
     """Return a point with its certificate."""
     arrays, cells = problem.model
@@ -185,7 +193,9 @@ def make_result(
 
 
 @partial(jax.jit, static_argnums=0)
-def minimize_general_batch(codes: Codes, problem: GeneralProblem, start: JaxArray) -> GeneralResult:
+def minimize_general_batch(
+    codes: Codes, problem: GeneralProblem, start: Float[JaxArray, "fits n"]
+) -> GeneralResult:
     """Compiled batch: start, data, held parameters and bounds have a leading axis."""
     result: GeneralResult = jax.vmap(minimize_general, in_axes=(None, descent.BATCH, 0))(
         codes, problem, start

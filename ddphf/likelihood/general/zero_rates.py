@@ -17,7 +17,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ddphf.arrays import JaxArray
+from ddphf.arrays import Bool, Float, JaxArray
 from ddphf.likelihood.descent import NEGLIGIBLE, Descent, Proposal, does_not_rise, iterate
 from ddphf.likelihood.general.arrays import Codes, rates
 from ddphf.likelihood.general.arrowhead import (
@@ -111,7 +111,7 @@ class _Barrier(NamedTuple):
         """Bins whose rate must stay positive: those with events too."""
         return self.guarded | (self.counts > 0)
 
-    def distances(self, x: JaxArray, rate: JaxArray) -> _Distances:
+    def distances(self, x: Float[JaxArray, "n"], rate: Float[JaxArray, "bins"]) -> _Distances:
         """Return the distances, 1 where there is none."""
         all_ = _Distances(rate, x - self.problem.lower, self.problem.upper - x)
         kept: _Distances = jax.tree.map(lambda d, h: jnp.where(h, d, 1.0), all_, self.held)
@@ -135,12 +135,16 @@ class _Barrier(NamedTuple):
             information=add_diagonal(point.information, cells, curvature),
         )
 
-    def is_inside(self, x: JaxArray, rate: JaxArray) -> JaxArray:
+    def is_inside(
+        self, x: Float[JaxArray, "n"], rate: Float[JaxArray, "bins"]
+    ) -> Bool[JaxArray, ""]:
         """Return whether all that must be positive is."""
         _, _, fixed, lower, upper = self.problem
         return jnp.all((rate > 0) | ~self.walls) & jnp.all(((x > lower) & (x < upper)) | fixed)
 
-    def longest(self, x: JaxArray, rate: JaxArray, change: _Distances) -> JaxArray:
+    def longest(
+        self, x: Float[JaxArray, "n"], rate: Float[JaxArray, "bins"], change: _Distances
+    ) -> Float[JaxArray, ""]:
         """Return the share of a step that stays before the first edge, at most 1."""
         used = jax.tree.map(
             lambda c, d, h: jnp.max(jnp.where(h, -c / d, 0.0), initial=0.0),
@@ -153,8 +157,13 @@ class _Barrier(NamedTuple):
 
 
 def _follow(
-    z: JaxArray, c: JaxArray, d: JaxArray, h: JaxArray, length: JaxArray, epsilon: JaxArray
-) -> JaxArray:
+    z: Float[JaxArray, "d"],
+    c: Float[JaxArray, "d"],
+    d: Float[JaxArray, "d"],
+    h: Bool[JaxArray, "d"],
+    length: Float[JaxArray, ""],
+    epsilon: Float[JaxArray, ""],
+) -> Float[JaxArray, "d"]:
     """Return the multipliers z after a step's length, where distances d change by c."""
     aim = z + length * ((epsilon - z * c) / d - z)
     # A rate is not linear, so that the step may miss: stay near epsilon / distance.
@@ -163,7 +172,9 @@ def _follow(
 
 
 @partial(jax.jit, static_argnums=0)
-def minimize_at_zero(codes: Codes, problem: GeneralProblem, start: JaxArray) -> GeneralResult:
+def minimize_at_zero(
+    codes: Codes, problem: GeneralProblem, start: Float[JaxArray, "n"]
+) -> GeneralResult:
     """Minimise -ln L of one data set over the parameters that make no rate negative.
 
     Args:

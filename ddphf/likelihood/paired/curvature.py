@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from ddphf.arrays import JaxArray
+from ddphf.arrays import Float, JaxArray
 from ddphf.likelihood.paired.cells import TINY, Cell, Side, SideSolution
 
 __all__ = ["Response", "curvature", "respond"]
@@ -41,7 +41,7 @@ class Response(NamedTuple):
 
 
 def respond(
-    b: JaxArray,
+    b: Float[JaxArray, "cells"],
     side: Side,
     solution: SideSolution,
     jacobians: tuple[JaxArray | None, JaxArray | None, JaxArray | None],
@@ -82,7 +82,7 @@ def respond(
 
 def curvature(
     cell: Cell, sides: tuple[Side, Side], jacobians: list[JaxArray | None], expected: bool
-) -> JaxArray:
+) -> Float[JaxArray, "k k"]:
     """Return the Schur complement's data part, shape (k, k); docs/engine.md has its cases."""
     s_b, s_a = (
         respond(cell.b, side, solution, (du, dv, dc), expected)

@@ -14,11 +14,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ddphf.arrays import AnyArray, JaxArray, for_programs
+from ddphf.arrays import AnyArray, Float, JaxArray, for_programs
 from ddphf.likelihood.expansion import CannotCompileError, Expansion
 from ddphf.likelihood.interpolation import (
     histosys_weights,
@@ -27,7 +26,7 @@ from ddphf.likelihood.interpolation import (
     normsys_factor,
 )
 
-__all__ = ["PairArrays", "PairStructure", "Part", "build_pair", "features", "in_rows"]
+__all__ = ["PairArrays", "PairStructure", "Part", "build_pair", "features"]
 
 ROLES = ("u_B", "u_A", "v_B", "v_A", "c_B", "c_A")
 
@@ -107,16 +106,6 @@ class PairArrays(NamedTuple):
     gamma_upper: tuple[JaxArray | None, JaxArray | None]
 
 
-def in_rows(arrays: PairArrays) -> PairArrays:
-    """Put the axis of many data sets in front of what all share, so that no rank is promoted.
-
-    The matrices stay: they are factors of matrix products.
-    """
-    shared = arrays._replace(matrices=())
-    rows: PairArrays = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], shared)
-    return rows._replace(matrices=arrays.matrices)
-
-
 class PairPlaces(NamedTuple):
     """Where the pair's pieces lie in pyhf's parameters and data (numpy, host side).
 
@@ -138,7 +127,9 @@ class PairPlaces(NamedTuple):
 
 
 def features(
-    structure: PairStructure, coefficients: JaxArray, theta: JaxArray
+    structure: PairStructure,
+    coefficients: Float[JaxArray, "*one entries 8"],
+    theta: Float[JaxArray, "*toys k"],
 ) -> tuple[JaxArray | None, ...]:
     """Return the features of each role, shapes (..., features), of theta, shape (..., k)."""
     dtype, ones = theta.dtype, jnp.ones((*theta.shape[:-1], 1), theta.dtype)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ddphf.arrays import JaxArray
+from ddphf.arrays import Bool, Float, JaxArray
 from ddphf.likelihood import descent
 from ddphf.likelihood.descent import Descent, Problem, Proposal
 from ddphf.likelihood.factorization import cho_solve, cholesky
@@ -77,8 +77,11 @@ State = Descent[JaxArray, Profile, _Own]
 
 
 def solve_masked(
-    hessian: JaxArray, gradient: JaxArray, free: JaxArray, damping: JaxArray
-) -> JaxArray:
+    hessian: Float[JaxArray, "k k"],
+    gradient: Float[JaxArray, "k"],
+    free: Bool[JaxArray, "k"],
+    damping: Float[JaxArray, ""],
+) -> Float[JaxArray, "k"]:
     """Solve (H + damping diag|H|) p = g over the free directions, 0 elsewhere; NaN if not PD.
 
     Scaled to a unit diagonal first: mu and the nuisances may differ by many orders of magnitude.
@@ -101,7 +104,7 @@ def _damp(damping: JaxArray, better: JaxArray) -> JaxArray:
 
 
 def minimize_profile(
-    structure: PairStructure, problem: PairProblem, start: JaxArray
+    structure: PairStructure, problem: PairProblem, start: Float[JaxArray, "k"]
 ) -> NewtonResult:
     """Minimise the profile of one data set.
 
@@ -161,14 +164,19 @@ def _result(structure: PairStructure, problem: PairProblem, end: State) -> Newto
 
 
 @partial(jax.jit, static_argnums=0)
-def minimize_one(structure: PairStructure, problem: PairProblem, start: JaxArray) -> NewtonResult:
+def minimize_one(
+    structure: PairStructure, problem: PairProblem, start: Float[JaxArray, "k"]
+) -> NewtonResult:
     """Compiled :func:`minimize_profile`."""
     return minimize_profile(structure, problem, start)
 
 
 @partial(jax.jit, static_argnums=0)
 def minimize_profiles(
-    structure: PairStructure, problem: PairProblem, start: JaxArray, cells: tuple[Any, ...]
+    structure: PairStructure,
+    problem: PairProblem,
+    start: Float[JaxArray, "fits k"],
+    cells: tuple[Any, ...],
 ) -> NewtonResult:
     """Compiled batch: all but the model's arrays have a leading axis.
 

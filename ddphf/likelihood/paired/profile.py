@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ddphf.arrays import JaxArray
+from ddphf.arrays import Float, JaxArray
 from ddphf.likelihood.deviance import deviance
 from ddphf.likelihood.paired.cells import (
     TINY,
@@ -91,7 +91,7 @@ def pair_sides(
 
 
 def solve_sides(
-    structure: PairStructure, sides: tuple[Side, Side], b: JaxArray
+    structure: PairStructure, sides: tuple[Side, Side], b: Float[JaxArray, "*cells"]
 ) -> tuple[SideSolution, SideSolution]:
     """Return both channels at given ``b``, their own factors profiled."""
     one, other = (
@@ -101,7 +101,7 @@ def solve_sides(
     return one, other
 
 
-def lower_b(arrays: PairArrays) -> JaxArray:
+def lower_b(arrays: PairArrays) -> Float[JaxArray, "*cells"]:
     """Return the lower bounds of b, with pyhf's floors read as 0."""
     return jnp.where(arrays.b_lower <= FLOOR, 0.0, arrays.b_lower)
 
@@ -153,7 +153,10 @@ def _complete_weights(cell: Cell, sides: tuple[Side, Side]) -> Cell:
 
 
 def find_roots(
-    structure: PairStructure, sides: tuple[Side, Side], low: JaxArray, high: JaxArray
+    structure: PairStructure,
+    sides: tuple[Side, Side],
+    low: Float[JaxArray, "*#cells"],
+    high: Float[JaxArray, "*#cells"],
 ) -> tuple[JaxArray, JaxArray]:
     """Return b of every cell where the channels have factors of their own, and the steps taken."""
 
@@ -217,7 +220,7 @@ def find_roots(
 def profile(
     structure: PairStructure,
     arrays: PairArrays,
-    theta: JaxArray,
+    theta: Float[JaxArray, "k"],
     data: PairData,
     *,
     expected: bool = False,
