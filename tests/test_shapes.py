@@ -42,8 +42,8 @@ def test_users_need_no_jaxtyping():
 
 
 def pair(
-    x: jaxtyping.Float[np.ndarray, " n"], y: jaxtyping.Float[np.ndarray, " n"] | None = None
-) -> jaxtyping.Float[np.ndarray, " n"]:
+    x: jaxtyping.Float[np.ndarray, "n"], y: jaxtyping.Float[np.ndarray, "n"] | None = None
+) -> jaxtyping.Float[np.ndarray, "n"]:
     return x if y is None else y
 
 

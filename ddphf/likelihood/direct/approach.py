@@ -17,8 +17,9 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from ddphf.arrays import Array, Float, IntArray, Mask
+from ddphf.likelihood.descent import ENOUGH, SLACK
 from ddphf.likelihood.direct.matrix import Factored, factorise
-from ddphf.likelihood.direct.newton import ENOUGH, Problem, is_physical, look
+from ddphf.likelihood.direct.newton import Problem, is_physical, look
 
 __all__ = ["approach"]
 
@@ -166,7 +167,7 @@ class _Descents:
         """
         begun = np.isfinite(self.value)
         gain = np.where(begun, share * self.edm, 0.0)
-        slack = 1e-13 * (1.0 + np.abs(self.value))
+        slack = SLACK * (1.0 + np.abs(self.value))
         good = legal & ((value <= self.value - SUFFICIENT * gain + slack) | ~begun)
         if begun.all():
             self._learn(good, trial - self.x, gradient - self.gradient)

@@ -14,6 +14,7 @@ import numpy as np
 from scipy.linalg import lapack
 
 from ddphf.arrays import Array, Bool, Float, IntArray, Mask
+from ddphf.likelihood.descent import NEGLIGIBLE
 
 __all__ = ["Arrowhead", "Factored", "Split", "factorise"]
 
@@ -113,7 +114,7 @@ class Factored:
         k = len(matrix.corner)
         flat = (matrix.edges.shape[0] * matrix.edges.shape[1], k)
         schur = matrix.corner - matrix.edges.reshape(flat).T @ self.inner.reshape(flat)
-        self._scale = 1.0 / np.sqrt(np.maximum(np.diag(matrix.corner), 1e-300))
+        self._scale = 1.0 / np.sqrt(np.maximum(np.diag(matrix.corner), NEGLIGIBLE))
         schur *= self._scale[:, None]
         schur *= self._scale
         if not np.all(np.isfinite(schur)):

@@ -14,6 +14,7 @@ from scipy.sparse import csr_matrix
 from scipy.special import gammaln
 
 from ddphf.arrays import Array, Float, on_host
+from ddphf.likelihood.descent import NEGLIGIBLE
 from ddphf.likelihood.direct.factors import Factors
 from ddphf.likelihood.direct.interpolation import NormsysFactors, histosys_weights
 from ddphf.likelihood.direct.matrix import Arrowhead, Split
@@ -214,7 +215,7 @@ class DirectModel:
         product, safe_product, first, second = self._products(points)
         rate = np.sum(base * product, axis=-1)
         seen = counts > 0
-        pull = np.where(seen, counts / np.where(seen, np.maximum(rate, 1e-300), 1.0), 0.0) - 1.0
+        pull = np.where(seen, counts / np.where(seen, np.maximum(rate, NEGLIGIBLE), 1.0), 0.0) - 1.0
         value = np.sum(_deviance(counts, rate), axis=-1) + self._penalty(points, auxiliary)
 
         m, weighted = len(points), pull[:, :, None] * safe_product
@@ -247,7 +248,7 @@ class DirectModel:
         # d ln L / d rate is n / rate - 1.
         alpha = (at.pull + 1.0) / np.where(at.rate > 0, at.rate, 1.0)
         if multiplier is not None:
-            safe = np.maximum(at.rate, 1e-300)
+            safe = np.maximum(at.rate, NEGLIGIBLE)
             alpha = np.where(multiplier > 0, multiplier / safe, alpha)
 
         # Factors of global parameters: (bins, samples, f); histosys: (v, bins, shifted samples).
@@ -341,7 +342,7 @@ def _deviance(n: Array, rate: Array) -> Array:
     safe = np.where(seen, n, 1.0)
     d = (rate - n) / safe
     near = np.abs(d) < 0.5
-    far = np.log(np.where(near, 1.0, np.maximum(rate / safe, 1e-300)))
+    far = np.log(np.where(near, 1.0, np.maximum(rate / safe, NEGLIGIBLE)))
     return np.asarray(
         np.where(seen, n * (d - np.where(near, np.log1p(np.where(near, d, 0.0)), far)), rate - n)
     )

@@ -12,23 +12,29 @@ from typing import NamedTuple
 import numpy as np
 
 from ddphf.arrays import Array, Bool, Float, Mask
+from ddphf.likelihood.descent import (
+    EDM_ROUNDING,
+    ENOUGH,
+    NEGLIGIBLE,
+    NO_STEP,
+    QUARTER,
+    SLACK,
+)
 from ddphf.likelihood.direct.matrix import Arrowhead, Factored, factorise
 from ddphf.likelihood.direct.model import Curvature, DirectModel, Points
+from ddphf.likelihood.general.bending import MAX_TURNS
+from ddphf.likelihood.general.newton import FAIR, FIRST_DAMPING, GOOD, TENFOLD
 
 __all__ = ["DirectResult", "Look", "Problem", "certify", "look", "minimize", "minimize_many"]
 
 
 MAX_STEPS = 200
-MAX_TURNS = 16
-"""Bounds that one step may meet; it ends at the last, and the next step goes on from there."""
+"""Six times those of a compiled batch: here no fit waits for another."""
 TOGETHER = 64
 """Fits whose points are evaluated at once: memory grows with it."""
-ENOUGH = 1e-14
 STATIONARY, RIDGES = 1e-6, (1e-15, 1e-14, 1e-13)
 """Where the gradient is this small a Hessian may be singular within rounding: its diagonal is then
 raised by the first of these that is enough."""
-ROUNDING = 1e-10
-FIRST_DAMPING = 0.1
 
 
 class Problem(NamedTuple):
@@ -138,14 +144,16 @@ def _fit(problem: Problem, start: Array, errors: bool) -> Generator[Array, Point
             better = False
             if trial is not None:
                 new, before = (yield trial), float(local.at.value)
-                slack = 1e-13 * (1.0 + abs(before))
+                slack = SLACK * (1.0 + abs(before))
                 better = bool(is_physical(new.rate, counts) and new.value <= before + slack)
                 if better:
                     x, local, substitutes = trial, look_at(problem, trial, new), []
-                    damping = _relax(damping, (before - float(new.value)) / max(predicted, 1e-300))
+                    damping = _relax(
+                        damping, (before - float(new.value)) / max(predicted, NEGLIGIBLE)
+                    )
             if not better:
                 # Rejected: bend the step along the bounds first, damp it if that does not help.
-                damping = max(10.0 * damping, FIRST_DAMPING) if bent else damping
+                damping = max(TENFOLD * damping, FIRST_DAMPING) if bent else damping
                 bent = True
         gradient, factored, matrix = local.at.gradient, local.factored, local.curvature.hessian
         last, edm = edm, np.inf
@@ -153,7 +161,7 @@ def _fit(problem: Problem, start: Array, errors: bool) -> Generator[Array, Point
             step = factored.solve(gradient)
             edm = max(float(gradient @ step), 0.0)
         # A step this near that does not quarter the EDM shows rounding: an end, as a rejected one.
-        if edm <= ENOUGH or (edm < ROUNDING and edm > 0.25 * last) or damping >= 1e12:
+        if edm <= ENOUGH or (edm < EDM_ROUNDING and edm > QUARTER * last) or damping >= NO_STEP:
             break
         if local.factored is None:
             substitutes = substitutes or _make_definite(model, local)
@@ -188,9 +196,9 @@ def _make_definite(model: DirectModel, local: Look) -> list[Arrowhead]:
 
 def _relax(damping: float, agreement: float) -> float:
     """Return the damping after a step that was taken; agreement is actual over predicted gain."""
-    if agreement > 0.9 or damping < FIRST_DAMPING / 10:
+    if agreement > GOOD or damping < FIRST_DAMPING / TENFOLD:
         return 0.0
-    return damping / 10.0 if agreement > 0.5 else damping
+    return damping / TENFOLD if agreement > FAIR else damping
 
 
 def _bend(matrix: Factored, gradient: Array, step: Array, low: Array, high: Array) -> Array:

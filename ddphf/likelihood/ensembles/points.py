@@ -39,6 +39,10 @@ __all__ = [
 ]
 
 
+LEAST_SHARE = 0.1
+"""Of b, what a step leaves at least."""
+
+
 class Point(NamedTuple):
     """An evaluation of n toys.
 
@@ -152,7 +156,7 @@ def evaluate(
             curvature = s_b.u**2 * x_b.info + s_a.u**2 * x_a.info
             step = slope / jnp.maximum(curvature, tiny(curvature))
             # A step may not cross 0: the rates stay positive, and Newton recovers from below.
-            new = jnp.clip(jnp.maximum(b + step, 0.1 * b), low, high)
+            new = jnp.clip(jnp.maximum(b + step, LEAST_SHARE * b), low, high)
             move = new - b
             if not last:
                 b = new

@@ -16,6 +16,13 @@ from ddphf.likelihood.paired.profile import PairData
 __all__ = ["Rates", "difference", "log_ratio", "zero_in_subdifferential"]
 
 
+CLOSE = 0.1
+"""|t| of (1 + t) / (1 - t) up to which the series of ln has all digits: the first term left out is
+t^16 / 17."""
+IMPOSSIBLE = 1e30
+"""ln of a ratio with one rate at 0: finite, so that 0 events times it are 0."""
+
+
 class Rates(NamedTuple):
     """What q0 needs of a fit: see :class:`ddphf.likelihood.ensembles.points.Point`."""
 
@@ -39,9 +46,9 @@ def log_ratio(
         return 2.0 * t * (1.0 + value)
 
     out: JaxArray = jax.lax.cond(
-        jnp.max(jnp.abs(t)) < 0.1,
+        jnp.max(jnp.abs(t)) < CLOSE,
         series,
-        lambda t: jnp.where(jnp.abs(t) < 1, jnp.log1p(t) - jnp.log1p(-t), t * 1e30),
+        lambda t: jnp.where(jnp.abs(t) < 1, jnp.log1p(t) - jnp.log1p(-t), t * IMPOSSIBLE),
         t,
     )
     return out

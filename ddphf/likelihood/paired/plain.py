@@ -12,6 +12,10 @@ from ddphf.likelihood.reference import ReferenceModel
 
 __all__ = ["RecognisedPair", "recognise_pair"]
 
+OUTSIDE = 1e-8
+"""How far, in events or in a parameter, the closed form may be outside the bounds: -2 ln L knows no
+difference at its certificate's precision."""
+
 
 @dataclass(frozen=True)
 class RecognisedPair:
@@ -41,7 +45,7 @@ class RecognisedPair:
         # b = 0 is not in the bounds of a shapefactor, but 1e-10 of the template is as good.
         moved = np.abs(inside - x)
         moved[self.shape] *= self.template
-        return inside if moved.max() < 1e-8 else None
+        return inside if moved.max() < OUTSIDE else None
 
 
 def recognise_pair(reference: ReferenceModel) -> RecognisedPair | None:

@@ -35,6 +35,15 @@ FLAT = 1e-3
 """Slope of ln L along b, per u_B + u_A, below which a step under rounding is the end."""
 
 
+BRACKET = 1e-12
+"""How far above the largest b that events could ask for the bracket ends, relative and absolute."""
+MAX_STEPS, STILL = 80, 1e-15
+"""Steps towards b at most (a bracket of doubles is halved 60 times), and the relative move that is
+none in any cell."""
+NOTHING = 1e-30
+"""b below this may move by any part of itself."""
+
+
 class PairData(NamedTuple):
     """One data set (or a batch, with leading axes).
 
@@ -184,7 +193,7 @@ def find_roots(
     start_low = jnp.maximum(low, jnp.maximum(floors[0], floors[1]))
     lift = lifts[0] + lifts[1]
     total = (s_b.n + s_a.n) / (s_b.u + s_a.u)
-    start_high = jnp.minimum(high, jnp.maximum(start_low, total + lift) * (1 + 1e-12) + 1e-12)
+    start_high = jnp.minimum(high, jnp.maximum(start_low, total + lift) * (1 + BRACKET) + BRACKET)
     start_high = jnp.maximum(start_high, start_low)
     guess = [s if s.v is None else s._replace(c=s.c + s.v) for s in sides]
     root, _, _ = solve_plain(guess[0], guess[1])
@@ -203,7 +212,7 @@ def find_roots(
         # b = lo is kept where the slope is negative at the lower end itself: a bound.
         good = (step > lo) & (step < hi)
         new = jnp.where(done, b, jnp.where(good, step, 0.5 * (lo + hi)))
-        moved = jnp.max(jnp.abs(new - b) / (jnp.abs(new) + 1e-30))
+        moved = jnp.max(jnp.abs(new - b) / (jnp.abs(new) + NOTHING))
         return lo, hi, new, i + 1, moved
 
     lo = jnp.broadcast_to(start_low, shape)
@@ -213,7 +222,9 @@ def find_roots(
     d_high, _ = slope(jnp.minimum(hi, high))
     at_high = (d_high >= 0) & (hi >= high)
     state = (lo, hi, jnp.broadcast_to(b, shape), 0, jnp.asarray(1.0))
-    _, _, b, steps, _ = jax.lax.while_loop(lambda s: (s[3] < 80) & (s[4] > 1e-15), body, state)
+    _, _, b, steps, _ = jax.lax.while_loop(
+        lambda s: (s[3] < MAX_STEPS) & (s[4] > STILL), body, state
+    )
     return jnp.where(at_low, lo, jnp.where(at_high, high, b)), jnp.asarray(steps)
 
 
