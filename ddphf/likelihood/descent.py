@@ -36,8 +36,11 @@ __all__ = [
 ENOUGH = 1e-14
 """EDM at which another Newton step is below rounding."""
 
-EDM_ROUNDING, QUARTER = 1e-10, 0.25
+EDM_ROUNDING = 1e-10
 """EDM below which a step that does not quarter it shows rounding: Newton would square it."""
+
+QUARTER = 0.25
+"""Share of the EDM that a step leaves at most where rounding does not decide."""
 
 SLACK = 1e-13
 """Rise of -ln L, relative to 1 + |-ln L|, that is the rounding of a sum of thousands of terms."""

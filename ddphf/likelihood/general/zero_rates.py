@@ -40,8 +40,10 @@ __all__ = ["minimize_at_zero"]
 
 MAX_STEPS = 400
 """About ten steps for each of some ten epsilons; narrow curved valleys take a few hundred."""
-FIRST, LAST = 0.1, 1e-9
-"""Epsilon at the start, and its sum over all distances at the end: a tenth of EDM_TOLERANCE."""
+FIRST = 0.1
+"""Epsilon at the start: a tenth of an event."""
+LAST = 1e-9
+"""Sum of epsilon over all distances at the end: a tenth of EDM_TOLERANCE."""
 CENTRED = 0.1
 """EDM, in units of epsilon, from which on epsilon falls."""
 FALL, POWER = 0.1, 1.5
