@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 
 from ddphf.arrays import Array, Bool, Float, JaxArray, Mask, for_programs
+from ddphf.likelihood.certificate import EDM_ROUNDING, free_directions
 
 __all__ = [
     "BATCH",
-    "EDM_ROUNDING",
     "ENOUGH",
     "NEGLIGIBLE",
     "NO_STEP",
@@ -27,7 +27,6 @@ __all__ = [
     "Problem",
     "Proposal",
     "does_not_rise",
-    "free_directions",
     "is_rounding",
     "iterate",
     "known_edm",
@@ -35,9 +34,6 @@ __all__ = [
 
 ENOUGH = 1e-14
 """EDM at which another Newton step is below rounding."""
-
-EDM_ROUNDING = 1e-10
-"""EDM below which a step that does not quarter it shows rounding: Newton would square it."""
 
 QUARTER = 0.25
 """Share of the EDM that a step leaves at most where rounding does not decide."""
@@ -142,18 +138,6 @@ class Descent(NamedTuple, Generic[X, FoundT, OwnT]):
     found: FoundT
     next: Proposal[X, OwnT]
     steps: JaxArray
-
-
-def free_directions(
-    x: Float[JaxArray, "*fits n"],
-    gradient: Float[JaxArray, "*fits n"],
-    fixed: Bool[JaxArray, "*fits n"],
-    lower: Float[JaxArray, "*fits n"],
-    upper: Float[JaxArray, "*fits n"],
-) -> Bool[JaxArray, "*fits n"]:
-    """Return True where a parameter may move: not held, and not pushed against a bound."""
-    pushed = ((x <= lower) & (gradient > 0)) | ((x >= upper) & (gradient < 0))
-    return ~fixed & ~pushed
 
 
 def known_edm(edm: Float[JaxArray, ""]) -> Float[JaxArray, ""]:

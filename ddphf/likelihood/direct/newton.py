@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ddphf.arrays import Array, Bool, Float, Mask
+from ddphf.arrays import Array, Float, Mask
+from ddphf.likelihood.certificate import EDM_ROUNDING, free_directions
 from ddphf.likelihood.descent import (
-    EDM_ROUNDING,
     ENOUGH,
     NEGLIGIBLE,
     NO_STEP,
@@ -67,14 +67,6 @@ class DirectResult(NamedTuple):
     rates: Array
     steps: int
     physical: bool
-
-
-def free_directions(
-    problem: Problem, x: Float[Array, "n"], gradient: Float[Array, "n"]
-) -> Bool[Mask, "n"]:
-    """Return True where a parameter is neither held nor pushed against a bound."""
-    pushed = ((x <= problem.lower) & (gradient > 0)) | ((x >= problem.upper) & (gradient < 0))
-    return ~problem.fixed & ~pushed
 
 
 def is_physical(rates: Float[Array, "*fits bins"], counts: Float[Array, "*fits bins"]) -> Mask:
@@ -257,7 +249,7 @@ def look_at(
 ) -> Look:
     """Add the Hessian to a point that was evaluated."""
     found = problem.model.curvature(at, multiplier)
-    free = free_directions(problem, x, at.gradient)
+    free = free_directions(x, at.gradient, problem.fixed, problem.lower, problem.upper)
     factored = factorise(found.hessian, problem.model.split, free)
     if factored is None:
         # Along a flat direction rounding decides the sign; what is left is told by its error.
