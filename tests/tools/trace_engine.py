@@ -21,7 +21,7 @@ from engine_models import eigen_variations, make_pair  # noqa: E402
 
 from ddphf.likelihood.compiled import CompiledModel  # noqa: E402
 from ddphf.likelihood.descent import Problem  # noqa: E402
-from ddphf.likelihood.ensembles.shared import fit_block  # noqa: E402
+from ddphf.likelihood.ensembles.shared import fit_block, share_inputs  # noqa: E402
 from ddphf.likelihood.general.newton import is_physical, minimize_general_batch  # noqa: E402
 from ddphf.likelihood.general.zero_rates import minimize_at_zero  # noqa: E402
 from ddphf.likelihood.paired.kinks import one_sided_scores  # noqa: E402
@@ -68,9 +68,8 @@ def trace_pair(model):
     scores = jax.jit(one_sided_scores, static_argnums=(0, 2))
     dark = np.zeros(M, dtype=bool)
     scores.trace(structure, arrays, pair.poi, fit.theta, fit.gradient, dark, fit.weights)
-    shared = pair.share(
-        table.init, model.rates(table.init), model.data[model.n_main :], table.fixed
-    )
+    rates = model.rates(table.init)
+    shared = share_inputs(pair, table.init, rates, model.data[model.n_main :], table.fixed)
     fit_block.trace(structure, pair.poi, arrays, shared, rows(data))
 
 
