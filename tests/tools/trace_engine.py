@@ -22,6 +22,7 @@ from engine_models import eigen_variations, make_pair  # noqa: E402
 from ddphf.likelihood.compiled import CompiledModel  # noqa: E402
 from ddphf.likelihood.descent import Problem  # noqa: E402
 from ddphf.likelihood.ensembles.shared import fit_block, share_inputs  # noqa: E402
+from ddphf.likelihood.fits import minimize, minimize_starts  # noqa: E402
 from ddphf.likelihood.general.newton import is_physical, minimize_general_batch  # noqa: E402
 from ddphf.likelihood.general.zero_rates import minimize_at_zero  # noqa: E402
 from ddphf.likelihood.paired.kinks import one_sided_scores  # noqa: E402
@@ -82,8 +83,8 @@ def trace_general(model):
     minimize_general_batch.trace(model.codes, each, rows(table.init))
     data = model.data.copy()
     data[: model.n_main] += 1.0  # no rate at 0: nothing is compiled
-    assert model.minimize(data=data).converged
-    list(model.minimize_starts(np.stack([table.init, table.init * 1.01]), data=data))
+    assert minimize(model, data=data).converged
+    list(minimize_starts(model, np.stack([table.init, table.init * 1.01]), data=data))
 
 
 def wrong_calls():
