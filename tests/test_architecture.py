@@ -17,16 +17,18 @@ GROUND = {"results", "statistics", "compute"}
 MAY_IMPORT = {
     "cli": {
         "config", "figures", "inference", "inputs", "likelihood", "publish", "report",
-        "studies", "symmetry", "workspace",
+        "search", "studies", "symmetry", "workspace",
     },
     "studies": {
-        "config", "figures", "inference", "inputs", "likelihood", "symmetry", "workspace",
+        "config", "figures", "inference", "inputs", "likelihood", "search", "symmetry",
+        "workspace",
     },
     "workspace": {"config", "inputs", "symmetry"},
     "symmetry": {"config", "inputs"},
     "publish": {"figures", "inference", "likelihood", "report"},
     "inference": {"likelihood"},
     "likelihood": set(),
+    "search": {"config", "inputs", "symmetry", "workspace"},
     "report": {"figures"},
     "figures": set(),
     "inputs": set(),
