@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -31,6 +30,7 @@ from ddphf.files import to_json
 from ddphf.outputs import Outputs
 
 if TYPE_CHECKING:
+    from ddphf.config.analysis import Analysis
     from ddphf.search.pair import SearchPair
 
 __all__ = ["FIGURES", "command", "load_search_pair"]
@@ -88,8 +88,8 @@ def command(
         say("reading")
         from ddphf.search.run_pair import search_pair
 
-        pair, files = load_search_pair(analysis, nuisances=nuisances == "analysis")
-        outputs.protect(files)
+        pair, config = load_search_pair(analysis, nuisances=nuisances == "analysis")
+        outputs.protect(config.files)
         result = search_pair(
             pair, windows=windows, direction=direction, null=null, precision=precision, top=top,
             max_windows=max_windows, seed=seed, stage=say, progress=say.bar("fields"),
@@ -116,8 +116,8 @@ def command(
     )
 
 
-def load_search_pair(analysis: str, *, nuisances: bool = True) -> tuple[SearchPair, list[Path]]:
-    """Return the search's input of an analysis file, and the files that it names.
+def load_search_pair(analysis: str, *, nuisances: bool = True) -> tuple[SearchPair, Analysis]:
+    """Return the search's input of an analysis file, and what it says.
 
     Raises:
         InputError: It cannot be used.
@@ -134,4 +134,4 @@ def load_search_pair(analysis: str, *, nuisances: bool = True) -> tuple[SearchPa
         tested=replace(config.tested, signal=None),
         partner=replace(config.partner, signal=None),
     )
-    return prepare_pair(load_pair(bare), nuisances=nuisances), list(config.files)
+    return prepare_pair(load_pair(bare), nuisances=nuisances), config

@@ -273,7 +273,14 @@ def _choose(pair: SearchPair, field: Field, scan: Scan, null: str) -> ChosenNull
             "null 'binomial': the analysis says 'integer_data: false' or gives its events weights,"
             " and the exact null is for counts; give counts, or take --null gaussian"
         )
-    return choose_null(field, scan.table, scan.statistic, direction=scan.direction, null=choice)
+    chosen = choose_null(field, scan.table, scan.statistic, direction=scan.direction, null=choice)
+    if pair.weighted and chosen.name == "binomial":
+        raise InputError(
+            "null of the maximum: a Gaussian field is wrong in the tail for so few events, and the "
+            "contents are sums of weights, which the exact null is not for; take coarser bins or "
+            "larger windows, or --null gaussian all the same"
+        )
+    return chosen
 
 
 def _threshold(z: float, direction: Direction) -> float:
