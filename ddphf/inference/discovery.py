@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy.stats import norm
 
+from ddphf.compute.blocks import Runner
 from ddphf.compute.streams import EXPECTED
 from ddphf.exceptions import FitError, InputError, ModelError
 from ddphf.inference.fit import KNOWN, check_failures, make_discovery
@@ -55,6 +56,7 @@ class _Options:
     sample: ToySample | None
     say: Stage
     toy_progress: Count | None
+    runner: Runner | None
     errors: list[Exception] = field(default_factory=list)
     """Why kinds of null could not be done."""
 
@@ -71,6 +73,7 @@ def discover_workspace(
     sample: ToySample | None = None,
     progress: Stage | None = None,
     toy_progress: Count | None = None,
+    runner: Runner | None = None,
 ) -> DiscoverResult:
     """State the observed and the expected significance of a signal.
 
@@ -86,6 +89,8 @@ def discover_workspace(
             their number.
         progress: Called with a line for each stage.
         toy_progress: Called with (done, toys).
+        runner: Where long work is done (:func:`ddphf.open_runner`); threads of this process by
+            default. It changes no bit of the result.
 
     Raises:
         InputError: No toys where toys are needed, or ``sample`` is of another model.
@@ -108,7 +113,14 @@ def discover_workspace(
     say = progress if progress is not None else silent
     main = ReferenceModel(workspace, measurement, poi_bounds)
     options = _Options(
-        nulls, toys if sample is None else len(sample), seed, mu_expected, sample, say, toy_progress
+        nulls,
+        toys if sample is None else len(sample),
+        seed,
+        mu_expected,
+        sample,
+        say,
+        toy_progress,
+        runner,
     )
     warnings: list[str] = []
     statements = [_state(main, options, warnings)]
@@ -255,7 +267,11 @@ def _null_toys(fitter: Fitter, options: _Options) -> ToySample:
     if sample is None:
         options.say(f"{fitter.reference.measurement}: {options.toys} toys of the null")
         sample = toy_ensemble(
-            source, options.toys, seed=options.seed, progress=options.toy_progress
+            source,
+            options.toys,
+            seed=options.seed,
+            progress=options.toy_progress,
+            runner=options.runner,
         )
     elif (sample.fingerprint, sample.mu) != (source.fingerprint, 0.0):
         raise InputError(
@@ -273,7 +289,7 @@ def _expect_by_toys(
 ) -> ExpectedResult:
     toys = toy_ensemble(
         signal, options.toys, seed=options.seed, first=EXPECTED.start(0, options.toys),
-        progress=options.toy_progress,
+        progress=options.toy_progress, runner=options.runner,
     )  # fmt: skip
     check_failures(toys)
     bands = np.quantile(toys.z0[toys.status != FAILED], norm.cdf(N_SIGMA))
@@ -304,7 +320,7 @@ def _importance(
     try:
         return sample_importance(
             null, observed.mu_hat, observed.q0, options.toys, seed=options.seed,
-            progress=options.toy_progress,
+            progress=options.toy_progress, runner=options.runner,
         )  # fmt: skip
     except (FitError, ModelError) as error:
         poi = fitter.reference.parameters.poi

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ddphf.compute.blocks import Runner
 from ddphf.exceptions import FitError, ModelError
 from ddphf.inference.fitter import Engine, Fitter
 from ddphf.inference.goodness import measure_goodness, warn_of_goodness
@@ -48,6 +49,7 @@ def fit_workspace(
     goodness_toys: int = 0,
     progress: Stage | None = None,
     toy_progress: Count | None = None,
+    runner: Runner | None = None,
 ) -> FitResult:
     """Fit a pyhf workspace with and without signal, and certify both fits.
 
@@ -61,6 +63,8 @@ def fit_workspace(
         goodness_toys: Number of toys of the fit itself, for its goodness; none by default.
         progress: Called with a line for each stage.
         toy_progress: Called with (done, toys).
+        runner: Where long work is done (:func:`ddphf.open_runner`); threads of this process by
+            default. It changes no bit of the result.
 
     Returns:
         Free fit, null fit (mu = 0), signed q0 and its significance; the same with the background
@@ -101,7 +105,7 @@ def fit_workspace(
         say(f"{toys} toys")
         try:
             source = ToySource.conditional(fitter.require_compiled())
-            sample = toy_ensemble(source, toys, seed=seed, progress=toy_progress)
+            sample = toy_ensemble(source, toys, seed=seed, progress=toy_progress, runner=runner)
             check_failures(sample)
             discovery = replace(discovery, toys=summarize_toys(sample, discovery.q0).to_dict())
         except (FitError, ModelError) as error:
@@ -109,7 +113,7 @@ def fit_workspace(
     say("goodness of fit")
     try:
         goodness = measure_goodness(
-            fitter, free, toys=goodness_toys, seed=seed, progress=toy_progress
+            fitter, free, toys=goodness_toys, seed=seed, progress=toy_progress, runner=runner
         )
     except (FitError, ModelError) as error:
         if not goodness_toys:

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
+from ddphf.compute.blocks import Runner
 from ddphf.exceptions import UsageError
 from ddphf.inference.fit import make_discovery
 from ddphf.inference.fitter import Fitter
@@ -32,6 +33,7 @@ def inject_signal(
     seed: int = 0,
     progress: Stage | None = None,
     toy_progress: Count | None = None,
+    runner: Runner | None = None,
 ) -> tuple[dict[str, Any], InjectionResult]:
     """Put a signal into a workspace's observations.
 
@@ -47,6 +49,8 @@ def inject_signal(
         seed: Of everything drawn.
         progress: Called with a line for each stage.
         toy_progress: Called with (toys done, toys in all).
+        runner: Where long work is done (:func:`ddphf.open_runner`); threads of this process by
+            default. It changes no bit of the result.
 
     Returns:
         The workspace with new observations, and the record.
@@ -85,7 +89,13 @@ def inject_signal(
     if toys:
         strengths = list(scan) or sorted({0.0, mu / 2, mu})
         rows = scan_strengths(
-            injection, strengths, toys=toys, kind=kind, seed=seed, progress=toy_progress
+            injection,
+            strengths,
+            toys=toys,
+            kind=kind,
+            seed=seed,
+            progress=toy_progress,
+            runner=runner,
         )
     warnings = list(injection.fitter.warnings)
     warnings += [line for line in fitter.warnings if line not in warnings]

@@ -1,0 +1,93 @@
+"""Numbered blocks of work: done anywhere, in any order, handed on in theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from contextlib import ExitStack
+from typing import Any, Protocol
+
+import numpy as np
+
+from ddphf.compute.tasks import Task
+from ddphf.compute.threads import Threads
+from ddphf.progress import Count
+
+__all__ = ["Runner", "run_blocks"]
+
+AHEAD = 3
+"""Blocks that are handed out, or done and not yet asked for, per block in work: enough that no
+worker waits for the slowest one, few enough that a stop is quick and memory is bounded."""
+
+
+class Runner(Protocol):
+    """Where blocks are done: :class:`Threads`, or another process of this or another machine.
+
+    Attributes:
+        width: How many blocks are done at a time.
+    """
+
+    width: int
+
+    def prepare(self, task: Task) -> Callable[[Any], Future[Any]]:
+        """Return what takes a block and promises its piece."""
+
+
+def run_blocks(
+    task: Task,
+    blocks: Sequence[Any],
+    *,
+    runner: Runner | None = None,
+    progress: Count | None = None,
+) -> Generator[Any, None, None]:
+    """Do a task's blocks.
+
+    A piece is a function of the task and its block alone, so that no bit depends on the runner, on
+    how many workers it has, on their order, or on one that was lost and whose block was done again.
+
+    Args:
+        task: What is done.
+        blocks: What each call of it takes: a number, or an array of the numbers of its items.
+        runner: Where; threads of this process by default.
+        progress: Called with (items done, items in all) whenever a block is done, by whichever
+            worker.
+
+    Yields:
+        The pieces, in the order of the blocks.
+
+    Raises:
+        FitError: A block was lost with its worker again and again.
+
+    Example:
+        >>> class Doubling:  # in the place of a Task, which names a function of this package
+        ...     def make(self):
+        ...         return lambda block: 2 * block
+        >>> list(run_blocks(Doubling(), range(3)))
+        [0, 2, 4]
+    """
+    blocks = list(blocks)
+    sizes = [int(np.size(block)) for block in blocks]
+    with ExitStack() as stack:
+        runner = stack.enter_context(Threads()) if runner is None else runner
+        if not blocks:
+            return
+        submit = runner.prepare(task)
+        waiting: dict[Future[Any], int] = {}
+        ready: dict[int, Any] = {}
+        handed_out = done = 0
+        try:
+            for number in range(len(blocks)):
+                while number not in ready:
+                    while handed_out < min(len(blocks), number + AHEAD * runner.width):
+                        waiting[submit(blocks[handed_out])] = handed_out
+                        handed_out += 1
+                    for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                        own = waiting.pop(future)
+                        ready[own] = future.result()
+                        done += sizes[own]
+                        if progress is not None:
+                            progress(done, sum(sizes))
+                yield ready.pop(number)
+        finally:
+            for future in waiting:
+                future.cancel()

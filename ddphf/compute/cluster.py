@@ -1,0 +1,146 @@
+"""Blocks on the workers of a Dask cluster: this machine's own, or one that the user has started."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Any, Self
+
+from ddphf.compute.processes import ATTEMPTS, lost
+from ddphf.compute.tasks import ONE_THREAD, Packed, Task, do_block
+from ddphf.exceptions import DdphfError, FitError, UsageError
+
+__all__ = ["Cluster"]
+
+CONNECT_SECONDS = 20
+"""Until a scheduler must have answered and have a worker."""
+
+QUIET = {
+    # A large model is sent once per task, on purpose.
+    "distributed.admin.large-graph-warning-threshold": "1TB",
+    # No pages about the work, which anybody could read.
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
+    **{f"distributed.nanny.pre-spawn-environ.{key}": value for key, value in ONE_THREAD.items()},
+}
+
+
+def keep(packed: Packed) -> Packed:
+    """Return a task: by this call Dask has it on a worker, and again if that one is lost."""
+    return packed
+
+
+class Cluster:
+    """Does blocks on a Dask cluster.
+
+    Args:
+        address: Of its scheduler, or None for a cluster of this machine, which ends with this
+            object and which nobody else can use.
+        n: Workers of that one, with a process and a thread each.
+
+    Attributes:
+        width: Blocks that are done at a time.
+
+    Raises:
+        UsageError: Dask is not installed, nobody answers at the address, or there is no worker.
+    """
+
+    def __init__(self, address: str | None = None, n: int = 1) -> None:
+        try:
+            import dask
+            import distributed
+        except ImportError:
+            raise UsageError(
+                "--scheduler: Dask is not installed; pip install 'ddphf[dask]', or take "
+                "processes:N, which needs nothing"
+            ) from None
+        self._address = address
+        with ExitStack() as stack:
+            stack.enter_context(dask.config.set(QUIET))
+            if address is None:
+                # Who can reach a scheduler runs code as its user: without certificates that would
+                # be everybody on this machine.
+                security = distributed.Security.temporary()
+                local = distributed.LocalCluster(
+                    n_workers=n, threads_per_worker=1, processes=True, host="127.0.0.1",
+                    protocol="tls://", security=security, silence_logs=logging.CRITICAL,
+                    dashboard_address="127.0.0.1:0", worker_dashboard_address="127.0.0.1:0",
+                )  # fmt: skip
+                self._client = stack.enter_context(distributed.Client(stack.enter_context(local)))
+            else:
+                with _told_as(f"--scheduler {address}"):
+                    client = distributed.Client(address, timeout=CONNECT_SECONDS)
+                    self._client = stack.enter_context(client)
+                    client.wait_for_workers(1, timeout=CONNECT_SECONDS)
+            self._executor = self._client.get_executor(pure=False)
+            self._open = stack.pop_all()
+        self.width = self._threads()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._open.close()
+
+    def _threads(self) -> int:
+        return max(1, int(sum(self._client.nthreads().values())))
+
+    def prepare(self, task: Task) -> Callable[[Any], Future[Any]]:
+        """Return what takes a block and promises its piece."""
+        self.width = self._threads()
+        packed = self._client.submit(keep, task.pack())
+
+        def submit(block: Any) -> Future[Any]:
+            theirs = self._executor.submit(do_block, packed, block)
+            ours: Future[Any] = Future()
+            ours.add_done_callback(lambda future: future.cancelled() and theirs.cancel())
+            theirs.add_done_callback(lambda future: _settle(ours, future, block))
+            return ours
+
+        return submit
+
+
+def _settle(ours: Future[Any], theirs: Future[Any], block: Any) -> None:
+    """Hand on a piece, or its error in this package's words."""
+    if not ours.set_running_or_notify_cancel():
+        return
+    if theirs.cancelled():
+        ours.set_exception(
+            FitError("the Dask scheduler has gone away, with the blocks that were in work")
+        )
+        return
+    error = theirs.exception()
+    if error is None:
+        ours.set_result(theirs.result())
+    elif type(error).__name__ == "KilledWorker":
+        ours.set_exception(lost(block, ATTEMPTS))
+    elif isinstance(error, ImportError):
+        ours.set_exception(
+            UsageError(f"the workers cannot load ddphf ({error}); install it where they run")
+        )
+    else:
+        ours.set_exception(error)
+
+
+@contextlib.contextmanager
+def _told_as(what: str) -> Iterator[None]:
+    """Say in one sentence that there is no cluster."""
+    try:
+        yield
+    except DdphfError:
+        raise
+    except (OSError, TimeoutError, ValueError) as error:
+        raise UsageError(
+            f"{what}: no Dask scheduler with a worker answered in {CONNECT_SECONDS} s "
+            f"({type(error).__name__}); start them with 'dask scheduler' and 'dask worker', and "
+            "give the address that the scheduler prints"
+        ) from None

@@ -1,0 +1,65 @@
+"""Where blocks of work are done, from the user's word for it."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import AbstractContextManager
+
+from ddphf.compute.blocks import Runner
+from ddphf.compute.threads import WORKERS, Threads
+from ddphf.exceptions import UsageError
+
+__all__ = ["open_runner"]
+
+MOST = 1024
+"""Workers of one machine: a slip of the finger shall not start a million processes."""
+
+FORMS = (
+    "expected threads, processes or local, each with a number such as processes:4, or the address "
+    "of a Dask scheduler such as tcp://host:8786"
+)
+
+
+def open_runner(where: str = "threads") -> AbstractContextManager[Runner]:
+    """Return where long work is done, for every function with a ``runner``; close it with `with`.
+
+    Results are the same bits whichever is chosen.
+
+    Args:
+        where: ``"threads"`` of this process; ``"processes:4"``; ``"local:4"``, a Dask cluster of
+            this machine; or a Dask scheduler's address, ``"tcp://host:8786"`` or ``"tls://..."``,
+            whose workers have this package installed. Without a number as many processes as this
+            process may use cores.
+
+    Raises:
+        UsageError: It is none of these, Dask is not installed, or the scheduler does not answer.
+
+    Example:
+        >>> with open_runner("threads:3") as runner:
+        ...     runner.width
+        3
+    """
+    found = re.fullmatch(r"(threads|processes|local)(?::(\d{1,9}))?", where)
+    if found is None:
+        if not re.match(r"(tcp|tls)://\S", where):
+            raise UsageError(f"--scheduler {where}: {FORMS}")
+        return _cluster(where)
+    kind, number = found.groups()
+    n = WORKERS if kind == "threads" else len(os.sched_getaffinity(0))
+    n = n if number is None else int(number)
+    if not 1 <= n <= MOST:
+        raise UsageError(f"--scheduler {where}: expected 1 to {MOST} workers")
+    if kind == "threads":
+        return Threads(n)
+    if kind == "processes":
+        from ddphf.compute.processes import Processes
+
+        return Processes(n)
+    return _cluster(None, n)
+
+
+def _cluster(address: str | None, n: int = 1) -> AbstractContextManager[Runner]:
+    from ddphf.compute.cluster import Cluster  # imports Dask when it is made
+
+    return Cluster(address, n)
