@@ -16,6 +16,9 @@ from ddphf.cli.common import (
     print_summary,
     print_warnings,
     progress_line,
+    require_work,
+    runner_at,
+    scheduler_option,
     seed_option,
 )
 from ddphf.cli.figures import figure_options, figure_paths, stage_figures
@@ -51,11 +54,13 @@ METHODS = ("asymptotic", "toys")
 @seed_option
 @figure_options("Draw CLs against mu there.")
 @poi_bounds_option
+@scheduler_option
 @force_option
 def command(
     workspace: str, output: str, measurement: str | None, level: float, method: str,
     interval: bool, toys: int | None, seed: int, plots: str | None, kind: str | None,
-    poi_bounds: tuple[float, float] | None, force: bool,
+    poi_bounds: tuple[float, float] | None, where: str | None,
+    force: bool,
 ) -> None:  # fmt: skip
     """Find the upper limits of the signal strength of WORKSPACE.
 
@@ -66,9 +71,10 @@ def command(
     methods = choices("--method", method, METHODS)
     if toys is not None and "toys" not in methods:
         raise UsageError("--toys: is for --method toys; give it, or leave --toys out")
+    require_work(where, "toys" in methods, "--method toys")
     figures = figure_paths(plots, kind, ("limit",))
     outputs = Outputs([output, *figures.values()], inputs=[workspace], force=force)
-    with progress_line() as say:
+    with progress_line() as say, runner_at(where, say) as runner:
         say("reading")
         from ddphf.inference.limits.limits import limit_workspace
 
@@ -77,6 +83,7 @@ def command(
             methods=cast("tuple[LimitMethod, ...]", methods), poi_bounds=poi_bounds,
             interval=interval,
             toys=5000 if toys is None else toys, seed=seed, progress=say, toy_progress=say.toys,
+            runner=runner,
         )  # fmt: skip
     print_warnings(result.warnings)
     data = result.to_dict()

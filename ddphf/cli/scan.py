@@ -13,6 +13,8 @@ from ddphf.cli.common import (
     print_summary,
     print_warnings,
     progress_line,
+    runner_at,
+    scheduler_option,
 )
 from ddphf.cli.figures import figure_options, figure_paths, stage_figures
 from ddphf.files import read_json, to_json
@@ -43,6 +45,7 @@ __all__ = ["command"]
 @click.option("--measurement", metavar="NAME", help="Which one; the first by default.")
 @figure_options("Draw the scan into this folder.")
 @poi_bounds_option
+@scheduler_option
 @force_option
 def command(
     workspace: str,
@@ -54,6 +57,7 @@ def command(
     plots: str | None,
     poi_bounds: tuple[float, float] | None,
     kind: str | None,
+    where: str | None,
     force: bool,
 ) -> None:
     """Scan 2NLL of WORKSPACE (- reads standard input), everything else refitted.
@@ -62,7 +66,7 @@ def command(
     """
     figures = figure_paths(plots, kind, ("scan",))
     outputs = Outputs([output, *figures.values()], inputs=[workspace], force=force)
-    with progress_line() as say:
+    with progress_line() as say, runner_at(where, say) as runner:
         say("reading")
         spec = read_json(workspace)
         from ddphf.inference.scan import scan_parameters
@@ -70,7 +74,7 @@ def command(
         result = scan_parameters(
             spec, parameters, measurement=measurement, poi_bounds=poi_bounds, points=points,
             ranges=ranges,
-            progress=say, refit_progress=say.bar("refits"),
+            progress=say, refit_progress=say.bar("refits"), runner=runner,
         )  # fmt: skip
     print_warnings(result.warnings)
     with outputs:

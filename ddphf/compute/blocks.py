@@ -74,20 +74,21 @@ def run_blocks(
         submit = runner.prepare(task)
         waiting: dict[Future[Any], int] = {}
         ready: dict[int, Any] = {}
-        handed_out = done = 0
+        handed_out = handed_on = done = items = 0
         try:
-            for number in range(len(blocks)):
-                while number not in ready:
-                    while handed_out < min(len(blocks), number + AHEAD * runner.width):
-                        waiting[submit(blocks[handed_out])] = handed_out
-                        handed_out += 1
-                    for future in wait(waiting, return_when=FIRST_COMPLETED).done:
-                        own = waiting.pop(future)
-                        ready[own] = future.result()
-                        done += sizes[own]
-                        if progress is not None:
-                            progress(done, sum(sizes))
-                yield ready.pop(number)
+            while done < len(blocks):
+                while handed_out < min(len(blocks), handed_on + AHEAD * runner.width):
+                    waiting[submit(blocks[handed_out])] = handed_out
+                    handed_out += 1
+                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+                    number = waiting.pop(future)
+                    ready[number] = future.result()
+                    done, items = done + 1, items + sizes[number]
+                    while handed_on in ready:
+                        yield ready.pop(handed_on)
+                        handed_on += 1
+                    if progress is not None:  # last: it may stop the work
+                        progress(items, sum(sizes))
         finally:
             for future in waiting:
                 future.cancel()

@@ -7,10 +7,12 @@ import re
 from contextlib import AbstractContextManager
 
 from ddphf.compute.blocks import Runner
+from ddphf.compute.cluster import Cluster
+from ddphf.compute.processes import Processes
 from ddphf.compute.threads import WORKERS, Threads
 from ddphf.exceptions import UsageError
 
-__all__ = ["open_runner"]
+__all__ = ["open_runner", "read_place"]
 
 MOST = 1024
 """Workers of one machine: a slip of the finger shall not start a million processes."""
@@ -40,26 +42,32 @@ def open_runner(where: str = "threads") -> AbstractContextManager[Runner]:
         ...     runner.width
         3
     """
-    found = re.fullmatch(r"(threads|processes|local)(?::(\d{1,9}))?", where)
+    kind, n = read_place(where)
+    if kind == "threads":
+        return Threads(n)
+    if kind == "processes":
+        return Processes(n)
+    return Cluster(None if kind == "local" else where, n)
+
+
+def read_place(where: str) -> tuple[str, int]:
+    """Return the kind of a runner, or its address, and its number of workers.
+
+    Raises:
+        UsageError: It is no such word.
+
+    Example:
+        >>> read_place("processes:4")
+        ('processes', 4)
+    """
+    found = re.fullmatch(r"(threads|processes|local)(?::([0-9]{1,9}))?", where)
     if found is None:
-        if not re.match(r"(tcp|tls)://\S", where):
-            raise UsageError(f"--scheduler {where}: {FORMS}")
-        return _cluster(where)
+        if re.fullmatch(r"(tcp|tls)://[^\s:/]+:[0-9]+", where):
+            return where, 1
+        raise UsageError(f"--scheduler {where}: {FORMS}")
     kind, number = found.groups()
     n = WORKERS if kind == "threads" else len(os.sched_getaffinity(0))
     n = n if number is None else int(number)
     if not 1 <= n <= MOST:
         raise UsageError(f"--scheduler {where}: expected 1 to {MOST} workers")
-    if kind == "threads":
-        return Threads(n)
-    if kind == "processes":
-        from ddphf.compute.processes import Processes
-
-        return Processes(n)
-    return _cluster(None, n)
-
-
-def _cluster(address: str | None, n: int = 1) -> AbstractContextManager[Runner]:
-    from ddphf.compute.cluster import Cluster  # imports Dask when it is made
-
-    return Cluster(address, n)
+    return kind, n

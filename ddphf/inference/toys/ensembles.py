@@ -17,7 +17,7 @@ from ddphf.exceptions import UsageError
 from ddphf.inference.toys.blocks import FIT_BLOCK, draw_block, map_toys
 from ddphf.inference.toys.fits import ToyFitter
 from ddphf.inference.toys.source import ToySource
-from ddphf.inference.toys.store import ToySample, add_toys, load_toys, merge_toys
+from ddphf.inference.toys.store import Shard, ToySample, add_toys, load_toys, merge_toys
 from ddphf.progress import Count
 
 __all__ = ["Ensemble", "toy_ensemble"]
@@ -33,6 +33,7 @@ def toy_ensemble(
     first: int = 0,
     store: Path | None = None,
     workspace_digest: str = "",
+    shard: Shard | None = None,
     progress: Count | None = None,
     fit_block_size: int = FIT_BLOCK,
     runner: Runner | None = None,
@@ -47,6 +48,7 @@ def toy_ensemble(
         store: File to resume from and to keep what is done, also when interrupted. Several
             processes may add to one file.
         workspace_digest: Kept in the file.
+        shard: Kept in the file, where the toys are one.
         progress: Called with (done, n).
         fit_block_size: Toys per compiled call.
         runner: Where they are drawn and fitted; threads of this process by default.
@@ -75,7 +77,7 @@ def toy_ensemble(
     saved = time.monotonic()
 
     def keep() -> ToySample:
-        merged = replace(merge_toys(pieces), workspace_digest=workspace_digest)
+        merged = replace(merge_toys(pieces), workspace_digest=workspace_digest, shard=shard)
         if store is not None:
             merged = add_toys(merged, store)
         pieces[:] = [merged]
