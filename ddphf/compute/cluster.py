@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from ddphf.compute.processes import ATTEMPTS, lost
 from ddphf.compute.tasks import ONE_THREAD, Packed, Task, do_block
-from ddphf.exceptions import DdphfError, FitError, UsageError
+from ddphf.exceptions import FitError, UsageError
 
 __all__ = ["Cluster"]
 
@@ -136,8 +136,11 @@ def _told_as(what: str) -> Iterator[None]:
     """Say in one sentence that there is no cluster."""
     try:
         yield
-    except DdphfError:
-        raise
+    except TypeError:  # what Dask raises there
+        raise UsageError(
+            f"{what}: a tls:// address needs the certificates of that cluster in Dask's own "
+            "configuration (distributed.comm.tls)"
+        ) from None
     except (OSError, TimeoutError, ValueError) as error:
         raise UsageError(
             f"{what}: no Dask scheduler with a worker answered in {CONNECT_SECONDS} s "
