@@ -19,6 +19,7 @@ from conftest import invoke, plain_workspace
 from engine_models import make_pair
 from hypothesis import given
 from hypothesis import strategies as st
+from test_first_hour import commands
 
 import ddphf
 from ddphf.compute.blocks import run_blocks
@@ -398,6 +399,17 @@ def test_shards_that_do_not_belong_together_are_refused(toys):
         outcome = invoke(*command)
         assert outcome.code == 3
         assert "a1.npz: is shard 1/3 of 800 toys; merge all 3 first" in outcome.message
+
+
+def test_the_page_as_written(folder):
+    """docs/distributed.md, on a workspace of three bins."""
+    Path("workspace.json").write_text(json.dumps(plain_workspace()))
+    lines = commands((Path(__file__).parents[1] / "docs" / "distributed.md").read_text())
+    assert len(lines) == 6
+    for line in lines:
+        outcome = invoke(*line.split()[1:])
+        assert outcome.code == 0, outcome.err
+    assert Path("all.npz").read_bytes() == Path("toys.npz").read_bytes()
 
 
 def test_a_command_by_processes_writes_the_same_file(toys):

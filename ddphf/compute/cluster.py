@@ -51,6 +51,7 @@ class Cluster:
 
     def __init__(self, address: str | None = None, n: int = 1) -> None:
         try:
+            import cryptography  # noqa: F401  makes the certificates of a cluster of this machine
             import dask
             import distributed
         except ImportError:
