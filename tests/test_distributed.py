@@ -24,7 +24,7 @@ from test_first_hour import commands
 import ddphf
 from ddphf.compute.blocks import run_blocks
 from ddphf.compute.runners import open_runner
-from ddphf.compute.tasks import Task, do_block
+from ddphf.compute.tasks import Task, do_blocks
 from ddphf.exceptions import FitError, ModelError, UsageError
 from ddphf.inference.toys.ensembles import Ensemble, toy_ensemble
 from ddphf.inference.toys.source import ToySource
@@ -89,16 +89,16 @@ def wait_until(condition):
 class Shuffled:
     """A runner whose blocks are done in any order, some of them late."""
 
-    def __init__(self, width, seed):
-        self.width, self.order = width, random.Random(seed)
+    def __init__(self, width, seed, bundles=None):
+        self.width, self.order, self.bundles = width, random.Random(seed), bundles
         self.asked = []
 
     def prepare(self, task):
         work = task.make()
 
-        def submit(block):
+        def submit(bundle):
             future = Future()
-            self.asked.append((future, work, block))
+            self.asked.append((future, work, bundle))
             if len(self.asked) >= self.width:
                 self.order.shuffle(self.asked)
                 self.do(self.asked.pop())
@@ -107,8 +107,8 @@ class Shuffled:
         return submit
 
     def do(self, asked):
-        future, work, block = asked
-        future.set_result(work(block))
+        future, work, bundle = asked
+        future.set_result([work(block) for block in bundle])
 
 
 class Doubling:
@@ -122,8 +122,8 @@ class Late(Shuffled):
     def prepare(self, task):
         submit = super().prepare(task)
 
-        def submit_and_finish(block):
-            future = submit(block)
+        def submit_and_finish(bundle):
+            future = submit(bundle)
             threading.Thread(target=self.finish).start()
             return future
 
@@ -135,10 +135,12 @@ class Late(Shuffled):
                 self.do(self.asked.pop(0))
 
 
-@given(st.integers(0, 30), st.integers(1, 4), st.integers(0, 99))
-def test_pieces_come_in_the_order_of_blocks_whatever_order_they_are_done_in(n, width, seed):
+@given(st.integers(0, 30), st.integers(1, 4), st.integers(0, 99), st.sampled_from([None, 1, 3]))
+def test_pieces_come_in_the_order_of_blocks_whatever_order_they_are_done_in(
+    n, width, seed, bundles
+):
     said = []
-    runner = Late(width, seed)
+    runner = Late(width, seed, bundles)
     blocks = [np.arange(k + 1) for k in range(n)]
     found = run_blocks(
         Doubling(), blocks, runner=runner, progress=lambda *counts: said.append(counts)
@@ -146,7 +148,7 @@ def test_pieces_come_in_the_order_of_blocks_whatever_order_they_are_done_in(n, w
     assert [piece.tolist() for piece in found] == [(2 * block).tolist() for block in blocks]
     total = sum(map(len, blocks))
     assert [done for done, _ in said] == sorted(done for done, _ in said)
-    assert len(said) == n
+    assert len(said) == n if bundles is None else len(said) <= n
     assert {of for _, of in said} <= {total}
     assert not said or said[-1] == (total, total)
 
@@ -194,7 +196,7 @@ def test_a_block_that_is_always_lost_ends_the_work(source):
         hunter = threading.Thread(target=hunt)
         hunter.start()
         try:
-            with pytest.raises(FitError, match=r"block of items 0 to 63 was lost 4 times"):
+            with pytest.raises(FitError, match=r"items 0 to 63: 4 times the worker that did them"):
                 toy_ensemble(source, 100, seed=3, fit_block_size=SIZE, runner=runner)
         finally:
             stop.set()
@@ -269,7 +271,7 @@ def test_workers_do_what_this_package_defines_in_its_own_versions():
     packed = Task("ddphf.compute.streams:seed_of_part", {}).pack()
     other = replace(packed, digest="other", versions={**packed.versions, "numpy": "1.0"})
     with pytest.raises(UsageError, match=r"other versions than this process \(numpy .* for 1.0\)"):
-        do_block(other, 0)
+        do_blocks(other, [0])
 
 
 START = (

@@ -2,35 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import ExitStack
 from typing import Any, Protocol
 
 import numpy as np
 
-from ddphf.compute.tasks import Task
+from ddphf.compute.tasks import Submit, Task
 from ddphf.compute.threads import Threads
 from ddphf.progress import Count
 
 __all__ = ["Runner", "run_blocks"]
 
 AHEAD = 3
-"""Blocks that are handed out, or done and not yet asked for, per block in work: enough that no
-worker waits for the slowest one, few enough that a stop is quick and memory is bounded."""
+"""Bundles of blocks that are handed out, or done and not yet asked for, per worker: enough that
+none waits for the slowest one, few enough that a stop is quick and memory is bounded."""
+
+LARGEST = 16
+"""Blocks of a bundle: of many more there would be no progress to see."""
 
 
 class Runner(Protocol):
     """Where blocks are done: :class:`Threads`, or another process of this or another machine.
 
     Attributes:
-        width: How many blocks are done at a time.
+        width: How many blocks are done at a time: its workers.
+        bundles: How many bundles each worker shall have at least before blocks go together, where
+            handing one out costs something; None where it costs nothing.
     """
 
     width: int
+    bundles: int | None
 
-    def prepare(self, task: Task) -> Callable[[Any], Future[Any]]:
-        """Return what takes a block and promises its piece."""
+    def prepare(self, task: Task) -> Submit:
+        """Return what takes a bundle of blocks and promises their pieces."""
 
 
 def run_blocks(
@@ -49,7 +55,7 @@ def run_blocks(
         task: What is done.
         blocks: What each call of it takes: a number, or an array of the numbers of its items.
         runner: Where; threads of this process by default.
-        progress: Called with (items done, items in all) whenever a block is done, by whichever
+        progress: Called with (items done, items in all) whenever blocks are done, by whichever
             worker.
 
     Yields:
@@ -65,27 +71,29 @@ def run_blocks(
         >>> list(run_blocks(Doubling(), range(3)))
         [0, 2, 4]
     """
-    blocks = list(blocks)
-    sizes = [int(np.size(block)) for block in blocks]
     with ExitStack() as stack:
         runner = stack.enter_context(Threads()) if runner is None else runner
-        if not blocks:
+        if not len(blocks):
             return
+        each = len(blocks) // (runner.bundles * runner.width) if runner.bundles else 1
+        each = min(max(each, 1), LARGEST)
+        bundles = [list(blocks[i : i + each]) for i in range(0, len(blocks), each)]
+        sizes = [sum(int(np.size(block)) for block in bundle) for bundle in bundles]
         submit = runner.prepare(task)
-        waiting: dict[Future[Any], int] = {}
-        ready: dict[int, Any] = {}
+        waiting: dict[Future[list[Any]], int] = {}
+        ready: dict[int, list[Any]] = {}
         handed_out = handed_on = done = items = 0
         try:
-            while done < len(blocks):
-                while handed_out < min(len(blocks), handed_on + AHEAD * runner.width):
-                    waiting[submit(blocks[handed_out])] = handed_out
+            while done < len(bundles):
+                while handed_out < min(len(bundles), handed_on + AHEAD * runner.width):
+                    waiting[submit(bundles[handed_out])] = handed_out
                     handed_out += 1
                 for future in wait(waiting, return_when=FIRST_COMPLETED).done:
                     number = waiting.pop(future)
                     ready[number] = future.result()
                     done, items = done + 1, items + sizes[number]
                     while handed_on in ready:
-                        yield ready.pop(handed_on)
+                        yield from ready.pop(handed_on)
                         handed_on += 1
                     if progress is not None:  # last: it may stop the work
                         progress(items, sum(sizes))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Self
 
-from ddphf.compute.processes import ATTEMPTS, lost
-from ddphf.compute.tasks import ONE_THREAD, Packed, Task, do_block
+from ddphf.compute.processes import lost
+from ddphf.compute.tasks import ONE_THREAD, Packed, Submit, Task, do_blocks
 from ddphf.exceptions import FitError, UsageError
 
 __all__ = ["Cluster"]
@@ -22,10 +22,14 @@ CONNECT_SECONDS = 20
 QUIET = {
     # A large model is sent once per task, on purpose.
     "distributed.admin.large-graph-warning-threshold": "1TB",
+    # Nobody looks at its profile, which is taken a hundred times a second.
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.tick.interval": "500ms",
     # No pages about the work, which anybody could read.
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
-    **{f"distributed.nanny.pre-spawn-environ.{key}": value for key, value in ONE_THREAD.items()},
+    # In the place of Dask's own, which has glibc give every freed array back to the system at once.
+    "distributed.nanny.pre-spawn-environ": ONE_THREAD,
 }
 
 
@@ -44,10 +48,14 @@ class Cluster:
 
     Attributes:
         width: Blocks that are done at a time.
+        bundles: Per worker: a task costs Dask some 10 ms of processor time, a third of what a block
+            of toys may take.
 
     Raises:
         UsageError: Dask is not installed, nobody answers at the address, or there is no worker.
     """
+
+    bundles: int | None = 8
 
     def __init__(self, address: str | None = None, n: int = 1) -> None:
         try:
@@ -95,23 +103,23 @@ class Cluster:
     def _threads(self) -> int:
         return max(1, int(sum(self._client.nthreads().values())))
 
-    def prepare(self, task: Task) -> Callable[[Any], Future[Any]]:
-        """Return what takes a block and promises its piece."""
+    def prepare(self, task: Task) -> Submit:
+        """Return what takes a bundle of blocks and promises their pieces."""
         self.width = self._threads()
         packed = self._client.submit(keep, task.pack())
 
-        def submit(block: Any) -> Future[Any]:
-            theirs = self._executor.submit(do_block, packed, block)
-            ours: Future[Any] = Future()
+        def submit(bundle: list[Any]) -> Future[list[Any]]:
+            theirs = self._executor.submit(do_blocks, packed, bundle)
+            ours: Future[list[Any]] = Future()
             ours.add_done_callback(lambda future: future.cancelled() and theirs.cancel())
-            theirs.add_done_callback(lambda future: _settle(ours, future, block))
+            theirs.add_done_callback(lambda future: _settle(ours, future, bundle))
             return ours
 
         return submit
 
 
-def _settle(ours: Future[Any], theirs: Future[Any], block: Any) -> None:
-    """Hand on a piece, or its error in this package's words."""
+def _settle(ours: Future[list[Any]], theirs: Future[list[Any]], bundle: list[Any]) -> None:
+    """Hand on pieces, or their error in this package's words."""
     if not ours.set_running_or_notify_cancel():
         return
     if theirs.cancelled():
@@ -123,7 +131,7 @@ def _settle(ours: Future[Any], theirs: Future[Any], block: Any) -> None:
     if error is None:
         ours.set_result(theirs.result())
     elif type(error).__name__ == "KilledWorker":
-        ours.set_exception(lost(block, ATTEMPTS))
+        ours.set_exception(lost(bundle))
     elif isinstance(error, ImportError):
         ours.set_exception(
             UsageError(f"the workers cannot load ddphf ({error}); install it where they run")

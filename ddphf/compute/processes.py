@@ -9,17 +9,18 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError
 from types import TracebackType
 from typing import Any, BinaryIO, Self, cast
 
-from ddphf.compute.tasks import ONE_THREAD, Packed, Task
+import numpy as np
+
+from ddphf.compute.tasks import ONE_THREAD, Packed, Submit, Task
 from ddphf.compute.threads import Threads
 from ddphf.compute.worker import read_frame, write_frame
 from ddphf.exceptions import FitError
 
-__all__ = ["ATTEMPTS", "Processes", "lost"]
+__all__ = ["Processes", "lost"]
 
 ATTEMPTS = 4
 """How often a block is tried whose worker is lost: once for a machine that is short of memory for a
@@ -31,11 +32,11 @@ PROGRAM = (
 )
 
 
-def lost(block: Any, times: int) -> FitError:
-    """Return the error of a block that cannot be done."""
-    items = f"{block}" if not hasattr(block, "__len__") else f"of items {block[0]} to {block[-1]}"
+def lost(bundle: list[Any]) -> FitError:
+    """Return the error of blocks that cannot be done."""
+    items = np.concatenate([np.atleast_1d(block) for block in bundle])
     return FitError(
-        f"the block {items} was lost {times} times with the worker that did it, which was killed "
+        f"items {items[0]} to {items[-1]}: {ATTEMPTS} times the worker that did them was killed "
         "or ran out of memory; use fewer workers, or a machine with more memory for each"
     )
 
@@ -56,8 +57,8 @@ class _Worker:
             process_group=0,  # Ctrl-C in a terminal is for the one that started it
         )  # fmt: skip
 
-    def do(self, packed: Packed, block: Any) -> Any:
-        """Return the block's piece, or raise its error.
+    def do(self, packed: Packed, bundle: list[Any]) -> list[Any]:
+        """Return the blocks' pieces, or raise their error.
 
         Raises:
             _LostError: The process ended before.
@@ -66,14 +67,14 @@ class _Worker:
         told = cast("BinaryIO", self._process.stdout)
         known = self._task == packed.digest
         try:
-            write_frame(asked, (None if known else packed, block))
+            write_frame(asked, (None if known else packed, bundle))
             self._task = packed.digest
-            done, piece = read_frame(told)
+            done, answer = read_frame(told)
         except (EOFError, OSError, ValueError):  # the last: closed by `end`
             raise _LostError from None
         if not done:
-            raise piece
-        return piece
+            raise answer
+        return cast("list[Any]", answer)
 
     def kill(self) -> None:
         """End the process now."""
@@ -100,6 +101,8 @@ class Processes:
     Attributes:
         width: The same.
     """
+
+    bundles: int | None = None
 
     def __init__(self, n: int) -> None:
         self.width = n
@@ -128,23 +131,23 @@ class Processes:
         for worker in self._workers:
             worker.end()
 
-    def prepare(self, task: Task) -> Callable[[Any], Future[Any]]:
-        """Return what takes a block and promises its piece."""
+    def prepare(self, task: Task) -> Submit:
+        """Return what takes a bundle of blocks and promises their pieces."""
         packed = task.pack()
-        return lambda block: self._threads.pool.submit(self._do, packed, block)
+        return lambda bundle: self._threads.pool.submit(self._do, packed, bundle)
 
-    def _do(self, packed: Packed, block: Any) -> Any:
+    def _do(self, packed: Packed, bundle: list[Any]) -> list[Any]:
         for _ in range(ATTEMPTS):
             worker = self._idle.get()
             try:
                 worker = self._start() if worker is None else worker
-                return worker.do(packed, block)
+                return worker.do(packed, bundle)
             except _LostError:
                 self._forget(worker)
                 worker = None
             finally:
                 self._idle.put(worker)
-        raise lost(block, ATTEMPTS)
+        raise lost(bundle)
 
     def _start(self) -> _Worker:
         with self._changing:

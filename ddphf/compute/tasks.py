@@ -13,6 +13,7 @@ import os
 import pickle
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -20,10 +21,13 @@ from typing import Any
 from ddphf import __version__
 from ddphf.exceptions import UsageError
 
-__all__ = ["ONE_THREAD", "Packed", "Task", "do_block"]
+__all__ = ["ONE_THREAD", "Packed", "Submit", "Task", "do_blocks"]
 
 Work = Callable[[Any], Any]
 """Called with a block, whatever the task takes for one; returns its piece."""
+
+Submit = Callable[[list[Any]], Future[list[Any]]]
+"""Takes a bundle of blocks and promises their pieces."""
 
 DECIDING = ("numpy", "scipy", "jax", "jaxlib")
 """Packages whose versions a result's last digits depend on."""
@@ -97,8 +101,8 @@ _made: dict[str, Work] = {}
 _making = threading.Lock()
 
 
-def do_block(packed: Packed, block: Any) -> Any:
-    """Do one block, in a process that is not the user's own.
+def do_blocks(packed: Packed, bundle: list[Any]) -> list[Any]:
+    """Do some blocks, in a process that is not the user's own.
 
     Raises:
         UsageError: Other versions are installed here than where the task comes from.
@@ -116,7 +120,7 @@ def do_block(packed: Packed, block: Any) -> Any:
             while len(_made) >= KEPT:
                 _made.pop(next(iter(_made)))
             _made[packed.digest] = work
-    return work(block)
+    return [work(block) for block in bundle]
 
 
 def _versions() -> dict[str, str]:

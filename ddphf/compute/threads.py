@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self
 
-from ddphf.compute.tasks import Task
+from ddphf.compute.tasks import Submit, Task
 
 __all__ = ["WORKERS", "Threads"]
 
@@ -27,6 +26,8 @@ class Threads:
         width: The same.
     """
 
+    bundles: int | None = None
+
     def __init__(self, n: int = WORKERS) -> None:
         self.width = n
         self.pool = ThreadPoolExecutor(max_workers=n)
@@ -42,17 +43,17 @@ class Threads:
     ) -> None:
         self.pool.shutdown(wait=True, cancel_futures=True)
 
-    def prepare(self, task: Task) -> Callable[[Any], Future[Any]]:
-        """Return what takes a block and promises its piece."""
+    def prepare(self, task: Task) -> Submit:
+        """Return what takes a bundle of blocks and promises their pieces."""
         work, compiled, first = task.make(), threading.Event(), threading.Lock()
 
-        def do(block: Any) -> Any:
+        def do(bundle: list[Any]) -> list[Any]:
             if first.acquire(blocking=False):  # alone: it compiles
                 try:
-                    return work(block)
+                    return [work(block) for block in bundle]
                 finally:
                     compiled.set()
             compiled.wait()
-            return work(block)
+            return [work(block) for block in bundle]
 
-        return lambda block: self.pool.submit(do, block)
+        return lambda bundle: self.pool.submit(do, bundle)

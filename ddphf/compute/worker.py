@@ -15,7 +15,7 @@ import threading
 import traceback
 from typing import Any, BinaryIO
 
-from ddphf.compute.tasks import Packed, do_block
+from ddphf.compute.tasks import Packed, do_blocks
 
 __all__ = ["main", "read_frame", "write_frame"]
 
@@ -57,10 +57,10 @@ def main() -> None:
     threading.Thread(target=_listen, args=(asked, messages), daemon=True).start()
     packed: Packed | None = None
     while True:
-        task, block = messages.get()
+        task, bundle = messages.get()
         packed = packed if task is None else task
         assert packed is not None
-        write_frame(told, _answer(packed, block))
+        write_frame(told, _answer(packed, bundle))
 
 
 def _listen(asked: BinaryIO, messages: queue.SimpleQueue[Any]) -> None:
@@ -71,10 +71,10 @@ def _listen(asked: BinaryIO, messages: queue.SimpleQueue[Any]) -> None:
             os._exit(0)
 
 
-def _answer(packed: Packed, block: Any) -> tuple[bool, Any]:
-    """Return whether the block was done, and its piece or the error."""
+def _answer(packed: Packed, bundle: list[Any]) -> tuple[bool, Any]:
+    """Return whether the blocks were done, and their pieces or the error."""
     try:
-        return True, do_block(packed, block)
+        return True, do_blocks(packed, bundle)
     except Exception as error:
         try:
             pickle.loads(pickle.dumps(error))

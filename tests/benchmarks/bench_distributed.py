@@ -1,8 +1,8 @@
 """Toys of the 28x28 sample on threads, processes and a Dask cluster of this machine, in turns.
 
-Each runner starts, does one block per worker (imports, programs from the cache), then the toys that
-are timed; all results must be the same bits. Processor seconds are those of this process and of
-the workers, for the timed toys and, apart, for everything else.
+Each runner starts, does some blocks per worker (imports, programs from the cache), then the toys
+that are timed; all results must be the same bits. Processor seconds are those of this process and
+of the workers, for the timed toys and, apart, for everything else.
 
     python tests/benchmarks/bench_distributed.py -o build/performance_distributed.json
 """
@@ -47,7 +47,8 @@ def measure(source, where, n):
     """Return the toys and the times of one runner."""
     all_cpu, begin = ended_seconds(), time.perf_counter()
     with open_runner(where) as runner:
-        toy_ensemble(source, 1024, seed=2, runner=runner)
+        for _ in range(4):  # until every worker has done a block
+            toy_ensemble(source, 1024 * runner.width, seed=2, runner=runner)
         ready, cpu = time.perf_counter(), seconds_now()
         toys = toy_ensemble(source, n, seed=1, runner=runner)
         done, cpu = time.perf_counter(), seconds_now() - cpu
