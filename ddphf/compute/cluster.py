@@ -69,6 +69,10 @@ class Cluster:
             ) from None
         self._address = address
         with ExitStack() as stack:
+            # What goes wrong is an exception here; Dask would log tracebacks beside it.
+            log = logging.getLogger("distributed")
+            stack.callback(log.setLevel, log.level)
+            log.setLevel(logging.CRITICAL)
             stack.enter_context(dask.config.set(QUIET))
             if address is None:
                 # Who can reach a scheduler runs code as its user: without certificates that would

@@ -66,8 +66,15 @@ def read_place(where: str) -> tuple[str, int]:
             return where, 1
         raise UsageError(f"--scheduler {where}: {FORMS}")
     kind, number = found.groups()
-    n = WORKERS if kind == "threads" else len(os.sched_getaffinity(0))
+    n = WORKERS if kind == "threads" else _cores()
     n = n if number is None else int(number)
     if not 1 <= n <= MOST:
         raise UsageError(f"--scheduler {where}: expected 1 to {MOST} workers")
     return kind, n
+
+
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # Linux; a batch system may give some of the machine's
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
