@@ -14,6 +14,7 @@ from test_bombs import refused
 
 from ddphf.exceptions import InputError
 from ddphf.inputs.events import read_events
+from ddphf.inputs.readers import read_histogram
 
 IMPORTS = (
     "import uproot, hist, awkward\n"
@@ -112,3 +113,14 @@ def test_a_long_column_that_nobody_asks_for_is_no_obstacle(tmp_path):
     assert events.columns["x"].tolist() == [0.0, 1.0, 2.0]
     with pytest.raises(InputError, match="MB of numbers from so small a file"):
         read_events(f"{tmp_path / 'a.root'}:t", columns=["len(many)"])
+
+
+def test_another_uproot_is_refused_by_name(tmp_path, monkeypatch):
+    """Its blocks could not be limited: as many bytes as a file likes."""
+    from uproot import compression
+
+    path = tmp_path / "a.root"
+    root_file(path)
+    monkeypatch.delattr(compression, "_decompress_ZSTD")
+    with pytest.raises(InputError, match=r"unpacks blocks in a way .* install uproot 5\.7"):
+        read_histogram(f"{path}:h")

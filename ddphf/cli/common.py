@@ -28,6 +28,7 @@ __all__ = [
     "CleanConsole",
     "choices",
     "force_option",
+    "measurement_option",
     "output_option",
     "poi_bounds_option",
     "print_summary",
@@ -99,6 +100,9 @@ poi_bounds_option = click.option(
     "--poi-bounds", metavar="LOW,HIGH", callback=_read_bounds,
     help="Bounds of the POI instead of the measurement's.",
 )  # fmt: skip
+measurement_option = click.option(
+    "--measurement", metavar="NAME", help="Which one; the first by default."
+)
 
 
 def _read_place(context: click.Context, option: click.Parameter, where: str | None) -> str | None:

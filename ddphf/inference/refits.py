@@ -17,6 +17,7 @@ from ddphf.compute.tasks import Task
 from ddphf.likelihood.batch import minimize_batch
 from ddphf.likelihood.cache import CACHE
 from ddphf.likelihood.compiled import CompiledModel
+from ddphf.likelihood.fits import minimize_starts
 from ddphf.progress import Count
 
 __all__ = ["Refits", "compiled_meanwhile", "refit_all"]
@@ -114,7 +115,7 @@ class Refitting:
             found = minimize_batch(self.model, data, start=start, fixed=fixed, block=BLOCK)
             return Refits(found.points, found.twice_nll, found.reasons)
         out = Refits(np.full(start.shape, np.nan), np.full(len(some), np.nan), {})
-        minima = self.model.minimize_starts(start, fixed=fixed, data=data, near=self.near)
+        minima = minimize_starts(self.model, start, fixed=fixed, data=data, near=self.near)
         for j, minimum in enumerate(minima):
             if minimum.converged:
                 out.points[j], out.twice_nll[j] = minimum.parameters, minimum.twice_nll

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ddphf.exceptions import InputError
+
 __all__ = ["open_root"]
 
 
@@ -15,6 +17,7 @@ def open_root(path: str | Path) -> Any:
     with the header (at most 16 MB) afterwards. Here it stops at what the header says.
 
     Raises:
+        InputError: This uproot unpacks in another way, which cannot be stopped so.
         Exception: Of many kinds: uproot's on damaged files.
     """
     import uproot
@@ -22,7 +25,13 @@ def open_root(path: str | Path) -> Any:
 
     # The objects that uproot takes for blocks of a file, whichever settings it was given.
     for name, method in (("ZLIB", "zlib"), ("LZMA", "xz"), ("ZSTD", "zstd")):
-        getattr(compression, f"_decompress_{name}").decompress = _Bounded(method)
+        unpacks = getattr(compression, f"_decompress_{name}", None)
+        if unpacks is None:
+            raise InputError(
+                f"{Path(path).name}: uproot {uproot.__version__} unpacks blocks in a way that "
+                "ddphf cannot limit; install uproot 5.7"
+            )
+        unpacks.decompress = _Bounded(method)
     return uproot.open(path)
 
 

@@ -11,6 +11,7 @@ from ddphf.publish.summaries import publishing_of
 from ddphf.results.published import PublishedResults
 from ddphf.results.registry import KINDS, load_function
 from ddphf.text import clean_text
+from ddphf.workspace_json import Workspace
 
 __all__ = ["make_readme", "print_numbers"]
 
@@ -35,7 +36,7 @@ FILES = {
 
 
 def make_readme(
-    files: Mapping[str, bytes], workspace: Spec, metadata: Spec, results: PublishedResults
+    files: Mapping[str, bytes], workspace: Workspace, metadata: Spec, results: PublishedResults
 ) -> str:
     """Return README.md.
 
@@ -155,7 +156,7 @@ print(-2 * model.logpdf(parameters, workspace.data(model))[0])"""
     )
 
 
-def _meaning(workspace: Spec, metadata: Spec, results: PublishedResults) -> str:
+def _meaning(workspace: Workspace, metadata: Spec, results: PublishedResults) -> str:
     lines = ["## What the numbers mean", ""]
     for point in results.points:
         poi = next((p for p in point.minimum.parameters if p.name == point.poi), None)

@@ -10,7 +10,7 @@ from ddphf.results.agreement import STALE, Stated, stated_by_statement
 from ddphf.results.goodness import GOODNESS, GoodnessResult
 from ddphf.results.growth import open_record
 from ddphf.results.shapes import COMMON, MINIMUM, STATEMENT, TEXT, WARNINGS, fields, maybe
-from ddphf.results.shown import Shown
+from ddphf.results.shown import Shown, find_named
 
 if TYPE_CHECKING:
     from ddphf.results.published import PublishedResults
@@ -113,10 +113,7 @@ class MinimumResult(Shown):
         Raises:
             KeyError: There is no such parameter.
         """
-        for parameter in self.parameters:
-            if parameter.name == name:
-                return parameter
-        raise KeyError(name)
+        return find_named(self.parameters, name)
 
 
 @dataclass(frozen=True)

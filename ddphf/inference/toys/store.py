@@ -35,6 +35,9 @@ __all__ = [
 
 VERSION = 1
 
+COLUMNS = ("seed", "index", "q0", "mu_hat", "status", "at_zero")
+"""Of a file, and attributes of a sample: one entry per toy."""
+
 
 @dataclass(frozen=True)
 class Shard:
@@ -143,21 +146,14 @@ def save_toys(toys: ToySample, path: Path) -> None:
     Raises:
         UsageError: The file cannot be written; the old one stays.
     """
-    part: Any = {} if toys.shard is None else {"shard": astuple(toys.shard)}
+    content = {name: value for name, value in vars(toys).items() if name != "shard"}
+    if toys.shard is not None:
+        content["shard"] = astuple(toys.shard)
     with write_atomically(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(
             file,
             version=VERSION,
-            seed=toys.seed,
-            index=toys.index,
-            q0=toys.q0,
-            mu_hat=toys.mu_hat,
-            status=toys.status,
-            at_zero=toys.at_zero,
-            mu=toys.mu,
-            fingerprint=toys.fingerprint,
-            workspace_digest=toys.workspace_digest,
-            **part,
+            **content,
         )
 
 
@@ -202,12 +198,7 @@ def load_toys(path: Path | BinaryIO, *, name: str | None = None) -> ToySample:
             if int(file["version"]) != VERSION:
                 raise InputError(f"{name}: toys of version {file['version']}, expected {VERSION}")
             return ToySample(
-                seed=file["seed"],
-                index=file["index"],
-                q0=file["q0"],
-                mu_hat=file["mu_hat"],
-                status=file["status"],
-                at_zero=file["at_zero"],
+                **{name: file[name] for name in COLUMNS},
                 mu=float(file["mu"]),
                 fingerprint=str(file["fingerprint"]),
                 workspace_digest=str(file["workspace_digest"])
@@ -259,8 +250,7 @@ def merge_toys(samples: Sequence[ToySample]) -> ToySample:
                 f"mu={other.mu}); merge only toys of one ensemble"
             )
     columns: dict[str, Any] = {
-        name: np.concatenate([getattr(s, name) for s in samples])
-        for name in ("seed", "index", "q0", "mu_hat", "status", "at_zero")
+        name: np.concatenate([getattr(s, name) for s in samples]) for name in COLUMNS
     }
     order = np.lexsort((columns["index"], columns["seed"]))
     key = np.stack([columns["seed"][order], columns["index"][order]])
