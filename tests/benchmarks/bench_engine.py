@@ -13,6 +13,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -287,7 +288,7 @@ def main():
         row = {
             "name": name,
             "q0": both(),
-            "one_fit_s": repeat(lambda: minimize(model), times),
+            "one_fit_s": repeat(partial(minimize, model), times),
             "free_and_null_s": repeat(both, times),
         }
         for peer in ("scipy", "minuit"):
