@@ -13,6 +13,8 @@ from ddphf.cli.common import (
     print_summary,
     print_warnings,
     progress_line,
+    runner_at,
+    scheduler_option,
     seed_option,
 )
 from ddphf.cli.figures import figure_options, figure_paths, stage_figures
@@ -58,6 +60,7 @@ FIGURES = ("search_z_map", "search_profiled_map", "search_sizes", "search_maximu
 @max_windows_option
 @figure_options("Draw Z maps, best Z against size, and the null into this folder.")
 @seed_option
+@scheduler_option
 @output_option
 @force_option
 def command(
@@ -72,6 +75,7 @@ def command(
     plots: str | None,
     kind: str | None,
     seed: int,
+    where: str | None,
     output: str,
     force: bool,
 ) -> None:
@@ -84,7 +88,7 @@ def command(
     """
     figures = figure_paths(plots, kind, FIGURES)
     outputs = Outputs([output, *figures.values()], inputs=[analysis], force=force)
-    with progress_line() as say:
+    with progress_line() as say, runner_at(where, say) as runner:
         say("reading")
         from ddphf.search.run_pair import search_pair
 
@@ -92,7 +96,8 @@ def command(
         outputs.protect(config.files)
         result = search_pair(
             pair, windows=windows, direction=direction, null=null, precision=precision, top=top,
-            max_windows=max_windows, seed=seed, stage=say, progress=say.bar("fields"),
+            max_windows=max_windows, seed=seed, stage=say, runner=runner,
+            progress=say.bar("fields"),
         )  # fmt: skip
     source = {"file": relative_to(analysis, output), "digest": file_digest(analysis)}
     result = replace(result, analysis=source)

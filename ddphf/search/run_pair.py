@@ -12,6 +12,7 @@ import numpy as np
 from scipy.stats import norm
 
 from ddphf.arrays import AnyArray, Array, Spec
+from ddphf.compute.blocks import Runner
 from ddphf.exceptions import InputError
 from ddphf.inputs.histogram import Axis
 from ddphf.progress import Count, Stage, silent
@@ -62,6 +63,7 @@ class Trials:
         scanner: Of the same windows.
         seed: Of the draws.
         counting: Count plain fields, whatever p is.
+        runner: Where fields are drawn and scanned; on threads by default.
         progress: Called with (done, total) fields.
     """
 
@@ -69,13 +71,19 @@ class Trials:
     scanner: Scanner
     seed: int
     counting: bool = False
+    runner: Runner | None = None
     progress: Count | None = None
 
     @cached_property
     def maxima(self) -> AnyArray:
         """Statistic of the largest window of plain fields, shape (MAXIMA,)."""
         return draw_maxima(
-            self.chosen.null, self.scanner, MAXIMA, seed=self.seed, progress=self.progress
+            self.chosen.null,
+            self.scanner,
+            MAXIMA,
+            seed=self.seed,
+            runner=self.runner,
+            progress=self.progress,
         )
 
     def find(self, threshold: float, target: float) -> Spec:
@@ -93,6 +101,7 @@ class Trials:
             target=target,
             method="counted" if self.counting else "auto",
             targets=Targets(self.chosen.null.table, threshold, self.chosen.reachable),
+            runner=self.runner,
             progress=self.progress,
         )
         return _describe_global(found)
@@ -173,6 +182,7 @@ def search_pair(
     kernel: str = "auto",
     seed: int = 0,
     stage: Stage = silent,
+    runner: Runner | None = None,
     progress: Count | None = None,
 ) -> SearchResult:
     """Search a pair for windows where the two samples differ.
@@ -188,6 +198,7 @@ def search_pair(
         kernel: ``auto``, ``numba`` or ``numpy``.
         seed: Of everything drawn.
         stage: Called with a line at each stage.
+        runner: Where fields are drawn and scanned; on threads by default.
         progress: Called with (done, total) fields drawn.
 
     Raises:
@@ -214,7 +225,9 @@ def search_pair(
     scan = scan_field(field, table, direction=wanted, most=top)
     chosen = _choose(pair, field, scan, null)
     scanner = Scanner(table, wanted, kernel)
-    trials = Trials(chosen, scanner, seed, counting=null == "counting", progress=progress)
+    trials = Trials(
+        chosen, scanner, seed, counting=null == "counting", runner=runner, progress=progress
+    )
     stage("null of the maximum")
     law = trials.describe()
     best = []
