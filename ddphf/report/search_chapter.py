@@ -80,7 +80,7 @@ def _windows(record: Record) -> Table:
     names = [f"{a['label']} [{a['unit']}]" if a["unit"] else a["label"] for a in axes]
     if not names and rows:
         names = [f"axis {i}" for i in range(len(record["best"][0]["edges"]))]
-    columns = ("", *names, "tested", "expected", "Z local", "p local", "p global", "Z global")
+    columns = ("", *names, "tested", "expected", "Z local", "p of counts", "p global", "Z global")
     return Table(f"{record['direction']}: the best windows", columns, tuple(rows))
 
 
