@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "publish": {"figures", "inference", "likelihood", "report"},
     "inference": {"likelihood"},
     "likelihood": set(),
+    "search": {"config", "inputs", "symmetry", "workspace"},
     "report": {"figures"},
     "figures": set(),
     "inputs": set(),

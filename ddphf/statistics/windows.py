@@ -29,6 +29,7 @@ __all__ = [
     "find_best_window",
     "global_p_value",
     "scan_positions",
+    "sum_positions",
 ]
 
 CHUNK = 4_000_000
@@ -124,17 +125,34 @@ def scan_positions(terms: Array, size: Sequence[int]) -> Array:
         >>> scan_positions(np.array([1.0, 2.0, 3.0]), [2])
         array([2.12132034, 3.53553391])
     """
+    return np.asarray(sum_positions(terms, size) / np.sqrt(np.prod(size)))
+
+
+def sum_positions(values: Array, size: Sequence[int]) -> Array:
+    """Return the sum over a window at every position.
+
+    Args:
+        values: The last ``len(size)`` axes are bins, leading ones are data sets.
+        size: Bins of the window along each axis.
+
+    Raises:
+        InputError: The window is larger than the histogram.
+
+    Example:
+        >>> sum_positions(np.array([1.0, 2.0, 3.0]), [2])
+        array([3., 5.])
+    """
     axes = len(size)
-    Window((0,) * axes, tuple(size)).check(terms.shape[terms.ndim - axes :])
-    for axis, k in enumerate(size, start=terms.ndim - axes):
+    Window((0,) * axes, tuple(size)).check(values.shape[values.ndim - axes :])
+    for axis, k in enumerate(size, start=values.ndim - axes):
         # The sum over k bins is a difference of cumulative sums: its cost does not grow with k.
-        total = np.cumsum(terms, axis=axis)
+        total = np.cumsum(values, axis=axis)
         first = np.take(total, [k - 1], axis=axis)
         upper, lower = (
-            np.take(total, np.arange(i, i + terms.shape[axis] - k), axis=axis) for i in (k, 0)
+            np.take(total, np.arange(i, i + values.shape[axis] - k), axis=axis) for i in (k, 0)
         )
-        terms = np.concatenate([first, upper - lower], axis=axis)
-    return np.asarray(terms / np.sqrt(np.prod(size)))
+        values = np.concatenate([first, upper - lower], axis=axis)
+    return values
 
 
 @dataclass(frozen=True)
