@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from ddphf.inference.ranking.impacts import rank_parameters as rank_parameters
     from ddphf.inference.scan import scan_parameters as scan_parameters
     from ddphf.inference.yields import predict_yields as predict_yields
+    from ddphf.search.trials import global_p_value as global_p_value
     from ddphf.statistics.n_sigma import exact_p_value as exact_p_value
     from ddphf.statistics.n_sigma import n_sigma as n_sigma
     from ddphf.statistics.n_sigma import n_sigma_terms as n_sigma_terms
     from ddphf.statistics.windows import all_squares as all_squares
     from ddphf.statistics.windows import centred_windows as centred_windows
     from ddphf.statistics.windows import find_best_window as find_best_window
-    from ddphf.statistics.windows import global_p_value as global_p_value
     from ddphf.symmetry.load import load_pair as load_pair
     from ddphf.symmetry.pair import Channel as Channel
     from ddphf.symmetry.pair import Pair as Pair
@@ -52,7 +52,7 @@ _HOMES = {
     "exact_p_value": "statistics.n_sigma",
     "find_best_window": "statistics.windows",
     "fit_workspace": "inference.fit",
-    "global_p_value": "statistics.windows",
+    "global_p_value": "search.trials",
     "inject_signal": "inference.injection.record",
     "limit_workspace": "inference.limits.limits",
     "load_pair": "symmetry.load",

@@ -17,10 +17,11 @@ GROUND = {"results", "statistics", "compute"}
 MAY_IMPORT = {
     "cli": {
         "config", "figures", "inference", "inputs", "likelihood", "publish", "report",
-        "studies", "symmetry", "workspace",
+        "search", "studies", "symmetry", "workspace",
     },
     "studies": {
-        "config", "figures", "inference", "inputs", "likelihood", "symmetry", "workspace",
+        "config", "figures", "inference", "inputs", "likelihood", "search", "symmetry",
+        "workspace",
     },
     "workspace": {"config", "inputs", "symmetry"},
     "symmetry": {"config", "inputs"},

@@ -8,13 +8,13 @@ from reference_numbers import FLAT, square
 from scipy.stats import norm
 
 from ddphf.exceptions import InputError
+from ddphf.search.trials import global_p_value
 from ddphf.statistics.n_sigma import n_sigma, n_sigma_terms
 from ddphf.statistics.windows import (
     Window,
     all_squares,
     centred_windows,
     find_best_window,
-    global_p_value,
     scan_positions,
 )
 
@@ -114,9 +114,11 @@ def test_an_error_of_the_ratio_makes_global_p_meaningless(events, fraction):
     rng, sizes = np.random.default_rng(5), list(all_squares((28, 28)))
     counts = rng.poisson(events, (2, 400, 28, 28))
     off = 1 + 0.01 * rng.standard_normal((400, 1, 1))
-    # 4.10 is the 95 % quantile of the best square of Gaussian fields.
-    assert global_p_value(4.10, (28, 28), sizes, n_samples=500).p == pytest.approx(0.05, abs=0.01)
-    found = np.mean(largest_windows(*counts, sizes, off) >= 4.10)
+    # 4.151 is the 95 % quantile of the best square of Gaussian fields.
+    assert global_p_value(4.151, (28, 28), sizes, n_samples=4000).p == pytest.approx(
+        0.05, abs=0.005
+    )
+    found = np.mean(largest_windows(*counts, sizes, off) >= 4.151)
     assert found == pytest.approx(fraction, abs=4 * np.sqrt(fraction * (1 - fraction) / 400))
 
 
@@ -141,6 +143,25 @@ def test_one_window_has_no_trial_factor():
 def test_windows_outside_are_refused(call):
     with pytest.raises(InputError, match=r"window: starts at bin .* outside the histogram"):
         call()
+
+
+def test_a_size_given_twice_counts_once():
+    sizes = [(6, 6), (2, 3), (6, 6)]
+    assert find_best_window(flat_terms(), sizes) == find_best_window(flat_terms(), sizes[:2])
+    assert global_p_value(4.0, (9, 9), sizes, n_samples=256) == global_p_value(
+        4.0, (9, 9), sizes[1:], n_samples=256
+    )
+
+
+def test_what_many_windows_reach_is_no_certainty():
+    """It was p = 1.0 +- .044 and z = -inf."""
+    found = global_p_value(3.0, (28, 28), itertools.product(range(1, 29), repeat=2), seed=3)
+    assert found.method == "counted"
+    assert found.p == pytest.approx(0.996475, abs=4 * np.hypot(94e-6, found.error))
+    assert found.error < 1e-3
+    everywhere = global_p_value(-1.0, (9, 9), [(2, 2)], n_samples=1000)
+    assert (everywhere.p, everywhere.z) == (1.0, None)
+    assert 0 < everywhere.error < 2e-3
 
 
 def test_nothing_to_scan_is_refused():

@@ -14,7 +14,8 @@ from ddphf.exceptions import UsageError
 
 __all__ = [
     "BOOTSTRAP", "COVERAGE", "EXPECTED", "IMPORTANCE", "INTERVALS", "LARGEST_SEED", "LIMITS",
-    "NULL", "OWNERS", "Owner", "block_generator", "check_seed", "generator", "seed_of_part",
+    "NULL", "OWNERS", "SEARCH", "Owner", "block_generator", "check_seed", "generator",
+    "seed_of_part",
 ]  # fmt: skip
 
 LARGEST_SEED = 2**63 - 1
@@ -72,7 +73,10 @@ LIMITS = Owner("limits", 1 << 44, 1 << 46)
 INTERVALS = Owner("intervals", 1 << 46, 1 << 48)
 COVERAGE = Owner("coverage", 1 << 48, 1 << 50)
 
-OWNERS = (NULL, EXPECTED, IMPORTANCE, LIMITS, INTERVALS, COVERAGE)
+SEARCH = Owner("the search", 1 << 50, 1 << 52, 1 << 44)
+"""Numbers of blocks, beyond the blocks of all toys."""
+
+OWNERS = (NULL, EXPECTED, IMPORTANCE, LIMITS, INTERVALS, COVERAGE, SEARCH)
 
 
 def check_seed(seed: int) -> int:

@@ -26,10 +26,11 @@ class Field:
         filled: Bins with v > 0.
         total: n = A + B.
         tested: B.
-        share: Expected part of n that is tested under the null: r / (1 + r) without fakes.
+        tested_rate: Expectation of B under the null, given n: n r / (1 + r) without fakes.
+        partner_rate: Of A.
+        shifts: Change of the two rates per sigma of each nuisance, shape (2, k, *shape).
         variance: v.
         ratio: r.
-        background: Null-profiled yield b of the partner.
         profile: The nuisances' projection, over the flat bins.
         nuisances: As given.
     """
@@ -38,10 +39,11 @@ class Field:
     filled: Mask
     total: Array
     tested: Array
-    share: Array
+    tested_rate: Array
+    partner_rate: Array
+    shifts: Array
     variance: Array
     ratio: Array
-    background: Array
     profile: Profile
     nuisances: Nuisances
 
@@ -54,6 +56,13 @@ class Field:
     def profiled(self) -> Array:
         """t', the terms with the nuisances profiled, of the histogram's shape."""
         return np.asarray(self.profile.project(self.terms.ravel())).reshape(self.shape)
+
+    @cached_property
+    def share(self) -> Array:
+        """q, the part of n expected to be tested under the null; r / (1 + r) without fakes."""
+        both = self.tested_rate + self.partner_rate
+        flat = self.ratio / (1 + self.ratio)
+        return np.asarray(np.divide(self.tested_rate, both, out=flat, where=both > 0))
 
     def first_fraction(self) -> tuple[list[int], float] | None:
         """Return bin and content of the first count that is no whole number, None if all are."""
@@ -110,10 +119,12 @@ def make_field(
     filled = variance > 0
     moved = r * background * nuisances.ratio + nuisances.fakes_tested - r * nuisances.fakes_partner
     pulls = np.divide(moved, np.sqrt(variance), out=np.zeros_like(moved), where=filled)
-    # Given n the background that is not known better has the expectation n: b = (n - f_A - f_B) /
-    # (1 + r). Fakes above n leave theirs.
+    # Given n, the background that nothing else measures makes the expectation n: b = (n - f_A -
+    # f_B) / (1 + r). Where the fakes are above n, theirs alone are left.
     given = np.maximum((a + b - f_a - f_b) / (1 + r), 0.0)
-    top, all_ = r * given + f_b, (1 + r) * given + f_a + f_b
-    share = np.divide(top, all_, out=r / (1 + r), where=all_ > 0)
+    expected = r * given + f_b, given + f_a
+    shifts = np.stack(
+        [r * given * nuisances.ratio + nuisances.fakes_tested, nuisances.fakes_partner]
+    )
     profile = Profile.make(pulls.reshape(len(pulls), math.prod(shape)).T, nuisances.free)
-    return Field(terms, filled, a + b, b, share, variance, r, background, profile, nuisances)
+    return Field(terms, filled, a + b, b, *expected, shifts, variance, r, profile, nuisances)

@@ -171,7 +171,9 @@ def _prefix(fields: AnyArray, shape: tuple[int, ...], axes: int) -> AnyArray:
     inner = (slice(1, None),) * axes
     sums[inner] = fields.reshape(*shape, -1)
     for axis in range(axes):
-        np.cumsum(sums, axis=axis, out=sums)
+        along = np.moveaxis(sums, axis, 0)
+        for i in range(1, len(along)):  # numpy's cumsum does not run along the fields
+            along[i] += along[i - 1]
     return sums
 
 

@@ -53,6 +53,7 @@ def scan_lines(
     n = prefix.shape[1]
     lanes = high.shape[0]
     own = table.shape[0] > 0
+    counting = threshold < 1e30
     for k in range(corners.shape[0]):
         for t in range(lanes):
             line[0, t] = 0.0
@@ -99,10 +100,12 @@ def scan_lines(
                     j += 1
                 for t in range(lanes):
                     high[t] *= scale
-            hits = 0  # whole numbers: a maximum over the lanes is not done side by side
             for t in range(lanes):
                 best[t] = high[t] if high[t] > best[t] else best[t]
-                hits += high[t] >= threshold
+            hits = 0
+            if counting:  # whole numbers: a maximum over the lanes is not done side by side
+                for t in range(lanes):
+                    hits += high[t] >= threshold
             if hits:
                 for t in range(lanes):
                     if high[t] >= threshold:

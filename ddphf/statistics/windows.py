@@ -1,10 +1,7 @@
-"""N_sigma of windows: every position, every size, the best one, and what looking everywhere costs.
+"""N_sigma of windows: every position, and the best one.
 
 The N_sigma of one window is a local significance. The largest of many windows is large without any
-signal: :func:`global_p_value` says how often. The null correlation of two windows is
-|W1 n W2| / sqrt(|W1| |W2|), because every bin's term has variance 1 where the ratio is right: with
-terms taken as Gaussian the global p-value depends on the binning and on the windows alone. Neither
-the tail of few events with a ratio away from 1 nor an error of the ratio is in it: docs/windows.md.
+signal: :func:`ddphf.search.trials.global_p_value` says how often.
 """
 
 from __future__ import annotations
@@ -13,30 +10,21 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm, truncnorm
+from scipy.stats import norm
 
 from ddphf.arrays import Array
-from ddphf.compute.streams import generator
 from ddphf.exceptions import InputError
 from ddphf.statistics.n_sigma import n_sigma
 
 __all__ = [
     "BestWindow",
-    "GlobalP",
     "Window",
     "all_squares",
     "centred_windows",
     "find_best_window",
-    "global_p_value",
     "scan_positions",
     "sum_positions",
 ]
-
-CHUNK = 4_000_000
-"""Numbers per working array."""
-
-MAX_Z = 37.0
-"""Its p-value is still a number in double precision."""
 
 
 @dataclass(frozen=True)
@@ -175,11 +163,11 @@ class BestWindow:
 def find_best_window(terms: Array, sizes: Iterable[Sequence[int]]) -> BestWindow:
     """Return the window with the largest N_sigma of one histogram.
 
-    The significance is local: :func:`global_p_value` accounts for the choice.
+    The significance is local: `global_p_value` accounts for the choice.
 
     Args:
         terms: Of one data set, n-D.
-        sizes: Window sizes, bins along each axis.
+        sizes: Window sizes, bins along each axis; one that is given twice counts once.
 
     Raises:
         InputError: No size, or a window is larger than the histogram or has other axes.
@@ -193,8 +181,8 @@ def find_best_window(terms: Array, sizes: Iterable[Sequence[int]]) -> BestWindow
     """
     best: tuple[float, Window] | None = None
     count = 0
-    for size in sizes:
-        Window((0,) * len(size), tuple(size)).check(terms.shape)
+    for size in dict.fromkeys(tuple(size) for size in sizes):
+        Window((0,) * len(size), size).check(terms.shape)
         values = scan_positions(terms, size)
         count += values.size
         where = np.unravel_index(int(np.argmax(values)), values.shape)
@@ -206,105 +194,6 @@ def find_best_window(terms: Array, sizes: Iterable[Sequence[int]]) -> BestWindow
         raise InputError("window: no size given; name at least one")
     value = float(n_sigma(terms, best[1].slices))
     return BestWindow(best[1], value, float(norm.sf(value)), count)
-
-
-@dataclass(frozen=True)
-class GlobalP:
-    """How often the best of many windows reaches a local significance without a signal.
-
-    Attributes:
-        p: Global p-value.
-        error: Its statistical error.
-        z: Significance of p.
-        n_windows: Windows compared.
-        n_samples: Fields drawn.
-    """
-
-    p: float
-    error: float
-    z: float
-    n_windows: int
-    n_samples: int
-
-
-def global_p_value(
-    z_local: float,
-    shape: Sequence[int],
-    sizes: Iterable[Sequence[int]],
-    *,
-    n_samples: int = 20_000,
-    seed: int = 0,
-) -> GlobalP:
-    """Return the probability that some window of a signal-free histogram reaches ``z_local``.
-
-    Bins are independent with variance 1 under the null; they are taken as Gaussian. That holds for
-    6 x 6 windows at 25 events and ratio 1. With ratio .5 at 25 events p is too small, and an error
-    of the ratio of 1 % makes it meaningless (docs/windows.md). With K the number of windows above
-    z,
-
-        P(any above z) = sum_W P(Z_W > z) E[1 / K | Z_W > z],
-
-    so fields are drawn with one random window conditioned to be above z, and 1 / K is averaged:
-    with about the same relative error at 5 sigma as at 2, where counting unconditioned toys would
-    need millions (Naiman and Priebe, J. Comput. Graph. Stat. 10 (2001) 296).
-
-    Args:
-        z_local: The largest N_sigma, at most 37: beyond, double precision holds no p-value.
-        shape: Bins of the histogram.
-        sizes: Window sizes that were scanned, at all positions.
-        n_samples: Fields to draw.
-        seed: Of the generator.
-
-    Raises:
-        InputError: No sample, no window, one larger than the histogram, or another ``z_local``.
-
-    Example:
-        >>> found = global_p_value(3.0, (8, 8), [(2, 2)], n_samples=2000)
-        >>> found.n_windows, abs(found.p - 0.0575) < 4 * found.error
-        (49, True)
-    """
-    boxes = [tuple(int(k) for k in size) for size in sizes]
-    if n_samples < 1 or not boxes:
-        raise InputError(
-            f"global p-value: {n_samples} samples of {len(boxes)} window sizes, expected one or "
-            "more of each"
-        )
-    if not -np.inf < z_local <= MAX_Z:
-        raise InputError(
-            f"global p-value: local Z = {z_local:g}, expected a number of at most {MAX_Z:g}"
-        )
-    for size in boxes:
-        Window((0,) * len(shape), size).check(shape)
-    positions = [tuple(n - k + 1 for n, k in zip(shape, size, strict=True)) for size in boxes]
-    counts = np.array([int(np.prod(p)) for p in positions])
-    n_windows = int(counts.sum())
-    rng = generator(seed)
-    inverse = np.empty(n_samples)
-    step = max(1, CHUNK // max(int(np.prod(shape)), int(counts.max())))
-    for first in range(0, n_samples, step):
-        rows = slice(first, min(first + step, n_samples))
-        n = rows.stop - rows.start
-        field = rng.standard_normal((n, *shape))
-        chosen = rng.choice(len(boxes), size=n, p=counts / n_windows)
-        target = truncnorm.rvs(z_local, np.inf, size=n, random_state=rng)
-        for row, (kind, value) in enumerate(zip(chosen, target, strict=True)):
-            start = tuple(int(rng.integers(p)) for p in positions[kind])
-            box = field[row][Window(start, boxes[kind]).slices]
-            # Moved along the window's own direction: the rest keeps its distribution.
-            box += (value - box.sum() / np.sqrt(box.size)) / np.sqrt(box.size)
-        above = sum(_count_above(field, size, z_local) for size in boxes)
-        inverse[rows] = 1.0 / np.maximum(above, 1)
-    factor = n_windows * float(norm.sf(z_local))
-    p = min(factor * float(inverse.mean()), 1.0)  # the estimate fluctuates beyond 1
-    error = factor * float(inverse.std()) / np.sqrt(n_samples)
-    return GlobalP(p, float(error), float(norm.isf(p)), n_windows, n_samples)
-
-
-def _count_above(field: Array, size: tuple[int, ...], z: float) -> Array:
-    """Return how many windows of each field are above z, shape (fields,)."""
-    values = scan_positions(field, size)
-    # The conditioned window itself is above z up to rounding.
-    return np.asarray(np.sum(values > z - 1e-9, axis=tuple(range(1, values.ndim))))
 
 
 def all_squares(shape: Sequence[int]) -> Iterator[tuple[int, ...]]:

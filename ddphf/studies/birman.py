@@ -22,6 +22,7 @@ from ddphf.inference.toys.fits import ToyFitter
 from ddphf.progress import Count, Stage
 from ddphf.results.birman import BirmanResult, SetupResult, StatisticResult
 from ddphf.results.provenance import make_provenance
+from ddphf.search.trials import global_p_value
 from ddphf.statistics.n_sigma import n_sigma_terms
 from ddphf.statistics.roc import make_roc
 from ddphf.statistics.signed import signed_z
@@ -32,7 +33,6 @@ from ddphf.statistics.windows import (
     all_squares,
     centred_windows,
     find_best_window,
-    global_p_value,
 )
 from ddphf.studies.birman_setups import (
     Z_INJECTED,
@@ -182,6 +182,8 @@ def _run_setup(
     found = global_p_value(
         chosen.n_sigma, shape, [size], n_samples=GLOBAL_SAMPLES, seed=seed % 2**31
     )
+    assert found.p is not None  # it is above the local p
+    assert found.error is not None
     inside = chosen.window.slices
     return SetupResult(
         name=setup.name,
