@@ -38,6 +38,8 @@ class LabelRows:
             (n, m).
         tested: y_i of the data, 0 for rows that are no events, (n,).
         event: Whether the row is an event and not a part of its error, (n,).
+        expected: Variance that the expected fakes have as counts: that of a bin is not less,
+            (n,).
         names: Of the k + m nuisances.
     """
 
@@ -48,6 +50,7 @@ class LabelRows:
     shifts: Any
     tested: Mask
     event: Mask
+    expected: Array
     names: tuple[str, ...] = ()
 
     @property
@@ -66,7 +69,7 @@ class LabelRows:
             self,
             steps=self.steps[order], share=self.share[order], observed=self.observed[order],
             slopes=self.slopes[order], shifts=self.shifts[order], tested=self.tested[order],
-            event=self.event[order],
+            event=self.event[order], expected=self.expected[order],
         )  # fmt: skip
 
     @classmethod
@@ -92,7 +95,7 @@ class LabelRows:
         return cls(
             1 + r, r / (1 + r), np.where(y, 1.0, -r), given.astype(np.float32),
             sparse.csr_matrix((len(y), 0)), y, np.ones(len(y), dtype=bool),
-            tuple(names) or tuple(map(str, range(given.shape[1]))),
+            np.zeros(len(y)), tuple(names) or tuple(map(str, range(given.shape[1]))),
         )  # fmt: skip
 
 
