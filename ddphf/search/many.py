@@ -175,9 +175,7 @@ class ManyHistograms:
         mine = [i for i, m in enumerate(self.members) if m.observable == observable]
         size = self.observables[observable].n_bins * LANES * 4
         step = max(1, FIELDS // size)
-        return [
-            (mine[i : i + step], _Scans(self, observable)) for i in range(0, len(mine), step)
-        ]
+        return [(mine[i : i + step], _Scans(self, observable)) for i in range(0, len(mine), step)]
 
 
 class _Scans:

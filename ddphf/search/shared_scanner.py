@@ -42,9 +42,7 @@ class SharedScanner(Scanner):
             rows = []
             for kind in kinds:
                 ends = boxes.positions(boxes.sizes[kind])
-                rows.append(
-                    single[boxes.first[kind] : boxes.first[kind + 1]].reshape(-1, ends[-1])
-                )
+                rows.append(single[boxes.first[kind] : boxes.first[kind + 1]].reshape(-1, ends[-1]))
             parts.append(np.concatenate(rows, axis=1).ravel())
         return np.concatenate(parts)
 
