@@ -24,7 +24,7 @@ FLIPS, AIMED = 16, 17
 PIECE = 1 << 14
 """Rows whose labels are drawn at once: 8 MB with their 128 flips."""
 
-SPACE = 64 << 20
+SPACE = 32 << 20
 """Bytes of the differences of cells, before they are added to those of selections."""
 
 Tilt = Callable[[slice], AnyArray]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 
-from ddphf.arrays import AnyArray, Array
+from ddphf.arrays import AnyArray, Array, IntArray
 from ddphf.search.boxes import Boxes
 from ddphf.search.kernels import Scanner, _Lines
 from ddphf.search.scan import Direction
@@ -33,16 +34,21 @@ class SharedScanner(Scanner):
             scales: Of every window by its number, (windows,).
         """
         single = scales.astype(np.float32)
-        if not isinstance(self._scan, _Lines):
-            return single
+        return single[self._order] if isinstance(self._scan, _Lines) else single
+
+    @cached_property
+    def _order(self) -> IntArray:
+        """Numbers of the windows in the order of the compiled kernel, line by line."""
         boxes, parts = self._scan.boxes, []
         number = itertools.count()
         for _, sizes in itertools.groupby(boxes.sizes, key=lambda size: size[:-1]):
-            kinds = [next(number) for _ in sizes]
-            rows = []
-            for kind in kinds:
-                ends = boxes.positions(boxes.sizes[kind])
-                rows.append(single[boxes.first[kind] : boxes.first[kind + 1]].reshape(-1, ends[-1]))
+            rows = [
+                np.arange(boxes.first[kind], boxes.first[kind + 1]).reshape(
+                    -1, boxes.shape[-1] + 1 - size[-1]
+                )
+                for size in sizes
+                for kind in (next(number),)
+            ]
             parts.append(np.concatenate(rows, axis=1).ravel())
         return np.concatenate(parts)
 
