@@ -22,6 +22,7 @@ from ddphf.inference.toys.store import ToySample, summarize_toys
 from ddphf.likelihood.minimum import Minimum
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.progress import Count, Stage, silent
+from ddphf.results.data_directed import mark_of
 from ddphf.results.discover import (
     N_SIGMA,
     DiscoverResult,
@@ -138,6 +139,7 @@ def discover_workspace(
             workspace_digest=json_digest(workspace),
             **({} if poi_bounds is None else {"poi_bounds": list(poi_bounds)}),
         ),
+        data_directed=mark_of(workspace),
     )
 
 
