@@ -69,9 +69,7 @@ def largest_by_loops(labels, ratio, mask, bins, shape):
     filled = (v > 0).reshape(shape)
     t = np.divide(d, np.sqrt(v), out=np.zeros(size), where=v > 0).reshape(shape)
     best = -np.inf
-    ranges = [
-        [slice(i, j) for i in range(n) for j in range(i + 1, n + 1)] for n in shape
-    ]
+    ranges = [[slice(i, j) for i in range(n) for j in range(i + 1, n + 1)] for n in shape]
     for window in itertools.product(*ranges):
         if filled[window].sum():
             best = max(best, t[window].sum() / np.sqrt(filled[window].sum()))

@@ -15,7 +15,7 @@ from flip_samples import (
 from scipy.stats import kstest
 
 from ddphf.exceptions import InputError
-from ddphf.search.flips import Draw, FlippedEvents
+from ddphf.search.flips import Draw
 from ddphf.search.lines import LANES
 from ddphf.search.many import ManyHistograms, count_p, step_down
 from ddphf.search.rows import find_cells, number_contents

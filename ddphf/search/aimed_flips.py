@@ -85,7 +85,7 @@ class _Target:
     Attributes:
         observable: Number of its observable.
         selection: Number of its selection.
-        weights: c of every bin, and 0 behind them for the rows outside the axes, times the direction.
+        weights: c of every bin times the direction, and a 0 behind them for rows outside the axes.
         gradient: Effect of every nuisance on Z_W, times the direction.
     """
 

@@ -2,8 +2,8 @@
 
 Errors of the lepton identification come as many directions as the maps have bins. For any histogram
 of any selection F = G'G is at most sum_i q_i (1 - q_i) lambda_i lambda_i' over the events, by the
-inequality of Cauchy and Schwarz. Directions with an eigenvalue of it below .01 are dropped: together
-they add less than 1 % to the variance of any window (derived).
+inequality of Cauchy and Schwarz. Directions with an eigenvalue of it below .01 are dropped:
+together they add less than 1 % to the variance of any window (derived).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from ddphf.arrays import Array, IntArray, Mask
+from ddphf.arrays import AnyArray, Array, IntArray, Mask
 from ddphf.config.analysis import Analysis, SystematicConfig
 from ddphf.exceptions import InputError
 from ddphf.inputs.alignment import align
@@ -92,12 +92,12 @@ class Direction:
         name: Of it.
         source: Where it comes from, in words.
         values: Per sigma: relative change of the odds of each row's label, or change of the row's
-            part of the difference, (n of the base,).
+            part of the difference, (n of the base,); in single precision for labels.
     """
 
     name: str
     source: str
-    values: Array
+    values: AnyArray
 
 
 def label_directions(analysis: Analysis, samples: EventSamples, base: Base) -> list[Direction]:
@@ -117,12 +117,11 @@ def label_directions(analysis: Analysis, samples: EventSamples, base: Base) -> l
         sizes, turns = np.linalg.eigh(matrix)
         sizes, turns = sizes[::-1], turns[:, ::-1]
         kept = int(np.sum(sizes > DROPPED))
-        changes = leptons @ (root @ turns[:, :kept])
         for k in range(kept):
-            full = np.zeros(len(r))
-            full[base.event] = changes[:, k]
+            full = np.zeros(len(r), dtype=np.float32)
+            full[base.event] = (leptons @ (root @ turns[:, k])) * felt[base.event]
             name = f"lepid_{config.source}_{k:02d}"
-            out.append(Direction(name, f"lepton identification ({covariance.model})", full * felt))
+            out.append(Direction(name, f"lepton identification ({covariance.model})", full))
     for name, change in _background_changes(analysis, samples, base).items():
         if np.sum((q * (1 - q) * (change * felt) ** 2)[base.event]) > TINY:
             out.append(Direction(name, "systematic of the symmetric background", change * felt))

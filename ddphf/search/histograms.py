@@ -14,6 +14,10 @@ from ddphf.search.table import DEGENERATE
 
 __all__ = ["Corners", "SelectedHistogram"]
 
+FELT = 1e-4
+"""Eigenvalue of G'G below which a direction is left out of the scales: together such directions are
+less than this part of any window's variance."""
+
 CHUNK = 1 << 18
 """Windows whose corners are looked up at once."""
 
@@ -128,7 +132,9 @@ class SelectedHistogram:
         left = np.ones(len(m))
         if self.pulls.shape[1]:
             lost = np.zeros(len(m))
-            for row in (self.pulls @ np.linalg.cholesky(self.inverse)).T:
+            sizes, turns = np.linalg.eigh(self.pulls.T @ self.pulls)
+            felt = sizes > FELT
+            for row in (self.pulls @ (turns[:, felt] / np.sqrt(1 + sizes[felt]))).T:
                 lost += corners.sums(row) ** 2
             left -= np.divide(lost, m, out=np.zeros_like(m), where=full)
         good = full & (left >= DEGENERATE)

@@ -1,4 +1,4 @@
-"""From an analysis file to rows of labels: events, fakes, efficiencies, and what is not known of them."""
+"""From an analysis file to rows of labels: events, fakes, efficiencies and their errors."""
 
 from __future__ import annotations
 
@@ -104,13 +104,15 @@ def read_search_events(
     labels = label_directions(analysis, samples, base) if nuisances else []
     others = other_directions(analysis, samples, base) if nuisances else []
     rows, source = make_rows(base, labels, others)
+    nothing = np.zeros(0, dtype=np.float32)  # the rows have the values now
+    directions = tuple(replace(d, values=nothing) for d in (*labels, *others))
     return SearchEvents(
         rows=rows,
         cells=Cells(cells.cell[source], cells.passes),
         observables=tuple(replace(o, bins=o.bins[source]) for o in filled),
         axes=tuple(make_axes(replace(events, axes=axes)) for axes in observed),
         selections=tuple(selections),
-        directions=(*labels, *others),
+        directions=directions,
         warnings=warnings,
         notes=dict(samples.notes),
     )
@@ -127,8 +129,8 @@ def _check(analysis: Analysis) -> EventsConfig:
     if events.weight is not None:
         raise InputError(
             f"search: events have the weight '{events.weight}', but a label flip is exact for "
-            "unweighted events alone; leave 'events.weight' out, or search the sums of weights with "
-            "'ddphf search pair'"
+            "unweighted events alone; leave 'events.weight' out, or search the sums of weights "
+            "with 'ddphf search pair'"
         )
     for role, channel in _channels(analysis):
         fakes = channel.fakes
@@ -141,8 +143,8 @@ def _check(analysis: Analysis) -> EventsConfig:
             )
         if fakes.error not in (None, "none"):
             raise InputError(
-                f"search: the error of the fakes of '{role}' is a histogram, which cannot be filled "
-                "in other selections; leave 'error' out (the control region's own is taken), or "
+                f"search: the error of the fakes of '{role}' is a histogram, which cannot be "
+                "filled in other selections; leave 'error' out (the control region's own is taken), or "
                 "say 'none'"
             )
     return events
