@@ -58,19 +58,12 @@ def test_mean_and_variance_of_a_difference_are_exact_over_all_labels_of_ten_even
     _, _, many = ten
     labels, p = every_label(many.rows)
     events = many.flipped(1)
-    d = np.concatenate(
-        [
-            events.differences(
-                iter([Draw(
-                    slice(0, 10), (labels[:, i : i + LANES] - many.rows.share[:, None]).astype("f4"),
-                    labels, None,
-                )]),
-                [0, 1, 2],
-            )
-            for i in range(0, 1024, LANES)
-        ],
-        axis=2,
-    )  # fmt: skip
+    flips = []
+    for i in range(0, 1024, LANES):
+        changed = (labels[:, i : i + LANES] - many.rows.share[:, None]).astype(np.float32)
+        draw = Draw(slice(0, 10), changed, labels, None)
+        flips.append(events.differences(iter([draw]), [0, 1, 2]))
+    d = np.concatenate(flips, axis=2)
     assert p.sum() == pytest.approx(1, abs=1e-12)
     np.testing.assert_allclose(d @ p, 0, atol=1e-6)
     variance = np.stack([h.variance for h in events.histograms])

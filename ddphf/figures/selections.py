@@ -8,6 +8,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from ddphf.figures.style import BLUE, FONT, GREY, ORANGE, numbers
 from ddphf.results.data_directed import describe_global
@@ -57,6 +58,9 @@ def draw_selections(record: Mapping[str, Any]) -> Figure | None:
         left.set_xlabel("local Z of the best window")
         right.plot(p, place, "o", color=ORANGE, ms=4)
         right.set_xscale("log")
+        # Powers of ten are not typeset: names of selections may hold a dollar sign.
+        right.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        right.xaxis.set_minor_formatter(NullFormatter())
         right.set_xlim(min(float(np.nanmin(p, initial=1.0)), 0.1) / 2, 2)
         right.axvline(0.05, color=GREY, lw=0.8, ls=":")
         right.set_xlabel("p adjusted for looking at all")

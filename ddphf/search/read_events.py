@@ -144,8 +144,8 @@ def _check(analysis: Analysis) -> EventsConfig:
         if fakes.error not in (None, "none"):
             raise InputError(
                 f"search: the error of the fakes of '{role}' is a histogram, which cannot be "
-                "filled in other selections; leave 'error' out (the control region's own is taken), or "
-                "say 'none'"
+                "filled in other selections; leave 'error' out (the control region's own is "
+                "taken), or say 'none'"
             )
     return events
 
