@@ -187,8 +187,11 @@ def test_the_steps_of_the_analysis_file(folder):
         assert parse_analysis(text, folder=folder).tested.label == "mue"
 
 
+SUBCOMMAND = {"study": ("study", "birman"), "search": ("search", "pair")}
+
+
 def help_of(name):
-    return invoke(*(("study", "birman") if name == "study" else (name,)), "--help").out
+    return invoke(*SUBCOMMAND.get(name, (name,)), "--help").out
 
 
 def example_of(name):

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FIGURES", "command", "load_search_pair"]
 
-FIGURES = ("search_z_map", "search_profiled_map", "search_sizes", "search_null")
+FIGURES = ("search_z_map", "search_profiled_map", "search_sizes", "search_maximum")
 
 
 @click.command("pair")

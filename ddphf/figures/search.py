@@ -35,7 +35,7 @@ def draw_search(record: Record) -> dict[str, Figure | None]:
         "search_z_map": draw_map(record, "z"),
         "search_profiled_map": draw_map(record, "profiled"),
         "search_sizes": draw_sizes(record),
-        "search_null": draw_maximum(record),
+        "search_maximum": draw_maximum(record),
     }
 
 
@@ -204,15 +204,16 @@ def draw_maximum(record: Record) -> Figure | None:
         figure = Figure(figsize=(5.6, 3.6), layout="constrained")
         panel = figure.subplots()
         panel.stairs(density, edges, fill=True, color=BLUE, alpha=0.35, label="without a signal")
-        top = 1.25 * float(density.max())
+        peak = float(density.max())
+        top = (1.25 + 0.09 * (1 + len(observed))) * peak  # room for the legend
         for q, value in null["quantiles"].items():
-            panel.plot([value, value], [0, 0.82 * top], color=GREY, lw=0.8, ls=":")
+            panel.plot([value, value], [0, 1.08 * peak], color=GREY, lw=0.8, ls=":")
             panel.annotate(
-                f"{float(q):.0%}", (value, 0.82 * top), xytext=(0, 1), ha="center",
+                f"{float(q):.0%}", (value, 1.08 * peak), xytext=(0, 1), ha="center",
                 textcoords="offset points", fontsize=7, color="0.35",
             )  # fmt: skip
         for z, overall in observed:
-            panel.axvline(z, color=ORANGE, lw=1.6)
+            panel.plot([z, z], [0, 1.16 * peak], color=ORANGE, lw=1.6)
             panel.plot([], [], color=ORANGE, lw=1.6,
                        label=f"Z = {z:.2f}: global {describe_global(overall)}")  # fmt: skip
         low = min([edges[0], *(z for z, _ in observed)])

@@ -20,8 +20,8 @@ from ddphf.arrays import Spec
 from ddphf.results.shapes import ANY, COUNT, HOLE, TEXT, fields, maybe
 
 __all__ = [
-    "DATA_DIRECTED", "MARK", "Mark", "data_digest", "describe_global", "make_mark", "mark_of",
-    "read_mark",
+    "DATA_DIRECTED", "MARK", "Mark", "data_digest", "describe_global", "digest_of_built",
+    "make_mark", "mark_of", "read_mark",
 ]  # fmt: skip
 
 MARK = "data_directed"
@@ -115,6 +115,23 @@ def data_digest(tested: Any, partner: Any, edges: Sequence[Sequence[float]]) -> 
     }
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+def digest_of_built(workspace: Spec, sidecar: Spec | None) -> str | None:
+    """Return the digest of the data of a built workspace, as a search of these data states it.
+
+    Args:
+        workspace: Of ``ddphf build``.
+        sidecar: Beside it; without one the samples and their binning are not known: None.
+    """
+    if sidecar is None or "pairing" not in sidecar or "binning" not in sidecar:
+        return None
+    counts = {entry["name"]: entry["data"] for entry in workspace["observations"]}
+    names = [sidecar["pairing"][role] for role in ("tested", "partner")]
+    if any(name not in counts for name in names):
+        return None
+    edges = [axis["edges"] for axis in sidecar["binning"]["axes"]]
+    return data_digest(counts[names[0]], counts[names[1]], edges)
 
 
 def describe_global(entry: Mapping[str, Any]) -> str:

@@ -14,7 +14,7 @@ from ddphf.arrays import AnyArray, Array, IntArray, Mask
 from ddphf.exceptions import InputError
 from ddphf.search.field import Field
 from ddphf.search.lines import LANES
-from ddphf.search.nulls import NullName, Targets, Tilted
+from ddphf.search.nulls import LATTICE, NullName, Targets, Tilted
 from ddphf.search.scan import Direction
 from ddphf.search.table import WindowTable
 
@@ -25,6 +25,9 @@ GAUSSIAN_BELOW = 0.05
 
 BEYOND = 0.2
 """A tilted window is on average so far above the threshold."""
+
+CANDIDATES = 8
+"""Contents of a window from which one is chosen."""
 
 MAX_TILT = 60.0
 """exp of it times a probability is a number in double precision."""
@@ -38,16 +41,18 @@ class Distortion:
         skewness: Largest |gamma| z^3 / 6 with gamma the skewness of a window's Z.
         kurtosis: Largest |kappa| z^4 / 24 with kappa its excess kurtosis.
         z: The threshold.
+        n_windows: Windows that can reach it.
     """
 
     skewness: float
     kurtosis: float
     z: float
+    n_windows: int
 
     @property
     def is_small(self) -> bool:
-        """Whether a Gaussian field will do."""
-        return max(self.skewness, self.kurtosis) < GAUSSIAN_BELOW
+        """Whether a Gaussian field will do: not where it alone reaches the threshold."""
+        return self.n_windows > 0 and max(self.skewness, self.kurtosis) < GAUSSIAN_BELOW
 
 
 def find_distortion(field: Field, table: WindowTable, z: float, direction: Direction) -> Distortion:
@@ -74,7 +79,7 @@ def find_distortion(field: Field, table: WindowTable, z: float, direction: Direc
     spread = deviation[filled] ** 2
     third[filled] = (1 - 2 * q[filled]) / deviation[filled]
     fourth[filled] = (1 - 6 * q[filled] * (1 - q[filled])) / spread
-    height = max(abs(z), 0.0)
+    height = abs(z)
     can = reachable(field, table, z, direction)
     largest = [0.0, 0.0]
     first = table.boxes.first
@@ -85,7 +90,7 @@ def find_distortion(field: Field, table: WindowTable, z: float, direction: Direc
             if some.any():
                 found = np.abs(sums[some]) / bins[kind][some] ** power
                 largest[i] = max(largest[i], float(found.max()))
-    return Distortion(largest[0] * height**3 / 6, largest[1] * height**4 / 24, z)
+    return Distortion(largest[0] * height**3 / 6, largest[1] * height**4 / 24, z, int(can.sum()))
 
 
 def reachable(field: Field, table: WindowTable, z: float, direction: Direction) -> Mask:
@@ -192,28 +197,15 @@ class BinomialNull:
         step = along[bins, lanes] / self._deviation[bins]
         drift = np.where(profile.free[:, None], 0.0, profile.pulls.T @ along)
         theta = self._solve(lanes, bins, step, np.sum(drift**2, axis=0), z + BEYOND)
-        alphas = self._alphas(rng)
-        log_factor = np.zeros(LANES)
-        if self._moving:
-            # The nuisances are tilted too: alpha ~ N(theta drift, 1).
-            alphas += np.where(profile.free[:, None], 0.0, theta * drift)
-            log_factor = np.sum(0.5 * (theta * drift) ** 2 - theta * drift * alphas, axis=0)
-            share = self._shares(alphas)
-            base = share[bins, lanes]
-        else:
-            share = self._share[:, None]
-            base = self._share[bins]
-        tilt = np.clip(theta[lanes] * step, -MAX_TILT, MAX_TILT)
-        grown = base * np.exp(tilt)
-        norm = 1 - base + grown
+        drawn = _Candidates(self, (lanes, bins, step), theta, drift, z - LATTICE)
+        for _ in range(CANDIDATES):
+            drawn.draw(rng)
+        # Without nuisances only bins of the window are tilted; all others are as under the null.
+        share = self._shares(drawn.alphas) if self._moving else self._share[:, None]
         counts = self._draw(rng, share)
-        # Without nuisances only bins of the window are tilted; the others stay as drawn.
-        counts[bins, lanes] = rng.binomial(self._n[bins], np.clip(grown / norm, 0.0, 1.0))
-        n = self._n[bins]
-        one = n * np.log(norm) - tilt * counts[bins, lanes]
-        log_factor += np.bincount(lanes, one, minlength=LANES)
-        reached = np.bincount(lanes, step * (counts[bins, lanes] - self._mean[bins]), LANES)
-        return Tilted(self._terms(counts), log_factor, reached.astype(float), numbers)
+        counts[bins, lanes] = drawn.counts
+        log_factor = drawn.log_sum - np.log(CANDIDATES)
+        return Tilted(self._terms(counts), log_factor, drawn.z, numbers)
 
     def _solve(
         self, lanes: IntArray, bins: IntArray, step: Array, drift: Array, wanted: float
@@ -233,3 +225,61 @@ class BinomialNull:
             move = (wanted - value) / np.maximum(slope, 1e-3)
             theta = np.clip(theta + np.clip(move, -0.5 - theta / 2, 0.5 + theta / 2), 0.0, 1e3)
         return theta
+
+
+class _Candidates:
+    """Contents of the windows that were aimed at: of several, one by its weight.
+
+    The mean of the weights times what the chosen one gives is unbiased (it is the mean over all of
+    them, once the choice is averaged), and the weights of a tail vary much more than the rest.
+
+    Attributes:
+        counts: Of the chosen contents, for each pair (lane, bin).
+        alphas: Of the nuisances, (k, LANES).
+        z: Of the windows, -inf where no candidate has reached the threshold.
+        log_sum: Logarithm of the sum of weights.
+    """
+
+    def __init__(
+        self,
+        null: BinomialNull,
+        entries: tuple[IntArray, IntArray, Array],
+        theta: Array,
+        drift: Array,
+        cut: float,
+    ) -> None:
+        self.null, self.theta, self.drift, self.cut = null, theta, drift, cut
+        self.lanes, self.bins, self.step = entries
+        self.tilt = np.clip(theta[self.lanes] * self.step, -MAX_TILT, MAX_TILT)
+        self.n = null._n[self.bins]
+        self.counts = null._n[self.bins] * 0
+        self.alphas = np.zeros_like(drift)
+        self.z = np.full(LANES, -np.inf)
+        self.log_sum = np.full(LANES, -np.inf)
+        self._prepare(null._share[self.bins])
+
+    def _prepare(self, share: Array) -> None:
+        """Tilt shares; log_norm is psi less its parts that are linear."""
+        grown = share * np.exp(self.tilt)
+        norm = 1 - share + grown
+        self.tilted = np.clip(grown / norm, 0.0, 1.0)
+        self.log_norm = np.bincount(self.lanes, self.n * np.log(norm), LANES)
+
+    def draw(self, rng: np.random.Generator) -> None:
+        """Draw one more candidate, and keep it with the chance that its weight gives it."""
+        alphas, log_weight = self.alphas * 0.0, np.zeros(LANES)
+        if self.null._moving:  # tilted too: alpha ~ N(theta drift, 1)
+            shift = self.theta * self.drift
+            alphas = self.null._alphas(rng) + shift
+            log_weight = np.sum(0.5 * shift**2 - shift * alphas, axis=0)
+            self._prepare(self.null._shares(alphas)[self.bins, self.lanes])
+        counts = rng.binomial(self.n, self.tilted)
+        log_weight += self.log_norm - np.bincount(self.lanes, self.tilt * counts, LANES)
+        z = np.bincount(self.lanes, self.step * (counts - self.null._mean[self.bins]), LANES)
+        log_weight[z < self.cut] = -np.inf
+        self.log_sum = np.logaddexp(self.log_sum, log_weight)
+        with np.errstate(invalid="ignore"):  # -inf less -inf: none has reached yet
+            taken = np.log1p(-rng.random(LANES)) < log_weight - self.log_sum
+        self.counts = np.where(taken[self.lanes], counts, self.counts)
+        self.alphas = np.where(taken, alphas, self.alphas)
+        self.z = np.where(taken, z, self.z)

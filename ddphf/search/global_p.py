@@ -17,7 +17,7 @@ from ddphf.exceptions import InputError
 from ddphf.progress import Count
 from ddphf.search.kernels import Scanner
 from ddphf.search.lines import LANES
-from ddphf.search.nulls import Null, NullName, Targets
+from ddphf.search.nulls import LATTICE, Null, NullName, Targets
 
 __all__ = ["GlobalP", "Method", "draw_maxima", "estimate_global_p"]
 
@@ -31,9 +31,6 @@ CHUNK = 4
 
 PILOT = 8
 """Blocks that decide how many are needed, and whether to count."""
-
-LATTICE = 1e-4
-"""Of counts, Z takes single values: what is as close to z counts as equal in single precision."""
 
 
 @dataclass(frozen=True)
@@ -236,8 +233,8 @@ class _Sampler:
         if mean <= 0:
             return True
         log_p = self.log_scale + math.log(mean)
-        if log_p >= 0:
-            return bool(values.std() > 0)
+        if log_p > math.log(0.5) and self.null.table.n_windows > 1:
+            return True  # a few thousand fields will do, and no weight can be rare
         relative = float(values.var()) / mean**2
         return relative > -math.expm1(log_p) * math.exp(min(-log_p, 700.0))
 

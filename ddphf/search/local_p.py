@@ -19,7 +19,7 @@ from ddphf.statistics.windows import Window
 __all__ = ["LocalP", "log_tail_of_sum", "window_p"]
 
 CONVOLVED = 4_000
-"""Events of a window up to which sums with different shares are convolved, without approximation."""
+"""Events of a window up to which sums with different shares are convolved: no approximation."""
 
 STEP, RANGE = 0.25, 12.0
 """Of the sum over a nuisance's value, in standard deviations: the trapezoid rule is exact to
@@ -152,11 +152,11 @@ def log_tail_of_sum(count: int, n: Array, share: Array) -> float:
     Args:
         count: Of the sum.
         n: Trials, shape (bins,).
-        share: Probabilities, shape (bins,).
+        share: Probabilities below 1, shape (bins,).
 
     Example:
         >>> exact = binom.logsf(129, 200, 0.5)
-        >>> abs(log_tail_of_sum(130, np.array([200.0]), np.array([0.5])) - exact) < 1e-3
+        >>> bool(abs(log_tail_of_sum(130, np.array([200.0]), np.array([0.5])) - exact) < 1e-3)
         True
     """
     if count <= 0:
@@ -182,12 +182,9 @@ def log_tail_of_sum(count: int, n: Array, share: Array) -> float:
     theta = float(brentq(gap, low, high, xtol=1e-14, rtol=1e-14))
     now = tilted(theta)
     variance = float(n @ (now * (1 - now)))
-    cumulants = (
-        n * (share > 0) * np.log1p(share * np.expm1(theta))
-        if theta < 30
-        else n * (theta + np.log(share + (1 - share) * np.exp(-theta)))
-    )
-    w = float(np.sign(theta) * np.sqrt(2 * max(theta * x - float(cumulants.sum()), 0.0)))
+    # log(1 - q + q e^theta), without overflow.
+    logs = np.logaddexp(np.log1p(-share), np.log(share) + theta)
+    w = float(np.sign(theta) * np.sqrt(2 * max(theta * x - float(n @ logs), 0.0)))
     if abs(w) < NEAR_MEAN:
         third = float(n @ (now * (1 - now) * (1 - 2 * now)))
         return float(np.log(0.5 - third / (6 * np.sqrt(2 * np.pi) * variance**1.5) - w * 0.3989423))

@@ -22,12 +22,16 @@ from ddphf.arrays import AnyArray, Array, IntArray, Mask
 from ddphf.search.lines import LANES
 from ddphf.search.table import WindowTable
 
-__all__ = ["GaussianNull", "Null", "NullName", "Targets", "Tilted"]
+__all__ = ["LATTICE", "GaussianNull", "Null", "NullName", "Targets", "Tilted"]
 
 NullName = Literal["gaussian", "binomial"]
 
 LOW_Z = 3.6
 """Below, many windows reach z together, and small ones should be aimed at more often."""
+
+
+LATTICE = 1e-4
+"""Of counts, Z takes single values: what is as close to z counts as equal in single precision."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,8 @@ class Tilted:
     Attributes:
         fields: float32, shape (bins, LANES).
         log_factor: Logarithm of what stands before the indicator, shape (LANES,).
-        z: Z of the window that was aimed at, in the direction aimed at; shape (LANES,).
+        z: Z of the window that was aimed at, in the direction aimed at, or -inf where it is below
+            the threshold; shape (LANES,).
         numbers: Of these windows.
     """
 

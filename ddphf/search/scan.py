@@ -13,7 +13,7 @@ from ddphf.search.field import Field
 from ddphf.search.table import WindowTable
 from ddphf.statistics.windows import Window
 
-__all__ = ["Direction", "Found", "Scan", "check_direction", "scan_field"]
+__all__ = ["Direction", "Found", "Scan", "check_direction", "scan_field", "scan_terms"]
 
 Direction = Literal["excess", "deficit", "both"]
 
@@ -93,20 +93,7 @@ def scan_field(
     most: int = 10,
     lowest: float = 2.0,
 ) -> Scan:
-    """Return Z of every window, and the list of the best.
-
-    The list is made greedily: the best window, then the best of those that share no bin with it,
-    and so on.
-
-    Args:
-        field: The data.
-        table: From :func:`~ddphf.search.table.make_table` for the same field.
-        direction: ``excess``, ``deficit`` or ``both``.
-        most: Windows of the list.
-        lowest: Beside the first, only windows are listed that reach it.
-
-    Raises:
-        InputError: The direction is unknown.
+    """Return Z of every window of a field, and the list of the best: :func:`scan_terms` of t'.
 
     Example:
         >>> from ddphf.search.boxes import make_boxes
@@ -117,22 +104,55 @@ def scan_field(
         >>> scan.best[0].window.slices, round(scan.best[0].z, 4)
         ((slice(0, 1, None), slice(1, 3, None)), 2.7975)
     """
+    return scan_terms(field.profiled, table, direction=direction, most=most, lowest=lowest)
+
+
+def scan_terms(
+    terms: Array,
+    table: WindowTable,
+    *,
+    direction: str = "excess",
+    most: int = 10,
+    lowest: float = 2.0,
+) -> Scan:
+    """Return Z of every window, and the list of the best.
+
+    The list is made greedily: the best window, then the best of those that share no bin with it,
+    and so on.
+
+    Args:
+        terms: t', the terms with the nuisances profiled, of the histogram's shape.
+        table: From :func:`~ddphf.search.table.make_table` for the same data.
+        direction: ``excess``, ``deficit`` or ``both``.
+        most: Windows of the list.
+        lowest: Beside the first, only windows are listed that reach it.
+
+    Raises:
+        InputError: The direction is unknown.
+
+    Example:
+        >>> from ddphf.search.boxes import make_boxes
+        >>> from ddphf.search.table import make_table
+        >>> scan = scan_terms(np.array([1.0, 2.0, -1.0]), make_table(make_boxes((3,))))
+        >>> scan.z.round(3).tolist(), scan.best[0].number
+        ([1.0, 2.0, -1.0, 2.121, 0.707, 1.155], 3)
+    """
     wanted = check_direction(direction)
     boxes = table.boxes
     z = np.empty(boxes.count)
-    for kind, sums in table.sums(field.profiled):
+    for kind, sums in table.sums(terms):
         place = slice(int(boxes.first[kind]), int(boxes.first[kind + 1]))
         scale = table.size_scales[kind] if table.scales is None else table.scales[place]
         z[place] = sums * scale
     values = statistic(z, wanted)
     values = np.where(np.isnan(values), -np.inf, values)
     by_size = np.maximum.reduceat(values, boxes.first[:-1])
-    best = _list_best(field, table, z, values, most, lowest)
+    best = _list_best(table, z, values, most, lowest)
     return Scan(table, wanted, z, best, np.where(np.isinf(by_size), np.nan, by_size))
 
 
 def _list_best(
-    field: Field, table: WindowTable, z: Array, values: Array, most: int, lowest: float
+    table: WindowTable, z: Array, values: Array, most: int, lowest: float
 ) -> tuple[Found, ...]:
     """Return the best windows that share no bin."""
     number = int(np.argmax(values >= values.max() - TIE))
@@ -148,7 +168,7 @@ def _list_best(
         for axis, (a, k) in enumerate(zip(window.start, window.size, strict=True)):
             apart |= (start[:, axis] >= a + k) | (start[:, axis] + size[:, axis] <= a)
         scale = float(table.scale(np.array([number]))[0])
-        n_bins = int(field.filled[window.slices].sum())
+        n_bins = int(table.filled[window.slices].sum())
         merged = int(np.sum(~apart)) - 1
         variance = 1 / (n_bins * scale**2)
         found.append(Found(window, number, float(z[number]), n_bins, variance, merged))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +16,7 @@ from ddphf.search.field import Field
 from ddphf.search.nuisances import Profile
 from ddphf.statistics.windows import sum_positions
 
-__all__ = ["DEGENERATE", "WindowTable", "make_table"]
+__all__ = ["DEGENERATE", "WindowTable", "make_table", "table_of_bins"]
 
 DEGENERATE = 1e-6
 """Variance that profiling leaves of a window; below, the window is the nuisance."""
@@ -101,23 +102,35 @@ def make_table(boxes: Boxes, field: Field | None = None) -> WindowTable:
         ([1.0, nan], 1)
     """
     if field is None:
-        bins = int(np.prod(boxes.shape))
-        nothing = Profile.make(np.zeros((bins, 0)), np.zeros(0, dtype=bool))
-        return WindowTable(boxes, np.ones(boxes.shape, dtype=bool), nothing, None, 0, 0)
-    if field.shape != boxes.shape:
+        nothing = Profile.make(np.zeros((math.prod(boxes.shape), 0)), np.zeros(0, dtype=bool))
+        return table_of_bins(boxes, np.ones(boxes.shape, dtype=bool), nothing)
+    return table_of_bins(boxes, field.filled, field.profile)
+
+
+def table_of_bins(boxes: Boxes, filled: Mask, profile: Profile) -> WindowTable:
+    """Return windows with the scales that empty bins and nuisances give them.
+
+    Args:
+        boxes: The windows.
+        filled: Bins that count, of the histogram's shape.
+        profile: Of the nuisances, over the flat bins.
+
+    Raises:
+        InputError: Shapes differ, or no window is left.
+    """
+    if filled.shape != boxes.shape:
         raise InputError(
-            f"window: made for {list(boxes.shape)} bins, the histogram has {list(field.shape)}"
+            f"window: made for {list(boxes.shape)} bins, the histogram has {list(filled.shape)}"
         )
-    profile = field.profile
-    if field.filled.all() and not profile.pulls.shape[1]:
-        return WindowTable(boxes, field.filled, profile, None, 0, 0)
+    if filled.all() and not profile.pulls.shape[1]:
+        return WindowTable(boxes, filled, profile, None, 0, 0)
     # v_W = 1 - |sum_W h|^2 / M with h h' = G (C + F)^-1 G'.
     values, vectors = np.linalg.eigh(profile.inverse)
     rows = (profile.pulls @ (vectors * np.sqrt(np.maximum(values, 0.0)))).T
     scales = np.full(boxes.count, np.nan)
     n_empty = n_degenerate = 0
     for kind, size in enumerate(boxes.sizes):
-        m = np.rint(sum_positions(field.filled.astype(float), size).ravel())
+        m = np.rint(sum_positions(filled.astype(float), size).ravel())
         lost = np.zeros_like(m)
         for row in rows:
             lost += sum_positions(row.reshape(boxes.shape), size).ravel() ** 2
@@ -135,4 +148,4 @@ def make_table(boxes: Boxes, field: Field | None = None) -> WindowTable:
             f"{DEGENERATE:g} of its variance is left); take smaller windows, or constrain a free "
             "nuisance"
         )
-    return WindowTable(boxes, field.filled, profile, scales, n_empty, n_degenerate)
+    return WindowTable(boxes, filled, profile, scales, n_empty, n_degenerate)

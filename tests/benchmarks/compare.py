@@ -23,7 +23,12 @@ SHORT_S = 0.1
 """A single run shorter than this says nothing: compiled programs may come from a cache."""
 
 PEERS = ("pyhf", "iminuit", "evermore", "cabinetry", "imports", "roofline")
-PARTS = {"shipped_28x28": "rank", "without_cache": "cold", "ensembles": None}
+PARTS = {
+    "shipped_28x28": "rank",
+    "without_cache": "cold",
+    "rectangles": "search",
+    "ensembles": None,
+}
 """A key that tells whose results a file holds, and where they stand in the record."""
 
 
@@ -38,8 +43,8 @@ def place(results):
 def idle(results):
     """Return whether the machine was idle when the run began, for each part."""
     cores = results.get("machine", {}).get("cores", 2)
-    loads = {part: results[part].get("load_at_start") for part in ("rank", "cold", "machine")
-             if part in results}  # fmt: skip
+    parts = [part for part in ("rank", "cold", "search", "machine") if part in results]
+    loads = {part: results[part].get("load_at_start") for part in parts}
     return {part: load is not None and load <= IDLE * cores for part, load in loads.items()}
 
 
