@@ -96,9 +96,9 @@ def exchange_events(table: EventTable, events: EventsConfig) -> EventTable:
         one, two = (_quantities(fixed[code]) for code in (first, second))
         for key in one.keys() & two.keys():
             pairs |= {one[key]: two[key], two[key]: one[key]}
-    for name, other in pairs.items():
+    for name, twin in pairs.items():
         if name in columns:
-            swapped[name] = _column(table, other, name)
+            swapped[name] = _column(table, twin, name)
             done.add(name)
     for name in set(columns) - done:
         names, sure = counterparts(name)

@@ -24,7 +24,8 @@ from ddphf.search.exchange import (
 )
 from ddphf.search.flips import Observable
 from ddphf.search.label_rows import make_base, make_rows
-from ddphf.search.rows import Cells, LabelRows, find_cells
+from ddphf.search.rows import Cells, LabelRows, find_cells, number_contents
+from ddphf.symmetry.efficiency import EventEfficiencies
 from ddphf.symmetry.event_tables import read_table
 from ddphf.symmetry.expressions import column_names, evaluate_mask
 from ddphf.symmetry.load_events import EventSamples, find_bins, make_axes, read_samples
@@ -87,7 +88,7 @@ def read_search_events(
     ] + [("observable", axis.column) for axes in observed for axis in axes]
     warnings, conditions = _try_exchanged(analysis, events, quantities)
     names = sorted({name for _, text in quantities for name in column_names(text)})
-    samples = read_samples(_only_columns(analysis, names))
+    samples = _in_order(read_samples(_only_columns(analysis, names)))
     warnings += [*samples.reading, *samples.warnings]
     base = make_base(analysis, samples)
     if base.outside:
@@ -163,6 +164,35 @@ def _only_columns(analysis: Analysis, names: Sequence[str]) -> Analysis:
         partner=replace(analysis.partner, signal=None),
         closure=tuple(ClosureConfig(f"`{name}`") for name in names),
     )
+
+
+def _in_order(samples: EventSamples) -> EventSamples:
+    """Return the events of each table in the order of their contents.
+
+    Sums over them, and what follows from the last digit of a sum, then do not depend on the order
+    of the files' rows.
+    """
+    events, loose = dict(samples.events), dict(samples.loose)
+    for key, part in samples.events.items():
+        found = {} if part.efficiencies is None else vars(part.efficiencies)
+        wide = {name: values.reshape(len(part.bins), -1) for name, values in found.items()}
+        columns = [part.bins, part.weights, part.tested, *part.variables.values()]
+        columns += [column for values in wide.values() for column in values.T]
+        mine = key[1] == "fakes" and key[0] in loose
+        if mine:
+            columns += [loose[key[0]].cells, loose[key[0]].weights]
+        order = np.argsort(number_contents(columns, len(part.bins)), kind="stable")
+        events[key] = replace(
+            part,
+            bins=part.bins[order], weights=part.weights[order], tested=part.tested[order],
+            efficiencies=None
+            if part.efficiencies is None
+            else EventEfficiencies(**{name: values[order] for name, values in found.items()}),
+            variables={name: values[order] for name, values in part.variables.items()},
+        )  # fmt: skip
+        if mine:
+            loose[key[0]] = loose[key[0]].select(order)
+    return replace(samples, events=events, loose=loose)
 
 
 def _table(samples: EventSamples, names: Sequence[str], conditions: set[str]) -> EventTable:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import log_ndtr, logsumexp, ndtri_exp
 
-from ddphf.arrays import Array, Spec
+from ddphf.arrays import AnyArray, Array, Mask, Spec
 from ddphf.search.histograms import SelectedHistogram
 from ddphf.search.local_p import RANGE, STEP, log_tail_of_sum
 from ddphf.search.many import ManyHistograms, Member
@@ -80,7 +80,7 @@ def _grid(n: int) -> Array:
 
 
 def _nuisances(
-    histogram: SelectedHistogram, inside: Array, slopes: Array, share: Array
+    histogram: SelectedHistogram, inside: Mask, slopes: AnyArray, share: Array
 ) -> tuple[Array, Array]:
     """Return the nuisances' centre and the direction along which they are averaged, and weights.
 
