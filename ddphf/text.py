@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["LONGEST_LINE", "clean_line", "clean_text", "did_you_mean"]
+__all__ = ["LONGEST_LINE", "clean_line", "clean_text", "did_you_mean", "list_names"]
 
 LONGEST_LINE = 2000
 """Characters of one message on a terminal."""
@@ -72,3 +72,13 @@ def did_you_mean(name: str, known: Iterable[str], *, most: int = 1) -> str:
     """
     near = difflib.get_close_matches(name, list(known), n=most)
     return "did you mean {}? ".format(" or ".join(f"'{n}'" for n in near)) if near else ""
+
+
+def list_names(names: Sequence[str], most: int = 5) -> str:
+    """Join the first names.
+
+    Example:
+        >>> list_names(["a", "b", "c"], most=2)
+        'a, b, ...'
+    """
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")

@@ -107,6 +107,17 @@ def test_imports_follow_the_table():
     assert list(broken_rules()) == []
 
 
+def test_every_import_is_of_a_module_that_exists():
+    known = {module for module, _ in modules()}
+    missing = [
+        f"{path.relative_to(PRODUCT)}:{line}: {name}"
+        for _, path in modules()
+        for name, line in imported(path)
+        if name not in known
+    ]
+    assert missing == []
+
+
 def test_every_folder_has_a_row():
     folders = {p.name for p in PRODUCT.iterdir() if (p / "__init__.py").exists()}
     assert folders <= set(MAY_IMPORT)
@@ -222,4 +233,36 @@ def test_what_exists_once_stands_once(text, home):
 def test_emission_knows_no_pair():
     """Ratios, masses and bumps will write workspaces of other channels with it."""
     names = {name for name, _ in imported(PRODUCT / "workspace" / "emit.py")}
-    assert names == {"ddphf.arrays"}
+    assert names == {"ddphf.arrays", "ddphf.workspace_json"}
+
+
+def filled_parameters():
+    """Yield where a function adds to a list that its caller gave it."""
+    adding = {"append", "extend", "insert"}
+    for module, path in modules():
+        for function in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(function, ast.FunctionDef):
+                continue
+            arguments = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+            given = {
+                a.arg
+                for a in arguments
+                if a.annotation is not None and ast.unparse(a.annotation).startswith("list[")
+            }
+            for node in ast.walk(function):
+                if isinstance(node, ast.Assign):  # from there on it is a list of its own
+                    given -= {target.id for target in node.targets if isinstance(target, ast.Name)}
+            for node in ast.walk(function):
+                match node:
+                    case ast.Call(func=ast.Attribute(value=ast.Name(id=name), attr=attribute)):
+                        found = name in given and attribute in adding
+                    case ast.AugAssign(target=ast.Name(id=name)):
+                        found = name in given
+                    case _:
+                        continue
+                if found:
+                    yield f"{module}:{node.lineno}: {function.name} adds to '{name}'"
+
+
+def test_what_a_function_finds_is_returned_and_not_added_to_an_argument():
+    assert list(filled_parameters()) == []

@@ -22,6 +22,7 @@ from ddphf.likelihood.direct.approach import approach
 from ddphf.likelihood.direct.factors import Factors
 from ddphf.likelihood.direct.interpolation import NormsysFactors, histosys_weights
 from ddphf.likelihood.direct.matrix import factorise
+from ddphf.likelihood.fits import minimize, minimize_starts
 from ddphf.likelihood.interpolation import normsys_coefficients, normsys_factor
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.statistics.tails import FAILED
@@ -152,7 +153,7 @@ def test_many_fits_are_each_alone(model):
 
 def test_steps_with_a_known_hessian_end_in_the_same_minima(model):
     """Held parameters, shifted data, both; a start far away is left to Newton's own steps."""
-    table, free = model.parameters, model.minimize()
+    table, free = model.parameters, minimize(model)
     starts = np.tile(free.parameters, (6, 1))
     fixed = np.tile(table.fixed, (6, 1))
     for i, j in enumerate((1, 4, 9)):
@@ -171,11 +172,11 @@ def test_steps_with_a_known_hessian_end_in_the_same_minima(model):
         np.testing.assert_allclose(
             newton.minimize(problem, x).parameters, want.parameters, atol=1e-7
         )
-    minima = model.minimize_starts(starts, fixed=fixed, data=data, near=free.parameters)
+    minima = minimize_starts(model, starts, fixed=fixed, data=data, near=free.parameters)
     for minimum, problem, start in zip(minima, problems, starts, strict=True):
         assert minimum.converged
         assert minimum.twice_nll == pytest.approx(
-            model.minimize(start=start, fixed=problem.fixed, data=problem.data).twice_nll, abs=1e-9
+            minimize(model, start=start, fixed=problem.fixed, data=problem.data).twice_nll, abs=1e-9
         )
 
 
@@ -206,7 +207,7 @@ def test_auxiliary_counts_do_not_hide_small_steps():
         error = [1e-5 * x for x in sample["data"]]
         sample["modifiers"].append({"name": "exact", "type": "shapesys", "data": error})
     model = CompiledModel.from_reference(ReferenceModel(workspace))
-    free, table = model.minimize(), model.parameters
+    free, table = minimize(model), model.parameters
     for j in map(int, model.cells.global_):
         for sign in (-1.0, 1.0):
             held, start = table.fixed.copy(), free.parameters.copy()
@@ -225,7 +226,7 @@ def test_variations_without_effect():
             if modifier["type"] == "histosys":
                 modifier["data"] = {"hi_data": sample["data"], "lo_data": sample["data"]}
     model = CompiledModel.from_reference(ReferenceModel(workspace))
-    free = model.minimize()
+    free = minimize(model)
     assert free.converged
     shape = model.parameters.names.index("shape0")
     assert free.errors[shape] == pytest.approx(1.0)
@@ -233,7 +234,7 @@ def test_variations_without_effect():
     sample = workspace["channels"][0]["samples"][0]
     sample["modifiers"] = [{"name": "bins", "type": "shapefactor", "data": None}]
     workspace["measurements"][0]["config"] = {"poi": "", "parameters": []}
-    only_bins = CompiledModel.from_reference(ReferenceModel(workspace)).minimize()
+    only_bins = minimize(CompiledModel.from_reference(ReferenceModel(workspace)))
     counts = workspace["observations"][0]["data"]
     assert only_bins.converged
     assert only_bins.parameters == pytest.approx(np.minimum(counts / np.array(sample["data"]), 10))
@@ -263,16 +264,16 @@ def test_products_of_shared_and_own_factors():
 
 def test_cheap_steps_stop_at_a_bound(model):
     """Almost half of the toys end at the lower bound of the POI."""
-    table, known = replace(model.parameters, lower=model.parameters.lower.copy()), model.minimize()
+    table, known = replace(model.parameters, lower=model.parameters.lower.copy()), minimize(model)
     bound = known.parameters[table.poi] - 0.2 * known.errors[table.poi]
     table.lower[table.poi] = bound
     bounded = replace(model, parameters=table)
-    free = bounded.minimize()
+    free = minimize(bounded)
     data = draw(bounded, 40, seed=4)
     problems = [bounded.problem(row) for row in data]
     starts = np.tile(table.init, (40, 1))
     near = approach(problems, starts, free.parameters, bounded.data)
-    minima = [bounded.minimize(data=row) for row in data]
+    minima = [minimize(bounded, data=row) for row in data]
     ends = np.stack([minimum.parameters for minimum in minima])
     stopped = ends[:, table.poi] == bound
     assert 5 < stopped.sum() < 35
@@ -309,7 +310,7 @@ def test_batches_of_large_models_are_single_fits(large, errors):
     assert found.status.tolist() == [0, 0, FAILED, 0, 0, 0]
     where = np.asarray(large.cells.global_)
     for i in (0, 1, 3, 4, 5):
-        alone = large.minimize(data=data[i])
+        alone = minimize(large, data=data[i])
         assert found.twice_nll[i] == pytest.approx(alone.twice_nll, abs=1e-9)
         np.testing.assert_allclose(found.points[i], alone.parameters, atol=1e-6)
         want = alone.errors[where] if errors else np.full(len(where), np.nan)

@@ -21,6 +21,7 @@ from ddphf.inference.toys.importance import _proposal, _remedy, log_ratio, sampl
 from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.store import ToySample, summarize_toys
 from ddphf.likelihood.compiled import CompiledModel
+from ddphf.likelihood.fits import minimize
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.results.discover import DiscoverResult
 from ddphf.statistics.tails import FAILED
@@ -461,7 +462,7 @@ def test_failed_toys_above_one_in_a_thousand_are_refused():
 def test_asimov_data_are_fitted_exactly():
     model = compiled(flat_pair(400.0, 100.0, square(2, 6), seed=2))
     source = ToySource.conditional(model, 0.7)
-    fit = model.minimize(data=source.expected())
+    fit = minimize(model, data=source.expected())
     np.testing.assert_allclose(fit.parameters, source.parameters, rtol=1e-5)
     assert expect_discovery(source).mu == 0.7
 

@@ -10,7 +10,7 @@ import pytest
 from ddphf import guards
 from ddphf.compute import chunks
 from ddphf.inference.toys import ensembles, fits, source
-from ddphf.likelihood import batch, minimum
+from ddphf.likelihood import batch, certificate
 from ddphf.likelihood.ensembles import rough
 from ddphf.publish import archive
 
@@ -51,7 +51,7 @@ def test_numbers_of_the_engine_page_are_those_of_the_code():
         f"every {ensembles.SAVE_SECONDS:g} seconds",
         f"block i // {source.DRAW_BLOCK}",
         f"predicted to reach an EDM of {rough.ROUGH_TARGET:.0e}".replace("e-0", "e-"),
-        f"over the free directions, is below {minimum.EDM_TOLERANCE:.0e}".replace("e-0", "e-"),
+        f"over the free directions, is below {certificate.EDM_TOLERANCE:.0e}".replace("e-0", "e-"),
     )
 
 

@@ -8,7 +8,7 @@ from pyhf.modifiers.normfactor import normfactor_builder, normfactor_combined
 
 from ddphf.exceptions import ModelError
 from ddphf.inference.fitter import Fitter
-from ddphf.likelihood.minimum import EDM_TOLERANCE
+from ddphf.likelihood.certificate import EDM_TOLERANCE
 from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
 
 
@@ -61,10 +61,11 @@ def make_reference():
 
 def test_a_custom_modifier_is_fitted_by_pyhfs_likelihood():
     fitter = Fitter(make_reference())
-    assert fitter.warnings == [
-        "not compiled (modifier type not compiled: squared): fitted with pyhf's own likelihood"
-    ]
-    free, null = fitter.fit_both(lambda line: None)
+    assert fitter.warnings == (
+        "not compiled (modifier type not compiled: squared): fitted with pyhf's own likelihood",
+    )
+    fits = fitter.fit_both(lambda line: None)
+    free, null = fits.free, fits.null
     # Both bins are met exactly: mu + 20 K = 47, 2 mu + 10 K = 29, K = norm^2.
     names = fitter.reference.parameters.names
     values = dict(zip(names, free.parameters, strict=True))

@@ -8,13 +8,14 @@ import sys
 import numpy as np
 from engine_models import eigen_variations, make_pair
 from others_data import others
-from scipy.optimize import minimize
+from scipy import optimize
 
 from ddphf.inference.toys.ensembles import toy_ensemble
 from ddphf.inference.toys.source import ToySource
 from ddphf.likelihood.cache import enable_compilation_cache
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.direct import newton
+from ddphf.likelihood.fits import minimize
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.statistics.tails import FAILED
 
@@ -55,7 +56,7 @@ def test_errors_and_covariance_are_the_inverse_of_pyhfs_hessian():
     names = list(model.parameters.names)
     held = model.parameters.fixed.copy()
     held[names.index("lepid_main_eig01")] = True
-    minimum = model.minimize(fixed=held)
+    minimum = minimize(model, fixed=held)
     assert minimum.converged
     poi = model.parameters.poi
     assert minimum.parameters[poi] == -4.0
@@ -77,7 +78,7 @@ def test_errors_and_covariance_are_the_inverse_of_pyhfs_hessian():
 def test_a_held_parameter_is_no_direction():
     model = CompiledModel.from_reference(ReferenceModel(general_workspace()))
     everything = np.ones(len(model.parameters.names), bool)
-    minimum = model.minimize(fixed=everything)
+    minimum = minimize(model, fixed=everything)
     assert minimum.converged
     assert minimum.edm == 0.0
     np.testing.assert_array_equal(minimum.parameters, model.parameters.init)
@@ -177,11 +178,11 @@ def test_a_flat_valley_that_ends_at_bounds():
     table, rng = model.parameters, np.random.default_rng(1)
     for toy in np.flatnonzero(toys.q0 > 1e-3)[:4]:
         data = source.draw(3, int(toy))
-        found = model.minimize(data=data, start=source.parameters)
+        found = minimize(model, data=data, start=source.parameters)
         assert found.converged
         starts = [table.init, *rng.uniform(table.lower, np.minimum(table.upper, 10.0), (4, 5))]
         best = min(
-            minimize(
+            optimize.minimize(
                 lambda x, data=data: min(reference.twice_nll(x, data=data), 1e9),
                 start,
                 bounds=np.transpose([table.lower, table.upper]),
@@ -221,7 +222,7 @@ def test_factors_of_bins_without_yield_do_not_collide():
     }
     reference = ReferenceModel(workspace)
     model = CompiledModel.from_reference(reference)
-    minimum = model.minimize()
+    minimum = minimize(model)
     assert minimum.converged
     gradient = reference.value_and_gradient(minimum.parameters)[1]
     assert np.max(np.abs(gradient[~reference.parameters.fixed])) < 1e-6

@@ -16,6 +16,7 @@ from ddphf.inference.goodness import expected_deviance, measure_goodness, satura
 from ddphf.inference.refits import refit_all
 from ddphf.inference.toys.source import ToySource
 from ddphf.likelihood.expansion import read_constraints
+from ddphf.likelihood.fits import minimize
 from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
 from ddphf.results.fit import FitResult
 
@@ -24,7 +25,7 @@ TUTORIAL = OTHERS / "cabinetry_tutorial" / "built_example_workspace.json"
 
 def fitted(workspace):
     fitter = Fitter(ReferenceModel(workspace))
-    return fitter, fitter.fit_free(lambda line: None)
+    return fitter, fitter.fit_free(lambda line: None).free
 
 
 def pair(t, n=9, seed=1, k=0, null=False):
@@ -190,7 +191,7 @@ def test_toys_of_a_fit_at_a_corner():
     assert free.parameters[table.poi] == 0.0
     held = table.fixed.copy()
     held[table.poi] = True
-    null = fitter.require_compiled().minimize(start=free.parameters, fixed=held)
+    null = minimize(fitter.require_compiled(), start=free.parameters, fixed=held)
     assert np.allclose(free.errors, null.errors, rtol=1e-9)
     nuisances = [i for i, name in enumerate(table.names) if name.startswith("lepid_")]
     assert np.all(free.errors[nuisances] > 0.5)
@@ -217,7 +218,7 @@ def test_pulls_have_unit_width():
             where = fitter.reference.channel_slices()[observation["name"]]
             observation["data"] = data[where].tolist()
         toy_fitter = Fitter(ReferenceModel(toy))
-        minimum = toy_fitter.require_compiled().minimize(start=free.parameters)
+        minimum = minimize(toy_fitter.require_compiled(), start=free.parameters)
         channels = measure_goodness(toy_fitter, minimum).channels
         squares.append(np.concatenate([c.pulls for c in channels]) ** 2)
     # 50 toys of 8 independent pulls: the channels' are equal up to the sign, and mu takes one.

@@ -12,10 +12,12 @@ from scipy.stats import poisson
 
 from ddphf.cli.inject import make_tables
 from ddphf.exceptions import ModelError, UsageError
+from ddphf.inference.fitter import Fitter
 from ddphf.inference.injection.record import inject_signal
 from ddphf.inference.injection.scan import ensemble_fits, scan_strengths
 from ddphf.inference.injection.signals import Injection
 from ddphf.likelihood.paired.closed_form import PlainPair
+from ddphf.likelihood.reference import ReferenceModel
 from ddphf.results.injection import InjectionResult
 from ddphf.symmetry.pair import Channel, Pair, Template
 from ddphf.workspace.build import build_workspace
@@ -32,6 +34,10 @@ def pair_workspace(background, signal, tested=None, partner=None):
     return build_workspace(pair, signal_scale="auto").workspace
 
 
+def inject(workspace, measurement=None, background="fit"):
+    return Injection(Fitter(ReferenceModel(workspace, measurement)), background=background)
+
+
 def events(injection, mu):
     return mu * injection.signal.sum()
 
@@ -41,7 +47,7 @@ def test_flat_backgrounds_worked_out(level):
     known, paired, z_pair, z_deficit = FLAT[level]
     background, shape = np.full(784, level), square(6)
     workspace = pair_workspace(background, shape * known)
-    l1, l2 = Injection(workspace, measurement="known_background"), Injection(workspace)
+    l1, l2 = inject(workspace, measurement="known_background"), inject(workspace)
     mu = l1.solve(5.0)
     assert events(l1, mu) == pytest.approx(known, abs=2e-6)
     assert events(l2, l2.solve(5.0)) == pytest.approx(paired, abs=2e-6)
@@ -56,7 +62,7 @@ def test_flat_backgrounds_worked_out(level):
 def test_a_background_that_is_not_flat():
     background, shape = np.array(TWELVE_BINS["known"]), TWELVE_BINS["signal"]
     workspace = pair_workspace(background, 30 * shape)
-    l1, l2 = Injection(workspace, measurement="known_background"), Injection(workspace)
+    l1, l2 = inject(workspace, measurement="known_background"), inject(workspace)
     for z in (0.1, 1.0, 3.0):
         for injection, solve in ((l1, inject_known), (l2, inject_pair)):
             expected = solve(background, shape, z)
@@ -117,8 +123,8 @@ def test_background_fitted_or_known():
     background = np.full(12, 400.0)
     observed = np.random.default_rng(2).poisson(400.0, (2, 12)).astype(float)
     workspace = pair_workspace(background, 20 * TWELVE_BINS["signal"], *observed)
-    known = Injection(workspace, background="known")
-    fitted = Injection(workspace)
+    known = inject(workspace, background="known")
+    fitted = inject(workspace)
     np.testing.assert_allclose(known.data(0.0, "asimov"), 400.0, rtol=1e-12)
     # Eq. 4 at mu = 0: the mean of the two samples.
     mean = np.tile(observed.mean(axis=0), 2)
@@ -127,7 +133,7 @@ def test_background_fitted_or_known():
 
 def test_kinds_of_data():
     workspace = pair_workspace(np.full(12, 400.0), 20 * TWELVE_BINS["signal"])
-    injection = Injection(workspace)
+    injection = inject(workspace)
     mu = injection.solve(3.0)
     shifted = injection.data(mu, "shift")
     np.testing.assert_allclose(shifted - 400.0, mu * injection.signal, atol=1e-9)
@@ -141,7 +147,7 @@ def test_kinds_of_data():
 def test_fits_of_toys_by_the_closed_form():
     signal = 60 * TWELVE_BINS["signal"]
     workspace = pair_workspace(np.full(12, 100.0), signal)
-    injection = Injection(workspace)
+    injection = inject(workspace)
     scale = injection.signal.max() / signal.max()
     data = np.random.default_rng(6).poisson(100.0, (20, 24)).astype(float)
     mu_hat, error, q0, q_true, failed, _ = ensemble_fits(injection, 0.7, data, shifted=True)
@@ -160,7 +166,7 @@ def test_fits_of_toys_by_the_closed_form():
 def test_scan_is_unbiased_and_covers(kind):
     """400 events per bin: Gaussian enough for nominal coverage within binomial errors."""
     workspace = pair_workspace(np.full(36, 400.0), 150 * gaussian_signal(6, 1.5))
-    injection = Injection(workspace)
+    injection = inject(workspace)
     rows = scan_strengths(injection, [0.0, injection.solve(3.0)], toys=800, kind=kind, seed=3)
     for row, z in zip(rows, (0.0, 3.0), strict=True):
         assert row.z_asimov == pytest.approx(z, abs=1e-9)
@@ -190,7 +196,7 @@ def test_coverage_of_a_counting_experiment():
     spec["measurements"][0]["config"]["parameters"] = [
         {"name": "mu", "inits": [1.0], "bounds": [[-7.9, 90.0]]}
     ]
-    (row,) = scan_strengths(Injection(spec), [2.0], toys=2000, seed=1)
+    (row,) = scan_strengths(inject(spec), [2.0], toys=2000, seed=1)
     n = np.arange(0, 90)
     weight = poisson.pmf(n, 10.0)
     best = np.maximum(n, 0.1)  # the bound of mu
@@ -242,8 +248,8 @@ def test_refusals_of_the_functions():
     with pytest.raises(ModelError, match=r"no mu reaches Z = 1000: at 10, the bounds"):
         inject_signal(workspace, z=1000.0)
     with pytest.raises(UsageError, match="1 toys, expected 2 or more"):
-        scan_strengths(Injection(workspace), [0.0], toys=1)
-    injection = Injection(workspace)
+        scan_strengths(inject(workspace), [0.0], toys=1)
+    injection = inject(workspace)
     assert injection.limits == (pytest.approx(-400 / injection.signal.max()), 10.0)
 
 

@@ -6,8 +6,10 @@ from engine_models import eigen_variations, make_pair, rectangle_signal
 from others_data import others
 from scipy.optimize import minimize_scalar
 
+from ddphf.likelihood.batch import minimize_batch
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.errors.profile import profile_errors
+from ddphf.likelihood.fits import minimize
 from ddphf.likelihood.reference import ReferenceModel
 
 FIVE = {
@@ -25,10 +27,10 @@ def compiled(workspace):
 
 
 def free_and_null(model, data=None):
-    free = model.minimize(data=data)
+    free = minimize(model, data=data)
     held, values = model.parameters.fixed.copy(), model.parameters.init.copy()
     held[model.parameters.poi], values[model.parameters.poi] = True, 0.0
-    return free, model.minimize(data=data, fixed=held, values=values)
+    return free, minimize(model, data=data, fixed=held, values=values)
 
 
 def test_five_bins_worked_out():
@@ -125,7 +127,7 @@ def test_a_lower_bound_next_to_zero():
     template, values = np.array([50.0, 20.0]), []
     for lower in (1e-10, 1e-8):
         workspace = make_pair(template, [0, 18], [0, 25], [0.0, 1.0], ratio=0.8, lower=lower)
-        free = compiled(workspace).minimize()
+        free = minimize(compiled(workspace))
         assert free.converged
         assert free.parameters.min() == lower
         values.append(free.twice_nll)
@@ -138,7 +140,7 @@ def test_compilations_are_counted():
     rng = np.random.default_rng(0)
     t = np.full(9, 50.0)
     model = compiled(make_pair(t, rng.poisson(t), rng.poisson(t), np.full(9, 1 / 9)))
-    model.minimize()
+    minimize(model)
     before = minimize_one._cache_size()
     held = model.parameters.fixed.copy()
     held[model.parameters.poi] = True
@@ -146,12 +148,12 @@ def test_compilations_are_counted():
     one_bin[3] = True
     start = model.parameters.init.copy()
     start[model.parameters.poi] = 3.0
-    model.minimize(fixed=held)
-    model.minimize(fixed=one_bin)
-    model.minimize(start=start)
-    model.minimize(data=model.data + 1)
+    minimize(model, fixed=held)
+    minimize(model, fixed=one_bin)
+    minimize(model, start=start)
+    minimize(model, data=model.data + 1)
     other = compiled(make_pair(2 * t, rng.poisson(t), rng.poisson(t), rng.uniform(size=9)))
-    other.minimize()
+    minimize(other)
     assert minimize_one._cache_size() == before
 
 
@@ -160,20 +162,20 @@ def test_templates_and_batches_agree_with_single_fits():
     t = np.full(9, 50.0)
     model = compiled(make_pair(t, rng.poisson(t), rng.poisson(t), np.full(9, 1.0)))
     data = np.stack([rng.poisson(50, 18).astype(float) for _ in range(5)])
-    batch = model.minimize_batch(data)
+    batch = minimize_batch(model, data)
     assert batch.n_failed == 0
     for i in range(5):
-        single = model.minimize(data=data[i])
+        single = minimize(model, data=data[i])
         assert batch.twice_nll[i] == pytest.approx(single.twice_nll, abs=1e-8)
     held = model.parameters.fixed.copy()
     held[model.parameters.poi] = True
     values = np.tile(model.parameters.init, (4, 1))
     values[:, model.parameters.poi] = [-2, 0, 1, 3]
-    scan = model.minimize_batch(fixed=held, values=values)
+    scan = minimize_batch(model, fixed=held, values=values)
     assert scan.parameters[:, 0].tolist() == [-2, 0, 1, 3]
     nominal = np.concatenate([np.zeros(9), np.arange(1.0, 10.0)])
     # Samples are alphabetical: signal, symmetric.
-    assert model.replace_sample(0, nominal).minimize().converged
+    assert minimize(model.replace_sample(0, nominal)).converged
 
 
 def test_each_item_of_a_batch_has_its_own_held_parameters_start_and_errors():
@@ -189,10 +191,10 @@ def test_each_item_of_a_batch_has_its_own_held_parameters_start_and_errors():
         held[row, table.names.index(name)] = True
         start[row, table.names.index(name)] = 0.3
     held[3, cell], start[3, cell] = True, 1.02  # a cell held in one item only
-    batch = model.minimize_batch(start=start, fixed=held)
+    batch = minimize_batch(model, start=start, fixed=held)
     assert batch.n_failed == 0
     for i in range(4):
-        single = model.minimize(start=start[i], fixed=held[i])
+        single = minimize(model, start=start[i], fixed=held[i])
         np.testing.assert_allclose(batch.points[i], single.parameters, atol=1e-5)
         expected = [single.errors[table.names.index(name)] for name in names]
         np.testing.assert_allclose(batch.errors[i], expected, rtol=1e-6)
@@ -206,7 +208,7 @@ def test_a_failed_item_is_data():
     model = compiled(make_pair(t, t, t, np.full(4, 1.0)))
     data = np.tile(model.data, (3, 1))
     data[1, 2] = np.nan
-    batch = model.minimize_batch(data)
+    batch = minimize_batch(model, data)
     assert batch.status.tolist() == [0, 2, 0]
     assert np.isnan(batch.twice_nll[1])
     assert "not positive" in batch.reasons[1] or "EDM" in batch.reasons[1]
@@ -236,7 +238,7 @@ def test_profile_errors_of_a_poisson_mean():
         ],
     }
     model = compiled(workspace)
-    low, high = profile_errors(model, model.minimize(), 0)
+    low, high = profile_errors(model, minimize(model), 0)
     for value in (9 + low, 9 + high):  # 2 (mu - 9 - 9 ln(mu/9)) = 1, exactly
         assert 2 * (value - 9 - 9 * np.log(value / 9)) == pytest.approx(1.0, abs=1e-7)
 

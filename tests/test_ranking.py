@@ -21,6 +21,7 @@ from ddphf.inference.refits import compiled_meanwhile, refit_all
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.dense import minimize_dense
 from ddphf.likelihood.errors.propagation import held_by_data, propagate
+from ddphf.likelihood.fits import minimize
 from ddphf.likelihood.paired.newton import minimize_profiles
 from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
 from ddphf.results.rank import RankResult
@@ -53,7 +54,7 @@ def with_fakes():
 def fitted():
     fitter = Fitter(ReferenceModel(with_fakes()))
     model = fitter.require_compiled()
-    return fitter.reference, model, fitter.fit_free(lambda line: None)
+    return fitter.reference, model, fitter.fit_free(lambda line: None).free
 
 
 def test_propagation_equals_the_dense_inverse_hessian(fitted):
@@ -254,7 +255,7 @@ def test_statistical_part_equals_shifted_counts():
         for sign in (1, -1):
             data = model.data.copy()
             data[i] += sign * 0.01
-            mu.append(model.minimize(data=data).parameters[poi])
+            mu.append(minimize(model, data=data).parameters[poi])
         variance += ((mu[0] - mu[1]) / 0.02) ** 2 * model.data[i]
     assert ranked.auxiliary["statistical"] == pytest.approx(np.sqrt(variance), rel=1e-4)
 
@@ -403,7 +404,7 @@ def test_errors_are_the_numerical_hessians_and_minuits_suffer_from_bounds():
 
     workspace = small_pair(k=2, n=2, t=1e4, size=0.002)  # too small for the data to see much
     reference = ReferenceModel(workspace)
-    free = CompiledModel.from_reference(reference).minimize()
+    free = minimize(CompiledModel.from_reference(reference))
     model = pyhf.Workspace(workspace).model()  # of numpy
     best, steps = free.parameters, 1e-2 * free.errors
     n = len(best)

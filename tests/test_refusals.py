@@ -21,6 +21,7 @@ from refusals_maps import MAP_FILES
 from refusals_publish import PATCH, PUBLISH, VERIFY
 from refusals_ranking import RANKING
 from refusals_report import REPORT
+from refusals_search import SEARCH
 from refusals_search_events import SEARCH_EVENTS
 from refusals_studies import INJECT, STUDY
 from test_fakes import write_loose_analysis
@@ -471,6 +472,7 @@ GROUPS = (
     ("toys", LIMIT),
     ("inject", INJECT),
     ("study", STUDY),
+    ("search", SEARCH),
     ("ranking", RANKING),
     ("report", REPORT),
     ("publish", PUBLISH),
@@ -509,7 +511,7 @@ def run_case(folder, kind, case):
         workspace["measurements"].append(null)
     for change in case.get("edits", ()):
         if kind not in ("lepton_id", "fakes"):
-            change(analysis if kind in ("build", "study") else workspace)
+            change(analysis if kind in ("build", "study", "search") else workspace)
     write_table(folder / "table.csv", {**COLUMNS, **case.get("columns", {})})
     write_table(folder / "other.csv", COLUMNS, case.get("edges", EDGES))
     (folder / "analysis.yml").write_text(yaml.safe_dump(analysis, sort_keys=False))

@@ -84,9 +84,10 @@ def test_pages_name_the_kinds_that_commands_take():
 
 def test_there_is_a_record_of_every_kind_of_every_release():
     assert RELEASES[-1].name == ddphf.__version__, "add the records that this release writes"
-    for release in RELEASES:
+    every = {kind.name for kind in KINDS}
+    for release in RELEASES:  # a later kind has no record of an earlier release
         kinds = {kind_of(read(path)).name for path in release.glob("*.json")}
-        assert kinds == {kind.name for kind in KINDS}, release
+        assert kinds == every if release is RELEASES[-1] else kinds <= every, release
 
 
 @pytest.mark.parametrize("path", RECORDS, ids=NAMES)

@@ -15,6 +15,7 @@ from ddphf.inference.scan import scan_parameters
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.dense import minimize_dense
 from ddphf.likelihood.errors.profile import profile_errors
+from ddphf.likelihood.fits import minimize
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.results.scan import ScanResult
 
@@ -93,7 +94,7 @@ def test_contours_reach_the_profile_of_each_parameter():
     names = ["mu", "lepid_main_eig00"]
     scan = scan_parameters(workspace, names, points=21)
     model = CompiledModel.from_reference(ReferenceModel(workspace))
-    free = model.minimize()
+    free = minimize(model)
     assert scan.grid().shape == (21, 21)
     for contour, rise in zip(scan.contours, (2.2958, 6.1805), strict=True):
         assert contour["rise"] == pytest.approx(rise, abs=2e-3)

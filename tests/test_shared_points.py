@@ -12,6 +12,7 @@ from ddphf.inference.toys.ensembles import toy_ensemble
 from ddphf.inference.toys.source import ToySource
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.ensembles.points import deviation_gradient, evaluate, make_reference
+from ddphf.likelihood.fits import minimize
 from ddphf.likelihood.paired.profile import profile
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.statistics.tails import FAILED
@@ -88,7 +89,7 @@ def test_a_toy_that_goes_nowhere_does_not_change_its_block():
     assert not np.any(toys.status == FAILED)
     assert 0 < np.sum(np.abs(toys.mu_hat) == 1.5) < 96
     for i in (0, 17, 64):
-        alone = model.minimize(data=ToySource.conditional(model).draw(3, i))
+        alone = minimize(model, data=ToySource.conditional(model).draw(3, i))
         poi = model.parameters.poi
         # An EDM of 1e-8 is 1e-4 errors.
         tolerance = 1e-4 * max(alone.errors[poi], 1e-9)

@@ -11,6 +11,7 @@ from ddphf.inference.toys.fits import ToyFitter
 from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.store import load_toys, merge_toys, save_toys, summarize_toys
 from ddphf.likelihood.compiled import CompiledModel
+from ddphf.likelihood.fits import minimize
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.statistics.tails import CONVERGED_FAST, FAILED
 
@@ -109,8 +110,8 @@ def test_shared_information_agrees_with_single_fits(kind):
     held[poi] = True
     for i in (0, 17, 63):
         data = source.draw(2, i)
-        free = model.minimize(data=data)
-        null = model.minimize(data=data, fixed=held)
+        free = minimize(model, data=data)
+        null = minimize(model, data=data, fixed=held)
         sign = np.sign(free.parameters[poi])
         assert toys.q0[i] == pytest.approx(sign * (null.twice_nll - free.twice_nll), abs=1e-6)
         assert toys.mu_hat[i] == pytest.approx(free.parameters[poi], abs=1e-3 * free.errors[poi])

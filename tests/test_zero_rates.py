@@ -7,10 +7,12 @@ from slow_likelihood import SlowLikelihood
 
 from ddphf.exceptions import FitError
 from ddphf.inference.fit import fit_workspace
+from ddphf.likelihood.batch import minimize_batch
+from ddphf.likelihood.certificate import EDM_TOLERANCE
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.errors.profile import profile_errors
+from ddphf.likelihood.fits import minimize
 from ddphf.likelihood.general.zero_rates import minimize_at_zero
-from ddphf.likelihood.minimum import EDM_TOLERANCE
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.statistics.tails import CAREFUL
 
@@ -27,7 +29,7 @@ def compare_with_slow(kind, dark, seeds):
             fixed, start = table.fixed.copy(), table.init.copy()
             if null:
                 fixed[table.poi], start[table.poi] = True, 0.0
-            minimum = model.minimize(start=start, fixed=fixed)
+            minimum = minimize(model, start=start, fixed=fixed)
             assert minimum.converged, (seed, null, minimum.status)
             assert minimum.edm < EDM_TOLERANCE
             # Of the Lagrangian: along the rates' own walls -2 ln L is steep, and that is no defect.
@@ -105,7 +107,7 @@ def test_profile_errors_end_where_a_rate_would_be_negative():
     model = CompiledModel.from_reference(
         ReferenceModel(one_sample([1.0, 1.0], [2.0, 0.0], [4.0, 2.0]))
     )
-    low, high = profile_errors(model, model.minimize(), 0)
+    low, high = profile_errors(model, minimize(model), 0)
     assert low is None
 
     def rise(mu):  # the likelihood of two bins, and 1 above its value at mu = -2
@@ -116,7 +118,7 @@ def test_profile_errors_end_where_a_rate_would_be_negative():
     other = CompiledModel.from_reference(
         ReferenceModel(one_sample([1.0, 1.0], [5.0, 0.0], [2.2, 0.5]))
     )
-    minimum = other.minimize()
+    minimum = minimize(other)
     assert minimum.parameters[0] == pytest.approx(0.3, abs=1e-6)
     assert profile_errors(other, minimum, 0)[0] is None
 
@@ -124,7 +126,7 @@ def test_profile_errors_end_where_a_rate_would_be_negative():
 def test_what_has_no_inside_is_refused():
     # Rates mu and -mu in two empty bins: mu = 0 is the only point, and nothing can be said there.
     workspace = one_sample([1.0, -1.0], [0.0, 0.0], [0.0, 0.0])
-    minimum = CompiledModel.from_reference(ReferenceModel(workspace)).minimize()
+    minimum = minimize(CompiledModel.from_reference(ReferenceModel(workspace)))
     assert not minimum.converged
     assert "kept at a distance" in minimum.status
     with pytest.raises(FitError, match=r"free fit failed.*kept at a distance"):
@@ -151,8 +153,9 @@ def test_batches_take_the_same_path():
     model = CompiledModel.from_reference(ReferenceModel(make_empty("normfactor", 1)))
     data = np.tile(model.data, (5, 1))
     data[1:, : model.n_main] = np.random.default_rng(0).poisson(0.5, (4, model.n_main))
-    batch = model.minimize_batch(data)
+    batch = minimize_batch(model, data)
     assert batch.n_failed == 0
     assert CAREFUL in batch.status
     for i in range(5):
-        assert batch.twice_nll[i] == pytest.approx(model.minimize(data=data[i]).twice_nll, abs=1e-8)
+        alone = minimize(model, data=data[i])
+        assert batch.twice_nll[i] == pytest.approx(alone.twice_nll, abs=1e-8)

@@ -128,7 +128,7 @@ def check_fit(workspace):
     reference = ReferenceModel(workspace)
     table = reference.parameters
     try:  # with its other starts: some of these models have several minima
-        minimum = Fitter(reference).fit_free(lambda line: None)
+        minimum = Fitter(reference).fit_free(lambda line: None).free
     except FitError as error:
         minimum, reason = None, str(error)
     with pyhf_backend("numpy", pyhf.optimize.minuit_optimizer(tolerance=1e-3)):

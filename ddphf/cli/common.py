@@ -26,6 +26,7 @@ __all__ = [
     "CleanConsole",
     "choices",
     "force_option",
+    "measurement_option",
     "output_option",
     "poi_bounds_option",
     "print_summary",
@@ -94,6 +95,9 @@ poi_bounds_option = click.option(
     "--poi-bounds", metavar="LOW,HIGH", callback=_read_bounds,
     help="Bounds of the POI instead of the measurement's.",
 )  # fmt: skip
+measurement_option = click.option(
+    "--measurement", metavar="NAME", help="Which one; the first by default."
+)
 force_option = click.option("--force", is_flag=True, help="Replace existing output files.")
 
 

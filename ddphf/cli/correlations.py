@@ -8,8 +8,7 @@ import click
 from rich.table import Table
 
 from ddphf.cli.common import force_option, output_option, print_summary, progress_line
-from ddphf.cli.figures import figure_options, figure_paths, stage_figures
-from ddphf.files import to_json
+from ddphf.cli.figures import figure_options, figure_paths, write_record
 from ddphf.outputs import Outputs
 
 if TYPE_CHECKING:
@@ -80,10 +79,9 @@ def command(
             seed=seed,
             progress=say.bar("fits of toys"),
         )
-    with outputs:
-        outputs.write(output, to_json(result.to_dict()))
-        if figures:
-            stage_figures(outputs, figures, {"correlations": _draw(result)})
+    write_record(
+        outputs, output, result.to_dict(), figures, lambda: {"correlations": _draw(result)}
+    )
     print_summary(make_table(result))
     if result.n_failed:
         print_summary(f"{result.n_failed} fits of toys without a certificate are left out")

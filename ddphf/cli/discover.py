@@ -9,24 +9,16 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from ddphf.cli.common import (
-    choices,
-    force_option,
-    output_option,
-    poi_bounds_option,
-    print_summary,
-    print_warnings,
-    progress_line,
-    seed_option,
-)
-from ddphf.cli.figures import figure_options, figure_paths, stage_figures
+from ddphf.cli import common
+from ddphf.cli.figures import figure_options, figure_paths, write_record
 from ddphf.cli.fit import global_row
 from ddphf.exceptions import UsageError
-from ddphf.files import read_json, to_json
+from ddphf.files import read_json
 from ddphf.outputs import Outputs
 from ddphf.results.fit import describe_error
 
 if TYPE_CHECKING:
+    from ddphf.figures.style import Figure
     from ddphf.inference.discovery import NullMethod
 
 __all__ = ["command", "make_table"]
@@ -38,8 +30,8 @@ FIGURES = ("discover_null", "discover_null_known_background")
 
 @click.command("discover")
 @click.argument("workspace")
-@output_option
-@click.option("--measurement", metavar="NAME", help="Which one; the first by default.")
+@common.output_option
+@common.measurement_option
 @click.option(
     "--null", "nulls", default="asymptotic", show_default=True, metavar="LIST",
     help="How p0 is found: asymptotic, toys, importance; several with commas.",
@@ -48,15 +40,15 @@ FIGURES = ("discover_null", "discover_null_known_background")
     "--toys", type=int, default=None, metavar="N",
     help="Toys of the null, and as many of each other ensemble.  [default: 20000]",
 )  # fmt: skip
-@seed_option
+@common.seed_option
 @click.option("--toys-file", metavar="FILE", help="Toys of the null that 'ddphf toys' kept.")
 @click.option(
     "--mu-expected", default="1", show_default=True, metavar="MU",
     help="Signal strength of the expectation; mu_hat takes the fitted one.",
 )  # fmt: skip
 @figure_options("Draw the toy null against the asymptotic one there.")
-@poi_bounds_option
-@force_option
+@common.poi_bounds_option
+@common.force_option
 def command(
     workspace: str, output: str, measurement: str | None, nulls: str, toys: int | None, seed: int,
     toys_file: str | None, mu_expected: str, plots: str | None, kind: str | None,
@@ -68,7 +60,7 @@ def command(
 
     Example: ddphf discover workspace.json --null toys --toys 2000 -o p0.json
     """
-    methods = choices("--null", nulls, METHODS)
+    methods = common.choices("--null", nulls, METHODS)
     if plots is not None and "toys" not in methods:
         raise UsageError("--plots: draws the toy null; give --null asymptotic,toys too")
     if toys_file is not None and "toys" not in methods:
@@ -81,7 +73,7 @@ def command(
     # L1, the second statement, is there only for some workspaces; its figure is checked as well.
     figures = figure_paths(plots, kind, FIGURES)
     outputs = Outputs([output, *figures.values()], inputs=[workspace, toys_file], force=force)
-    with progress_line() as say:
+    with common.progress_line() as say:
         say("reading")
         from ddphf.inference.discovery import discover_workspace
         from ddphf.inference.toys.store import load_toys
@@ -94,21 +86,20 @@ def command(
             sample=None if toys_file is None else load_toys(Path(toys_file)),
             progress=say, toy_progress=say.toys,
         )  # fmt: skip
-    print_warnings(result.warnings)
+    common.print_warnings(result.warnings)
     data = result.to_dict()
-    with outputs:
-        outputs.write(output, to_json(data))
-        if figures:
-            from ddphf.figures.null import draw_null
+    write_record(outputs, output, data, figures, lambda: _draw(data))
+    common.print_summary(make_table(data))
 
-            pairs = zip(FIGURES, data["statements"], strict=False)
-            drawn = {
-                name: draw_null(s["null"]["comparison"], s["observed"]["z0"], s["measurement"])
-                for name, s in pairs
-                if "comparison" in s["null"]
-            }
-            stage_figures(outputs, figures, drawn)
-    print_summary(make_table(data))
+
+def _draw(data: dict[str, Any]) -> dict[str, Figure]:
+    from ddphf.figures.null import draw_null
+
+    return {
+        name: draw_null(s["null"]["comparison"], s["observed"]["z0"], s["measurement"])
+        for name, s in zip(FIGURES, data["statements"], strict=False)
+        if "comparison" in s["null"]
+    }
 
 
 def _read_mu(text: str) -> float | None:

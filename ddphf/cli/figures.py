@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ddphf.exceptions import UsageError
+from ddphf.files import to_json
 from ddphf.outputs import Outputs, check_folder
 
 if TYPE_CHECKING:
     from ddphf.figures.style import Figure
 
-__all__ = ["FORMATS", "figure_options", "figure_paths", "stage_figures"]
+__all__ = ["FORMATS", "figure_options", "figure_paths", "stage_figures", "write_record"]
 
 FORMATS = ("png", "pdf", "svg")
 
@@ -68,3 +69,27 @@ def stage_figures(
             with outputs.stage(paths[name]) as temporary:
                 save_figure(figure, temporary)
     return [name for name, figure in figures.items() if figure is None]
+
+
+def write_record(
+    outputs: Outputs,
+    output: str,
+    record: Mapping[str, Any],
+    paths: Mapping[str, Path],
+    draw: Callable[[], Mapping[str, Figure | None]],
+) -> list[str]:
+    """Write a record and the figures that are made of it, all of them or none.
+
+    Args:
+        outputs: What the command writes.
+        output: File of the record; ``-`` is standard output.
+        record: Its JSON form.
+        paths: File of each figure; none where no figures are asked for.
+        draw: Returns the figures; None for one that has nothing to draw.
+
+    Returns:
+        The names of those without anything to draw.
+    """
+    with outputs:
+        outputs.write(output, to_json(record))
+        return stage_figures(outputs, paths, draw()) if paths else []

@@ -10,21 +10,14 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from ddphf.cli import common
 from ddphf.cli.build import metadata_path
-from ddphf.cli.common import (
-    force_option,
-    output_option,
-    poi_bounds_option,
-    print_summary,
-    print_warnings,
-    progress_line,
-    seed_option,
-)
-from ddphf.cli.figures import figure_options, figure_paths, stage_figures
+from ddphf.cli.figures import figure_options, figure_paths, write_record
 from ddphf.cli.sidecar import closure_warnings, digest_of, read_binning
-from ddphf.files import read_json, to_json
+from ddphf.files import read_json
 from ddphf.outputs import Outputs
 from ddphf.results.fit import describe_error
+from ddphf.workspace_json import Workspace
 
 if TYPE_CHECKING:
     from ddphf.figures.style import Figure
@@ -37,7 +30,7 @@ __all__ = ["command", "describe_goodness", "make_table"]
 
 @click.command("fit")
 @click.argument("workspace")
-@output_option
+@common.output_option
 @click.option("--measurement", metavar="NAME", help="Which one to fit; the first by default.")
 @click.option(
     "--engine", type=click.Choice(["ddphf", "pyhf"]), default="ddphf", show_default=True,
@@ -50,14 +43,14 @@ __all__ = ["command", "describe_goodness", "make_table"]
     metavar="N",
     help="Draw N toys of the null too.",
 )
-@seed_option
+@common.seed_option
 @click.option(
     "--goodness-toys", type=click.IntRange(min=0), default=0, metavar="N",
     help="Draw N toys of the fit, for its goodness.",
 )  # fmt: skip
 @figure_options("Draw pre- and post-fit spectra into this folder.")
-@poi_bounds_option
-@force_option
+@common.poi_bounds_option
+@common.force_option
 def command(
     workspace: str,
     output: str,
@@ -78,7 +71,7 @@ def command(
     figures = figure_paths(plots, kind, ("prefit", "postfit"))
     inputs: list[str | Path | None] = [workspace, metadata_path(workspace)]
     outputs = Outputs([output, *figures.values()], inputs=inputs, force=force)
-    with progress_line() as say:
+    with common.progress_line() as say:
         say("reading")
         from ddphf.inference.fit import fit_workspace
 
@@ -87,7 +80,7 @@ def command(
         warnings: list[str] = []
         if figures:  # a damaged sidecar is refused before any work
             binning, warnings = read_binning(workspace, digest_of(spec))
-            print_warnings(warnings)
+            common.print_warnings(warnings)
         result = fit_workspace(
             spec, measurement=measurement, engine=cast("Engine", engine), poi_bounds=poi_bounds,
             toys=toys, seed=seed,
@@ -96,14 +89,11 @@ def command(
         digest = result.provenance["workspace_digest"]
         closure = closure_warnings(workspace, spec, digest)
         result = replace(result, warnings=(*result.warnings, *closure))
-    print_warnings([line for line in result.warnings if line not in warnings])
-    with outputs:
-        outputs.write(output, to_json(result.to_dict()))
-        if figures:
-            stage_figures(outputs, figures, _draw(spec, binning, result))
-    print_summary(make_table(result))
+    common.print_warnings([line for line in result.warnings if line not in warnings])
+    write_record(outputs, output, result.to_dict(), figures, lambda: _draw(spec, binning, result))
+    common.print_summary(make_table(result))
     if result.goodness_of_fit is not None:
-        print_summary(describe_goodness(result.goodness_of_fit))
+        common.print_summary(describe_goodness(result.goodness_of_fit))
 
 
 def make_table(result: FitResult) -> Table:
@@ -188,7 +178,7 @@ def global_row(mark: dict[str, Any]) -> tuple[str, ...]:
     return (f"global, of {mark['windows']} windows", "", "", "", z, f"{p}{error}")
 
 
-def _draw(spec: dict[str, Any], binning: dict[str, Any], result: FitResult) -> dict[str, Figure]:
+def _draw(spec: Workspace, binning: dict[str, Any], result: FitResult) -> dict[str, Figure]:
     from ddphf.figures.spectra import draw_spectra
     from ddphf.inference.yields import predict_yields
 

@@ -18,6 +18,7 @@ from ddphf.exceptions import InputError
 from ddphf.files import read_json, to_json
 from ddphf.outputs import Outputs
 from ddphf.text import clean_text
+from ddphf.workspace_json import Workspace
 
 if TYPE_CHECKING:
     from ddphf.figures.style import Figure
@@ -119,7 +120,7 @@ def command(
         _print_spectrum(console, summary["lepton_id"], summary["absorbed"])
 
 
-def _closure(spec: dict[str, Any], sidecar: dict[str, Any]) -> dict[str, Any]:
+def _closure(spec: Workspace, sidecar: dict[str, Any]) -> dict[str, Any]:
     """Return the closure of a workspace, with that in further variables from its sidecar."""
     from ddphf.studies.closure import summarize_closure
     from ddphf.workspace.closure import warn_of_closure
@@ -245,7 +246,7 @@ def _print_spectrum(console: Console, entry: dict[str, Any], absorbed: list[str]
         )
 
 
-def _draw(spec: dict[str, Any], sidecar: dict[str, Any] | None) -> dict[str, Figure]:
+def _draw(spec: Workspace, sidecar: dict[str, Any] | None) -> dict[str, Figure]:
     if sidecar is None or "pairing" not in sidecar:
         raise InputError(
             "--plots: no sidecar of this workspace lies beside it, so nothing tells its channels "

@@ -8,23 +8,15 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from ddphf.cli.common import (
-    choices,
-    force_option,
-    output_option,
-    poi_bounds_option,
-    print_summary,
-    print_warnings,
-    progress_line,
-    seed_option,
-)
-from ddphf.cli.figures import figure_options, figure_paths, stage_figures
+from ddphf.cli import common
+from ddphf.cli.figures import figure_options, figure_paths, write_record
 from ddphf.exceptions import UsageError
-from ddphf.files import read_json, to_json
+from ddphf.files import read_json
 from ddphf.outputs import Outputs
 from ddphf.results.fit import describe_error
 
 if TYPE_CHECKING:
+    from ddphf.figures.style import Figure
     from ddphf.inference.limits.limits import LimitMethod
 
 __all__ = ["command", "make_table"]
@@ -34,8 +26,8 @@ METHODS = ("asymptotic", "toys")
 
 @click.command("limit")
 @click.argument("workspace")
-@output_option
-@click.option("--measurement", metavar="NAME", help="Which one; the first by default.")
+@common.output_option
+@common.measurement_option
 @click.option(
     "--cl", "level", type=float, default=0.95, show_default=True, help="Confidence level."
 )
@@ -48,10 +40,10 @@ METHODS = ("asymptotic", "toys")
     "--toys", type=int, default=None, metavar="N",
     help="Toys per ensemble, one for each scanned mu.  [default: 5000]",
 )  # fmt: skip
-@seed_option
+@common.seed_option
 @figure_options("Draw CLs against mu there.")
-@poi_bounds_option
-@force_option
+@common.poi_bounds_option
+@common.force_option
 def command(
     workspace: str, output: str, measurement: str | None, level: float, method: str,
     interval: bool, toys: int | None, seed: int, plots: str | None, kind: str | None,
@@ -63,12 +55,12 @@ def command(
 
     Example: ddphf limit workspace.json -o limit.json --plots figures
     """
-    methods = choices("--method", method, METHODS)
+    methods = common.choices("--method", method, METHODS)
     if toys is not None and "toys" not in methods:
         raise UsageError("--toys: is for --method toys; give it, or leave --toys out")
     figures = figure_paths(plots, kind, ("limit",))
     outputs = Outputs([output, *figures.values()], inputs=[workspace], force=force)
-    with progress_line() as say:
+    with common.progress_line() as say:
         say("reading")
         from ddphf.inference.limits.limits import limit_workspace
 
@@ -78,15 +70,16 @@ def command(
             interval=interval,
             toys=5000 if toys is None else toys, seed=seed, progress=say, toy_progress=say.toys,
         )  # fmt: skip
-    print_warnings(result.warnings)
+    common.print_warnings(result.warnings)
     data = result.to_dict()
-    with outputs:
-        outputs.write(output, to_json(data))
-        if figures:
-            from ddphf.figures.limit import draw_limit
+    write_record(outputs, output, data, figures, lambda: _draw(data))
+    common.print_summary(make_table(data))
 
-            stage_figures(outputs, figures, {"limit": draw_limit(data)})
-    print_summary(make_table(data))
+
+def _draw(data: dict[str, Any]) -> dict[str, Figure | None]:
+    from ddphf.figures.limit import draw_limit
+
+    return {"limit": draw_limit(data)}
 
 
 def make_table(data: dict[str, Any]) -> Table:

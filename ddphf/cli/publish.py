@@ -17,6 +17,7 @@ from ddphf.cli.verify import make_table
 from ddphf.exceptions import InputError, UsageError
 from ddphf.files import read_input, read_json
 from ddphf.outputs import Outputs
+from ddphf.workspace_json import Workspace
 
 __all__ = ["command", "hepdata_path"]
 
@@ -32,7 +33,7 @@ SECONDS = 20.0
 class _Source:
     """What is published, from an analysis file or from a workspace."""
 
-    workspace: Spec
+    workspace: Workspace
     metadata: Spec | None
     covariance: Spec | None
     warnings: tuple[str, ...]
@@ -192,7 +193,7 @@ def _name(name: str | None, found: _Source, source: str) -> str:
     return "workspace" if source == "-" else Path(source).stem
 
 
-def _draw(workspace: Spec, metadata: Spec, results: Any) -> dict[str, bytes]:
+def _draw(workspace: Workspace, metadata: Spec, results: Any) -> dict[str, bytes]:
     """Return pre- and post-fit spectra as PNG."""
     from ddphf.figures.spectra import draw_spectra
     from ddphf.figures.style import figure_bytes

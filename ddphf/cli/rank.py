@@ -8,16 +8,10 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from ddphf.cli.common import (
-    force_option,
-    output_option,
-    print_summary,
-    print_warnings,
-    progress_line,
-)
-from ddphf.cli.figures import figure_options, figure_paths, stage_figures
+from ddphf.cli import common
+from ddphf.cli.figures import figure_options, figure_paths, write_record
 from ddphf.exceptions import UsageError
-from ddphf.files import read_json, to_json
+from ddphf.files import read_json
 from ddphf.outputs import Outputs
 
 if TYPE_CHECKING:
@@ -47,8 +41,8 @@ def _parse_groups(
 
 @click.command("rank")
 @click.argument("workspace")
-@output_option
-@click.option("--measurement", metavar="NAME", help="Which one; the first by default.")
+@common.output_option
+@common.measurement_option
 @click.option(
     "--group", "groups", multiple=True, metavar="NAME=GLOB", callback=_parse_groups,
     help="Parameters to freeze together; more globs after commas; may be repeated.",
@@ -63,7 +57,7 @@ def _parse_groups(
     help="cabinetry: its own ranking, one refit after the other; for comparison.",
 )  # fmt: skip
 @figure_options("Draw ranking, pulls and correlations there.")
-@force_option
+@common.force_option
 def command(
     workspace: str,
     output: str,
@@ -84,7 +78,7 @@ def command(
         raise UsageError("--group: cabinetry has no grouped impacts; use the engine ddphf")
     figures = figure_paths(plots, kind, FIGURES)
     outputs = Outputs([output, *figures.values()], inputs=[workspace], force=force)
-    with progress_line() as say:
+    with common.progress_line() as say:
         say("reading")
         spec = read_json(workspace)
         if engine == "cabinetry":
@@ -100,17 +94,14 @@ def command(
                 spec, measurement=measurement, parameters=parameters, groups=groups, top=top,
                 progress=say, refit_progress=say.bar("refits"),
             )  # fmt: skip
-    print_warnings(result.warnings)
-    with outputs:
-        outputs.write(output, to_json(result.to_dict()))
-        if figures:
-            missing = stage_figures(outputs, figures, _draw(result))
-            print_warnings([f"{figures[name].name}: nothing to draw" for name in missing])
-    print_summary(make_table(result))
+    common.print_warnings(result.warnings)
+    missing = write_record(outputs, output, result.to_dict(), figures, lambda: _draw(result))
+    common.print_warnings([f"{figures[name].name}: nothing to draw" for name in missing])
+    common.print_summary(make_table(result))
     if result.groups:
-        print_summary(make_group_table(result))
+        common.print_summary(make_group_table(result))
     for line in _sums(result):
-        print_summary(line)
+        common.print_summary(line)
 
 
 def make_table(result: RankResult) -> Table:

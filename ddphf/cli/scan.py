@@ -6,20 +6,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ddphf.cli.common import (
-    force_option,
-    output_option,
-    poi_bounds_option,
-    print_summary,
-    print_warnings,
-    progress_line,
-)
-from ddphf.cli.figures import figure_options, figure_paths, stage_figures
-from ddphf.files import read_json, to_json
+from ddphf.cli import common
+from ddphf.cli.figures import figure_options, figure_paths, write_record
+from ddphf.files import read_json
 from ddphf.outputs import Outputs
 from ddphf.results.fit import describe_error
 
 if TYPE_CHECKING:
+    from ddphf.figures.style import Figure
     from ddphf.results.scan import ScanResult
 
 __all__ = ["command"]
@@ -27,7 +21,7 @@ __all__ = ["command"]
 
 @click.command("scan")
 @click.argument("workspace")
-@output_option
+@common.output_option
 @click.option(
     "--parameter", "parameters", multiple=True, required=True, metavar="NAME",
     help="What to scan, such as mu or 'symmetric_shape[317]'; twice for a plane.",
@@ -40,10 +34,10 @@ __all__ = ["command"]
     "--range", "ranges", type=float, nargs=2, multiple=True, metavar="LOW HIGH",
     help="Of each parameter, in their order; some errors on either side by default.",
 )  # fmt: skip
-@click.option("--measurement", metavar="NAME", help="Which one; the first by default.")
+@common.measurement_option
 @figure_options("Draw the scan into this folder.")
-@poi_bounds_option
-@force_option
+@common.poi_bounds_option
+@common.force_option
 def command(
     workspace: str,
     output: str,
@@ -62,7 +56,7 @@ def command(
     """
     figures = figure_paths(plots, kind, ("scan",))
     outputs = Outputs([output, *figures.values()], inputs=[workspace], force=force)
-    with progress_line() as say:
+    with common.progress_line() as say:
         say("reading")
         spec = read_json(workspace)
         from ddphf.inference.scan import scan_parameters
@@ -72,15 +66,16 @@ def command(
             ranges=ranges,
             progress=say, refit_progress=say.bar("refits"),
         )  # fmt: skip
-    print_warnings(result.warnings)
-    with outputs:
-        outputs.write(output, to_json(result.to_dict()))
-        if figures:
-            from ddphf.figures.scan import draw_scan
-
-            stage_figures(outputs, figures, {"scan": draw_scan(result)})
+    common.print_warnings(result.warnings)
+    write_record(outputs, output, result.to_dict(), figures, lambda: _draw(result))
     for line in describe_scan(result):
-        print_summary(line)
+        common.print_summary(line)
+
+
+def _draw(result: ScanResult) -> dict[str, Figure]:
+    from ddphf.figures.scan import draw_scan
+
+    return {"scan": draw_scan(result)}
 
 
 def describe_scan(result: ScanResult) -> list[str]:

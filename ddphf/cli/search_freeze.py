@@ -73,7 +73,7 @@ def _freeze(
     from ddphf.config.analysis import parse_analysis, read_analysis
     from ddphf.results.registry import check_record, kind_of
     from ddphf.results.search import SearchResult
-    from ddphf.search.freeze import freeze_window
+    from ddphf.search.freeze import freeze_window, ranked_window
     from ddphf.search.shared_data import table_digests
     from ddphf.yaml_text import parse_yaml
 
@@ -84,6 +84,7 @@ def _freeze(
     if (wrong := check_record(data)) is not None:
         raise InputError(f"{search}: is no whole record of 'ddphf search pair' ({wrong})")
     record = SearchResult.from_dict(data)
+    found = ranked_window(record, rank)
     source = _find_analysis(search, record.analysis or {}, analysis)
     outputs.protect([source])
     pair, named = load_search_pair(str(source))
@@ -104,7 +105,6 @@ def _freeze(
     )  # fmt: skip
     text = HEADER + yaml.safe_dump(frozen, sort_keys=False, allow_unicode=True, width=100)
     parse_analysis(text, folder=here)  # what is written can be read
-    found = record.best[rank - 1]
     z = found["local"]["z"]
     line = (
         f"{output}: window {rank}, local Z = {z:.3f}, global {describe_global(found['global'])}; "

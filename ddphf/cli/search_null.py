@@ -71,7 +71,7 @@ def command(
 
     For a histogram with many events in every bin, by Gaussian fields.
 
-    Example: ddphf search null --shape 28,28 --windows 6x6 --z 5 --seed 1 -o n.json
+    Example: ddphf search null --shape 28,28 --windows 6x6 --z 5 -o n.json
     """
     figures = figure_paths(plots, kind, ("search_null",))
     outputs = Outputs([output, *figures.values()], force=force)

@@ -80,7 +80,7 @@ def command(
     ANALYSIS is an analysis file, with or without a signal, which is not looked at. Its
     systematics, lepton-ID errors and errors of fakes are profiled.
 
-    Example: ddphf search pair analysis.yml --windows all --seed 1 -o search.json
+    Example: ddphf search pair analysis.yml --seed 1 -o search.json
     """
     figures = figure_paths(plots, kind, FIGURES)
     outputs = Outputs([output, *figures.values()], inputs=[analysis], force=force)

@@ -8,6 +8,7 @@ from typing import Any
 from ddphf.cli.build import metadata_path
 from ddphf.exceptions import InputError
 from ddphf.files import read_json
+from ddphf.workspace_json import Workspace
 
 __all__ = [
     "check_sidecar",
@@ -35,7 +36,7 @@ def digest_of(workspace: Any) -> str:
 
 
 def read_sidecar(
-    workspace: str, digest: str, spec: dict[str, Any] | None = None
+    workspace: str, digest: str, spec: Workspace | None = None
 ) -> tuple[dict[str, Any] | None, list[str]]:
     """Return the sidecar beside a workspace, None where there is none or it is another's.
 
@@ -59,7 +60,7 @@ def read_sidecar(
     return _known(data, workspace)
 
 
-def check_sidecar(data: dict[str, Any], path: str, spec: dict[str, Any] | None = None) -> None:
+def check_sidecar(data: dict[str, Any], path: str, spec: Workspace | None = None) -> None:
     """Refuse a sidecar that does not hold what commands read of it.
 
     Raises:
@@ -79,7 +80,7 @@ def check_sidecar(data: dict[str, Any], path: str, spec: dict[str, Any] | None =
         )
 
 
-def _misfit(data: dict[str, Any], spec: dict[str, Any]) -> str | None:
+def _misfit(data: dict[str, Any], spec: Workspace) -> str | None:
     sizes = {c["name"]: len(c["samples"][0]["data"]) for c in spec["channels"]}
     n_bins = math.prod(len(axis["edges"]) - 1 for axis in data["binning"]["axes"])
     for name in data["pairing"].values():

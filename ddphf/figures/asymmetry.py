@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ddphf.arrays import Array
-from ddphf.figures.style import BLUE, FONT, GREY, ORANGE, axis_label, numbers
+from ddphf.figures.style import BLUE, FONT, GREY, ORANGE, axis_label, numbers, panels_of
 from ddphf.results.yields import AsymmetryResult, YieldsResult
 
 __all__ = ["draw_asymmetry", "draw_asymmetry_panel", "draw_z_map", "local_z"]
@@ -29,7 +29,7 @@ def draw_asymmetry(yields: YieldsResult) -> Figure:
     columns = len(yields.asymmetry)
     with mpl.rc_context(FONT):
         figure = Figure(figsize=(4.4 * columns + 0.8, 3.2), layout="constrained")
-        panels = figure.subplots(1, columns, squeeze=False)[0]
+        panels = panels_of(figure, 1, columns)[0]
         for panel, entry in zip(panels, yields.asymmetry, strict=True):
             draw_asymmetry_panel(panel, yields, entry, ("null", "postfit"))
         figure.suptitle("asymmetry of the two channels")
@@ -119,7 +119,7 @@ def draw_z_map(yields: YieldsResult) -> Figure:
     edges_x, edges_y = (np.asarray(axis["edges"], dtype=float) for axis in yields.axes)
     with mpl.rc_context(FONT):
         figure = Figure(figsize=(3.6 * len(names) + 1.2, 3.6), layout="constrained")
-        panels = figure.subplots(1, len(names), squeeze=False, sharey=True)[0]
+        panels = panels_of(figure, 1, len(names), sharey=True)[0]
         for panel, name in zip(panels, names, strict=True):
             values = local_z(yields, name).reshape(yields.shape)
             mesh = panel.pcolormesh(

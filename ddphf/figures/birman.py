@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 from scipy.stats import norm
 
-from ddphf.figures.style import BLUE, FONT, GREEN, GREY, ORANGE, axis_label
+from ddphf.figures.style import BLUE, FONT, GREEN, GREY, ORANGE, axis_label, panels_of
 from ddphf.results.birman import BirmanResult
 
 __all__ = ["draw_birman"]
@@ -48,7 +48,7 @@ def draw_templates(result: BirmanResult) -> Figure:
         for row, (values, name) in enumerate(
             ((setup.background, "background"), (setup.signal, "signal"))
         ):
-            panel = panels[row, column]
+            panel = panels[row][column]
             grid = np.asarray(values).reshape(setup.shape).T
             flat = grid.min() == grid.max()
             mesh = panel.pcolormesh(
@@ -66,7 +66,7 @@ def draw_templates(result: BirmanResult) -> Figure:
             )  # fmt: skip
             panel.set_xlabel(axis_label(setup.axes[0]))
             panel.set_ylabel(axis_label(setup.axes[1]))
-        panels[0, column].set_title(setup.title, loc="left", fontsize=9)
+        panels[0][column].set_title(setup.title, loc="left", fontsize=9)
     figure.suptitle("Templates; dashed: the window of N_sigma")
     return figure
 
@@ -77,7 +77,7 @@ def draw_distributions(result: BirmanResult) -> Figure:
     figure, panels = _panels(result, rows=len(names))
     for column, setup in enumerate(result.setups):
         for row, name in enumerate(names):
-            panel, statistic = panels[row, column], setup.statistic(name)
+            panel, statistic = panels[row][column], setup.statistic(name)
             edges = np.asarray(statistic.edges)
             scale = 1.0 / (statistic.n * np.diff(edges))
             x = np.linspace(edges[0], edges[-1], 300)
@@ -98,8 +98,8 @@ def draw_distributions(result: BirmanResult) -> Figure:
                 f"(Asimov {statistic.asimov:.3f})",
                 transform=panel.transAxes, ha="right", va="top", fontsize=7,
             )  # fmt: skip
-        panels[0, column].set_title(setup.title, loc="left", fontsize=9)
-    panels[0, 0].legend(fontsize=7, frameon=False, loc="upper left")
+        panels[0][column].set_title(setup.title, loc="left", fontsize=9)
+    panels[0][0].legend(fontsize=7, frameon=False, loc="upper left")
     figure.suptitle(f"Null and signal ensembles, {result.toys} toys each; signal: Z_L1 = 5")
     return figure
 
@@ -125,7 +125,7 @@ def draw_windows(result: BirmanResult) -> Figure:
         panel.set_ylabel("N_sigma (local)")
         panel.set_ylim(-2.4, 7.9)
         panel.set_title(setup.title, loc="left", fontsize=9)
-    panels[0, 0].legend(fontsize=7, frameon=False, loc="upper right", ncols=2)
+    panels[0][0].legend(fontsize=7, frameon=False, loc="upper right", ncols=2)
     figure.suptitle("N_sigma against the size of a window around the signal")
     return figure
 
@@ -176,16 +176,18 @@ def draw_injected(result: BirmanResult) -> Figure:
         panel.set_xlabel("injected Z (L1, Asimov)")
         panel.set_ylabel("found Z or N_sigma")
         panel.set_title(setup.title, loc="left", fontsize=9)
-    panels[0, 0].legend(fontsize=7, frameon=False, loc="upper left")
+    panels[0][0].legend(fontsize=7, frameon=False, loc="upper left")
     figure.suptitle("Lines: Asimov data; points: mean and standard deviation of toys")
     return figure
 
 
-def _panels(result: BirmanResult, rows: int = 1, extra: float = 0.0) -> tuple[Figure, Any]:
+def _panels(
+    result: BirmanResult, rows: int = 1, extra: float = 0.0
+) -> tuple[Figure, list[list[Axes]]]:
     columns = len(result.setups)
     height = HEIGHT * rows + 0.5 + extra
     figure = Figure(figsize=(WIDTH * columns + 0.4, height), layout="constrained")
-    return figure, figure.subplots(rows, columns, squeeze=False)
+    return figure, panels_of(figure, rows, columns)
 
 
 def _statistic_name(name: str) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ddphf.arrays import Array
-from ddphf.figures.style import BLUE, FONT, GREY, ORANGE, axis_label
+from ddphf.figures.style import BLUE, FONT, GREY, ORANGE, axis_label, panels_of
 
 __all__ = ["draw_closure"]
 
@@ -31,7 +31,7 @@ def draw_closure(
     names = [axis_label(axis) for axis in axes]
     with mpl.rc_context(FONT):
         figure = Figure(figsize=(9.0, 3.8), layout="constrained")
-        left, right = figure.subplots(1, 2)
+        left, right = panels_of(figure, 1, 2)[0]
         if len(shape) == 2:
             edges_x, edges_y = (np.asarray(axis["edges"]) for axis in axes)
             mesh = left.pcolormesh(

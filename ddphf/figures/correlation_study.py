@@ -8,7 +8,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from ddphf.figures.style import FONT
+from ddphf.figures.style import FONT, panels_of
 
 __all__ = ["draw_widths"]
 
@@ -25,7 +25,7 @@ def draw_widths(
     """
     with mpl.rc_context(FONT):
         figure = Figure(figsize=(4.4 * len(tables) + 0.8, 4.2), layout="constrained")
-        panels = figure.subplots(1, len(tables), squeeze=False)[0]
+        panels = panels_of(figure, 1, len(tables))[0]
         reach = max(0.05, *(float(np.max(np.abs(np.log(np.array(t))))) for t in tables.values()))
         for panel, (name, table) in zip(panels, tables.items(), strict=True):
             values = np.array(table)

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ddphf.arrays import Array
-from ddphf.figures.style import BLUE, FONT, GREY, ORANGE, PALETTE, axis_label
+from ddphf.figures.style import BLUE, FONT, GREY, ORANGE, PALETTE, axis_label, panels_of
 
 __all__ = [
     "draw_lepton_id_correlation",
@@ -59,7 +59,7 @@ def draw_lepton_id_spectrum(variations: Mapping[str, Array], sidecar: Mapping[st
     drawn = values > 1e-12 * values.max(initial=0.0)  # what is absorbed is 0 up to rounding
     with mpl.rc_context(FONT):
         figure = Figure(figsize=(6.4, 3.6), layout="constrained")
-        axes = figure.subplots()
+        ((axes,),) = panels_of(figure)
         for part, colour, label in (
             (drawn & (order <= kept), BLUE, "kept"), (drawn & (order > kept), GREY, "dropped"),
         ):  # fmt: skip
@@ -97,7 +97,7 @@ def draw_lepton_id_correlation(
     unit = rows / np.where(length > 0, length, 1.0)[:, None]
     with mpl.rc_context(FONT):
         figure = Figure(figsize=(5.6, 4.8), layout="constrained")
-        axes = figure.subplots()
+        ((axes,),) = panels_of(figure)
         extent = (0, len(stacked), len(stacked), 0)
         image = axes.imshow(
             unit @ unit.T, vmin=-1, vmax=1, cmap="RdBu_r", extent=extent, interpolation="nearest"
@@ -130,12 +130,10 @@ def draw_lepton_id_variations(
         figure = Figure(
             figsize=(4.6 * len(shape) + 0.6, 2.4 * len(variations) + 0.6), layout="constrained"
         )
-        grid = figure.subplots(
-            len(variations), len(shape), sharex="col", sharey=True, squeeze=False
-        )
+        grid = panels_of(figure, len(variations), len(shape), sharex="col", sharey=True)
         for row, (channel, columns) in enumerate(variations.items()):
             for number, axis in enumerate(axes_info):
-                panel = grid[row, number]
+                panel = grid[row][number]
                 others = tuple(i for i in range(len(shape)) if i != number)
                 panel.axhline(0.0, color="k", lw=0.6)
                 for index, colour in zip(range(min(SHOWN, len(names))), palette, strict=False):
@@ -149,6 +147,6 @@ def draw_lepton_id_variations(
                 if row == len(variations) - 1:
                     panel.set_xlabel(axis_label(axis))
         if names:
-            grid[0, 0].legend(fontsize=7, frameon=False)
+            grid[0][0].legend(fontsize=7, frameon=False)
         figure.suptitle("largest eigen-variations, mean over the other axes")
     return figure

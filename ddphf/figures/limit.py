@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ddphf.arrays import Array
-from ddphf.figures.style import BLUE, FONT, ORANGE, numbers, short_name
+from ddphf.figures.style import BLUE, FONT, ORANGE, numbers, panels_of, short_name
 
 __all__ = ["draw_limit"]
 
@@ -38,7 +38,7 @@ def draw_limit(limit: Mapping[str, Any]) -> Figure | None:
     alpha = 1 - limit["level"]
     with mpl.rc_context(FONT):
         figure = Figure(figsize=(5.4, 4.2), layout="constrained")
-        panel = figure.subplots()
+        ((panel,),) = panels_of(figure)
         if "asymptotic" in parts:
             _draw_asymptotic_cls(panel, parts["asymptotic"])
         if "toys" in parts:

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from scipy.stats import norm
 
 from ddphf.arrays import Array
-from ddphf.figures.style import BLUE, FONT, ORANGE, is_uneven, numbers, short_name
+from ddphf.figures.style import BLUE, FONT, ORANGE, is_uneven, numbers, panels_of, short_name
 
 __all__ = ["bin_toys", "draw_null"]
 
@@ -62,7 +62,7 @@ def draw_null(comparison: Mapping[str, Any], observed: float | None, name: str) 
     with mpl.rc_context(FONT):
         width = 8.6 if quantiles else 5.4
         figure = Figure(figsize=(width, 3.9), layout="constrained")
-        panels = figure.subplots(1, 2 if quantiles else 1, squeeze=False)[0]
+        panels = panels_of(figure, 1, 2 if quantiles else 1)[0]
         _draw_histogram(panels[0], comparison, observed)
         if quantiles:
             _draw_quantiles(panels[1], quantiles, comparison["n"])

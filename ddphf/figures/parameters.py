@@ -9,7 +9,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from ddphf.figures.style import BLUE, FONT, GREY, ORANGE, numbers, short_name
+from ddphf.figures.style import BLUE, FONT, GREY, ORANGE, numbers, panels_of, short_name
 from ddphf.results.yields import PullResult
 
 __all__ = ["draw_correlations", "draw_pulls", "draw_ranking"]
@@ -39,7 +39,7 @@ def draw_pulls(pulls: Sequence[PullResult]) -> Figure:
     place = np.arange(len(shown))
     with mpl.rc_context(FONT):
         figure = Figure(figsize=(6.4, 0.9 + 0.2 * max(len(shown), 2)), layout="constrained")
-        axes = figure.subplots()
+        ((axes,),) = panels_of(figure)
         axes.axvspan(-2, 2, color=GREY, alpha=0.2, lw=0)
         axes.axvspan(-1, 1, color=GREY, alpha=0.35, lw=0)
         axes.axvline(0.0, color="k", lw=0.6)
@@ -76,7 +76,7 @@ def draw_correlations(correlations: Mapping[str, Any]) -> Figure:
     side = 0.7 + 0.065 * max(map(len, ticks)) + (0.31 if written else 0.17) * max(n, 6)
     with mpl.rc_context(FONT):
         figure = Figure(figsize=(side + 0.9, side), layout="constrained")
-        axes = figure.subplots()
+        ((axes,),) = panels_of(figure)
         image = axes.imshow(matrix, vmin=-1, vmax=1, cmap="RdBu_r", interpolation="nearest")
         axes.set_xticks(range(n), ticks, rotation=90, fontsize=7)
         axes.set_yticks(range(n), ticks, fontsize=7)
@@ -106,7 +106,7 @@ def draw_ranking(ranking: Mapping[str, Any]) -> Figure:
     place = np.arange(len(entries))
     with mpl.rc_context(FONT):
         figure = Figure(figsize=(7.2, 1.2 + 0.22 * max(len(entries), 3)), layout="constrained")
-        left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1.0, 1.6))
+        left, right = panels_of(figure, 1, 2, sharey=True, width_ratios=(1.0, 1.6))[0]
         left.axvspan(-1, 1, color=GREY, alpha=0.3, lw=0)
         left.axvline(0.0, color="k", lw=0.6)
         pulls, errors = (numbers([e.get(k) for e in entries]) for k in ("pull", "constraint"))

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ddphf.figures.style import BLUE, FONT, ORANGE
+from ddphf.figures.style import BLUE, FONT, ORANGE, panels_of
 from ddphf.results.scan import ScanResult
 
 __all__ = ["draw_scan"]
@@ -27,7 +27,7 @@ def draw_scan(result: ScanResult) -> Figure:
     """
     with mpl.rc_context(FONT):
         figure = Figure(figsize=(5.2, 4.0), layout="constrained")
-        axes = figure.subplots()
+        ((axes,),) = panels_of(figure)
         if len(result.parameters) == 1:
             _draw_profile(axes, result)
         else:

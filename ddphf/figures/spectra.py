@@ -79,7 +79,7 @@ def draw_spectra(yields: YieldsResult, prediction: str, *, asymmetry: bool = Tru
 
 
 def _draw_channel(
-    top: Any, low: Any, yields: YieldsResult, channel: ChannelYields, prediction: str,
+    top: Axes, low: Axes, yields: YieldsResult, channel: ChannelYields, prediction: str,
     axis: int | None,
 ) -> None:  # fmt: skip
     found = channel.predictions[prediction]
@@ -106,11 +106,17 @@ def _draw_channel(
                    label=f" {name}")  # fmt: skip  # matplotlib drops a leading underscore
         below = above
     # Many narrow bins: points and bars of the same size would be one black band.
-    marker = {"ms": 4.0, "lw": 0.8} if len(observed) <= 60 else {"ms": 1.0, "lw": 0.3}
+    size, line = (4.0, 0.8) if len(observed) <= 60 else (1.0, 0.3)
     centres = (edges[1:] + edges[:-1]) / 2
     _draw_band(top, edges, expected / width, np.asarray(error) / width, "model error")
     top.errorbar(
-        centres, observed / width, np.sqrt(observed) / width, fmt="k.", label="data", **marker
+        centres,
+        observed / width,
+        np.sqrt(observed) / width,
+        fmt="k.",
+        label="data",
+        ms=size,
+        lw=line,
     )
     top.set_title(channel.name, loc="left", fontsize=9)
     entries = len(top.get_legend_handles_labels()[1])
@@ -129,7 +135,7 @@ def _draw_channel(
     _draw_band(low, edges, np.ones_like(scale), np.where(good, error / scale, 0.0), None)
     low.axhline(1.0, color="k", lw=0.6)
     ratio, bars = observed / scale, np.sqrt(observed) / scale
-    low.errorbar(centres[good], ratio[good], bars[good], fmt="k.", **marker)
+    low.errorbar(centres[good], ratio[good], bars[good], fmt="k.", ms=size, lw=line)
     if good.any():
         reach = min(1.0, 1.15 * float(np.max(np.abs(ratio[good] - 1) + bars[good])))
         low.set_ylim(1 - max(reach, 1e-3), 1 + max(reach, 1e-3))

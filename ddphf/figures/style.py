@@ -11,13 +11,14 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ddphf.arrays import Array
 
 __all__ = [
     "BLUE", "FONT", "GREEN", "GREY", "ORANGE", "PALETTE", "Figure", "axis_label", "figure_bytes",
-    "is_uneven", "numbers", "save_figure", "short_name",
+    "is_uneven", "numbers", "panels_of", "save_figure", "short_name",
 ]  # fmt: skip
 
 # Okabe and Ito's palette: told apart by colour-blind readers and in print.
@@ -48,6 +49,22 @@ def axis_label(axis: Mapping[str, Any]) -> str:
         'mass [GeV]'
     """
     return f"{axis['label']} [{axis['unit']}]" if axis["unit"] else str(axis["label"])
+
+
+def panels_of(figure: Figure, rows: int = 1, columns: int = 1, **options: Any) -> list[list[Axes]]:
+    """Return the panels of a new grid, by row and column.
+
+    Args:
+        figure: Where they are drawn.
+        rows: Of the grid.
+        columns: Of the grid.
+        options: As of matplotlib's ``Figure.subplots``.
+
+    Example:
+        >>> [len(row) for row in panels_of(Figure(), 2, 3)]
+        [3, 3]
+    """
+    return [list(row) for row in figure.subplots(rows, columns, squeeze=False, **options)]
 
 
 def numbers(values: Sequence[Any] | Array) -> Array:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from scipy.stats import norm
@@ -13,13 +13,14 @@ from ddphf.compute.streams import EXPECTED
 from ddphf.exceptions import FitError, InputError, ModelError
 from ddphf.inference.fit import KNOWN, check_failures, make_discovery
 from ddphf.inference.fitter import Fitter
+from ddphf.inference.no_null import find_signal_only
 from ddphf.inference.nulls import compare_nulls
-from ddphf.inference.suspicions import find_signal_only
 from ddphf.inference.toys.ensembles import toy_ensemble
 from ddphf.inference.toys.importance import sample_importance
 from ddphf.inference.toys.source import ToySource, check_strength
 from ddphf.inference.toys.store import ToySample, summarize_toys
-from ddphf.likelihood.minimum import Minimum
+from ddphf.likelihood.certificate import Minimum
+from ddphf.likelihood.fits import minimize
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.progress import Count, Stage, silent
 from ddphf.results.data_directed import mark_of
@@ -32,10 +33,16 @@ from ddphf.results.discover import (
 )
 from ddphf.results.fit import DiscoveryResult
 from ddphf.results.nulls import ImportanceResult
-from ddphf.results.provenance import json_digest, make_provenance
+from ddphf.results.provenance import made_of, poi_bounds_stated
 from ddphf.statistics.tails import FAILED
 
-__all__ = ["DiscoverResult", "NullMethod", "discover_workspace", "expect_discovery"]
+__all__ = [
+    "DiscoverResult",
+    "NullMethod",
+    "discover_model",
+    "discover_workspace",
+    "expect_discovery",
+]
 
 NullMethod = Literal["asymptotic", "toys", "importance"]
 NULL_METHODS: tuple[NullMethod, ...] = ("asymptotic", "toys", "importance")
@@ -61,7 +68,7 @@ class _Options:
 
 
 def discover_workspace(
-    workspace: dict[str, Any],
+    workspace: Mapping[str, object],
     *,
     measurement: str | None = None,
     nulls: Collection[NullMethod] = NULL_METHODS[:1],
@@ -104,22 +111,63 @@ def discover_workspace(
         >>> round(statement.observed.z0, 4), round(statement.expected.z0, 4)
         (0.9591, 0.4799)
     """
+    found = discover_model(
+        Fitter(ReferenceModel(workspace, measurement, poi_bounds)), nulls=nulls, toys=toys,
+        seed=seed, mu_expected=mu_expected, sample=sample, progress=progress,
+        toy_progress=toy_progress,
+    )  # fmt: skip
+    return made_of(found, workspace)
+
+
+def discover_model(
+    fitter: Fitter,
+    *,
+    nulls: Collection[NullMethod] = NULL_METHODS[:1],
+    toys: int = 20_000,
+    seed: int = 0,
+    mu_expected: float | None = AS_STATED,
+    sample: ToySample | None = None,
+    progress: Stage | None = None,
+    toy_progress: Count | None = None,
+) -> DiscoverResult:
+    """State significances with a model that is already built; see :func:`discover_workspace`.
+
+    Args:
+        fitter: Of one measurement. Where that is ``discovery`` and its workspace has the
+            measurement ``known_background``, the second statement is about that one.
+        nulls: How p0 is found.
+        toys: Toys of each ensemble.
+        seed: Their seed.
+        mu_expected: Signal strength of the expectation; the fitted one where None.
+        sample: Toys of the null that were drawn before.
+        progress: Called with a line for each stage.
+        toy_progress: Called with (done, toys).
+
+    Returns:
+        The statements; of the provenance the bounds of the POI alone.
+
+    Raises:
+        InputError: No toys where toys are needed, or ``sample`` is of another model.
+        ModelError: There is no null, or ``mu_expected`` is out of bounds.
+        FitError: As :func:`discover_workspace`.
+    """
     if toys < 1 and sample is None and ("toys" in nulls or "importance" in nulls):
         raise InputError(f"toys: {toys}, expected at least 1 for the null by toys or importance")
     say = progress if progress is not None else silent
-    main = ReferenceModel(workspace, measurement, poi_bounds)
+    main = fitter.reference
     options = _Options(
         nulls, toys if sample is None else len(sample), seed, mu_expected, sample, say, toy_progress
     )
-    warnings: list[str] = []
-    statements = [_state(main, options, warnings)]
-    names = [m["name"] for m in workspace["measurements"]]
+    statement, warnings = _state(fitter, options)
+    statements = [statement]
+    names = [m["name"] for m in main.workspace["measurements"]]
     if main.measurement == "discovery" and KNOWN in names:
         found: list[str] = []
         try:
-            known = ReferenceModel(workspace, KNOWN, poi_bounds)
-            if Fitter(known).has_null:
-                statements.append(_state(known, replace(options, sample=None), found))
+            known = Fitter(ReferenceModel(main.workspace, KNOWN, main.poi_bounds))
+            if known.has_null:
+                statement, found = _state(known, replace(options, sample=None))
+                statements.append(statement)
         except (FitError, ModelError) as error:
             found.append(f"this statement is missing: {error}")
         warnings += [
@@ -135,11 +183,8 @@ def discover_workspace(
         poi=main.parameters.names[poi],
         statements=tuple(statements),
         warnings=tuple(warnings),
-        provenance=make_provenance(
-            workspace_digest=json_digest(workspace),
-            **({} if poi_bounds is None else {"poi_bounds": list(poi_bounds)}),
-        ),
-        data_directed=mark_of(workspace),
+        provenance=poi_bounds_stated(main.poi_bounds),
+        data_directed=mark_of(main.workspace),
     )
 
 
@@ -161,9 +206,9 @@ def expect_discovery(source: ToySource) -> ExpectedResult:
     held = table.fixed.copy()
     held[poi] = True
     start = source.parameters.copy()
-    free = model.minimize(data=data, start=start)
+    free = minimize(model, data=data, start=start)
     start[poi] = 0.0
-    null = model.minimize(data=data, start=start, fixed=held)
+    null = minimize(model, data=data, start=start, fixed=held)
     for what, minimum in (("free", free), ("null", null)):
         if not minimum.converged:
             raise FitError(f"Asimov data at mu = {source.mu:g}, {what} fit: {minimum.status}")
@@ -177,14 +222,16 @@ def expect_discovery(source: ToySource) -> ExpectedResult:
     )
 
 
-def _state(reference: ReferenceModel, options: _Options, warnings: list[str]) -> StatementResult:
-    say, name = options.say, reference.measurement
-    fitter = Fitter(reference)
+def _state(fitter: Fitter, options: _Options) -> tuple[StatementResult, list[str]]:
+    """Return the statement about one measurement, and warnings."""
+    say, reference = options.say, fitter.reference
+    name = reference.measurement
     fitter.require_null()
     if options.mu_expected not in (None, AS_STATED):  # before any work
         check_strength(reference.parameters, options.mu_expected)
-    free, null = fitter.fit_both(say)
-    warnings += fitter.warnings
+    fits = fitter.fit_both(say)
+    free, null = fits.free, fits.null
+    warnings = list(fits.warnings)
     table, model = reference.parameters, fitter.require_compiled()
     poi = table.poi
     assert poi is not None
@@ -232,14 +279,16 @@ def _state(reference: ReferenceModel, options: _Options, warnings: list[str]) ->
                 warnings.append(f"{name}: the expectation by toys is missing: {error}")
     if "importance" in options.nulls:
         try:
-            importance = _importance(fitter, free, observed, options, warnings)
+            importance = _importance(fitter, free, observed, options)
+            if importance is None:
+                warnings.append(f"{name}: no excess, so p0 is not small: no importance sampling")
         except (FitError, InputError, ModelError) as error:
             failed["importance"] = error
     options.errors.extend(failed.values())
     warnings += [
         f"{name}: the null by {null} is missing: {error}" for null, error in failed.items()
     ]
-    return StatementResult(
+    statement = StatementResult(
         measurement=str(name),
         observed=observed,
         asymptotic="asymptotic" in options.nulls,
@@ -249,6 +298,7 @@ def _state(reference: ReferenceModel, options: _Options, warnings: list[str]) ->
         comparison=comparison,
         expected=expected,
     )
+    return statement, warnings
 
 
 def _null_toys(fitter: Fitter, options: _Options) -> ToySample:
@@ -291,15 +341,11 @@ def _expect_by_toys(
 
 
 def _importance(
-    fitter: Fitter,
-    free: Minimum,
-    observed: DiscoveryResult,
-    options: _Options,
-    warnings: list[str],
+    fitter: Fitter, free: Minimum, observed: DiscoveryResult, options: _Options
 ) -> ImportanceResult | None:
+    """Return p0 by importance sampling; None without an excess, where p0 is not small."""
     name = fitter.reference.measurement
     if observed.q0 <= 0:
-        warnings.append(f"{name}: no excess, so p0 is not small: no importance sampling")
         return None
     null = ToySource.conditional(fitter.require_compiled())
     options.say(f"{name}: {options.toys} toys by importance sampling")

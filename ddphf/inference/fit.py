@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 
 from ddphf.exceptions import FitError, ModelError
-from ddphf.inference.fitter import Engine, Fitter
+from ddphf.inference.fitter import Engine, Fits, Fitter
 from ddphf.inference.goodness import measure_goodness, warn_of_goodness
-from ddphf.inference.suspicions import compare_values
 from ddphf.inference.toys.ensembles import toy_ensemble
 from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.store import ToySample, summarize_toys
+from ddphf.likelihood.certificate import Minimum, compare_values
 from ddphf.likelihood.errors.profile import profile_errors
-from ddphf.likelihood.minimum import Minimum
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.progress import Count, Stage, silent
 from ddphf.results.data_directed import mark_of
@@ -32,14 +30,17 @@ from ddphf.results.provenance import json_digest, make_provenance
 from ddphf.statistics.signed import signed_statement
 from ddphf.statistics.tails import FAILED, refuse_failures
 
-__all__ = ["check_failures", "fit_workspace", "make_discovery"]
+__all__ = ["check_failures", "fit_model", "fit_workspace", "make_discovery"]
+
+SAME = 1e-8
+"""Largest difference in -2 ln L at one point, by ddphf and by pyhf, beside rounding."""
 
 KNOWN = "known_background"
 """Name of the measurement whose background is held at its known value (L1)."""
 
 
 def fit_workspace(
-    workspace: dict[str, Any],
+    workspace: Mapping[str, object],
     *,
     measurement: str | None = None,
     engine: Engine = "ddphf",
@@ -83,20 +84,48 @@ def fit_workspace(
         >>> round(fit_workspace(dict(workspace)).discovery.z0, 4)
         0.9591
     """
-    say = progress if progress is not None else silent
     fitter = Fitter(ReferenceModel(workspace, measurement, poi_bounds), engine)
-    table = fitter.reference.parameters
+    return fit_model(
+        fitter, toys=toys, seed=seed, goodness_toys=goodness_toys, progress=progress,
+        toy_progress=toy_progress,
+    )  # fmt: skip
+
+
+def fit_model(
+    fitter: Fitter,
+    *,
+    toys: int = 0,
+    seed: int = 0,
+    goodness_toys: int = 0,
+    progress: Stage | None = None,
+    toy_progress: Count | None = None,
+) -> FitResult:
+    """Fit a model that is already built; see :func:`fit_workspace`.
+
+    Args:
+        fitter: Of one measurement. Where that is ``discovery`` and its workspace has the
+            measurement ``known_background``, the second statement is about that one.
+        toys: Number of toys of the null.
+        seed: Seed of the toys.
+        goodness_toys: Number of toys of the fit itself.
+        progress: Called with a line for each stage.
+        toy_progress: Called with (done, toys).
+
+    Raises:
+        ModelError: There is no null for the toys, or the model is not compiled.
+        FitError: As :func:`fit_workspace`.
+    """
+    say = progress if progress is not None else silent
+    reference, table = fitter.reference, fitter.reference.parameters
     if toys:  # what cannot be is refused before any work
         fitter.require_null()
         fitter.require_compiled()
     if goodness_toys:
         fitter.require_compiled("toys")
-    free, null = fitter.fit_both(say)
+    fits = fitter.fit_both(say)
+    free, null = fits.free, fits.null
     missing: list[str] = []
-    poi = None if table.poi is None else table.names[table.poi]
-    discovery = None
-    if null is not None and table.poi is not None:
-        discovery = make_discovery(free, null, table.poi)
+    discovery = _discovery_of(fitter, fits)
     if toys:
         assert discovery is not None
         say(f"{toys} toys")
@@ -117,37 +146,44 @@ def fit_workspace(
             raise
         missing.append(f"the goodness of fit by toys is missing: {error}")
         goodness = measure_goodness(fitter, free)
-    names = [m["name"] for m in workspace["measurements"]]
+    names = [m["name"] for m in reference.workspace["measurements"]]
     known = None
-    warnings = [*fitter.warnings, *missing, *warn_of_goodness(goodness)]
-    if discovery is not None and fitter.reference.measurement == "discovery" and KNOWN in names:
+    warnings = [*fits.warnings, *missing, *warn_of_goodness(goodness)]
+    if discovery is not None and reference.measurement == "discovery" and KNOWN in names:
         say("known background (L1)")
         try:
-            other = Fitter(ReferenceModel(workspace, KNOWN, poi_bounds), engine)
-            known_free, known_null = other.fit_both(say)
-            warnings += [f"{KNOWN}: {line}" for line in other.warnings if line not in warnings]
-            known_poi = other.reference.parameters.poi
-            if known_null is not None and known_poi is not None:
-                known = make_discovery(known_free, known_null, known_poi)
+            of_known = ReferenceModel(reference.workspace, KNOWN, reference.poi_bounds)
+            other = Fitter(of_known, fitter.engine)
+            pair = other.fit_both(say)
+            warnings += [f"{KNOWN}: {line}" for line in pair.warnings if line not in warnings]
+            known = _discovery_of(other, pair)
         except (FitError, ModelError) as error:
             warnings.append(f"{KNOWN}: this statement is missing: {error}")
+    bounds = reference.poi_bounds
     return FitResult(
-        measurement=str(fitter.reference.measurement),
-        engine=engine,
-        poi=poi,
-        fit=_record(fitter.reference, free, errors_of_sides(fitter, free)),
-        null=None if null is None else _record(fitter.reference, null),
+        measurement=str(reference.measurement),
+        engine=fitter.engine,
+        poi=None if table.poi is None else table.names[table.poi],
+        fit=_record(reference, free, errors_of_sides(fitter, free)),
+        null=None if null is None else _record(reference, null),
         discovery=discovery,
         known_background=known,
         warnings=tuple(warnings),
         provenance=make_provenance(
-            workspace_digest=json_digest(workspace),
-            **({} if poi_bounds is None else {"poi_bounds": list(poi_bounds)}),
+            workspace_digest=json_digest(reference.workspace),
+            **({} if bounds is None else {"poi_bounds": list(bounds)}),
         ),
         goodness_of_fit=goodness,
         states_no_null=fitter.no_null is not None and fitter.has_free_poi,
-        data_directed=mark_of(workspace),
+        data_directed=mark_of(reference.workspace),
     )
+
+
+def _discovery_of(fitter: Fitter, fits: Fits) -> DiscoveryResult | None:
+    poi = fitter.reference.parameters.poi
+    if fits.null is None or poi is None:
+        return None
+    return make_discovery(fits.free, fits.null, poi)
 
 
 def check_failures(toys: ToySample) -> None:
@@ -179,14 +215,15 @@ def _record(
     sides: Mapping[int, tuple[float | None, float | None]] = MappingProxyType({}),
 ) -> MinimumResult:
     twice_nll_pyhf = reference.twice_nll(minimum.parameters, backend="numpy")
-    compare_values(reference, minimum.twice_nll, twice_nll_pyhf, "pyhf's numpy backend", 1e-8)
+    compare_values(reference, minimum.twice_nll, twice_nll_pyhf, "pyhf's numpy backend", SAME)
+    errors = minimum.stated_errors()
     return MinimumResult(
         twice_nll=minimum.twice_nll,
         parameters=tuple(
             ParameterResult(
                 name,
                 float(minimum.parameters[i]),
-                minimum.error(i),
+                errors[i],
                 bool(minimum.at_bound[i]),
                 error_down=sides.get(i, (None, None))[0],
                 error_up=sides.get(i, (None, None))[1],

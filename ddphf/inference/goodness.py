@@ -20,10 +20,10 @@ from ddphf.compute.chunks import chunks_of, told
 from ddphf.inference.fitter import Fitter
 from ddphf.inference.refits import refit_all
 from ddphf.inference.toys.source import ToySource, rates_to_draw
+from ddphf.likelihood.certificate import Minimum
 from ddphf.likelihood.compiled import CannotCompileError, CompiledModel
 from ddphf.likelihood.errors.propagation import held_by_data, propagate
 from ddphf.likelihood.expansion import Constraints, read_constraints
-from ddphf.likelihood.minimum import Minimum
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.progress import Count
 from ddphf.results.goodness import ChannelPulls, GoodnessResult
@@ -73,7 +73,7 @@ def measure_goodness(
         >>> spec = pyhf.simplemodels.correlated_background([0, 5], [50, 60], [52, 61], [48, 59])
         >>> workspace = pyhf.Workspace.build(spec, [60.0, 55.0] + spec.config.auxdata)
         >>> fitter = Fitter(ReferenceModel(dict(workspace)))
-        >>> found = measure_goodness(fitter, fitter.fit_free(lambda line: None))
+        >>> found = measure_goodness(fitter, fitter.fit_free(lambda line: None).free)
         >>> found.degrees_of_freedom, round(found.statistic, 4), round(found.p_value, 4)
         (1, 2.217, 0.1365)
     """

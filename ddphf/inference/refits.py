@@ -13,6 +13,7 @@ from ddphf.arrays import Array, Mask
 from ddphf.compute.chunks import chunks_of
 from ddphf.likelihood.batch import minimize_batch
 from ddphf.likelihood.compiled import CompiledModel
+from ddphf.likelihood.fits import minimize_starts
 from ddphf.progress import Count
 
 __all__ = ["Refits", "compiled_meanwhile", "refit_all"]
@@ -77,8 +78,8 @@ def refit_all(
     few = model.pair is None and n <= FEW
     for some in chunks_of(n, BLOCK):
         if few:
-            minima = model.minimize_starts(
-                start[some], fixed=held[some], data=sets[some], near=near
+            minima = minimize_starts(
+                model, start[some], fixed=held[some], data=sets[some], near=near
             )
             for i, minimum in zip(map(int, some), minima, strict=True):
                 if minimum.converged:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import contourpy
@@ -16,17 +16,18 @@ from ddphf.exceptions import FitError, ModelError, UsageError
 from ddphf.inference.fitter import Fitter
 from ddphf.inference.refits import Refits, refit_all
 from ddphf.inference.selection import find_parameter
+from ddphf.likelihood.certificate import Minimum
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.errors.profile import profile_errors
 from ddphf.likelihood.errors.propagation import held_by_data
-from ddphf.likelihood.minimum import Minimum
+from ddphf.likelihood.fits import minimize
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.progress import Count, Stage, silent
-from ddphf.results.provenance import json_digest, make_provenance
+from ddphf.results.provenance import made_of, poi_bounds_stated
 from ddphf.results.scan import ScanAxis, ScanResult
 from ddphf.statistics.signed import BELOW_FREE
 
-__all__ = ["scan_parameters"]
+__all__ = ["scan_model", "scan_parameters"]
 
 LEVELS = (0.6827, 0.9545)
 WIDTH = {1: 3.0, 2: 3.5}
@@ -42,7 +43,7 @@ CHUNK = 1024
 
 
 def scan_parameters(
-    workspace: dict[str, Any],
+    workspace: Mapping[str, object],
     names: Sequence[str],
     *,
     measurement: str | None = None,
@@ -82,6 +83,40 @@ def scan_parameters(
         >>> [round(x, 4) for x in scan.delta_twice_nll]
         [0.9198, 0.0, 0.9077]
     """
+    found = scan_model(
+        Fitter(ReferenceModel(workspace, measurement, poi_bounds)), names, points=points,
+        ranges=ranges, progress=progress, refit_progress=refit_progress,
+    )  # fmt: skip
+    return made_of(found, workspace)
+
+
+def scan_model(
+    fitter: Fitter,
+    names: Sequence[str],
+    *,
+    points: int | None = None,
+    ranges: Sequence[tuple[float, float]] = (),
+    progress: Stage | None = None,
+    refit_progress: Count | None = None,
+) -> ScanResult:
+    """Scan with a model that is already built; see :func:`scan_parameters`.
+
+    Args:
+        fitter: Of one measurement.
+        names: One or two free parameters.
+        points: Per parameter.
+        ranges: (low, high) for each parameter.
+        progress: Called with a line for each stage.
+        refit_progress: Called with (done, refits).
+
+    Returns:
+        The scan; of the provenance the bounds of the POI alone.
+
+    Raises:
+        UsageError: Neither one nor two parameters, one of them twice, or another number of ranges.
+        ModelError: A parameter is unknown or held, or a range leaves its bounds.
+        FitError: The fit itself has no certificate.
+    """
     if not 1 <= len(names) <= 2 or len(set(names)) < len(names):
         raise UsageError(f"--parameter {', '.join(names)}: expected one, or two different ones")
     if len(ranges) not in (0, len(names)):
@@ -90,13 +125,13 @@ def scan_parameters(
             "in their order, or none"
         )
     say = progress if progress is not None else silent
-    fitter = Fitter(ReferenceModel(workspace, measurement, poi_bounds))
     table = fitter.reference.parameters
     indices = [find_parameter(table, name) for name in names]
     model = fitter.require_compiled("scans")
     for index, (low, high) in zip(indices, ranges, strict=False):
         _check_range(table.names[index], low, high, table.lower[index], table.upper[index])
-    free = fitter.fit_free(say)
+    fits = fitter.fit_free(say)
+    free = fits.free
     number = POINTS[len(names)] if points is None else points
     grids = [
         np.linspace(*(ranges[i] if ranges else _default_range(model, free, index, len(names))),
@@ -106,21 +141,24 @@ def scan_parameters(
     say(f"{number ** len(names)} refits")
     values = np.stack([g.ravel() for g in np.meshgrid(*grids, indexing="ij")], axis=1)
     refits = _refit(model, free, indices, values, refit_progress)
-    warnings = list(fitter.warnings)
+    warnings = list(fits.warnings)
     delta = refits.twice_nll - free.twice_nll
     if np.nanmin(delta, initial=0.0) < -BELOW_FREE:
         lowest = refits.points[int(np.nanargmin(delta))]
-        better = fitter.minimize(lowest, table.fixed, "free fit, from the scan's lowest point")
+        what = "free fit, from the scan's lowest point"
+        better = fitter.minimize(lowest, table.fixed, what).minimum
         warnings.append(
             f"the scan found a lower minimum: 2NLL {better.twice_nll:.6f}, where the fit had "
             f"{free.twice_nll:.6f}; the scan is relative to the lower one"
         )
         free, delta = better, refits.twice_nll - better.twice_nll
     shape = tuple(len(g) for g in grids)
-    intervals, contours = [], []
+    intervals: list[dict[str, Any]] = []
+    contours: list[dict[str, Any]] = []
     if len(names) == 1:
         say("intervals")
-        intervals = _intervals(model, free, indices[0], warnings)
+        intervals, said = _intervals(model, free, indices[0])
+        warnings += said
     else:
         contours = _contours(grids, delta.reshape(shape))
     failures = tuple(
@@ -144,10 +182,7 @@ def scan_parameters(
         contours=tuple(contours),
         failures=failures,
         warnings=tuple(warnings),
-        provenance=make_provenance(
-            workspace_digest=json_digest(workspace),
-            **({} if poi_bounds is None else {"poi_bounds": list(poi_bounds)}),
-        ),
+        provenance=poi_bounds_stated(fitter.reference.poi_bounds),
     )
 
 
@@ -192,7 +227,7 @@ def _risen_range(
         if size is not None:
             return best + size
         start[index] = bound
-        return bound if model.minimize(start=start, fixed=held).converged else best
+        return bound if minimize(model, start=start, fixed=held).converged else best
 
     low, high = end(down, float(table.lower[index])), end(up, float(table.upper[index]))
     return (low, high) if low < high else (float(table.lower[index]), float(table.upper[index]))
@@ -236,9 +271,10 @@ def _refit(
 
 
 def _intervals(
-    model: CompiledModel, free: Minimum, index: int, warnings: list[str]
-) -> list[dict[str, Any]]:
-    out = []
+    model: CompiledModel, free: Minimum, index: int
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the intervals of a parameter, and warnings."""
+    out, warnings = [], []
     best = float(free.parameters[index])
     for level in LEVELS:
         rise = float(chi2.ppf(level, 1))
@@ -255,7 +291,7 @@ def _intervals(
                 "high": None if high is None else best + high,
             }
         )
-    return out
+    return out, warnings
 
 
 def _contours(grids: Sequence[Array], delta: Array) -> list[dict[str, Any]]:

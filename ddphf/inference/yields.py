@@ -9,12 +9,11 @@ import numpy as np
 
 from ddphf.arrays import Array
 from ddphf.exceptions import InputError
-from ddphf.inference.suspicions import list_names
-from ddphf.likelihood.compiled import CannotCompileError, CompiledModel
+from ddphf.inference.fitter import Fitter
 from ddphf.likelihood.errors.covariance import Covariance, Slopes, find_slopes
 from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
 from ddphf.results.fit import FitResult, MinimumResult
-from ddphf.results.provenance import json_digest, make_provenance
+from ddphf.results.provenance import made_of
 from ddphf.results.yields import (
     AsymmetryResult,
     ChannelYields,
@@ -23,12 +22,13 @@ from ddphf.results.yields import (
     YieldResult,
     YieldsResult,
 )
+from ddphf.text import list_names
 
-__all__ = ["predict_yields"]
+__all__ = ["predict_model", "predict_yields"]
 
 
 def predict_yields(
-    workspace: dict[str, Any],
+    workspace: Mapping[str, object],
     fit: FitResult,
     *,
     axes: Sequence[Mapping[str, Any]] = (),
@@ -63,11 +63,32 @@ def predict_yields(
         postfit 60.00 +- 7.75
         null 54.95 +- 5.22
     """
-    reference = ReferenceModel(workspace, fit.measurement)
-    try:
-        model = CompiledModel.from_reference(reference)
-    except CannotCompileError:
-        model = None
+    fitter = Fitter(ReferenceModel(workspace, fit.measurement))
+    return made_of(predict_model(fitter, fit, axes=axes, pairing=pairing), workspace)
+
+
+def predict_model(
+    fitter: Fitter,
+    fit: FitResult,
+    *,
+    axes: Sequence[Mapping[str, Any]] = (),
+    pairing: Mapping[str, str] | None = None,
+) -> YieldsResult:
+    """Predict with a model that is already built; see :func:`predict_yields`.
+
+    Args:
+        fitter: Of the measurement of the fit.
+        fit: Its certified fit.
+        axes: Binning of the sidecar.
+        pairing: Names of the channels ``tested`` and ``partner``.
+
+    Returns:
+        The events, without provenance.
+
+    Raises:
+        InputError: The fit has other parameters than the model.
+    """
+    reference, model = fitter.reference, fitter.compiled
     predictor = _Predictor(reference, tuple(axes), pairing)
     start, strength = _before(reference)
     predictor.add("prefit", start, Covariance.of_widths(reference, model))
@@ -89,7 +110,6 @@ def predict_yields(
         correlations=_correlations(reference, covariance),
         pulls=_pulls(reference, fit.fit),
         warnings=tuple(_warn_of_edges(fit)),
-        provenance=make_provenance(workspace_digest=json_digest(workspace)),
     )
 
 

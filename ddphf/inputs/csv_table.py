@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from ddphf.arrays import Array
 from ddphf.exceptions import InputError
 from ddphf.guards import check_file
 
-__all__ = ["BinTable", "read_bin_table"]
+__all__ = ["BinTable", "read_bin_table", "read_numbers"]
 
 ENDS = (("_low", "_high"), (" LOW", " HIGH"))
 """How the two columns of an axis end; the second is HEPData's, beside a column of centres."""
@@ -46,16 +46,34 @@ class BinTable:
         Raises:
             InputError: An entry that is none.
         """
-        out = np.empty(len(self.rows))
-        for index, row in enumerate(self.rows):
-            try:
-                out[index] = float(row[column])
-            except ValueError:
-                raise InputError(
-                    f"{self.source}: row {index + 1}, column '{column}': got {row[column]!r}, "
-                    "expected a number"
-                ) from None
-        return out
+        return read_numbers(self.rows, column, self.source)
+
+
+def read_numbers(rows: Sequence[Mapping[str, str]], column: str, source: str) -> Array:
+    """Return a column of a table as numbers, shape (rows,).
+
+    Args:
+        rows: Texts by column.
+        column: Its name.
+        source: For the message.
+
+    Raises:
+        InputError: An entry that is none.
+
+    Example:
+        >>> read_numbers([{"a": "1"}, {"a": "2.5"}], "a", "table.csv")
+        array([1. , 2.5])
+    """
+    out = np.empty(len(rows))
+    for index, row in enumerate(rows):
+        try:
+            out[index] = float(row[column])
+        except ValueError:
+            raise InputError(
+                f"{source}: row {index + 1}, column '{column}': got {row[column]!r}, "
+                "expected a number"
+            ) from None
+    return out
 
 
 def read_bin_table(file: Path, source: str) -> BinTable:

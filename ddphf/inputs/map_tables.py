@@ -11,6 +11,7 @@ import numpy as np
 
 from ddphf.arrays import Array
 from ddphf.exceptions import InputError
+from ddphf.inputs.csv_table import read_numbers
 from ddphf.inputs.map_axes import join_edges, name_axes
 from ddphf.inputs.map_columns import Column, assign_columns
 from ddphf.inputs.maps import Kind, LeptonMap
@@ -127,16 +128,7 @@ class _Table:
         self.source = source
 
     def __getitem__(self, column: str) -> Array:
-        out = np.empty(len(self.rows))
-        for index, row in enumerate(self.rows):
-            try:
-                out[index] = float(row[column])
-            except ValueError:
-                raise InputError(
-                    f"{self.source}: row {index + 1}, column '{column}': got {row[column]!r}, "
-                    "expected a number"
-                ) from None
-        return out
+        return read_numbers(self.rows, column, self.source)
 
     def signs(self, column: str) -> Array:
         """Return a column of charges: + or -, or numbers."""

@@ -11,12 +11,13 @@ import numpy as np
 from ddphf.arrays import Array, Mask
 from ddphf.compute.chunks import chunks_of
 from ddphf.exceptions import ModelError
+from ddphf.likelihood.certificate import EDM_TOLERANCE
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.direct import newton as direct
 from ddphf.likelihood.direct.approach import approach
+from ddphf.likelihood.fits import minimize
 from ddphf.likelihood.general import newton
 from ddphf.likelihood.general.arrays import logpdf
-from ddphf.likelihood.minimum import EDM_TOLERANCE
 from ddphf.likelihood.paired.newton import CELL_BOUNDS, minimize_profiles
 from ddphf.statistics.tails import CAREFUL, CONVERGED_FAST, FAILED
 
@@ -154,7 +155,7 @@ def minimize_batch(
         out.status[rows[good]] = CONVERGED_FAST
         for j in np.flatnonzero(~done[: len(rows)]):
             row = rows[j]
-            minimum = model.minimize(data=some[j], start=x[j], fixed=masks[j])
+            minimum = minimize(model, data=some[j], start=x[j], fixed=masks[j])
             out.edm[row] = minimum.edm
             if minimum.converged:
                 out.points[row] = minimum.parameters
@@ -172,7 +173,7 @@ def _fit_in_numpy(
 ) -> tuple[Mask, Array, Array, Array]:
     """Return (certified, EDM, parameters, errors) of one block, the first fit's Hessian shared."""
     problems = [model.problem(*row) for row in zip(data, held, strict=True)]
-    first = model.minimize(data=data[0], start=x[0], fixed=held[0])
+    first = minimize(model, data=data[0], start=x[0], fixed=held[0])
     if first.converged:
         x = approach(problems, x, first.parameters, data[0])
     fits = list(direct.minimize_many(problems, x, errors=errors))

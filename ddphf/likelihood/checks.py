@@ -9,19 +9,24 @@ from __future__ import annotations
 import difflib
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import pyhf
 
-from ddphf.arrays import Spec
 from ddphf.exceptions import ModelError
 from ddphf.guards import LONGEST_NAME
 from ddphf.likelihood.documents import recognise_other
 from ddphf.likelihood.dropped import check_staterrors, warn_of_dropped
 from ddphf.likelihood.schemas import validate_workspace
 from ddphf.text import did_you_mean
+from ddphf.workspace_json import (
+    ChannelDocument,
+    MeasurementDocument,
+    SampleDocument,
+    Workspace,
+)
 
 __all__ = ["LARGEST_COUNT", "check_schema", "check_workspace", "select_measurement"]
 
@@ -51,7 +56,8 @@ def check_schema(workspace: Any) -> None:
     Raises:
         ModelError: The first violation, with its path and what was found.
     """
-    if found := recognise_other(workspace):
+    named = isinstance(workspace, dict) and "channels" in workspace and "measurements" in workspace
+    if not named and (found := recognise_other(workspace)):
         raise ModelError(f"workspace: {found}")
     if not isinstance(workspace, dict):
         raise ModelError(
@@ -99,14 +105,14 @@ def _refuse_damaged(node: Any, path: str) -> None:
             _refuse_damaged(value, f"{path}[{index}]")
 
 
-def select_measurement(workspace: Any, name: str | None = None) -> Spec:
+def select_measurement(workspace: Any, name: str | None = None) -> MeasurementDocument:
     """Return the measurement called ``name``, the first one by default.
 
     Raises:
         ModelError: The workspace breaks the schema, or has no such measurement.
     """
     check_schema(workspace)
-    measurements: list[Spec] = workspace["measurements"]
+    measurements: list[MeasurementDocument] = workspace["measurements"]
     _refuse_duplicates((m["name"] for m in measurements), "measurement", "workspace")
     if name is None:
         return measurements[0]
@@ -120,7 +126,7 @@ def select_measurement(workspace: Any, name: str | None = None) -> Spec:
     )
 
 
-def check_workspace(workspace: Spec, measurement: Spec) -> list[str]:
+def check_workspace(workspace: Workspace, measurement: MeasurementDocument) -> list[str]:
     """Refuse a workspace whose fit would be meaningless.
 
     Args:
@@ -133,7 +139,7 @@ def check_workspace(workspace: Spec, measurement: Spec) -> list[str]:
     Raises:
         ModelError: Names channel, sample, modifier and bin, and what to do.
     """
-    channels: list[Spec] = workspace["channels"]
+    channels: list[ChannelDocument] = workspace["channels"]
     _refuse_duplicates((c["name"] for c in channels), "channel", "workspace")
     _refuse_duplicates((o["name"] for o in workspace["observations"]), "observation", "workspace")
     observed = {o["name"]: o["data"] for o in workspace["observations"]}
@@ -156,7 +162,7 @@ def _refuse_duplicates(names: Iterable[str], kind: str, where: str) -> None:
             )
 
 
-def _check_channel(channel: Spec, observed: dict[str, list[float]]) -> Iterator[str]:
+def _check_channel(channel: ChannelDocument, observed: dict[str, list[float]]) -> Iterator[str]:
     name = channel["name"]
     where = f"channel '{name}'"
     if name not in observed:
@@ -178,7 +184,7 @@ def _check_channel(channel: Spec, observed: dict[str, list[float]]) -> Iterator[
         yield from _check_sample(sample, n_bins, where)
 
 
-def _check_sample(sample: Spec, n_bins: int, where: str) -> Iterator[str]:
+def _check_sample(sample: SampleDocument, n_bins: int, where: str) -> Iterator[str]:
     where = f"{where}, sample '{sample['name']}'"
     if len(sample["data"]) != n_bins:
         raise ModelError(
@@ -197,7 +203,6 @@ def _check_sample(sample: Spec, n_bins: int, where: str) -> Iterator[str]:
                 "but one, so rename or merge them"
             )
     for modifier in sample["modifiers"]:
-        data = modifier["data"]
         place = f"{where}, modifier '{modifier['name']}' ({modifier['type']})"
         if modifier["type"] == "staterror" and "/" in modifier["name"]:
             # pyhf 0.7.6 keeps it as "staterror/NAME" and takes what is between two slashes.
@@ -206,15 +211,18 @@ def _check_sample(sample: Spec, n_bins: int, where: str) -> Iterator[str]:
                 "pyhf.Workspace(spec).rename(modifiers={old: new}) does"
             )
         if modifier["type"] == "histosys":
-            arrays = {"hi_data": data["hi_data"], "lo_data": data["lo_data"]}
-        elif modifier["type"] in ("shapesys", "staterror"):
-            arrays = {"data": data}
+            shapes = modifier["data"]
+            arrays = {"hi_data": shapes["hi_data"], "lo_data": shapes["lo_data"]}
+        elif modifier["type"] == "shapesys" or modifier["type"] == "staterror":
+            arrays = {"data": modifier["data"]}
         else:
             arrays = {}
-            if modifier["type"] == "normsys" and min(data["hi"], data["lo"]) <= 0:
+        if modifier["type"] == "normsys":
+            high, low = modifier["data"]["hi"], modifier["data"]["lo"]
+            if min(high, low) <= 0:
                 raise ModelError(
-                    f"{place}: hi {data['hi']}, lo {data['lo']}; both must be > 0 (a factor of the "
-                    "yield, extrapolated exponentially)"
+                    f"{place}: hi {high}, lo {low}; both must be > 0 (a factor of the yield, "
+                    "extrapolated exponentially)"
                 )
         for key, values in arrays.items():
             if len(values) != n_bins:
@@ -223,7 +231,7 @@ def _check_sample(sample: Spec, n_bins: int, where: str) -> Iterator[str]:
                 bin_ = int(np.argmin(values))
                 raise ModelError(f"{place}, bin {bin_}: uncertainty {values[bin_]}, expected >= 0")
         if modifier["type"] == "shapesys":
-            _check_auxiliary_counts(sample["data"], data, place)
+            _check_auxiliary_counts(sample["data"], modifier["data"], place)
 
 
 def _check_auxiliary_counts(yields: list[float], errors: list[float], where: str) -> None:
@@ -236,7 +244,7 @@ def _check_auxiliary_counts(yields: list[float], errors: list[float], where: str
             )
 
 
-def _check_shared(channels: list[Spec]) -> tuple[dict[str, int], dict[str, str]]:
+def _check_shared(channels: list[ChannelDocument]) -> tuple[dict[str, int], dict[str, str]]:
     """Return number of parameters and type by modifier name, refusing inconsistent sharing."""
     sizes: dict[str, int] = {}
     kinds: dict[str, str] = {}
@@ -277,7 +285,7 @@ def _check_shared(channels: list[Spec]) -> tuple[dict[str, int], dict[str, str]]
 
 
 def _check_measurement(
-    measurement: Spec, sizes: dict[str, int], kinds: dict[str, str]
+    measurement: MeasurementDocument, sizes: dict[str, int], kinds: dict[str, str]
 ) -> Iterator[str]:
     where = f"measurement '{measurement['name']}'"
     poi = measurement["config"]["poi"]
@@ -313,7 +321,7 @@ def _check_measurement(
                 )
 
 
-def _judge_missing_poi(measurement: Spec, kinds: dict[str, str]) -> str:
+def _judge_missing_poi(measurement: MeasurementDocument, kinds: dict[str, str]) -> str:
     """Warn of a background-only workspace, whose POI comes with the patch of a signal.
 
     A slip of the pen is refused: a name close to a normfactor's, unless the measurement has
@@ -337,12 +345,12 @@ def _judge_missing_poi(measurement: Spec, kinds: dict[str, str]) -> str:
     )
 
 
-def _check_constraints(measurement: Spec, kinds: dict[str, str]) -> None:
+def _check_constraints(measurement: MeasurementDocument, kinds: dict[str, str]) -> None:
     """Refuse settings of constraint terms on which pyhf stops with a TypeError or a NaN."""
     where = f"measurement '{measurement['name']}'"
-    settings: dict[str, Spec] = {p["name"]: p for p in measurement["config"]["parameters"]}
+    settings = {p["name"]: p for p in measurement["config"]["parameters"]}
     for name, kind in kinds.items():
-        given = settings.get(name, {})
+        given: Mapping[str, Any] = settings.get(name, {})
         place = f"{where}, parameter '{name}' ({kind})"
         if kind == "lumi":
             for key in ("inits", "bounds", "auxdata", "sigmas"):

@@ -13,7 +13,7 @@ import pyhf
 from scipy import linalg
 
 from ddphf.arrays import Array, Mask
-from ddphf.likelihood.minimum import CONVERGED, EDM_TOLERANCE, Minimum
+from ddphf.likelihood.certificate import CONVERGED, EDM_TOLERANCE, Minimum, free_directions
 from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
 from ddphf.progress import Stage
 
@@ -39,8 +39,8 @@ def certify(
     table = reference.parameters
     value, gradient = reference.value_and_gradient(parameters)
     hessian = reference.hessian(parameters)
-    at_bound, active = _active(parameters, gradient, table.lower, table.upper, fixed)
-    free = ~fixed & ~active
+    at_bound = (parameters <= table.lower) | (parameters >= table.upper)
+    free = free_directions(parameters, gradient, fixed, table.lower, table.upper)
     errors = np.zeros(len(parameters))
     status = CONVERGED
     edm = 0.0
@@ -75,14 +75,6 @@ def certify(
     )
 
 
-def _active(
-    parameters: Array, gradient: Array, lower: Array, upper: Array, fixed: Mask
-) -> tuple[Mask, Mask]:
-    """Return (at a bound, held there because -2 ln L falls outwards)."""
-    low, high = parameters <= lower, parameters >= upper
-    return (low | high) & ~fixed, ((low & (gradient > 0)) | (high & (gradient < 0))) & ~fixed
-
-
 def minimize_dense(
     reference: ReferenceModel,
     *,
@@ -110,8 +102,7 @@ def minimize_dense(
     damping = 0.0
     polished = False
     for step in range(MAX_STEPS):
-        _, active = _active(x, gradient, table.lower, table.upper, fixed)
-        free = np.flatnonzero(~fixed & ~active)
+        free = np.flatnonzero(free_directions(x, gradient, fixed, table.lower, table.upper))
         if free.size == 0 or not np.isfinite(value):
             break
         block = reference.hessian(x)[np.ix_(free, free)]
@@ -178,6 +169,9 @@ def minimize_minuit(reference: ReferenceModel, *, start: Array, fixed: Mask) -> 
                 fixed_params=[bool(f) for f in fixed],
             )
         except pyhf.exceptions.FailedMinimization:
+            return start
+        except AttributeError:
+            # pyhf 0.7.6 asks for the correlations of a covariance that iminuit did not find.
             return start
     point = np.clip(np.array(result, dtype=float), table.lower, table.upper)
     return np.where(fixed, start, point)

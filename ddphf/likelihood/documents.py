@@ -10,6 +10,9 @@ __all__ = ["recognise_other"]
 def recognise_other(document: Any) -> str | None:
     """Return what a document is that is no workspace but looks like something known, and a remedy.
 
+    Args:
+        document: JSON data without channels or without measurements.
+
     Example:
         >>> recognise_other([{"op": "add", "path": "/channels/0/samples/0", "value": {}}])[:14]
         'a JSON Patch o'
@@ -22,7 +25,7 @@ def recognise_other(document: Any) -> str | None:
                 "> workspace.json"
             )
         return None
-    if not isinstance(document, dict) or ("channels" in document and "measurements" in document):
+    if not isinstance(document, dict):
         return None
     if isinstance(document.get("patches"), list):
         found = [p.get("metadata", {}) for p in document["patches"] if isinstance(p, dict)]

@@ -13,21 +13,21 @@ from typing import Any
 
 import numpy as np
 
-from ddphf.arrays import Spec
 from ddphf.exceptions import ModelError
 from ddphf.results.data_directed import read_mark
-from ddphf.text import did_you_mean
+from ddphf.text import did_you_mean, list_names
+from ddphf.workspace_json import ChannelDocument, MeasurementDocument, Workspace
 
 __all__ = ["check_staterrors", "warn_of_dropped"]
 
-
-SHOWN = 5
 
 WRITTEN_ANYWAY = "lumi"
 """pyhf xml2json configures it in every measurement, used or not."""
 
 
-def warn_of_dropped(workspace: Spec, measurement: Spec, parameters: Iterable[str]) -> Iterator[str]:
+def warn_of_dropped(
+    workspace: Workspace, measurement: MeasurementDocument, parameters: Iterable[str]
+) -> Iterator[str]:
     """Yield a sentence about each kind of content that pyhf ignores.
 
     Args:
@@ -61,16 +61,16 @@ def warn_of_dropped(workspace: Spec, measurement: Spec, parameters: Iterable[str
         hint = did_you_mean(lost[0], sorted(free)).rstrip("; ")
         yield (
             f"measurement '{measurement['name']}': settings of parameters that no modifier has are "
-            f"ignored: {_join(lost)}" + (f" ({hint})" if hint else "")
+            f"ignored: {list_names(lost)}" + (f" ({hint})" if hint else "")
         )
     if places := [*_empty_staterrors(channels), *_empty_shapesys(channels)]:
         yield (
-            f"per-bin errors where the yield is not above 0 are ignored by pyhf: {_join(places)}; "
-            "a histosys states such an error"
+            "per-bin errors where the yield is not above 0 are ignored by pyhf: "
+            f"{list_names(places)}; a histosys states such an error"
         )
 
 
-def check_staterrors(channels: list[Spec]) -> None:
+def check_staterrors(channels: list[ChannelDocument]) -> None:
     """Refuse a staterror whose samples do not have it in the same channels.
 
     Raises:
@@ -99,7 +99,9 @@ def check_staterrors(channels: list[Spec]) -> None:
                 )
 
 
-def _staterrors(channels: list[Spec]) -> dict[str, dict[str, dict[str, tuple[Any, Any]]]]:
+def _staterrors(
+    channels: list[ChannelDocument],
+) -> dict[str, dict[str, dict[str, tuple[Any, Any]]]]:
     """Return yields and errors by staterror, sample and channel."""
     out: dict[str, dict[str, dict[str, tuple[Any, Any]]]] = defaultdict(lambda: defaultdict(dict))
     for channel in channels:
@@ -111,7 +113,7 @@ def _staterrors(channels: list[Spec]) -> dict[str, dict[str, dict[str, tuple[Any
     return out
 
 
-def _empty_staterrors(channels: list[Spec]) -> Iterator[str]:
+def _empty_staterrors(channels: list[ChannelDocument]) -> Iterator[str]:
     """Yield where the samples of a staterror add up to nothing, and one of them has an error."""
     for name, samples in _staterrors(channels).items():
         for channel in sorted({place for own in samples.values() for place in own}):
@@ -121,7 +123,7 @@ def _empty_staterrors(channels: list[Spec]) -> Iterator[str]:
             yield from _name_bins((total <= 0) & (error > 0), channel, name, "staterror")
 
 
-def _empty_shapesys(channels: list[Spec]) -> Iterator[str]:
+def _empty_shapesys(channels: list[ChannelDocument]) -> Iterator[str]:
     for channel in channels:
         for sample in channel["samples"]:
             for modifier in sample["modifiers"]:
@@ -133,8 +135,4 @@ def _empty_shapesys(channels: list[Spec]) -> Iterator[str]:
 def _name_bins(where: Any, channel: str, name: str, kind: str) -> Iterator[str]:
     bins = [str(i) for i in np.flatnonzero(where)]
     if bins:
-        yield f"channel '{channel}', {kind} '{name}', bin{'s' * (len(bins) > 1)} {_join(bins)}"
-
-
-def _join(names: list[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+        yield f"channel '{channel}', {kind} '{name}', bin{'s' * (len(bins) > 1)} {list_names(bins)}"

@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pyhf
 
-from ddphf.arrays import Array, Spec
+from ddphf.arrays import Array
 from ddphf.exceptions import ModelError
 from ddphf.guards import check_model
 from ddphf.likelihood.auxiliary import warn_of_auxiliary_data
 from ddphf.likelihood.checks import check_workspace, select_measurement
+from ddphf.workspace_json import MeasurementDocument, Workspace
 
 # pyhf's jax backend sets this too, but only when it is first used: arrays made before would be
 # single precision.
@@ -121,7 +122,7 @@ class ReferenceModel:
         5.934999
     """
 
-    workspace: Spec
+    workspace: Workspace
     measurement: str | None = None
     poi_bounds: tuple[float, float] | None = None
     model: Any = field(init=False, repr=False)
@@ -131,6 +132,15 @@ class ReferenceModel:
     warnings: list[str] = field(init=False, repr=False)
     missing_poi: str | None = field(init=False, repr=False, default=None)
     states_poi_bounds: bool = field(init=False, repr=False, default=True)
+
+    if TYPE_CHECKING:  # whatever a file holds goes in; checked, it has the type of a workspace
+
+        def __init__(
+            self,
+            workspace: Mapping[str, object],
+            measurement: str | None = None,
+            poi_bounds: tuple[float, float] | None = None,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         measurement = select_measurement(self.workspace, self.measurement)
@@ -178,7 +188,7 @@ class ReferenceModel:
         )
         self._functions: dict[str, Callable[..., Any]] = {}
 
-    def _set_poi_bounds(self, measurement: Spec) -> None:
+    def _set_poi_bounds(self, measurement: MeasurementDocument) -> None:
         """Take the bounds of the POI that were asked for, and say whose they are."""
         table = self.parameters
         assert table.poi is not None
@@ -203,7 +213,7 @@ class ReferenceModel:
         init[table.poi] = min(max(init[table.poi], low), high)
         self.parameters = replace(table, init=init, lower=lower, upper=upper)
 
-    def _build(self, measurement: Spec) -> Array:
+    def _build(self, measurement: MeasurementDocument) -> Array:
         """Make pyhf's model and data; return the expected main data at the starting values."""
         with pyhf_backend("numpy"):  # eager jax would compile every small operation
             # The schema was checked before, faster. histosys code4p and normsys code4 are what

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from ddphf.arrays import Spec
-from ddphf.likelihood.checks import PER_BIN
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.results.documents import SummaryDocument
 from ddphf.results.provenance import json_digest, make_provenance
+from ddphf.workspace_json import Workspace
 
 __all__ = ["summarize_workspace"]
 
 
-def summarize_workspace(workspace: Spec, measurement: str | None = None) -> dict[str, Any]:
+def summarize_workspace(
+    workspace: Mapping[str, object], measurement: str | None = None
+) -> dict[str, Any]:
     """Describe channels, modifiers, parameters and measurements of a workspace.
 
     Args:
@@ -39,21 +41,21 @@ def summarize_workspace(workspace: Spec, measurement: str | None = None) -> dict
         {'normfactor': ['mu'], 'shapesys': ['uncorr_bkguncrt']}
     """
     reference = ReferenceModel(workspace, measurement)
-    table = reference.parameters
+    checked, table = reference.workspace, reference.parameters
     modifiers: dict[str, set[str]] = defaultdict(set)
     signal: dict[str, float] = {}
     poi = None if table.poi is None else table.names[table.poi]
-    for channel in workspace["channels"]:
+    for channel in checked["channels"]:
         for sample in channel["samples"]:
             for modifier in sample["modifiers"]:
                 modifiers[modifier["type"]].add(modifier["name"])
             if any(m["name"] == poi and m["type"] == "normfactor" for m in sample["modifiers"]):
                 signal[channel["name"]] = signal.get(channel["name"], 0.0) + sum(sample["data"])
-    observed = {o["name"]: o["data"] for o in workspace["observations"]}
+    observed = {o["name"]: o["data"] for o in checked["observations"]}
     groups = Counter(name.split("[")[0] for name in table.names)
     return {
         "schema": SummaryDocument.SCHEMA,
-        "digest": json_digest(workspace),
+        "digest": json_digest(checked),
         "measurement": reference.measurement,
         "poi": poi,
         "channels": [
@@ -65,7 +67,7 @@ def summarize_workspace(workspace: Spec, measurement: str | None = None) -> dict
                     sample["name"]: float(sum(sample["data"])) for sample in channel["samples"]
                 },
             }
-            for channel in workspace["channels"]
+            for channel in checked["channels"]
         ],
         "modifiers": {kind: sorted(names) for kind, names in sorted(modifiers.items())},
         "parameters": {
@@ -79,15 +81,15 @@ def summarize_workspace(workspace: Spec, measurement: str | None = None) -> dict
                 "poi": m["config"]["poi"],
                 "fixed": sorted(p["name"] for p in m["config"]["parameters"] if p.get("fixed")),
             }
-            for m in workspace["measurements"]
+            for m in checked["measurements"]
         ],
         "signal_events": signal,
         "provenance": make_provenance(),
-        "warnings": [*reference.warnings, *_warn_absorbed(workspace)],
+        "warnings": [*reference.warnings, *_warn_absorbed(checked)],
     }
 
 
-def _warn_absorbed(workspace: Spec) -> list[str]:
+def _warn_absorbed(workspace: Workspace) -> list[str]:
     """Find variations that change every carrier of one shared shapefactor by the same factor."""
     factors: dict[str, list[np.ndarray[Any, Any]]] = defaultdict(list)
     carriers: dict[str, set[str | None]] = defaultdict(set)
@@ -102,14 +104,15 @@ def _warn_absorbed(workspace: Spec) -> list[str]:
                 shape_channels[shape].add(channel["name"])
             nominal = np.array(sample["data"], dtype=float)
             for modifier in sample["modifiers"]:
-                if modifier["type"] in PER_BIN or modifier["type"] in ("normfactor", "lumi"):
-                    continue
-                data = modifier["data"]
                 if modifier["type"] == "normsys":
-                    pair = [np.full(len(nominal), data["hi"]), np.full(len(nominal), data["lo"])]
-                else:
+                    sides = modifier["data"]["hi"], modifier["data"]["lo"]
+                    pair = [np.full(len(nominal), side) for side in sides]
+                elif modifier["type"] == "histosys":
+                    shapes = modifier["data"]["hi_data"], modifier["data"]["lo_data"]
                     safe = np.where(nominal == 0, 1.0, nominal)
-                    pair = [np.array(data[key]) / safe for key in ("hi_data", "lo_data")]
+                    pair = [np.array(side) / safe for side in shapes]
+                else:
+                    continue
                 name = modifier["name"]
                 factors[name].append(np.concatenate(pair))
                 carriers[name].add(shape)

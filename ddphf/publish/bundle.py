@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from ddphf.results.documents import ForeignDocument
 from ddphf.results.provenance import json_digest
 from ddphf.results.published import PublishedResults
 from ddphf.results.verified import VerifyResult
+from ddphf.workspace_json import Workspace
 
 __all__ = ["Publication", "foreign_metadata", "make_archive", "make_files"]
 
@@ -52,7 +54,7 @@ class Publication:
         citation: Text of CITATION.cff, or None for a plain one.
     """
 
-    workspace: Spec
+    workspace: Workspace
     metadata: Spec
     results: PublishedResults
     given: GivenFiles = field(default_factory=lambda: GivenFiles({}, {}, {}, {}))
@@ -64,7 +66,7 @@ class Publication:
     citation: str | None = None
 
 
-def foreign_metadata(workspace: Spec, name: str) -> Spec:
+def foreign_metadata(workspace: Workspace, name: str) -> Spec:
     """Return what can be said about a workspace that ``ddphf build`` did not make.
 
     Example:
@@ -135,7 +137,7 @@ def make_files(publication: Publication) -> dict[str, bytes]:
     return files
 
 
-def _json(data: Spec) -> bytes:
+def _json(data: Mapping[str, object]) -> bytes:
     return to_json(data).encode()
 
 

@@ -25,6 +25,7 @@ from ddphf.results.documents import ForeignDocument, SidecarDocument
 from ddphf.results.provenance import json_digest
 from ddphf.results.published import INTERPOLATION, PublishedResults
 from ddphf.results.registry import check_record
+from ddphf.workspace_json import Workspace
 
 __all__ = [
     "integers",
@@ -42,7 +43,7 @@ __all__ = [
 EIGENVALUE_TOLERANCE = 1e-9
 
 
-def other_digest(loaded: dict[str, Any], workspace: Spec) -> str:
+def other_digest(loaded: dict[str, Any], workspace: Workspace) -> str:
     """Compare the digest of the workspace with what every record states."""
     digest = json_digest(workspace)
     for name, data in sorted(loaded.items()):
@@ -64,7 +65,7 @@ def other_digest(loaded: dict[str, Any], workspace: Spec) -> str:
     return ""
 
 
-def integers(workspace: Spec, metadata: Spec) -> str:
+def integers(workspace: Workspace, metadata: Spec) -> str:
     """Name the first integer; ours have none, as 1 and 1.0 have different digests."""
     if metadata.get("schema") != SidecarDocument.SCHEMA:
         return ""
@@ -117,7 +118,7 @@ def other_order(results: PublishedResults, references: dict[str, ReferenceModel]
     return ""
 
 
-def other_pairing(workspace: Spec, metadata: Spec) -> str:
+def other_pairing(workspace: Workspace, metadata: Spec) -> str:
     """Ask for a whole sidecar, and compare the channels with those that it pairs."""
     if metadata.get("schema") not in (SidecarDocument.SCHEMA, ForeignDocument.SCHEMA):
         return f"metadata.json has the schema {metadata.get('schema')!r}"
@@ -156,7 +157,7 @@ def not_finite(results: PublishedResults) -> str:
     return ""
 
 
-def other_patches(loaded: dict[str, Any], workspace: Spec) -> str:
+def other_patches(loaded: dict[str, Any], workspace: Workspace) -> str:
     """Apply the patches; one of them must make the workspace."""
     names = sorted(n for n in loaded if n.startswith("patch_"))
     if ("BkgOnly.json" in loaded) != bool(names):
@@ -185,7 +186,7 @@ def other_patches(loaded: dict[str, Any], workspace: Spec) -> str:
     return ""
 
 
-def other_covariance(loaded: dict[str, Any], workspace: Spec, metadata: Spec) -> str:
+def other_covariance(loaded: dict[str, Any], workspace: Workspace, metadata: Spec) -> str:
     """Compare the squared lengths of the variations in the workspace with those recorded."""
     stated = metadata.get("covariance_matrix")
     if (stated is None) != ("covariance.json" not in loaded):
@@ -225,7 +226,7 @@ def other_covariance(loaded: dict[str, Any], workspace: Spec, metadata: Spec) ->
     return ""
 
 
-def relative_variations(workspace: Spec, names: list[str]) -> Any:
+def relative_variations(workspace: Workspace, names: list[str]) -> Any:
     """Return the relative shifts of ``symmetric`` by histosys, shape (bins of all channels, n).
 
     A variation of the signal alone, such as of leptons that the background lacks, shifts it by 0.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from ddphf.arrays import Spec
 from ddphf.exceptions import DdphfError, InputError
 from ddphf.files import parse_json
 from ddphf.guards import MOST_CONTAINERS, MOST_VALUES, check_json, within
+from ddphf.inference.fitter import Fitter
 from ddphf.likelihood.checks import check_schema
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.publish.consistency import (
@@ -33,6 +34,7 @@ from ddphf.publish.inventory import other_records, other_toys
 from ddphf.results.published import PublishedResults
 from ddphf.results.registry import known_part
 from ddphf.results.verified import FAIL, PASS, Check
+from ddphf.workspace_json import Workspace
 
 __all__ = [
     "DAMAGE", "OPTIONAL", "REQUIRED", "SUMS", "Bundle", "check_contents", "is_named", "is_text",
@@ -79,21 +81,34 @@ class Bundle:
     """
 
     files: dict[str, bytes]
-    workspace: Spec
+    workspace: Workspace
     results: PublishedResults
     metadata: Spec
     references: dict[str, ReferenceModel]
+    _fitters: dict[tuple[str, tuple[float, float] | None], Fitter] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
-    def reference_of(self, measurement: str, record: Spec) -> ReferenceModel:
-        """Return the likelihood that a record was made with: its POI may have other bounds.
+    def fitter_of(self, measurement: str, record: Spec | None = None) -> Fitter:
+        """Return the model that a record was made with, compiled once for all of them.
+
+        Args:
+            measurement: Name of the measurement.
+            record: The record, whose POI may have other bounds than the measurement's.
 
         Raises:
             InputError: Bounds that are no two numbers.
         """
-        bounds = poi_bounds_of(record)
-        if bounds is None:
-            return self.references[measurement]
-        return ReferenceModel(self.workspace, measurement, bounds)
+        bounds = None if record is None else poi_bounds_of(record)
+        key = (measurement, bounds)
+        if key not in self._fitters:
+            reference = (
+                self.references[measurement]
+                if bounds is None
+                else ReferenceModel(self.workspace, measurement, bounds)
+            )
+            self._fitters[key] = Fitter(reference)
+        return self._fitters[key]
 
 
 def poi_bounds_of(record: Spec) -> tuple[float, float] | None:

@@ -24,6 +24,7 @@ from ddphf.publish.summaries import stale_record
 from ddphf.publish.toy_files import read_toys, segments, summarize_file
 from ddphf.results.published import PublishedResults
 from ddphf.results.registry import KINDS, Published, check_record, kind_of
+from ddphf.workspace_json import Workspace
 
 __all__ = ["GivenFiles", "GivenRecord", "check_given", "read_given", "summarize_given_toys"]
 
@@ -198,7 +199,7 @@ def check_given(given: GivenFiles, results: PublishedResults) -> None:
 
 
 def summarize_given_toys(
-    name: str, toys: ToySample, workspace: Spec, results: PublishedResults,
+    name: str, toys: ToySample, workspace: Workspace, results: PublishedResults,
     progress: Count | None = None,
 ) -> Spec:  # fmt: skip
     """Return what results.json says about a file of toys, once it belongs to the workspace.

@@ -11,12 +11,13 @@ from ddphf.progress import Stage
 from ddphf.results.fit import DiscoveryResult
 from ddphf.results.provenance import json_digest
 from ddphf.results.published import PointResult, PublishedResults, make_environment
+from ddphf.workspace_json import MeasurementDocument, ParameterDocument, Workspace
 
 __all__ = ["collect_results", "describe_channels", "find_null"]
 
 
 def collect_results(
-    workspace: Spec, *, name: str, progress: Stage | None = None
+    workspace: Workspace, *, name: str, progress: Stage | None = None
 ) -> PublishedResults:
     """Fit every measurement of a workspace and keep what a reader needs to repeat it.
 
@@ -93,7 +94,7 @@ def _plain(statement: DiscoveryResult) -> Spec:
     return {key: value for key, value in asdict(statement).items() if key != "toys"}
 
 
-def find_null(workspace: Spec, measurement: Spec) -> str | None:
+def find_null(workspace: Workspace, measurement: MeasurementDocument) -> str | None:
     """Return the measurement that is this one with the POI held at 0, or None.
 
     Example:
@@ -105,7 +106,7 @@ def find_null(workspace: Spec, measurement: Spec) -> str | None:
     """
     poi = measurement["config"]["poi"]
 
-    def others(entry: Spec) -> list[Spec]:
+    def others(entry: MeasurementDocument) -> list[ParameterDocument]:
         parameters = entry["config"]["parameters"]
         return sorted((p for p in parameters if p["name"] != poi), key=lambda p: str(p["name"]))
 

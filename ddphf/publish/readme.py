@@ -12,6 +12,7 @@ from ddphf.results.data_directed import read_mark
 from ddphf.results.published import PublishedResults
 from ddphf.results.registry import KINDS, load_function
 from ddphf.text import clean_text
+from ddphf.workspace_json import Workspace
 
 __all__ = ["make_readme", "print_numbers"]
 
@@ -36,7 +37,7 @@ FILES = {
 
 
 def make_readme(
-    files: Mapping[str, bytes], workspace: Spec, metadata: Spec, results: PublishedResults
+    files: Mapping[str, bytes], workspace: Workspace, metadata: Spec, results: PublishedResults
 ) -> str:
     """Return README.md.
 
@@ -94,7 +95,7 @@ def _indent(text: str) -> str:
     return "\n".join(f"    {line}" for line in text.splitlines())
 
 
-def _reproduce(files: Mapping[str, bytes], results: PublishedResults, workspace: Spec) -> str:
+def _reproduce(files: Mapping[str, bytes], results: PublishedResults, workspace: Workspace) -> str:
     rows = ["| command | `twice_nll` |", "| --- | --- |"]
     names = []
     for point in results.points:
@@ -158,7 +159,7 @@ print(-2 * model.logpdf(parameters, workspace.data(model))[0])"""
     )
 
 
-def _meaning(workspace: Spec, metadata: Spec, results: PublishedResults) -> str:
+def _meaning(workspace: Workspace, metadata: Spec, results: PublishedResults) -> str:
     lines = ["## What the numbers mean", ""]
     for point in results.points:
         poi = next((p for p in point.minimum.parameters if p.name == point.poi), None)

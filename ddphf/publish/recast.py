@@ -5,15 +5,25 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
-from ddphf.arrays import Array, Spec
+from ddphf.arrays import Array
 from ddphf.exceptions import InputError, ModelError
 from ddphf.publish.signals import Patch, apply_patch
 from ddphf.text import did_you_mean
+from ddphf.workspace_json import (
+    ChannelDocument,
+    ModifierDocument,
+    SampleDocument,
+    Shapes,
+    Workspace,
+)
 
 __all__ = ["Recast", "Template", "recast_signal"]
+
+Side = Literal["hi_data", "lo_data"]
 
 
 @dataclass(frozen=True)
@@ -40,12 +50,12 @@ class Recast:
     """
 
     patch: Patch
-    workspace: Spec
+    workspace: Workspace
     notes: tuple[str, ...]
 
 
 def recast_signal(
-    base: Spec, templates: Mapping[str, Template], *, name: str = "signal", scale: float = 1.0
+    base: Workspace, templates: Mapping[str, Template], *, name: str = "signal", scale: float = 1.0
 ) -> Recast:
     """Replace the signal of a workspace.
 
@@ -80,10 +90,10 @@ def recast_signal(
             "as POI in its first measurement"
         )
     channels = {channel["name"]: channel for channel in base["channels"]}
-    for channel in templates:
-        if channel not in channels:
+    for label in templates:
+        if label not in channels:
             raise InputError(
-                f"channel '{channel}' is not in the workspace; {did_you_mean(channel, channels)}"
+                f"channel '{label}' is not in the workspace; {did_you_mean(label, channels)}"
                 f"take one of: {', '.join(channels)}"
             )
     if not any(np.any(template.yields > 0) for template in templates.values()):
@@ -118,13 +128,19 @@ def recast_signal(
     return Recast(patch, apply_patch(base, patch), tuple(notes))
 
 
-def _is_signal(sample: Spec, poi: str) -> bool:
+def _is_signal(sample: SampleDocument, poi: str) -> bool:
     return any(m["name"] == poi and m["type"] == "normfactor" for m in sample["modifiers"])
 
 
 def _make_sample(
-    channel: Spec, old: list[int], template: Template, *, poi: str, name: str, scale: float
-) -> tuple[Spec, list[str]]:
+    channel: ChannelDocument,
+    old: list[int],
+    template: Template,
+    *,
+    poi: str,
+    name: str,
+    scale: float,
+) -> tuple[SampleDocument, list[str]]:
     where, n_bins = f"channel '{channel['name']}'", len(channel["samples"][0]["data"])
     yields = np.ravel(np.asarray(template.yields, dtype=float)) * scale
     if len(yields) != n_bins:
@@ -138,7 +154,7 @@ def _make_sample(
             f"{where}, bin {bad}: signal {yields[bad]:g}, expected a number >= 0"
             + ("; negative yields make a negative rate somewhere" if yields[bad] < 0 else "")
         )
-    modifiers: list[Spec] = [{"name": poi, "type": "normfactor", "data": None}]
+    modifiers: list[ModifierDocument] = [{"name": poi, "type": "normfactor", "data": None}]
     kept: list[str] = []
     dropped: list[str] = []
     if old:
@@ -166,31 +182,35 @@ def _make_sample(
     return {"name": name, "data": yields.tolist(), "modifiers": modifiers}, notes
 
 
-def _move(modifier: Spec, old: Array, new: Array, channel: Spec) -> Spec | None:
+def _move(
+    modifier: ModifierDocument, old: Array, new: Array, channel: ChannelDocument
+) -> ModifierDocument | None:
     """Return a modifier of the old signal on the new one; None where it does not carry over."""
-    kind = modifier["type"]
-    if kind in ("normsys", "lumi", "normfactor"):
+    if modifier["type"] in ("normsys", "lumi", "normfactor"):
         return copy.deepcopy(modifier)
-    if kind != "histosys":
+    if modifier["type"] != "histosys":
         return None
     safe = np.where(old > 0, old, 1.0)
-    data = {}
-    for side in ("hi_data", "lo_data"):
-        relative = np.where(old > 0, np.array(modifier["data"][side], dtype=float) / safe, 1.0)
+
+    def moved(side: Side) -> list[float]:
+        shape = np.array(modifier["data"][side], dtype=float)
+        relative = np.where(old > 0, shape / safe, 1.0)
         common = _symmetric(channel, modifier["name"], side)
         if common is not None:
             relative = np.where(old > 0, relative, common)
-        data[side] = (new * relative).tolist()
-    return {"name": modifier["name"], "type": kind, "data": data}
+        return [float(x) for x in new * relative]
+
+    shapes: Shapes = {"hi_data": moved("hi_data"), "lo_data": moved("lo_data")}
+    return {"name": modifier["name"], "type": modifier["type"], "data": shapes}
 
 
-def _symmetric(channel: Spec, name: str, side: str) -> Array | None:
+def _symmetric(channel: ChannelDocument, name: str, side: Side) -> Array | None:
     """Return the relative variation of the sample ``symmetric``, shape (n_bins,)."""
     for sample in channel["samples"]:
         for modifier in sample["modifiers"]:
-            if (sample["name"], modifier["name"], modifier["type"]) == (
-                "symmetric", name, "histosys",
-            ):  # fmt: skip
+            if modifier["type"] != "histosys":
+                continue
+            if (sample["name"], modifier["name"]) == ("symmetric", name):
                 nominal = np.array(sample["data"], dtype=float)
                 shifted = np.array(modifier["data"][side], dtype=float)
                 ones: Array = np.ones_like(nominal)

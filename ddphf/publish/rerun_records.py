@@ -12,9 +12,9 @@ from ddphf.arrays import Array, Spec
 from ddphf.exceptions import InputError
 from ddphf.files import parse_json
 from ddphf.inference.discovery import expect_discovery
-from ddphf.inference.fitter import Fitter
 from ddphf.inference.toys.source import ToySource
 from ddphf.likelihood.compiled import CompiledModel
+from ddphf.likelihood.fits import minimize
 from ddphf.progress import Count, Stage
 from ddphf.publish.contents import Bundle
 from ddphf.publish.summaries import publishing_of
@@ -104,7 +104,7 @@ def check_expected(bundle: Bundle, name: str, data: Spec, say: Stage) -> Iterato
             continue
         label, mu = statement["measurement"], expected["mu"]
         say(f"level 5: {label}, expected significance")
-        model = Fitter(bundle.reference_of(label, data)).require_compiled()
+        model = bundle.fitter_of(label, data).require_compiled()
         found = expect_discovery(ToySource.conditional(model, mu)).z0
         recorded = expected["asimov"]["z0"]
         good = abs(found - recorded) <= Z_TOLERANCE
@@ -136,13 +136,12 @@ class _Profile:
 
     def __init__(self, bundle: Bundle, data: Spec) -> None:
         measurement = data["measurement"]
-        reference = bundle.reference_of(measurement, data)
-        self.model: CompiledModel = Fitter(reference).require_compiled()
+        self.model: CompiledModel = bundle.fitter_of(measurement, data).require_compiled()
         poi = self.model.parameters.poi
         if poi is None:
             raise InputError(f"measurement '{measurement}' has no POI, so it has no limit")
         self.poi = poi
-        self.free = self.model.minimize()
+        self.free = minimize(self.model)
         null = self._at(poi, 0.0, None)
         source = ToySource.at(self.model, null.parameters)
         self.asimov = np.concatenate([source.rates, source.auxiliary()])
@@ -153,7 +152,7 @@ class _Profile:
         table = self.model.parameters
         held, values = table.fixed.copy(), table.init.copy()
         held[index], values[index] = True, value
-        return self.model.minimize(data=data, fixed=held, values=values, start=values)
+        return minimize(self.model, data=data, fixed=held, values=values, start=values)
 
     def impact(self, index: int, value: float) -> float:
         table = self.model.parameters

@@ -14,14 +14,13 @@ from scipy.stats import binomtest, norm
 from ddphf.arrays import Spec
 from ddphf.files import parse_json
 from ddphf.guards import MOST_TOYS, within
-from ddphf.inference.fitter import Fitter
-from ddphf.inference.limits.limits import LimitMethod, limit_workspace
+from ddphf.inference.limits.limits import LimitMethod, limit_model
 from ddphf.inference.toys.ensembles import toy_ensemble
 from ddphf.inference.toys.importance import sample_importance
 from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.store import ToySample, merge_toys, summarize_toys
 from ddphf.progress import Count, Stage
-from ddphf.publish.contents import Bundle, poi_bounds_of
+from ddphf.publish.contents import Bundle
 from ddphf.publish.summaries import publishing_of
 from ddphf.publish.toy_files import Segment, read_toys, segments
 from ddphf.results.published import make_environment
@@ -93,8 +92,7 @@ def _ensemble(
     bundle: Bundle, what: str, entry: Spec, old: ToySample | None, versions: Spec | None,
     progress: Count | None, *, record: Spec | None = None,
 ) -> Check:  # fmt: skip
-    reference = bundle.reference_of(entry["measurement"], record or {})
-    model = Fitter(reference).require_compiled()
+    model = bundle.fitter_of(entry["measurement"], record).require_compiled()
     source = ToySource.conditional(model, entry["mu"])
     if old is None and entry["seed"] is None:
         return Check(6, what, NOTHING, "toys of several seeds, whose file was not published")
@@ -142,7 +140,7 @@ def _importance(
     versions = data["provenance"].get("versions")
     label, recorded = statement["measurement"], statement["null"]["importance"]
     within(name, "toys", recorded["n"], MOST_TOYS)
-    model = Fitter(bundle.reference_of(label, data)).require_compiled()
+    model = bundle.fitter_of(label, data).require_compiled()
     source = ToySource.conditional(model)
     found = sample_importance(
         source, recorded["mu"], statement["observed"]["q0"], recorded["n"], seed=recorded["seed"],
@@ -167,10 +165,9 @@ def check_limit_by_toys(
     by_toys = [e for e in data.get("intervals") or () if e["method"] == "toys"]
     within(name, "toys", old["n"], MOST_TOYS)
     methods: tuple[LimitMethod, ...] = ("toys",)
-    again = limit_workspace(
-        bundle.workspace, measurement=data["measurement"], level=data["level"], methods=methods,
-        poi_bounds=poi_bounds_of(data), interval=bool(by_toys), toys=old["n"], seed=old["seed"],
-        toy_progress=progress,
+    again = limit_model(
+        bundle.fitter_of(data["measurement"], data), level=data["level"], methods=methods,
+        interval=bool(by_toys), toys=old["n"], seed=old["seed"], toy_progress=progress,
     ).to_dict()  # fmt: skip
     new = again["toys"]
     rows = [("observed limit", *((t["observed"], t["observed_error"]) for t in (old, new)))]

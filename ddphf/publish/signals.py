@@ -13,6 +13,7 @@ import pyhf
 from ddphf.arrays import Spec
 from ddphf.exceptions import InputError, UsageError
 from ddphf.likelihood.schemas import validate
+from ddphf.workspace_json import Workspace
 
 __all__ = ["PATCH_NAME", "Patch", "apply_patch", "check_inspire", "make_patchset", "split_signal"]
 
@@ -22,7 +23,7 @@ INSPIRE = re.compile(r"ins\d{7}")
 PATCH_NAME = re.compile(r"[A-Za-z0-9_]+")
 
 
-def split_signal(workspace: Spec) -> tuple[Spec, Patch] | None:
+def split_signal(workspace: Workspace) -> tuple[Workspace, Patch] | None:
     """Take the samples that the POI scales out of a workspace.
 
     Args:
@@ -46,7 +47,8 @@ def split_signal(workspace: Spec) -> tuple[Spec, Patch] | None:
         True
     """
     poi = workspace["measurements"][0]["config"]["poi"]
-    background, patch = copy.deepcopy(workspace), []
+    background = copy.deepcopy(workspace)
+    patch: Patch = []
     for i, channel in enumerate(background["channels"]):
         kept = []
         for j, sample in enumerate(channel["samples"]):
@@ -61,7 +63,7 @@ def split_signal(workspace: Spec) -> tuple[Spec, Patch] | None:
     return (background, patch) if patch else None
 
 
-def apply_patch(workspace: Spec, patch: Any, *, name: str = "patch") -> Spec:
+def apply_patch(workspace: Workspace, patch: Any, *, name: str = "patch") -> Workspace:
     """Return the patched workspace.
 
     Raises:
@@ -79,7 +81,7 @@ def apply_patch(workspace: Spec, patch: Any, *, name: str = "patch") -> Spec:
                     "'pyhf patchset apply' would refuse it"
                 )
     try:
-        patched: Spec = jsonpatch.apply_patch(copy.deepcopy(workspace), patch)
+        patched: Workspace = jsonpatch.apply_patch(copy.deepcopy(workspace), patch)
     except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, KeyError) as error:
         raise InputError(f"{name}: does not fit the background-only workspace ({error})") from None
     return patched
@@ -101,7 +103,7 @@ def check_inspire(identifier: str) -> str:
 
 
 def make_patchset(
-    background: Spec, patches: Sequence[tuple[str, Patch]], *, inspire: str, description: str
+    background: Workspace, patches: Sequence[tuple[str, Patch]], *, inspire: str, description: str
 ) -> Spec:
     """Return a pyhf patchset.
 

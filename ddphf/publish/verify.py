@@ -14,8 +14,7 @@ import numpy as np
 
 from ddphf.exceptions import DdphfError
 from ddphf.files import parse_json
-from ddphf.inference.fitter import Fitter
-from ddphf.inference.suspicions import measure_rounding
+from ddphf.likelihood.certificate import measure_rounding
 from ddphf.likelihood.reference import BackendName, ReferenceModel
 from ddphf.progress import Count, Stage
 from ddphf.publish.archive import DamagedArchiveError, unpack
@@ -246,7 +245,8 @@ def check_minima(bundle: Bundle, seconds: float, say: Stage) -> Iterator[Check]:
         place = _Place.of(bundle, point)
         recorded = point.minimum.twice_nll
         say(f"level 2: {point.name}, ddphf")
-        own = Fitter(place.reference).minimize(place.cold, place.fixed, "refit")
+        fitter = bundle.fitter_of(point.measurement)
+        own = fitter.minimize(place.cold, place.fixed, "refit").minimum
         above = own.twice_nll - recorded
         status, detail = PASS, ""
         if above < -SAME:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ddphf.results.growth import open_record
 from ddphf.results.shapes import OPEN, fields, listed
-from ddphf.results.shown import Shown
+from ddphf.results.shown import Shown, find_named
 
 __all__ = ["BirmanResult", "SetupResult", "StatisticResult", "TableRow"]
 
@@ -128,10 +128,7 @@ class SetupResult:
         Raises:
             KeyError: There is no such statistic.
         """
-        for statistic in self.statistics:
-            if statistic.name == name:
-                return statistic
-        raise KeyError(name)
+        return find_named(self.statistics, name)
 
 
 @dataclass(frozen=True)

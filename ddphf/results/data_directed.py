@@ -16,7 +16,6 @@ from typing import Any
 
 from scipy.stats import norm
 
-from ddphf.arrays import Spec
 from ddphf.results.shapes import ANY, COUNT, HOLE, TEXT, fields, maybe
 
 __all__ = [
@@ -117,7 +116,9 @@ def data_digest(tested: Any, partner: Any, edges: Sequence[Sequence[float]]) -> 
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
-def digest_of_built(workspace: Spec, sidecar: Spec | None) -> str | None:
+def digest_of_built(
+    workspace: Mapping[str, object], sidecar: Mapping[str, Any] | None
+) -> str | None:
     """Return the digest of the data of a built workspace, as a search of these data states it.
 
     Args:
@@ -126,7 +127,8 @@ def digest_of_built(workspace: Spec, sidecar: Spec | None) -> str | None:
     """
     if sidecar is None or "pairing" not in sidecar or "binning" not in sidecar:
         return None
-    counts = {entry["name"]: entry["data"] for entry in workspace["observations"]}
+    observations: Any = workspace["observations"]
+    counts = {entry["name"]: entry["data"] for entry in observations}
     names = [sidecar["pairing"][role] for role in ("tested", "partner")]
     if any(name not in counts for name in names):
         return None
@@ -157,7 +159,7 @@ def make_mark(section: Mapping[str, Any]) -> Mark:
     )
 
 
-def read_mark(workspace: Spec) -> Mark | None:
+def read_mark(workspace: Mapping[str, object]) -> Mark | None:
     """Return the mark of a workspace, None where there is none.
 
     Example:
@@ -166,7 +168,8 @@ def read_mark(workspace: Spec) -> Mark | None:
         >>> read_mark({"measurements": [{"name": "m", "config": config}]}) == mark
         True
     """
-    for measurement in workspace.get("measurements", ()):
+    measurements: Any = workspace.get("measurements", ())
+    for measurement in measurements:
         for parameter in measurement["config"]["parameters"]:
             found = PATTERN.fullmatch(str(parameter["name"]))
             if found is not None:
@@ -174,7 +177,7 @@ def read_mark(workspace: Spec) -> Mark | None:
     return None
 
 
-def mark_of(workspace: Spec) -> dict[str, Any] | None:
+def mark_of(workspace: Mapping[str, object]) -> dict[str, Any] | None:
     """Return the mark of a workspace as records have it, None where there is none."""
     mark = read_mark(workspace)
     return None if mark is None else mark.to_dict()

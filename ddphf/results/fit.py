@@ -11,7 +11,7 @@ from ddphf.results.data_directed import DATA_DIRECTED
 from ddphf.results.goodness import GOODNESS, GoodnessResult
 from ddphf.results.growth import open_record
 from ddphf.results.shapes import COMMON, MINIMUM, STATEMENT, TEXT, WARNINGS, fields, maybe
-from ddphf.results.shown import Shown
+from ddphf.results.shown import Shown, find_named
 
 if TYPE_CHECKING:
     from ddphf.results.published import PublishedResults
@@ -114,10 +114,7 @@ class MinimumResult(Shown):
         Raises:
             KeyError: There is no such parameter.
         """
-        for parameter in self.parameters:
-            if parameter.name == name:
-                return parameter
-        raise KeyError(name)
+        return find_named(self.parameters, name)
 
 
 @dataclass(frozen=True)

@@ -9,21 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ddphf.arrays import Array, Spec
+from ddphf.results import shapes
 from ddphf.results.agreement import Stated, allowed
 from ddphf.results.growth import open_record
-from ddphf.results.shapes import (
-    ANY,
-    BANDS,
-    COMMON,
-    HOLE,
-    HOLES,
-    NUMBER,
-    TEXT,
-    WARNINGS,
-    fields,
-    listed,
-    maybe,
-)
 from ddphf.results.shown import Shown
 
 if TYPE_CHECKING:
@@ -249,30 +237,34 @@ class LimitResult(Shown):
         )
 
 
-SCAN = fields(
-    {"mu": listed(NUMBER, minItems=1), "observed": HOLES},
-    {"expected": listed(HOLES, minItems=5, maxItems=5), "observed_error": HOLES},
-)
-LIMIT = fields(
-    {"observed": HOLE},
+SCAN = shapes.fields(
+    {"mu": shapes.listed(shapes.NUMBER, minItems=1), "observed": shapes.HOLES},
     {
-        "expected": BANDS,
-        "observed_error": HOLE,
-        "scan": SCAN,
-        **dict.fromkeys(("expected_error", "n", "n_failed", "seed"), ANY),
+        "expected": shapes.listed(shapes.HOLES, minItems=5, maxItems=5),
+        "observed_error": shapes.HOLES,
     },
 )
-INTERVAL = fields(
-    {"level": NUMBER, "method": TEXT, "lower": HOLE, "upper": HOLE}, of=IntervalResult
-)
-SHAPE = fields(
-    {**COMMON, "level": NUMBER},
+LIMIT = shapes.fields(
+    {"observed": shapes.HOLE},
     {
-        **WARNINGS,
-        "poi": TEXT,
-        "asymptotic": maybe(LIMIT),
-        "toys": maybe(LIMIT),
-        "intervals": maybe(listed(INTERVAL)),
+        "expected": shapes.BANDS,
+        "observed_error": shapes.HOLE,
+        "scan": SCAN,
+        **dict.fromkeys(("expected_error", "n", "n_failed", "seed"), shapes.ANY),
+    },
+)
+INTERVAL = shapes.fields(
+    {"level": shapes.NUMBER, "method": shapes.TEXT, "lower": shapes.HOLE, "upper": shapes.HOLE},
+    of=IntervalResult,
+)
+SHAPE = shapes.fields(
+    {**shapes.COMMON, "level": shapes.NUMBER},
+    {
+        **shapes.WARNINGS,
+        "poi": shapes.TEXT,
+        "asymptotic": shapes.maybe(LIMIT),
+        "toys": shapes.maybe(LIMIT),
+        "intervals": shapes.maybe(shapes.listed(INTERVAL)),
     },
     of=LimitResult,
 )

@@ -11,7 +11,7 @@ from ddphf.results.fit import CertificateResult, MinimumResult, ParameterResult
 from ddphf.results.growth import open_record
 from ddphf.results.provenance import make_provenance
 from ddphf.results.shapes import ANY, MINIMUM, OPEN, TEXT, WARNINGS, fields, listed
-from ddphf.results.shown import Shown
+from ddphf.results.shown import Shown, find_named
 
 __all__ = ["INTERPOLATION", "PRINTABLE", "PointResult", "PublishedResults", "make_environment"]
 
@@ -122,10 +122,7 @@ class PublishedResults(Shown):
         Raises:
             KeyError: There is none.
         """
-        for point in self.points:
-            if point.name == name:
-                return point
-        raise KeyError(name)
+        return find_named(self.points, name)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""

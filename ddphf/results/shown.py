@@ -4,18 +4,38 @@ from __future__ import annotations
 
 import dataclasses
 import html
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-__all__ = ["Shown"]
+__all__ = ["Shown", "find_named"]
 
 LONGEST = 100
 """Characters of a text, or of one value in a line."""
 
 MOST_ROWS = 25
 """Rows of a table in a notebook."""
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+Named = TypeVar("Named", bound=_Named)
+
+
+def find_named(records: Iterable[Named], name: str) -> Named:
+    """Return the record of a name.
+
+    Raises:
+        KeyError: There is none.
+    """
+    for record in records:
+        if record.name == name:
+            return record
+    raise KeyError(name)
 
 
 class Shown:

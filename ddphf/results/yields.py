@@ -25,7 +25,7 @@ from ddphf.results.shapes import (
     maybe,
     misfits_of_axes,
 )
-from ddphf.results.shown import Shown
+from ddphf.results.shown import Shown, find_named
 
 __all__ = [
     "AsymmetryResult",
@@ -201,10 +201,7 @@ class YieldsResult(Shown):
         Raises:
             KeyError: There is no such channel.
         """
-        for channel in self.channels:
-            if channel.name == name:
-                return channel
-        raise KeyError(name)
+        return find_named(self.channels, name)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""

@@ -88,11 +88,10 @@ def draw_pairs(field: Field, n: int, *, seed: int, first: int = 0) -> Pairs:
     blocks = range(first // LANES, (first + n + LANES - 1) // LANES)
     parts = [_block(field, seed, block) for block in blocks]
     tested = np.concatenate(parts, axis=1)[:, :n]
-    total = field.total.ravel().astype(float)
-    share = field.share.ravel()
+    expected = field.share.ravel() * field.total.ravel()
     ratio = np.broadcast_to(field.ratio, field.shape).ravel()
     # Given n, D moves by (1 + r) for each label.
-    difference = (1 + ratio)[:, None] * (tested - (share * total)[:, None])
+    difference = (1 + ratio)[:, None] * (tested - expected[:, None])
     root = np.sqrt(np.where(field.filled.ravel(), field.variance.ravel(), 1.0))
     terms = np.where(field.filled.ravel()[:, None], difference / root[:, None], 0.0)
     matrices = np.asarray(field.profile.project(terms))

@@ -17,7 +17,7 @@ from ddphf.search.pair import SearchPair
 from ddphf.statistics.windows import Window
 from ddphf.symmetry.window_signal import window_weights
 
-__all__ = ["TEMPLATES", "estimate_events", "freeze_window", "sample_digests"]
+__all__ = ["TEMPLATES", "estimate_events", "freeze_window", "ranked_window", "sample_digests"]
 
 TEMPLATES = ("flat", "sqrt", "gaussian")
 
@@ -52,21 +52,11 @@ def freeze_window(
     Raises:
         InputError: No such window, or other data than those that were searched.
     """
-    if record.kind != "pair" or not record.best:
-        raise InputError(
-            f"a record of 'ddphf search {record.kind}' has no window of one histogram to freeze; "
-            "give one of 'ddphf search pair'"
-        )
-    if not 1 <= rank <= len(record.best):
-        raise InputError(
-            f"--rank {rank}: the record lists {len(record.best)} window(s), from 1; search again "
-            "with a larger --top"
-        )
+    found = ranked_window(record, rank)
     if pair.digest != record.data_digest:
         raise InputError(
             "the data are not those that were searched (their digest differs); search them again"
         )
-    found = record.best[rank - 1]
     window = Window(tuple(found["start"]), tuple(found["size"]))
     field = pair.field()
     deficit = found["local"]["z"] < 0
@@ -113,6 +103,25 @@ def freeze_window(
         "global": {key: found["global"][key] for key in ("p", "error", "z", "method")},
     }
     return out, said
+
+
+def ranked_window(record: SearchResult, rank: int) -> Spec:
+    """Return a window of the list of the best.
+
+    Raises:
+        InputError: There is none of this rank, or the record is not of one histogram.
+    """
+    if record.kind != "pair" or not record.best:
+        raise InputError(
+            f"a record of 'ddphf search {record.kind}' has no window of one histogram to freeze; "
+            "give one of 'ddphf search pair'"
+        )
+    if not 1 <= rank <= len(record.best):
+        raise InputError(
+            f"--rank {rank}: the record lists {len(record.best)} window(s), from 1; search again "
+            "with a larger --top"
+        )
+    return record.best[rank - 1]
 
 
 def sample_digests(pair: SearchPair) -> Spec:

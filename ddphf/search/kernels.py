@@ -248,8 +248,6 @@ class _Lines(_Scan):
         n, plan = fields.shape[1], self.plan
         best = np.full(-(-n // LANES) * LANES, -np.inf, dtype=np.float32)
         above = np.zeros(len(best))
-        line = np.empty((self.boxes.shape[-1] + 1, LANES), dtype=np.float32)
-        high = np.empty(LANES, dtype=np.float32)
         for start in range(0, n, LANES):
             some = fields[:, start : start + LANES]
             if some.shape[1] < LANES:
@@ -259,7 +257,7 @@ class _Lines(_Scan):
             self.scan(
                 prefix.reshape(-1, self.boxes.shape[-1], LANES), plan.corners, plan.signs,
                 plan.group, plan.first, plan.widths, plan.scales, plan.table, plan.offsets,
-                np.float32(z), weights, line, high, best[lanes], above[lanes],
+                np.float32(z), weights, best[lanes], above[lanes],
             )  # fmt: skip
         best[best < -1e29] = -np.inf
         return best[:n], above[:n]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ddphf.arrays import AnyArray
 
 __all__ = ["LANES", "scan_lines"]
@@ -22,8 +24,6 @@ def scan_lines(
     offsets: AnyArray,
     threshold: float,
     weights: AnyArray,
-    line: AnyArray,
-    high: AnyArray,
     best: AnyArray,
     above: AnyArray,
 ) -> None:
@@ -45,22 +45,22 @@ def scan_lines(
         offsets: First window of each line in ``table``.
         threshold: Of Z; infinite where only the largest is wanted.
         weights: Of a window of each size.
-        line: Work space, (bins + 1, LANES).
-        high: Work space, (LANES,).
         best: Largest Z so far, (LANES,); changed.
         above: Sum of weights of the windows at or above ``threshold``, (LANES,); changed.
     """
-    n = prefix.shape[1]
-    lanes = high.shape[0]
+    n, lanes = prefix.shape[1], LANES
+    line = np.empty((n + 1, lanes), dtype=np.float32)
+    high = np.empty(lanes, dtype=np.float32)
     own = table.shape[0] > 0
     counting = threshold < 1e30
     for k in range(corners.shape[0]):
         for t in range(lanes):
             line[0, t] = 0.0
         for j in range(n):
+            point = corners[k, 0]  # the upper one: its sign is +
             for t in range(lanes):
-                line[j + 1, t] = line[j, t]
-            for c in range(corners.shape[1]):
+                line[j + 1, t] = line[j, t] + prefix[point, j, t]
+            for c in range(1, corners.shape[1]):
                 sign, point = signs[c], corners[k, c]
                 for t in range(lanes):
                     line[j + 1, t] += sign * prefix[point, j, t]

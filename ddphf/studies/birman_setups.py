@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from ddphf.arrays import Array
 from ddphf.config.analysis import Analysis
 from ddphf.exceptions import InputError, ModelError
+from ddphf.inference.fitter import Fitter
 from ddphf.inference.injection.signals import Injection
 from ddphf.inputs.histogram import Axis
+from ddphf.likelihood.reference import ReferenceModel
 from ddphf.symmetry.load import load_pair
 from ddphf.symmetry.pair import Channel, Pair, Template
 from ddphf.workspace.build import build_workspace
 from ddphf.workspace.channels import ChannelYields
 from ddphf.workspace.yields import resolve_pair
+from ddphf.workspace_json import ModifierDocument, ParameterDocument, SampleDocument, Workspace
 
 __all__ = ["Z_INJECTED", "Models", "Setup", "build_models", "flat_setups", "sample_setup"]
 
@@ -148,7 +150,7 @@ def build_models(setup: Setup) -> Models:
     information = np.sum(setup.shape[good] ** 2 / setup.background[good])
     # To first order; the exact strength is solved for below.
     guess = setup.shape * Z_INJECTED / np.sqrt(information)
-    signal = guess * Injection(_known_workspace(setup.background, guess)).solve(Z_INJECTED)
+    signal = guess * _inject(_known_workspace(setup.background, guess)).solve(Z_INJECTED)
     pair = Pair(
         Channel("B", setup.background, signal=Template(signal)),
         Channel("A", setup.background),
@@ -157,21 +159,27 @@ def build_models(setup: Setup) -> Models:
     )
     workspace = build_workspace(pair, signal_scale=1.0, name=setup.name).workspace
     return Models(
-        known=Injection(_known_workspace(setup.background, signal)),
-        pair=Injection(workspace),
+        known=_inject(_known_workspace(setup.background, signal)),
+        pair=_inject(workspace),
         signal=signal,
     )
 
 
-def _known_workspace(background: Array, signal: Array) -> dict[str, Any]:
+def _inject(workspace: Workspace) -> Injection:
+    return Injection(Fitter(ReferenceModel(workspace)))
+
+
+def _known_workspace(background: Array, signal: Array) -> Workspace:
     """Return L1 as a workspace: one channel with a known background."""
-    mu = {"name": "mu", "type": "normfactor", "data": None}
+    mu: ModifierDocument = {"name": "mu", "type": "normfactor", "data": None}
     rates = [float(x) for x in background.ravel()]
-    samples = [
+    samples: list[SampleDocument] = [
         {"name": "background", "data": rates, "modifiers": []},
         {"name": "signal", "data": [float(x) for x in signal.ravel()], "modifiers": [mu]},
     ]
-    parameters = [{"name": "mu", "inits": [0.0], "bounds": [[-100.0, 100.0]]}]
+    parameters: list[ParameterDocument] = [
+        {"name": "mu", "inits": [0.0], "bounds": [[-100.0, 100.0]]}
+    ]
     return {
         "version": "1.0.0",
         "channels": [{"name": "SR_B", "samples": samples}],

@@ -11,12 +11,13 @@ from ddphf.arrays import Array
 from ddphf.symmetry.closure import close_pair, pulls
 from ddphf.symmetry.restore import Restored, restore_expectation
 from ddphf.workspace.closure import state_closure
-from ddphf.workspace.read_pair import Spec, read_pair
+from ddphf.workspace.read_pair import read_pair
+from ddphf.workspace_json import Workspace
 
 __all__ = ["closure_pulls", "restore_workspace", "summarize_closure"]
 
 
-def closure_pulls(spec: Spec, pairing: Mapping[str, str]) -> dict[str, Array]:
+def closure_pulls(spec: Workspace, pairing: Mapping[str, str]) -> dict[str, Array]:
     """Return the pulls of every bin by what was corrected for, the restored pair last.
 
     Args:
@@ -32,7 +33,7 @@ def closure_pulls(spec: Spec, pairing: Mapping[str, str]) -> dict[str, Array]:
     return stages
 
 
-def restore_workspace(spec: Spec, pairing: Mapping[str, str]) -> Restored:
+def restore_workspace(spec: Workspace, pairing: Mapping[str, str]) -> Restored:
     """Return what the partner says the tested channel should hold without a signal.
 
     N_B = (N_A - f_A) r + f_B with the errors that the workspace states: counting, per-bin errors of
@@ -57,7 +58,7 @@ def restore_workspace(spec: Spec, pairing: Mapping[str, str]) -> Restored:
     return Restored(restored.expected, independent, pair.shifts(clean))
 
 
-def summarize_closure(spec: Spec, pairing: Mapping[str, str]) -> dict[str, Any]:
+def summarize_closure(spec: Workspace, pairing: Mapping[str, str]) -> dict[str, Any]:
     """Return N_sigma at every stage, chi2 over the bins, and the restored total, for JSON.
 
     ``n_sigma``, ``chi2`` and ``p_value`` take ratio and fakes as known, ``profiled`` and ``side``

@@ -26,6 +26,7 @@ from ddphf.symmetry.pair import Pair
 from ddphf.workspace.build import build_workspace
 from ddphf.workspace.scaling import linear_pair
 from ddphf.workspace.yields import resolve_pair
+from ddphf.workspace_json import Workspace
 
 __all__ = ["study_analysis", "study_pair"]
 
@@ -194,7 +195,7 @@ def study_pair(
     )
 
 
-def _alike(specs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def _alike(specs: Sequence[Workspace]) -> list[Workspace]:
     """Give every workspace the variations of the largest: models of one shape compile once.
 
     The nuisance of a variation that a workspace lacked is held at 0, where it changes nothing.
@@ -203,11 +204,11 @@ def _alike(specs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [_fill(spec, largest) for spec in specs]
 
 
-def _count_modifiers(spec: dict[str, Any]) -> int:
+def _count_modifiers(spec: Workspace) -> int:
     return sum(len(s["modifiers"]) for channel in spec["channels"] for s in channel["samples"])
 
 
-def _fill(spec: dict[str, Any], largest: dict[str, Any]) -> dict[str, Any]:
+def _fill(spec: Workspace, largest: Workspace) -> Workspace:
     spec = copy.deepcopy(spec)
     known = {m["name"] for c in spec["channels"] for s in c["samples"] for m in s["modifiers"]}
     added = set()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 
-from ddphf.arrays import Spec
+from ddphf.workspace_json import ParameterDocument, Workspace
 
 __all__ = ["RATIO", "add_uncorrelated", "measure_ratio"]
 
@@ -16,7 +16,7 @@ RATIO_BOUNDS = [0.1, 10.0]
 FACTOR_BOUNDS = [1e-10, 10.0]
 
 
-def measure_ratio(workspace: Spec, tested: str) -> Spec:
+def measure_ratio(workspace: Workspace, tested: str) -> Workspace:
     """Return the pair with a factor R on the tested channel's symmetric background as its POI.
 
     There is no signal: lambda_B = R r b (1 + ...) + f_B. Source: Feichtinger, Belle II pyhf talk.
@@ -42,14 +42,14 @@ def measure_ratio(workspace: Spec, tested: str) -> Spec:
             if channel["name"] == tested and sample["name"] == "symmetric":
                 sample["modifiers"].append({"name": RATIO, "type": "normfactor", "data": None})
             kept |= {modifier["name"] for modifier in sample["modifiers"]}
-    poi = {"name": RATIO, "inits": [1.0], "bounds": [RATIO_BOUNDS]}
+    poi: ParameterDocument = {"name": RATIO, "inits": [1.0], "bounds": [RATIO_BOUNDS]}
     old = spec["measurements"][0]["config"]["parameters"]
     parameters = [poi, *(p for p in old if p["name"] in kept)]
     spec["measurements"] = [{"name": RATIO, "config": {"poi": RATIO, "parameters": parameters}}]
     return spec
 
 
-def add_uncorrelated(workspace: Spec, tested: str, error: float) -> Spec:
+def add_uncorrelated(workspace: Workspace, tested: str, error: float) -> Workspace:
     """Return the pair with a relative error per bin (a shapesys) on the tested channel's b.
 
     Args:

@@ -67,7 +67,10 @@ def load_pair(analysis: Analysis) -> Pair:
         if config is None:
             return None
         if config.window is not None:
-            box = make_window_signal(config.window, observed["tested"], _on_axes(observed))
+            try:
+                box = make_window_signal(config.window, observed["tested"], _on_axes(observed))
+            except InputError as refused:
+                raise InputError(f"{role} sample, {sample}: {refused}") from None
             return Template(box, NO_ERROR, systematics=[systematic(s) for s in config.systematics])
         yields, error = _yields(config, samples, (role, sample), read)
         systematics = [systematic(s) for s in config.systematics]

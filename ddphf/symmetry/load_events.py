@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -30,6 +30,9 @@ from ddphf.symmetry.map_checks import (
 from ddphf.symmetry.split import split_events
 
 __all__ = ["EventSamples", "FilledEvents", "fill_histogram", "read_samples"]
+
+Key = tuple[str, str]
+"""Channel (``tested``, ``partner``, ``both``) and sample."""
 
 
 @dataclass(frozen=True)
@@ -69,12 +72,35 @@ class EventSamples:
 
     axes: tuple[Axis, ...] = ()
     maps: Mapping[int, LeptonMap] = field(default_factory=dict)
-    histograms: dict[tuple[str, str], Histogram] = field(default_factory=dict)
-    events: dict[tuple[str, str], FilledEvents] = field(default_factory=dict)
-    loose: dict[str, LooseLeptons] = field(default_factory=dict)
-    notes: dict[str, int] = field(default_factory=dict)
-    warnings: list[str] = field(default_factory=list)
-    reading: list[str] = field(default_factory=list)
+    histograms: Mapping[Key, Histogram] = field(default_factory=dict)
+    events: Mapping[Key, FilledEvents] = field(default_factory=dict)
+    loose: Mapping[str, LooseLeptons] = field(default_factory=dict)
+    notes: Mapping[str, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    reading: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Filled:
+    """One table, filled.
+
+    Attributes:
+        events: Those that are kept.
+        kept: Which of the table's they are.
+        weighted: Whether the table has weights.
+        source: Of the table.
+        moved: Number of events outside the maps, excluded or moved.
+        wrong: Sentences about axes and columns, the same for each table of a file.
+        warnings: Sentences about events outside the maps.
+    """
+
+    events: FilledEvents
+    kept: Mask
+    weighted: bool
+    source: str
+    moved: int = 0
+    wrong: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def read_samples(analysis: Analysis) -> EventSamples:
@@ -89,9 +115,9 @@ def read_samples(analysis: Analysis) -> EventSamples:
     notes = [warning for calibration in maps.values() for warning in calibration.warnings]
     left_out = {} if config is None else left_out_sources(config)
     if analysis.events is None:
-        return EventSamples(maps=maps, warnings=notes + find_placeholders(maps, left_out, None))
-    events = analysis.events
-    samples = EventSamples(axes=make_axes(events), maps=maps, warnings=notes)
+        placeholders = find_placeholders(maps, left_out, None)
+        return EventSamples(maps=maps, warnings=(*notes, *placeholders))
+    events, axes = analysis.events, make_axes(analysis.events)
     tested, partner = analysis.tested.select or "", analysis.partner.select or ""
     leptons = [] if config is None else list(events.leptons)
     variables = [variable.column for variable in analysis.closure]
@@ -104,11 +130,13 @@ def read_samples(analysis: Analysis) -> EventSamples:
     )  # fmt: skip
     split = split_events(table, tested, partner, identifier=events.identifier)
     weights = None if events.weight is None else weigh(table, events.weight)
-    key = ("both", "observed")
-    _fill(samples, table, split.tested, weights, events, config, key, variables)
-    seen = samples.events["both", "observed"].efficiencies
-    if seen is not None:
-        samples.warnings.extend(find_placeholders(maps, left_out, seen))
+    fill = partial(_fill, events=events, config=config, maps=maps, axes=axes)
+    first = fill(table, split.tested, weights, variables=variables)
+    filled: dict[Key, _Filled] = {("both", "observed"): first}
+    warnings = [*notes, *(line for line in first.wrong if line not in notes), *first.warnings]
+    if first.events.efficiencies is not None:
+        warnings += find_placeholders(maps, left_out, first.events.efficiencies)
+    reading, loose = [], {}
     for role, rule, channel in (
         ("tested", tested, analysis.tested),
         ("partner", partner, analysis.partner),
@@ -120,25 +148,37 @@ def read_samples(analysis: Analysis) -> EventSamples:
             mine, weights = _read_template(analysis, events, template, rule, leptons, filled_in)
             again = [file for file in mine.files if file in table.files]
             if sample == "signal" and again:
-                samples.reading.append(
+                reading.append(
                     f"{again[0]}: is read as observed events and as the signal of '{role}'; leave "
                     "it out of 'events.file' unless these are pseudo-data with that signal"
                 )
-            loose = None
+            found = None
             if template.maps and template.lepton is not None:
                 columns = LeptonColumns(**vars(template.lepton))
                 factors = read_fake_maps(template, analysis)
-                samples.warnings.extend(w for m in factors.values() for w in m.warnings)
-                loose = find_loose(mine, factors, columns, weights)
-                weights = loose.expected
+                warnings += [line for m in factors.values() for line in m.warnings]
+                found = find_loose(mine, factors, columns, weights)
+                weights = found.expected
             in_tested = np.full(mine.n_events, role == "tested")
-            kept = _fill(
-                samples, mine, in_tested, weights, events, config, (role, sample), filled_in
-            )
-            if loose is not None:
-                samples.loose[role] = loose.select(kept)
-                samples.loose[role].refuse_outside(samples.events[role, sample].bins, mine.source)
-    return samples
+            part = fill(mine, in_tested, weights, variables=filled_in)
+            warnings += [line for line in part.wrong if line not in warnings]
+            warnings += part.warnings
+            filled[role, sample] = part
+            if found is not None:
+                loose[role] = found.select(part.kept)
+                loose[role].refuse_outside(part.events.bins, mine.source)
+    return EventSamples(
+        axes=axes,
+        maps=maps,
+        histograms=dict(
+            pair for key, part in filled.items() for pair in _histograms(key, part, axes)
+        ),
+        events={key: part.events for key, part in filled.items()},
+        loose=loose,
+        notes={"/".join(key): part.moved for key, part in filled.items() if part.moved},
+        warnings=tuple(warnings),
+        reading=tuple(reading),
+    )
 
 
 def _read_template(
@@ -226,42 +266,64 @@ def fill_histogram(
     )
 
 
+def _histograms(
+    key: Key, filled: _Filled, axes: tuple[Axis, ...]
+) -> Iterator[tuple[Key, Histogram]]:
+    """Yield the histograms of a table by channel and sample."""
+    events = filled.events
+    roles = {"tested": events.tested, "partner": ~events.tested}
+    every = np.ones_like(events.tested)
+    for role, mask in (roles if key[0] == "both" else {key[0]: every}).items():
+        # Observed events without weights are counts; templates have a sum of weights.
+        counts = key[0] == "both" and not filled.weighted
+        weights = None if counts else events.weights[mask]
+        yield (role, key[1]), fill_histogram(events.bins[mask], weights, axes, filled.source)
+
+
 def _fill(
-    samples: EventSamples,
     table: EventTable,
     in_tested: Mask,
     weights: Array | None,
+    *,
     events: EventsConfig,
     config: LeptonIdConfig | None,
-    key: tuple[str, str],
-    variables: Sequence[str] = (),
-) -> Mask:
-    """Look events up in the maps, exclude what lies outside, and fill; return what was kept."""
+    maps: Mapping[int, LeptonMap],
+    axes: tuple[Axis, ...],
+    variables: Sequence[str],
+) -> _Filled:
+    """Look events up in the maps, exclude what lies outside, and fill."""
     kept = np.ones(table.n_events, dtype=bool)
-    efficiencies = None
+    efficiencies, moved = None, 0
+    wrong: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     if config is not None:
+        leptons = [LeptonColumns(**vars(lepton)) for lepton in events.leptons]
         look_up = partial(
-            event_efficiencies,
-            table,
-            [LeptonColumns(**vars(lepton)) for lepton in events.leptons],
-            samples.maps,
-            in_tested,
-            exchange=events.exchange,
+            event_efficiencies, table, leptons, maps, in_tested, exchange=events.exchange
         )
         plain = look_up()
-        leptons = [LeptonColumns(**vars(lepton)) for lepton in events.leptons]
-        report = report_axes(table, leptons, samples.maps)
+        report = report_axes(table, leptons, maps)
         if report.wrong and config.outside != "exclude" and np.any(plain.outside):
             raise InputError(f"{table.source}: {report.wrong[0]}")
+        wrong = tuple(dict.fromkeys(f"{table.source}: {text}" for text in report.wrong))
         efficiencies = look_up(nearest=True) if config.outside == "nearest" else plain
-        kept = _inside(samples, table, efficiencies, config, key, report)
-        if config.outside == "nearest":
-            _count_moved(samples, table, plain.outside, key)
-        if not kept.all():
+        _refuse_outside(table, efficiencies, config, report)
+        if config.outside == "exclude":
+            kept = ~efficiencies.outside
             efficiencies = EventEfficiencies(
                 **{name: values[kept] for name, values in vars(efficiencies).items()}
             )
-    bins = find_bins(table, events, samples.axes)[kept]
+        moved = int(np.count_nonzero(plain.outside))
+        if moved:
+            what = (
+                "it takes the outermost bin" if config.outside == "nearest"
+                else "they are excluded, alike from both samples"
+            )  # fmt: skip
+            warnings = (
+                f"{table.source}: {moved} of {table.n_events} events have a lepton outside a map "
+                f"under one of the two assignments of the labels; {what}",
+            )
+    bins = find_bins(table, events, axes)[kept]
     filled = FilledEvents(
         bins=bins,
         weights=np.ones(len(bins)) if weights is None else weights[kept],
@@ -271,31 +333,16 @@ def _fill(
             name: np.asarray(evaluate(name, table), dtype=float)[kept] for name in variables
         },
     )
-    samples.events[key] = filled
-    source = table.source
-    if key[0] != "both":
-        samples.histograms[key] = fill_histogram(bins, filled.weights, samples.axes, source)
-        return kept
-    for role, mask in (("tested", filled.tested), ("partner", ~filled.tested)):
-        mine = None if weights is None else filled.weights[mask]
-        samples.histograms[role, key[1]] = fill_histogram(bins[mask], mine, samples.axes, source)
-    return kept
+    return _Filled(filled, kept, weights is not None, table.source, moved, wrong, warnings)
 
 
-def _inside(
-    samples: EventSamples,
-    table: EventTable,
-    efficiencies: EventEfficiencies,
-    config: LeptonIdConfig,
-    key: tuple[str, str],
-    report: AxisReport,
-) -> Mask:
-    samples.warnings.extend(
-        w for text in report.wrong if (w := f"{table.source}: {text}") not in samples.warnings
-    )
+def _refuse_outside(
+    table: EventTable, efficiencies: EventEfficiencies, config: LeptonIdConfig, report: AxisReport
+) -> None:
+    """Refuse events that no bin of a map can take, unless they are to be excluded."""
     count = int(np.count_nonzero(efficiencies.outside))
-    if not count:
-        return ~efficiencies.outside
+    if not count or config.outside == "exclude":
+        return
     row = int(np.flatnonzero(efficiencies.outside)[0])
     found = f"{table.source}: {count} of {table.n_events} events have a lepton"
     if config.outside == "nearest":
@@ -305,29 +352,8 @@ def _inside(
             "'outside: exclude' to drop them from both samples"
         )
     beyond = "".join(f"; {text}" for text in report.beyond)
-    if config.outside == "refuse":
-        raise InputError(
-            f"{found} outside a map under one of the two assignments of the labels (first: row "
-            f"{row}{beyond}); extend the map, or set 'outside: exclude' to drop them from both "
-            "samples, or 'outside: nearest' to use the outermost bin"
-        )
-    samples.notes["/".join(key)] = count
-    samples.warnings.append(
-        f"{table.source}: {count} of {table.n_events} events have a lepton outside a map under one "
-        "of the two assignments of the labels; they are excluded, alike from both samples"
-    )
-    return ~efficiencies.outside
-
-
-def _count_moved(
-    samples: EventSamples, table: EventTable, outside: Mask, key: tuple[str, str]
-) -> None:
-    """Say how many events took the outermost bin of a map."""
-    count = int(np.count_nonzero(outside))
-    if not count:
-        return
-    samples.notes["/".join(key)] = count
-    samples.warnings.append(
-        f"{table.source}: {count} of {table.n_events} events have a lepton outside a map under one "
-        "of the two assignments of the labels; it takes the outermost bin"
+    raise InputError(
+        f"{found} outside a map under one of the two assignments of the labels (first: row "
+        f"{row}{beyond}); extend the map, or set 'outside: exclude' to drop them from both "
+        "samples, or 'outside: nearest' to use the outermost bin"
     )

@@ -36,6 +36,7 @@ from ddphf.workspace.metadata import make_metadata
 from ddphf.workspace.naming import LUMI, MU, SHAPE, residual_name, stat_name
 from ddphf.workspace.scaling import asimov_sigma, choose_scale, largest_mu
 from ddphf.workspace.yields import resolve_pair
+from ddphf.workspace_json import MeasurementDocument, ModifierDocument, ParameterDocument, Workspace
 
 __all__ = ["BuiltWorkspace", "build_workspace"]
 
@@ -50,7 +51,7 @@ class BuiltWorkspace:
         warnings: Sentences for the user.
     """
 
-    workspace: Spec
+    workspace: Workspace
     metadata: Spec
     warnings: tuple[str, ...]
 
@@ -138,7 +139,7 @@ def _channel(channel: ChannelYields, pair: PairYields, scale: float) -> Channel:
 
 
 def _sample(
-    sample: SampleYields, channel: str, modifiers: list[Spec], scale: float = 1.0
+    sample: SampleYields, channel: str, modifiers: list[ModifierDocument], scale: float = 1.0
 ) -> Sample:
     nominal = sample.yields * scale
     modifiers = [*modifiers, *_variations(sample.variations, nominal)]
@@ -148,23 +149,25 @@ def _sample(
     return Sample(sample.name, nominal, tuple(modifiers))
 
 
-def _variations(variations: tuple[Variation, ...], nominal: Array) -> list[Spec]:
+def _variations(variations: tuple[Variation, ...], nominal: Array) -> list[ModifierDocument]:
     ordered = sorted(variations, key=lambda v: (v.name, v.kind))
     return [varied(v.name, v.kind, nominal, v.up, v.down) for v in ordered]
 
 
-def _measurements(channels: list[Channel], pair: PairYields, sigma: float, mu: float) -> list[Spec]:
+def _measurements(
+    channels: list[Channel], pair: PairYields, sigma: float, mu: float
+) -> list[MeasurementDocument]:
     nuisances = _nuisance_parameters(channels, pair)
     bound = round_up(max(10.0, 20.0 * sigma, 3.0 * mu))
-    poi = {"name": MU, "inits": [0.0], "bounds": [[-bound, bound]]}
-    null = {**poi, "fixed": True}
+    poi: ParameterDocument = {"name": MU, "inits": [0.0], "bounds": [[-bound, bound]]}
+    null: ParameterDocument = {**poi, "fixed": True}
     shape = _shape_parameter(pair)
     measurements = [
         emit_measurement("discovery", MU, [poi, shape, *nuisances]),
         emit_measurement("discovery_null", MU, [null, shape, *nuisances]),
     ]
     if pair.known_background is not None:
-        known = {
+        known: ParameterDocument = {
             "name": SHAPE,
             "inits": floats(np.maximum(pair.known_background / pair.background, FACTOR_FLOOR)),
             "bounds": shape["bounds"],
@@ -177,7 +180,7 @@ def _measurements(channels: list[Channel], pair: PairYields, sigma: float, mu: f
     return measurements
 
 
-def _shape_parameter(pair: PairYields) -> Spec:
+def _shape_parameter(pair: PairYields) -> ParameterDocument:
     tested, partner = pair.channels
     largest = np.maximum(tested.counts / tested.ratio, partner.counts)
     if pair.known_background is not None:
@@ -187,7 +190,7 @@ def _shape_parameter(pair: PairYields) -> Spec:
     return {"name": SHAPE, "inits": [1.0] * n_bins, "bounds": [[FACTOR_FLOOR, bound]] * n_bins}
 
 
-def _nuisance_parameters(channels: list[Channel], pair: PairYields) -> list[Spec]:
+def _nuisance_parameters(channels: list[Channel], pair: PairYields) -> list[ParameterDocument]:
     """Return explicit inits and bounds of every other parameter, sorted by name."""
     settings = nuisance_parameters(sorted(channels, key=lambda channel: channel.name))
     if pair.luminosity_error is not None:

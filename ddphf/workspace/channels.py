@@ -10,6 +10,7 @@ import numpy as np
 
 from ddphf.arrays import Array
 from ddphf.inputs.histogram import Axis
+from ddphf.workspace_json import PerBinKind, VariedKind
 
 if TYPE_CHECKING:
     from ddphf.workspace.lepton_id import LeptonIdYields
@@ -22,7 +23,7 @@ class Variation:
     """A systematic of one sample as factors of its nominal, shape (M,) or a single number."""
 
     name: str
-    kind: str
+    kind: VariedKind
     up: Array
     down: Array
     source: str
@@ -41,7 +42,7 @@ class SampleYields:
     yields: Array
     variations: tuple[Variation, ...]
     error: Array | None = None
-    error_kind: str = "shapesys"
+    error_kind: PerBinKind = "shapesys"
     error_source: str = ""
     description: Mapping[str, Any] | None = None
 

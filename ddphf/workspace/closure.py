@@ -10,7 +10,8 @@ import numpy as np
 
 from ddphf.arrays import Mask
 from ddphf.symmetry.closure import find_side_region, global_p_value, profile_closure
-from ddphf.workspace.read_pair import Spec, read_pair
+from ddphf.workspace.read_pair import read_pair
+from ddphf.workspace_json import Workspace
 
 __all__ = ["UNLIKELY", "state_closure", "warn_of_closure"]
 
@@ -18,7 +19,7 @@ UNLIKELY = 0.01
 """A closure with a smaller p-value is warned of: one in a hundred good ones is, too."""
 
 
-def state_closure(spec: Spec, pairing: Mapping[str, str]) -> tuple[dict[str, Any], Mask]:
+def state_closure(spec: Workspace, pairing: Mapping[str, str]) -> tuple[dict[str, Any], Mask]:
     """Return the profiled closure of all bins and of the side region, for JSON, and that region.
 
     Args:

@@ -8,7 +8,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ddphf.arrays import Array, Spec
+from ddphf.arrays import Array
+from ddphf.workspace_json import (
+    FactorKind,
+    MeasurementDocument,
+    ModifierDocument,
+    ParameterDocument,
+    PerBinKind,
+    PerBinModifier,
+    Shapes,
+    VariedKind,
+    Workspace,
+)
 
 __all__ = [
     "FACTOR_FLOOR",
@@ -40,7 +51,7 @@ class Sample:
 
     name: str
     yields: Array
-    modifiers: tuple[Spec, ...] = ()
+    modifiers: tuple[ModifierDocument, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,7 +69,9 @@ class Channel:
     samples: tuple[Sample, ...]
 
 
-def emit_workspace(channels: Iterable[Channel], measurements: Sequence[Spec]) -> Spec:
+def emit_workspace(
+    channels: Iterable[Channel], measurements: Sequence[MeasurementDocument]
+) -> Workspace:
     """Return the workspace, floats only.
 
     Args:
@@ -91,17 +104,19 @@ def emit_workspace(channels: Iterable[Channel], measurements: Sequence[Spec]) ->
     }
 
 
-def emit_measurement(name: str, poi: str, parameters: list[Spec]) -> Spec:
+def emit_measurement(
+    name: str, poi: str, parameters: list[ParameterDocument]
+) -> MeasurementDocument:
     """Return a measurement of one parameter of interest."""
     return {"name": name, "config": {"poi": poi, "parameters": parameters}}
 
 
-def factor(name: str, kind: str = "normfactor") -> Spec:
+def factor(name: str, kind: FactorKind = "normfactor") -> ModifierDocument:
     """Return a modifier without data: ``normfactor``, ``shapefactor`` or ``lumi``."""
     return {"name": name, "type": kind, "data": None}
 
 
-def varied(name: str, kind: str, nominal: Array, up: Array, down: Array) -> Spec:
+def varied(name: str, kind: VariedKind, nominal: Array, up: Array, down: Array) -> ModifierDocument:
     """Return a ``normsys`` or ``histosys`` from factors of the nominal.
 
     Args:
@@ -112,13 +127,12 @@ def varied(name: str, kind: str, nominal: Array, up: Array, down: Array) -> Spec
         down: Factor at -1 sigma.
     """
     if kind == "normsys":
-        data: Spec = {"hi": float(up), "lo": float(down)}
-    else:
-        data = {"hi_data": floats(nominal * up), "lo_data": floats(nominal * down)}
-    return {"name": name, "type": kind, "data": data}
+        return {"name": name, "type": kind, "data": {"hi": float(up), "lo": float(down)}}
+    shapes: Shapes = {"hi_data": floats(nominal * up), "lo_data": floats(nominal * down)}
+    return {"name": name, "type": kind, "data": shapes}
 
 
-def per_bin_error(name: str, kind: str, error: Array) -> Spec:
+def per_bin_error(name: str, kind: PerBinKind, error: Array) -> ModifierDocument:
     """Return a ``shapesys`` or ``staterror`` from absolute errors, shape (M,)."""
     return {"name": name, "type": kind, "data": floats(error)}
 
@@ -143,21 +157,21 @@ def round_up(reach: float) -> float:
     return float(10.0 ** math.ceil(math.log10(reach)))
 
 
-def nuisance_parameters(channels: Iterable[Channel]) -> dict[str, Spec]:
+def nuisance_parameters(channels: Iterable[Channel]) -> dict[str, ParameterDocument]:
     """Return explicit starting values and bounds of all nuisances, by name."""
-    settings: dict[str, Spec] = {}
+    settings: dict[str, ParameterDocument] = {}
     for channel in channels:
         for sample in channel.samples:
             for modifier in sample.modifiers:
-                name, kind = modifier["name"], modifier["type"]
-                if kind in ("normsys", "histosys"):
+                name = modifier["name"]
+                if modifier["type"] == "normsys" or modifier["type"] == "histosys":
                     settings[name] = {"name": name, "inits": [0.0], "bounds": [[-5.0, 5.0]]}
-                elif kind in ("shapesys", "staterror"):
+                elif modifier["type"] == "shapesys" or modifier["type"] == "staterror":
                     settings[name] = _per_bin_parameter(modifier, sample.yields, channel.observed)
     return settings
 
 
-def _per_bin_parameter(modifier: Spec, yields: Array, counts: Array) -> Spec:
+def _per_bin_parameter(modifier: PerBinModifier, yields: Array, counts: Array) -> ParameterDocument:
     """Return the settings of a per-bin uncertainty, bounded above what data or error ask for."""
     nominal, error = np.array(floats(yields)), np.array(modifier["data"])
     relative = error / np.where(nominal > 0, nominal, 1.0)

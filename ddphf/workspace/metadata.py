@@ -12,12 +12,13 @@ from ddphf.results.documents import SidecarDocument
 from ddphf.results.provenance import json_digest
 from ddphf.workspace.channels import PairYields
 from ddphf.workspace.naming import residual_name, stat_name
+from ddphf.workspace_json import Workspace
 
 __all__ = ["make_metadata"]
 
 
 def make_metadata(
-    name: str, pair: PairYields, workspace: dict[str, Any], *, scale: float, sigma: float
+    name: str, pair: PairYields, workspace: Workspace, *, scale: float, sigma: float
 ) -> dict[str, Any]:
     """Return bin edges, pairing, signal scale and the source of every modifier.
 

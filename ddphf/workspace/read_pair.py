@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from ddphf.arrays import Array
 from ddphf.statistics.n_sigma import null_variance
 from ddphf.symmetry.closure import Contrast
+from ddphf.workspace_json import SampleDocument, Workspace
 
 __all__ = ["EmittedPair", "read_pair"]
-
-Spec = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,7 @@ class EmittedPair:
         )
 
 
-def read_pair(spec: Spec, pairing: Mapping[str, str]) -> EmittedPair:
+def read_pair(spec: Workspace, pairing: Mapping[str, str]) -> EmittedPair:
     """Read a workspace of ``ddphf build``.
 
     Correlated errors to first order: half the difference of up and down.
@@ -131,31 +129,31 @@ def read_pair(spec: Spec, pairing: Mapping[str, str]) -> EmittedPair:
     )
 
 
-def _sample(spec: Spec, channel: str, name: str) -> Spec | None:
+def _sample(spec: Workspace, channel: str, name: str) -> SampleDocument | None:
     samples = next(c["samples"] for c in spec["channels"] if c["name"] == channel)
     return next((s for s in samples if s["name"] == name), None)
 
 
-def _yields(sample: Spec | None, zero: Array) -> Array:
+def _yields(sample: SampleDocument | None, zero: Array) -> Array:
     return zero if sample is None else np.asarray(sample["data"], dtype=float)
 
 
-def _slopes(sample: Spec | None, nominal: Array) -> dict[str, Array]:
+def _slopes(sample: SampleDocument | None, nominal: Array) -> dict[str, Array]:
     """Return the change of the yields per sigma of every correlated nuisance, summed by name."""
     out: dict[str, Array] = {}
     for modifier in () if sample is None else sample["modifiers"]:
-        data = modifier["data"]
         if modifier["type"] == "normsys":
-            slope = nominal * (data["hi"] - data["lo"]) / 2
+            slope = nominal * (modifier["data"]["hi"] - modifier["data"]["lo"]) / 2
         elif modifier["type"] == "histosys":
-            slope = (np.asarray(data["hi_data"]) - np.asarray(data["lo_data"])) / 2
+            shapes = modifier["data"]
+            slope = (np.asarray(shapes["hi_data"]) - np.asarray(shapes["lo_data"])) / 2
         else:
             continue
         out[modifier["name"]] = out.get(modifier["name"], np.zeros_like(nominal)) + slope
     return out
 
 
-def _errors(sample: Spec | None) -> list[Array]:
+def _errors(sample: SampleDocument | None) -> list[Array]:
     """Return the absolute uncorrelated errors of a sample."""
     modifiers = () if sample is None else sample["modifiers"]
     return [

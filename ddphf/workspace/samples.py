@@ -37,16 +37,13 @@ N_SIGMA_POSITIVE = 5.0
 """A template must stay positive when its nuisances reach this many sigma together."""
 
 
-def flatten(
-    pair: Pair, data: Any, where: str, warnings: list[str], *, events: bool = True
-) -> Array:
-    """Return checked contents in the order of the pair's axes.
+def flatten(pair: Pair, data: Any, where: str, *, events: bool = True) -> tuple[Array, list[str]]:
+    """Return checked contents in the order of the pair's axes, and warnings.
 
     Args:
         pair: Its binning.
         data: A histogram, or an array in the order of the binning.
         where: Channel and sample, for messages.
-        warnings: Sentences are added here.
         events: Whether the contents are events, so that those outside the axes are worth a word.
 
     Raises:
@@ -61,7 +58,7 @@ def flatten(
         histogram, notes = align(histogram, pair.binning)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
-    warnings += [f"{where}: {note}" for note in notes]
+    warnings = [f"{where}: {note}" for note in notes]
     if events and histogram.flow != 0:
         warnings.append(
             f"{where}: {histogram.flow:g} events lie under or over the axes and are left out; "
@@ -73,7 +70,7 @@ def flatten(
             f"{where}, {describe_bin(pair.binning, int(index))}: got {flat[index]:g}, expected a "
             "finite number; repair the histogram"
         )
-    return flat
+    return flat, warnings
 
 
 def refuse_negative(pair: Pair, flat: Array, where: str, remedy: str = EMPTY_BIN) -> None:
@@ -96,30 +93,32 @@ def refuse_negative(pair: Pair, flat: Array, where: str, remedy: str = EMPTY_BIN
 
 
 def check_sample(
-    pair: Pair, template: Template | None, sample: str, channel: str, warnings: list[str]
-) -> SampleYields | None:
-    """Check the yields of a template, their errors and systematics.
+    pair: Pair, template: Template | None, sample: str, channel: str
+) -> tuple[SampleYields | None, list[str]]:
+    """Return the checked yields of a template with their errors and systematics, and warnings.
 
     Args:
         pair: Its binning and labels.
         template: What the user gave, or None.
         sample: Name of the sample.
         channel: Name of the channel.
-        warnings: Sentences are added here.
 
     Raises:
         InputError: A histogram with NaN, negative content, or another binning.
         ModelError: A systematic that cannot be built.
     """
     if template is None:
-        return None
+        return None, []
     where = f"channel '{channel}', sample '{sample}'"
-    warnings.extend(f"{where}: {line}" for line in template.warnings)
-    yields = flatten(pair, template.yields, where, warnings)
+    yields, said = flatten(pair, template.yields, where)
+    warnings = [*(f"{where}: {line}" for line in template.warnings), *said]
     refuse_negative(pair, yields, where, NEGATIVE_FAKES if sample == "fakes" else EMPTY_BIN)
-    error, stated = None, _stated_error(pair, template, where, warnings)
+    error = None
+    stated, said = _stated_error(pair, template, where)
+    warnings += said
     if stated is not None:
-        error = flatten(pair, stated, f"{where}, error", warnings, events=False)
+        error, said = flatten(pair, stated, f"{where}, error", events=False)
+        warnings += said
         refuse_negative(pair, error, f"{where}, error")
         lost = np.flatnonzero((error > 0) & (yields == 0))
         if lost.size:
@@ -130,31 +129,34 @@ def check_sample(
             error = np.where(yields > 0, error, 0.0)
         if not np.any(error):
             error = None
-    return SampleYields(
+    variations, said = check_variations(pair, template.systematics, yields, where)
+    checked = SampleYields(
         name=sample,
         yields=yields,
-        variations=check_variations(pair, template.systematics, yields, where, warnings),
+        variations=variations,
         error=error,
         error_kind=template.error_kind,
         error_source="" if error is None else pair.histogram(stated).source,
         description=template.description,
     )
+    return checked, [*warnings, *said]
 
 
-def _stated_error(pair: Pair, template: Template, where: str, warnings: list[str]) -> Any:
-    """Return the error that the user gave, else the root of the variances that the yields have."""
+def _stated_error(pair: Pair, template: Template, where: str) -> tuple[Any, list[str]]:
+    """Return the error that the user gave, else the root of the yields' variances; and warnings."""
     if isinstance(template.error, str):
         if template.error != NO_ERROR:
             raise InputError(f"{where}, error: got '{template.error}', expected '{NO_ERROR}'")
-        return None
+        return None, []
     if template.error is not None:
-        return template.error
+        return template.error, []
     yields = pair.histogram(template.yields)
     if yields.variances is not None:
         try:
-            return error_from_variances(yields)
+            return error_from_variances(yields), []
         except InputError as error:
             raise InputError(f"{where}, error: {error}") from None
+    warnings = []
     if yields.weighted:
         warnings.append(
             f"{where}: filled with weights into a storage that keeps no sums of their squares, so "
@@ -165,24 +167,19 @@ def _stated_error(pair: Pair, template: Template, where: str, warnings: list[str
             f"{where} ({yields.source}): its errors {', '.join(yields.error_columns)} are not "
             f"used; name one in 'error', or write 'error: {NO_ERROR}'"
         )
-    return None
+    return None, warnings
 
 
 def check_variations(
-    pair: Pair,
-    systematics: Sequence[Systematic],
-    nominal: Array,
-    where: str,
-    warnings: list[str],
-) -> tuple[Variation, ...]:
-    """Check the systematics of one sample and express them as factors of its nominal.
+    pair: Pair, systematics: Sequence[Systematic], nominal: Array, where: str
+) -> tuple[tuple[Variation, ...], list[str]]:
+    """Return the checked systematics of one sample as factors of its nominal, and warnings.
 
     Args:
         pair: Its binning and labels.
         systematics: What the user gave.
         nominal: Yields of the sample, shape (M,).
         where: Channel and sample, for messages.
-        warnings: Sentences are added here.
 
     Raises:
         InputError: A histogram with NaN or another binning.
@@ -195,7 +192,7 @@ def check_variations(
                 f"{where}: systematic '{name}' ({kind}) appears {count} times; pyhf would keep one "
                 "of them, so rename or merge them"
             )
-    variations = []
+    variations, warnings = [], list[str]()
     for systematic in systematics:
         place = f"{where}, systematic '{systematic.name}'"
         if systematic.name in RESERVED | _stat_names(pair) or not re.fullmatch(
@@ -211,10 +208,9 @@ def check_variations(
                     f"{place}: factors {up:g} and {down:g}, expected numbers > 0, 1 for no change"
                 )
         else:
-            up, down = (
-                flatten(pair, end, f"{place}, {side}", warnings, events=False)
-                for end, side in ((systematic.up, "up"), (systematic.down, "down"))
-            )
+            up, said = flatten(pair, systematic.up, f"{place}, up", events=False)
+            down, more = flatten(pair, systematic.down, f"{place}, down", events=False)
+            warnings += [*said, *more]
             if not systematic.relative:
                 appearing = np.flatnonzero((nominal == 0) & ((up != 0) | (down != 0)))
                 if appearing.size:
@@ -233,7 +229,7 @@ def check_variations(
                 "makes several minima, so check it"
             )
     _refuse_turning_negative(pair, variations, nominal, where)
-    return tuple(variations)
+    return tuple(variations), warnings
 
 
 def _stat_names(pair: Pair) -> set[str]:

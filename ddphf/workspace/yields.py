@@ -61,12 +61,13 @@ def resolve_null(pair: Pair) -> PairYields:
 
 
 def _resolve(pair: Pair, lepton_id: LeptonIdYields | None, *, signal: bool = True) -> PairYields:
-    warnings = [*pair.warnings, *([] if lepton_id is None else lepton_id.warnings)]
-    ratio = _ratio(pair, warnings)
-    tested = _channel(pair, pair.tested, tested_channel(pair.tested.label), ratio, warnings)
-    partner = _channel(
-        pair, pair.partner, partner_channel(pair.partner.label), np.ones_like(ratio), warnings
+    ratio, said = _ratio(pair)
+    tested, of_tested = _channel(pair, pair.tested, tested_channel(pair.tested.label), ratio)
+    partner, of_partner = _channel(
+        pair, pair.partner, partner_channel(pair.partner.label), np.ones_like(ratio)
     )
+    warnings = [*pair.warnings, *([] if lepton_id is None else lepton_id.warnings)]
+    warnings += [*said, *of_tested, *of_partner]
     signals = tested.total(tested.signal) + partner.total(partner.signal)
     if signal and tested.signal is None and partner.signal is None:
         raise ModelError(
@@ -80,7 +81,8 @@ def _resolve(pair: Pair, lepton_id: LeptonIdYields | None, *, signal: bool = Tru
         )
     known = None
     if pair.known_background is not None:
-        known = flatten(pair, pair.known_background, "known background", warnings)
+        known, said = flatten(pair, pair.known_background, "known background")
+        warnings += said
         refuse_negative(pair, known, "known background")
     background, floored = _estimate_background(pair, tested, partner, signals)
     tested, partner, absorbed = drop_absorbed(tested, partner)
@@ -106,12 +108,12 @@ def _resolve(pair: Pair, lepton_id: LeptonIdYields | None, *, signal: bool = Tru
     )
 
 
-def _ratio(pair: Pair, warnings: list[str]) -> Array:
-    data = pair.efficiency_ratio
+def _ratio(pair: Pair) -> tuple[Array, list[str]]:
+    data, warnings = pair.efficiency_ratio, list[str]()
     if np.ndim(data) == 0 and not hasattr(data, "axes"):
         ratio = np.full(pair.n_bins, float(data))
     else:
-        ratio = flatten(pair, data, "efficiency ratio", warnings, events=False)
+        ratio, warnings = flatten(pair, data, "efficiency ratio", events=False)
         variances = pair.histogram(data).variances
         if variances is not None and np.any(variances > 0):
             warnings.append(
@@ -123,18 +125,18 @@ def _ratio(pair: Pair, warnings: list[str]) -> Array:
             f"efficiency ratio, {describe_bin(pair.binning, int(index))}: got {ratio[index]:g}, "
             "expected a number > 0; exclude or merge the bin"
         )
-    return ratio
+    return ratio, warnings
 
 
 def _channel(
-    pair: Pair, channel: Channel, name: str, ratio: Array, warnings: list[str]
-) -> ChannelYields:
+    pair: Pair, channel: Channel, name: str, ratio: Array
+) -> tuple[ChannelYields, list[str]]:
     if not re.fullmatch(r"[A-Za-z0-9_]+", channel.label):
         raise ModelError(f"label '{channel.label}': expected letters, digits and underscores")
     where = f"channel '{name}', observed"
-    counts = flatten(pair, channel.observed, where, warnings)
+    counts, warnings = flatten(pair, channel.observed, where)
     refuse_negative(pair, counts, where, "give the raw counts, nothing subtracted")
-    _check_variances(pair, pair.histogram(channel.observed), where, warnings)
+    warnings += _check_variances(pair, pair.histogram(channel.observed), where)
     fractional = np.flatnonzero(np.abs(counts - np.round(counts)) > 1e-9)
     if pair.integer_data and fractional.size:
         index = int(fractional[0])
@@ -143,36 +145,31 @@ def _channel(
             "number; weighted data are not Poisson: give raw counts and put the weights into the "
             "efficiency ratio, or declare 'integer_data: false' for Asimov data"
         )
-    return ChannelYields(
-        name=name,
-        counts=counts,
-        ratio=ratio,
-        signal=check_sample(pair, channel.signal, "signal", name, warnings),
-        fakes=check_sample(pair, channel.fakes, "fakes", name, warnings),
-        variations=check_variations(
-            pair,
-            channel.systematics,
-            np.ones_like(counts),
-            f"channel '{name}', sample 'symmetric'",
-            warnings,
-        ),
+    signal, of_signal = check_sample(pair, channel.signal, "signal", name)
+    fakes, of_fakes = check_sample(pair, channel.fakes, "fakes", name)
+    variations, of_symmetric = check_variations(
+        pair, channel.systematics, np.ones_like(counts), f"channel '{name}', sample 'symmetric'"
     )
+    checked = ChannelYields(
+        name=name, counts=counts, ratio=ratio, signal=signal, fakes=fakes, variations=variations
+    )
+    return checked, [*warnings, *of_signal, *of_fakes, *of_symmetric]
 
 
-def _check_variances(pair: Pair, observed: Histogram, where: str, warnings: list[str]) -> None:
+def _check_variances(pair: Pair, observed: Histogram, where: str) -> list[str]:
     """Refuse weighted sums that pass for counts, or say so where they are declared."""
-    variances = observed.variances
+    variances, warnings = observed.variances, []
     if observed.weighted and pair.integer_data:
         warnings.append(
             f"{where}: filled with weights into a storage that keeps no sums of their squares; "
             "other weights than 1 would make these no counts, though they are whole numbers"
         )
     if variances is None:
-        return
+        return warnings
     size = np.maximum(np.abs(observed.values), 1.0)
     weighted = np.flatnonzero(np.abs(variances - observed.values) > 1e-6 * size)
     if not weighted.size:
-        return
+        return warnings
     index = int(weighted[0])
     found = (
         f"{where}, {describe_bin(observed.axes, index)}: {observed.flat[index]:g} events with a "
@@ -187,6 +184,7 @@ def _check_variances(pair: Pair, observed: Histogram, where: str, warnings: list
         f"{found}: taken as pseudo-data, whose fluctuations are not those of counts; a p value of "
         "them is no p value of data"
     )
+    return warnings
 
 
 def _estimate_background(

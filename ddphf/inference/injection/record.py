@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from ddphf.exceptions import UsageError
 from ddphf.inference.fit import make_discovery
@@ -14,13 +13,14 @@ from ddphf.inference.injection.signals import Background, DataKind, Injection
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.progress import Count, Stage, silent
 from ddphf.results.injection import InjectionResult, StrengthResult
-from ddphf.results.provenance import json_digest, make_provenance
+from ddphf.results.provenance import json_digest, made_of
+from ddphf.workspace_json import Workspace
 
-__all__ = ["inject_signal"]
+__all__ = ["inject_model", "inject_signal"]
 
 
 def inject_signal(
-    workspace: dict[str, Any],
+    workspace: Mapping[str, object],
     *,
     z: float | None = None,
     mu: float | None = None,
@@ -32,7 +32,7 @@ def inject_signal(
     seed: int = 0,
     progress: Stage | None = None,
     toy_progress: Count | None = None,
-) -> tuple[dict[str, Any], InjectionResult]:
+) -> tuple[Workspace, InjectionResult]:
     """Put a signal into a workspace's observations.
 
     Args:
@@ -64,11 +64,55 @@ def inject_signal(
         >>> round(written["observations"][0]["data"][0], 4), round(record.found.z0, 6)
         (66.0484, 1.5)
     """
+    written, found = inject_model(
+        Fitter(ReferenceModel(workspace, measurement)), z=z, mu=mu, background=background,
+        kind=kind, scan=scan, toys=toys, seed=seed, progress=progress, toy_progress=toy_progress,
+    )  # fmt: skip
+    return written, made_of(found, workspace)
+
+
+def inject_model(
+    fitter: Fitter,
+    *,
+    z: float | None = None,
+    mu: float | None = None,
+    background: Background = "fit",
+    kind: DataKind = "asimov",
+    scan: Sequence[float] = (),
+    toys: int = 0,
+    seed: int = 0,
+    progress: Stage | None = None,
+    toy_progress: Count | None = None,
+) -> tuple[Workspace, InjectionResult]:
+    """Inject with a model that is already built; see :func:`inject_signal`.
+
+    Args:
+        fitter: Of one measurement.
+        z: Wanted Asimov significance.
+        mu: Strength, instead of ``z``.
+        background: ``"fit"`` or ``"known"``.
+        kind: ``"asimov"``, ``"shift"`` or ``"poisson"``.
+        scan: Strengths to study by toys.
+        toys: Per strength; 0 for no scan.
+        seed: Of everything drawn.
+        progress: Called with a line for each stage.
+        toy_progress: Called with (toys done, toys in all).
+
+    Returns:
+        The workspace of the model with new observations, and the record; of its provenance the
+        digest of what was written alone.
+
+    Raises:
+        UsageError: Neither ``z`` nor ``mu``, or both.
+        ModelError: There is no null, or the strength or the wanted Z is refused.
+        FitError: A fit has no certificate, or too many toys failed.
+    """
     if (z is None) == (mu is None):
         raise UsageError("give a significance to reach or a strength, one of the two")
     say = progress if progress is not None else silent
     say("background")
-    injection = Injection(workspace, measurement=measurement, background=background)
+    injection = Injection(fitter, background=background)
+    reference = fitter.reference
     for value in scan:
         injection.check(value)
     if mu is None:
@@ -76,21 +120,20 @@ def inject_signal(
         say(f"strength for Z = {z:g}")
         mu = injection.solve(z)
     injection.check(mu)
-    written = _write(workspace, injection, mu, kind, seed)
-    fitter = Fitter(ReferenceModel(written, injection.fitter.reference.measurement))
-    free, null = fitter.fit_both(say)
-    assert null is not None
-    found = make_discovery(free, null, injection.poi)
+    written = _write(injection, mu, kind, seed)
+    with_signal = Fitter(ReferenceModel(written, reference.measurement)).fit_both(say)
+    assert with_signal.null is not None
+    found = make_discovery(with_signal.free, with_signal.null, injection.poi)
     rows: tuple[StrengthResult, ...] = ()
     if toys:
         strengths = list(scan) or sorted({0.0, mu / 2, mu})
         rows = scan_strengths(
             injection, strengths, toys=toys, kind=kind, seed=seed, progress=toy_progress
         )
-    warnings = list(injection.fitter.warnings)
-    warnings += [line for line in fitter.warnings if line not in warnings]
+    warnings = list(fitter.warnings)
+    warnings += [line for line in with_signal.warnings if line not in warnings]
     return written, InjectionResult(
-        measurement=str(injection.fitter.reference.measurement),
+        measurement=str(reference.measurement),
         poi=injection.poi_name,
         background=background,
         z_wanted=z,
@@ -98,26 +141,21 @@ def inject_signal(
         z_asimov=injection.asimov_z(mu),
         signal_events={
             name: float(mu * injection.signal[where].sum())
-            for name, where in sorted(injection.fitter.reference.channel_slices().items())
+            for name, where in sorted(reference.channel_slices().items())
         },
         data=kind,
         seed=seed if kind == "poisson" or rows else None,
         found=found,
         scan=rows,
         warnings=tuple(warnings),
-        provenance=make_provenance(
-            workspace_digest=json_digest(workspace),
-            written_digest=json_digest(written),
-        ),
+        provenance={"written_digest": json_digest(written)},
     )
 
 
-def _write(
-    workspace: dict[str, Any], injection: Injection, mu: float, kind: DataKind, seed: int
-) -> dict[str, Any]:
-    values = injection.data(mu, kind, seed)
-    slices = injection.fitter.reference.channel_slices()
-    out = copy.deepcopy(workspace)
+def _write(injection: Injection, mu: float, kind: DataKind, seed: int) -> Workspace:
+    reference = injection.fitter.reference
+    values, slices = injection.data(mu, kind, seed), reference.channel_slices()
+    out = copy.deepcopy(reference.workspace)
     for observation in out["observations"]:
         if observation["name"] in slices:
             observation["data"] = [float(x) for x in values[slices[observation["name"]]]]

@@ -53,9 +53,12 @@ def scan_strengths(
 
     Example:
         >>> import pyhf
+        >>> from ddphf.inference.fitter import Fitter
+        >>> from ddphf.likelihood.reference import ReferenceModel
         >>> model = pyhf.simplemodels.uncorrelated_background([5.0], [50.0], [7.0])
         >>> spec = dict(pyhf.Workspace.build(model, [50.0] + model.config.auxdata))
-        >>> (row,) = scan_strengths(Injection(spec), [4.0], toys=64)
+        >>> injection = Injection(Fitter(ReferenceModel(spec)))
+        >>> (row,) = scan_strengths(injection, [4.0], toys=64)
         >>> abs(row.bias) < 4 * row.mu_mean_error, row.n_failed
         (True, 0)
     """

@@ -9,7 +9,7 @@ Eq. 10, with a background shared by two samples their Eq. 11.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from scipy.optimize import brentq
@@ -21,6 +21,7 @@ from ddphf.inference.fit import KNOWN
 from ddphf.inference.fitter import Fitter
 from ddphf.inference.toys.source import ToySource
 from ddphf.likelihood.compiled import CompiledModel
+from ddphf.likelihood.fits import minimize
 from ddphf.likelihood.reference import ReferenceModel
 
 __all__ = ["Background", "DataKind", "Injection"]
@@ -39,8 +40,7 @@ class Injection:
     """One measurement, and the background that signals are added to.
 
     Args:
-        workspace: Any pyhf JSON workspace.
-        measurement: The first by default.
+        fitter: Of one measurement.
         background: ``"fit"``: the unconstrained parameters as fitted to the observed data at
             POI = 0; ``"known"``: the starting values of the measurement ``known_background``.
             Constrained ones are where their auxiliary data are: these stay as they are, and main
@@ -59,22 +59,16 @@ class Injection:
         >>> import pyhf
         >>> model = pyhf.simplemodels.uncorrelated_background([5.0], [50.0], [7.0])
         >>> spec = dict(pyhf.Workspace.build(model, [50.0] + model.config.auxdata))
-        >>> injection = Injection(spec)
+        >>> injection = Injection(Fitter(ReferenceModel(spec)))
         >>> mu = injection.solve(1.5)
         >>> round(mu, 4), round(injection.asimov_z(mu), 9)
         (3.2097, 1.5)
     """
 
-    def __init__(
-        self,
-        workspace: dict[str, Any],
-        *,
-        measurement: str | None = None,
-        background: Background = "fit",
-    ) -> None:
-        self.fitter = Fitter(ReferenceModel(workspace, measurement))
-        self.fitter.require_null()
-        self.model: CompiledModel = self.fitter.require_compiled()
+    def __init__(self, fitter: Fitter, *, background: Background = "fit") -> None:
+        self.fitter = fitter
+        fitter.require_null()
+        self.model: CompiledModel = fitter.require_compiled()
         table = self.model.parameters
         assert table.poi is not None
         self.poi: int = table.poi
@@ -82,7 +76,7 @@ class Injection:
         if background == "fit":
             self.point: Array = self._fitted_point()
         else:
-            self.point = _known_point(workspace, self.fitter.reference)
+            self.point = _known_point(fitter.reference)
             where, values = self._at_auxiliary_data()
             self.point[where] = values
         rates = self.model.rates(self.point)
@@ -101,7 +95,7 @@ class Injection:
         where, constrained = self._at_auxiliary_data()
         held[where], values[where] = True, constrained
         held[self.poi], values[self.poi] = True, 0.0
-        fit = self.model.minimize(fixed=held, values=values)
+        fit = minimize(self.model, fixed=held, values=values)
         if not fit.converged:
             raise FitError(f"the background fit at {self.poi_name} = 0 failed: {fit.status}")
         return fit.parameters
@@ -138,7 +132,7 @@ class Injection:
         held = self.model.parameters.fixed.copy()
         held[self.poi] = True
         data = self.source(mu).expected()
-        null = self.model.minimize(data=data, start=self.point, fixed=held)
+        null = minimize(self.model, data=data, start=self.point, fixed=held)
         if not null.converged:
             raise FitError(f"null fit of the Asimov data with {self.poi_name} = {mu:g} failed: "
                            f"{null.status}")  # fmt: skip
@@ -162,9 +156,8 @@ class Injection:
             )
         direction = float(np.sign(z))
         limit = self.limits[1] if z > 0 else self.limits[0]
-        sigma = float(
-            self.model.minimize(data=self.source(0.0).expected(), start=self.point).errors[self.poi]
-        )
+        alone = minimize(self.model, data=self.source(0.0).expected(), start=self.point)
+        sigma = float(alone.errors[self.poi])
         if limit == 0:
             raise ModelError(self._out_of_reach(z, 0.0, 0.0))
         low, high = 0.0, direction * min(abs(z) * (sigma or 1.0), abs(limit))
@@ -245,15 +238,15 @@ class Injection:
         )
 
 
-def _known_point(workspace: dict[str, Any], reference: ReferenceModel) -> Array:
+def _known_point(reference: ReferenceModel) -> Array:
     """Return the starting values of ``known_background`` with the POI at 0."""
-    names = [m["name"] for m in workspace["measurements"]]
+    names = [m["name"] for m in reference.workspace["measurements"]]
     if KNOWN not in names:
         raise ModelError(
             f"measurement '{KNOWN}' is not in the workspace, so its background is not known; it "
             f"has: {', '.join(names)}"
         )
-    table = ReferenceModel(workspace, KNOWN).parameters
+    table = ReferenceModel(reference.workspace, KNOWN).parameters
     point = table.init.copy()
     assert reference.parameters.poi is not None
     point[reference.parameters.poi] = 0.0

@@ -68,16 +68,13 @@ def coverage_asymptotic(
         FitError: Too many data sets have no certificate.
 
     Example:
+        >>> import pyhf
         >>> from ddphf.likelihood.compiled import CompiledModel
         >>> from ddphf.likelihood.reference import ReferenceModel
-        >>> spec = {"channels": [{"name": "c", "samples": [
-        ...     {"name": "s", "data": [100.0], "modifiers": [
-        ...         {"name": "mu", "type": "normfactor", "data": None}]},
-        ...     {"name": "b", "data": [1000.0], "modifiers": []}]}],
-        ...     "observations": [{"name": "c", "data": [1000.0]}], "version": "1.0.0",
-        ...     "measurements": [{"name": "m", "config": {"poi": "mu", "parameters": []}}]}
-        >>> model = CompiledModel.from_reference(ReferenceModel(spec))
-        >>> found = coverage_asymptotic(ToySource.at(model, np.array([3.0])), 512, seed=1)
+        >>> spec = pyhf.simplemodels.uncorrelated_background([100.0], [1000.0], [10.0])
+        >>> workspace = dict(pyhf.Workspace.build(spec, [1000.0] + spec.config.auxdata))
+        >>> model = CompiledModel.from_reference(ReferenceModel(workspace))
+        >>> found = coverage_asymptotic(ToySource.at(model, np.array([3.0, 1.0])), 512, seed=1)
         >>> abs(found.coverage[0] - 0.6827) < 3 * found.error[0]
         True
     """

@@ -39,15 +39,12 @@ def interval_asymptotic(scan: ProfileScan, level: float, unit: float) -> Interva
         FitError: A fit has no certificate.
 
     Example:
+        >>> import pyhf
         >>> from ddphf.likelihood.compiled import CompiledModel
         >>> from ddphf.likelihood.reference import ReferenceModel
-        >>> spec = {"channels": [{"name": "c", "samples": [
-        ...     {"name": "s", "data": [10.0], "modifiers": [
-        ...         {"name": "mu", "type": "normfactor", "data": None}]},
-        ...     {"name": "b", "data": [100.0], "modifiers": []}]}],
-        ...     "observations": [{"name": "c", "data": [110.0]}], "version": "1.0.0",
-        ...     "measurements": [{"name": "m", "config": {"poi": "mu", "parameters": []}}]}
-        >>> scan = ProfileScan(CompiledModel.from_reference(ReferenceModel(spec)))
+        >>> spec = pyhf.simplemodels.uncorrelated_background([10.0], [100.0], [0.01])
+        >>> workspace = dict(pyhf.Workspace.build(spec, [110.0] + spec.config.auxdata))
+        >>> scan = ProfileScan(CompiledModel.from_reference(ReferenceModel(workspace)))
         >>> interval = interval_asymptotic(scan, 0.6827, 1.0)
         >>> round(interval.lower, 3), round(interval.upper, 3)
         (0.0, 2.082)

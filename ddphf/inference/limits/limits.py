@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -14,12 +14,13 @@ from ddphf.inference.limits.intervals import interval_asymptotic, intervals_by_t
 from ddphf.inference.limits.profile import ProfileScan
 from ddphf.inference.limits.toy_cls import limit_by_toys
 from ddphf.inference.toys.source import ToySource
+from ddphf.likelihood.fits import minimize
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.progress import Count, Stage, silent
 from ddphf.results.limit import AsymptoticLimit, IntervalResult, LimitResult
-from ddphf.results.provenance import json_digest, make_provenance
+from ddphf.results.provenance import made_of, poi_bounds_stated
 
-__all__ = ["LimitMethod", "limit_workspace"]
+__all__ = ["LimitMethod", "limit_model", "limit_workspace"]
 
 LimitMethod = Literal["asymptotic", "toys"]
 LIMIT_METHODS: tuple[LimitMethod, ...] = ("asymptotic", "toys")
@@ -37,7 +38,7 @@ WIDENINGS = 7
 
 
 def limit_workspace(
-    workspace: dict[str, Any],
+    workspace: Mapping[str, object],
     *,
     measurement: str | None = None,
     level: float = 0.95,
@@ -79,25 +80,66 @@ def limit_workspace(
         >>> round(limit.asymptotic.observed, 4), round(limit.asymptotic.expected[2], 4)
         (5.6709, 4.1287)
     """
+    found = limit_model(
+        Fitter(ReferenceModel(workspace, measurement, poi_bounds)), level=level, methods=methods,
+        interval=interval, toys=toys, seed=seed, progress=progress, toy_progress=toy_progress,
+    )  # fmt: skip
+    return made_of(found, workspace)
+
+
+def limit_model(
+    fitter: Fitter,
+    *,
+    level: float = 0.95,
+    methods: Collection[LimitMethod] = LIMIT_METHODS[:1],
+    interval: bool = False,
+    toys: int = 5000,
+    seed: int = 0,
+    progress: Stage | None = None,
+    toy_progress: Count | None = None,
+) -> LimitResult:
+    """Find limits with a model that is already built; see :func:`limit_workspace`.
+
+    Args:
+        fitter: Of one measurement. Where an upper bound of the POI that nobody stated has to be
+            widened, other models of its workspace are built.
+        level: Confidence level, between 0.5 and 1.
+        methods: ``"asymptotic"``, ``"toys"``.
+        interval: Whether to find two-sided intervals too.
+        toys: Toys per ensemble.
+        seed: Their seed.
+        progress: Called with a line for each stage.
+        toy_progress: Called with (done, toys).
+
+    Returns:
+        The limits; of the provenance the bounds of the POI alone, where they are not the
+        measurement's.
+
+    Raises:
+        InputError: Too few toys for a limit.
+        ModelError: There is no null, or the POI's upper bound is below the observed limit.
+        FitError: As :func:`limit_workspace`.
+    """
     if not 0.5 < level < 1:
         raise InputError(f"confidence level {level:g}: expected a number between 0.5 and 1")
     if "toys" in methods and toys < MIN_TOYS:
         raise InputError(f"toys: {toys}, expected at least {MIN_TOYS} per scanned signal strength")
     say = progress if progress is not None else silent
-    fitter = Fitter(ReferenceModel(workspace, measurement, poi_bounds))
-    observed, asimov, asymptotic = _asymptotic_limits(fitter, level, say)
+    stated = fitter.reference.poi_bounds
+    found, observed, asimov, asymptotic = _asymptotic_limits(fitter, level, say)
     widened = None
     for _ in range(WIDENINGS * (not fitter.reference.states_poi_bounds)):
         if None not in (asymptotic.observed, *asymptotic.expected):
             break
         widened = (observed.lower, 10 * observed.upper)
-        fitter = Fitter(ReferenceModel(workspace, measurement, widened))
-        observed, asimov, asymptotic = _asymptotic_limits(fitter, level, say)
+        reference = fitter.reference
+        fitter = Fitter(ReferenceModel(reference.workspace, reference.measurement, widened))
+        found, observed, asimov, asymptotic = _asymptotic_limits(fitter, level, say)
     table = fitter.reference.parameters
     name, poi = str(fitter.reference.measurement), table.poi
     assert poi is not None
     _require_inside(asymptotic.observed, name, table.names[poi], level, observed)
-    warnings = list(fitter.warnings)
+    warnings = list(found)
     if widened is not None:
         warnings.append(
             f"the measurement states no bounds of '{table.names[poi]}', and the limits are beyond "
@@ -155,29 +197,26 @@ def limit_workspace(
         toys=by_toys,
         intervals=tuple(intervals),
         warnings=tuple(warnings),
-        provenance=make_provenance(
-            workspace_digest=json_digest(workspace),
-            **({} if widened is None and poi_bounds is None else {
-                "poi_bounds": [observed.lower, observed.upper]
-            }),
+        provenance=poi_bounds_stated(
+            None if widened is None and stated is None else (observed.lower, observed.upper)
         ),
-    )  # fmt: skip
+    )
 
 
 def _asymptotic_limits(
     fitter: Fitter, level: float, say: Stage
-) -> tuple[ProfileScan, ProfileScan, AsymptoticLimit]:
-    """Return the profiles of the data and of Asimov data without signal, and their limits."""
+) -> tuple[tuple[str, ...], ProfileScan, ProfileScan, AsymptoticLimit]:
+    """Return warnings, the profiles of the data and of Asimov data without signal, their limits."""
     fitter.require_null()
-    free, _ = fitter.fit_both(say)
+    fits = fitter.fit_both(say)
     model = fitter.require_compiled()
     say(f"{fitter.reference.measurement}: asymptotic limits")
-    observed = ProfileScan(model, free=free)
+    observed = ProfileScan(model, free=fits.free)
     source = ToySource.conditional(model)
     data = source.expected()
-    without = model.minimize(data=data, start=source.parameters)
+    without = minimize(model, data=data, start=source.parameters)
     asimov = ProfileScan(model, data, free=without, what="Asimov data without signal")
-    return observed, asimov, limit_asymptotic(observed, asimov, level)
+    return fits.warnings, observed, asimov, limit_asymptotic(observed, asimov, level)
 
 
 def _scan_points(limit: AsymptoticLimit, upper: float) -> np.ndarray[Any, Any]:

@@ -9,8 +9,9 @@ from scipy.optimize import brentq
 
 from ddphf.arrays import Array
 from ddphf.exceptions import FitError, ModelError
+from ddphf.likelihood.certificate import Minimum
 from ddphf.likelihood.compiled import CompiledModel
-from ddphf.likelihood.minimum import Minimum
+from ddphf.likelihood.fits import minimize
 from ddphf.statistics.signed import BELOW_FREE
 
 __all__ = ["ProfileScan", "find_crossing"]
@@ -54,7 +55,7 @@ class ProfileScan:
         self.data = model.data if data is None else data
         self._held = model.parameters.fixed.copy()
         self._held[poi] = True
-        self.free = model.minimize(data=self.data) if free is None else free
+        self.free = minimize(model, data=self.data) if free is None else free
         if not self.free.converged:
             raise FitError(f"{what}, free fit: {self.free.status}")
         self._known: dict[float, Minimum] = {}
@@ -82,7 +83,7 @@ class ProfileScan:
         """
         held = self._fit(mu)
         if held.twice_nll - self.free.twice_nll < -BELOW_FREE:
-            free = self.model.minimize(data=self.data, start=held.parameters)
+            free = minimize(self.model, data=self.data, start=held.parameters)
             if not free.converged or held.twice_nll - free.twice_nll < -BELOW_FREE:
                 raise FitError(
                     f"{self.what}: 2NLL at mu = {mu:.6g} is below that of the free fit, also when "
@@ -111,7 +112,7 @@ class ProfileScan:
         for start in starts:
             begin = start.copy()
             begin[self.poi] = mu
-            minimum = self.model.minimize(data=self.data, start=begin, fixed=self._held)
+            minimum = minimize(self.model, data=self.data, start=begin, fixed=self._held)
             if minimum.converged:
                 self._known[mu] = minimum
                 return minimum

@@ -11,9 +11,9 @@ import numpy as np
 
 from ddphf.arrays import Mask
 from ddphf.inference.ranking.priors import Priors
+from ddphf.likelihood.certificate import Minimum
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.errors.propagation import Propagation, propagate
-from ddphf.likelihood.minimum import Minimum
 from ddphf.results.rank import GroupResult
 
 __all__ = ["Decomposition", "decompose", "statistical_variance"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,13 +16,13 @@ from ddphf.inference.ranking.decomposition import decompose
 from ddphf.inference.ranking.priors import Priors, read_priors
 from ddphf.inference.refits import compiled_meanwhile, refit_all
 from ddphf.inference.selection import match_globs, require_poi, split_groups
+from ddphf.likelihood.certificate import Minimum
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.errors.propagation import Propagation, held_by_data, propagate
-from ddphf.likelihood.minimum import Minimum
 from ddphf.likelihood.reference import ParameterTable, ReferenceModel
 from ddphf.progress import Count, Stage, silent
 from ddphf.results.fit import ParameterResult
-from ddphf.results.provenance import json_digest, make_provenance
+from ddphf.results.provenance import made_of
 from ddphf.results.rank import CorrelationsResult, ImpactResult, RankResult
 
 __all__ = ["rank_model", "rank_parameters", "select_parameters"]
@@ -38,7 +38,7 @@ SHIFTS = (
 
 
 def rank_parameters(
-    workspace: dict[str, Any],
+    workspace: Mapping[str, object],
     *,
     measurement: str | None = None,
     parameters: Sequence[str] = (),
@@ -79,11 +79,7 @@ def rank_parameters(
         Fitter(ReferenceModel(workspace, measurement)), parameters=parameters, groups=groups,
         progress=progress, refit_progress=refit_progress, cold=True,
     )  # fmt: skip
-    return replace(
-        ranked,
-        parameters=ranked.parameters[:top],
-        provenance=make_provenance(workspace_digest=json_digest(workspace)),
-    )
+    return made_of(replace(ranked, parameters=ranked.parameters[:top]), workspace)
 
 
 def rank_model(
@@ -116,7 +112,8 @@ def rank_model(
     chosen = select_parameters(model, parameters, str(reference.measurement))
     named = split_groups(table, groups)
     with compiled_meanwhile(model) if cold else contextlib.nullcontext():
-        free = fitter.fit_free(say)
+        fits = fitter.fit_free(say)
+    free = fits.free
     held = held_by_data(free, table.fixed)
     spread = propagate(model, free.parameters, poi, fixed=held)
     priors = read_priors(model)
@@ -161,7 +158,7 @@ def rank_model(
         correlations=_correlations(table, free, poi, np.asarray(model.cells.global_), spread),
         failures=failures,
         warnings=(
-            *fitter.warnings,
+            *fits.warnings,
             *_warnings(impacts, failures, len(plan.items)),
             *(
                 []

@@ -9,9 +9,10 @@ from ddphf.arrays import AnyArray, Array
 from ddphf.exceptions import ModelError
 from ddphf.inference.toys.source import ToySource
 from ddphf.likelihood.batch import minimize_batch
+from ddphf.likelihood.certificate import EDM_TOLERANCE
 from ddphf.likelihood.ensembles.rough import SharedInputs
-from ddphf.likelihood.ensembles.shared import fit_block
-from ddphf.likelihood.minimum import EDM_TOLERANCE
+from ddphf.likelihood.ensembles.shared import fit_block, share_inputs
+from ddphf.likelihood.fits import minimize
 from ddphf.statistics.signed import BELOW_FREE
 from ddphf.statistics.tails import CAREFUL, CONVERGED_FAST, FAILED
 
@@ -47,7 +48,9 @@ class ToyFitter:
         if table.fixed[self.poi]:
             raise ModelError("the POI is fixed in this measurement, so there is no q0")
         if pair is not None and pair.poi is not None:
-            shared = pair.share(source.parameters, source.rates, source.auxiliary(), table.fixed)
+            shared = share_inputs(
+                pair, source.parameters, source.rates, source.auxiliary(), table.fixed
+            )
             theta = np.array(shared.theta)
             theta[pair.poi] = test
             self.shared = shared._replace(theta=jax.numpy.asarray(theta))
@@ -63,7 +66,7 @@ class ToyFitter:
         # The nuisance parameters of one POI may make a rate negative at another.
         for begin in (start, self.model.parameters.init.copy()):
             begin[self.poi] = test
-            fit = self.model.minimize(data=data, start=begin, fixed=self.null_held)
+            fit = minimize(self.model, data=data, start=begin, fixed=self.null_held)
             if fit.converged:
                 return fit.parameters
         return start
@@ -102,11 +105,11 @@ class ToyFitter:
         return q0[:n], mu_hat[:n], status[:n], at_zero[:n]
 
     def _careful(self, data: Array) -> tuple[float, float, int, bool]:
-        null = self.model.minimize(data=data, start=self.null_start, fixed=self.null_held)
+        null = minimize(self.model, data=data, start=self.null_start, fixed=self.null_held)
         start = self.source.parameters if not null.converged else null.parameters
-        free = self.model.minimize(data=data, start=start)
+        free = minimize(self.model, data=data, start=start)
         if not free.converged:
-            free = self.model.minimize(data=data, start=self.source.parameters)
+            free = minimize(self.model, data=data, start=self.source.parameters)
         difference = null.twice_nll - free.twice_nll
         mu_hat = float(free.parameters[self.poi])
         if null.converged and free.converged and difference > -BELOW_FREE:

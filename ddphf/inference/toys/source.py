@@ -18,6 +18,7 @@ from ddphf.compute.streams import block_generator
 from ddphf.exceptions import FitError, ModelError
 from ddphf.likelihood.checks import LARGEST_COUNT
 from ddphf.likelihood.compiled import CompiledModel
+from ddphf.likelihood.fits import minimize
 from ddphf.likelihood.reference import ParameterTable
 
 __all__ = ["DRAW_BLOCK", "ToySource", "check_strength", "rates_to_draw"]
@@ -89,7 +90,7 @@ class ToySource:
         assert table.poi is not None
         held, values = table.fixed.copy(), table.init.copy()
         held[table.poi], values[table.poi] = True, mu
-        fit = model.minimize(fixed=held, values=values)
+        fit = minimize(model, fixed=held, values=values)
         if not fit.converged:
             raise FitError(f"the fit at mu = {mu:g} that toys are drawn from: {fit.status}")
         return cls.at(model, fit.parameters)

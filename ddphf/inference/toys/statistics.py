@@ -13,6 +13,7 @@ from ddphf.inference.toys.ensembles import map_toys
 from ddphf.inference.toys.fits import FIT_BLOCK, ToyFitter
 from ddphf.inference.toys.source import ToySource
 from ddphf.likelihood.batch import BatchResult, minimize_batch
+from ddphf.likelihood.fits import minimize
 from ddphf.statistics.signed import BELOW_FREE
 from ddphf.statistics.tails import FAILED, refuse_failures
 
@@ -158,7 +159,7 @@ class StatisticFitter:
         for row in np.flatnonzero(lowest < -BELOW_FREE):
             j = int(np.nanargmin(t[rest[row]]))
             start: Any = held.at(self.fitters[j], self.tests[j]).points[row]
-            free = self.source.model.minimize(data=data[row], start=start)
+            free = minimize(self.source.model, data=data[row], start=start)
             gain = base[row] - free.twice_nll
             if free.converged and gain > 0:
                 t[rest[row]] += gain

@@ -32,6 +32,9 @@ __all__ = [
 
 VERSION = 1
 
+COLUMNS = ("seed", "index", "q0", "mu_hat", "status", "at_zero")
+"""Of a file, and attributes of a sample: one entry per toy."""
+
 
 @dataclass(frozen=True, repr=False)
 class ToySample(Shown):
@@ -117,15 +120,7 @@ def save_toys(toys: ToySample, path: Path) -> None:
         np.savez_compressed(
             file,
             version=VERSION,
-            seed=toys.seed,
-            index=toys.index,
-            q0=toys.q0,
-            mu_hat=toys.mu_hat,
-            status=toys.status,
-            at_zero=toys.at_zero,
-            mu=toys.mu,
-            fingerprint=toys.fingerprint,
-            workspace_digest=toys.workspace_digest,
+            **vars(toys),
         )
 
 
@@ -164,12 +159,7 @@ def load_toys(path: Path | BinaryIO, *, name: str | None = None) -> ToySample:
             if int(file["version"]) != VERSION:
                 raise InputError(f"{name}: toys of version {file['version']}, expected {VERSION}")
             return ToySample(
-                seed=file["seed"],
-                index=file["index"],
-                q0=file["q0"],
-                mu_hat=file["mu_hat"],
-                status=file["status"],
-                at_zero=file["at_zero"],
+                **{name: file[name] for name in COLUMNS},
                 mu=float(file["mu"]),
                 fingerprint=str(file["fingerprint"]),
                 workspace_digest=str(file["workspace_digest"])
@@ -200,8 +190,7 @@ def merge_toys(samples: Sequence[ToySample]) -> ToySample:
                 f"mu={other.mu}); merge only toys of one ensemble"
             )
     columns: dict[str, Any] = {
-        name: np.concatenate([getattr(s, name) for s in samples])
-        for name in ("seed", "index", "q0", "mu_hat", "status", "at_zero")
+        name: np.concatenate([getattr(s, name) for s in samples]) for name in COLUMNS
     }
     order = np.lexsort((columns["index"], columns["seed"]))
     key = np.stack([columns["seed"][order], columns["index"][order]])

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ddphf.arrays import Array, Mask
+from ddphf.likelihood.certificate import EDM_ROUNDING, free_directions
 from ddphf.likelihood.direct.matrix import Arrowhead, Factored, factorise
 from ddphf.likelihood.direct.model import Curvature, DirectModel, Points
 
@@ -27,7 +28,6 @@ ENOUGH = 1e-14
 STATIONARY, RIDGES = 1e-6, (1e-15, 1e-14, 1e-13)
 """Where the gradient is this small a Hessian may be singular within rounding: its diagonal is then
 raised by the first of these that is enough."""
-ROUNDING = 1e-10
 FIRST_DAMPING = 0.1
 
 
@@ -61,12 +61,6 @@ class DirectResult(NamedTuple):
     rates: Array
     steps: int
     physical: bool
-
-
-def free_directions(problem: Problem, x: Array, gradient: Array) -> Mask:
-    """Return True where a parameter is neither held nor pushed against a bound."""
-    pushed = ((x <= problem.lower) & (gradient > 0)) | ((x >= problem.upper) & (gradient < 0))
-    return ~problem.fixed & ~pushed
 
 
 def is_physical(rates: Array, counts: Array) -> Mask:
@@ -151,7 +145,7 @@ def _fit(problem: Problem, start: Array, errors: bool) -> Generator[Array, Point
             step = factored.solve(gradient)
             edm = max(float(gradient @ step), 0.0)
         # A step this near that does not quarter the EDM shows rounding: an end, as a rejected one.
-        if edm <= ENOUGH or (edm < ROUNDING and edm > 0.25 * last) or damping >= 1e12:
+        if edm <= ENOUGH or (edm < EDM_ROUNDING and edm > 0.25 * last) or damping >= 1e12:
             break
         if local.factored is None:
             substitutes = substitutes or _make_definite(model, local)
@@ -240,7 +234,7 @@ def look(problem: Problem, x: Array, multiplier: Array | None = None) -> Look:
 def look_at(problem: Problem, x: Array, at: Points, multiplier: Array | None = None) -> Look:
     """Add the Hessian to a point that was evaluated."""
     found = problem.model.curvature(at, multiplier)
-    free = free_directions(problem, x, at.gradient)
+    free = free_directions(x, at.gradient, problem.fixed, problem.lower, problem.upper)
     factored = factorise(found.hessian, problem.model.split, free)
     if factored is None:
         # Along a flat direction rounding decides the sign; what is left is told by its error.

@@ -18,15 +18,23 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from ddphf.arrays import JaxArray
-from ddphf.likelihood.ensembles.points import evaluate
+from ddphf.arrays import Array, JaxArray, Mask, for_programs
+from ddphf.likelihood.certificate import EDM_TOLERANCE
+from ddphf.likelihood.ensembles.points import evaluate, make_reference
 from ddphf.likelihood.ensembles.ratio import Rates, difference, zero_in_subdifferential
 from ddphf.likelihood.ensembles.rough import SHRINKS, Approach, Problem, Rough, SharedInputs
+from ddphf.likelihood.paired.likelihood import PairLikelihood
 from ddphf.likelihood.paired.model import PairArrays, PairStructure
-from ddphf.likelihood.paired.profile import PairData
+from ddphf.likelihood.paired.profile import PairData, profile
 
-__all__ = ["BlockResult", "fit_block"]
+__all__ = ["BlockResult", "fit_block", "share_inputs"]
+
+MAX_STEPS = 40
+"""In double precision; what is not certified then goes the careful way."""
+
+_profile = jax.jit(profile, static_argnums=0, static_argnames="expected")
 
 
 class BlockResult(NamedTuple):
@@ -52,6 +60,52 @@ class BlockResult(NamedTuple):
     at_zero: JaxArray
     steps: JaxArray
     rough_steps: JaxArray
+
+
+def share_inputs(
+    pair: PairLikelihood, x: Array, rates: Array, auxiliary: Array, fixed: Mask
+) -> SharedInputs:
+    """Return what an ensemble drawn at ``x`` shares: start and expected information.
+
+    Args:
+        pair: The model.
+        x: Shape (n,): the parameters that the toys are drawn from.
+        rates: Expected main data there, shape (n_main,).
+        auxiliary: Expected auxiliary data there.
+        fixed: Held parameters, shape (n,), the POI not among them.
+    """
+    where = pair.places.global_
+    arrays = pair.held(x, fixed)
+    data = pair.split(np.concatenate([rates, auxiliary]))
+    free = ~fixed[where]
+    theta = x[where]
+    # At expected data equal to the rates the profile sits at x itself.
+    centre = np.where(pair.arrays.precision > 0, theta, data.centre)
+    data = data._replace(centre=for_programs(centre))
+    hessian = np.array(_profile(pair.structure, arrays, theta, data, expected=True).hessian)
+    null = free.copy()
+    if pair.poi is not None:
+        null[pair.poi] = False
+    return SharedInputs(
+        theta=jnp.asarray(theta),
+        b=jnp.asarray(x[pair.places.b]),
+        inverse_null=jnp.asarray(_inverse(hessian, null)),
+        inverse_free=jnp.asarray(_inverse(hessian, free)),
+        reference=make_reference(pair.structure, arrays, jnp.asarray(theta)),
+        tolerance=jnp.asarray(EDM_TOLERANCE),
+        max_steps=jnp.asarray(MAX_STEPS),
+    )
+
+
+def _inverse(hessian: Array, free: Mask) -> Array:
+    """Return the inverse over the free parameters, 0 elsewhere."""
+    out = np.zeros_like(hessian)
+    if free.any():
+        block = hessian[np.ix_(free, free)]
+        scale = 1 / np.sqrt(np.maximum(np.diag(block), 1e-300))
+        inner = np.linalg.inv(block * np.outer(scale, scale))
+        out[np.ix_(free, free)] = inner * np.outer(scale, scale)
+    return out
 
 
 class _Loop(NamedTuple):

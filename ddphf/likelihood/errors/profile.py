@@ -9,8 +9,9 @@ from scipy.optimize import brentq
 
 from ddphf.arrays import Array, Mask
 from ddphf.exceptions import FitError
+from ddphf.likelihood.certificate import Minimum
 from ddphf.likelihood.compiled import CompiledModel
-from ddphf.likelihood.minimum import Minimum
+from ddphf.likelihood.fits import minimize
 
 __all__ = ["profile_errors"]
 
@@ -57,7 +58,7 @@ def profile_errors(
         nonlocal near
         values = near.copy()
         values[parameter] = value
-        fit = model.minimize(data=data, start=values, fixed=held)
+        fit = minimize(model, data=data, start=values, fixed=held)
         if not fit.converged:
             if np.any(model.rates(fit.parameters) < 0):  # no probability at this value
                 return float("inf")

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ddphf.arrays import Array, Mask
+from ddphf.likelihood.certificate import Minimum
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.direct.newton import look
 from ddphf.likelihood.errors.edges import edge_terms
-from ddphf.likelihood.minimum import Minimum
 
 __all__ = ["Propagation", "held_by_data", "propagate"]
 
@@ -76,11 +76,12 @@ def propagate(
 
     Example:
         >>> import pyhf
+        >>> from ddphf.likelihood.fits import minimize
         >>> from ddphf.likelihood.reference import ReferenceModel
         >>> spec = pyhf.simplemodels.uncorrelated_background([5.0], [50.0], [7.0])
         >>> workspace = pyhf.Workspace.build(spec, [60.0] + spec.config.auxdata)
         >>> model = CompiledModel.from_reference(ReferenceModel(dict(workspace)))
-        >>> found = propagate(model, model.minimize().parameters, 0)
+        >>> found = propagate(model, minimize(model).parameters, 0)
         >>> [round(float(x), 4) for x in found.rate_variance]  # one bin, one POI: its count
         [60.0]
     """

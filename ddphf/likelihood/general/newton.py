@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from ddphf.arrays import JaxArray
+from ddphf.likelihood.certificate import EDM_ROUNDING, free_directions
 from ddphf.likelihood.general.arrays import Codes, ModelArrays
 from ddphf.likelihood.general.arrowhead import (
     Cells,
@@ -26,11 +27,9 @@ from ddphf.likelihood.general.arrowhead import (
 )
 from ddphf.likelihood.general.bending import bend
 from ddphf.likelihood.general.derivatives import Point, evaluate
-from ddphf.likelihood.paired.newton import ROUNDING
 
 __all__ = [
     "GeneralResult",
-    "free_directions",
     "is_physical",
     "make_result",
     "minimize_general",
@@ -81,14 +80,6 @@ class _State(NamedTuple):
     bent: JaxArray
     edm: JaxArray
     steps: JaxArray
-
-
-def free_directions(
-    x: JaxArray, gradient: JaxArray, fixed: JaxArray, lower: JaxArray, upper: JaxArray
-) -> JaxArray:
-    """Return True where a parameter is neither held nor pushed against a bound."""
-    pushed = ((x <= lower) & (gradient > 0)) | ((x >= upper) & (gradient < 0))
-    return ~fixed & ~pushed
 
 
 def is_physical(rate: JaxArray, counts: JaxArray) -> JaxArray:
@@ -173,7 +164,7 @@ def minimize_general(
         gain = jnp.sum(moved * (point.gradient - 0.5 * multiply(matrix, cells, moved)))
         edm = _edm(point.gradient, newton)
         # A step this near that does not quarter the EDM shows rounding: an end, as a rejected one.
-        damping = jnp.where((edm < ROUNDING) & (edm > 0.25 * s.edm), jnp.inf, damping)
+        damping = jnp.where((edm < EDM_ROUNDING) & (edm > 0.25 * s.edm), jnp.inf, damping)
         return _State(x, point, trial, solved, gain, damping, bent, edm, s.steps + 1)
 
     empty = jax.tree.map(

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ddphf.likelihood.minimum import EDM_TOLERANCE
+from ddphf.likelihood.certificate import EDM_TOLERANCE
 from ddphf.likelihood.paired.kinks import one_sided_scores
 from ddphf.likelihood.paired.model import PairArrays, PairStructure
 from ddphf.likelihood.paired.newton import NewtonResult, minimize_one

@@ -10,9 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ddphf.arrays import Array, JaxArray, Mask, for_programs
-from ddphf.likelihood.ensembles.points import make_reference
-from ddphf.likelihood.ensembles.rough import SharedInputs
+from ddphf.arrays import Array, JaxArray, Mask, for_programs, on_host
+from ddphf.likelihood.certificate import free_directions
 from ddphf.likelihood.expansion import CannotCompileError, Expansion
 from ddphf.likelihood.paired.careful import PairFit, fit_pair
 from ddphf.likelihood.paired.model import (
@@ -23,12 +22,10 @@ from ddphf.likelihood.paired.model import (
     features,
 )
 from ddphf.likelihood.paired.newton import NewtonResult
-from ddphf.likelihood.paired.profile import PairData, profile
+from ddphf.likelihood.paired.profile import PairData
 from ddphf.likelihood.reference import ParameterTable
 
 __all__ = ["PairLikelihood", "find_pair"]
-
-_profile = jax.jit(profile, static_argnums=0, static_argnames="expected")
 
 
 @dataclass(frozen=True)
@@ -141,8 +138,8 @@ class PairLikelihood:
         """
         theta, gradient = np.asarray(result.theta), np.asarray(result.gradient)
         lower, upper = self.arrays.lower, self.arrays.upper
-        pushed = ((theta <= lower) & (gradient > 0)) | ((theta >= upper) & (gradient < 0))
-        free = ~fixed[..., self.places.global_] & ~pushed
+        held = fixed[..., self.places.global_]
+        free = free_directions(theta, gradient, held, on_host(lower), on_host(upper))
         hessian = np.asarray(result.hessian)
         diagonal = np.diagonal(hessian, axis1=-2, axis2=-1)
         scale = np.where(free, 1 / np.sqrt(np.maximum(diagonal, 1e-300)), 0.0)
@@ -157,49 +154,6 @@ class PairLikelihood:
             return np.stack([self.errors(r, f) for r, f in zip(rows, fixed, strict=True)])
         variance = np.diagonal(inverse, axis1=-2, axis2=-1)
         return np.asarray(scale * np.sqrt(np.maximum(variance, 0.0)))
-
-    def share(self, x: Array, rates: Array, auxiliary: Array, fixed: Mask) -> SharedInputs:
-        """Return what an ensemble drawn at ``x`` shares: start and expected information.
-
-        Args:
-            x: Shape (n,): the parameters that the toys are drawn from.
-            rates: Expected main data there, shape (n_main,).
-            auxiliary: Expected auxiliary data there.
-            fixed: Held parameters, shape (n,), the POI not among them.
-        """
-        where = self.places.global_
-        expected = np.concatenate([rates, auxiliary])
-        arrays = self.held(x, fixed)
-        data = self.split(expected)
-        free = ~fixed[where]
-        theta = x[where]
-        # At expected data equal to the rates the profile sits at x itself.
-        centre = np.where(self.arrays.precision > 0, theta, data.centre)
-        data = data._replace(centre=for_programs(centre))
-        point = _profile(self.structure, arrays, theta, data, expected=True)
-        hessian = np.array(point.hessian)
-
-        def inverse(mask: Any) -> Any:
-            out = np.zeros_like(hessian)
-            if mask.any():
-                block = hessian[np.ix_(mask, mask)]
-                scale = 1 / np.sqrt(np.maximum(np.diag(block), 1e-300))
-                inner = np.linalg.inv(block * np.outer(scale, scale))
-                out[np.ix_(mask, mask)] = inner * np.outer(scale, scale)
-            return out
-
-        null = free.copy()
-        if self.poi is not None:
-            null[self.poi] = False
-        return SharedInputs(
-            theta=jnp.asarray(theta),
-            b=jnp.asarray(x[self.places.b]),
-            inverse_null=jnp.asarray(inverse(null)),
-            inverse_free=jnp.asarray(inverse(free)),
-            reference=make_reference(self.structure, arrays, jnp.asarray(theta)),
-            tolerance=jnp.asarray(1e-8),
-            max_steps=jnp.asarray(40),
-        )
 
 
 @partial(jax.jit, static_argnums=0)

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from ddphf.arrays import JaxArray
+from ddphf.likelihood.certificate import EDM_ROUNDING, free_directions
 from ddphf.likelihood.factorization import cho_solve, cholesky
 from ddphf.likelihood.paired.model import PairArrays, PairStructure
 from ddphf.likelihood.paired.profile import PairData, Profile, profile
@@ -23,8 +24,6 @@ CELL_BOUNDS = ("b_lower", "b_upper", "gamma_lower", "gamma_upper")
 MAX_STEPS = 100
 ENOUGH = 1e-14
 """EDM at which another Newton step is below rounding."""
-ROUNDING = 1e-10
-"""EDM below which a step that does not quarter it shows rounding: Newton would square it."""
 
 
 class NewtonResult(NamedTuple):
@@ -84,14 +83,6 @@ def solve_masked(
     return scale * cho_solve(cholesky(matrix), right[:, None])[:, 0]
 
 
-def free_directions(
-    theta: JaxArray, gradient: JaxArray, fixed: JaxArray, lower: JaxArray, upper: JaxArray
-) -> JaxArray:
-    """Return True where a parameter may move: not held, and not pushed against a bound."""
-    pushed = ((theta <= lower) & (gradient > 0)) | ((theta >= upper) & (gradient < 0))
-    return ~fixed & ~pushed
-
-
 def minimize_profile(
     structure: PairStructure,
     arrays: PairArrays,
@@ -135,7 +126,7 @@ def minimize_profile(
         newton = solve_masked(now.hessian, now.gradient, free, zero)
         edm = jnp.sum(jnp.where(free, now.gradient * newton, 0.0))
         edm = jnp.where(jnp.isfinite(edm) & (edm >= 0), edm, jnp.inf)
-        stuck = (state.damping > 1e12) | ((edm < ROUNDING) & (edm > 0.25 * state.edm))
+        stuck = (state.damping > 1e12) | ((edm < EDM_ROUNDING) & (edm > 0.25 * state.edm))
         step = solve_masked(now.hessian, now.gradient, free, damping)
         solved = jnp.all(jnp.isfinite(step))
         trial = jnp.where(free & solved, jnp.clip(theta - step, lower, upper), theta)

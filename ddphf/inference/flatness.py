@@ -1,0 +1,161 @@
+"""Directions that the data do not determine: dead parameters, singular Hessians, valleys.
+
+A certificate is local and knows nothing of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ddphf.arrays import Array, Mask
+from ddphf.exceptions import FitError
+from ddphf.likelihood.certificate import Minimum, measure_rounding
+from ddphf.likelihood.compiled import CompiledModel
+from ddphf.likelihood.reference import ReferenceModel
+from ddphf.text import list_names
+
+__all__ = ["find_dead", "moved_to", "refuse_flat", "refuse_singular"]
+
+INFLATION = 1e5
+"""An error so many times larger than with all others held is suspected: along an exactly flat
+direction rounding leaves 2e5 or more."""
+
+NUMERIC = 1e7
+"""An error so many times that with all others held is rounding: its matrix is singular in double
+precision."""
+
+SINGULAR = 1e-13
+"""Eigenvalue of the Hessian, scaled to a unit diagonal, below which a direction is flat."""
+
+Refit = Callable[[Array, Mask], Minimum | None]
+"""A fit from a point with some parameters held; None where no engine is fast enough."""
+
+
+def refuse_flat(
+    reference: ReferenceModel, minimum: Minimum, fixed: Mask, what: str, refit: Refit
+) -> None:
+    """Refuse a minimum that is a valley: other parameters can take over what one does.
+
+    Args:
+        reference: The measurement.
+        minimum: Certified.
+        fixed: Shape (n,): the parameters that the fit held.
+        what: Name of the fit, for the message.
+        refit: Follows what may be a valley.
+
+    Raises:
+        FitError: Names them.
+    """
+    # Whether an error is true (a narrow valley at large counts) or rounding (a flat one) only a
+    # step along it tells.
+    inflation = minimum.errors * np.sqrt(np.maximum(minimum.stiffness, 0.0))
+    suspected = [int(i) for i in np.flatnonzero(inflation > INFLATION)]
+    table = reference.parameters
+    reach = table.upper - table.lower
+    flat = [i for i in suspected if minimum.errors[i] > reach[i] or inflation[i] > NUMERIC]
+    if suspected and not flat and _is_valley(reference, minimum, fixed, suspected[0], refit):
+        flat = suspected
+    _refuse_undetermined(reference, [table.names[i] for i in flat], what)
+
+
+def refuse_singular(reference: ReferenceModel, point: Array, fixed: Mask, what: str) -> None:
+    """Refuse where a fit failed because the Hessian vanishes along some parameters.
+
+    Args:
+        reference: The measurement.
+        point: Where the fit stopped, shape (n,).
+        fixed: Held parameters, shape (n,).
+        what: Name of the fit, for the message.
+
+    Raises:
+        FitError: Names them.
+    """
+    table = reference.parameters
+    free = np.flatnonzero(~fixed & (point > table.lower) & (point < table.upper))
+    hessian = reference.hessian(point)[np.ix_(free, free)]
+    if not free.size or not np.all(np.isfinite(hessian)) or np.any(np.diag(hessian) <= 0):
+        return
+    scale = 1.0 / np.sqrt(np.diag(hessian))
+    values, vectors = np.linalg.eigh(hessian * scale[:, None] * scale[None, :])
+    if abs(values[0]) <= SINGULAR * len(free):
+        names = [table.names[free[i]] for i in np.flatnonzero(np.abs(vectors[:, 0]) > 0.1)]
+        _refuse_undetermined(reference, names, what)
+
+
+def _refuse_undetermined(reference: ReferenceModel, names: Sequence[str], what: str) -> None:
+    if names:
+        raise FitError(
+            f"{reference.measurement}, {what}: the data do not determine {list_names(names)}: "
+            "another parameter can take over their effect; fix one of them"
+        )
+
+
+def _is_valley(
+    reference: ReferenceModel, minimum: Minimum, fixed: Mask, index: int, refit: Refit
+) -> bool:
+    """Whether 2NLL stays where it is one error (or half the way to a bound) away.
+
+    In growing steps, each from where the last one points to: a valley is followed along its
+    floor, which a single step of the full length would leave.
+    """
+    table, best = reference.parameters, minimum.parameters
+    room = (best[index] - table.lower[index], table.upper[index] - best[index])
+    last = min(float(minimum.errors[index]), 0.5 * float(max(room)))
+    first = min(10.0 / float(np.sqrt(minimum.stiffness[index])), last)
+    sign = 1.0 if room[1] >= room[0] else -1.0
+    held = fixed.copy()
+    held[index] = True
+    direction = np.zeros(len(best))
+    for step in np.geomspace(first, last, 2 + int(np.log10(last / first))):
+        start = np.clip(best + direction * step, table.lower, table.upper)
+        start = np.where(held, best, start)
+        there = refit(moved_to(start, index, float(best[index] + sign * step)), held)
+        if there is None or not there.converged:
+            return False
+        if there.twice_nll - minimum.twice_nll > 0.01 * (step / minimum.errors[index]) ** 2 + (
+            measure_rounding(reference)
+        ):
+            return False
+        direction = (there.parameters - best) / step
+    return True
+
+
+def moved_to(parameters: Array, index: int, value: float) -> Array:
+    """Return the parameters with another value of one of them.
+
+    Example:
+        >>> moved_to(np.zeros(2), 1, 3.0)
+        array([0., 3.])
+    """
+    moved = parameters.copy()
+    moved[index] = value
+    return moved
+
+
+def find_dead(
+    reference: ReferenceModel, model: CompiledModel | None, start: Array, fixed: Mask
+) -> Mask:
+    """Return True for free unconstrained parameters that change no expected count, shape (n,).
+
+    Args:
+        reference: The measurement.
+        model: The same compiled, or None: one call of pyhf for each parameter takes long.
+        start: Values of the held parameters, shape (n,): at mu = 0 what scales the signal is dead.
+        fixed: Held parameters, shape (n,).
+    """
+    table, config = reference.parameters, reference.model.config
+    around = np.where(fixed, start, table.init)
+    rates = (reference if model is None else model).rates
+    before = rates(around)
+    dead = np.zeros_like(fixed)
+    for name in config.par_order:
+        if config.param_set(name).constrained:
+            continue
+        for index in range(config.par_slice(name).start, config.par_slice(name).stop):
+            if not fixed[index]:
+                moved = around.copy()
+                moved[index] = 0.5 * (table.lower[index] + table.upper[index]) + 0.1234
+                dead[index] = np.array_equal(before, rates(moved))
+    return dead

@@ -1,0 +1,156 @@
+"""Several minima: where a model may have them, and whether another start finds a lower one.
+
+A certificate is local. Where a nuisance parameter moves some bin the same way at +1 and -1 sigma
+there may be a minimum on either side. A factor that ends at its bound may have left its work to
+another that multiplies the same yields. Stock optimizers report whichever they fall into.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ddphf.arrays import Array, Mask
+from ddphf.exceptions import FitError
+from ddphf.inference.attempts import Attempts, Fit
+from ddphf.inference.flatness import moved_to, refuse_flat
+from ddphf.likelihood.certificate import Minimum
+from ddphf.likelihood.compiled import CompiledModel
+from ddphf.likelihood.fits import minimize, minimize_starts
+from ddphf.likelihood.reference import ReferenceModel
+from ddphf.progress import Stage
+from ddphf.statistics.signed import BELOW_FREE
+from ddphf.text import list_names
+from ddphf.workspace_json import SampleDocument
+
+__all__ = ["try_other_starts"]
+
+Move = tuple[int, float, bool]
+"""A parameter, where it starts, and whether all others start where they are best."""
+
+
+def try_other_starts(attempts: Attempts, fit: Fit, fixed: Mask, what: str, say: Stage) -> Fit:
+    """Return the lowest minimum that a fit and other starts lead to.
+
+    Args:
+        attempts: Of the measurement.
+        fit: A fit that succeeded.
+        fixed: Shape (n,): the parameters that it held.
+        what: Its name, for messages.
+        say: Called with a line where there are other starts.
+
+    Returns:
+        That fit itself, or a lower one with a warning; a failure where another minimum, as good,
+        is a valley.
+    """
+    reference, minimum = attempts.reference, fit.minimum
+    table = reference.parameters
+    sides, stuck = _find_one_sided(reference), _find_stuck(reference, minimum)
+    if attempts.model is None:
+        if not sides:
+            return fit
+        return fit.warned(
+            "one-sided variations may make several minima, and one start was tried: "
+            + list_names([table.names[i] for i in sides])
+        )
+    middle = (table.lower + table.upper) / 2
+    moves = [(i, side, own) for own in (False, True) for i in sides for side in (-1.0, 1.0)]
+    moves += [(i, middle[i], False) for i in stuck]
+    if not moves:
+        return fit
+    say(f"{reference.measurement}: {what}, {len(moves)} more starts")
+    try:
+        best = _descend(attempts, attempts.model, minimum, fixed, moves, what)
+    except FitError as error:
+        return replace(fit, failure=str(error))
+    if best is minimum:
+        return fit
+    names = list_names([table.names[i] for i in (*sides, *stuck)])
+    return replace(fit, minimum=best).warned(
+        f"{what}: the likelihood has several minima ({names}); other starts lowered 2NLL by "
+        f"{minimum.twice_nll - best.twice_nll:.4g}, and the lowest found is reported: check these "
+        "parameters"
+    )
+
+
+def _descend(
+    attempts: Attempts,
+    model: CompiledModel,
+    minimum: Minimum,
+    fixed: Mask,
+    moves: list[Move],
+    what: str,
+) -> Minimum:
+    """Return the lowest minimum.
+
+    Raises:
+        FitError: One that is as good is a valley.
+    """
+    best = minimum
+    while moves:
+        starts = [
+            moved_to(best.parameters if own else model.parameters.init, i, x) for i, x, own in moves
+        ]
+        held = np.where(fixed, minimum.parameters, np.stack(starts))
+        found = minimize_starts(model, held, fixed=fixed, near=best.parameters)
+        good = [m for m in found if m.converged and m.twice_nll < best.twice_nll + BELOW_FREE]
+        for trial in good:
+            if np.any(np.abs(trial.parameters - best.parameters) > 0.01 * best.errors):
+                # As good, but elsewhere.
+                trial = minimize(model, start=trial.parameters, fixed=fixed)
+                refuse_flat(attempts.reference, trial, fixed, what, attempts.first)
+        lowest = min(good, key=lambda m: m.twice_nll, default=best)
+        if not lowest.twice_nll < best.twice_nll - BELOW_FREE:
+            break
+        best = minimize(model, start=lowest.parameters, fixed=fixed)
+        moves = [move for move in moves if move[2]]  # from there on
+    return best
+
+
+def _find_one_sided(reference: ReferenceModel) -> list[int]:
+    """Return the free nuisance parameters that move a sample's bin the same way at +1 and -1 sigma.
+
+    The likelihood may then have a minimum on either side.
+    """
+    table, seen = reference.parameters, set()
+    for channel in reference.workspace["channels"]:
+        for sample in channel["samples"]:
+            nominal = np.array(sample["data"], dtype=float)
+            for name, (up, down) in _variations(sample, nominal).items():
+                # A fifth of the bin's Poisson error: below it no minimum can hide.
+                size = np.minimum(np.abs(up), np.abs(down))
+                if np.any((up * down > 0) & (size > 0.2 * np.sqrt(np.maximum(nominal, 1.0)))):
+                    seen.add(name)
+    return [i for i, name in enumerate(table.names) if name in seen and not table.fixed[i]]
+
+
+def _variations(sample: SampleDocument, nominal: Array) -> dict[str, tuple[Array, Array]]:
+    """Return the change at +1 and -1 sigma by parameter; one name may be histosys and normsys."""
+    shapes: dict[str, list[Array]] = {}
+    norms: dict[str, list[float]] = {}
+    for modifier in sample["modifiers"]:
+        name = modifier["name"]
+        if modifier["type"] == "histosys":
+            both = modifier["data"]["hi_data"], modifier["data"]["lo_data"]
+            shapes[name] = [np.array(side, dtype=float) for side in both]
+        elif modifier["type"] == "normsys":
+            norms[name] = [modifier["data"]["hi"], modifier["data"]["lo"]]
+    out = {}
+    for name in {**shapes, **norms}:
+        yields, factors = shapes.get(name, [nominal, nominal]), norms.get(name, [1.0, 1.0])
+        out[name] = (yields[0] * factors[0] - nominal, yields[1] * factors[1] - nominal)
+    return out
+
+
+def _find_stuck(reference: ReferenceModel, minimum: Minimum) -> list[int]:
+    """Return the free factors of whole samples that a minimum leaves at a bound.
+
+    Per-bin factors are left out: at low counts many of them sit there.
+    """
+    config, found = reference.model.config, []
+    for name in config.par_order:
+        where = config.par_slice(name)
+        if where.stop - where.start == 1 and not config.param_set(name).constrained:
+            found += [where.start] if minimum.at_bound[where.start] else []
+    return found
