@@ -123,7 +123,7 @@ def test_the_record_is_complete_and_local_never_stands_alone(folder):
     assert "global p =" in outcome.err
     assert "p adjusted" in outcome.err
     assert {p.name for p in (folder / "figures").iterdir()} == {
-        "search_selections.png", "search_null.png",
+        "search_selections.png", "search_maximum.png",
     }  # fmt: skip
 
 

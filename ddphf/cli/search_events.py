@@ -32,7 +32,7 @@ from ddphf.results.data_directed import describe_global
 
 __all__ = ["FIGURES", "command", "selection_table"]
 
-FIGURES = ("search_selections", "search_null")
+FIGURES = ("search_selections", "search_maximum")
 
 SHOWN = 15
 """Rows of the table on the terminal; the record has all."""
@@ -111,7 +111,7 @@ def command(
             from ddphf.figures.selections import draw_selections
 
             drawn = {
-                "search_selections": draw_selections(record), "search_null": draw_maximum(record),
+                "search_selections": draw_selections(record), "search_maximum": draw_maximum(record),
             }  # fmt: skip
             stage_figures(outputs, figures, drawn)
     print_summary(selection_table(record))
