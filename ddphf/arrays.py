@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import numpy as np
 
-__all__ = ["AnyArray", "Array", "IntArray", "JaxArray", "Mask", "Spec", "for_programs", "on_host"]
+__all__ = [
+    "AnyArray",
+    "Array",
+    "Bool",
+    "Float",
+    "Int",
+    "IntArray",
+    "JaxArray",
+    "Mask",
+    "Spec",
+    "for_programs",
+    "on_host",
+]
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 """Numbers in double precision."""
@@ -21,12 +33,19 @@ AnyArray = np.ndarray[Any, np.dtype[Any]]
 Spec = dict[str, Any]
 """A JSON object: a workspace, or a part of one."""
 
+# Shapes in signatures: Float[Array, "fits n"]. Type checkers see the array alone, and so does who
+# runs the program; only the tests put jaxtyping in their place, which has shapes checked.
 if TYPE_CHECKING:
+    from typing import Annotated as Bool
+    from typing import Annotated as Float
+    from typing import Annotated as Int
+
     import jax
 
     JaxArray = jax.Array
     """What compiled programs take and return."""
 else:
+    Bool = Float = Int = Annotated
     JaxArray = Any  # jax is not loaded for a name
 
 

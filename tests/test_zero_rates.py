@@ -10,6 +10,7 @@ from ddphf.inference.fit import fit_workspace
 from ddphf.likelihood.batch import minimize_batch
 from ddphf.likelihood.certificate import EDM_TOLERANCE
 from ddphf.likelihood.compiled import CompiledModel
+from ddphf.likelihood.descent import Problem
 from ddphf.likelihood.errors.profile import profile_errors
 from ddphf.likelihood.fits import minimize
 from ddphf.likelihood.general.zero_rates import minimize_at_zero
@@ -142,9 +143,8 @@ def test_one_compilation_per_structure():
         held[table.poi] = True
         for fixed in (table.fixed, held):
             for data in (model.data, model.data + 1):
-                minimize_at_zero(
-                    model.codes, *model.on_device, table.init, fixed, table.lower, table.upper, data
-                )
+                problem = Problem(model.on_device, data, fixed, table.lower, table.upper)
+                minimize_at_zero(model.codes, problem, table.init)
         sizes.append(minimize_at_zero._cache_size())
     assert len(set(sizes)) == 1
 

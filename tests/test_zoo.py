@@ -15,7 +15,7 @@ from ddphf.likelihood import interpolation
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.expansion import expand_model
 from ddphf.likelihood.general import arrays as array_module
-from ddphf.likelihood.general.derivatives import evaluate
+from ddphf.likelihood.general.derivatives import Model, evaluate
 from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
 
 
@@ -89,7 +89,7 @@ def check_derivatives(workspace, number):
     scale = 2 * size_of_terms(rates, reference.data)
     assert abs(model.twice_nll(x) - reference.twice_nll(x)) <= 1e-10 * scale
     point = jax.jit(evaluate, static_argnums=0)(
-        model.codes, model.arrays, model.cells, x, reference.data
+        model.codes, Model(model.arrays, model.cells), x, reference.data
     )
     gradient = reference.value_and_gradient(x)[1] / 2
     np.testing.assert_allclose(point.gradient, gradient, rtol=0, atol=1e-10 * scale)

@@ -8,11 +8,12 @@ from typing import Any
 import jax
 import numpy as np
 
-from ddphf.arrays import Array, Mask
+from ddphf.arrays import Array, Mask, for_programs
 from ddphf.compute.chunks import chunks_of
 from ddphf.exceptions import ModelError
 from ddphf.likelihood.certificate import EDM_TOLERANCE
 from ddphf.likelihood.compiled import CompiledModel
+from ddphf.likelihood.descent import Problem
 from ddphf.likelihood.direct import newton as direct
 from ddphf.likelihood.direct.approach import approach
 from ddphf.likelihood.fits import minimize
@@ -193,10 +194,10 @@ def _fit_rows(
         return np.broadcast_to(value, (n, *np.shape(value)))
 
     if pair is None:
-        result = newton.minimize_general_batch(
-            model.codes, *model.on_device, x, held,
-            rows(table.lower), rows(table.upper), data,
-        )  # fmt: skip
+        problem = Problem.of(
+            model.on_device, for_programs(data), held, rows(table.lower), rows(table.upper)
+        )
+        result = newton.minimize_general_batch(model.codes, problem, x)
         edm = np.asarray(result.edm)
         done = (edm < EDM_TOLERANCE) & np.asarray(result.physical)
         return done, edm, np.asarray(result.parameters), np.asarray(result.errors)
@@ -210,9 +211,9 @@ def _fit_rows(
         for own in (pair.held(x[j], held[j]) for j in (range(n) if differ else (0,)))
     ]
     pieces = pair.split(data)
+    limits = rows(pair.arrays.lower), rows(pair.arrays.upper)
     fit = minimize_profiles(
-        pair.structure, pair.arrays, x[:, where], held[:, where],
-        rows(pair.arrays.lower), rows(pair.arrays.upper), pieces,
+        pair.structure, Problem.of(pair.arrays, pieces, held[:, where], *limits), x[:, where],
         jax.tree.map(lambda *a: np.stack(a) if differ else rows(a[0]), *bounds),
     )  # fmt: skip
     fits = jax.tree.map(np.asarray, fit)

@@ -16,6 +16,7 @@ from ddphf.likelihood.direct.model import DirectModel
 from ddphf.likelihood.expansion import CannotCompileError, Expansion, expand_model
 from ddphf.likelihood.general.arrays import Codes, ModelArrays, build_arrays
 from ddphf.likelihood.general.arrowhead import Cells, find_cells
+from ddphf.likelihood.general.derivatives import Model
 from ddphf.likelihood.paired.likelihood import PairLikelihood, find_pair
 from ddphf.likelihood.reference import ParameterTable, ReferenceModel
 
@@ -125,10 +126,10 @@ class CompiledModel:
         return DirectModel(len(self.parameters.names), self.codes, self.arrays, self.cells)
 
     @cached_property
-    def on_device(self) -> tuple[ModelArrays, Cells]:
+    def on_device(self) -> Model:
         """Arrays and cells as JAX has them, for batches."""
         # asarray would compile a copy of each shape
-        return jax.device_put(self.arrays), jax.device_put(self.cells)
+        return Model(jax.device_put(self.arrays), jax.device_put(self.cells))
 
     def problem(self, data: Array | None = None, fixed: Mask | None = None) -> newton.Problem:
         """Return one fit of the model, for :mod:`ddphf.likelihood.direct`.

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import jax.numpy as jnp
 
-from ddphf.arrays import JaxArray
+from ddphf.arrays import Float, JaxArray
 
 __all__ = ["deviance"]
 
 TINY = 1e-300
 
 
-def deviance(n: JaxArray, rate: JaxArray) -> JaxArray:
+def deviance(
+    n: Float[JaxArray, "*#bins"], rate: Float[JaxArray, "*#bins"]
+) -> Float[JaxArray, "*bins"]:
     """Return rate - n + n ln(n / rate), element by element; ``rate`` where n is 0.
 
     Near n it is a difference of terms of the size of n. Their rounding, 1e-7 at 1e9 events, would

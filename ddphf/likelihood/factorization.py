@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ddphf.arrays import JaxArray
+from ddphf.arrays import Float, JaxArray
 
 __all__ = ["SMALL", "cho_solve", "cholesky", "solve_lower"]
 
@@ -25,7 +25,7 @@ SMALL = 8
 """Largest matrix done in plain operations, unrolled: their number grows with its square."""
 
 
-def cholesky(matrix: JaxArray) -> JaxArray:
+def cholesky(matrix: Float[JaxArray, "*many n n"]) -> Float[JaxArray, "*many n n"]:
     """Return the lower Cholesky factor; NaN where a matrix is not positive definite.
 
     Args:
@@ -49,7 +49,9 @@ def cholesky(matrix: JaxArray) -> JaxArray:
     return jnp.stack(columns, axis=-1) if columns else matrix
 
 
-def solve_lower(chol: JaxArray, right: JaxArray) -> JaxArray:
+def solve_lower(
+    chol: Float[JaxArray, "*many n n"], right: Float[JaxArray, "*many n m"]
+) -> Float[JaxArray, "*many n m"]:
     """Solve with the factor itself.
 
     Args:
@@ -66,7 +68,9 @@ def solve_lower(chol: JaxArray, right: JaxArray) -> JaxArray:
     return _stack(_forward(chol, right), right)
 
 
-def cho_solve(chol: JaxArray, right: JaxArray) -> JaxArray:
+def cho_solve(
+    chol: Float[JaxArray, "*many n n"], right: Float[JaxArray, "*many n m"]
+) -> Float[JaxArray, "*many n m"]:
     """Solve with the matrix that a factor belongs to.
 
     Args:

@@ -11,10 +11,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from ddphf.arrays import Array, Mask
+from ddphf.arrays import Array, Mask, for_programs
 from ddphf.exceptions import ModelError
 from ddphf.likelihood.certificate import CONVERGED, EDM_TOLERANCE, Minimum
 from ddphf.likelihood.compiled import CompiledModel
+from ddphf.likelihood.descent import Problem
 from ddphf.likelihood.direct import newton
 from ddphf.likelihood.direct.approach import approach
 from ddphf.likelihood.errors.edges import edge_errors, edge_terms
@@ -75,9 +76,8 @@ def minimize(
         return minimum
     # An empty bin's rate may be best at 0, where no bound of a parameter stops the fit; and
     # the shorter steps of that method follow narrow, curved valleys.
-    result = minimize_at_zero(
-        model.codes, *model.on_device, x, held, table.lower, table.upper, data
-    )
+    problem = Problem.of(model.on_device, for_programs(data), held, table.lower, table.upper)
+    result = minimize_at_zero(model.codes, problem, x)
     other = _keep_to_edge(model, _judge(model, result, data, held), data, held)
     if not np.any(data[: model.n_main] <= 0) and np.all(np.isfinite(other.parameters)):
         other = _newton(model, other.parameters, data, held)

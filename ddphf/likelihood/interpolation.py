@@ -12,7 +12,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 import numpy as np
 
-from ddphf.arrays import Array, JaxArray
+from ddphf.arrays import Array, Float, JaxArray
 from ddphf.likelihood import precision  # noqa: F401
 
 __all__ = ["histosys_weights", "is_symmetric", "normsys_coefficients", "normsys_factor"]
@@ -31,7 +31,9 @@ _CODE4 = np.array(
 )
 
 
-def is_symmetric(up: Array, down: Array, nominal: Array) -> bool:
+def is_symmetric(
+    up: Float[Array, "*bins"], down: Float[Array, "*bins"], nominal: Float[Array, "*bins"]
+) -> bool:
     """Return whether two shifts are one, up to the rounding of ``nominal * (1 +- variation)``.
 
     Such a variation is linear in its nuisance under every code, with half the work.
@@ -40,7 +42,7 @@ def is_symmetric(up: Array, down: Array, nominal: Array) -> bool:
     return bool(np.all(np.abs(up - down) <= 4 * np.finfo(float).eps * size))
 
 
-def histosys_weights(alpha: JaxArray, code: str) -> tuple[JaxArray, JaxArray]:
+def histosys_weights(alpha: Float[JaxArray, "*points"], code: str) -> tuple[JaxArray, JaxArray]:
     """Return the weights of the up and the down shift, each of the shape of ``alpha``.
 
     Example:
@@ -57,7 +59,9 @@ def histosys_weights(alpha: JaxArray, code: str) -> tuple[JaxArray, JaxArray]:
     return up, down
 
 
-def normsys_coefficients(low: Array, high: Array, code: str) -> Array:
+def normsys_coefficients(
+    low: Float[Array, "entries"], high: Float[Array, "entries"], code: str
+) -> Float[Array, "entries 8"]:
     """Return what :func:`normsys_factor` needs, shape (entries, 8), from the factors at -1, +1."""
     low, high = np.asarray(low, dtype=float), np.asarray(high, dtype=float)
     log_low, log_high = np.log(low), np.log(high)
@@ -77,20 +81,24 @@ def normsys_coefficients(low: Array, high: Array, code: str) -> Array:
     return np.concatenate([log_low[:, None], log_high[:, None], polynomial], axis=1)
 
 
-def normsys_factor(alpha: JaxArray, coefficients: JaxArray, code: str) -> JaxArray:
+def normsys_factor(
+    alpha: Float[JaxArray, "*points entries"],
+    coefficients: Float[JaxArray, "*one entries 8"],
+    code: str,
+) -> Float[JaxArray, "*points entries"]:
     """Return the factors of all entries.
 
     Args:
         alpha: Shape (..., entries).
-        coefficients: Shape (entries, 8).
+        coefficients: Shape (entries, 8), or with leading axes of length 1.
         code: ``"code1"`` or ``"code4"``.
     """
-    log_low, log_high = coefficients[:, 0], coefficients[:, 1]
+    log_low, log_high = coefficients[..., 0], coefficients[..., 1]
     if code == "code1":
         return jnp.exp(jnp.where(alpha >= 0, alpha * log_high, -alpha * log_low))
     inside = jnp.abs(alpha) < 1
     outer = jnp.exp(jnp.where(alpha >= 0, alpha * log_high, -alpha * log_low))
     polynomial = jnp.zeros_like(alpha)
     for power in range(7, 1, -1):
-        polynomial = (polynomial + coefficients[:, power]) * alpha
+        polynomial = (polynomial + coefficients[..., power]) * alpha
     return jnp.where(inside, 1.0 + polynomial, outer)

@@ -12,8 +12,8 @@ import platform
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from importlib import metadata
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np

@@ -16,9 +16,10 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from ddphf.arrays import Array, IntArray, Mask
+from ddphf.arrays import Array, Float, IntArray, Mask
+from ddphf.likelihood.descent import ENOUGH, SLACK
 from ddphf.likelihood.direct.matrix import Factored, factorise
-from ddphf.likelihood.direct.newton import ENOUGH, Problem, is_physical, look
+from ddphf.likelihood.direct.newton import Problem, is_physical, look
 
 __all__ = ["approach"]
 
@@ -34,7 +35,12 @@ REMEMBERED = 10_000_000
 """Numbers that all descents together remember."""
 
 
-def approach(problems: Sequence[Problem], starts: Array, near: Array, data: Array) -> Array:
+def approach(
+    problems: Sequence[Problem],
+    starts: Float[Array, "fits n"],
+    near: Float[Array, "n"],
+    data: Float[Array, "data"],
+) -> Float[Array, "fits n"]:
     """Return starts that are nearer to the minima: -ln L is not higher there.
 
     Args:
@@ -161,7 +167,7 @@ class _Descents:
         """
         begun = np.isfinite(self.value)
         gain = np.where(begun, share * self.edm, 0.0)
-        slack = 1e-13 * (1.0 + np.abs(self.value))
+        slack = SLACK * (1.0 + np.abs(self.value))
         good = legal & ((value <= self.value - SUFFICIENT * gain + slack) | ~begun)
         if begun.all():
             self._learn(good, trial - self.x, gradient - self.gradient)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from ddphf.arrays import Array, IntArray
+from ddphf.arrays import Array, Float, IntArray
 
 __all__ = ["Factors"]
 
@@ -54,7 +54,9 @@ class Factors:
         self._to_group = _ones(self._group, each, (len(rows), size[0]))
         self._of_yield = _ones(entry[~wide], place[~wide], size[::-1])
 
-    def multiply(self, table: Array) -> Array:
+    def multiply(
+        self, table: Float[Array, "points entries"]
+    ) -> Float[Array, "points bins samples"]:
         """Return the product of each yield's factors, shape (m, bins, samples).
 
         Args:
@@ -65,7 +67,9 @@ class Factors:
             product = product * _product(table, self._narrow)
         return np.asarray(product.reshape(len(table), *self._shape))
 
-    def sum_entries(self, values: Array) -> Array:
+    def sum_entries(
+        self, values: Float[Array, "points bins samples"]
+    ) -> Float[Array, "points entries"]:
         """Return, for each entry but the last, the sum of the yields that have it, shape (m, one).
 
         Args:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from ddphf.arrays import Array
+from ddphf.arrays import Array, Float
 
 __all__ = ["NormsysFactors", "histosys_weights"]
 
 
-def histosys_weights(alpha: Array, code: str) -> tuple[Array, Array, Array]:
+def histosys_weights(
+    alpha: Float[Array, "*points variations"], code: str
+) -> tuple[Array, Array, Array]:
     """Return the weights of the up and the down shifts and their derivatives.
 
     Args:

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.linalg import lapack
 
-from ddphf.arrays import Array, IntArray, Mask
+from ddphf.arrays import Array, Bool, Float, IntArray, Mask
+from ddphf.likelihood.descent import NEGLIGIBLE
 
 __all__ = ["Arrowhead", "Factored", "Split", "factorise"]
 
@@ -65,18 +66,20 @@ class Split:
         padded = np.concatenate([vector, np.zeros((*vector.shape[:-1], 1))], axis=-1)
         return vector[..., self.global_], padded[..., self.local]
 
-    def put(self, x: Array, y: Array) -> Array:
+    def put(
+        self, x: Float[Array, "*many k"], y: Float[Array, "*many cells l"]
+    ) -> Float[Array, "*many n"]:
         """Return the vector, shape (..., n), of a global and a local part."""
         out = np.zeros((*x.shape[:-1], self.n + 1))
         out[..., self.local] = y
         out[..., self.global_] = x
         return out[..., :-1]
 
-    def diagonal(self, matrix: Arrowhead) -> Array:
+    def diagonal(self, matrix: Arrowhead) -> Float[Array, "n"]:
         """Return the diagonal, shape (n,)."""
         return self.put(np.diag(matrix.corner), np.einsum("cll->cl", matrix.blocks))
 
-    def multiply(self, matrix: Arrowhead, vector: Array) -> Array:
+    def multiply(self, matrix: Arrowhead, vector: Float[Array, "n"]) -> Float[Array, "n"]:
         """Return the matrix times a vector of shape (n,)."""
         v_global, v_local = self.take(vector)
         y = np.einsum("clm,cm->cl", matrix.blocks, v_local) + matrix.edges @ v_global
@@ -111,7 +114,7 @@ class Factored:
         k = len(matrix.corner)
         flat = (matrix.edges.shape[0] * matrix.edges.shape[1], k)
         schur = matrix.corner - matrix.edges.reshape(flat).T @ self.inner.reshape(flat)
-        self._scale = 1.0 / np.sqrt(np.maximum(np.diag(matrix.corner), 1e-300))
+        self._scale = 1.0 / np.sqrt(np.maximum(np.diag(matrix.corner), NEGLIGIBLE))
         schur *= self._scale[:, None]
         schur *= self._scale
         if not np.all(np.isfinite(schur)):
@@ -128,7 +131,7 @@ class Factored:
         found, _ = lapack.dpotrs(self._chol, rows.T, lower=0)
         return np.asarray(found.T.reshape(right.shape) * self._scale)
 
-    def solve(self, right: Array) -> Array:
+    def solve(self, right: Float[Array, "*many n"]) -> Float[Array, "*many n"]:
         """Solve over the free directions, 0 elsewhere; shape (..., n)."""
         right = np.where(self.free, right, 0.0)
         r_global, r_local = self.split.take(right)
@@ -152,14 +155,16 @@ class Factored:
         free = self.free[self.split.global_]
         return np.asarray(np.where(free[:, None] & free[None, :], block, 0.0))
 
-    def variances(self) -> Array:
+    def variances(self) -> Float[Array, "n"]:
         """Return the diagonal of the inverse, shape (n,), 0 outside the free directions."""
         local = np.einsum("cll->cl", self.inverse_blocks)
         local = local + np.einsum("clk,clk->cl", self.inner @ self.block, self.inner)
         return np.where(self.free, self.split.put(np.diag(self.block), local), 0.0)
 
 
-def factorise(matrix: Arrowhead, split: Split, free: Mask, damping: float = 0.0) -> Factored | None:
+def factorise(
+    matrix: Arrowhead, split: Split, free: Bool[Mask, "n"], damping: float = 0.0
+) -> Factored | None:
     """Keep the free directions, add damping times the diagonal, and factorise.
 
     Returns:

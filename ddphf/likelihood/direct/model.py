@@ -13,7 +13,8 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.special import gammaln
 
-from ddphf.arrays import Array, on_host
+from ddphf.arrays import Array, Float, on_host
+from ddphf.likelihood.descent import NEGLIGIBLE
 from ddphf.likelihood.direct.factors import Factors
 from ddphf.likelihood.direct.interpolation import NormsysFactors, histosys_weights
 from ddphf.likelihood.direct.matrix import Arrowhead, Split
@@ -147,7 +148,7 @@ class DirectModel:
         d_second = np.concatenate([np.zeros_like(points), second, 0.0 * one], axis=1) / safe
         return product, safe_product, d_first, d_second
 
-    def rates(self, points: Array) -> Array:
+    def rates(self, points: Float[Array, "points n"]) -> Float[Array, "points bins"]:
         """Return the expected main data, shape (m, bins), at points of shape (m, n)."""
         out = np.empty((len(points), self.n_bins))
         block = max(1, BLOCK // max(1, self.arrays.factor.size))
@@ -158,7 +159,7 @@ class DirectModel:
             )
         return out
 
-    def twice_nll(self, points: Array, data: Array) -> Array:
+    def twice_nll(self, points: Float[Array, "points n"], data: Array) -> Float[Array, "points"]:
         """Return -2 ln L with all constants, shape (m,); NaN where a rate is negative."""
         counts, auxiliary = data[..., : self.n_bins], data[..., self.n_bins :]
         main = np.sum(_log_poisson(counts, self.rates(points)), axis=-1)
@@ -202,7 +203,7 @@ class DirectModel:
         curvature[:, where] = counts / safe**2
         return slope, curvature
 
-    def evaluate(self, points: Array, data: Array) -> Points:
+    def evaluate(self, points: Float[Array, "points n"], data: Array) -> Points:
         """Return -ln L and its gradient at many points.
 
         Args:
@@ -214,7 +215,7 @@ class DirectModel:
         product, safe_product, first, second = self._products(points)
         rate = np.sum(base * product, axis=-1)
         seen = counts > 0
-        pull = np.where(seen, counts / np.where(seen, np.maximum(rate, 1e-300), 1.0), 0.0) - 1.0
+        pull = np.where(seen, counts / np.where(seen, np.maximum(rate, NEGLIGIBLE), 1.0), 0.0) - 1.0
         value = np.sum(_deviance(counts, rate), axis=-1) + self._penalty(points, auxiliary)
 
         m, weighted = len(points), pull[:, :, None] * safe_product
@@ -233,7 +234,7 @@ class DirectModel:
             value, rate, gradient, base, safe_product, first, second, slopes, bends, pull, curved
         )
 
-    def curvature(self, at: Points, multiplier: Array | None = None) -> Curvature:
+    def curvature(self, at: Points, multiplier: Float[Array, "bins"] | None = None) -> Curvature:
         """Return the Hessian of -ln L at one point, of :meth:`evaluate`.
 
         Args:
@@ -247,7 +248,7 @@ class DirectModel:
         # d ln L / d rate is n / rate - 1.
         alpha = (at.pull + 1.0) / np.where(at.rate > 0, at.rate, 1.0)
         if multiplier is not None:
-            safe = np.maximum(at.rate, 1e-300)
+            safe = np.maximum(at.rate, NEGLIGIBLE)
             alpha = np.where(multiplier > 0, multiplier / safe, alpha)
 
         # Factors of global parameters: (bins, samples, f); histosys: (v, bins, shifted samples).
@@ -341,7 +342,7 @@ def _deviance(n: Array, rate: Array) -> Array:
     safe = np.where(seen, n, 1.0)
     d = (rate - n) / safe
     near = np.abs(d) < 0.5
-    far = np.log(np.where(near, 1.0, np.maximum(rate / safe, 1e-300)))
+    far = np.log(np.where(near, 1.0, np.maximum(rate / safe, NEGLIGIBLE)))
     return np.asarray(
         np.where(seen, n * (d - np.where(near, np.log1p(np.where(near, d, 0.0)), far)), rate - n)
     )

@@ -11,24 +11,30 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ddphf.arrays import Array, Mask
+from ddphf.arrays import Array, Float, Mask
 from ddphf.likelihood.certificate import EDM_ROUNDING, free_directions
+from ddphf.likelihood.descent import (
+    ENOUGH,
+    NEGLIGIBLE,
+    NO_STEP,
+    QUARTER,
+    SLACK,
+)
 from ddphf.likelihood.direct.matrix import Arrowhead, Factored, factorise
 from ddphf.likelihood.direct.model import Curvature, DirectModel, Points
+from ddphf.likelihood.general.bending import MAX_TURNS
+from ddphf.likelihood.general.newton import FAIR, FIRST_DAMPING, GOOD, TENFOLD
 
 __all__ = ["DirectResult", "Look", "Problem", "certify", "look", "minimize", "minimize_many"]
 
 
 MAX_STEPS = 200
-MAX_TURNS = 16
-"""Bounds that one step may meet; it ends at the last, and the next step goes on from there."""
+"""Six times those of a compiled batch: here no fit waits for another."""
 TOGETHER = 64
 """Fits whose points are evaluated at once: memory grows with it."""
-ENOUGH = 1e-14
 STATIONARY, RIDGES = 1e-6, (1e-15, 1e-14, 1e-13)
 """Where the gradient is this small a Hessian may be singular within rounding: its diagonal is then
 raised by the first of these that is enough."""
-FIRST_DAMPING = 0.1
 
 
 class Problem(NamedTuple):
@@ -63,12 +69,12 @@ class DirectResult(NamedTuple):
     physical: bool
 
 
-def is_physical(rates: Array, counts: Array) -> Mask:
+def is_physical(rates: Float[Array, "*fits bins"], counts: Float[Array, "*fits bins"]) -> Mask:
     """Return whether no rate is negative, and none is 0 where events were seen; shape (...)."""
     return np.asarray(np.all((rates > 0) | ((rates == 0) & (counts <= 0)), axis=-1))
 
 
-def minimize(problem: Problem, start: Array) -> DirectResult:
+def minimize(problem: Problem, start: Float[Array, "n"]) -> DirectResult:
     """Minimise -ln L.
 
     Args:
@@ -79,7 +85,7 @@ def minimize(problem: Problem, start: Array) -> DirectResult:
 
 
 def minimize_many(
-    problems: Sequence[Problem], starts: Array, *, errors: bool = True
+    problems: Sequence[Problem], starts: Float[Array, "fits n"], *, errors: bool = True
 ) -> Iterator[DirectResult]:
     """Minimise -ln L for many fits of one model, in step: what can be is evaluated together.
 
@@ -130,14 +136,16 @@ def _fit(problem: Problem, start: Array, errors: bool) -> Generator[Array, Point
             better = False
             if trial is not None:
                 new, before = (yield trial), float(local.at.value)
-                slack = 1e-13 * (1.0 + abs(before))
+                slack = SLACK * (1.0 + abs(before))
                 better = bool(is_physical(new.rate, counts) and new.value <= before + slack)
                 if better:
                     x, local, substitutes = trial, look_at(problem, trial, new), []
-                    damping = _relax(damping, (before - float(new.value)) / max(predicted, 1e-300))
+                    damping = _relax(
+                        damping, (before - float(new.value)) / max(predicted, NEGLIGIBLE)
+                    )
             if not better:
                 # Rejected: bend the step along the bounds first, damp it if that does not help.
-                damping = max(10.0 * damping, FIRST_DAMPING) if bent else damping
+                damping = max(TENFOLD * damping, FIRST_DAMPING) if bent else damping
                 bent = True
         gradient, factored, matrix = local.at.gradient, local.factored, local.curvature.hessian
         last, edm = edm, np.inf
@@ -145,7 +153,7 @@ def _fit(problem: Problem, start: Array, errors: bool) -> Generator[Array, Point
             step = factored.solve(gradient)
             edm = max(float(gradient @ step), 0.0)
         # A step this near that does not quarter the EDM shows rounding: an end, as a rejected one.
-        if edm <= ENOUGH or (edm < EDM_ROUNDING and edm > 0.25 * last) or damping >= 1e12:
+        if edm <= ENOUGH or (edm < EDM_ROUNDING and edm > QUARTER * last) or damping >= NO_STEP:
             break
         if local.factored is None:
             substitutes = substitutes or _make_definite(model, local)
@@ -180,9 +188,9 @@ def _make_definite(model: DirectModel, local: Look) -> list[Arrowhead]:
 
 def _relax(damping: float, agreement: float) -> float:
     """Return the damping after a step that was taken; agreement is actual over predicted gain."""
-    if agreement > 0.9 or damping < FIRST_DAMPING / 10:
+    if agreement > GOOD or damping < FIRST_DAMPING / TENFOLD:
         return 0.0
-    return damping / 10.0 if agreement > 0.5 else damping
+    return damping / TENFOLD if agreement > FAIR else damping
 
 
 def _bend(matrix: Factored, gradient: Array, step: Array, low: Array, high: Array) -> Array:
@@ -220,7 +228,9 @@ class Look(NamedTuple):
     factored: Factored | None
 
 
-def look(problem: Problem, x: Array, multiplier: Array | None = None) -> Look:
+def look(
+    problem: Problem, x: Float[Array, "n"], multiplier: Float[Array, "bins"] | None = None
+) -> Look:
     """Evaluate one point; ``factored`` is None where the Hessian is not positive definite.
 
     Args:
@@ -231,7 +241,12 @@ def look(problem: Problem, x: Array, multiplier: Array | None = None) -> Look:
     return look_at(problem, x, problem.model.evaluate(x[None], problem.data).row(0), multiplier)
 
 
-def look_at(problem: Problem, x: Array, at: Points, multiplier: Array | None = None) -> Look:
+def look_at(
+    problem: Problem,
+    x: Float[Array, "n"],
+    at: Points,
+    multiplier: Float[Array, "bins"] | None = None,
+) -> Look:
     """Add the Hessian to a point that was evaluated."""
     found = problem.model.curvature(at, multiplier)
     free = free_directions(x, at.gradient, problem.fixed, problem.lower, problem.upper)
@@ -245,7 +260,7 @@ def look_at(problem: Problem, x: Array, at: Points, multiplier: Array | None = N
     return Look(at, found, free, factored)
 
 
-def certify(problem: Problem, x: Array) -> DirectResult:
+def certify(problem: Problem, x: Float[Array, "n"]) -> DirectResult:
     """Return the certificate of a point found by other means, with the exact joint Hessian."""
     with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         local = look(problem, x)
@@ -257,7 +272,13 @@ def certify(problem: Problem, x: Array) -> DirectResult:
 
 
 def make_result(
-    problem: Problem, x: Array, local: Look, edm: float, steps: int, *, errors: bool = True
+    problem: Problem,
+    x: Float[Array, "n"],
+    local: Look,
+    edm: float,
+    steps: int,
+    *,
+    errors: bool = True,
 ) -> DirectResult:
     """Return a point with its certificate."""
     at, free = local.at, local.free

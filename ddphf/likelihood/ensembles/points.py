@@ -17,7 +17,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ddphf.arrays import JaxArray
+from ddphf.arrays import Float, JaxArray
 from ddphf.likelihood.paired.cells import Side, tiny
 from ddphf.likelihood.paired.model import PairArrays, PairStructure, features
 from ddphf.likelihood.paired.profile import (
@@ -28,7 +28,19 @@ from ddphf.likelihood.paired.profile import (
     solve_sides,
 )
 
-__all__ = ["Point", "Reference", "deviation_gradient", "evaluate", "make_reference", "row_sum"]
+__all__ = [
+    "Point",
+    "Reference",
+    "deviation_gradient",
+    "evaluate",
+    "in_rows",
+    "make_reference",
+    "row_sum",
+]
+
+
+LEAST_SHARE = 0.1
+"""Of b, what a step leaves at least."""
 
 
 class Point(NamedTuple):
@@ -65,7 +77,17 @@ class Reference(NamedTuple):
     slope: JaxArray
 
 
-def row_sum(x: JaxArray) -> JaxArray:
+def in_rows(arrays: PairArrays) -> PairArrays:
+    """Put the axis of many data sets in front of what all share, so that no rank is promoted.
+
+    The matrices stay: they are factors of matrix products.
+    """
+    shared = arrays._replace(matrices=())
+    rows: PairArrays = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], shared)
+    return rows._replace(matrices=arrays.matrices)
+
+
+def row_sum(x: Float[JaxArray, "toys m"]) -> Float[JaxArray, "toys"]:
     """Return the sums over the last axis."""
     # A dot product vectorises on every device; XLA's CPU row reduction does not.
     return x @ jnp.ones(x.shape[-1], x.dtype)
@@ -97,10 +119,14 @@ def _plain_cells(
 
 
 def evaluate(
-    structure: PairStructure, arrays: PairArrays, theta: JaxArray, data: PairData, b: JaxArray
+    structure: PairStructure,
+    arrays: PairArrays,
+    theta: Float[JaxArray, "toys k"],
+    data: PairData,
+    b: Float[JaxArray, "#toys #cells"],
 ) -> Point:
     """Evaluate at theta, shape (n, k), from cells at b, shape (n, M)."""
-    dtype = theta.dtype
+    dtype, arrays = theta.dtype, in_rows(arrays)
 
     def phi_of(t: JaxArray) -> tuple[JaxArray | None, ...]:
         return features(structure, arrays.coefficients, t)
@@ -130,7 +156,7 @@ def evaluate(
             curvature = s_b.u**2 * x_b.info + s_a.u**2 * x_a.info
             step = slope / jnp.maximum(curvature, tiny(curvature))
             # A step may not cross 0: the rates stay positive, and Newton recovers from below.
-            new = jnp.clip(jnp.maximum(b + step, 0.1 * b), low, high)
+            new = jnp.clip(jnp.maximum(b + step, LEAST_SHARE * b), low, high)
             move = new - b
             if not last:
                 b = new
@@ -156,7 +182,9 @@ def evaluate(
     return Point(gradient, edm_cells, b, rates, gammas, weights)
 
 
-def make_reference(structure: PairStructure, arrays: PairArrays, theta: JaxArray) -> Reference:
+def make_reference(
+    structure: PairStructure, arrays: PairArrays, theta: Float[JaxArray, "k"]
+) -> Reference:
     """Return what toys started at theta, shape (k,), share."""
 
     def u_of(t: JaxArray) -> tuple[JaxArray, JaxArray]:
@@ -179,10 +207,10 @@ def deviation_gradient(
     structure: PairStructure,
     arrays: PairArrays,
     reference: Reference,
-    contrast: JaxArray,
-    theta: JaxArray,
+    contrast: Float[JaxArray, "toys cells"],
+    theta: Float[JaxArray, "toys k"],
     data: PairData,
-) -> JaxArray:
+) -> Float[JaxArray, "toys k"]:
     """Return the gradient of the profiled -ln L, shape (n, k), for cells with signal in B alone.
 
     Args:
@@ -193,15 +221,16 @@ def deviation_gradient(
         theta: Where, shape (n, k).
         data: The toys.
     """
-    n_b, n_a = data.n
+    (n_b, n_a), arrays = data.n, in_rows(arrays)
     to_b, to_a, to_c = arrays.matrices[0], arrays.matrices[1], arrays.matrices[4]
     assert to_b is not None
     assert to_a is not None
     phi, pullback = jax.vjp(lambda t: features(structure, arrays.coefficients, t), theta)
     assert phi[0] is not None
     assert phi[1] is not None
-    d_b, d_a = (phi[0] - reference.features[0]) @ to_b, (phi[1] - reference.features[1]) @ to_a
-    u_b, u_a = reference.u[0] + d_b, reference.u[1] + d_a
+    d_b = (phi[0] - reference.features[0][None]) @ to_b
+    d_a = (phi[1] - reference.features[1][None]) @ to_a
+    u_b, u_a = reference.u[0][None] + d_b, reference.u[1][None] + d_a
     total = u_b + u_a
     excess = contrast + n_a * d_b - n_b * d_a
     common = 1.0 / (total * u_b * u_a)

@@ -7,13 +7,20 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ddphf.arrays import JaxArray
-from ddphf.likelihood.ensembles.points import row_sum
+from ddphf.arrays import Bool, Float, JaxArray
+from ddphf.likelihood.ensembles.points import in_rows, row_sum
 from ddphf.likelihood.paired.kinks import one_sided_scores
 from ddphf.likelihood.paired.model import PairArrays, PairStructure
 from ddphf.likelihood.paired.profile import PairData
 
 __all__ = ["Rates", "difference", "log_ratio", "zero_in_subdifferential"]
+
+
+CLOSE = 0.1
+"""|t| of (1 + t) / (1 - t) up to which the series of ln has all digits: the first term left out is
+t^16 / 17."""
+IMPOSSIBLE = 1e30
+"""ln of a ratio with one rate at 0: finite, so that 0 events times it are 0."""
 
 
 class Rates(NamedTuple):
@@ -24,7 +31,9 @@ class Rates(NamedTuple):
     weights: tuple[JaxArray, JaxArray]
 
 
-def log_ratio(new: JaxArray, old: JaxArray) -> JaxArray:
+def log_ratio(
+    new: Float[JaxArray, "*toys"], old: Float[JaxArray, "*toys"]
+) -> Float[JaxArray, "*toys"]:
     """Return ln(new / old) (1 where both are 0); a short series where all are close."""
     total = new + old
     t = jnp.where(total > 0, (new - old) / jnp.where(total > 0, total, 1.0), 0.0)
@@ -37,9 +46,9 @@ def log_ratio(new: JaxArray, old: JaxArray) -> JaxArray:
         return 2.0 * t * (1.0 + value)
 
     out: JaxArray = jax.lax.cond(
-        jnp.max(jnp.abs(t)) < 0.1,
+        jnp.max(jnp.abs(t)) < CLOSE,
         series,
-        lambda t: jnp.where(jnp.abs(t) < 1, jnp.log1p(t) - jnp.log1p(-t), t * 1e30),
+        lambda t: jnp.where(jnp.abs(t) < 1, jnp.log1p(t) - jnp.log1p(-t), t * IMPOSSIBLE),
         t,
     )
     return out
@@ -51,9 +60,9 @@ def difference(
     data: PairData,
     null: tuple[JaxArray, Rates],
     free: tuple[JaxArray, Rates],
-) -> JaxArray:
+) -> Float[JaxArray, "toys"]:
     """Return 2NLL(null) - 2NLL(free), term by term: no difference of large sums."""
-    (theta0, p0), (theta1, p1) = null, free
+    (theta0, p0), (theta1, p1), arrays = null, free, in_rows(arrays)
     total = jnp.zeros(theta0.shape[0])
     for x in range(2):
         n, r0, r1 = data.n[x], p0.rates[x], p1.rates[x]
@@ -73,11 +82,11 @@ def zero_in_subdifferential(
     structure: PairStructure,
     arrays: PairArrays,
     poi: int,
-    theta: JaxArray,
-    gradient: JaxArray,
+    theta: Float[JaxArray, "toys k"],
+    gradient: Float[JaxArray, "toys k"],
     data: PairData,
     at: Rates,
-) -> JaxArray:
+) -> Bool[JaxArray, "toys"]:
     """Return True where 0 lies in the subdifferential in the POI at the null fit.
 
     Cells with both rates 0 give a different slope on either side.
@@ -85,7 +94,9 @@ def zero_in_subdifferential(
     empty = (data.n[0] + data.n[1] + at.rates[0] + at.rates[1]) == 0
 
     def find(empty: JaxArray) -> JaxArray:
-        right, left = one_sided_scores(structure, arrays, poi, theta, gradient, empty, at.weights)
+        right, left = one_sided_scores(
+            structure, in_rows(arrays), poi, theta, gradient, empty, at.weights
+        )
         return (right <= 0) & (left >= 0) & (left > right)
 
     out: JaxArray = jax.lax.cond(

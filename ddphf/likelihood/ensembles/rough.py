@@ -8,8 +8,13 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ddphf.arrays import JaxArray
-from ddphf.likelihood.ensembles.points import Reference, deviation_gradient, evaluate
+from ddphf.arrays import Bool, Float, JaxArray
+from ddphf.likelihood.ensembles.points import (
+    Reference,
+    deviation_gradient,
+    evaluate,
+    in_rows,
+)
 from ddphf.likelihood.paired.model import PairArrays, PairStructure
 from ddphf.likelihood.paired.profile import PairData
 
@@ -69,16 +74,16 @@ class Approach(NamedTuple):
 def _approach(
     gradient_at: Callable[[JaxArray, JaxArray], tuple[JaxArray, JaxArray, JaxArray]],
     problem: Problem,
-    theta: JaxArray,
-    b: JaxArray,
-    edm: JaxArray,
+    theta: Float[JaxArray, "toys k"],
+    b: Float[JaxArray, "toys cells"],
+    edm: Float[JaxArray, "toys"],
     enough: float,
 ) -> Approach:
     """Step until the next step is predicted to reach ROUGH_TARGET, or the EDM is below ``enough``.
 
     ``edm`` is that of the step which led to ``theta``: from step to step it shrinks by a factor.
     """
-    arrays, hold = problem.arrays, problem.hold
+    arrays, hold = in_rows(problem.arrays), problem.hold
 
     def body(s: Approach) -> Approach:
         gradient, edm_cells, b = gradient_at(s.theta, s.b)
@@ -133,9 +138,9 @@ class Rough:
         self.contrast: JaxArray | None = None
         if _is_contrast(structure, poi):
             u_b, u_a = shared.reference.u
-            self.contrast = low(data.n[1] * u_b - data.n[0] * u_a)
+            self.contrast = low(data.n[1] * u_b[None] - data.n[0] * u_a[None])
 
-    def null(self, hold: JaxArray) -> Approach:
+    def null(self, hold: Bool[JaxArray, "toys"]) -> Approach:
         """Approach the null fit from the shared start."""
         n, shared = hold.shape[0], self.shared
         theta = jnp.broadcast_to(low(shared.theta), (n, self.structure.n_global))
@@ -144,14 +149,21 @@ class Rough:
         if self.contrast is None:
             return self._exact(problem, theta, b, jnp.full(n, jnp.inf, jnp.float32))
         # At the start all toys have the same u, and one product gives the gradient.
-        pull = self.arrays.precision * (theta - self.data.centre)
+        arrays = in_rows(self.arrays)
+        pull = arrays.precision * (theta - self.data.centre)
         gradient = self.contrast @ self.reference.slope + pull
         step = gradient @ problem.inverse
-        theta = jnp.clip(theta - step, self.arrays.lower, self.arrays.upper)
+        theta = jnp.clip(theta - step, arrays.lower, arrays.upper)
         edm = jnp.sum(gradient * step, axis=-1)
         return self._deviations(_without_signal(self.structure), problem, theta, edm)
 
-    def free(self, theta: JaxArray, b: JaxArray, edm: JaxArray, hold: JaxArray) -> Approach:
+    def free(
+        self,
+        theta: Float[JaxArray, "toys k"],
+        b: Float[JaxArray, "toys cells"],
+        edm: Float[JaxArray, "toys"],
+        hold: Bool[JaxArray, "toys"],
+    ) -> Approach:
         """Approach the free fit from a step that starts at the null."""
         problem = self._problem(self.shared.inverse_free, hold)
         if self.contrast is None:

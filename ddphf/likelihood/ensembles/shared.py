@@ -124,6 +124,7 @@ def _finish(
 ) -> tuple[_Loop, Rates]:
     """Iterate in double precision until all are done; ``at`` is where the certificate was taken."""
     structure, arrays, data, inverse, hold = problem
+    lower, upper = arrays.lower[None], arrays.upper[None]
     # Only what the next step needs is carried: copies of rates would cost more than the step.
     keep_b = structure.has("v_B") or structure.has("v_A")
 
@@ -135,7 +136,7 @@ def _finish(
         edm = jnp.sum(step * point.gradient, axis=-1) + point.edm_cells
         edm = jnp.where(jnp.isfinite(edm), edm, jnp.inf)
         wanted = theta - step
-        trial = jnp.clip(wanted, arrays.lower, arrays.upper)
+        trial = jnp.clip(wanted, lower, upper)
         # Not certified at a bound: there Newton's active set decides.
         edm = jnp.where(jnp.any(trial != wanted, axis=-1) & ~hold, jnp.inf, edm)
         trial = jnp.where(jnp.isfinite(trial), trial, theta)
@@ -192,7 +193,7 @@ def fit_block(
         rough: Approach, inverse: JaxArray, hold: JaxArray, theta: JaxArray, b: JaxArray
     ) -> Any:
         # Held parameters keep their double precision values.
-        moved = (jnp.diag(inverse) > 0) & ~hold[:, None]
+        moved = (jnp.diag(inverse) > 0)[None] & ~hold[:, None]
         new_b = rough.b.astype(float) if rough.b.shape == b.shape else b
         return jnp.where(moved, rough.theta.astype(float), theta), new_b
 
@@ -205,7 +206,7 @@ def fit_block(
     null, at_null = _finish(problem, shared, theta, b)
     at_zero = zero_in_subdifferential(structure, arrays, poi, null.at, null.gradient, data, at_null)
     step = jnp.where(at_zero[:, None], 0.0, null.gradient @ shared.inverse_free)
-    start = jnp.clip(null.at - step, arrays.lower, arrays.upper)
+    start = jnp.clip(null.at - step, arrays.lower[None], arrays.upper[None])
     near = rough.free(start, null.b, jnp.sum(step * null.gradient, axis=-1), at_zero)
     theta, b = take(near, shared.inverse_free, at_zero, start, null.b)
     problem = problem._replace(inverse=shared.inverse_free, hold=at_zero)

@@ -20,6 +20,7 @@ import numpy as np
 from scipy.optimize import nnls
 
 from ddphf.arrays import Array, IntArray, Mask
+from ddphf.likelihood.descent import NEGLIGIBLE
 from ddphf.likelihood.direct.matrix import Split, factorise
 from ddphf.likelihood.direct.model import Curvature, DirectModel
 
@@ -30,6 +31,13 @@ DARK = 1e-4
 
 PRESSURE = 1e-3
 """Of a rate that is held: -ln L of an empty bin rises by 1 per event."""
+
+SUSPECT = 0.1
+"""Share of that pressure in the scaled gradient from which on pressures are solved for."""
+
+STOPPED = 0.75
+"""With four times the edge's curvature an error that it stops is half as large, any other the same:
+the middle tells them apart."""
 
 STIFF = 1e8
 """How far above everything else the edge's curvature is."""
@@ -80,7 +88,7 @@ def edge_terms(model: DirectModel, parameters: Array, free: Mask, data: Array) -
     # At an ordinary minimum nothing presses; rows are scaled, for parameters have other units.
     size = np.sqrt(np.maximum(np.abs(stiffness), 0.0) + np.sum(slopes**2, axis=0))
     scale = np.where(free & (size > 0), 1.0 / np.where(size > 0, size, 1.0), 0.0)
-    if not dark.size or np.max(np.abs(pull * scale)) < 0.1 * PRESSURE:
+    if not dark.size or np.max(np.abs(pull * scale)) < SUSPECT * PRESSURE:
         return none
     matrix = (slopes * scale).T
     pressure = (
@@ -90,7 +98,7 @@ def edge_terms(model: DirectModel, parameters: Array, free: Mask, data: Array) -
     held = pressure > PRESSURE
     dark, slopes, pressure = dark[held], slopes[held], pressure[held]
     natural = np.sum((slopes * scale) ** 2, axis=1)
-    safe = np.maximum(rate[dark], 1e-300)
+    safe = np.maximum(rate[dark], NEGLIGIBLE)
     none.data[dark] = pressure * safe
     none.multiplier[dark] = STIFF / natural * safe
     return none
@@ -111,7 +119,7 @@ def edge_errors(
         np.sqrt(_variances(model, parameters, *pair, free))
         for pair in (terms, (terms.data, 4 * terms.multiplier))
     )
-    stopped = free & ~(twice > 0.75 * once)  # an error of 0 or NaN is none either
+    stopped = free & ~(twice > STOPPED * once)  # an error of 0 or NaN is none either
     return np.where(stopped, 0.0, once), stopped
 
 

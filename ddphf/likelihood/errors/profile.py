@@ -17,6 +17,13 @@ __all__ = ["profile_errors"]
 
 MAX_VALUES = 200
 
+FIRST_STEP = 0.1
+"""Where a parameter has no error from the Hessian, of itself or of 1, whichever is larger."""
+
+NO_ROOM, ROOT = 1e-10, 1e-12
+"""Distance in a parameter, relative to 1 or itself, within which an edge and a root are looked for
+no further, and the root's relative precision: errors are printed to six digits."""
+
 LARGE = 1e6
 """Stands for an infinite rise while a root is looked for."""
 
@@ -52,7 +59,7 @@ def profile_errors(
     near = minimum.parameters
     best = float(near[parameter])
     scale = float(minimum.errors[parameter])
-    scale = scale if scale > 0 else max(abs(best), 1.0) * 0.1
+    scale = scale if scale > 0 else max(abs(best), 1.0) * FIRST_STEP
 
     def above(value: float) -> float:
         nonlocal near
@@ -83,7 +90,7 @@ def _crossing(
         outside = inside + step
         if (outside - bound) * step > 0:
             outside = bound
-        if abs(outside - inside) <= 1e-10 * max(1.0, abs(inside)):
+        if abs(outside - inside) <= NO_ROOM * max(1.0, abs(inside)):
             return None
         rise = above(outside)
         if np.isinf(rise):  # some rate would be negative: come closer
@@ -106,5 +113,5 @@ def _root(above: Callable[[float], float], ends: dict[float, float]) -> float:
     def value(x: float) -> float:
         return ends[x] if x in ends else min(above(x), LARGE)
 
-    tolerance = 1e-10 * max(1.0, *map(abs, ends))
-    return float(brentq(value, *ends, xtol=tolerance, rtol=1e-12))
+    tolerance = NO_ROOM * max(1.0, *map(abs, ends))
+    return float(brentq(value, *ends, xtol=tolerance, rtol=ROOT))

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import gammaln
 
-from ddphf.arrays import JaxArray, for_programs
+from ddphf.arrays import Float, JaxArray, for_programs
 from ddphf.likelihood.deviance import deviance
 from ddphf.likelihood.expansion import Expansion
 from ddphf.likelihood.interpolation import (
@@ -141,7 +141,9 @@ def build_arrays(expansion: Expansion) -> tuple[ModelArrays, Codes]:
     return arrays, Codes(expansion.normsys_code, expansion.histosys_code, len(symmetric))
 
 
-def rates(codes: Codes, arrays: ModelArrays, parameters: JaxArray) -> JaxArray:
+def rates(
+    codes: Codes, arrays: ModelArrays, parameters: Float[JaxArray, "n"]
+) -> Float[JaxArray, "bins"]:
     """Return the expected counts, shape (bins,), from the parameters, shape (n,)."""
     alpha = parameters[arrays.histosys]
     split = codes.n_symmetric
@@ -153,7 +155,9 @@ def rates(codes: Codes, arrays: ModelArrays, parameters: JaxArray) -> JaxArray:
     return jnp.sum(base * jnp.prod(table[arrays.factor], axis=-1), axis=-1)
 
 
-def log_poisson(n: JaxArray, rate: JaxArray) -> JaxArray:
+def log_poisson(
+    n: Float[JaxArray, "*bins"], rate: Float[JaxArray, "*bins"]
+) -> Float[JaxArray, "*bins"]:
     """Return ln Poisson(n | rate) with its gradient finite for n = rate = 0.
 
     A negative rate gives NaN also for n = 0, where pyhf would reward it (it is no
@@ -165,7 +169,9 @@ def log_poisson(n: JaxArray, rate: JaxArray) -> JaxArray:
     return jnp.where((rate > 0) | ((n <= 0) & (rate == 0)), value, impossible)
 
 
-def constraint_logpdf(arrays: ModelArrays, parameters: JaxArray, auxiliary: JaxArray) -> JaxArray:
+def constraint_logpdf(
+    arrays: ModelArrays, parameters: Float[JaxArray, "n"], auxiliary: Float[JaxArray, "aux"]
+) -> Float[JaxArray, ""]:
     """Return ln of all constraint terms, normalisations included."""
     pull = (
         auxiliary[arrays.normal_data] - parameters[arrays.normal_parameter]
@@ -177,7 +183,9 @@ def constraint_logpdf(arrays: ModelArrays, parameters: JaxArray, auxiliary: JaxA
     return normal + jnp.sum(log_poisson(auxiliary[arrays.poisson_data], mean))
 
 
-def penalty(arrays: ModelArrays, parameters: JaxArray, auxiliary: JaxArray) -> JaxArray:
+def penalty(
+    arrays: ModelArrays, parameters: Float[JaxArray, "n"], auxiliary: Float[JaxArray, "aux"]
+) -> Float[JaxArray, ""]:
     """Return -ln of the constraint terms over their best values: no difference of large terms."""
     pull = (
         auxiliary[arrays.normal_data] - parameters[arrays.normal_parameter]
@@ -187,7 +195,12 @@ def penalty(arrays: ModelArrays, parameters: JaxArray, auxiliary: JaxArray) -> J
     return 0.5 * jnp.sum(pull * pull) + jnp.sum(known)
 
 
-def logpdf(codes: Codes, arrays: ModelArrays, parameters: JaxArray, data: JaxArray) -> JaxArray:
+def logpdf(
+    codes: Codes,
+    arrays: ModelArrays,
+    parameters: Float[JaxArray, "n"],
+    data: Float[JaxArray, "data"],
+) -> Float[JaxArray, ""]:
     """Return ln L of main and auxiliary data, as pyhf defines it (negative rates: NaN)."""
     n_bins = arrays.nominal.shape[0]
     main = jnp.sum(log_poisson(data[:n_bins], rates(codes, arrays, parameters)))

@@ -15,7 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ddphf.arrays import AnyArray, IntArray, JaxArray, for_programs
+from ddphf.arrays import AnyArray, Bool, Float, IntArray, JaxArray, for_programs
+from ddphf.likelihood.descent import NEGLIGIBLE
 from ddphf.likelihood.expansion import CannotCompileError, Expansion
 from ddphf.likelihood.factorization import cho_solve, cholesky
 from ddphf.likelihood.general.arrays import ModelArrays
@@ -148,7 +149,9 @@ def _find_factors(
     return Cells(*map(for_programs, tables))
 
 
-def masked(matrix: Arrowhead, cells: Cells, free: JaxArray, damping: JaxArray) -> Arrowhead:
+def masked(
+    matrix: Arrowhead, cells: Cells, free: Bool[JaxArray, "n"], damping: Float[JaxArray, ""]
+) -> Arrowhead:
     """Keep the free directions, the others as an identity; add damping times the diagonal."""
     f_global = free[cells.global_]
     f_local = jnp.concatenate([free, jnp.zeros(1, bool)])[cells.local]
@@ -159,10 +162,10 @@ def masked(matrix: Arrowhead, cells: Cells, free: JaxArray, damping: JaxArray) -
     blocks = jnp.where(f_local[:, :, None] & f_local[:, None, :], matrix.blocks, 0.0)
     diagonal = jnp.einsum("cll->cl", blocks)
     add = jnp.where(f_local, damping * jnp.abs(diagonal), 1.0)
-    return Arrowhead(corner, edges, blocks + add[:, :, None] * jnp.eye(blocks.shape[1]))
+    return Arrowhead(corner, edges, blocks + add[:, :, None] * jnp.eye(blocks.shape[1])[None])
 
 
-def multiply(matrix: Arrowhead, cells: Cells, vector: JaxArray) -> JaxArray:
+def multiply(matrix: Arrowhead, cells: Cells, vector: Float[JaxArray, "n"]) -> Float[JaxArray, "n"]:
     """Return the matrix times a vector of shape (n,)."""
     v_global = vector[cells.global_]
     v_local = jnp.concatenate([vector, jnp.zeros(1)])[cells.local]
@@ -172,23 +175,25 @@ def multiply(matrix: Arrowhead, cells: Cells, vector: JaxArray) -> JaxArray:
     return out.at[cells.global_].add(x)
 
 
-def add_diagonal(matrix: Arrowhead, cells: Cells, diagonal: JaxArray) -> Arrowhead:
+def add_diagonal(matrix: Arrowhead, cells: Cells, diagonal: Float[JaxArray, "n"]) -> Arrowhead:
     """Add a diagonal of shape (n,)."""
     own = jnp.concatenate([diagonal, jnp.zeros(1)])[cells.local]
     return Arrowhead(
         matrix.corner + jnp.diag(diagonal[cells.global_]),
         matrix.edges,
-        matrix.blocks + own[:, :, None] * jnp.eye(own.shape[1]),
+        matrix.blocks + own[:, :, None] * jnp.eye(own.shape[1])[None],
     )
 
 
-def read_diagonal(matrix: Arrowhead, cells: Cells, n: int) -> JaxArray:
+def read_diagonal(matrix: Arrowhead, cells: Cells, n: int) -> Float[JaxArray, "{n}"]:
     """Return the diagonal, shape (n,)."""
     out = jnp.zeros(n + 1).at[cells.local].add(jnp.einsum("cll->cl", matrix.blocks))[:-1]
     return out.at[cells.global_].add(jnp.diag(matrix.corner))
 
 
-def along(cells: Cells, slope: tuple[JaxArray, JaxArray], step: JaxArray) -> JaxArray:
+def along(
+    cells: Cells, slope: tuple[JaxArray, JaxArray], step: Float[JaxArray, "n"]
+) -> Float[JaxArray, "bins"]:
     """Return the change of every rate, shape (bins,), to first order in a step, shape (n,).
 
     ``slope`` has the derivatives of the rates by the globals, (bins, k), and by the locals of each
@@ -200,7 +205,9 @@ def along(cells: Cells, slope: tuple[JaxArray, JaxArray], step: JaxArray) -> Jax
     return j_global @ step[cells.global_] + jnp.sum(j_local * local, axis=1)
 
 
-def across(cells: Cells, slope: tuple[JaxArray, JaxArray], weights: JaxArray, n: int) -> JaxArray:
+def across(
+    cells: Cells, slope: tuple[JaxArray, JaxArray], weights: Float[JaxArray, "bins"], n: int
+) -> Float[JaxArray, "{n}"]:
     """Return the gradient, shape (n,), of the rates summed with weights: :func:`along` transposed.
 
     Args:
@@ -224,13 +231,17 @@ def factor(matrix: Arrowhead) -> tuple[JaxArray, JaxArray, JaxArray, JaxArray]:
     chol = cholesky(matrix.blocks)
     inner = cho_solve(chol, matrix.edges)
     schur = matrix.corner - jnp.einsum("clk,clm->km", matrix.edges, inner)
-    scale = jax.lax.rsqrt(jnp.maximum(jnp.diag(matrix.corner), 1e-300))
+    scale = jax.lax.rsqrt(jnp.maximum(jnp.diag(matrix.corner), NEGLIGIBLE))
     return cholesky(schur * scale[:, None] * scale[None, :]), scale, inner, chol
 
 
 def solve(
-    matrix: Arrowhead, cells: Cells, right: JaxArray, free: JaxArray, damping: JaxArray
-) -> JaxArray:
+    matrix: Arrowhead,
+    cells: Cells,
+    right: Float[JaxArray, "n"],
+    free: Bool[JaxArray, "n"],
+    damping: Float[JaxArray, ""],
+) -> Float[JaxArray, "n"]:
     """Solve over the free directions; 0 elsewhere, NaN if the matrix is not positive definite."""
     matrix = masked(matrix, cells, free, damping)
     right = jnp.where(free, right, 0.0)
@@ -244,7 +255,9 @@ def solve(
     return out.at[cells.global_].add(x)
 
 
-def inverse(matrix: Arrowhead, cells: Cells, free: JaxArray) -> tuple[JaxArray, JaxArray]:
+def inverse(
+    matrix: Arrowhead, cells: Cells, free: Bool[JaxArray, "n"]
+) -> tuple[JaxArray, JaxArray]:
     """Return the inverse over the free directions, 0 elsewhere.
 
     Returns:

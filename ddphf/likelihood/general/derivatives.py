@@ -19,17 +19,25 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ddphf.arrays import JaxArray
+from ddphf.arrays import Float, JaxArray
+from ddphf.likelihood.descent import NEGLIGIBLE
 from ddphf.likelihood.deviance import deviance
 from ddphf.likelihood.general.arrays import Codes, ModelArrays, penalty
 from ddphf.likelihood.general.arrowhead import Arrowhead, Cells
 from ddphf.likelihood.interpolation import histosys_weights, normsys_factor
 
-__all__ = ["Point", "evaluate"]
+__all__ = ["Model", "Point", "evaluate"]
 
 
 TINY = 1e-100
 """Stands for a factor of 0 in derivatives: the product of the others is P / TINY, exactly."""
+
+
+class Model(NamedTuple):
+    """A model with its split into globals and cells: what a compiled program takes of it."""
+
+    arrays: ModelArrays
+    cells: Cells
 
 
 class Point(NamedTuple):
@@ -55,23 +63,22 @@ class Point(NamedTuple):
 
 def evaluate(
     codes: Codes,
-    arrays: ModelArrays,
-    cells: Cells,
-    parameters: JaxArray,
-    data: JaxArray,
-    multiplier: JaxArray | None = None,
+    model: Model,
+    parameters: Float[JaxArray, "n"],
+    data: Float[JaxArray, "data"],
+    multiplier: Float[JaxArray, "bins"] | None = None,
 ) -> Point:
     """Return -ln L and its derivatives.
 
     Args:
         codes: Static codes.
-        arrays: The model.
-        cells: The split.
+        model: The model.
         parameters: Shape (n,).
         data: Main and auxiliary data.
         multiplier: Shape (bins,): where positive, a bin's curvature n / rate^2 becomes
             multiplier / rate (the interior point method's); none by default.
     """
+    arrays, cells = model
     n_bins = arrays.nominal.shape[0]
     counts, auxiliary = data[:n_bins], data[n_bins:]
     base, q_first, q_second = _base(codes, arrays, cells, parameters)
@@ -80,7 +87,7 @@ def evaluate(
     rate = jnp.sum(base * jnp.prod(table[arrays.factor], axis=-1), axis=-1)
 
     seen = counts > 0
-    safe = jnp.where(seen, jnp.maximum(rate, 1e-300), 1.0)
+    safe = jnp.where(seen, jnp.maximum(rate, NEGLIGIBLE), 1.0)
     weight = jnp.where(seen, counts / safe, 0.0) - 1.0
     alpha = jnp.where(seen, counts / (safe * safe), 0.0)
     expected = jnp.where(rate > 0, 1.0 / jnp.where(rate > 0, rate, 1.0), 0.0)
@@ -117,7 +124,7 @@ def evaluate(
     j_local = jnp.einsum("bs,bsl->bl", p_safe * base, log_local)
     weighted = (weight[:, None] * p_safe)[:, :, None] * log_local
     mixed = jnp.einsum("bsl,bsm,bs->blm", weighted, log_local, base)
-    mixed = jnp.where(jnp.eye(n_local, dtype=bool), 0.0, mixed)
+    mixed = jnp.where(jnp.eye(n_local, dtype=bool)[None], 0.0, mixed)
     curved = jnp.concatenate([jnp.einsum("bsl,bsk->blk", weighted, inner), mixed], axis=2)
     j_both = jnp.concatenate([j_global, j_local], axis=1)[:, None, :]
     squares = j_local[:, :, None] * j_both
@@ -130,15 +137,16 @@ def evaluate(
         axis=2,
     )
     per_cell = jnp.zeros((n_cells + 1, *per_bin.shape[1:])).at[cells.of_bin].add(per_bin)[:-1]
-    own = jnp.concatenate([own_curvature, jnp.ones(1)])[cells.local][:, :, None] * jnp.eye(n_local)
-    observed, model, pull = jnp.split(per_cell, [k + n_local, 2 * (k + n_local)], axis=2)
+    own = jnp.concatenate([own_curvature, jnp.ones(1)])[cells.local][:, :, None]
+    own = own * jnp.eye(n_local)[None]
+    observed, informed, pull = jnp.split(per_cell, [k + n_local, 2 * (k + n_local)], axis=2)
     gradient = jnp.concatenate([gradient, jnp.zeros(1)]).at[cells.local].add(pull[:, :, 0])[:-1]
     return Point(
         value,
         rate,
         gradient,
         Arrowhead(corner, observed[:, :, :k], observed[:, :, k:] + own),
-        Arrowhead(expected_corner, model[:, :, :k], model[:, :, k:] + own),
+        Arrowhead(expected_corner, informed[:, :, :k], informed[:, :, k:] + own),
         (j_global, j_local),
     )
 

@@ -14,11 +14,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ddphf.arrays import JaxArray
-from ddphf.likelihood.certificate import EDM_ROUNDING, free_directions
-from ddphf.likelihood.general.arrays import Codes, ModelArrays
+from ddphf.arrays import Bool, Float, Int, JaxArray
+from ddphf.likelihood import descent
+from ddphf.likelihood.descent import Descent, Problem, Proposal
+from ddphf.likelihood.general.arrays import Codes
 from ddphf.likelihood.general.arrowhead import (
-    Cells,
     inverse,
     masked,
     multiply,
@@ -26,9 +26,10 @@ from ddphf.likelihood.general.arrowhead import (
     solve,
 )
 from ddphf.likelihood.general.bending import bend
-from ddphf.likelihood.general.derivatives import Point, evaluate
+from ddphf.likelihood.general.derivatives import Model, Point, evaluate
 
 __all__ = [
+    "GeneralProblem",
     "GeneralResult",
     "is_physical",
     "make_result",
@@ -39,8 +40,15 @@ __all__ = [
 MAX_STEPS = 32
 """A batch takes as many steps as its slowest row: one that needs more is fitted alone."""
 
-ENOUGH = 1e-14
-FIRST_DAMPING = 0.1
+FIRST_DAMPING, TENFOLD = 0.1, 10.0
+"""Damping, relative to the diagonal, after the first rejected step that was bent already; each
+further rejection makes it ten times as large. A tenth of the first is dropped."""
+FAIR, GOOD = 0.5, 0.9
+"""Actual over predicted gain from which the damping falls to a tenth, and to 0."""
+
+
+GeneralProblem = Problem[Model, JaxArray]
+"""Data are main and auxiliary."""
 
 
 class GeneralResult(NamedTuple):
@@ -70,78 +78,58 @@ class GeneralResult(NamedTuple):
     physical: JaxArray
 
 
-class _State(NamedTuple):
-    x: JaxArray
-    point: Point
-    trial: JaxArray
-    solved: JaxArray
+class _Own(NamedTuple):
     predicted: JaxArray
     damping: JaxArray
     bent: JaxArray
-    edm: JaxArray
-    steps: JaxArray
 
 
-def is_physical(rate: JaxArray, counts: JaxArray) -> JaxArray:
+State = Descent[JaxArray, Point, _Own]
+
+
+def is_physical(
+    rate: Float[JaxArray, "bins"], counts: Float[JaxArray, "bins"]
+) -> Bool[JaxArray, ""]:
     """Return whether no rate is negative, and none is 0 where events were seen."""
     return jnp.all((rate > 0) | ((rate == 0) & (counts <= 0)))
 
 
-def _relax(damping: JaxArray, agreement: JaxArray) -> JaxArray:
+def _relax(damping: Float[JaxArray, ""], agreement: Float[JaxArray, ""]) -> Float[JaxArray, ""]:
     """Return the damping after a step that was taken; agreement is actual over predicted gain."""
-    lower = jnp.where(agreement > 0.5, damping / 10.0, damping)
-    return jnp.where((agreement > 0.9) | (damping < FIRST_DAMPING / 10), 0.0, lower)
-
-
-def _edm(gradient: JaxArray, step: JaxArray) -> JaxArray:
-    edm = jnp.sum(gradient * step)
-    return jnp.where(jnp.isfinite(edm) & (edm >= 0), edm, jnp.inf)
+    lower = jnp.where(agreement > FAIR, damping / TENFOLD, damping)
+    return jnp.where((agreement > GOOD) | (damping < FIRST_DAMPING / TENFOLD), 0.0, lower)
 
 
 def minimize_general(
-    codes: Codes,
-    arrays: ModelArrays,
-    cells: Cells,
-    start: JaxArray,
-    fixed: JaxArray,
-    lower: JaxArray,
-    upper: JaxArray,
-    data: JaxArray,
+    codes: Codes, problem: GeneralProblem, start: Float[JaxArray, "n"]
 ) -> GeneralResult:
     """Minimise -ln L of one data set.
 
     Args:
         codes: Static codes.
-        arrays: The model.
-        cells: Global and local parameters.
+        problem: The model, main and auxiliary data, bounds and held parameters.
         start: Shape (n,); held parameters keep these values.
-        fixed: True for parameters to hold, shape (n,).
-        lower: Bounds, shape (n,).
-        upper: Bounds.
-        data: Main and auxiliary data.
     """
+    (arrays, cells), data, _, lower, upper = problem
     counts = data[: arrays.nominal.shape[0]]
-    x = jnp.where(fixed, start, jnp.clip(start, lower, upper))
+    start, zero = problem.clip(start), jnp.zeros(())
 
-    zero = jnp.zeros(())
+    def accept(s: State, new: Point) -> JaxArray:
+        better = is_physical(new.rate, counts) & descent.does_not_rise(s.found, new)
+        return s.next.solved & (better | (s.steps == 0))
 
-    def body(s: _State) -> _State:
-        new = evaluate(codes, arrays, cells, s.trial, data)
-        slack = 1e-13 * (1.0 + jnp.abs(s.point.value))
-        better = is_physical(new.rate, counts) & (new.value <= s.point.value + slack)
-        better = s.solved & (better | (s.steps == 0))
-        agreement = (s.point.value - new.value) / jnp.maximum(s.predicted, 1e-300)
-        x, point = jax.tree.map(
-            lambda a, b: jnp.where(better, a, b), (s.trial, new), (s.x, s.point)
-        )
+    def propose(before: State, now: State, better: JaxArray) -> Proposal[JaxArray, _Own]:
+        x, point, last = now.x, now.found, before.next.own
+        gained = before.found.value - point.value
+        agreement = gained / jnp.maximum(last.predicted, descent.NEGLIGIBLE)
         # Rejected: bend the step along the bounds first, damp it if that does not help.
         damping = jnp.where(
             better,
-            _relax(s.damping, agreement),
-            jnp.where(s.bent, jnp.maximum(10.0 * s.damping, FIRST_DAMPING), s.damping),
+            _relax(last.damping, agreement),
+            jnp.where(last.bent, jnp.maximum(TENFOLD * last.damping, FIRST_DAMPING), last.damping),
         )
-        bent = s.bent | ~better
-        free = free_directions(x, point.gradient, fixed, lower, upper)
+        bent = last.bent | ~better
+        free = problem.free(x, point.gradient)
         newton = solve(point.hessian, cells, point.gradient, free, zero)
         positive = jnp.all(jnp.isfinite(newton))
         # Where the Hessian is indefinite the expected one, which never is, gives the direction.
@@ -162,39 +150,35 @@ def minimize_general(
         trial = jnp.where(free & solved, jnp.clip(x - step, lower, upper), x)
         moved = x - trial
         gain = jnp.sum(moved * (point.gradient - 0.5 * multiply(matrix, cells, moved)))
-        edm = _edm(point.gradient, newton)
-        # A step this near that does not quarter the EDM shows rounding: an end, as a rejected one.
-        damping = jnp.where((edm < EDM_ROUNDING) & (edm > 0.25 * s.edm), jnp.inf, damping)
-        return _State(x, point, trial, solved, gain, damping, bent, edm, s.steps + 1)
+        edm = descent.known_edm(jnp.sum(point.gradient * newton))
+        # A step this near that does not quarter the EDM is an end, as a rejected one.
+        damping = jnp.where(descent.is_rounding(edm, before.next.edm), jnp.inf, damping)
+        return Proposal(trial, solved, edm, _Own(gain, damping, bent))
 
-    empty = jax.tree.map(
-        lambda a: jnp.zeros(a.shape, a.dtype),
-        jax.eval_shape(partial(evaluate, codes), arrays, cells, x, data),
+    yes, no = jnp.ones((), bool), jnp.zeros((), bool)
+    end = descent.iterate(
+        lambda x: evaluate(codes, problem.model, x, data),
+        Proposal(start, yes, jnp.full((), jnp.inf), _Own(zero, zero, no)),
+        accept,
+        propose,
+        lambda s: (s.next.edm > descent.ENOUGH) & (s.next.own.damping < descent.NO_STEP),
+        MAX_STEPS,
     )
-    no, far, none = jnp.zeros((), bool), jnp.full((), jnp.inf), jnp.zeros((), int)
-    state = _State(x, empty, x, ~no, zero, zero, no, far, none)
-    state = jax.lax.while_loop(
-        lambda s: (s.edm > ENOUGH) & (s.steps < MAX_STEPS) & (s.damping < 1e12), body, state
-    )
-    return make_result(
-        cells, state.x, state.point, state.edm, state.steps, fixed, lower, upper, counts
-    )
+    return make_result(problem, end.x, end.found, end.next.edm, end.steps)
 
 
 def make_result(
-    cells: Cells,
-    x: JaxArray,
+    problem: GeneralProblem,
+    x: Float[JaxArray, "n"],
     point: Point,
-    edm: JaxArray,
-    steps: JaxArray,
-    fixed: JaxArray,
-    lower: JaxArray,
-    upper: JaxArray,
-    counts: JaxArray,
+    edm: Float[JaxArray, ""],
+    steps: Int[JaxArray, ""],
 ) -> GeneralResult:
     """Return a point with its certificate."""
-    free = free_directions(x, point.gradient, fixed, lower, upper)
+    arrays, cells = problem.model
+    free = problem.free(x, point.gradient)
     _, variance = inverse(point.hessian, cells, free)
+    physical = is_physical(point.rate, problem.data[: arrays.nominal.shape[0]])
     return GeneralResult(
         parameters=x,
         edm=edm,
@@ -204,23 +188,16 @@ def make_result(
         free=free,
         rates=point.rate,
         steps=steps,
-        physical=is_physical(point.rate, counts) & jnp.isfinite(point.value),
+        physical=physical & jnp.isfinite(point.value),
     )
 
 
 @partial(jax.jit, static_argnums=0)
 def minimize_general_batch(
-    codes: Codes,
-    arrays: ModelArrays,
-    cells: Cells,
-    start: JaxArray,
-    fixed: JaxArray,
-    lower: JaxArray,
-    upper: JaxArray,
-    data: JaxArray,
+    codes: Codes, problem: GeneralProblem, start: Float[JaxArray, "fits n"]
 ) -> GeneralResult:
-    """Compiled batch: start, fixed, bounds and data have a leading axis."""
-    result: GeneralResult = jax.vmap(minimize_general, in_axes=(None, None, None, 0, 0, 0, 0, 0))(
-        codes, arrays, cells, start, fixed, lower, upper, data
+    """Compiled batch: start, data, held parameters and bounds have a leading axis."""
+    result: GeneralResult = jax.vmap(minimize_general, in_axes=(None, descent.BATCH, 0))(
+        codes, problem, start
     )
     return result

@@ -17,10 +17,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ddphf.arrays import JaxArray
-from ddphf.likelihood.general.arrays import Codes, ModelArrays, rates
+from ddphf.arrays import Bool, Float, JaxArray
+from ddphf.likelihood.descent import NEGLIGIBLE, Descent, Proposal, does_not_rise, iterate
+from ddphf.likelihood.general.arrays import Codes, rates
 from ddphf.likelihood.general.arrowhead import (
-    Cells,
     across,
     add_diagonal,
     along,
@@ -28,16 +28,39 @@ from ddphf.likelihood.general.arrowhead import (
     solve,
 )
 from ddphf.likelihood.general.derivatives import Point, evaluate
-from ddphf.likelihood.general.newton import GeneralResult, is_physical, make_result
+from ddphf.likelihood.general.newton import (
+    GeneralProblem,
+    GeneralResult,
+    is_physical,
+    make_result,
+)
 
 __all__ = ["minimize_at_zero"]
 
 
 MAX_STEPS = 400
-FIRST, LAST = 0.1, 1e-9
-"""Epsilon at the start, and its sum over all distances at the end."""
+"""About ten steps for each of some ten epsilons; narrow curved valleys take a few hundred."""
+FIRST = 0.1
+"""Epsilon at the start: a tenth of an event."""
+LAST = 1e-9
+"""Sum of epsilon over all distances at the end: a tenth of EDM_TOLERANCE."""
+CENTRED = 0.1
+"""EDM, in units of epsilon, from which on epsilon falls."""
+FALL, POWER = 0.1, 1.5
+"""Epsilon falls to a tenth or to this power of itself, whichever is smaller (Nocedal and Wright,
+eq. 19.18 and below)."""
+WALL = 0.99
+"""Share of the way to the first edge that a step may go."""
+SHORTER, LONGER, SHORTEST = 0.5, 4.0, 1e-12
+"""Factors of a step's length after a rejected and a good one, and the length that is none."""
+SPREAD = 1e3
+"""A multiplier stays within this factor of epsilon / distance."""
 INWARDS = (1.0, 0.1, 1e-2, 1e-3, 1e-4, 1e-6, 0.0)
 """Steps tried, in expected standard deviations, from a start at the edge."""
+THIN = 1e-2
+"""Rates of empty bins below this are pulled up at the start: above, the barrier is no wall."""
+MARGIN, MARGIN_OF_BOX = 1e-2, 0.1
+"""Least distance of a start to a bound, relative to 1 or the start, and at most of the box."""
 
 
 class _Distances(NamedTuple):
@@ -48,69 +71,64 @@ class _Distances(NamedTuple):
     upper: JaxArray
 
 
-class _State(NamedTuple):
+class _Place(NamedTuple):
+    """A trial: parameters, multipliers, and the epsilon that it is for."""
+
     x: JaxArray
-    point: Point
     multiplier: _Distances
     epsilon: JaxArray
-    trial: JaxArray
-    trial_multiplier: _Distances
+
+
+class _Own(NamedTuple):
+    """Whether the value before belongs to another epsilon, the share of a step, the end."""
+
     fresh: JaxArray
-    solved: JaxArray
     share: JaxArray
-    edm: JaxArray
     done: JaxArray
-    steps: JaxArray
 
 
-@partial(jax.jit, static_argnums=0)
-def minimize_at_zero(
-    codes: Codes,
-    arrays: ModelArrays,
-    cells: Cells,
-    start: JaxArray,
-    fixed: JaxArray,
-    lower: JaxArray,
-    upper: JaxArray,
-    data: JaxArray,
-) -> GeneralResult:
-    """Minimise -ln L of one data set over the parameters that make no rate negative.
+State = Descent[_Place, Point, _Own]
 
-    Args:
-        codes: Static codes.
-        arrays: The model.
-        cells: Global and local parameters.
-        start: Shape (n,); held parameters keep these values.
-        fixed: True for parameters to hold, shape (n,).
-        lower: Bounds, shape (n,).
-        upper: Bounds.
-        data: Main and auxiliary data.
 
-    Returns:
-        The point; its EDM includes what the remaining distance to rates of 0 is worth.
-    """
-    n_bins = arrays.nominal.shape[0]
-    counts = data[:n_bins]
-    fixed = fixed | ~(lower < upper)
-    free = ~fixed
-    edge = jnp.minimum(1e-2 * jnp.maximum(1.0, jnp.abs(start)), 0.1 * (upper - lower))
-    x = jnp.where(fixed, start, jnp.clip(start, lower + edge, upper - edge))
-    x, guarded = _move_inside(codes, arrays, cells, x, fixed, lower + edge, upper - edge, data)
-    held = _Distances(guarded, free, free)
-    last = LAST / jnp.maximum(sum(jnp.sum(h) for h in held), 1)
+class _Barrier(NamedTuple):
+    """A problem with what must stay positive: the empty bins that can move, the free parameters."""
 
-    def distances(x: JaxArray, rate: JaxArray) -> _Distances:
-        all_ = _Distances(rate, x - lower, upper - x)
-        kept: _Distances = jax.tree.map(lambda d, h: jnp.where(h, d, 1.0), all_, held)
+    codes: Codes
+    problem: GeneralProblem
+    guarded: JaxArray
+    free: JaxArray
+
+    @property
+    def counts(self) -> JaxArray:
+        """Main data."""
+        return self.problem.data[: self.guarded.shape[0]]
+
+    @property
+    def held(self) -> _Distances:
+        """Which distances there are."""
+        return _Distances(self.guarded, self.free, self.free)
+
+    @property
+    def walls(self) -> JaxArray:
+        """Bins whose rate must stay positive: those with events too."""
+        return self.guarded | (self.counts > 0)
+
+    def distances(self, x: Float[JaxArray, "n"], rate: Float[JaxArray, "bins"]) -> _Distances:
+        """Return the distances, 1 where there is none."""
+        all_ = _Distances(rate, x - self.problem.lower, self.problem.upper - x)
+        kept: _Distances = jax.tree.map(lambda d, h: jnp.where(h, d, 1.0), all_, self.held)
         return kept
 
-    def around(x: JaxArray, epsilon: JaxArray, multiplier: _Distances) -> Point:
+    def evaluate(self, place: _Place) -> Point:
         """Return -ln L with the barrier; of an empty bin it is that of epsilon events."""
-        barrier = data.at[:n_bins].set(jnp.where(guarded, epsilon, counts))
-        point = evaluate(codes, arrays, cells, x, barrier, multiplier.rate)
-        _, low, high = distances(x, point.rate)
+        x, multiplier, epsilon = place
+        cells, n_bins = self.problem.model.cells, self.guarded.shape[0]
+        events = jnp.where(self.guarded, epsilon, self.counts)
+        data = self.problem.data.at[:n_bins].set(events)
+        point = evaluate(self.codes, self.problem.model, x, data, multiplier.rate)
+        _, low, high = self.distances(x, point.rate)
         value = -epsilon * jnp.sum(jnp.log(low) + jnp.log(high))
-        slope = epsilon * jnp.where(free, 1.0 / high - 1.0 / low, 0.0)
+        slope = epsilon * jnp.where(self.free, 1.0 / high - 1.0 / low, 0.0)
         curvature = multiplier.lower / low + multiplier.upper / high
         return point._replace(
             value=point.value + value,
@@ -119,150 +137,173 @@ def minimize_at_zero(
             information=add_diagonal(point.information, cells, curvature),
         )
 
-    def body(s: _State) -> _State:
-        new = around(s.trial, s.epsilon, s.trial_multiplier)
-        slack = 1e-13 * (1.0 + jnp.abs(s.point.value))
-        inside = jnp.all((new.rate > 0) | ~(guarded | (counts > 0)))
-        inside = inside & jnp.all(((s.trial > lower) & (s.trial < upper)) | fixed)
-        better = s.solved & inside & (s.fresh | (new.value <= s.point.value + slack))
-        x, point, multiplier = jax.tree.map(
-            lambda a, b: jnp.where(better, a, b),
-            (s.trial, new, s.trial_multiplier),
-            (s.x, s.point, s.multiplier),
-        )
-        # Shorter steps, not damped ones: damping would measure by the steep walls.
-        share = jnp.where(better, jnp.minimum(1.0, 4.0 * s.share), 0.5 * s.share)
+    def is_inside(
+        self, x: Float[JaxArray, "n"], rate: Float[JaxArray, "bins"]
+    ) -> Bool[JaxArray, ""]:
+        """Return whether all that must be positive is."""
+        _, _, fixed, lower, upper = self.problem
+        return jnp.all((rate > 0) | ~self.walls) & jnp.all(((x > lower) & (x < upper)) | fixed)
 
-        newton = solve(point.hessian, cells, point.gradient, free, jnp.zeros(()))
+    def longest(
+        self, x: Float[JaxArray, "n"], rate: Float[JaxArray, "bins"], change: _Distances
+    ) -> Float[JaxArray, ""]:
+        """Return the share of a step that stays before the first edge, at most 1."""
+        used = jax.tree.map(
+            lambda c, d, h: jnp.max(jnp.where(h, -c / d, 0.0), initial=0.0),
+            change,
+            self.distances(x, rate)._replace(rate=rate),
+            self.held._replace(rate=self.walls),
+        )
+        most = jnp.maximum(jnp.max(jnp.stack(used)), NEGLIGIBLE)
+        return jnp.minimum(1.0, WALL / most)
+
+
+def _follow(
+    z: Float[JaxArray, "d"],
+    c: Float[JaxArray, "d"],
+    d: Float[JaxArray, "d"],
+    h: Bool[JaxArray, "d"],
+    length: Float[JaxArray, ""],
+    epsilon: Float[JaxArray, ""],
+) -> Float[JaxArray, "d"]:
+    """Return the multipliers z after a step's length, where distances d change by c."""
+    aim = z + length * ((epsilon - z * c) / d - z)
+    # A rate is not linear, so that the step may miss: stay near epsilon / distance.
+    ahead = epsilon / jnp.maximum(d + length * c, NEGLIGIBLE)
+    return jnp.where(h, jnp.clip(aim, (1.0 / SPREAD) * ahead, SPREAD * ahead), 0.0)
+
+
+@partial(jax.jit, static_argnums=0)
+def minimize_at_zero(
+    codes: Codes, problem: GeneralProblem, start: Float[JaxArray, "n"]
+) -> GeneralResult:
+    """Minimise -ln L of one data set over the parameters that make no rate negative.
+
+    Args:
+        codes: Static codes.
+        problem: The model, main and auxiliary data, bounds and held parameters.
+        start: Shape (n,); held parameters keep these values.
+
+    Returns:
+        The point; its EDM includes what the remaining distance to rates of 0 is worth.
+    """
+    (arrays, cells), _, fixed, lower, upper = problem
+    fixed = fixed | ~(lower < upper)
+    problem = problem._replace(fixed=fixed)
+    margin = jnp.minimum(MARGIN * jnp.maximum(1.0, jnp.abs(start)), MARGIN_OF_BOX * (upper - lower))
+    inner = problem._replace(lower=lower + margin, upper=upper - margin)
+    x, guarded = _move_inside(codes, inner, inner.clip(start))
+    barrier = _Barrier(codes, problem, guarded, ~fixed)
+    held, zero = barrier.held, jnp.zeros(())
+    n_distances = sum(jnp.sum(h.astype(float)) for h in held)
+    last = LAST / jnp.maximum(n_distances, 1.0)
+
+    def accept(s: State, new: Point) -> JaxArray:
+        inside = barrier.is_inside(s.next.trial.x, new.rate)
+        return s.next.solved & inside & (s.next.own.fresh | does_not_rise(s.found, new))
+
+    def propose(before: State, now: State, better: JaxArray) -> Proposal[_Place, _Own]:
+        (x, multiplier, _), point = now.x, now.found
+        epsilon, share = before.next.trial.epsilon, before.next.own.share
+        # Shorter steps, not damped ones: damping would measure by the steep walls.
+        share = jnp.where(better, jnp.minimum(1.0, LONGER * share), SHORTER * share)
+
+        newton = solve(point.hessian, cells, point.gradient, barrier.free, zero)
         edm = jnp.sum(point.gradient * newton)
         positive = jnp.isfinite(edm) & (edm >= 0)
-        centred = better & positive & (edm <= 0.1 * s.epsilon)
-        fallen = jnp.maximum(last, jnp.minimum(0.1 * s.epsilon, s.epsilon**1.5))
+        centred = better & positive & (edm <= CENTRED * epsilon)
+        fallen = jnp.maximum(last, jnp.minimum(FALL * epsilon, epsilon**POWER))
 
         step = jax.lax.cond(
             positive,
             lambda: newton,
-            lambda: solve(point.information, cells, point.gradient, free, jnp.zeros(())),
+            lambda: solve(point.information, cells, point.gradient, barrier.free, zero),
         )
         solved = jnp.all(jnp.isfinite(step))
-        step = jnp.where(solved & free, step, 0.0)
-        here = distances(x, point.rate)
+        step = jnp.where(solved & barrier.free, step, 0.0)
         change = _Distances(-along(cells, point.slope, step), -step, step)
-        # Not further than 99 % of the way to the first edge; of bins with events neither.
-        walls = held._replace(rate=guarded | (counts > 0))
-        used = jax.tree.map(
-            lambda c, d, h: jnp.max(jnp.where(h, -c / d, 0.0), initial=0.0),
-            change,
-            here._replace(rate=point.rate),
-            walls,
+        length = share * barrier.longest(x, point.rate, change)
+        followed = jax.tree.map(
+            lambda z, c, d, h: _follow(z, c, d, h, length, epsilon),
+            multiplier, change, barrier.distances(x, point.rate), held,
+        )  # fmt: skip
+        trial = _Place(
+            jnp.where(centred, x, x - length * step),
+            jax.tree.map(lambda a, b: jnp.where(centred, a, b), multiplier, followed),
+            jnp.where(centred, fallen, epsilon),
         )
-        length = share * jnp.minimum(1.0, 0.99 / jnp.maximum(jnp.max(jnp.stack(used)), 1e-300))
-
-        def follow(z: JaxArray, c: JaxArray, d: JaxArray, h: JaxArray) -> JaxArray:
-            aim = z + length * ((s.epsilon - z * c) / d - z)
-            # A rate is not linear, so that the step may miss: stay near epsilon / distance.
-            ahead = s.epsilon / jnp.maximum(d + length * c, 1e-300)
-            return jnp.where(h, jnp.clip(aim, 1e-3 * ahead, 1e3 * ahead), 0.0)
-
-        return _State(
-            x=x,
-            point=point,
-            multiplier=multiplier,
-            epsilon=jnp.where(centred, fallen, s.epsilon),
-            trial=jnp.where(centred, x, x - length * step),
-            trial_multiplier=jax.tree.map(
-                lambda a, b: jnp.where(centred, a, b),
-                multiplier,
-                jax.tree.map(follow, multiplier, change, here, held),
-            ),
-            fresh=centred,
-            solved=centred | solved,
-            share=share,
-            edm=edm,
-            done=centred & (s.epsilon <= last),
-            steps=s.steps + 1,
-        )
+        own = _Own(centred, share, centred & (epsilon <= last))
+        return Proposal(trial, centred | solved, edm, own)
 
     first = jnp.maximum(FIRST, last)
     multiplier = jax.tree.map(
-        lambda d, h: jnp.where(h, first / jnp.maximum(d, 1e-300), 0.0),
-        distances(x, rates(codes, arrays, x)),
+        lambda d, h: jnp.where(h, first / jnp.maximum(d, NEGLIGIBLE), 0.0),
+        barrier.distances(x, rates(codes, arrays, x)),
         held,
     )
-    empty = jax.tree.map(
-        lambda a: jnp.zeros(a.shape, a.dtype), jax.eval_shape(around, x, first, multiplier)
-    )
     yes, no = jnp.ones((), bool), jnp.zeros((), bool)
-    state = _State(
-        x,
-        empty,
-        multiplier,
-        first,
-        x,
-        multiplier,
-        yes,
-        yes,
-        jnp.ones(()),
-        jnp.full((), jnp.inf),
-        no,
-        jnp.zeros((), int),
+    own = _Own(yes, jnp.ones(()), no)
+    end = iterate(
+        barrier.evaluate,
+        Proposal(_Place(x, multiplier, first), yes, jnp.full((), jnp.inf), own),
+        accept,
+        propose,
+        lambda s: ~s.next.own.done & (s.next.own.share > SHORTEST),
+        MAX_STEPS,
     )
-    state = jax.lax.while_loop(
-        lambda s: ~s.done & (s.steps < MAX_STEPS) & (s.share > 1e-12), body, state
-    )
-    result = make_result(
-        cells, state.x, state.point, state.edm, state.steps, fixed, lower, upper, counts
-    )
+    return _at_the_edge(barrier, end)
+
+
+def _at_the_edge(barrier: _Barrier, end: State) -> GeneralResult:
+    """Return the end with its certificate, parameters beside a bound put there."""
+    codes, problem, _, free = barrier
+    (arrays, cells), data, _, lower, upper = problem
+    (x, multiplier, _), (_, _, done) = end.x, end.next.own
+    result = make_result(problem, x, end.found, end.next.edm, end.steps)
     # Parameters at a bound are put there, unless that costs a rate its sign; it is worth epsilon.
-    _, z_low, z_high = state.multiplier
-    low, high = free & (state.x - lower < z_low), free & (upper - state.x < z_high)
-    snapped = jnp.where(low, lower, jnp.where(high, upper, state.x))
+    _, z_low, z_high = multiplier
+    low, high = free & (x - lower < z_low), free & (upper - x < z_high)
+    snapped = jnp.where(low, lower, jnp.where(high, upper, x))
     rate = rates(codes, arrays, snapped)
-    legal = is_physical(rate, counts)
+    legal = is_physical(rate, barrier.counts)
     # What the multipliers leave of the gradient; the barrier's own is steep next to an edge.
-    bare = evaluate(codes, arrays, cells, state.x, data)
-    walls = across(cells, bare.slope, state.multiplier.rate, len(x)) + z_low - z_high
+    bare = evaluate(codes, problem.model, x, data)
+    walls = across(cells, bare.slope, multiplier.rate, len(x)) + z_low - z_high
     left = jnp.where(free & ~low & ~high, bare.gradient - walls, 0.0)
     return result._replace(
         projected=2.0 * jnp.max(jnp.abs(left)),
-        parameters=jnp.where(legal, snapped, state.x),
-        rates=jnp.where(legal, rate, state.point.rate),
+        parameters=jnp.where(legal, snapped, x),
+        rates=jnp.where(legal, rate, end.found.rate),
         errors=jnp.where(low | high, 0.0, result.errors),
         stiffness=read_diagonal(bare.hessian, cells, len(x)),
         free=free & ~low & ~high,
-        edm=jnp.where(state.done, result.edm + 2.0 * LAST, jnp.inf),
+        edm=jnp.where(done, result.edm + 2.0 * LAST, jnp.inf),
     )
 
 
-def _move_inside(
-    codes: Codes,
-    arrays: ModelArrays,
-    cells: Cells,
-    x: JaxArray,
-    fixed: JaxArray,
-    lower: JaxArray,
-    upper: JaxArray,
-    data: JaxArray,
-) -> tuple[JaxArray, JaxArray]:
+def _move_inside(codes: Codes, problem: GeneralProblem, x: JaxArray) -> tuple[JaxArray, JaxArray]:
     """Return a start with positive rates, and which bins are empty and can change their rate."""
+    (arrays, cells), data, fixed, lower, upper = problem
     counts = data[: arrays.nominal.shape[0]]
-    point = evaluate(codes, arrays, cells, x, data)
+    point = evaluate(codes, problem.model, x, data)
     f_local = jnp.concatenate([~fixed, jnp.zeros(1, bool)])[cells.local]
     f_local = jnp.concatenate([f_local, jnp.zeros((1, f_local.shape[1]), bool)])[cells.of_bin]
-    j_global = jnp.where(~fixed[cells.global_], point.slope[0], 0.0)
+    j_global = jnp.where(~fixed[cells.global_][None], point.slope[0], 0.0)
     j_local = jnp.where(f_local, point.slope[1], 0.0)
     moves = jnp.any(j_global != 0, axis=1) | jnp.any(j_local != 0, axis=1)
     guarded = (counts <= 0) & moves
-    thin = (guarded & (point.rate < 1e-2)).astype(float)
+    thin = (guarded & (point.rate < THIN)).astype(float)
     pull = across(cells, (j_global, j_local), thin, len(x))
     # The width of the box stands in for what the data do not say.
     matrix = add_diagonal(point.information, cells, 1.0 / (upper - lower) ** 2)
     step = solve(matrix, cells, pull, ~fixed, jnp.zeros(()))
-    step = step / jnp.sqrt(jnp.maximum(jnp.sum(pull * step), 1e-300))
+    step = step / jnp.sqrt(jnp.maximum(jnp.sum(pull * step), NEGLIGIBLE))
     step = jnp.where(~fixed & jnp.isfinite(step), step, 0.0)
-    trials = jnp.clip(x + jnp.asarray(INWARDS)[:, None] * step, lower, upper)
-    trials = jnp.where(fixed, x, trials)
+    trials = jnp.clip(
+        x[None] + jnp.asarray(INWARDS)[:, None] * step[None], lower[None], upper[None]
+    )
+    trials = jnp.where(fixed[None], x[None], trials)
     rate = jax.vmap(lambda p: rates(codes, arrays, p))(trials)
-    seen = jnp.all((rate > 0) | (counts <= 0), axis=1)
-    least = jnp.min(jnp.where(guarded, jnp.minimum(rate, 1e-2), 1e-2), axis=1)
+    seen = jnp.all((rate > 0) | (counts <= 0)[None], axis=1)
+    least = jnp.min(jnp.where(guarded[None], jnp.minimum(rate, THIN), THIN), axis=1)
     return trials[jnp.argmax(jnp.where(seen, least, -jnp.inf))], guarded

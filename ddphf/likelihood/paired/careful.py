@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ddphf.likelihood.certificate import EDM_TOLERANCE
+from ddphf.likelihood.descent import Problem
 from ddphf.likelihood.paired.kinks import one_sided_scores
 from ddphf.likelihood.paired.model import PairArrays, PairStructure
 from ddphf.likelihood.paired.newton import NewtonResult, minimize_one
@@ -18,6 +19,19 @@ from ddphf.likelihood.paired.profile import PairData
 __all__ = ["PairFit", "fit_pair"]
 
 BISECTIONS = 200
+"""A bracket of doubles is halved no more often than some 1 100 times; it ends long before that."""
+DOUBLINGS = 60
+"""Steps outwards, each twice as long: 1e18 expected errors."""
+ASIDE = 1e-3
+"""Start beside a corner, in units of the POI or of its error, whichever is smaller."""
+FLATTEST = 1e-12
+"""Curvature in the POI below which the first step outwards is 1e6."""
+ENOUGH_GAIN = 1e-3
+"""What a better point inside the bracket could gain, in units of EDM_TOLERANCE: no certificate
+depends on it then."""
+
+Run = Callable[[Any, Any, Any, Any], NewtonResult]
+"""Fit from a start, with what is held and the bounds, all numpy."""
 
 _scores = jax.jit(one_sided_scores, static_argnums=(0, 2))
 
@@ -55,16 +69,20 @@ def fit_pair(
         data: One data set, numpy arrays.
     """
     theta, lower, upper = np.array(theta), np.array(arrays.lower), np.array(arrays.upper)
-    run = partial(minimize_one, structure, arrays)
+
+    def run(start: Any, held: Any, lower: Any, upper: Any) -> NewtonResult:
+        problem = Problem.of(arrays, data, held, lower, upper)
+        result: NewtonResult = minimize_one(structure, problem, start)
+        return result
 
     if poi is None or fixed[poi]:
-        return PairFit(run(theta, fixed, lower, upper, data), False, False)
+        return PairFit(run(theta, fixed, lower, upper), False, False)
     empty = (np.asarray(data.n[0]) == 0) & (np.asarray(data.n[1]) == 0)
     kinked = bool(empty.any()) and lower[poi] <= 0 <= upper[poi]
     if kinked:
         held, at = fixed.copy(), theta.copy()
         held[poi], at[poi] = True, 0.0
-        null = run(at, held, lower, upper, data)
+        null = run(at, held, lower, upper)
         dark = empty & (np.asarray(null.rates[0]) <= 0) & (np.asarray(null.rates[1]) <= 0)
         if dark.any():
             right, left = map(
@@ -79,18 +97,16 @@ def fit_pair(
             else:
                 upper[poi] = 0.0
             theta = np.array(null.theta)
-            theta[poi] = 1e-3 * np.sign(right if right > 0 else left)
+            theta[poi] = ASIDE * np.sign(right if right > 0 else left)
             theta[poi] /= max(1.0, float(np.sqrt(abs(null.hessian[poi, poi]))))
-    free = run(theta, fixed, lower, upper, data)
+    free = run(theta, fixed, lower, upper)
     # A one-sided bound is no bound of the model: stopping there is no certificate.
     if float(free.edm) < EDM_TOLERANCE and not (kinked and float(free.theta[poi]) == 0.0):
         return PairFit(free, False, False)
-    return _bracket(run, poi, np.array(free.theta), fixed, arrays, data)
+    return _bracket(run, poi, np.array(free.theta), fixed, arrays)
 
 
-def _bracket(
-    run: Any, poi: int, theta: Any, fixed: Any, arrays: PairArrays, data: PairData
-) -> PairFit:
+def _bracket(run: Run, poi: int, theta: Any, fixed: Any, arrays: PairArrays) -> PairFit:
     """Find the POI where the profiled score changes sign, corners included.
 
     The other parameters are fitted at every trial POI. The profile has one maximum, so the sign of
@@ -104,7 +120,7 @@ def _bracket(
         nonlocal theta
         theta = theta.copy()
         theta[poi] = value
-        fit = run(theta, held, lower, upper, data)
+        fit = run(theta, held, lower, upper)
         if np.isfinite(fit.edm):
             theta = np.array(fit.theta)
         result: NewtonResult = fit
@@ -121,9 +137,9 @@ def _bracket(
     sign = np.sign(score(now))
     if sign == 0:
         return PairFit(now, False, True)
-    step = 1.0 / np.sqrt(max(float(now.hessian[poi, poi]), 1e-12))
+    step = 1.0 / np.sqrt(max(float(now.hessian[poi, poi]), FLATTEST))
     inner, outer = now, now
-    for _ in range(60):
+    for _ in range(DOUBLINGS):
         value = float(np.clip(float(inner.theta[poi]) + sign * step, lower[poi], upper[poi]))
         outer = at(value)
         if np.sign(score(outer)) != sign or value in (lower[poi], upper[poi]):
@@ -143,7 +159,7 @@ def _bracket(
             b, outer = middle, fit
         # What a better point inside the bracket could gain is at most width x slope.
         gain = 2 * abs(b - a) * max(abs(score(inner)), abs(score(outer)))
-        if gain < 1e-3 * EDM_TOLERANCE:
+        if gain < ENOUGH_GAIN * EDM_TOLERANCE:
             break
     best = inner if float(inner.value) <= float(outer.value) else outer
     gain = 2 * abs(b - a) * max(abs(score(inner)), abs(score(outer)))

@@ -19,10 +19,23 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from ddphf.arrays import JaxArray
+from ddphf.arrays import Float, JaxArray
 from ddphf.likelihood import precision  # noqa: F401
 
-__all__ = ["Side", "SideSolution", "pole_between", "solve_plain", "solve_side", "tiny", "two_poles"]
+__all__ = [
+    "TINY",
+    "Cell",
+    "Side",
+    "SideSolution",
+    "pole_between",
+    "solve_plain",
+    "solve_side",
+    "tiny",
+    "two_poles",
+]
+
+TINY = 1e-300
+"""In the place of a rate of 0 below a fraction whose numerator is then 0 too."""
 
 
 def tiny(x: JaxArray) -> float:
@@ -72,7 +85,20 @@ class SideSolution(NamedTuple):
     kappa: JaxArray | None
 
 
-def two_poles(a: JaxArray, n: JaxArray, u: JaxArray, d: JaxArray) -> tuple[JaxArray, JaxArray]:
+class Cell(NamedTuple):
+    """The eliminated parameters: ``b``, whether it is free, and both channels."""
+
+    b: JaxArray
+    free: JaxArray
+    sides: tuple[SideSolution, SideSolution]
+
+
+def two_poles(
+    a: Float[JaxArray, "*#cells"],
+    n: Float[JaxArray, "*#cells"],
+    u: Float[JaxArray, "*#cells"],
+    d: Float[JaxArray, "*#cells"],
+) -> tuple[JaxArray, JaxArray]:
     """Return ``z`` and ``z + d`` where ``a/z + n/(z + d) = u``, both >= 0.
 
     Args:
@@ -100,7 +126,10 @@ def two_poles(a: JaxArray, n: JaxArray, u: JaxArray, d: JaxArray) -> tuple[JaxAr
 
 
 def pole_between(
-    a: JaxArray, n: JaxArray, u: JaxArray, reach: JaxArray
+    a: Float[JaxArray, "*#cells"],
+    n: Float[JaxArray, "*#cells"],
+    u: Float[JaxArray, "*#cells"],
+    reach: Float[JaxArray, "*#cells"],
 ) -> tuple[JaxArray, JaxArray]:
     """Return ``z`` and ``reach - z`` where ``a/z - n/(reach - z) = u``, both >= 0.
 
@@ -131,7 +160,9 @@ def pole_between(
     return z, y
 
 
-def weight(n: JaxArray, rate: JaxArray) -> JaxArray:
+def weight(
+    n: Float[JaxArray, "*#cells"], rate: Float[JaxArray, "*#cells"]
+) -> Float[JaxArray, "*cells"]:
     """Return ``n / rate - 1``; an empty bin gives -1 at any rate."""
     return jnp.where(n > 0, n / jnp.maximum(rate, tiny(rate)), 0.0) - 1.0
 
@@ -145,7 +176,7 @@ def solve_plain(b_side: Side, a_side: Side) -> tuple[JaxArray, JaxArray, JaxArra
 
 
 def solve_side(
-    side: Side, b: JaxArray, *, gaussian: bool = False, scaled: bool = False
+    side: Side, b: Float[JaxArray, "*cells"], *, gaussian: bool = False, scaled: bool = False
 ) -> SideSolution:
     """Profile a channel's own factor at given ``b``.
 

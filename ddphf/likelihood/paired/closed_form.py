@@ -21,9 +21,23 @@ from scipy.special import gammaln, xlogy
 
 from ddphf.arrays import Array
 from ddphf.exceptions import FitError
+from ddphf.likelihood.descent import NEGLIGIBLE
 from ddphf.statistics.background import profile_background
 
 __all__ = ["PairFit", "PlainPair"]
+
+BESIDE = 1e-12
+"""Signal events beside mu = 0 at which the slopes on both sides are taken."""
+CORNER = 1e-6
+"""Difference of slopes, in units of the expected one, that is a corner and not rounding."""
+FIRST, FARTHEST = 1e-3, 1e15
+"""First step in mu, in expected errors, and how often as far without a maximum is none."""
+NEIGHBOURS = 4e-16
+"""Relative distance of two mu that have no number between them."""
+ENOUGH = 1e-24
+"""EDM, in -ln L, at which mu is known to 1e-12 of its error."""
+DARK = 1e-12
+"""Rates of empty bins below this are 0 but for the rounding of their terms."""
 
 
 @dataclass(frozen=True)
@@ -211,18 +225,18 @@ class PlainPair:
         )
 
     def _maximise(self) -> tuple[float, bool]:
-        tiny = 1e-12 / float(
+        tiny = BESIDE / float(
             max(np.abs(self.signal_tested).max(), np.abs(self.signal_partner).max())
         )
         if self.score(tiny) <= 0 <= self.score(-tiny):
-            return 0.0, self.score(-tiny) - self.score(tiny) > 1e-6
+            return 0.0, self.score(-tiny) - self.score(tiny) > CORNER
         direction = 1.0 if self.score(0.0) > 0 else -1.0
-        scale = 1e-3 / float(np.sqrt(max(self.information(0.0), 1e-300)))
+        scale = FIRST / float(np.sqrt(max(self.information(0.0), NEGLIGIBLE)))
         low, step = 0.0, direction * max(tiny, scale)
         high = step
         while self.score(high) * direction > 0:
             low, high = high, high * 2
-            if abs(high) > 1e15 * abs(step):
+            if abs(high) > FARTHEST * abs(step):
                 raise FitError("plain pair: the likelihood has no maximum in mu")
         while True:  # the score falls monotonically: Newton kept inside a shrinking bracket
             mu = 0.5 * (low + high)
@@ -231,16 +245,16 @@ class PlainPair:
                 trial = mu + self.score(mu) / information if information > 0 else mu
                 mu = trial if min(low, high) < trial < max(low, high) else mu
             slope = self.score(mu)
-            if slope == 0 or abs(high - low) <= 4e-16 * abs(mu):
-                return mu, bool(abs(slope) > 1e-6 * max(1.0, np.sqrt(self.information(mu))))
+            if slope == 0 or abs(high - low) <= NEIGHBOURS * abs(mu):
+                return mu, bool(abs(slope) > CORNER * max(1.0, np.sqrt(self.information(mu))))
             if slope * direction > 0:
                 low = mu
             else:
                 high = mu
-            if information > 0 and slope**2 / information < 1e-24:
+            if information > 0 and slope**2 / information < ENOUGH:
                 return mu, False
 
 
 def _clean(rate: Array, counts: Array) -> Array:
     """Set rates of empty bins that are zero up to rounding to zero."""
-    return np.where((counts == 0) & (np.abs(rate) < 1e-12), 0.0, rate)
+    return np.where((counts == 0) & (np.abs(rate) < DARK), 0.0, rate)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
-from ddphf.arrays import JaxArray
+from ddphf.arrays import Bool, Float, JaxArray
 from ddphf.likelihood.paired.model import PairArrays, PairStructure, features
 
 __all__ = ["one_sided_scores"]
@@ -19,9 +19,9 @@ def one_sided_scores(
     structure: PairStructure,
     arrays: PairArrays,
     poi: int,
-    theta: JaxArray,
-    gradient: JaxArray,
-    empty: JaxArray,
+    theta: Float[JaxArray, "*toys k"],
+    gradient: Float[JaxArray, "*toys k"],
+    empty: Bool[JaxArray, "*toys cells"],
     weights: tuple[JaxArray, JaxArray],
 ) -> tuple[JaxArray, JaxArray]:
     """Return d ln L / d POI on the right and on the left of a fit at held POI.

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from ddphf.arrays import AnyArray, JaxArray, for_programs
+from ddphf.arrays import AnyArray, Float, JaxArray, for_programs
 from ddphf.likelihood.expansion import CannotCompileError, Expansion
 from ddphf.likelihood.interpolation import (
     histosys_weights,
@@ -127,7 +127,9 @@ class PairPlaces(NamedTuple):
 
 
 def features(
-    structure: PairStructure, coefficients: JaxArray, theta: JaxArray
+    structure: PairStructure,
+    coefficients: Float[JaxArray, "*one entries 8"],
+    theta: Float[JaxArray, "*toys k"],
 ) -> tuple[JaxArray | None, ...]:
     """Return the features of each role, shapes (..., features), of theta, shape (..., k)."""
     dtype, ones = theta.dtype, jnp.ones((*theta.shape[:-1], 1), theta.dtype)

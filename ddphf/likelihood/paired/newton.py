@@ -12,18 +12,30 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ddphf.arrays import JaxArray
-from ddphf.likelihood.certificate import EDM_ROUNDING, free_directions
+from ddphf.arrays import Bool, Float, JaxArray
+from ddphf.likelihood import descent
+from ddphf.likelihood.descent import Descent, Problem, Proposal
 from ddphf.likelihood.factorization import cho_solve, cholesky
 from ddphf.likelihood.paired.model import PairArrays, PairStructure
 from ddphf.likelihood.paired.profile import PairData, Profile, profile
 
-__all__ = ["CELL_BOUNDS", "NewtonResult", "minimize_profile", "minimize_profiles"]
+__all__ = [
+    "CELL_BOUNDS",
+    "NewtonResult",
+    "PairProblem",
+    "minimize_one",
+    "minimize_profile",
+    "minimize_profiles",
+]
+
+PairProblem = Problem[PairArrays, PairData]
 
 CELL_BOUNDS = ("b_lower", "b_upper", "gamma_lower", "gamma_upper")
 MAX_STEPS = 100
-ENOUGH = 1e-14
-"""EDM at which another Newton step is below rounding."""
+"""Newton needs about ten; one data set at a time, more cost nothing but their time."""
+FIRST_DAMPING, LAST_DAMPING, TENFOLD = 1e-3, 1e-4, 10.0
+"""Damping, relative to the diagonal, of the first step after a rejected one, and below which it is
+dropped; each rejection makes it ten times as large, each success a tenth."""
 
 
 class NewtonResult(NamedTuple):
@@ -56,26 +68,28 @@ class NewtonResult(NamedTuple):
     weights: tuple[JaxArray, JaxArray]
 
 
-class _State(NamedTuple):
-    theta: JaxArray
-    now: Profile
-    trial: JaxArray
-    solved: JaxArray
+class _Own(NamedTuple):
     damping: JaxArray
-    edm: JaxArray
-    steps: JaxArray
     stuck: JaxArray
 
 
+State = Descent[JaxArray, Profile, _Own]
+
+
 def solve_masked(
-    hessian: JaxArray, gradient: JaxArray, free: JaxArray, damping: JaxArray
-) -> JaxArray:
+    hessian: Float[JaxArray, "k k"],
+    gradient: Float[JaxArray, "k"],
+    free: Bool[JaxArray, "k"],
+    damping: Float[JaxArray, ""],
+) -> Float[JaxArray, "k"]:
     """Solve (H + damping diag|H|) p = g over the free directions, 0 elsewhere; NaN if not PD.
 
     Scaled to a unit diagonal first: mu and the nuisances may differ by many orders of magnitude.
     """
     diagonal = jnp.diag(hessian)
-    scale = jnp.where(free & (diagonal > 0), jax.lax.rsqrt(jnp.maximum(diagonal, 1e-300)), 1.0)
+    scale = jnp.where(
+        free & (diagonal > 0), jax.lax.rsqrt(jnp.maximum(diagonal, descent.NEGLIGIBLE)), 1.0
+    )
     both = free[:, None] & free[None, :]
     scaled = jnp.where(both, hessian * scale[:, None] * scale[None, :], 0.0)
     matrix = scaled + jnp.diag(jnp.where(free, damping, 1.0))
@@ -83,78 +97,64 @@ def solve_masked(
     return scale * cho_solve(cholesky(matrix), right[:, None])[:, 0]
 
 
+def _damp(damping: JaxArray, better: JaxArray) -> JaxArray:
+    """Return the damping of the next step."""
+    relaxed = jnp.where(damping < LAST_DAMPING, 0.0, damping / TENFOLD)
+    return jnp.where(better, relaxed, jnp.maximum(damping * TENFOLD, FIRST_DAMPING))
+
+
 def minimize_profile(
-    structure: PairStructure,
-    arrays: PairArrays,
-    theta: JaxArray,
-    fixed: JaxArray,
-    lower: JaxArray,
-    upper: JaxArray,
-    data: PairData,
+    structure: PairStructure, problem: PairProblem, start: Float[JaxArray, "k"]
 ) -> NewtonResult:
     """Minimise the profile of one data set.
 
     Args:
         structure: Static structure.
-        arrays: The model.
-        theta: Starting point, shape (k,); held parameters keep these values.
-        fixed: True for parameters to hold, shape (k,).
-        lower: Bounds, shape (k,); they may be narrower than the model's.
-        upper: Bounds.
-        data: One data set.
+        problem: The model, one data set, bounds and held parameters.
+        start: Starting point, shape (k,); held parameters keep these values.
     """
-    theta = jnp.where(fixed, theta, jnp.clip(theta, lower, upper))
+    start, zero = problem.clip(start), jnp.zeros(())
 
-    zero = jnp.zeros(())
+    def accept(s: State, new: Profile) -> JaxArray:
+        return (s.next.solved & new.feasible & descent.does_not_rise(s.found, new)) | (s.steps == 0)
 
-    # The start is the first trial, so that a profile is compiled in one place: it is what takes
-    # the compiler's time.
-    def body(state: _State) -> _State:
-        new = profile(structure, arrays, state.trial, data)
-        slack = 1e-13 * (1.0 + jnp.abs(state.now.value))
-        better = state.solved & new.feasible & (new.value <= state.now.value + slack)
-        better = better | (state.steps < 0)
-        theta, now = jax.tree.map(
-            lambda a, b: jnp.where(better, a, b), (state.trial, new), (state.theta, state.now)
-        )
-        damping = jnp.where(
-            better,
-            jnp.where(state.damping < 1e-4, 0.0, state.damping / 10.0),
-            jnp.maximum(state.damping * 10.0, 1e-3),
-        )
-        free = free_directions(theta, now.gradient, fixed, lower, upper)
-        newton = solve_masked(now.hessian, now.gradient, free, zero)
-        edm = jnp.sum(jnp.where(free, now.gradient * newton, 0.0))
-        edm = jnp.where(jnp.isfinite(edm) & (edm >= 0), edm, jnp.inf)
-        stuck = (state.damping > 1e12) | ((edm < EDM_ROUNDING) & (edm > 0.25 * state.edm))
-        step = solve_masked(now.hessian, now.gradient, free, damping)
+    def propose(before: State, now: State, better: JaxArray) -> Proposal[JaxArray, _Own]:
+        theta, at, last = now.x, now.found, before.next
+        damping = _damp(last.own.damping, better)
+        free = problem.free(theta, at.gradient)
+        newton = solve_masked(at.hessian, at.gradient, free, zero)
+        edm = descent.known_edm(jnp.sum(jnp.where(free, at.gradient * newton, 0.0)))
+        stuck = (last.own.damping > descent.NO_STEP) | descent.is_rounding(edm, last.edm)
+        step = solve_masked(at.hessian, at.gradient, free, damping)
         solved = jnp.all(jnp.isfinite(step))
-        trial = jnp.where(free & solved, jnp.clip(theta - step, lower, upper), theta)
-        return _State(theta, now, trial, solved, damping, edm, state.steps + 1, stuck)
+        moved = jnp.clip(theta - step, problem.lower, problem.upper)
+        trial = jnp.where(free & solved, moved, theta)
+        return Proposal(trial, solved, edm, _Own(damping, stuck))
 
-    empty = jax.tree.map(
-        lambda a: jnp.zeros(a.shape, a.dtype),
-        jax.eval_shape(partial(profile, structure), arrays, theta, data),
+    yes, no = jnp.ones((), bool), jnp.zeros((), bool)
+    end = descent.iterate(
+        lambda theta: profile(structure, problem.model, theta, problem.data),
+        Proposal(start, yes, jnp.full((), jnp.inf), _Own(zero, no)),
+        accept,
+        propose,
+        lambda s: (s.next.edm > descent.ENOUGH) & ~s.next.own.stuck,
+        MAX_STEPS + 1,
     )
-    state = _State(
-        theta, empty, theta, jnp.ones((), bool), zero, jnp.full((), jnp.inf),
-        jnp.full((), -1), jnp.zeros((), bool),
-    )  # fmt: skip
-    state = jax.lax.while_loop(
-        lambda s: (s.edm > ENOUGH) & (s.steps < MAX_STEPS) & ~s.stuck, body, state
-    )
-    now = state.now
-    free = free_directions(state.theta, now.gradient, fixed, lower, upper)
-    edm = jnp.where(now.feasible & jnp.isfinite(now.value), state.edm, jnp.inf)
+    return _result(structure, problem, end)
+
+
+def _result(structure: PairStructure, problem: PairProblem, end: State) -> NewtonResult:
+    now = end.found
+    free = problem.free(end.x, now.gradient)
     ones = jnp.ones(structure.n_cells)
     gamma = tuple(ones if s.gamma is None else s.gamma * ones for s in now.cell.sides)
     return NewtonResult(
-        theta=state.theta,
+        theta=end.x,
         value=now.value,
         gradient=now.gradient,
-        edm=edm,
+        edm=jnp.where(now.feasible & jnp.isfinite(now.value), end.next.edm, jnp.inf),
         projected=2.0 * jnp.max(jnp.abs(jnp.where(free, now.gradient, 0.0)), initial=0.0),
-        steps=state.steps,
+        steps=end.steps - 1,
         b=now.cell.b,
         gamma=(gamma[0], gamma[1]),
         rates=(now.cell.sides[0].rate, now.cell.sides[1].rate),
@@ -165,45 +165,28 @@ def minimize_profile(
 
 @partial(jax.jit, static_argnums=0)
 def minimize_one(
-    structure: PairStructure,
-    arrays: PairArrays,
-    theta: JaxArray,
-    fixed: JaxArray,
-    lower: JaxArray,
-    upper: JaxArray,
-    data: PairData,
+    structure: PairStructure, problem: PairProblem, start: Float[JaxArray, "k"]
 ) -> NewtonResult:
     """Compiled :func:`minimize_profile`."""
-    return minimize_profile(structure, arrays, theta, fixed, lower, upper, data)
+    return minimize_profile(structure, problem, start)
 
 
 @partial(jax.jit, static_argnums=0)
 def minimize_profiles(
     structure: PairStructure,
-    arrays: PairArrays,
-    theta: JaxArray,
-    fixed: JaxArray,
-    lower: JaxArray,
-    upper: JaxArray,
-    data: PairData,
+    problem: PairProblem,
+    start: Float[JaxArray, "fits k"],
     cells: tuple[Any, ...],
 ) -> NewtonResult:
-    """Compiled batch: all but the arrays have a leading axis.
+    """Compiled batch: all but the model's arrays have a leading axis.
 
     ``cells`` are the bounds of the cells' parameters, in the order of :data:`CELL_BOUNDS`: equal
     ones hold a parameter, another one in each item.
     """
 
-    def one(
-        theta: JaxArray,
-        fixed: JaxArray,
-        lower: JaxArray,
-        upper: JaxArray,
-        data: PairData,
-        cells: Any,
-    ) -> Any:
-        own = arrays._replace(**dict(zip(CELL_BOUNDS, cells, strict=True)))
-        return minimize_profile(structure, own, theta, fixed, lower, upper, data)
+    def one(problem: PairProblem, start: JaxArray, cells: Any) -> NewtonResult:
+        own = problem.model._replace(**dict(zip(CELL_BOUNDS, cells, strict=True)))
+        return minimize_profile(structure, problem._replace(model=own), start)
 
-    result: NewtonResult = jax.vmap(one)(theta, fixed, lower, upper, data, cells)
+    result: NewtonResult = jax.vmap(one, in_axes=(descent.BATCH, 0, 0))(problem, start, cells)
     return result

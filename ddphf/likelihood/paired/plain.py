@@ -14,6 +14,9 @@ from ddphf.workspace_json import ChannelDocument
 
 __all__ = ["RecognisedPair", "recognise_pair"]
 
+OUTSIDE = 1e-8
+"""How far, in events or in a parameter, the closed form may be outside the bounds: -2 ln L knows no
+difference at its certificate's precision."""
 SAME = 1e-6
 """Largest difference in -2 ln L of a fit and the closed form, beside rounding: mu_hat is not known
 better."""
@@ -47,7 +50,7 @@ class RecognisedPair:
         # b = 0 is not in the bounds of a shapefactor, but 1e-10 of the template is as good.
         moved = np.abs(inside - x)
         moved[self.shape] *= self.template
-        return inside if moved.max() < 1e-8 else None
+        return inside if moved.max() < OUTSIDE else None
 
     def compare(self, reference: ReferenceModel, minimum: Minimum, fixed: Mask) -> None:
         """Compare a certified fit with the closed form, where bounds are not in the way.

@@ -2,11 +2,7 @@ r"""The pair's likelihood with every cell eliminated: value, gradient and Hessia
 
 ``b`` and the channels' own factors are profiled exactly (:mod:`ddphf.likelihood.paired.cells`), so
 what is left is a function of the k global parameters. Its Hessian is the Schur complement of the
-arrowhead, written so that an empty bin whose rate is held at 0 (infinite curvature) needs no
-special case: with effective curvatures :math:`e_X`, :math:`K = \sum e_X u_X^2`,
-:math:`E = e_B e_A / K`,
-
-.. math::  H = E\,D D^T + \ldots, \qquad D = u_A \nabla\lambda_B - u_B \nabla\lambda_A .
+arrowhead (:mod:`ddphf.likelihood.paired.curvature`).
 """
 
 from __future__ import annotations
@@ -16,20 +12,36 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ddphf.arrays import JaxArray
+from ddphf.arrays import Float, JaxArray
 from ddphf.likelihood.deviance import deviance
-from ddphf.likelihood.paired.cells import Side, SideSolution, solve_plain, solve_side
+from ddphf.likelihood.paired.cells import (
+    TINY,
+    Cell,
+    Side,
+    SideSolution,
+    solve_plain,
+    solve_side,
+)
+from ddphf.likelihood.paired.curvature import curvature
 from ddphf.likelihood.paired.model import PairArrays, PairStructure, features
 
-__all__ = ["Cell", "PairData", "Profile", "find_roots", "pair_sides", "profile", "solve_cells"]
+__all__ = ["PairData", "Profile", "find_roots", "pair_sides", "profile", "solve_cells"]
 
-TINY = 1e-300
 FLOOR = 1e-8
 """A lower bound of the factor b at or below this only keeps pyhf's logarithms finite: read as 0."""
 ROUNDING_OF_RATES = 1e-12
 """A rate this far below 0, relative to its terms, is 0."""
 FLAT = 1e-3
 """Slope of ln L along b, per u_B + u_A, below which a step under rounding is the end."""
+
+
+BRACKET = 1e-12
+"""How far above the largest b that events could ask for the bracket ends, relative and absolute."""
+MAX_STEPS, STILL = 80, 1e-15
+"""Steps towards b at most (a bracket of doubles is halved 60 times), and the relative move that is
+none in any cell."""
+NOTHING = 1e-30
+"""b below this may move by any part of itself."""
 
 
 class PairData(NamedTuple):
@@ -44,14 +56,6 @@ class PairData(NamedTuple):
     n: tuple[JaxArray, JaxArray]
     aux: tuple[JaxArray | None, JaxArray | None]
     centre: JaxArray
-
-
-class Cell(NamedTuple):
-    """The eliminated parameters: ``b``, whether it is free, and both channels."""
-
-    b: JaxArray
-    free: JaxArray
-    sides: tuple[SideSolution, SideSolution]
 
 
 class Profile(NamedTuple):
@@ -96,7 +100,7 @@ def pair_sides(
 
 
 def solve_sides(
-    structure: PairStructure, sides: tuple[Side, Side], b: JaxArray
+    structure: PairStructure, sides: tuple[Side, Side], b: Float[JaxArray, "*cells"]
 ) -> tuple[SideSolution, SideSolution]:
     """Return both channels at given ``b``, their own factors profiled."""
     one, other = (
@@ -106,7 +110,7 @@ def solve_sides(
     return one, other
 
 
-def lower_b(arrays: PairArrays) -> JaxArray:
+def lower_b(arrays: PairArrays) -> Float[JaxArray, "*cells"]:
     """Return the lower bounds of b, with pyhf's floors read as 0."""
     return jnp.where(arrays.b_lower <= FLOOR, 0.0, arrays.b_lower)
 
@@ -158,7 +162,10 @@ def _complete_weights(cell: Cell, sides: tuple[Side, Side]) -> Cell:
 
 
 def find_roots(
-    structure: PairStructure, sides: tuple[Side, Side], low: JaxArray, high: JaxArray
+    structure: PairStructure,
+    sides: tuple[Side, Side],
+    low: Float[JaxArray, "*#cells"],
+    high: Float[JaxArray, "*#cells"],
 ) -> tuple[JaxArray, JaxArray]:
     """Return b of every cell where the channels have factors of their own, and the steps taken."""
 
@@ -186,7 +193,7 @@ def find_roots(
     start_low = jnp.maximum(low, jnp.maximum(floors[0], floors[1]))
     lift = lifts[0] + lifts[1]
     total = (s_b.n + s_a.n) / (s_b.u + s_a.u)
-    start_high = jnp.minimum(high, jnp.maximum(start_low, total + lift) * (1 + 1e-12) + 1e-12)
+    start_high = jnp.minimum(high, jnp.maximum(start_low, total + lift) * (1 + BRACKET) + BRACKET)
     start_high = jnp.maximum(start_high, start_low)
     guess = [s if s.v is None else s._replace(c=s.c + s.v) for s in sides]
     root, _, _ = solve_plain(guess[0], guess[1])
@@ -205,7 +212,7 @@ def find_roots(
         # b = lo is kept where the slope is negative at the lower end itself: a bound.
         good = (step > lo) & (step < hi)
         new = jnp.where(done, b, jnp.where(good, step, 0.5 * (lo + hi)))
-        moved = jnp.max(jnp.abs(new - b) / (jnp.abs(new) + 1e-30))
+        moved = jnp.max(jnp.abs(new - b) / (jnp.abs(new) + NOTHING))
         return lo, hi, new, i + 1, moved
 
     lo = jnp.broadcast_to(start_low, shape)
@@ -215,14 +222,16 @@ def find_roots(
     d_high, _ = slope(jnp.minimum(hi, high))
     at_high = (d_high >= 0) & (hi >= high)
     state = (lo, hi, jnp.broadcast_to(b, shape), 0, jnp.asarray(1.0))
-    _, _, b, steps, _ = jax.lax.while_loop(lambda s: (s[3] < 80) & (s[4] > 1e-15), body, state)
+    _, _, b, steps, _ = jax.lax.while_loop(
+        lambda s: (s[3] < MAX_STEPS) & (s[4] > STILL), body, state
+    )
     return jnp.where(at_low, lo, jnp.where(at_high, high, b)), jnp.asarray(steps)
 
 
 def profile(
     structure: PairStructure,
     arrays: PairArrays,
-    theta: JaxArray,
+    theta: Float[JaxArray, "k"],
     data: PairData,
     *,
     expected: bool = False,
@@ -260,7 +269,7 @@ def profile(
         if not expected:
             hessian = hessian - jnp.tensordot(score, d2phi[role], axes=1)
         jacobians.append(jnp.asarray(matrix).T @ dphi[role])
-    hessian = hessian + _curvature(cell, sides, jacobians, expected)
+    hessian = hessian + curvature(cell, sides, jacobians, expected)
     value = 0.5 * jnp.sum(arrays.precision * pull * pull)
     feasible = jnp.all(sides[0].u > 0) & jnp.all(sides[1].u > 0)
     kinds = zip(structure.gaussian, structure.scaled, strict=True)
@@ -300,68 +309,3 @@ def _constraint(side: Side, solution: SideSolution, gaussian: bool) -> JaxArray:
         pull = (solution.gamma - side.aux) / side.width
         return 0.5 * pull * pull
     return deviance(side.aux, solution.gamma * side.width)
-
-
-def _curvature(
-    cell: Cell, sides: tuple[Side, Side], jacobians: list[JaxArray | None], expected: bool
-) -> JaxArray:
-    """Return the Schur complement's data part, shape (k, k)."""
-    effective, lambdas, tilted = [], [], []
-    total: JaxArray | float = 0.0  # a number takes the precision of what is added
-    for x in range(2):
-        side, solution = sides[x], cell.sides[x]
-        du, dv, dc = jacobians[x], jacobians[2 + x], jacobians[4 + x]
-        assert du is not None
-        if expected:
-            alpha = 1.0 / jnp.maximum(solution.rate, TINY)
-            w = jnp.zeros_like(alpha)
-        else:
-            alpha = jnp.where(side.n > 0, side.n / jnp.maximum(solution.rate**2, TINY), 0.0)
-            w = solution.w
-        dlambda = cell.b[:, None] * du
-        if dc is not None:
-            dlambda = dlambda + dc
-        q = w[:, None] * du
-        e = alpha
-        if side.v is not None:
-            assert dv is not None
-            assert solution.gamma is not None
-            assert solution.kappa is not None
-            dlambda = dlambda + solution.gamma[:, None] * dv
-            free = jnp.isfinite(solution.kappa)
-            kappa = jnp.where(free, solution.kappa, 1.0)
-            h = alpha * side.v**2 + kappa
-            e = jnp.where(free, alpha * kappa / h, alpha)
-            share = jnp.where(free, alpha * side.v / h, 0.0)
-            inverse = jnp.where(free, 1.0 / h, 0.0)
-            q = q - (share * side.u * w)[:, None] * dv
-            mixed = dlambda.T @ ((share * w)[:, None] * dv)
-            total = total + mixed + mixed.T - dv.T @ ((w * w * inverse)[:, None] * dv)
-        held = jnp.isinf(solution.info)
-        effective.append((e, held))
-        lambdas.append(dlambda)
-        tilted.append(q)
-    (e_b, held_b), (e_a, held_a) = effective
-    u_b, u_a = sides[0].u, sides[1].u
-    k = e_b * u_b**2 + e_a * u_a**2
-    safe = jnp.maximum(k, TINY)
-    free = cell.free & ((k > 0) | held_b | held_a)
-    # b tied (at a bound): no elimination, plain curvature of both rates.
-    both = jnp.where(free, e_b * e_a / safe, 0.0)
-    both = jnp.where(held_b & free, e_a / u_b**2, jnp.where(held_a & free, e_b / u_a**2, both))
-    p_b = jnp.where(free, e_b * u_b / safe, 0.0)
-    p_a = jnp.where(free, e_a * u_a / safe, 0.0)
-    p_b = jnp.where(held_b & free, 1.0 / u_b, jnp.where(held_a, 0.0, p_b))
-    p_a = jnp.where(held_a & free, 1.0 / u_a, jnp.where(held_b, 0.0, p_a))
-    inverse_k = jnp.where(free & ~held_b & ~held_a, 1.0 / safe, 0.0)
-    contrast = u_a[:, None] * lambdas[0] - u_b[:, None] * lambdas[1]
-    total = total + contrast.T @ (both[:, None] * contrast)
-    tied_b, tied_a = jnp.where(free, 0.0, e_b), jnp.where(free, 0.0, e_a)
-    total = total + lambdas[0].T @ (tied_b[:, None] * lambdas[0])
-    total = total + lambdas[1].T @ (tied_a[:, None] * lambdas[1])
-    if not expected:
-        q = jnp.where(free[:, None], tilted[0] + tilted[1], 0.0)
-        weighted = p_b[:, None] * lambdas[0] + p_a[:, None] * lambdas[1]
-        mixed = weighted.T @ q
-        total = total + mixed + mixed.T - q.T @ (inverse_k[:, None] * q)
-    return total
