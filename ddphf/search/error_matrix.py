@@ -20,9 +20,18 @@ from ddphf.exceptions import InputError
 from ddphf.search.field import Field
 from ddphf.search.lines import LANES
 from ddphf.search.many import count_p
+from ddphf.search.pair import prepare_pair
 from ddphf.search.whole_statistics import WHOLE, Whole, g_test, kolmogorov, slide_t
+from ddphf.symmetry.pair import Pair
 
-__all__ = ["Pairs", "compare_statistic", "draw_pairs", "error_matrix", "whole_statistic"]
+__all__ = [
+    "Pairs",
+    "compare_statistic",
+    "draw_pairs",
+    "error_matrix",
+    "field_of",
+    "whole_statistic",
+]
 
 ENSEMBLE = 18
 """Of blocks of pairs without a signal."""
@@ -43,28 +52,37 @@ class Pairs:
     matrices: Array
 
 
-def error_matrix(field: Field) -> Array:
+def field_of(data: Pair | Field) -> Field:
+    """Return the field of a pair, with all of its nuisances."""
+    return data if isinstance(data, Field) else prepare_pair(data).field()
+
+
+def error_matrix(data: Pair | Field) -> Array:
     """Return the error matrix of the data: one number per bin, 0 where it is empty.
 
     Args:
-        field: From :func:`~ddphf.search.field.make_field`.
+        data: A pair, whose nuisances are profiled, or a field of the search.
+
+    Returns:
+        Shape of the histogram.
 
     Example:
-        >>> from ddphf.search.field import make_field
-        >>> error_matrix(make_field([[130.0, 0.0]], [[100.0, 0.0]])).round(4).tolist()
+        >>> from ddphf.symmetry.pair import Channel
+        >>> pair = Pair(Channel("mue", [[130.0, 0.0]]), Channel("emu", [[100.0, 0.0]]))
+        >>> error_matrix(pair).round(4).tolist()
         [[1.9781, 0.0]]
     """
-    return field.profiled
+    return field_of(data).profiled
 
 
-def draw_pairs(field: Field, n: int, *, seed: int, first: int = 0) -> Pairs:
+def draw_pairs(data: Pair | Field, n: int, *, seed: int, first: int = 0) -> Pairs:
     """Return pairs without a signal: B ~ Bin(n_i, q_i) in every bin, nuisances drawn too.
 
     Without nuisances and with r = 1 these are sign flips of the events. Pair i of a seed is the
     same whatever their number.
 
     Args:
-        field: The data.
+        data: The data, a pair or a field of the search.
         n: How many.
         seed: Of the draws.
         first: Number of the first, a multiple of 128.
@@ -78,6 +96,7 @@ def draw_pairs(field: Field, n: int, *, seed: int, first: int = 0) -> Pairs:
         >>> drawn.matrices.shape, bool(abs(drawn.matrices.std() - 1) < 0.1)
         ((500, 1, 2), True)
     """
+    field = field_of(data)
     if (fraction := field.first_fraction()) is not None:
         raise InputError(
             f"pairs without a signal: bin {fraction[0]} holds {fraction[1]:g}, no whole number; "
@@ -158,12 +177,16 @@ def whole_statistic(field: Field, which: Whole, pairs: Pairs | None = None) -> A
 
 
 def compare_statistic(
-    field: Field, statistic: Whole | Callable[[Array], Any], *, samples: int = 10_000, seed: int = 0
+    data: Pair | Field,
+    statistic: Whole | Callable[[Array], Any],
+    *,
+    samples: int = 10_000,
+    seed: int = 0,
 ) -> dict[str, Any]:
     """Return a statistic of the data and its p-value among pairs without a signal.
 
     Args:
-        field: The data.
+        data: The data, a pair or a field of the search.
         statistic: ``t``, ``ks``, ``chi2`` or ``g``; or a function of error matrices of shape
             (n, *bins), such as a trained network, that returns (n,) numbers, large where they are
             interesting.
@@ -184,6 +207,9 @@ def compare_statistic(
         >>> 0.01 < found["p"] < 0.1
         True
     """
+    field = field_of(data)
+    if samples < 1:
+        raise InputError(f"statistic: {samples} pairs without a signal, expected one or more")
     values = []
     own = "" if isinstance(statistic, str) else getattr(statistic, "__name__", "function")
     step = 64 * LANES

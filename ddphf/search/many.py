@@ -165,6 +165,7 @@ class ManyHistograms:
                     for row, member in enumerate(chosen):
                         terms = events.terms(selections[row], differences[row], pulls)
                         out[member, lanes] = scans(member).largest(terms)
+                    del differences  # else two blocks are held while the next one is filled
                     done += len(chosen)
                     if progress is not None:
                         progress(done, total)

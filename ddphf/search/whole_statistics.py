@@ -147,6 +147,7 @@ def whole_flips(
                     out[member, lanes] = _value(
                         which, h, expected[s], d, tested, terms, many.direction
                     )
+                del differences, counts
                 done += len(chosen)
                 if progress is not None:
                     progress(done, total)
