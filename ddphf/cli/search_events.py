@@ -111,8 +111,9 @@ def command(
             from ddphf.figures.selections import draw_selections
 
             drawn = {
-                "search_selections": draw_selections(record), "search_maximum": draw_maximum(record),
-            }  # fmt: skip
+                "search_selections": draw_selections(record),
+                "search_maximum": draw_maximum(record),
+            }
             stage_figures(outputs, figures, drawn)
     print_summary(selection_table(record))
     left = len(record["left_out"])
