@@ -183,6 +183,31 @@ def test_aimed_flips_agree_with_counting():
     assert 0 < rare.p < 1e-5
 
 
+def test_aimed_flips_agree_with_counting_where_there_are_fakes(folder):
+    events = read_search_events(read_analysis(write(folder)), max_windows=1000)
+    many = ManyHistograms(events.rows, events.cells, events.observables)
+    assert many.rows.shifts.shape[1] == 1
+    p = np.mean(many.maxima(8000, seed=2).max(axis=0) >= 2.8)
+    aimed = aim_flips(many, 2.8, 1500, seed=5)
+    assert abs(aimed.p - p) < 4 * np.hypot(aimed.error, np.sqrt(p * (1 - p) / 8000))
+
+
+def test_a_signal_is_found_and_its_p_is_below_what_counting_can_tell(folder):
+    tables = make_tables()
+    rng = np.random.default_rng(2)
+    more = {name: values[:150].copy() for name, values in tables["events"].items()}
+    more |= {"mass": rng.uniform(40, 50, 150), "f1": np.full(150, 13), "f2": np.full(150, 11)}
+    tables["events"] = {
+        name: np.concatenate([values, more[name]]) for name, values in tables["events"].items()
+    }
+    # The copied momenta are those of other events; their masses tell them apart.
+    result = search_events(read_analysis(write(folder, tables=tables)), flips=600, seed=1)
+    assert result.overall["method"] == "label flips, aimed at windows"
+    assert 0 < result.overall["p"] < 1e-3
+    assert result.selections[0]["p_adjusted"] == result.overall["p"]
+    assert [40.0, 50.0] in result.selections[0]["edges"]
+
+
 def test_local_p_of_one_ratio_is_binomial():
     columns, _ = draw_events(500, 4, low=0.8, high=0.8)
     many = ManyHistograms(*prepare(columns, np.full(500, 0.8)))

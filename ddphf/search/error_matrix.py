@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ddphf.arrays import Array
+from ddphf.arrays import AnyArray, Array
 from ddphf.compute.streams import SEARCH, block_generator
 from ddphf.exceptions import InputError
 from ddphf.search.field import Field
@@ -161,19 +161,18 @@ def whole_statistic(field: Field, which: Whole, pairs: Pairs | None = None) -> A
     bins = int(np.prod(field.shape))
     total = field.total.ravel().astype(float)
     expected = field.share.ravel() * total
+    parts: list[AnyArray]
     if pairs is None:
-        tested = field.tested.ravel()
-        difference = field.terms.ravel() * np.sqrt(field.variance.ravel())
-        matrices = field.profiled.ravel()
+        difference = field.terms * np.sqrt(field.variance)
+        parts = [x.ravel() for x in (field.tested, difference, field.profiled)]
     else:
-        tested, difference, matrices = (
-            x.reshape(-1, bins).T for x in (pairs.tested, pairs.difference, pairs.matrices)
-        )
+        parts = [x.reshape(-1, bins).T for x in (pairs.tested, pairs.difference, pairs.matrices)]
+    tested, differences, matrices = parts
     if which == "chi2":
         return np.asarray(np.sum(matrices**2, axis=0))
     if which == "g":
         return np.asarray(g_test(tested, total, expected))
-    return np.asarray((slide_t if which == "t" else kolmogorov)(difference, tested))
+    return np.asarray((slide_t if which == "t" else kolmogorov)(differences, tested))
 
 
 def compare_statistic(
