@@ -205,7 +205,9 @@ def test_a_signal_is_found_and_its_p_is_below_what_counting_can_tell(folder):
     assert result.overall["method"] == "label flips, aimed at windows"
     assert 0 < result.overall["p"] < 1e-3
     assert result.selections[0]["p_adjusted"] == result.overall["p"]
-    assert [40.0, 50.0] in result.selections[0]["edges"]
+    low, high = result.selections[0]["edges"][0]
+    assert low <= 40
+    assert high >= 50
 
 
 def test_local_p_of_one_ratio_is_binomial():
