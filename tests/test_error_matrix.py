@@ -99,7 +99,7 @@ all_of.__name__ = "all"
 
 
 def test_what_cannot_be_flipped_is_refused():
-    with pytest.raises(InputError, match="holds 2.5, no whole number"):
+    with pytest.raises(InputError, match=r"holds 2\.5, no whole number"):
         draw_pairs(make_field([2.5, 3.0], [1.0, 2.0]), 10, seed=1)
     with pytest.raises(InputError, match="2 axes, and cumulative shares need one"):
         whole_statistic(draw_pair(1), "ks")
