@@ -16,6 +16,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ddphf.compute.runners import open_runner as open_runner
     from ddphf.config.analysis import read_analysis as read_analysis
     from ddphf.exceptions import DdphfError as DdphfError
     from ddphf.inference.discovery import discover_workspace as discover_workspace
@@ -64,6 +65,7 @@ _HOMES = {
     "load_pair": "symmetry.load",
     "n_sigma": "statistics.n_sigma",
     "n_sigma_terms": "statistics.n_sigma",
+    "open_runner": "compute.runners",
     "predict_yields": "inference.yields",
     "rank_parameters": "inference.ranking.impacts",
     "read_analysis": "config.analysis",

@@ -49,7 +49,8 @@ PUBLIC = {
     "build_workspace", "centred_windows", "compare_statistic", "discover_workspace",
     "draw_pairs", "error_matrix", "exact_p_value", "find_best_window", "fit_workspace",
     "global_p_value", "inject_signal", "limit_workspace", "load_pair", "n_sigma",
-    "n_sigma_terms", "predict_yields", "rank_parameters", "read_analysis", "scan_parameters",
+    "n_sigma_terms", "open_runner", "predict_yields", "rank_parameters", "read_analysis",
+    "scan_parameters",
 }  # fmt: skip
 
 
@@ -223,7 +224,7 @@ def test_arrays_and_callbacks_have_one_home():
         ("beta.ppf", "statistics/tails.py"),
         ("SeedSequence(", "compute/streams.py"),
         ('f"sha256:{pyhf', "results/provenance.py"),
-        ("ThreadPoolExecutor(", "compute/chunks.py"),
+        ("ThreadPoolExecutor(", "compute/threads.py"),
     ],
 )
 def test_what_exists_once_stands_once(text, home):

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ddphf.compute.chunks import chunks_of, map_chunks
+from ddphf.compute.blocks import run_blocks
+from ddphf.compute.chunks import chunks_of
 from ddphf.compute.streams import (
     INTERVALS,
     LIMITS,
@@ -47,24 +48,13 @@ def test_ensembles_beyond_the_range_are_refused(which, n):
 @given(st.integers(0, 60), st.integers(1, 9))
 def test_chunks_hold_every_number_once(n, size):
     assert [int(i) for chunk in chunks_of(n, size) for i in chunk] == list(range(n))
-    wanted = np.arange(n) * 3 + 1
-    pieces = list(
-        map_chunks(
-            wanted, lambda i: i[:, None], lambda i, data: (i, data[: len(i)], len(data)), size=size
-        )
-    )
-    assert [int(i) for piece in pieces for i in piece[0]] == wanted.tolist()
-    assert all(np.array_equal(i, data[:, 0]) for i, data, _ in pieces)
-    assert {rows for *_, rows in pieces} <= {size}
 
 
-def test_what_work_raises_ends_the_map():
-    def work(numbers, data):
-        del data
-        if numbers[0] >= 6:
-            raise ZeroDivisionError
-        return len(numbers)
+def test_what_work_raises_ends_the_work():
+    class Failing:
+        def make(self):
+            return lambda block: 1 // (6 - block)
 
-    pieces = map_chunks(np.arange(40), lambda i: i, work, size=2)
+    pieces = run_blocks(Failing(), range(40))
     with pytest.raises(ZeroDivisionError):
         list(pieces)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from ddphf import guards
-from ddphf.compute import chunks
-from ddphf.inference.toys import ensembles, fits, source
+from ddphf.compute import threads
+from ddphf.inference.toys import blocks, ensembles, source
 from ddphf.likelihood import batch, certificate
 from ddphf.likelihood.ensembles import rough
 from ddphf.publish import archive
@@ -45,8 +45,8 @@ def has(page, *texts):
 def test_numbers_of_the_engine_page_are_those_of_the_code():
     has(
         "engine.md",
-        f"A chunk is {fits.FIT_BLOCK} toys",
-        f"with {chunks.WORKERS} chunks in work at a time",
+        f"A block is {blocks.FIT_BLOCK} toys",
+        f"with {threads.WORKERS} blocks in work at a time",
         f"Batches of other fits run {batch.BLOCK} at a time",
         f"every {ensembles.SAVE_SECONDS:g} seconds",
         f"block i // {source.DRAW_BLOCK}",

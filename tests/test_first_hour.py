@@ -36,6 +36,7 @@ PAGES = (
 OTHER_TESTS = {
     "docs/getting_started.md": "test_ten_commands_from_nothing_to_a_report",
     "docs/analysis_file.md": "test_the_steps_of_the_analysis_file",
+    "docs/distributed.md": "tests/test_distributed.py",
     "docs/hepdata.md": "tests/test_publish_docs.py",
     "docs/reproduce.md": "tests/test_publish_docs.py",
 }

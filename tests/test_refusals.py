@@ -7,6 +7,7 @@ table.csv and workspace.json.
 import copy
 import json
 import re
+import sys
 import tempfile
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 import yaml
 from conftest import ANALYSIS, COLUMNS, EDGES, invoke, plain_workspace, write_table
 from refusals_discover import DISCOVER, LIMIT
+from refusals_distributed import DISTRIBUTED, SHARDS
 from refusals_events import EVENTS
 from refusals_fakes import FAKES
 from refusals_inputs import HISTOGRAMS, RATES, TABLES
@@ -468,6 +470,8 @@ GROUPS = (
     ("lepton_id", SEARCH_EVENTS),
     ("fakes", FAKES),
     ("fakes", RATES),
+    ("toys", DISTRIBUTED),
+    ("toys", SHARDS),
     ("toys", DISCOVER),
     ("toys", LIMIT),
     ("inject", INJECT),
@@ -532,6 +536,9 @@ def run_case(folder, kind, case):
     before = snapshot(folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tempfile, "tempdir", case.get("temporary"))
+        patch.setattr("ddphf.compute.cluster.CONNECT_SECONDS", 0.5)
+        for module in case.get("absent", ()):
+            patch.setitem(sys.modules, module, None)
         outcome = invoke(*case.get("arguments", default))
     assert snapshot(folder) == before, "a refused command left something behind"
     return outcome

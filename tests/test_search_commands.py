@@ -349,3 +349,10 @@ def test_windows_that_are_none_of_the_histogram(searched, window, message):
 def test_the_record_is_read_back(searched):
     data = read_json("s.json")
     assert SearchResult.from_dict(data).to_dict() == data
+
+
+def test_where_the_work_is_done_changes_nothing(searched):
+    line = "search pair data/a.yml --seed 1 --precision .3 -q"
+    records = [invoke(*line.split(), *more) for more in ((), ("--scheduler", "processes:2"))]
+    assert [done.code for done in records] == [0, 0], records[1].err
+    assert records[0].out == records[1].out

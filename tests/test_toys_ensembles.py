@@ -32,8 +32,8 @@ def source():
 def assert_same(one, other):
     for name in ("seed", "index", "status", "at_zero"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
-    # A toy's fit may end one step earlier beside other toys: both ends are certified.
-    np.testing.assert_allclose(one.q0, other.q0, atol=2e-6)
+    for name in ("q0", "mu_hat"):  # bit for bit
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
 
 
 def test_toys_do_not_depend_on_chunks(source):
@@ -58,13 +58,14 @@ def test_resume_merge_and_interrupt(source, tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         toy_ensemble(source, 300, seed=7, store=store, progress=interrupt, fit_block_size=64)
-    assert len(load_toys(store)) == 128
+    kept = len(load_toys(store))  # a block is done beside others
+    assert kept in (64, 128, 192)
     seen = []
     resumed = toy_ensemble(
         source, 300, seed=7, store=store, fit_block_size=64,
         progress=lambda done, n: seen.append((done, n)),
     )  # fmt: skip
-    assert seen[0][0] > 128
+    assert seen[0][0] > kept
     assert seen[-1] == (300, 300)
     assert_same(resumed, toy_ensemble(source, 300, seed=7, fit_block_size=64))
     other = toy_ensemble(make_source(t=90.0), 64, seed=7, fit_block_size=64)

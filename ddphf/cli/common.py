@@ -17,6 +17,8 @@ from rich.text import Text
 
 from ddphf.cli.signals import raise_if_stopped
 from ddphf.cli.verbosity import LEVEL, StageLog
+from ddphf.compute.blocks import Runner
+from ddphf.compute.runners import open_runner, read_place
 from ddphf.compute.streams import LARGEST_SEED
 from ddphf.exceptions import UsageError
 from ddphf.progress import Count
@@ -32,6 +34,9 @@ __all__ = [
     "print_summary",
     "print_warnings",
     "progress_line",
+    "require_work",
+    "runner_at",
+    "scheduler_option",
     "seed_option",
     "stderr",
     "stdout",
@@ -98,6 +103,20 @@ poi_bounds_option = click.option(
 measurement_option = click.option(
     "--measurement", metavar="NAME", help="Which one; the first by default."
 )
+
+
+def _read_place(context: click.Context, option: click.Parameter, where: str | None) -> str | None:
+    del context, option
+    if where is not None:
+        read_place(where)  # refused before any work
+    return where
+
+
+scheduler_option = click.option(
+    "--scheduler", "where", metavar="WHERE", callback=_read_place,
+    help="Where long work is done: threads:N, processes:N, local:N (a Dask cluster of this "
+    "machine), or tcp://HOST:PORT (yours). The result is the same.",
+)  # fmt: skip
 force_option = click.option("--force", is_flag=True, help="Replace existing output files.")
 
 
@@ -155,6 +174,27 @@ def progress_line() -> Iterator[Stages]:
 
         enable_compilation_cache()
         yield stages
+
+
+def require_work(where: str | None, work: object, option: str) -> None:
+    """Refuse ``--scheduler`` where there is nothing long to do.
+
+    Raises:
+        UsageError: Names the option that asks for some.
+    """
+    if where is not None and not work:
+        raise UsageError(f"--scheduler: is for toys; give {option}, or leave --scheduler out")
+
+
+@contextlib.contextmanager
+def runner_at(where: str | None, say: Stages) -> Iterator[Runner | None]:
+    """Start the workers that ``--scheduler`` asks for, and end them."""
+    if where is None:
+        yield None
+        return
+    say(f"workers: {where}")
+    with open_runner(where) as runner:
+        yield runner
 
 
 def stdout() -> Console:

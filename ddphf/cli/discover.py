@@ -48,11 +48,13 @@ FIGURES = ("discover_null", "discover_null_known_background")
 )  # fmt: skip
 @figure_options("Draw the toy null against the asymptotic one there.")
 @common.poi_bounds_option
+@common.scheduler_option
 @common.force_option
 def command(
     workspace: str, output: str, measurement: str | None, nulls: str, toys: int | None, seed: int,
     toys_file: str | None, mu_expected: str, plots: str | None, kind: str | None,
-    poi_bounds: tuple[float, float] | None, force: bool,
+    poi_bounds: tuple[float, float] | None, where: str | None,
+    force: bool,
 ) -> None:  # fmt: skip
     """Say how significant the signal of WORKSPACE is, and how significant it should have been.
 
@@ -63,6 +65,7 @@ def command(
     methods = common.choices("--null", nulls, METHODS)
     if plots is not None and "toys" not in methods:
         raise UsageError("--plots: draws the toy null; give --null asymptotic,toys too")
+    common.require_work(where, {"toys", "importance"} & set(methods), "--null toys or importance")
     if toys_file is not None and "toys" not in methods:
         raise UsageError("--toys-file: is for the toy null; give --null asymptotic,toys too")
     if toys_file is not None and toys is not None:
@@ -73,18 +76,21 @@ def command(
     # L1, the second statement, is there only for some workspaces; its figure is checked as well.
     figures = figure_paths(plots, kind, FIGURES)
     outputs = Outputs([output, *figures.values()], inputs=[workspace, toys_file], force=force)
-    with common.progress_line() as say:
+    with common.progress_line() as say, common.runner_at(where, say) as runner:
         say("reading")
         from ddphf.inference.discovery import discover_workspace
-        from ddphf.inference.toys.store import load_toys
+        from ddphf.inference.toys.store import load_toys, require_whole
 
         spec = read_json(workspace)
+        sample = None if toys_file is None else load_toys(Path(toys_file))
+        if toys_file is not None and sample is not None:
+            require_whole(sample, toys_file)
         result = discover_workspace(
             spec, measurement=measurement, nulls=cast("tuple[NullMethod, ...]", methods),
             toys=20_000 if toys is None else toys, seed=seed, mu_expected=mu,
             poi_bounds=poi_bounds,
-            sample=None if toys_file is None else load_toys(Path(toys_file)),
-            progress=say, toy_progress=say.toys,
+            sample=sample,
+            progress=say, toy_progress=say.toys, runner=runner,
         )  # fmt: skip
     common.print_warnings(result.warnings)
     data = result.to_dict()

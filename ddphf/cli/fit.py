@@ -50,6 +50,7 @@ __all__ = ["command", "describe_goodness", "make_table"]
 )  # fmt: skip
 @figure_options("Draw pre- and post-fit spectra into this folder.")
 @common.poi_bounds_option
+@common.scheduler_option
 @common.force_option
 def command(
     workspace: str,
@@ -62,16 +63,18 @@ def command(
     seed: int,
     goodness_toys: int,
     poi_bounds: tuple[float, float] | None,
+    where: str | None,
     force: bool,
 ) -> None:
     """Fit WORKSPACE (any pyhf workspace; - reads standard input) and write what was found.
 
     Example: ddphf fit workspace.json -o fit.json --plots figures
     """
+    common.require_work(where, toys or goodness_toys, "--toys N")
     figures = figure_paths(plots, kind, ("prefit", "postfit"))
     inputs: list[str | Path | None] = [workspace, metadata_path(workspace)]
     outputs = Outputs([output, *figures.values()], inputs=inputs, force=force)
-    with common.progress_line() as say:
+    with common.progress_line() as say, common.runner_at(where, say) as runner:
         say("reading")
         from ddphf.inference.fit import fit_workspace
 
@@ -84,7 +87,7 @@ def command(
         result = fit_workspace(
             spec, measurement=measurement, engine=cast("Engine", engine), poi_bounds=poi_bounds,
             toys=toys, seed=seed,
-            goodness_toys=goodness_toys, progress=say, toy_progress=say.toys,
+            goodness_toys=goodness_toys, progress=say, toy_progress=say.toys, runner=runner,
         )  # fmt: skip
         digest = result.provenance["workspace_digest"]
         closure = closure_warnings(workspace, spec, digest)

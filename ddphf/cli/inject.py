@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, cast
 import click
 from rich.table import Table
 
-from ddphf.cli.common import force_option, print_summary, print_warnings, progress_line, seed_option
+from ddphf.cli.common import (
+    force_option,
+    print_summary,
+    print_warnings,
+    progress_line,
+    require_work,
+    runner_at,
+    scheduler_option,
+    seed_option,
+)
 from ddphf.exceptions import ConfigError
 from ddphf.files import read_json, to_json
 from ddphf.outputs import Outputs
@@ -50,10 +59,12 @@ __all__ = ["command"]
     "--scan", metavar="MU,MU,...", help="Strengths of the scan; 0, mu/2 and mu by default."
 )
 @seed_option
+@scheduler_option
 @force_option
 def command(
     workspace: str, output: str, z: float | None, mu: float | None, measurement: str | None,
-    background: str, kind: str, toys: int, scan: str | None, seed: int, force: bool,
+    background: str, kind: str, toys: int, scan: str | None, seed: int, where: str | None,
+    force: bool,
 ) -> None:  # fmt: skip
     """Inject a signal into WORKSPACE (any pyhf workspace with a POI; - reads standard input).
 
@@ -71,9 +82,10 @@ def command(
         raise ConfigError("--scan without toys has nothing to fit; give --toys N with N >= 2")
     if toys == 1:
         raise ConfigError("--toys 1: a width needs a spread; give 2 or more")
+    require_work(where, toys, "--toys N")
     record = None if output == "-" else record_path(output)
     outputs = Outputs([output, record], inputs=[workspace], force=force)
-    with progress_line() as say:
+    with progress_line() as say, runner_at(where, say) as runner:
         say("reading")
         from ddphf.inference.injection.record import inject_signal
 
@@ -81,6 +93,7 @@ def command(
             read_json(workspace), z=z, mu=mu, measurement=measurement,
             background=cast("Background", background), kind=cast("DataKind", kind),
             scan=strengths, toys=toys, seed=seed, progress=say, toy_progress=say.toys,
+            runner=runner,
         )  # fmt: skip
     print_warnings(result.warnings)
     with outputs:

@@ -43,11 +43,13 @@ METHODS = ("asymptotic", "toys")
 @common.seed_option
 @figure_options("Draw CLs against mu there.")
 @common.poi_bounds_option
+@common.scheduler_option
 @common.force_option
 def command(
     workspace: str, output: str, measurement: str | None, level: float, method: str,
     interval: bool, toys: int | None, seed: int, plots: str | None, kind: str | None,
-    poi_bounds: tuple[float, float] | None, force: bool,
+    poi_bounds: tuple[float, float] | None, where: str | None,
+    force: bool,
 ) -> None:  # fmt: skip
     """Find the upper limits of the signal strength of WORKSPACE.
 
@@ -58,9 +60,10 @@ def command(
     methods = common.choices("--method", method, METHODS)
     if toys is not None and "toys" not in methods:
         raise UsageError("--toys: is for --method toys; give it, or leave --toys out")
+    common.require_work(where, "toys" in methods, "--method toys")
     figures = figure_paths(plots, kind, ("limit",))
     outputs = Outputs([output, *figures.values()], inputs=[workspace], force=force)
-    with common.progress_line() as say:
+    with common.progress_line() as say, common.runner_at(where, say) as runner:
         say("reading")
         from ddphf.inference.limits.limits import limit_workspace
 
@@ -69,6 +72,7 @@ def command(
             methods=cast("tuple[LimitMethod, ...]", methods), poi_bounds=poi_bounds,
             interval=interval,
             toys=5000 if toys is None else toys, seed=seed, progress=say, toy_progress=say.toys,
+            runner=runner,
         )  # fmt: skip
     common.print_warnings(result.warnings)
     data = result.to_dict()

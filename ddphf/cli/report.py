@@ -218,10 +218,11 @@ def _check_searches(pile: _Pile) -> None:
 def _put_toys(pile: _Pile, name: str) -> None:
     import numpy as np
 
-    from ddphf.inference.toys.store import load_toys
+    from ddphf.inference.toys.store import load_toys, require_whole
     from ddphf.statistics.tails import FAILED
 
     toys: ToySample = load_toys(Path(name))
+    require_whole(toys, name)
     if toys.mu != 0:
         raise InputError(
             f"{name}: holds toys at mu = {toys.mu:g}; a report compares with toys of the null, at 0"

@@ -37,6 +37,7 @@ __all__ = ["command"]
 @common.measurement_option
 @figure_options("Draw the scan into this folder.")
 @common.poi_bounds_option
+@common.scheduler_option
 @common.force_option
 def command(
     workspace: str,
@@ -48,6 +49,7 @@ def command(
     plots: str | None,
     poi_bounds: tuple[float, float] | None,
     kind: str | None,
+    where: str | None,
     force: bool,
 ) -> None:
     """Scan 2NLL of WORKSPACE (- reads standard input), everything else refitted.
@@ -56,7 +58,7 @@ def command(
     """
     figures = figure_paths(plots, kind, ("scan",))
     outputs = Outputs([output, *figures.values()], inputs=[workspace], force=force)
-    with common.progress_line() as say:
+    with common.progress_line() as say, common.runner_at(where, say) as runner:
         say("reading")
         spec = read_json(workspace)
         from ddphf.inference.scan import scan_parameters
@@ -64,7 +66,7 @@ def command(
         result = scan_parameters(
             spec, parameters, measurement=measurement, poi_bounds=poi_bounds, points=points,
             ranges=ranges,
-            progress=say, refit_progress=say.bar("refits"),
+            progress=say, refit_progress=say.bar("refits"), runner=runner,
         )  # fmt: skip
     common.print_warnings(result.warnings)
     write_record(outputs, output, result.to_dict(), figures, lambda: _draw(result))

@@ -107,13 +107,9 @@ def command(
     with outputs:
         outputs.write(output, to_json(record))
         if figures:
-            from ddphf.figures.search import draw_maximum
-            from ddphf.figures.selections import draw_selections
+            from ddphf.figures.search import draw_search
 
-            drawn = {
-                "search_selections": draw_selections(record),
-                "search_maximum": draw_maximum(record),
-            }
+            drawn = {name: figure for name, figure in draw_search(record).items() if name in figures}
             stage_figures(outputs, figures, drawn)
     print_summary(selection_table(record))
     left = len(record["left_out"])

@@ -70,7 +70,7 @@ def _freeze(
 ) -> tuple[str, list[str]]:
     """Return the text of the analysis file, and what is to be said."""
     from ddphf.config.addresses import move_addresses
-    from ddphf.config.analysis import parse_analysis, read_analysis
+    from ddphf.config.analysis import parse_analysis
     from ddphf.results.registry import check_record, kind_of
     from ddphf.results.search import SearchResult
     from ddphf.search.freeze import freeze_window, ranked_window
@@ -87,8 +87,8 @@ def _freeze(
     found = ranked_window(record, rank)
     source = _find_analysis(search, record.analysis or {}, analysis)
     outputs.protect([source])
-    pair, named = load_search_pair(str(source))
-    outputs.protect(named)
+    pair, config = load_search_pair(str(source))
+    outputs.protect(config.files)
     document: Any = parse_yaml(source.read_text("utf-8"))
     here = Path() if output == "-" else Path(output).parent
     move = Path(os.path.relpath(source.parent, here)).as_posix()
@@ -97,7 +97,6 @@ def _freeze(
         fixed = move == "." or os.path.isabs(address) or "://" in address
         return address if fixed else f"{move}/{address}"
 
-    config = read_analysis(source, needs_signal=False)
     tables = table_digests(config)
     frozen, said = freeze_window(
         record, pair, move_addresses(document, change), rank=rank, template=template,

@@ -15,6 +15,8 @@ from ddphf.cli.common import (
     output_option,
     print_summary,
     progress_line,
+    runner_at,
+    scheduler_option,
     seed_option,
 )
 from ddphf.cli.figures import figure_options, figure_paths, stage_figures
@@ -52,6 +54,7 @@ def _shape(context: click.Context, option: click.Parameter, text: str) -> tuple[
 @max_windows_option
 @figure_options("Draw the null of the maximum into this folder.")
 @seed_option
+@scheduler_option
 @output_option
 @force_option
 def command(
@@ -64,6 +67,7 @@ def command(
     plots: str | None,
     kind: str | None,
     seed: int,
+    where: str | None,
     output: str,
     force: bool,
 ) -> None:
@@ -75,12 +79,13 @@ def command(
     """
     figures = figure_paths(plots, kind, ("search_null",))
     outputs = Outputs([output, *figures.values()], force=force)
-    with progress_line() as say:
+    with progress_line() as say, runner_at(where, say) as runner:
         from ddphf.search.run_null import search_null
 
         result = search_null(
             shape, thresholds, windows=windows, direction=direction, precision=precision,
-            max_windows=max_windows, seed=seed, stage=say, progress=say.bar("fields"),
+            max_windows=max_windows, seed=seed, stage=say, runner=runner,
+            progress=say.bar("fields"),
         )  # fmt: skip
     record = result.to_dict()
     with outputs:

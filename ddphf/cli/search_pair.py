@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -14,6 +13,8 @@ from ddphf.cli.common import (
     print_summary,
     print_warnings,
     progress_line,
+    runner_at,
+    scheduler_option,
     seed_option,
 )
 from ddphf.cli.figures import figure_options, figure_paths, stage_figures
@@ -31,6 +32,7 @@ from ddphf.files import to_json
 from ddphf.outputs import Outputs
 
 if TYPE_CHECKING:
+    from ddphf.config.analysis import Analysis
     from ddphf.search.pair import SearchPair
 
 __all__ = ["FIGURES", "command", "load_search_pair"]
@@ -58,6 +60,7 @@ FIGURES = ("search_z_map", "search_profiled_map", "search_sizes", "search_maximu
 @max_windows_option
 @figure_options("Draw Z maps, best Z against size, and the null into this folder.")
 @seed_option
+@scheduler_option
 @output_option
 @force_option
 def command(
@@ -72,6 +75,7 @@ def command(
     plots: str | None,
     kind: str | None,
     seed: int,
+    where: str | None,
     output: str,
     force: bool,
 ) -> None:
@@ -84,15 +88,16 @@ def command(
     """
     figures = figure_paths(plots, kind, FIGURES)
     outputs = Outputs([output, *figures.values()], inputs=[analysis], force=force)
-    with progress_line() as say:
+    with progress_line() as say, runner_at(where, say) as runner:
         say("reading")
         from ddphf.search.run_pair import search_pair
 
-        pair, files = load_search_pair(analysis, nuisances=nuisances == "analysis")
-        outputs.protect(files)
+        pair, config = load_search_pair(analysis, nuisances=nuisances == "analysis")
+        outputs.protect(config.files)
         result = search_pair(
             pair, windows=windows, direction=direction, null=null, precision=precision, top=top,
-            max_windows=max_windows, seed=seed, stage=say, progress=say.bar("fields"),
+            max_windows=max_windows, seed=seed, stage=say, runner=runner,
+            progress=say.bar("fields"),
         )  # fmt: skip
     source = {"file": relative_to(analysis, output), "digest": file_digest(analysis)}
     result = replace(result, analysis=source)
@@ -116,8 +121,8 @@ def command(
     )
 
 
-def load_search_pair(analysis: str, *, nuisances: bool = True) -> tuple[SearchPair, list[Path]]:
-    """Return the search's input of an analysis file, and the files that it names.
+def load_search_pair(analysis: str, *, nuisances: bool = True) -> tuple[SearchPair, Analysis]:
+    """Return the search's input of an analysis file, and what it says.
 
     Raises:
         InputError: It cannot be used.
@@ -134,4 +139,4 @@ def load_search_pair(analysis: str, *, nuisances: bool = True) -> tuple[SearchPa
         tested=replace(config.tested, signal=None),
         partner=replace(config.partner, signal=None),
     )
-    return prepare_pair(load_pair(bare), nuisances=nuisances), list(config.files)
+    return prepare_pair(load_pair(bare), nuisances=nuisances), config

@@ -46,9 +46,9 @@ def command(hypothesis: str, new: str, nuisances: str, output: str, force: bool)
         from ddphf.search.run_test import run_test
 
         frozen = read_analysis(hypothesis)
-        pair, files = load_search_pair(new, nuisances=nuisances == "analysis")
-        outputs.protect(files)
-        result = run_test(frozen, pair, read_analysis(new, needs_signal=False))
+        pair, config = load_search_pair(new, nuisances=nuisances == "analysis")
+        outputs.protect(config.files)
+        result = run_test(frozen, pair, config)
     source = {"file": relative_to(new, output), "digest": file_digest(new)}
     result = replace(result, analysis=source)
     print_warnings(result.warnings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import click
@@ -25,15 +26,20 @@ __all__ = ["command"]
 @click.option(
     "--merge", multiple=True, metavar="FILE", help="Add the toys of this file; may be repeated."
 )
+@click.option(
+    "--shard", metavar="I/N",
+    help="Draw part I of N of the toys, for a file to --merge with the others.",
+)  # fmt: skip
+@common.scheduler_option
 @common.force_option
 def command(
     workspace: str, toys: int, seed: int, mu: float, measurement: str | None, output: str,
-    resume: bool, merge: tuple[str, ...], force: bool,
+    resume: bool, merge: tuple[str, ...], shard: str | None, where: str | None, force: bool,
 ) -> None:  # fmt: skip
     """Draw and fit toys of WORKSPACE: signed q0, mu_hat and status of each, in an npz file.
 
     Toy i of a seed is always the same, however the work is split. Interrupting keeps what is done;
-    --resume goes on.
+    --resume goes on. Shards are merged with --toys 0.
 
     Example: ddphf toys workspace.json --toys 2000 --seed 1 -o toys.npz
     """
@@ -41,8 +47,12 @@ def command(
         raise UsageError("-o: toys are a binary file; give a file name")
     if not toys and not merge:
         raise UsageError("--toys 0: there is nothing to do; ask for toys, or --merge files")
+    if shard is not None and merge:
+        raise UsageError("--shard: draws one part; merge in a command of its own, with --toys 0")
+    common.require_work(where, toys, "--toys N")
+    numbers = None if shard is None else _read_shard(shard)
     Outputs([output], inputs=[workspace, *merge], force=force or resume)
-    with common.progress_line() as say:
+    with common.progress_line() as say, common.runner_at(where, say) as runner:
         say("reading")
         from ddphf.inference.fit import check_failures
         from ddphf.inference.toys.kept import toys_workspace
@@ -50,12 +60,22 @@ def command(
 
         sample, warnings = toys_workspace(
             read_json(workspace), Path(output), measurement=measurement, toys=toys, mu=mu,
-            seed=seed, merge=[Path(name) for name in merge], replace=force and not resume,
-            progress=say, toy_progress=say.toys,
+            seed=seed, merge=[Path(name) for name in merge], shard=numbers,
+            replace=force and not resume, progress=say, toy_progress=say.toys, runner=runner,
         )  # fmt: skip
     common.print_warnings(warnings)
+    of_shard = "" if sample.shard is None else f"{sample.shard}, "
     common.print_summary(
-        f"{output}: {len(sample)} toys at mu = {mu:g}, {(sample.status == FAILED).sum()} failed, "
+        f"{output}: {of_shard}{len(sample)} toys at mu = {mu:g}, "
+        f"{(sample.status == FAILED).sum()} failed, "
         f"{sample.at_zero.mean():.3g} with mu_hat exactly 0"
     )
     check_failures(sample)
+
+
+def _read_shard(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"([0-9]{1,9})/([0-9]{1,9})", text)
+    if found is None:
+        raise UsageError(f"--shard {text}: expected I/N, such as 2/4: 1 <= I <= N")
+    number, of = map(int, found.groups())
+    return number, of

@@ -1,1 +1,1 @@
-"""Work in numbered pieces, and the random numbers that belong to each."""
+"""Work in numbered blocks wherever it is done, and the random numbers that belong to each."""

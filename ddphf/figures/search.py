@@ -10,8 +10,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from ddphf.arrays import Array
+from ddphf.figures.selections import draw_selections
 from ddphf.figures.style import BLUE, FONT, GREY, ORANGE, axis_label, numbers
 from ddphf.results.data_directed import describe_global
 
@@ -35,6 +37,7 @@ def draw_search(record: Record) -> dict[str, Figure | None]:
         "search_z_map": draw_map(record, "z"),
         "search_profiled_map": draw_map(record, "profiled"),
         "search_sizes": draw_sizes(record),
+        "search_selections": draw_selections(record),
         "search_maximum": draw_maximum(record),
     }
 
@@ -64,16 +67,18 @@ def draw_map(record: Record, kind: str) -> Figure | None:
         figure = Figure(figsize=(5.6, 4.4) if len(axes) == 2 else (6.0, 3.6), layout="constrained")
         panel = figure.subplots()
         if len(axes) == 2:
-            _draw_plane(figure, panel, record, values, what)
+            _draw_windows_on_plane(figure, panel, record, values, what)
         else:
-            _draw_line(panel, record, values, what)
+            _draw_windows_on_axis(panel, record, values, what)
         n = record["windows"]["n"]
         title = f"{what}; the {min(len(record['best']), SHOWN)} best of {n} windows"
         panel.set_title(f"{title}\n{_global(record)}", loc="left", fontsize=8)
     return figure
 
 
-def _draw_plane(figure: Figure, panel: Axes, record: Record, values: Array, what: str) -> None:
+def _draw_windows_on_plane(
+    figure: Figure, panel: Axes, record: Record, values: Array, what: str
+) -> None:
     x, y = (np.asarray(axis["edges"], dtype=float) for axis in record["axes"])
     grid = np.ma.masked_invalid(values.reshape(len(x) - 1, len(y) - 1).T)
     panel.set_facecolor("0.85")  # empty bins
@@ -101,7 +106,7 @@ def _draw_plane(figure: Figure, panel: Axes, record: Record, values: Array, what
     panel.set_ylabel(axis_label(record["axes"][1]))
 
 
-def _draw_line(panel: Axes, record: Record, values: Array, what: str) -> None:
+def _draw_windows_on_axis(panel: Axes, record: Record, values: Array, what: str) -> None:
     (axis,) = record["axes"]
     edges = np.asarray(axis["edges"], dtype=float)
     top = max(float(np.nanmax(np.abs(values), initial=0.0)), 3.0) * 1.25
@@ -154,6 +159,10 @@ def draw_sizes(record: Record) -> Figure | None:
                     )  # fmt: skip
             if area.max() > 20:
                 panel.set_xscale("log")
+                panel.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+                # Formulas are off: powers of ten would show as their source.
+                panel.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+                panel.xaxis.set_minor_formatter(NullFormatter())
             panel.set_xlabel("bins of the window")
             panel.set_ylabel("largest local Z")
         if best is not None:

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from scipy.stats import norm
 
+from ddphf.compute.blocks import Runner
 from ddphf.compute.streams import EXPECTED
 from ddphf.exceptions import FitError, InputError, ModelError
 from ddphf.inference.fit import KNOWN, check_failures, make_discovery
@@ -63,6 +64,7 @@ class _Options:
     sample: ToySample | None
     say: Stage
     toy_progress: Count | None
+    runner: Runner | None
     errors: list[Exception] = field(default_factory=list)
     """Why kinds of null could not be done."""
 
@@ -79,6 +81,7 @@ def discover_workspace(
     sample: ToySample | None = None,
     progress: Stage | None = None,
     toy_progress: Count | None = None,
+    runner: Runner | None = None,
 ) -> DiscoverResult:
     """State the observed and the expected significance of a signal.
 
@@ -94,6 +97,8 @@ def discover_workspace(
             their number.
         progress: Called with a line for each stage.
         toy_progress: Called with (done, toys).
+        runner: Where long work is done (:func:`ddphf.open_runner`); threads of this process by
+            default. It changes no bit of the result.
 
     Raises:
         InputError: No toys where toys are needed, or ``sample`` is of another model.
@@ -114,7 +119,7 @@ def discover_workspace(
     found = discover_model(
         Fitter(ReferenceModel(workspace, measurement, poi_bounds)), nulls=nulls, toys=toys,
         seed=seed, mu_expected=mu_expected, sample=sample, progress=progress,
-        toy_progress=toy_progress,
+        toy_progress=toy_progress, runner=runner,
     )  # fmt: skip
     return made_of(found, workspace)
 
@@ -129,6 +134,7 @@ def discover_model(
     sample: ToySample | None = None,
     progress: Stage | None = None,
     toy_progress: Count | None = None,
+    runner: Runner | None = None,
 ) -> DiscoverResult:
     """State significances with a model that is already built; see :func:`discover_workspace`.
 
@@ -142,6 +148,7 @@ def discover_model(
         sample: Toys of the null that were drawn before.
         progress: Called with a line for each stage.
         toy_progress: Called with (done, toys).
+        runner: Where long work is done; threads of this process by default.
 
     Returns:
         The statements; of the provenance the bounds of the POI alone.
@@ -156,7 +163,14 @@ def discover_model(
     say = progress if progress is not None else silent
     main = fitter.reference
     options = _Options(
-        nulls, toys if sample is None else len(sample), seed, mu_expected, sample, say, toy_progress
+        nulls,
+        toys if sample is None else len(sample),
+        seed,
+        mu_expected,
+        sample,
+        say,
+        toy_progress,
+        runner,
     )
     statement, warnings = _state(fitter, options)
     statements = [statement]
@@ -307,7 +321,11 @@ def _null_toys(fitter: Fitter, options: _Options) -> ToySample:
     if sample is None:
         options.say(f"{fitter.reference.measurement}: {options.toys} toys of the null")
         sample = toy_ensemble(
-            source, options.toys, seed=options.seed, progress=options.toy_progress
+            source,
+            options.toys,
+            seed=options.seed,
+            progress=options.toy_progress,
+            runner=options.runner,
         )
     elif (sample.fingerprint, sample.mu) != (source.fingerprint, 0.0):
         raise InputError(
@@ -325,7 +343,7 @@ def _expect_by_toys(
 ) -> ExpectedResult:
     toys = toy_ensemble(
         signal, options.toys, seed=options.seed, first=EXPECTED.start(0, options.toys),
-        progress=options.toy_progress,
+        progress=options.toy_progress, runner=options.runner,
     )  # fmt: skip
     check_failures(toys)
     bands = np.quantile(toys.z0[toys.status != FAILED], norm.cdf(N_SIGMA))
@@ -352,7 +370,7 @@ def _importance(
     try:
         return sample_importance(
             null, observed.mu_hat, observed.q0, options.toys, seed=options.seed,
-            progress=options.toy_progress,
+            progress=options.toy_progress, runner=options.runner,
         )  # fmt: skip
     except (FitError, ModelError) as error:
         poi = fitter.reference.parameters.poi

@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from ddphf.compute.blocks import Runner
 from ddphf.exceptions import FitError, ModelError
 from ddphf.inference.fitter import Engine, Fits, Fitter
 from ddphf.inference.goodness import measure_goodness, warn_of_goodness
@@ -50,6 +51,7 @@ def fit_workspace(
     goodness_toys: int = 0,
     progress: Stage | None = None,
     toy_progress: Count | None = None,
+    runner: Runner | None = None,
 ) -> FitResult:
     """Fit a pyhf workspace with and without signal, and certify both fits.
 
@@ -63,6 +65,8 @@ def fit_workspace(
         goodness_toys: Number of toys of the fit itself, for its goodness; none by default.
         progress: Called with a line for each stage.
         toy_progress: Called with (done, toys).
+        runner: Where long work is done (:func:`ddphf.open_runner`); threads of this process by
+            default. It changes no bit of the result.
 
     Returns:
         Free fit, null fit (mu = 0), signed q0 and its significance; the same with the background
@@ -87,7 +91,7 @@ def fit_workspace(
     fitter = Fitter(ReferenceModel(workspace, measurement, poi_bounds), engine)
     return fit_model(
         fitter, toys=toys, seed=seed, goodness_toys=goodness_toys, progress=progress,
-        toy_progress=toy_progress,
+        toy_progress=toy_progress, runner=runner,
     )  # fmt: skip
 
 
@@ -99,6 +103,7 @@ def fit_model(
     goodness_toys: int = 0,
     progress: Stage | None = None,
     toy_progress: Count | None = None,
+    runner: Runner | None = None,
 ) -> FitResult:
     """Fit a model that is already built; see :func:`fit_workspace`.
 
@@ -110,6 +115,7 @@ def fit_model(
         goodness_toys: Number of toys of the fit itself.
         progress: Called with a line for each stage.
         toy_progress: Called with (done, toys).
+        runner: Where long work is done; threads of this process by default.
 
     Raises:
         ModelError: There is no null for the toys, or the model is not compiled.
@@ -131,7 +137,7 @@ def fit_model(
         say(f"{toys} toys")
         try:
             source = ToySource.conditional(fitter.require_compiled())
-            sample = toy_ensemble(source, toys, seed=seed, progress=toy_progress)
+            sample = toy_ensemble(source, toys, seed=seed, progress=toy_progress, runner=runner)
             check_failures(sample)
             discovery = replace(discovery, toys=summarize_toys(sample, discovery.q0).to_dict())
         except (FitError, ModelError) as error:
@@ -139,7 +145,7 @@ def fit_model(
     say("goodness of fit")
     try:
         goodness = measure_goodness(
-            fitter, free, toys=goodness_toys, seed=seed, progress=toy_progress
+            fitter, free, toys=goodness_toys, seed=seed, progress=toy_progress, runner=runner
         )
     except (FitError, ModelError) as error:
         if not goodness_toys:

@@ -15,10 +15,11 @@ import numpy as np
 from scipy.special import gammaln, xlogy
 from scipy.stats import chi2
 
-from ddphf.arrays import Array, Mask
-from ddphf.compute.chunks import chunks_of, told
+from ddphf.arrays import AnyArray, Array, Mask
+from ddphf.compute.blocks import Runner
 from ddphf.inference.fitter import Fitter
 from ddphf.inference.refits import refit_all
+from ddphf.inference.toys.blocks import draw_block, map_toys
 from ddphf.inference.toys.source import ToySource, rates_to_draw
 from ddphf.likelihood.certificate import Minimum
 from ddphf.likelihood.compiled import CannotCompileError, CompiledModel
@@ -42,9 +43,6 @@ ROUNDING = 1e-6
 
 LEVEL = 0.6827
 
-CHUNK = 2048
-"""Toys in memory at a time."""
-
 
 def measure_goodness(
     fitter: Fitter,
@@ -53,6 +51,7 @@ def measure_goodness(
     toys: int = 0,
     seed: int = 0,
     progress: Count | None = None,
+    runner: Runner | None = None,
 ) -> GoodnessResult:
     """Measure how well a fitted model describes the data.
 
@@ -62,6 +61,7 @@ def measure_goodness(
         toys: How many toys to draw at the fit and to fit again; none by default.
         seed: Of the toys.
         progress: Called with (done, toys).
+        runner: Where toys are drawn and fitted; threads of this process by default.
 
     Raises:
         ModelError: Toys are asked for and the model is not compiled, or expects more events than
@@ -91,7 +91,7 @@ def measure_goodness(
     toy_record = None
     if toys:
         model = fitter.require_compiled("toys")
-        toy_record = _run_toys(model, free, statistic, toys, seed, progress)
+        toy_record = _run_toys(model, free, statistic, toys, seed, progress, runner)
     return GoodnessResult(
         statistic=statistic,
         degrees_of_freedom=degrees,
@@ -254,6 +254,31 @@ def _channels(
     )
 
 
+class DevianceToys:
+    """The work of the goodness by toys: D of toys of a fit, NaN where one has no certificate.
+
+    Args:
+        source: The fit.
+        fixed: Parameters that are held in theirs.
+        seed: Their seed.
+    """
+
+    def __init__(self, source: ToySource, fixed: Mask, seed: int) -> None:
+        self.source, self.fixed, self.seed = source, fixed, seed
+
+    def __call__(self, numbers: AnyArray) -> Array:
+        """Draw and fit wanted toys of one block."""
+        model, best = self.source.model, self.source.parameters
+        block = draw_block(self.source, self.seed, numbers)
+        data = block.data[: block.n]
+        start = np.broadcast_to(best, (len(data), len(best)))
+        refits = refit_all(model, start=start, fixed=self.fixed, data=data)
+        least = saturated_twice_nll(
+            model.expansion.constraints, model.parameters.fixed, best, model.n_main, data
+        )
+        return (refits.twice_nll - least)[block.rows]
+
+
 def _run_toys(
     model: CompiledModel,
     free: Minimum,
@@ -261,6 +286,7 @@ def _run_toys(
     n: int,
     seed: int,
     progress: Count | None,
+    runner: Runner | None,
 ) -> dict[str, Any]:
     """Draw toys at the fit, fit each freely and compare its D."""
     rates = rates_to_draw(model, free.parameters)
@@ -268,19 +294,18 @@ def _run_toys(
     # A parameter without effect is held, but a background at 0 is free: toys may move it.
     dead = (free.errors == 0) & ~free.at_bound & ~model.expansion.per_bin
     fixed = model.parameters.fixed | dead
-    values, failed = [], 0
-    for toys in chunks_of(n, CHUNK):
-        data = source.draw_toys(seed, toys)
-        say = told(progress, int(toys[0]), n)
-        start = np.broadcast_to(free.parameters, (len(data), len(free.parameters)))
-        refits = refit_all(model, start=start, fixed=fixed, data=data, progress=say)
-        failed += len(refits.reasons)
-        least = saturated_twice_nll(
-            model.expansion.constraints, model.parameters.fixed, free.parameters, model.n_main, data
+    found = np.concatenate(
+        list(
+            map_toys(
+                "ddphf.inference.goodness:DevianceToys",
+                {"source": source, "fixed": fixed, "seed": seed},
+                np.arange(n), runner=runner, progress=progress,
+            )
         )
-        values.append((refits.twice_nll - least)[np.isfinite(refits.twice_nll)])
+    )  # fmt: skip
+    failed = int(np.sum(np.isnan(found)))
     refuse_failures(failed, n, "goodness of fit")
-    found = np.concatenate(values)
+    found = found[np.isfinite(found)]
     reached = int(np.sum(found >= statistic - ROUNDING))
     return {
         "n": n,

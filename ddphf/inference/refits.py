@@ -6,12 +6,16 @@ import contextlib
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from ddphf.arrays import Array, Mask
+from ddphf.arrays import AnyArray, Array, Mask
+from ddphf.compute.blocks import Runner, run_blocks
 from ddphf.compute.chunks import chunks_of
+from ddphf.compute.tasks import Task
 from ddphf.likelihood.batch import minimize_batch
+from ddphf.likelihood.cache import CACHE
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.fits import minimize_starts
 from ddphf.progress import Count
@@ -49,6 +53,7 @@ def refit_all(
     data: Array | None = None,
     near: Array | None = None,
     progress: Count | None = None,
+    runner: Runner | None = None,
 ) -> Refits:
     """Fit many data sets, starting points and sets of held parameters.
 
@@ -59,6 +64,7 @@ def refit_all(
         data: Shape (n, n_main + n_aux) or (n_main + n_aux,); the observed by default.
         near: A minimum near which the refits may end, shape (parameters,).
         progress: Called with (done, n).
+        runner: Where; one after the other in this process by default.
 
     Example:
         >>> import pyhf
@@ -72,29 +78,50 @@ def refit_all(
         [3.0, 1.0]
     """
     n = len(start)
-    held = np.broadcast_to(fixed, start.shape)
-    sets = np.broadcast_to(model.data if data is None else data, (n, len(model.data)))
+    settings: dict[str, Any] = {
+        "model": model, "start": start, "fixed": fixed, "near": near,
+        "data": model.data if data is None else data,
+    }  # fmt: skip
     out = Refits(np.full(start.shape, np.nan), np.full(n, np.nan), {})
-    few = model.pair is None and n <= FEW
-    for some in chunks_of(n, BLOCK):
-        if few:
-            minima = minimize_starts(
-                model, start[some], fixed=held[some], data=sets[some], near=near
-            )
-            for i, minimum in zip(map(int, some), minima, strict=True):
-                if minimum.converged:
-                    out.points[i], out.twice_nll[i] = minimum.parameters, minimum.twice_nll
-                else:
-                    out.reasons[i] = minimum.status
-        else:
-            found = minimize_batch(
-                model, sets[some], start=start[some], fixed=held[some], block=BLOCK
-            )
-            out.points[some], out.twice_nll[some] = found.points, found.twice_nll
-            out.reasons.update({int(some[j]): reason for j, reason in found.reasons.items()})
-        if progress is not None:
+    blocks = list(chunks_of(n, BLOCK))
+    if runner is None:
+        pieces: Iterator[Refits] = map(Refitting(**settings), blocks)
+    else:
+        task = Task("ddphf.inference.refits:Refitting", settings, begin=CACHE)
+        pieces = run_blocks(task, blocks, runner=runner, progress=progress)
+    for some, found in zip(blocks, pieces, strict=True):
+        out.points[some], out.twice_nll[some] = found.points, found.twice_nll
+        out.reasons.update({int(some[j]): reason for j, reason in found.reasons.items()})
+        if progress is not None and runner is None:
             progress(int(some[-1]) + 1, n)
     return out
+
+
+class Refitting:
+    """The work of :func:`refit_all`, whose arguments it takes."""
+
+    def __init__(
+        self, model: CompiledModel, start: Array, fixed: Mask, data: Array, near: Array | None
+    ) -> None:
+        self.model, self.start, self.fixed = model, start, fixed
+        self.data, self.near = data, near
+
+    def __call__(self, some: AnyArray) -> Refits:
+        """Refit some rows, BLOCK at most."""
+        start = self.start[some]
+        fixed = self.fixed[some] if self.fixed.ndim == 2 else self.fixed
+        data = self.data[some] if self.data.ndim == 2 else self.data
+        if self.model.pair is not None or len(self.start) > FEW:
+            found = minimize_batch(self.model, data, start=start, fixed=fixed, block=BLOCK)
+            return Refits(found.points, found.twice_nll, found.reasons)
+        out = Refits(np.full(start.shape, np.nan), np.full(len(some), np.nan), {})
+        minima = minimize_starts(self.model, start, fixed=fixed, data=data, near=self.near)
+        for j, minimum in enumerate(minima):
+            if minimum.converged:
+                out.points[j], out.twice_nll[j] = minimum.parameters, minimum.twice_nll
+            else:
+                out.reasons[j] = minimum.status
+        return out
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from scipy.interpolate import RectBivariateSpline
 from scipy.stats import chi2
 
 from ddphf.arrays import Array
+from ddphf.compute.blocks import Runner
 from ddphf.compute.chunks import chunks_of, told
 from ddphf.exceptions import FitError, ModelError, UsageError
 from ddphf.inference.fitter import Fitter
@@ -52,6 +53,7 @@ def scan_parameters(
     ranges: Sequence[tuple[float, float]] = (),
     progress: Stage | None = None,
     refit_progress: Count | None = None,
+    runner: Runner | None = None,
 ) -> ScanResult:
     """Scan 2NLL along one or two parameters.
 
@@ -65,6 +67,8 @@ def scan_parameters(
             either side (3.5 for two), cut at the bounds.
         progress: Called with a line for each stage.
         refit_progress: Called with (done, refits).
+        runner: Where long work is done (:func:`ddphf.open_runner`); threads of this process by
+            default. It changes no bit of the result.
 
     Returns:
         The grid, with intervals from the profile itself (one parameter) or contours interpolated
@@ -86,6 +90,7 @@ def scan_parameters(
     found = scan_model(
         Fitter(ReferenceModel(workspace, measurement, poi_bounds)), names, points=points,
         ranges=ranges, progress=progress, refit_progress=refit_progress,
+        runner=runner,
     )  # fmt: skip
     return made_of(found, workspace)
 
@@ -98,6 +103,7 @@ def scan_model(
     ranges: Sequence[tuple[float, float]] = (),
     progress: Stage | None = None,
     refit_progress: Count | None = None,
+    runner: Runner | None = None,
 ) -> ScanResult:
     """Scan with a model that is already built; see :func:`scan_parameters`.
 
@@ -108,6 +114,7 @@ def scan_model(
         ranges: (low, high) for each parameter.
         progress: Called with a line for each stage.
         refit_progress: Called with (done, refits).
+        runner: Where long work is done; threads of this process by default.
 
     Returns:
         The scan; of the provenance the bounds of the POI alone.
@@ -140,7 +147,7 @@ def scan_model(
     ]  # fmt: skip
     say(f"{number ** len(names)} refits")
     values = np.stack([g.ravel() for g in np.meshgrid(*grids, indexing="ij")], axis=1)
-    refits = _refit(model, free, indices, values, refit_progress)
+    refits = _refit(model, free, indices, values, refit_progress, runner)
     warnings = list(fits.warnings)
     delta = refits.twice_nll - free.twice_nll
     if np.nanmin(delta, initial=0.0) < -BELOW_FREE:
@@ -239,6 +246,7 @@ def _refit(
     indices: Sequence[int],
     values: Array,
     progress: Count | None,
+    runner: Runner | None,
 ) -> Refits:
     """Refit with the parameters held at each row of values."""
     table, places, n = model.parameters, np.array(indices), len(values)
@@ -251,7 +259,7 @@ def _refit(
     def run(rows: Any, origins: Array, report: Count | None) -> None:
         start = origins.copy()
         start[:, places] = values[rows]
-        found = refit_all(model, start=start, fixed=fixed, progress=report)
+        found = refit_all(model, start=start, fixed=fixed, progress=report, runner=runner)
         out.points[rows], out.twice_nll[rows] = found.points, found.twice_nll
         for j, row in enumerate(map(int, rows)):
             out.reasons.pop(row, None)

@@ -12,7 +12,10 @@ import jax
 from ddphf.exceptions import UsageError
 from ddphf.outputs import write_atomically
 
-__all__ = ["WholeFiles", "enable_compilation_cache"]
+__all__ = ["CACHE", "WholeFiles", "enable_compilation_cache"]
+
+CACHE = "ddphf.likelihood.cache:enable_compilation_cache"
+"""What worker processes begin with: they take compiled programs from the disk."""
 
 try:  # not public: a later jax may have it elsewhere, and then keeps its programs in its own way
     from jax._src import compilation_cache

@@ -10,7 +10,7 @@ import numpy as np
 from ddphf.array_guards import check_arrays
 from ddphf.arrays import Spec
 from ddphf.exceptions import InputError
-from ddphf.inference.toys.store import ToySample, load_toys, summarize_toys
+from ddphf.inference.toys.store import ToySample, load_toys, require_whole, summarize_toys
 from ddphf.publish.archive import LARGEST_UNPACKED
 
 __all__ = ["Segment", "read_toys", "segments", "summarize_file"]
@@ -42,6 +42,7 @@ def read_toys(content: bytes, name: str) -> ToySample:
         toys = load_toys(BytesIO(content), name=name)
     except (MemoryError, TypeError, OverflowError, NotImplementedError, zipfile.LargeZipFile):
         raise InputError(f"{name}: not a file of toys; give one that 'ddphf toys' wrote") from None
+    require_whole(toys, name)
     n = np.size(toys.index)
     for column, kinds in COLUMNS.items():
         values = getattr(toys, column)

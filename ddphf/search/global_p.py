@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from scipy.special import log_ndtr, ndtri_exp
 
-from ddphf.arrays import AnyArray, Array
-from ddphf.compute.chunks import map_chunks
-from ddphf.compute.streams import SEARCH, block_generator, check_seed
+from ddphf.arrays import AnyArray
+from ddphf.compute.blocks import Runner
+from ddphf.compute.chunks import told
+from ddphf.compute.streams import check_seed
 from ddphf.exceptions import InputError
 from ddphf.progress import Count
 from ddphf.search.kernels import Scanner
 from ddphf.search.lines import LANES
 from ddphf.search.nulls import LATTICE, Null, NullName, Targets
+from ddphf.search.samples import AIMED, COUNTED, Aimed, Counted, Kind, Maxima, draw_samples
 
 __all__ = ["GlobalP", "Method", "draw_maxima", "estimate_global_p"]
 
 Method = Literal["aimed", "counted"]
-
-COUNTED, AIMED = 0, 1
-"""Ensembles of blocks: plain fields, and fields aimed at a threshold."""
-
-CHUNK = 4
-"""Blocks scanned together: numpy is fastest with 512 fields side by side."""
 
 PILOT = 8
 """Blocks that decide how many are needed, and whether to count."""
@@ -66,7 +61,13 @@ class GlobalP:
 
 
 def draw_maxima(
-    null: Null, scanner: Scanner, n: int, *, seed: int, progress: Count | None = None
+    null: Null,
+    scanner: Scanner,
+    n: int,
+    *,
+    seed: int,
+    runner: Runner | None = None,
+    progress: Count | None = None,
 ) -> AnyArray:
     """Return the largest statistic of n fields without a signal, float32, shape (n,).
 
@@ -77,6 +78,7 @@ def draw_maxima(
         scanner: Of the same windows.
         n: Fields.
         seed: Of the draws.
+        runner: Where fields are drawn and scanned; on threads by default.
         progress: Called with (done, total) fields.
 
     Example:
@@ -91,10 +93,8 @@ def draw_maxima(
     if n < 1:
         raise InputError(f"null of the maximum: {n} fields, expected one or more")
 
-    def work(rngs: list[np.random.Generator]) -> AnyArray:
-        return scanner.largest(_side_by_side([null.plain(rng) for rng in rngs]))
-
-    found = _run(COUNTED, 0, -(-n // LANES), seed, work, progress)
+    settings = {"null": null, "scanner": scanner, "seed": seed}
+    found = draw_samples(Maxima, settings, 0, -(-n // LANES), runner=runner, progress=progress)
     return np.asarray(found[:n])
 
 
@@ -108,6 +108,7 @@ def estimate_global_p(
     max_samples: int = 2_000_000,
     method: Literal["auto", "aimed", "counted"] = "auto",
     targets: Targets | None = None,
+    runner: Runner | None = None,
     progress: Count | None = None,
 ) -> GlobalP:
     """Return the probability that some window reaches a threshold without a signal.
@@ -121,6 +122,7 @@ def estimate_global_p(
         max_samples: Fields after which it ends all the same.
         method: By default what needs fewer fields, from the first 1 024: counting where p is large.
         targets: Windows that may be aimed at; by default all that are searched.
+        runner: Where fields are drawn and scanned; on threads by default.
         progress: Called with (done, total) fields.
 
     Raises:
@@ -142,11 +144,11 @@ def estimate_global_p(
         raise InputError(f"global p-value: relative error {target:g}, expected 0 to 1")
     if max_samples < 1:
         raise InputError(f"global p-value: {max_samples} samples, expected one or more")
-    sampler = _Sampler(null, scanner, threshold, seed, progress)
+    targets = targets or Targets(null.table, threshold)
+    sampler = _Sampler(null, scanner, threshold, seed, targets, runner, progress)
     most = -(-max_samples // LANES)
     pilot = min(PILOT, most)
     if method != "counted":
-        sampler.aim(targets or Targets(null.table, threshold))
         sampler.extend(AIMED, pilot, most)
         if method == "auto" and sampler.counting_is_better():
             method = "counted"
@@ -162,69 +164,37 @@ class _Sampler:
     """Samples of both kinds, as far as they were drawn."""
 
     def __init__(
-        self, null: Null, scanner: Scanner, threshold: float, seed: int, progress: Count | None
+        self,
+        null: Null,
+        scanner: Scanner,
+        threshold: float,
+        seed: int,
+        targets: Targets,
+        runner: Runner | None,
+        progress: Count | None,
     ) -> None:
         self.null, self.scanner, self.threshold = null, scanner, threshold
-        self.seed, self.progress = seed, progress
+        self.runner, self.progress = runner, progress
+        self.log_scale = float(log_ndtr(-threshold))
         # A lattice has windows exactly at the threshold of the data.
-        self.cut = threshold - (LATTICE if null.name == "binomial" else 0.0)
+        cut = threshold - (LATTICE if null.name == "binomial" else 0.0)
+        drawn = {"null": null, "scanner": scanner, "seed": seed, "cut": cut}
+        aim = {"threshold": threshold, "targets": targets, "log_scale": self.log_scale}
+        self.samples: list[tuple[Kind, dict[str, object]]] = [
+            (Counted, drawn), (Aimed, drawn | aim)
+        ]  # fmt: skip
         self.values = [np.zeros(0), np.zeros(0)]
-        self.log_scale = 0.0
-        self.targets: Targets | None = None
-
-    def aim(self, targets: Targets) -> None:
-        """Prepare aimed samples; their factors are relative to the largest usual one."""
-        self.targets = targets
-        self.log_scale = float(log_ndtr(-self.threshold))
 
     def blocks(self, kind: int) -> int:
         return len(self.values[kind]) // LANES
 
     def extend(self, kind: int, blocks: int, most: int) -> None:
         """Draw until there are so many blocks."""
-        first = self.blocks(kind)
-        work = self._count if kind == COUNTED else self._aim
-        done = sum(len(v) for v in self.values)
-        total = done + (blocks - first) * LANES
-
-        def say(some: int, of: int) -> None:
-            del of
-            if self.progress is not None:
-                self.progress(done + some, total)
-
-        new = _run(kind, first, blocks, self.seed, work, say)
+        first, done = self.blocks(kind), sum(len(v) for v in self.values)
+        say = told(self.progress, done, done + (blocks - first) * LANES)
+        function, settings = self.samples[kind]
+        new = draw_samples(function, settings, first, blocks, runner=self.runner, progress=say)
         self.values[kind] = np.concatenate([self.values[kind], new])
-
-    def _count(self, rngs: list[np.random.Generator]) -> Array:
-        fields = _side_by_side([self.null.plain(rng) for rng in rngs])
-        return np.asarray(self.scanner.largest(fields) >= self.cut, dtype=float)
-
-    def _aim(self, rngs: list[np.random.Generator]) -> Array:
-        """Return samples of p relative to Phi(-z)."""
-        assert self.targets is not None
-        if not self.targets.count:
-            return np.zeros(len(rngs) * LANES)
-        direction = self.scanner.direction
-        drawn = []
-        for rng in rngs:
-            signs = np.ones(LANES)
-            if direction == "both":
-                signs = np.where(rng.random(LANES) < 0.5, 1.0, -1.0)
-            elif direction == "deficit":
-                signs = -signs
-            drawn.append(self.null.tilted(rng, self.threshold, self.targets, signs))
-        above = self.scanner.above(
-            _side_by_side([d.fields for d in drawn]), self.cut, self.targets.weights
-        )
-        numbers = np.concatenate([d.numbers for d in drawn])
-        size = np.searchsorted(self.null.table.boxes.first, numbers, side="right") - 1
-        # The window that was aimed at is one of them, whatever single precision makes of it.
-        above = np.maximum(above, self.targets.weights[size])
-        if direction == "both":
-            above = above / 2  # each window is aimed at in both directions
-        factor = np.exp(np.concatenate([d.log_factor for d in drawn]) - self.log_scale)
-        reached = np.concatenate([d.z for d in drawn]) >= self.cut
-        return np.asarray(np.where(reached, factor / above, 0.0))
 
     def counting_is_better(self) -> bool:
         """Say whether plain fields have the smaller variance, from the aimed ones."""
@@ -271,31 +241,3 @@ class _Sampler:
             self.null.table.n_windows, n, self.null.name,
             "counted" if kind == COUNTED else "aimed", self.scanner.kernel,
         )  # fmt: skip
-
-
-def _side_by_side(blocks: Sequence[AnyArray]) -> AnyArray:
-    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks, axis=1)
-
-
-def _run(
-    kind: int,
-    first: int,
-    last: int,
-    seed: int,
-    work: Callable[[list[np.random.Generator]], AnyArray],
-    progress: Count | None,
-) -> AnyArray:
-    """Return what blocks give, in their order, shape ((last - first) * LANES,)."""
-    start = SEARCH.start(kind, last)
-
-    def do(numbers: AnyArray, data: Array) -> AnyArray:
-        del data
-        return work([block_generator(seed, start + int(i)) for i in numbers])
-
-    found = []
-    pieces = map_chunks(np.arange(first, last), lambda some: some * 1.0, do, size=CHUNK)
-    for piece in pieces:
-        found.append(piece)
-        if progress is not None:
-            progress(sum(map(len, found)), (last - first) * LANES)
-    return np.concatenate(found)

@@ -64,6 +64,10 @@ class Scanner:
         self.kernel = choose_kernel(kernel)
         self._scan: _Scan = (_Lines if self.kernel == "numba" else _Boxes)(table)
 
+    def __reduce__(self) -> tuple[type[Scanner], tuple[WindowTable, Direction, str]]:
+        """Go to another process as what it is made of: a kernel is compiled there."""
+        return Scanner, (self.table, self.direction, self.kernel)
+
     def largest(self, fields: AnyArray) -> AnyArray:
         """Return the largest Z of each field, float32, shape (n,).
 

@@ -121,7 +121,7 @@ def prepare_pair(pair: Pair, *, nuisances: bool = True) -> SearchPair:
         >>> efficiency = Systematic("eff", "normsys", 1.02, 0.98)
         >>> made = prepare_pair(Pair(Channel("mue", [130, 99], systematics=[efficiency]),
         ...                          Channel("emu", [100, 100])))
-        X
+        >>> made.nuisances.ratio.round(6).tolist(), round(made.described[0]["size"], 6)
         ([[0.02, 0.02]], 0.02)
     """
     yields = resolve_null(pair)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from scipy.stats import norm
 
+from ddphf.compute.blocks import Runner
 from ddphf.exceptions import InputError
 from ddphf.progress import Count, Stage, silent
 from ddphf.results.provenance import make_provenance
@@ -32,6 +33,7 @@ def search_null(
     kernel: str = "auto",
     seed: int = 0,
     stage: Stage = silent,
+    runner: Runner | None = None,
     progress: Count | None = None,
 ) -> SearchResult:
     """Return how often the best of all windows is as good without a signal, by a Gaussian field.
@@ -46,6 +48,7 @@ def search_null(
         kernel: ``auto``, ``numba`` or ``numpy``.
         seed: Of everything drawn.
         stage: Called with a line at each stage.
+        runner: Where fields are drawn and scanned; on threads by default.
         progress: Called with (done, total) fields drawn.
 
     Raises:
@@ -66,7 +69,7 @@ def search_null(
     table = make_table(make_boxes(shape, windows, max_windows=max_windows))
     scanner = Scanner(table, wanted, kernel)
     chosen = choose_null(None, table, max(thresholds), direction=wanted)
-    trials = Trials(chosen, scanner, seed, progress=progress)
+    trials = Trials(chosen, scanner, seed, runner=runner, progress=progress)
     stage("null of the maximum")
     law = trials.describe()
     rows = []

@@ -12,6 +12,7 @@ import numpy as np
 from scipy.stats import norm
 
 from ddphf.arrays import AnyArray, Array, Spec
+from ddphf.compute.blocks import Runner
 from ddphf.exceptions import InputError
 from ddphf.inputs.histogram import Axis
 from ddphf.progress import Count, Stage, silent
@@ -62,6 +63,7 @@ class Trials:
         scanner: Of the same windows.
         seed: Of the draws.
         counting: Count plain fields, whatever p is.
+        runner: Where fields are drawn and scanned; on threads by default.
         progress: Called with (done, total) fields.
     """
 
@@ -69,13 +71,19 @@ class Trials:
     scanner: Scanner
     seed: int
     counting: bool = False
+    runner: Runner | None = None
     progress: Count | None = None
 
     @cached_property
     def maxima(self) -> AnyArray:
         """Statistic of the largest window of plain fields, shape (MAXIMA,)."""
         return draw_maxima(
-            self.chosen.null, self.scanner, MAXIMA, seed=self.seed, progress=self.progress
+            self.chosen.null,
+            self.scanner,
+            MAXIMA,
+            seed=self.seed,
+            runner=self.runner,
+            progress=self.progress,
         )
 
     def find(self, threshold: float, target: float) -> Spec:
@@ -93,6 +101,7 @@ class Trials:
             target=target,
             method="counted" if self.counting else "auto",
             targets=Targets(self.chosen.null.table, threshold, self.chosen.reachable),
+            runner=self.runner,
             progress=self.progress,
         )
         return _describe_global(found)
@@ -173,6 +182,7 @@ def search_pair(
     kernel: str = "auto",
     seed: int = 0,
     stage: Stage = silent,
+    runner: Runner | None = None,
     progress: Count | None = None,
 ) -> SearchResult:
     """Search a pair for windows where the two samples differ.
@@ -188,6 +198,7 @@ def search_pair(
         kernel: ``auto``, ``numba`` or ``numpy``.
         seed: Of everything drawn.
         stage: Called with a line at each stage.
+        runner: Where fields are drawn and scanned; on threads by default.
         progress: Called with (done, total) fields drawn.
 
     Raises:
@@ -214,7 +225,9 @@ def search_pair(
     scan = scan_field(field, table, direction=wanted, most=top)
     chosen = _choose(pair, field, scan, null)
     scanner = Scanner(table, wanted, kernel)
-    trials = Trials(chosen, scanner, seed, counting=null == "counting", progress=progress)
+    trials = Trials(
+        chosen, scanner, seed, counting=null == "counting", runner=runner, progress=progress
+    )
     stage("null of the maximum")
     law = trials.describe()
     best = []
@@ -273,7 +286,14 @@ def _choose(pair: SearchPair, field: Field, scan: Scan, null: str) -> ChosenNull
             "null 'binomial': the analysis says 'integer_data: false' or gives its events weights,"
             " and the exact null is for counts; give counts, or take --null gaussian"
         )
-    return choose_null(field, scan.table, scan.statistic, direction=scan.direction, null=choice)
+    chosen = choose_null(field, scan.table, scan.statistic, direction=scan.direction, null=choice)
+    if pair.weighted and chosen.name == "binomial":
+        raise InputError(
+            "null of the maximum: a Gaussian field is wrong in the tail for so few events, and the "
+            "contents are sums of weights, which the exact null is not for; take coarser bins or "
+            "larger windows, or --null gaussian all the same"
+        )
+    return chosen
 
 
 def _threshold(z: float, direction: Direction) -> float:

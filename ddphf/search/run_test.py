@@ -43,7 +43,7 @@ def run_test(hypothesis: Analysis, pair: SearchPair, new: Analysis) -> SearchRes
         raise InputError(
             "the hypothesis has no 'data_directed' window; give what 'ddphf search freeze' wrote"
         )
-    said = refuse_shared(chosen, pair, new)
+    said = refuse_shared(hypothesis, pair, new)
     ((side, config),) = boxes.items()
     window = find_window(config, pair.axes)
     for key, value in (("start", window.start), ("size", window.size)):

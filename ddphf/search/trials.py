@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ddphf.arrays import Mask
+from ddphf.compute.blocks import Runner
 from ddphf.exceptions import InputError
 from ddphf.progress import Count
 from ddphf.search.binomial import (
@@ -113,6 +114,7 @@ def find_global_p(
     seed: int,
     target: float = 0.01,
     max_samples: int = 2_000_000,
+    runner: Runner | None = None,
     progress: Count | None = None,
 ) -> GlobalP:
     """Return how often some window reaches a threshold under a chosen null.
@@ -124,6 +126,7 @@ def find_global_p(
         seed: Of the draws.
         target: Relative error of p.
         max_samples: Fields, at most.
+        runner: Where fields are drawn and scanned; on threads by default.
         progress: Called with (done, total) fields.
 
     Example:
@@ -135,7 +138,7 @@ def find_global_p(
     targets = Targets(chosen.null.table, threshold, chosen.reachable)
     return estimate_global_p(
         chosen.null, scanner, threshold, seed=seed, target=target, max_samples=max_samples,
-        targets=targets, progress=progress,
+        targets=targets, runner=runner, progress=progress,
     )  # fmt: skip
 
 

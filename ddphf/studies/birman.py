@@ -8,7 +8,7 @@ with A.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,9 @@ from scipy.stats import norm
 from ddphf.arrays import AnyArray, Array
 from ddphf.compute.streams import seed_of_part
 from ddphf.exceptions import InputError
-from ddphf.inference.toys.ensembles import map_toys
+from ddphf.inference.toys.blocks import Block, draw_block, map_toys
 from ddphf.inference.toys.fits import ToyFitter
+from ddphf.inference.toys.source import ToySource
 from ddphf.progress import Count, Stage
 from ddphf.results.birman import BirmanResult, SetupResult, StatisticResult
 from ddphf.results.provenance import make_provenance
@@ -164,9 +165,8 @@ def _run_setup(
         where=(pair_slices["CR_A"], pair_slices["SR_B"]),
     )
     pieces, done = [], 0
-    for piece in map_toys(
-        models.pair.source(0.0), np.arange(toys), seed, lambda c, d: _fit_chunk(plan, c, d)
-    ):
+    settings = {"plan": plan, "source": models.pair.source(0.0), "seed": seed}
+    for piece in map_toys("ddphf.studies.birman:StudyToys", settings, np.arange(toys)):
         pieces.append(piece)
         done += piece.values.shape[1]
         count(done)
@@ -233,15 +233,32 @@ class _Piece:
     failed: AnyArray
 
 
-def _fit_chunk(plan: _Plan, chunk: AnyArray, data: Array) -> _Piece:
-    n = len(chunk)
-    null, failed_null = _statistics(plan, data, 0.0, n)
-    signal, failed_signal = _statistics(plan, data, 1.0, n)
-    n_curve = int(np.sum(chunk < plan.n_curve))
+class StudyToys:
+    """The work of one set-up.
+
+    Args:
+        plan: What every block needs.
+        source: Where toys are drawn from.
+        seed: Their seed.
+    """
+
+    def __init__(self, plan: _Plan, source: ToySource, seed: int) -> None:
+        self.plan, self.source, self.seed = plan, source, seed
+
+    def __call__(self, numbers: AnyArray) -> _Piece:
+        """Draw and fit wanted toys of one block."""
+        return _fit_block(self.plan, numbers, draw_block(self.source, self.seed, numbers))
+
+
+def _fit_block(plan: _Plan, numbers: AnyArray, block: Block) -> _Piece:
+    null, failed_null = _statistics(plan, block, 0.0)
+    signal, failed_signal = _statistics(plan, block, 1.0)
+    n_curve = int(np.sum(numbers < plan.n_curve))
     curve = np.empty((len(NAMES), n_curve, len(plan.strengths)))
     for j, mu in enumerate(plan.strengths if n_curve else ()):
         # The block keeps its size, and with it its compilation.
-        curve[:, :, j] = _statistics(plan, data, float(mu), n_curve)[0][: len(NAMES)]
+        fewer = replace(block, rows=block.rows[:n_curve])
+        curve[:, :, j] = _statistics(plan, fewer, float(mu))[0][: len(NAMES)]
     both = np.stack([null, signal], axis=-1)
     return _Piece(
         values=both[: len(NAMES)],
@@ -251,17 +268,17 @@ def _fit_chunk(plan: _Plan, chunk: AnyArray, data: Array) -> _Piece:
     )
 
 
-def _statistics(plan: _Plan, data: Array, mu: float, n: int) -> tuple[Array, AnyArray]:
-    """Return Z_L1, Z_L2 and every N_sigma of n data sets with mu S added, and what failed."""
-    a, b = plan.where
-    data = data.copy()
+def _statistics(plan: _Plan, block: Block, mu: float) -> tuple[Array, AnyArray]:
+    """Return Z_L1, Z_L2 and every N_sigma of toys with mu S added, and what failed."""
+    (a, b), rows = plan.where, block.rows
+    data = block.data.copy()
     data[:, b] += mu * plan.models.signal.ravel()
     z, failed = [], np.zeros(len(NAMES), dtype=int)
-    for i, (fitter, block) in enumerate(((plan.fit_known, data[:, b]), (plan.fit_pair, data))):
-        q0, _, status, _ = fitter.fit(block, n)
-        failed[i] = np.sum(status == FAILED)
-        z.append(signed_z(q0))
-    terms = n_sigma_terms(data[:n, b], data[:n, a], form="published")
+    for i, (fitter, some) in enumerate(((plan.fit_known, data[:, b]), (plan.fit_pair, data))):
+        q0, _, status, _ = fitter.fit(some, block.n)
+        failed[i] = np.sum(status[rows] == FAILED)
+        z.append(signed_z(q0[rows]))
+    terms = n_sigma_terms(data[rows, b], data[rows, a], form="published")
     return np.concatenate([np.stack(z), plan.windows @ terms.T]), failed
 
 

@@ -25,7 +25,7 @@ import pyhf
 from engine_models import eigen_variations, gaussian_signal, make_pair, rectangle_signal
 from threadpoolctl import threadpool_limits
 
-from ddphf.compute.chunks import WORKERS
+from ddphf.compute.threads import WORKERS
 from ddphf.inference.toys.ensembles import toy_ensemble
 from ddphf.inference.toys.fits import ToyFitter
 from ddphf.inference.toys.source import ToySource

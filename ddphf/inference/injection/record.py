@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 
+from ddphf.compute.blocks import Runner
 from ddphf.exceptions import UsageError
 from ddphf.inference.fit import make_discovery
 from ddphf.inference.fitter import Fitter
@@ -32,6 +33,7 @@ def inject_signal(
     seed: int = 0,
     progress: Stage | None = None,
     toy_progress: Count | None = None,
+    runner: Runner | None = None,
 ) -> tuple[Workspace, InjectionResult]:
     """Put a signal into a workspace's observations.
 
@@ -47,6 +49,8 @@ def inject_signal(
         seed: Of everything drawn.
         progress: Called with a line for each stage.
         toy_progress: Called with (toys done, toys in all).
+        runner: Where long work is done (:func:`ddphf.open_runner`); threads of this process by
+            default. It changes no bit of the result.
 
     Returns:
         The workspace with new observations, and the record.
@@ -67,6 +71,7 @@ def inject_signal(
     written, found = inject_model(
         Fitter(ReferenceModel(workspace, measurement)), z=z, mu=mu, background=background,
         kind=kind, scan=scan, toys=toys, seed=seed, progress=progress, toy_progress=toy_progress,
+        runner=runner,
     )  # fmt: skip
     return written, made_of(found, workspace)
 
@@ -83,6 +88,7 @@ def inject_model(
     seed: int = 0,
     progress: Stage | None = None,
     toy_progress: Count | None = None,
+    runner: Runner | None = None,
 ) -> tuple[Workspace, InjectionResult]:
     """Inject with a model that is already built; see :func:`inject_signal`.
 
@@ -97,6 +103,7 @@ def inject_model(
         seed: Of everything drawn.
         progress: Called with a line for each stage.
         toy_progress: Called with (toys done, toys in all).
+        runner: Where long work is done; threads of this process by default.
 
     Returns:
         The workspace of the model with new observations, and the record; of its provenance the
@@ -128,7 +135,13 @@ def inject_model(
     if toys:
         strengths = list(scan) or sorted({0.0, mu / 2, mu})
         rows = scan_strengths(
-            injection, strengths, toys=toys, kind=kind, seed=seed, progress=toy_progress
+            injection,
+            strengths,
+            toys=toys,
+            kind=kind,
+            seed=seed,
+            progress=toy_progress,
+            runner=runner,
         )
     warnings = list(fitter.warnings)
     warnings += [line for line in with_signal.warnings if line not in warnings]

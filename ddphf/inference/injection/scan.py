@@ -8,10 +8,12 @@ import numpy as np
 from scipy.stats import chi2, norm
 
 from ddphf.arrays import AnyArray, Array
+from ddphf.compute.blocks import Runner
+from ddphf.compute.chunks import told
 from ddphf.compute.streams import seed_of_part
 from ddphf.exceptions import UsageError
 from ddphf.inference.injection.signals import DataKind, Injection
-from ddphf.inference.toys.ensembles import map_toys
+from ddphf.inference.toys.blocks import draw_block, map_toys
 from ddphf.likelihood.batch import minimize_batch
 from ddphf.progress import Count
 from ddphf.results.injection import StrengthResult
@@ -34,6 +36,7 @@ def scan_strengths(
     kind: DataKind = "poisson",
     seed: int = 0,
     progress: Count | None = None,
+    runner: Runner | None = None,
 ) -> tuple[StrengthResult, ...]:
     """Draw and fit toys of several strengths.
 
@@ -45,6 +48,7 @@ def scan_strengths(
             and auxiliary data are drawn at mu.
         seed: Strength j takes the stream (seed, j).
         progress: Called with (toys done, toys in all).
+        runner: Where toys are drawn and fitted; threads of this process by default.
 
     Raises:
         UsageError: Fewer than two toys.
@@ -68,23 +72,40 @@ def scan_strengths(
         injection.check(mu)
     rows = []
     for index, mu in enumerate(strengths):
-        pieces: list[Columns] = []
-        for piece in map_toys(
-            injection.source(0.0 if kind == "shift" else mu),
-            np.arange(toys),
+        settings = {
+            "injection": injection, "mu": mu, "shifted": kind == "shift",
             # A number of its own per strength: the streams of neighbours are independent.
-            seed_of_part(seed, index),
-            lambda chunk, data, mu=mu: ensemble_fits(  # type: ignore[misc]
-                injection, mu, data[: len(chunk)], shifted=kind == "shift"
-            ),
-        ):
-            pieces.append(piece)
-            if progress is not None:
-                done = index * toys + sum(len(p[0]) for p in pieces)
-                progress(done, len(strengths) * toys)
+            "seed": seed_of_part(seed, index),
+        }  # fmt: skip
+        pieces = map_toys(
+            "ddphf.inference.injection.scan:StrengthToys", settings, np.arange(toys),
+            runner=runner, progress=told(progress, index * toys, len(strengths) * toys),
+        )  # fmt: skip
         columns = tuple(np.concatenate(c) for c in zip(*pieces, strict=True))
         rows.append(_summarize(injection, mu, *columns))
     return tuple(rows)
+
+
+class StrengthToys:
+    """The work of :func:`scan_strengths`: what :func:`ensemble_fits` finds in toys.
+
+    Args:
+        injection: Measurement and background.
+        mu: True strength.
+        shifted: Whether mu S is added to toys of the background; they are drawn at mu else.
+        seed: Of the toys.
+    """
+
+    def __init__(self, injection: Injection, mu: float, shifted: bool, seed: int) -> None:
+        self.injection, self.mu, self.shifted, self.seed = injection, mu, shifted, seed
+        self.source = injection.source(0.0 if shifted else mu)
+
+    def __call__(self, numbers: AnyArray) -> Columns:
+        """Draw and fit wanted toys of one block."""
+        block = draw_block(self.source, self.seed, numbers)
+        found = ensemble_fits(self.injection, self.mu, block.data[: block.n], shifted=self.shifted)
+        mu_hat, error, q0, q_true, failed, at_zero = (column[block.rows] for column in found)
+        return mu_hat, error, q0, q_true, failed, at_zero
 
 
 def ensemble_fits(injection: Injection, mu: float, data: Array, *, shifted: bool) -> Columns:

@@ -89,6 +89,10 @@ class Injection:
             )
         self.limits = self._limits(rates)
 
+    def __getstate__(self) -> dict[str, object]:
+        """Return what a worker process needs: pyhf's objects of the fitter stay here."""
+        return {name: value for name, value in vars(self).items() if name != "fitter"}
+
     def _fitted_point(self) -> Array:
         table = self.model.parameters
         held, values = table.fixed.copy(), table.init.copy()

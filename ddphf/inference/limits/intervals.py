@@ -9,6 +9,7 @@ from scipy.optimize import brentq
 from scipy.stats import chi2
 
 from ddphf.arrays import Array
+from ddphf.compute.blocks import Runner
 from ddphf.compute.streams import INTERVALS
 from ddphf.inference.limits.profile import ProfileScan, find_crossing
 from ddphf.inference.toys.source import ToySource
@@ -73,6 +74,7 @@ def intervals_by_toys(
     *,
     seed: int,
     progress: Count | None = None,
+    runner: Runner | None = None,
 ) -> list[IntervalResult]:
     """Return the intervals with thresholds from toys (Feldman and Cousins' ordering, profiled).
 
@@ -88,6 +90,8 @@ def intervals_by_toys(
         n: Toys per point.
         seed: Their seed.
         progress: Called with (done, total).
+        runner: Where long work is done (:func:`ddphf.open_runner`); threads of this process by
+            default. It changes no bit of the result.
 
     Raises:
         FitError: A fit has no certificate, or too many toys failed.
@@ -107,7 +111,9 @@ def intervals_by_toys(
         nonlocal failed, which
         source = ToySource.conditional(scan.model, mu)
         first = INTERVALS.start(which, n)
-        toys = toy_statistics(source, [mu], n, seed=seed, first=first, progress=count)
+        toys = toy_statistics(
+            source, [mu], n, seed=seed, first=first, progress=count, runner=runner
+        )
         failed, which = failed + toys.n_failed, which + 1
         sides[side].append(np.sort(toys.t[:, 0]))
 

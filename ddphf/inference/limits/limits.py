@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ddphf.compute.blocks import Runner
 from ddphf.exceptions import FitError, InputError, ModelError
 from ddphf.inference.fitter import Fitter
 from ddphf.inference.limits.cls import asimov_unit, limit_asymptotic
@@ -49,6 +50,7 @@ def limit_workspace(
     seed: int = 0,
     progress: Stage | None = None,
     toy_progress: Count | None = None,
+    runner: Runner | None = None,
 ) -> LimitResult:
     """Find the CLs upper limits of the signal strength, and its two-sided intervals.
 
@@ -64,6 +66,8 @@ def limit_workspace(
         seed: Their seed.
         progress: Called with a line for each stage.
         toy_progress: Called with (done, toys).
+        runner: Where long work is done (:func:`ddphf.open_runner`); threads of this process by
+            default. It changes no bit of the result.
 
     Raises:
         InputError: Too few toys for a limit.
@@ -83,6 +87,7 @@ def limit_workspace(
     found = limit_model(
         Fitter(ReferenceModel(workspace, measurement, poi_bounds)), level=level, methods=methods,
         interval=interval, toys=toys, seed=seed, progress=progress, toy_progress=toy_progress,
+        runner=runner,
     )  # fmt: skip
     return made_of(found, workspace)
 
@@ -97,6 +102,7 @@ def limit_model(
     seed: int = 0,
     progress: Stage | None = None,
     toy_progress: Count | None = None,
+    runner: Runner | None = None,
 ) -> LimitResult:
     """Find limits with a model that is already built; see :func:`limit_workspace`.
 
@@ -110,6 +116,7 @@ def limit_model(
         seed: Their seed.
         progress: Called with a line for each stage.
         toy_progress: Called with (done, toys).
+        runner: Where long work is done; threads of this process by default.
 
     Returns:
         The limits; of the provenance the bounds of the POI alone, where they are not the
@@ -156,7 +163,7 @@ def limit_model(
         try:
             by_toys = limit_by_toys(
                 observed, asimov, _scan_points(asymptotic, observed.upper), level, toys, seed=seed,
-                progress=toy_progress,
+                progress=toy_progress, runner=runner,
             )  # fmt: skip
         except (FitError, ModelError) as error:
             if "asymptotic" not in methods:

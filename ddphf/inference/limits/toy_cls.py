@@ -9,6 +9,7 @@ import numpy as np
 from scipy.stats import norm
 
 from ddphf.arrays import Array
+from ddphf.compute.blocks import Runner
 from ddphf.compute.streams import BOOTSTRAP, LIMITS, generator
 from ddphf.inference.limits.bootstrap import crossings_of_toys
 from ddphf.inference.limits.cls import cls_asymptotic, cls_expected
@@ -35,6 +36,7 @@ def limit_by_toys(
     *,
     seed: int,
     progress: Count | None = None,
+    runner: Runner | None = None,
 ) -> ToyLimit:
     """Return the CLs upper limits of one data set by toys.
 
@@ -49,6 +51,8 @@ def limit_by_toys(
         n: Toys of each ensemble.
         seed: Their seed.
         progress: Called with (done, total).
+        runner: Where long work is done (:func:`ddphf.open_runner`); threads of this process by
+            default. It changes no bit of the result.
 
     Raises:
         FitError: A fit has no certificate, or too many toys failed.
@@ -65,7 +69,7 @@ def limit_by_toys(
     def draw(poi: float, which: int, at: list[float]) -> ToyStatistics:
         source = ToySource.conditional(observed.model, poi)
         first = LIMITS.start(which, n)
-        return toy_statistics(source, at, n, seed=seed, first=first, progress=count)
+        return toy_statistics(source, at, n, seed=seed, first=first, progress=count, runner=runner)
 
     background = draw(0.0, 0, tests)
     signals = [draw(test, j + 1, [test]) for j, test in enumerate(tests)]

@@ -1,33 +1,28 @@
-"""Toy ensembles: draw from a source, fit with and without signal, keep q0.
-
-Drawing runs in threads beside the fits.
-"""
+"""Toy ensembles: draw from a source, fit with and without signal, keep q0."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 
-from ddphf.arrays import AnyArray, Array
-from ddphf.compute.chunks import map_chunks
+from ddphf.arrays import AnyArray
+from ddphf.compute.blocks import Runner
+from ddphf.compute.chunks import told
 from ddphf.compute.streams import check_seed
 from ddphf.exceptions import UsageError
-from ddphf.inference.toys.fits import FIT_BLOCK, ToyFitter
+from ddphf.inference.toys.blocks import FIT_BLOCK, draw_block, map_toys
+from ddphf.inference.toys.fits import ToyFitter
 from ddphf.inference.toys.source import ToySource
-from ddphf.inference.toys.store import ToySample, add_toys, load_toys, merge_toys
+from ddphf.inference.toys.store import Shard, ToySample, add_toys, load_toys, merge_toys
 from ddphf.progress import Count
 
-__all__ = ["map_toys", "toy_ensemble"]
+__all__ = ["Ensemble", "toy_ensemble"]
 
 SAVE_SECONDS = 10.0
-
-Piece = TypeVar("Piece")
 
 
 def toy_ensemble(
@@ -38,8 +33,10 @@ def toy_ensemble(
     first: int = 0,
     store: Path | None = None,
     workspace_digest: str = "",
+    shard: Shard | None = None,
     progress: Count | None = None,
     fit_block_size: int = FIT_BLOCK,
+    runner: Runner | None = None,
 ) -> ToySample:
     """Draw and fit toys first, ..., first + n - 1 of a seed.
 
@@ -51,8 +48,10 @@ def toy_ensemble(
         store: File to resume from and to keep what is done, also when interrupted. Several
             processes may add to one file.
         workspace_digest: Kept in the file.
+        shard: Kept in the file, where the toys are one.
         progress: Called with (done, n).
         fit_block_size: Toys per compiled call.
+        runner: Where they are drawn and fitted; threads of this process by default.
 
     Returns:
         All toys of the range (and any others that the store held), by seed and number.
@@ -73,29 +72,29 @@ def toy_ensemble(
             )
     wanted = np.arange(first, first + n)
     if old is not None:
-        missing = ~np.isin(wanted, old.index[old.seed == seed])
-        # Whole chunks, toys that are there included: a toy's last digits depend on its row.
-        chunk = (wanted - first) // fit_block_size
-        wanted = wanted[np.isin(chunk, chunk[missing])]
+        wanted = wanted[~np.isin(wanted, old.index[old.seed == seed])]
     pieces: list[ToySample] = [] if old is None else [old]
-    skipped, done, saved = n - len(wanted), 0, time.monotonic()
+    saved = time.monotonic()
 
     def keep() -> ToySample:
-        merged = replace(merge_toys(pieces), workspace_digest=workspace_digest)
+        merged = replace(merge_toys(pieces), workspace_digest=workspace_digest, shard=shard)
         if store is not None:
             merged = add_toys(merged, store)
         pieces[:] = [merged]
         return merged
 
+    found = map_toys(
+        "ddphf.inference.toys.ensembles:Ensemble",
+        {"source": source, "seed": seed, "size": fit_block_size},
+        wanted, size=fit_block_size, runner=runner, progress=told(progress, n - len(wanted), n),
+    )  # fmt: skip
     try:
-        for toys in _run(source, wanted, seed, fit_block_size):
-            pieces.append(toys)
-            done += len(toys)
-            if progress is not None:
-                progress(skipped + done, n)
-            if store is not None and time.monotonic() - saved > SAVE_SECONDS:
-                keep()
-                saved = time.monotonic()
+        with closing(found):
+            for toys in found:
+                pieces.append(toys)
+                if store is not None and time.monotonic() - saved > SAVE_SECONDS:
+                    keep()
+                    saved = time.monotonic()
     except BaseException:
         if pieces:
             keep()
@@ -103,35 +102,24 @@ def toy_ensemble(
     return keep()
 
 
-def _run(source: ToySource, wanted: AnyArray, seed: int, size: int) -> Iterator[ToySample]:
-    """Draw and fit the wanted toys chunk by chunk."""
-    fitter = ToyFitter(source, size)
-
-    def fit(chunk: AnyArray, data: Array) -> ToySample:
-        q0, mu_hat, status, at_zero = fitter.fit(data, len(chunk))
-        return ToySample(
-            np.full(len(chunk), seed), chunk, q0, mu_hat, status, at_zero,
-            source.mu, source.fingerprint,
-        )  # fmt: skip
-
-    yield from map_toys(source, wanted, seed, fit, size=size)
-
-
-def map_toys(
-    source: ToySource,
-    wanted: AnyArray,
-    seed: int,
-    fit: Callable[[AnyArray, Array], Piece],
-    *,
-    size: int = FIT_BLOCK,
-) -> Iterator[Piece]:
-    """Draw toys and do something with them chunk by chunk, in order.
+class Ensemble:
+    """The work of an ensemble: signed q0, mu_hat and status of toys.
 
     Args:
         source: Where they are drawn from.
-        wanted: Numbers of the toys.
         seed: Their seed.
-        fit: As ``work`` of :func:`ddphf.compute.chunks.map_chunks`.
-        size: Toys per chunk.
+        size: Toys per block.
     """
-    yield from map_chunks(wanted, partial(source.draw_toys, seed), fit, size=size)
+
+    def __init__(self, source: ToySource, seed: int, size: int) -> None:
+        self.source, self.seed, self.size = source, seed, size
+        self.fitter = ToyFitter(source, size)
+
+    def __call__(self, numbers: AnyArray) -> ToySample:
+        """Draw and fit wanted toys of one block."""
+        block = draw_block(self.source, self.seed, numbers, self.size)
+        q0, mu_hat, status, at_zero = (c[block.rows] for c in self.fitter.fit(block.data, block.n))
+        return ToySample(
+            np.full(len(numbers), self.seed), numbers, q0, mu_hat, status, at_zero,
+            self.source.mu, self.source.fingerprint,
+        )  # fmt: skip

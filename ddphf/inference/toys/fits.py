@@ -7,8 +7,9 @@ import numpy as np
 
 from ddphf.arrays import AnyArray, Array
 from ddphf.exceptions import ModelError
+from ddphf.inference.toys.blocks import FIT_BLOCK
 from ddphf.inference.toys.source import ToySource
-from ddphf.likelihood.batch import minimize_batch
+from ddphf.likelihood.batch import BLOCK, minimize_batch
 from ddphf.likelihood.certificate import EDM_TOLERANCE
 from ddphf.likelihood.ensembles.rough import SharedInputs
 from ddphf.likelihood.ensembles.shared import fit_block, share_inputs
@@ -16,10 +17,7 @@ from ddphf.likelihood.fits import minimize
 from ddphf.statistics.signed import BELOW_FREE
 from ddphf.statistics.tails import CAREFUL, CONVERGED_FAST, FAILED
 
-__all__ = ["FIT_BLOCK", "ToyFitter"]
-
-FIT_BLOCK = 256
-"""Toys per compiled call; a multiple of DRAW_BLOCK. Memory: about 40 arrays of the data's size."""
+__all__ = ["ToyFitter"]
 
 Columns = tuple[AnyArray, AnyArray, AnyArray, AnyArray]
 
@@ -94,7 +92,10 @@ class ToyFitter:
         """Return signed q0, mu_hat, status, at_zero of the first n rows; the test is mu = 0."""
         fast = self.fast(data)
         if fast is None:
-            return self._general(data, n)
+            # A toy that is fitted again is so beside others of its batch alone.
+            parts = [self._general(data[i : min(i + BLOCK, n)]) for i in range(0, n, BLOCK)]
+            q0, mu_hat, status, at_zero = (np.concatenate(c) for c in zip(*parts, strict=True))
+            return q0, mu_hat, status, at_zero
         difference, mu_hat, good, at_zero = fast
         status = np.where(good, CONVERGED_FAST, FAILED).astype(np.int8)
         at_zero = at_zero & good
@@ -116,9 +117,8 @@ class ToyFitter:
             return difference, mu_hat, CAREFUL, mu_hat == 0.0
         return np.nan, np.nan, FAILED, False
 
-    def _general(self, data: Array, n: int) -> Columns:
+    def _general(self, data: Array) -> Columns:
         model = self.model
-        data = data[:n]
         null = minimize_batch(
             model, data, start=self.null_start, fixed=self.null_held, errors=False
         )

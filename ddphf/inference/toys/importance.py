@@ -18,9 +18,11 @@ import numpy as np
 from scipy.stats import norm
 
 from ddphf.arrays import AnyArray, Array
+from ddphf.compute.blocks import Runner
+from ddphf.compute.chunks import told
 from ddphf.compute.streams import IMPORTANCE
 from ddphf.exceptions import FitError, InputError, ModelError
-from ddphf.inference.toys.ensembles import map_toys
+from ddphf.inference.toys.blocks import draw_block, map_toys
 from ddphf.inference.toys.fits import ToyFitter
 from ddphf.inference.toys.source import DRAW_BLOCK, ToySource
 from ddphf.progress import Count
@@ -54,6 +56,7 @@ def sample_importance(
     *,
     seed: int,
     progress: Count | None = None,
+    runner: Runner | None = None,
 ) -> ImportanceResult:
     """Estimate the p-value of an observed excess.
 
@@ -64,6 +67,7 @@ def sample_importance(
         n: Number of toys.
         seed: Non-negative integer.
         progress: Called with (done, n).
+        runner: Where toys are drawn and fitted; threads of this process by default.
 
     Raises:
         ModelError: There is no excess, so nothing is rare.
@@ -105,25 +109,44 @@ def sample_importance(
         (null, begin, n_null),
         (proposal, begin + n_null, n - n_null),
     ):
-        fitter = ToyFitter(source)
-
-        def fit(
-            chunk: AnyArray, data: Array, fitter: ToyFitter = fitter
-        ) -> tuple[AnyArray, AnyArray, AnyArray]:
-            value, _, status, _ = fitter.fit(data, len(chunk))
-            ratio = log_ratio(proposal, null, data[: len(chunk)])
-            return value, status, 1.0 / (share + (1 - share) * np.exp(np.minimum(ratio, 700.0)))
-
-        pieces = []
-        for piece in map_toys(source, np.arange(first, first + size), seed, fit):
-            pieces.append(piece)
-            done += len(piece[0])
-            if progress is not None:
-                progress(done, n)
-        columns += pieces
+        settings = {
+            "source": source, "null": null, "proposal": proposal, "share": share, "seed": seed,
+        }  # fmt: skip
+        columns += map_toys(
+            "ddphf.inference.toys.importance:WeightedToys", settings,
+            np.arange(first, first + size), runner=runner, progress=told(progress, done, n),
+        )  # fmt: skip
+        done += size
         strata.append(slice(first - begin, first - begin + size))
     values, status, weights = (np.concatenate([c[i] for c in columns]) for i in range(3))
     return _summarize(values, status, weights, strata, q0=q0, mu=mu, seed=seed)
+
+
+class WeightedToys:
+    """The work of importance sampling: signed q0, status and weight of toys.
+
+    Args:
+        source: Where they are drawn from: one of the following two.
+        null: The null.
+        proposal: The other part of the mixture.
+        share: The null's part.
+        seed: Of the toys.
+    """
+
+    def __init__(
+        self, source: ToySource, null: ToySource, proposal: ToySource, share: float, seed: int
+    ) -> None:
+        self.source, self.null, self.proposal = source, null, proposal
+        self.share, self.seed = share, seed
+        self.fitter = ToyFitter(source)
+
+    def __call__(self, numbers: AnyArray) -> tuple[AnyArray, AnyArray, AnyArray]:
+        """Draw, fit and weigh wanted toys of one block."""
+        block = draw_block(self.source, self.seed, numbers)
+        value, _, status, _ = self.fitter.fit(block.data, block.n)
+        ratio = log_ratio(self.proposal, self.null, block.data[: block.n])
+        weight = 1.0 / (self.share + (1 - self.share) * np.exp(np.minimum(ratio, 700.0)))
+        return value[block.rows], status[block.rows], weight[block.rows]
 
 
 def log_ratio(one: ToySource, other: ToySource, data: Array) -> Array:

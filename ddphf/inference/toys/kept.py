@@ -6,9 +6,11 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ddphf.exceptions import InputError
+from ddphf.compute.blocks import Runner
+from ddphf.exceptions import InputError, UsageError
 from ddphf.inference.fitter import Fitter
 from ddphf.inference.toys.ensembles import toy_ensemble
+from ddphf.inference.toys.shards import check_shard, join_shards
 from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.store import ToySample, add_toys, load_toys, merge_toys
 from ddphf.likelihood.reference import ReferenceModel
@@ -27,9 +29,11 @@ def toys_workspace(
     mu: float = 0.0,
     seed: int = 0,
     merge: Sequence[Path] = (),
+    shard: tuple[int, int] | None = None,
     replace: bool = False,
     progress: Stage | None = None,
     toy_progress: Count | None = None,
+    runner: Runner | None = None,
 ) -> tuple[ToySample, tuple[str, ...]]:
     """Draw and fit toys of a workspace into a file, and merge others into it.
 
@@ -40,11 +44,14 @@ def toys_workspace(
         toys: How many to draw; none where 0.
         mu: POI to draw them with.
         seed: Their seed.
-        merge: Files whose toys are added.
+        merge: Files whose toys are added; shards of one run among themselves. What they lack is
+            refused, unless ``toys`` and ``seed`` are theirs: then it is drawn.
+        shard: (i, n): draw part i of n of the toys.
         replace: Whether the toys of an existing file give way to the new ones, once there are
             some; otherwise they are kept, and only missing ones drawn.
         progress: Called with a line for each stage.
         toy_progress: Called with (done, toys).
+        runner: Where long work is done; threads of this process by default.
 
     Returns:
         All toys of the file, and what is unusual about the workspace.
@@ -54,12 +61,14 @@ def toys_workspace(
         ModelError: The workspace is refused, has no null, is not compiled, or ``mu`` is out of
             bounds.
         FitError: A fit has no certificate.
-        UsageError: The file cannot be written.
+        UsageError: The file cannot be written, there is no such shard, or other toys than those
+            that merged shards lack would be drawn.
     """
     fitter = Fitter(ReferenceModel(workspace, measurement))
     sample = toys_model(
-        fitter, path, toys=toys, mu=mu, seed=seed, merge=merge, replace=replace,
-        workspace_digest=json_digest(workspace), progress=progress, toy_progress=toy_progress,
+        fitter, path, toys=toys, mu=mu, seed=seed, merge=merge, shard=shard,
+        replace=replace, workspace_digest=json_digest(workspace), progress=progress,
+        toy_progress=toy_progress, runner=runner,
     )  # fmt: skip
     return sample, tuple(fitter.reference.warnings)
 
@@ -72,10 +81,12 @@ def toys_model(
     mu: float = 0.0,
     seed: int = 0,
     merge: Sequence[Path] = (),
+    shard: tuple[int, int] | None = None,
     replace: bool = False,
     workspace_digest: str = "",
     progress: Stage | None = None,
     toy_progress: Count | None = None,
+    runner: Runner | None = None,
 ) -> ToySample:
     """Draw and keep toys of a model that is already built; see :func:`toys_workspace`.
 
@@ -86,10 +97,12 @@ def toys_model(
         mu: POI to draw them with.
         seed: Their seed.
         merge: Files whose toys are added.
+        shard: (i, n): draw part i of n of the toys.
         replace: Whether the toys of an existing file give way to the new ones.
         workspace_digest: Kept in the file.
         progress: Called with a line for each stage.
         toy_progress: Called with (done, toys).
+        runner: Where long work is done.
 
     Returns:
         All toys of the file.
@@ -101,31 +114,62 @@ def toys_model(
         UsageError: The file cannot be written.
     """
     say = progress if progress is not None else silent
+    own = None if shard is None else check_shard(*shard, toys)
     fitter.require_null()
-    names = [*merge, *([path] if path.exists() and not replace else [])]
-    others = {name: load_toys(name) for name in names}
+    others = {str(name): load_toys(name) for name in merge}
+    old = load_toys(path) if path.exists() and not replace else None
     say(f"fit at mu = {mu:g}")
     source = ToySource.conditional(fitter.require_compiled(), mu)
     # What 'ddphf fit' refuses, such as a POI that another factor copies, has no toys either.
     say("free fit")
     table = fitter.reference.parameters
     fitter.minimize(table.init, table.fixed, "free fit")
-    for name, sample in others.items():
+    for name, sample in (others if old is None else {**others, str(path): old}).items():
         if (sample.fingerprint, sample.mu) != (source.fingerprint, source.mu):
-            raise InputError(f"{name}: holds toys of another model, data set or --mu")
+            raise InputError(
+                f"{name}: holds toys of another model, data set or --mu; draw them again from "
+                "this workspace"
+            )
+    if old is not None and old.shard != own:
+        raise InputError(
+            f"{path}: holds {old.shard or 'toys of a whole ensemble'}; give the same --shard "
+            "and --toys as before, or another --output"
+        )
+    together = [] if old is None else [old]
+    if others:
+        together = [join_shards(others, whole=not _completes(toys, seed, others)), *together]
     store = path.with_name(f".{path.name}.part") if replace else path
     if store != path:
         store.unlink(missing_ok=True)
     try:
-        if others:
-            merged = merge_toys(list(others.values()))
+        if together:
+            merged = merge_toys(together)
             add_toys(dataclasses.replace(merged, workspace_digest=workspace_digest), store)
         if toys:
+            part = range(toys) if own is None else own.toys
             toy_ensemble(
-                source, toys, seed=seed, store=store, workspace_digest=workspace_digest,
-                progress=toy_progress,
+                source, len(part), seed=seed, first=part.start, store=store, shard=own,
+                workspace_digest=workspace_digest, progress=toy_progress, runner=runner,
             )  # fmt: skip
     finally:
         if store != path and store.exists():
             store.replace(path)
     return load_toys(path)
+
+
+def _completes(toys: int, seed: int, others: Mapping[str, ToySample]) -> bool:
+    """Whether toys that are drawn are those that shards may lack.
+
+    Raises:
+        UsageError: They would be others.
+    """
+    for name, sample in others.items():
+        if sample.shard is not None and toys:
+            if (toys, seed) != (sample.shard.total, int(sample.seed[0])):
+                raise UsageError(
+                    f"--toys {toys} --seed {seed}: {name} is {sample.shard} of seed "
+                    f"{sample.seed[0]}; give --toys 0 to merge, or that --toys and --seed to draw "
+                    "what is missing"
+                )
+            return True
+    return False

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from ddphf.arrays import AnyArray, Array
-from ddphf.inference.toys.ensembles import map_toys
-from ddphf.inference.toys.fits import FIT_BLOCK, ToyFitter
+from ddphf.compute.blocks import Runner
+from ddphf.inference.toys.blocks import FIT_BLOCK, draw_block, map_toys
+from ddphf.inference.toys.fits import ToyFitter
 from ddphf.inference.toys.source import ToySource
-from ddphf.likelihood.batch import BatchResult, minimize_batch
+from ddphf.likelihood.batch import BLOCK, BatchResult, minimize_batch
 from ddphf.likelihood.fits import minimize
 from ddphf.statistics.signed import BELOW_FREE
 from ddphf.statistics.tails import FAILED, refuse_failures
@@ -54,6 +55,7 @@ def toy_statistics(
     seed: int,
     first: int = 0,
     progress: Callable[[int], None] | None = None,
+    runner: Runner | None = None,
 ) -> ToyStatistics:
     """Draw toys and fit them free and at every tested POI.
 
@@ -64,6 +66,7 @@ def toy_statistics(
         seed: Non-negative integer.
         first: Number of the first toy.
         progress: Called with the number of toys done since the last call.
+        runner: Where they are drawn and fitted; threads of this process by default.
 
     Raises:
         FitError: More than one in a thousand toys have no certificate.
@@ -79,16 +82,22 @@ def toy_statistics(
         >>> toys.t.shape, bool(0.3 < np.mean(toys.t < 1) < 0.95)
         ((64, 1), True)
     """
-    fitter = StatisticFitter(source, tests)
-    pieces = []
+    before = 0
 
-    def fit(chunk: AnyArray, data: Array) -> tuple[Array, Array, Array, AnyArray]:
-        return fitter.fit(data, len(chunk))
-
-    for piece in map_toys(source, np.arange(first, first + n), seed, fit):
-        pieces.append(piece)
+    def count(done: int, total: int) -> None:
+        nonlocal before
+        del total
         if progress is not None:
-            progress(len(piece[0]))
+            progress(done - before)
+        before = done
+
+    pieces = list(
+        map_toys(
+            "ddphf.inference.toys.statistics:Statistics",
+            {"source": source, "tests": tuple(tests), "seed": seed},
+            np.arange(first, first + n), runner=runner, progress=count,
+        )
+    )  # fmt: skip
     mu_hat, t, t_zero, failed = (np.concatenate([p[i] for p in pieces]) for i in range(4))
     refuse_failures(
         int(failed.sum()), n, f"mu = {source.mu:.4g}", "limits from them would mean nothing"
@@ -111,6 +120,28 @@ class _Held:
                 errors=False,
             )  # fmt: skip
         return self.found[mu]
+
+
+class Statistics:
+    """The work of :func:`toy_statistics`: mu_hat, t, t at 0 and failures of toys.
+
+    Args:
+        source: Where they are drawn from.
+        tests: Tested POIs.
+        seed: Their seed.
+    """
+
+    def __init__(self, source: ToySource, tests: Sequence[float], seed: int) -> None:
+        self.source, self.seed = source, seed
+        self.fitter = StatisticFitter(source, tests)
+
+    def __call__(self, numbers: AnyArray) -> tuple[Array, Array, Array, AnyArray]:
+        """Draw and fit wanted toys of one block."""
+        block = draw_block(self.source, self.seed, numbers)
+        # What compiled blocks cannot do is done in batches of what is left of a whole block.
+        n = block.n if self.fitter.base.shared is None else len(block.data)
+        mu_hat, t, t_zero, failed = (c[block.rows] for c in self.fitter.fit(block.data, n))
+        return mu_hat, t, t_zero, failed
 
 
 class StatisticFitter:
@@ -142,8 +173,9 @@ class StatisticFitter:
                 t[:, j] = np.where(fast[2][:n], fast[0][:n], np.nan)
         # Held fits one after the other: toys on a corner at 0, and models that are no pairs.
         rest = np.flatnonzero(np.isnan(t).any(axis=1) & ~failed)
-        if rest.size:
-            self._finish(data[rest], rest, mu_hat, t, t_zero)
+        batch = rest // BLOCK if self.base.shared is None else 0 * rest
+        for rows in np.split(rest, np.flatnonzero(np.diff(batch)) + 1) if rest.size else ():
+            self._finish(data[rows], rows, mu_hat, t, t_zero)
         failed |= ~np.all(t > -BELOW_FREE, axis=1) | ~(t_zero > -BELOW_FREE)
         return mu_hat, t, t_zero, failed
 

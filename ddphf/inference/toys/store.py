@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import zipfile
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,6 +15,7 @@ from scipy.stats import norm
 from ddphf.array_guards import check_arrays
 from ddphf.arrays import AnyArray
 from ddphf.exceptions import InputError, UsageError
+from ddphf.inference.toys.blocks import FIT_BLOCK
 from ddphf.outputs import locked, write_atomically
 from ddphf.results.shown import Shown
 from ddphf.results.toys import ToySummary
@@ -22,10 +23,12 @@ from ddphf.statistics.signed import signed_z
 from ddphf.statistics.tails import FAILED, TIE, tail_interval
 
 __all__ = [
+    "Shard",
     "ToySample",
     "add_toys",
     "load_toys",
     "merge_toys",
+    "require_whole",
     "save_toys",
     "summarize_toys",
 ]
@@ -34,6 +37,31 @@ VERSION = 1
 
 COLUMNS = ("seed", "index", "q0", "mu_hat", "status", "at_zero")
 """Of a file, and attributes of a sample: one entry per toy."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A part of an ensemble: whole blocks of its toys.
+
+    Attributes:
+        number: Which, from 1.
+        of: How many there are.
+        total: Toys of the ensemble.
+    """
+
+    number: int
+    of: int
+    total: int
+
+    @property
+    def toys(self) -> range:
+        """Numbers of its toys."""
+        blocks = -(-self.total // FIT_BLOCK)
+        first, end = (blocks * n // self.of * FIT_BLOCK for n in (self.number - 1, self.number))
+        return range(first, min(end, self.total))
+
+    def __str__(self) -> str:
+        return f"shard {self.number}/{self.of} of {self.total} toys"
 
 
 @dataclass(frozen=True, repr=False)
@@ -50,6 +78,7 @@ class ToySample(Shown):
         mu: The POI that the toys were drawn with.
         fingerprint: Digest of model, data and parameters that they were drawn from.
         workspace_digest: pyhf's digest of the workspace; empty where the file does not tell.
+        shard: Which part of an ensemble they are; None for toys of a whole one.
     """
 
     seed: AnyArray
@@ -61,6 +90,7 @@ class ToySample(Shown):
     mu: float
     fingerprint: str
     workspace_digest: str = ""
+    shard: Shard | None = None
 
     def __len__(self) -> int:
         return len(self.index)
@@ -116,11 +146,14 @@ def save_toys(toys: ToySample, path: Path) -> None:
     Raises:
         UsageError: The file cannot be written; the old one stays.
     """
+    content = {name: value for name, value in vars(toys).items() if name != "shard"}
+    if toys.shard is not None:
+        content["shard"] = astuple(toys.shard)
     with write_atomically(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(
             file,
             version=VERSION,
-            **vars(toys),
+            **content,
         )
 
 
@@ -134,7 +167,13 @@ def add_toys(toys: ToySample, path: Path) -> ToySample:
         UsageError: The file cannot be written, or holds another ensemble.
     """
     with locked(path):
-        merged = merge_toys([load_toys(path), toys] if Path(path).exists() else [toys])
+        old = [load_toys(path)] if Path(path).exists() else []
+        if any(some.shard != toys.shard for some in old):
+            raise UsageError(
+                f"{path} holds {old[0].shard or 'toys of a whole ensemble'}, not "
+                f"{toys.shard or 'those of a whole one'}; choose another file"
+            )
+        merged = merge_toys([*old, toys])
         save_toys(merged, path)
     return merged
 
@@ -165,12 +204,33 @@ def load_toys(path: Path | BinaryIO, *, name: str | None = None) -> ToySample:
                 workspace_digest=str(file["workspace_digest"])
                 if "workspace_digest" in file
                 else "",
+                shard=_read_shard(file) if "shard" in file else None,
             )
     except FileNotFoundError:
         raise InputError(f"{name}: no such file") from None
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         # numpy's own words for a damaged file advise to unpickle it: never pass them on.
         raise InputError(f"{name}: not a file of toys; give one that 'ddphf toys' wrote") from None
+
+
+def _read_shard(file: Mapping[str, AnyArray]) -> Shard:
+    number, of, total = (int(value) for value in file["shard"])
+    if not (1 <= number <= of <= total and np.size(file["seed"])):
+        raise ValueError
+    return Shard(number, of, total)
+
+
+def require_whole(toys: ToySample, name: str) -> None:
+    """Refuse a part of an ensemble where the ensemble is meant.
+
+    Raises:
+        InputError: Says how to merge it.
+    """
+    if toys.shard is not None:
+        raise InputError(
+            f"{name}: is {toys.shard}; merge all {toys.shard.of} first: 'ddphf toys WORKSPACE "
+            "--toys 0 --merge FILE --merge FILE ... -o WHOLE'"
+        )
 
 
 def merge_toys(samples: Sequence[ToySample]) -> ToySample:
