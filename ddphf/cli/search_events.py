@@ -109,7 +109,9 @@ def command(
         if figures:
             from ddphf.figures.search import draw_search
 
-            drawn = {name: figure for name, figure in draw_search(record).items() if name in figures}
+            drawn = {
+                name: figure for name, figure in draw_search(record).items() if name in figures
+            }
             stage_figures(outputs, figures, drawn)
     print_summary(selection_table(record))
     left = len(record["left_out"])
