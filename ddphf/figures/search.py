@@ -37,8 +37,8 @@ def draw_search(record: Record) -> dict[str, Figure | None]:
         "search_z_map": draw_map(record, "z"),
         "search_profiled_map": draw_map(record, "profiled"),
         "search_sizes": draw_sizes(record),
-        "search_selections": draw_selections(record),
         "search_maximum": draw_maximum(record),
+        **({"search_selections": draw_selections(record)} if record.get("selections") else {}),
     }
 
 
