@@ -72,15 +72,6 @@ def test_p_is_uniform_with_fakes_and_efficiencies_and_their_errors(folder, moved
 
 
 @pytest.mark.slow
-def test_errors_of_efficiencies_that_are_left_out_are_seen(folder):
-    found = []
-    for seed in range(60):
-        analysis = read_analysis(write(folder, tables=draw_tables(seed, True)))
-        found.append(search_events(analysis, flips=128, seed=seed, nuisances=False).overall["p"])
-    assert np.mean(np.array(found) < 0.1) > 0.15
-
-
-@pytest.mark.slow
 def test_the_prompt_events_of_the_shipped_sample():
     sys.path.insert(0, str(Path(__file__).parent / "benchmarks"))
     from bench_flips import prompt_analysis
