@@ -102,7 +102,7 @@ def test_the_table_of_trials_is_drawn_with_its_thresholds():
     assert draw_maximum({**record, "null": None}) is None
 
 
-@pytest.mark.parametrize("name", ["search", "search_null"])
+@pytest.mark.parametrize("name", ["search", "search_null", "search_events"])
 def test_records_of_a_release_are_drawn(name):
     path = Path(__file__).parent / "records" / "0.1.0" / f"{name}.json"
     for figure in draw_search(json.loads(path.read_text())).values():

@@ -25,6 +25,7 @@ COMMANDS = {
     "rank": "rank pair.json -o new/rank.json --plots new/figures",
     "report": "report w.json fit.json -o new/report.html",
     "scan": "scan w.json --parameter mu --points 5 -o new/scan.json --plots new/figures",
+    "search events": "search events events/analysis.yml --flips 40 -o new/se.json --plots new/f",
     "search freeze": "search freeze search.json -o new/hypothesis.yml",
     "search null": "search null --shape 4 --z 2 -o new/null.json --plots new/figures",
     "search pair": "search pair analysis.yml --precision .2 -o new/search.json --plots new/figures",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ddphf.cli import search_freeze, search_null, search_pair, search_test
+from ddphf.cli import search_events, search_freeze, search_null, search_pair, search_test
 
 __all__ = ["command"]
 
@@ -18,5 +18,5 @@ def command() -> None:
     """
 
 
-for _module in (search_freeze, search_null, search_pair, search_test):
+for _module in (search_events, search_freeze, search_null, search_pair, search_test):
     command.add_command(_module.command)

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import jsonschema
 
 from ddphf.config.meaning import check_meaning
+from ddphf.config.search import SearchConfig, parse_search
 from ddphf.config.sections import (
     ClosureConfig,
     EventsConfig,
@@ -124,6 +125,7 @@ class Analysis:
         events: The event table, where the samples are selected from one.
         lepton_id: The lepton-ID uncertainty, or None.
         closure: Variables beside the axes in which closure is tested.
+        search: Selections and observables of the search, or None.
         folder: What addresses are relative to.
         files: Every file that it names and that exists: none of them may become an output.
         ratio_stated: Whether it has an ``efficiency_ratio``.
@@ -143,6 +145,7 @@ class Analysis:
     events: EventsConfig | None = None
     lepton_id: LeptonIdConfig | None = None
     closure: tuple[ClosureConfig, ...] = ()
+    search: SearchConfig | None = None
     folder: Path = Path()
     files: tuple[Path, ...] = ()
     ratio_stated: bool = False
@@ -232,6 +235,7 @@ def parse_analysis(text: str, *, folder: str | Path = ".", needs_signal: bool = 
         events=parse_events(data.get("events")),
         lepton_id=parse_lepton_id(data.get("lepton_id")),
         closure=parse_closure(data.get("closure", ())),
+        search=parse_search(data.get("search")),
         folder=Path(folder),
         files=tuple(named_files(data, Path(folder))),
         ratio_stated="efficiency_ratio" in data,

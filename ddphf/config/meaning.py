@@ -39,6 +39,11 @@ def check_meaning(analysis: Analysis, *, needs_signal: bool = True) -> None:
         _check_channel(analysis, path, channel)
     _check_fake_maps(analysis)
     _check_closure(analysis)
+    if analysis.search is not None and analysis.events is None:
+        raise ConfigError(
+            "at search: there is no section 'events' to select from; selections and observables "
+            "need an event table"
+        )
     axes = () if analysis.events is None else analysis.events.axes
     for index, axis in enumerate(axes):
         if any(axis.column == other.column for other in axes[:index]):

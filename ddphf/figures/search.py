@@ -13,6 +13,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from ddphf.arrays import Array
+from ddphf.figures.selections import draw_selections
 from ddphf.figures.style import BLUE, FONT, GREY, ORANGE, axis_label, numbers
 from ddphf.results.data_directed import describe_global
 
@@ -37,6 +38,7 @@ def draw_search(record: Record) -> dict[str, Figure | None]:
         "search_profiled_map": draw_map(record, "profiled"),
         "search_sizes": draw_sizes(record),
         "search_maximum": draw_maximum(record),
+        **({"search_selections": draw_selections(record)} if record.get("selections") else {}),
     }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ddphf.figures.search import draw_map, draw_maximum, draw_sizes
+from ddphf.figures.selections import draw_selections
 from ddphf.report.page import draw, note, text
 from ddphf.report.tables import Table, number, with_error
 from ddphf.results.data_directed import describe_global
@@ -43,7 +44,7 @@ def _parts(record: Record) -> list[str]:
                 "local Z is that of one window as if no other had been looked at."
             )
         )
-    if record["best"]:
+    if record["best"] and not record.get("selections"):  # whose table has their windows
         parts.append(_windows(record).to_html())
     if record.get("table"):
         parts.append(_thresholds(record).to_html())
@@ -57,6 +58,8 @@ def _parts(record: Record) -> list[str]:
          "Largest local Z of the windows of each size."),
         (draw_maximum(record), "Largest Z of all windows without a signal, and the observed one",
          "Largest Z of all windows without a signal, and the observed one."),
+        (draw_selections(record), "Local Z of the best selections beside their adjusted p",
+         "The best selections: local Z of the best window, p adjusted for looking at all."),
     )  # fmt: skip
     profiled = bool(record.get("nuisances"))
     for place, (figure, alt, caption) in enumerate(figures):
@@ -100,11 +103,18 @@ def _thresholds(record: Record) -> Table:
                  rows)  # fmt: skip
 
 
+def _edges(edges: Sequence[Sequence[float]]) -> str:
+    return "; ".join(f"{low:g} to {high:g}" for low, high in edges)
+
+
 def _selections(record: Record) -> Table:
     rows = tuple(
-        (s["name"], s["observable"], number((s["local"] or {}).get("z"), 4),
+        (s["name"], s["observable"], _edges(s.get("edges") or ()),
+         number((s["local"] or {}).get("z"), 4), number((s["local"] or {}).get("p"), 3),
          number(s["p_adjusted"], 3))
         for s in record["selections"][:MOST_ROWS]
     )  # fmt: skip
-    columns = ("selection", "observable", "Z local", "p, adjusted for all")
+    columns = (
+        "selection", "observable", "best window", "Z local", "p local", "p, adjusted for all"
+    )  # fmt: skip
     return Table(f"selections, {len(record['selections'])} in all", columns, rows)

@@ -58,7 +58,9 @@ class SearchResult(Shown):
         pairing: Labels of the ``tested`` sample and of its ``partner``.
         maps: For one or two axes, flat: ``z`` and ``profiled`` of each bin; None where empty.
         size_curve: Largest ``z`` of each ``size``.
-        selections: Of ``events``: ``name``, ``observable``, ``local``, ``p_adjusted`` of each.
+        selections: Of ``events``, the best first: ``name``, ``cut``, ``observable``, best window
+            (``start``, ``size``, ``edges``, ``tested``, ``partner``), ``local``, ``p_adjusted`` for
+            looking at all, ``p_alone`` for looking at its own windows.
         comparison: Other statistics on the same data, with their nulls.
         kernel: What scanned the null's fields.
         seed: Of everything drawn.
@@ -122,7 +124,14 @@ PROBABILITY: Spec = {"type": ["number", "null"], "exclusiveMinimum": 0, "maximum
 
 LOCAL = fields(
     {"z": HOLE},
-    {"n_sigma": HOLE, "p": PROBABILITY, "z_exact": HOLE, "method": TEXT, "statistic": TEXT},
+    {
+        "n_sigma": HOLE,
+        "p": PROBABILITY,
+        "z_exact": HOLE,
+        "method": TEXT,
+        "statistic": TEXT,
+        "value": HOLE,
+    },
 )
 GLOBAL = fields(
     {"p": PROBABILITY, "error": HOLE, "z": HOLE, "method": TEXT, "samples": maybe(COUNT)},
@@ -151,7 +160,9 @@ SELECTION = fields(
     {"name": TEXT, "observable": TEXT, "local": maybe(LOCAL), "p_adjusted": PROBABILITY},
     {
         "window": maybe(WINDOW), "cut": ANY, "tested": HOLE, "partner": HOLE, "p_error": HOLE,
-        "p_alone": PROBABILITY,
+        "p_alone": PROBABILITY, "events": COUNT, "n_windows": COUNT, "start": listed(COUNT),
+        "size": listed(COUNT), "units": listed(TEXT),
+        "edges": listed(listed(NUMBER, minItems=2, maxItems=2)),
     },
 )  # fmt: skip
 HISTOGRAM = fields({"edges": listed(NUMBER, minItems=2), "counts": listed(NUMBER, minItems=1)})
@@ -161,7 +172,15 @@ SHAPE = fields(
         "kind": {"enum": list(KINDS_OF_SEARCH)},
         "windows": fields(
             {"rule": TEXT, "n": COUNT},
-            {"shape": listed(COUNT), "left_out": ANY, "sizes": COUNT, "all": COUNT},
+            {
+                "shape": listed(COUNT),
+                "left_out": ANY,
+                "sizes": COUNT,
+                "all": COUNT,
+                "histograms": COUNT,
+                "selections": COUNT,
+                "observables": COUNT,
+            },
         ),
         "direction": {"enum": ["excess", "deficit", "both"]},
         "best": listed(WINDOW),
