@@ -17,27 +17,34 @@ import numpy as np
 import pytest
 from conftest import invoke, plain_workspace
 from engine_models import make_pair
+from flip_samples import draw_events, prepare
 from hypothesis import given
 from hypothesis import strategies as st
 from test_first_hour import commands
+from test_lepton_id_build import write_event_analysis
 
 import ddphf
 from ddphf.compute.blocks import run_blocks
 from ddphf.compute.runners import open_runner
 from ddphf.compute.tasks import Task, do_blocks
+from ddphf.compute.threads import Threads
 from ddphf.exceptions import FitError, ModelError, UsageError
 from ddphf.inference.toys.ensembles import Ensemble, toy_ensemble
 from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.store import load_toys
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.reference import ReferenceModel
+from ddphf.search.aimed_flips import aim_flips
 from ddphf.search.binomial import BinomialNull
 from ddphf.search.boxes import make_boxes
 from ddphf.search.field import make_field
+from ddphf.search.flip_blocks import flip_maxima
 from ddphf.search.global_p import draw_maxima, estimate_global_p
 from ddphf.search.kernels import Scanner
+from ddphf.search.many import ManyHistograms
 from ddphf.search.nulls import GaussianNull
 from ddphf.search.table import make_table
+from ddphf.search.whole_statistics import whole_flips
 
 COLUMNS = ("seed", "index", "q0", "mu_hat", "status", "at_zero")
 SIZE, N = 64, 64 * 14
@@ -255,6 +262,57 @@ def test_the_null_of_a_search_is_the_same_by_processes(processes):
         )
         np.testing.assert_array_equal(one[0], two[0])
         assert one[1] == two[1]
+
+
+def test_flips_of_a_search_are_the_same_by_processes_and_in_any_order(processes, monkeypatch):
+    monkeypatch.setattr("ddphf.search.many.FIELDS", 1)  # one histogram is a batch
+    columns, ratio = draw_events(400, 21)
+    many = ManyHistograms(*prepare(columns, ratio, slopes=np.full((400, 1), 0.05)))
+    one, *others = (
+        (
+            flip_maxima(many, 300, seed=1, runner=runner),
+            whole_flips(many, "g", 300, seed=1, runner=runner)[1],
+            aim_flips(many, 4.0, 512, seed=1, runner=runner),
+        )
+        for runner in (None, processes, Threads(2), Late(3, 1))
+    )
+    assert one[2].flips < 512
+    for other in others:
+        np.testing.assert_array_equal(one[0], other[0])
+        np.testing.assert_array_equal(one[1], other[1])
+        assert one[2] == other[2]
+
+
+def test_a_search_of_events_by_processes_writes_the_same_file(folder):
+    write_event_analysis(folder, lambda analysis: analysis.update(search={"grid": {"pt1": [20]}}))
+    for name, options in (("one", []), ("two", ["--scheduler", "processes:2"])):
+        line = ["search", "events", "analysis.yml", "--flips", "300", "--seed", "1", *options]
+        outcome = invoke(*line, "-o", f"{name}.json")
+        assert outcome.code == 0, outcome.err
+    assert Path("one.json").read_bytes() == Path("two.json").read_bytes()
+
+
+@pytest.mark.parametrize("where", ["threads:1", "processes:2"])
+def test_a_stopped_search_of_events_leaves_nothing(folder, where):
+    write_event_analysis(folder, lambda analysis: analysis.update(search={"grid": {"pt1": [20]}}))
+    before = {path.name for path in folder.iterdir()}
+    process = subprocess.Popen(
+        [sys.executable, "-c", START, "--verbose", "search", "events", "analysis.yml", "--flips",
+         "4000000", "--scheduler", where, "-o", "s.json"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    for line in process.stderr:
+        if "label flips" in line:
+            break
+    if where == "processes:2":
+        wait_until(lambda: len(children(process.pid)) == 2)
+    workers = children(process.pid)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=600)
+    assert (process.returncode, out) == (130, "")
+    assert "Traceback" not in err
+    wait_until(lambda: not any(map(command_of, workers)))
+    assert {path.name for path in folder.iterdir()} == before
 
 
 def test_a_dask_cluster_one_of_whose_workers_is_killed(source, serial):

@@ -16,6 +16,7 @@ from ddphf.inputs.events import make_events
 from ddphf.results.search import SHAPE, SearchResult, misfits
 from ddphf.search.aimed_flips import aim_flips
 from ddphf.search.exchange import check_exchange, check_repeated, exchange_events
+from ddphf.search.flip_blocks import flip_maxima
 from ddphf.search.many import ManyHistograms
 from ddphf.search.read_events import read_search_events
 from ddphf.search.run_events import search_events
@@ -174,7 +175,7 @@ def test_aimed_flips_agree_with_counting():
     for slopes in ({}, {"slopes": np.full((1000, 1), 0.05)}):
         for direction in ("excess", "both"):
             many = ManyHistograms(*prepare(columns, ratio, **slopes), direction=direction)
-            highest = many.maxima(10_000, seed=2).max(axis=0)
+            highest = flip_maxima(many, 10_000, seed=2).max(axis=0)
             p = np.mean(highest >= 3.0)
             aimed = aim_flips(many, 3.0, 2000, seed=5)
             error = np.hypot(aimed.error, np.sqrt(p * (1 - p) / 10_000))
@@ -187,7 +188,7 @@ def test_aimed_flips_agree_with_counting_where_there_are_fakes(folder):
     events = read_search_events(read_analysis(write(folder)), max_windows=1000)
     many = ManyHistograms(events.rows, events.cells, events.observables)
     assert many.rows.shifts.shape[1] == 1
-    p = np.mean(many.maxima(8000, seed=2).max(axis=0) >= 2.8)
+    p = np.mean(flip_maxima(many, 8000, seed=2).max(axis=0) >= 2.8)
     aimed = aim_flips(many, 2.8, 1500, seed=5)
     assert abs(aimed.p - p) < 4 * np.hypot(aimed.error, np.sqrt(p * (1 - p) / 8000))
 

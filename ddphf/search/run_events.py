@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from ddphf.arrays import AnyArray, Array, Spec
+from ddphf.compute.blocks import Runner
 from ddphf.config.analysis import Analysis
 from ddphf.exceptions import InputError
 from ddphf.progress import Count, Stage, silent
@@ -15,6 +16,7 @@ from ddphf.results.provenance import make_provenance
 from ddphf.results.search import SearchResult
 from ddphf.search.aimed_flips import aim_flips
 from ddphf.search.boxes import MAX_WINDOWS
+from ddphf.search.flip_blocks import flip_maxima
 from ddphf.search.many import ManyHistograms, Member, count_p, step_down
 from ddphf.search.read_events import SearchEvents, read_search_events
 from ddphf.search.whole_statistics import WHOLE, rank_values, whole_flips
@@ -45,6 +47,7 @@ def search_events(
     kernel: str = "auto",
     seed: int = 0,
     stage: Stage = silent,
+    runner: Runner | None = None,
     progress: Count | None = None,
 ) -> SearchResult:
     """Search every observable of every selection of an analysis's events.
@@ -63,6 +66,7 @@ def search_events(
         kernel: ``auto``, ``numba`` or ``numpy``.
         seed: Of everything drawn.
         stage: Called with a line at each stage.
+        runner: Where flips are drawn and scanned; on one thread by default.
         progress: Called with (done, total) histograms of flips.
 
     Raises:
@@ -89,7 +93,7 @@ def search_events(
         )
     stage("label flips")
     made = _Windows if statistic == "n_sigma" else _Whole
-    null = made(many, statistic, flips, seed, progress)
+    null = made(many, statistic, flips, seed, runner, progress)
     stage("ranking")
     order = sorted(range(len(many.members)), key=lambda i: (-null.statistics[i], i))
     locals_ = [null.local(i, rank < top) for rank, i in enumerate(order)]
@@ -140,12 +144,20 @@ class _Windows:
     """The largest window of every histogram under flips."""
 
     def __init__(
-        self, many: ManyHistograms, statistic: str, flips: int, seed: int, progress: Count | None
+        self,
+        many: ManyHistograms,
+        statistic: str,
+        flips: int,
+        seed: int,
+        runner: Runner | None,
+        progress: Count | None,
     ) -> None:
         del statistic
-        self.many, self.flips, self.seed = many, flips, seed
+        self.many, self.flips, self.seed, self.runner = many, flips, seed, runner
         self.statistics = many.statistics
-        self.flipped = self.alone = many.maxima(flips, seed=seed, progress=progress)
+        self.flipped = self.alone = flip_maxima(
+            many, flips, seed=seed, runner=runner, progress=progress
+        )
         self.highest: AnyArray = self.flipped.max(axis=0)
 
     def alone_statistic(self, member: int) -> float:
@@ -171,8 +183,9 @@ class _Windows:
             return found
         stage("flips aimed at windows")
         aimed = aim_flips(
-            self.many, float(self.statistics[member]), self.flips, seed=self.seed, progress=progress
-        )
+            self.many, float(self.statistics[member]), self.flips, seed=self.seed,
+            runner=self.runner, progress=progress,
+        )  # fmt: skip
         if aimed.p is None:
             return found
         method = "label flips, aimed at windows"
@@ -201,11 +214,19 @@ class _Whole(_Windows):
     """A statistic of whole histograms: they are compared by their p-values among the flips."""
 
     def __init__(
-        self, many: ManyHistograms, statistic: str, flips: int, seed: int, progress: Count | None
+        self,
+        many: ManyHistograms,
+        statistic: str,
+        flips: int,
+        seed: int,
+        runner: Runner | None,
+        progress: Count | None,
     ) -> None:
         which = next(w for w in WHOLE if w == statistic)
-        self.many, self.flips, self.seed, self.which = many, flips, seed, which
-        self.values, self.alone = whole_flips(many, which, flips, seed=seed, progress=progress)
+        self.many, self.flips, self.which = many, flips, which
+        self.values, self.alone = whole_flips(
+            many, which, flips, seed=seed, runner=runner, progress=progress
+        )
         self.statistics, self.flipped, self.p_alone = rank_values(self.values, self.alone)
         self.highest = self.flipped.max(axis=0)
 
