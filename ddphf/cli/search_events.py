@@ -26,6 +26,7 @@ from ddphf.cli.search_common import (
     file_digest,
     max_windows_option,
     relative_to,
+    statistic_option,
     windows_option,
 )
 from ddphf.files import to_json
@@ -44,10 +45,7 @@ SHOWN = 15
 @click.argument("analysis", type=click.Path(dir_okay=False))
 @windows_option
 @direction_option
-@click.option(
-    "--statistic", type=click.Choice(["n_sigma", "t", "ks", "chi2", "g"]), default="n_sigma",
-    show_default=True, help="n_sigma: the best window; the others are of whole histograms.",
-)  # fmt: skip
+@statistic_option("n_sigma: the best window; the others are of whole histograms.")
 @click.option(
     "--flips", type=click.IntRange(min=1), default=1000, show_default=True, metavar="N",
     help="Label flips of the null.",

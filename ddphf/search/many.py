@@ -197,7 +197,7 @@ class MemberScans:
         return scales
 
 
-def step_down(statistics: Array, maxima: AnyArray) -> Array:
+def step_down(statistics: Array, maxima: AnyArray, near: float = NEAR) -> Array:
     """Return p-values adjusted for looking at all members (Westfall and Young, 1993, step-down).
 
     The largest is compared with the largest of all members in each flip, the second with the
@@ -207,6 +207,7 @@ def step_down(statistics: Array, maxima: AnyArray) -> Array:
     Args:
         statistics: Observed, (members,).
         maxima: Of each member in each flip, (members, flips).
+        near: What is so close to the observed one is equal to it.
 
     Example:
         >>> flips = np.array([[1.0, 2.0, 3.0], [2.5, 0.0, 1.0]])
@@ -215,20 +216,23 @@ def step_down(statistics: Array, maxima: AnyArray) -> Array:
     """
     order = np.argsort(-statistics, kind="stable")
     highest = np.maximum.accumulate(maxima[order][::-1], axis=0)[::-1]
-    above = np.sum(highest >= (statistics[order] - NEAR)[:, None], axis=1)
+    above = np.sum(highest >= (statistics[order] - near)[:, None], axis=1)
     p = np.maximum.accumulate((above + 1) / (maxima.shape[1] + 1))
     out = np.empty(len(statistics))
     out[order] = p
     return out
 
 
-def count_p(statistic: float, highest: AnyArray) -> tuple[float, float, float | None]:
+def count_p(
+    statistic: float, highest: AnyArray, near: float = NEAR
+) -> tuple[float, float, float | None]:
     """Return p of a statistic among flips, its error, and its significance (None for p = 1).
 
     Args:
         statistic: Observed.
         highest: Of each flip, (flips,).
+        near: What is so close to the observed one is equal to it.
     """
     n = len(highest)
-    p = float((np.sum(highest >= statistic - NEAR) + 1) / (n + 1))
+    p = float((np.sum(highest >= statistic - near) + 1) / (n + 1))
     return p, float(np.sqrt(p * (1 - p) / n)), float(norm.isf(p)) if p < 1 else None

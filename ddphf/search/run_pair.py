@@ -19,6 +19,7 @@ from ddphf.progress import Count, Stage, silent
 from ddphf.results.provenance import make_provenance
 from ddphf.results.search import SearchResult
 from ddphf.search.boxes import MAX_WINDOWS, make_boxes
+from ddphf.search.error_matrix import compare_statistic
 from ddphf.search.field import Field
 from ddphf.search.global_p import GlobalP, draw_maxima, estimate_global_p
 from ddphf.search.kernels import Scanner
@@ -28,6 +29,7 @@ from ddphf.search.pair import SearchPair
 from ddphf.search.pair_table import make_pair_table
 from ddphf.search.scan import Direction, Found, Scan, check_direction, scan_field
 from ddphf.search.trials import ChosenNull, NullChoice, choose_null
+from ddphf.search.whole_statistics import STATISTICS, WHOLE
 
 __all__ = ["NULLS", "Trials", "describe_axes", "describe_window", "search_pair"]
 
@@ -175,6 +177,7 @@ def search_pair(
     *,
     windows: str = "all",
     direction: str = "excess",
+    statistic: str = "n_sigma",
     null: str = "auto",
     precision: float = 0.01,
     top: int = 10,
@@ -191,6 +194,8 @@ def search_pair(
         pair: From :func:`~ddphf.search.pair.prepare_pair`.
         windows: See :func:`~ddphf.search.boxes.make_boxes`.
         direction: ``excess`` of the tested sample, ``deficit`` or ``both``.
+        statistic: ``t``, ``ks``, ``chi2`` or ``g`` of the whole histogram is compared beside the
+            windows; ``n_sigma`` is the windows alone.
         null: Law of fields without a signal: ``auto``, ``gaussian``, ``binomial`` or ``counting``.
         precision: Relative error of the global p-value of the best window.
         top: Windows of the list, none of which shares a bin with another.
@@ -202,7 +207,8 @@ def search_pair(
         progress: Called with (done, total) fields drawn.
 
     Raises:
-        InputError: No window can be searched, or the null asked for cannot be drawn.
+        InputError: No window can be searched, or the null or the statistic asked for cannot be
+            drawn.
 
     Example:
         >>> from ddphf.search.pair import prepare_pair
@@ -217,8 +223,11 @@ def search_pair(
         raise InputError(f"null '{null}' is unknown; expected {', '.join(NULLS)}")
     if top < 1:
         raise InputError(f"best windows: {top} wanted, expected one or more")
-    stage("windows")
+    if statistic not in STATISTICS:
+        raise InputError(f"statistic '{statistic}' is unknown; expected {', '.join(STATISTICS)}")
     field = pair.field()
+    comparison = _compare(pair, field, statistic, wanted, seed, stage)
+    stage("windows")
     table = make_pair_table(
         make_boxes(pair.shape, windows, max_windows=max_windows), field, pair.n_correlated
     )
@@ -266,12 +275,33 @@ def search_pair(
         size_curve=tuple(
             {"size": list(size), "z": None if math.isnan(z) else z} for size, z in sizes
         ),
+        comparison=comparison,
         kernel=scanner.kernel,
         seed=seed,
         data_digest=pair.digest,
         warnings=pair.warnings,
         provenance={**make_provenance(), "data_digest": pair.digest},
     )
+
+
+def _compare(
+    pair: SearchPair, field: Field, name: str, direction: Direction, seed: int, stage: Stage
+) -> tuple[Spec, ...]:
+    """Return the statistic of the whole histogram that is asked for, with its own null.
+
+    Raises:
+        InputError: It cannot be told for these data.
+    """
+    which = next((w for w in WHOLE if w == name), None)
+    if which is None:
+        return ()
+    if pair.weighted:
+        raise InputError(
+            f"statistic '{name}': the analysis says 'integer_data: false' or gives its events "
+            "weights, and labels are flipped of events; give counts, or leave --statistic out"
+        )
+    found = compare_statistic(field, which, direction=direction, seed=seed, stage=stage)
+    return ({**found, "method": "label flips"},)
 
 
 def _choose(pair: SearchPair, field: Field, scan: Scan, null: str) -> ChosenNull:

@@ -27,9 +27,10 @@ from ddphf.search.histograms import SelectedHistogram
 from ddphf.search.latest import Latest
 from ddphf.search.lines import LANES
 from ddphf.search.many import ManyHistograms
-from ddphf.search.scan import Direction
+from ddphf.search.scan import Direction, statistic
 
 __all__ = [
+    "STATISTICS",
     "WHOLE",
     "Whole",
     "WholeStatistics",
@@ -43,6 +44,9 @@ __all__ = [
 Whole = Literal["t", "ks", "chi2", "g"]
 
 WHOLE: tuple[Whole, ...] = get_args(Whole)
+
+STATISTICS = ("n_sigma", *WHOLE)
+"""``n_sigma`` is that of the best window."""
 
 
 def slide_t(difference: AnyArray, tested: AnyArray) -> AnyArray:
@@ -101,8 +105,7 @@ def _value(
         return kolmogorov(difference, tested)
     if which == "g":
         return g_test(tested, histogram.tested + histogram.partner, expected)
-    t = slide_t(difference, tested)
-    return np.asarray({"excess": t, "deficit": -t, "both": np.abs(t)}[direction])
+    return statistic(slide_t(difference, tested), direction)
 
 
 @dataclass(frozen=True)
@@ -238,7 +241,8 @@ def rank_values(observed: Array, flips: AnyArray) -> tuple[Array, AnyArray, Arra
         ([0.5], [[-1.0, -0.5, -0.75]])
     """
     n = flips.shape[1]
-    near = 1e-5 * np.maximum(np.abs(observed), 1.0)
+    # In single precision sums of so many terms differ by this; a KS distance may be 1e-3.
+    near = 1e-5 * np.maximum(np.abs(observed), np.abs(flips).max(axis=1))
     ordered = np.sort(flips, axis=1)
     p, flipped = np.empty(len(observed)), np.empty(flips.shape)
     for i, row in enumerate(ordered):
