@@ -19,17 +19,16 @@ from ddphf.progress import Count, Stage, silent
 from ddphf.results.provenance import make_provenance
 from ddphf.results.search import SearchResult
 from ddphf.search.boxes import MAX_WINDOWS, make_boxes
-from ddphf.search.error_matrix import compare_statistic
 from ddphf.search.field import Field
 from ddphf.search.global_p import GlobalP, draw_maxima, estimate_global_p
 from ddphf.search.kernels import Scanner
 from ddphf.search.local_p import window_p
 from ddphf.search.nulls import Targets
 from ddphf.search.pair import SearchPair
+from ddphf.search.pair_statistic import compare_pair
 from ddphf.search.pair_table import make_pair_table
 from ddphf.search.scan import Direction, Found, Scan, check_direction, scan_field
 from ddphf.search.trials import ChosenNull, NullChoice, choose_null
-from ddphf.search.whole_statistics import STATISTICS, WHOLE
 
 __all__ = ["NULLS", "Trials", "describe_axes", "describe_window", "search_pair"]
 
@@ -223,10 +222,8 @@ def search_pair(
         raise InputError(f"null '{null}' is unknown; expected {', '.join(NULLS)}")
     if top < 1:
         raise InputError(f"best windows: {top} wanted, expected one or more")
-    if statistic not in STATISTICS:
-        raise InputError(f"statistic '{statistic}' is unknown; expected {', '.join(STATISTICS)}")
     field = pair.field()
-    comparison = _compare(pair, field, statistic, wanted, seed, stage)
+    comparison = compare_pair(pair, field, statistic, direction=wanted, seed=seed, stage=stage)
     stage("windows")
     table = make_pair_table(
         make_boxes(pair.shape, windows, max_windows=max_windows), field, pair.n_correlated
@@ -282,26 +279,6 @@ def search_pair(
         warnings=pair.warnings,
         provenance={**make_provenance(), "data_digest": pair.digest},
     )
-
-
-def _compare(
-    pair: SearchPair, field: Field, name: str, direction: Direction, seed: int, stage: Stage
-) -> tuple[Spec, ...]:
-    """Return the statistic of the whole histogram that is asked for, with its own null.
-
-    Raises:
-        InputError: It cannot be told for these data.
-    """
-    which = next((w for w in WHOLE if w == name), None)
-    if which is None:
-        return ()
-    if pair.weighted:
-        raise InputError(
-            f"statistic '{name}': the analysis says 'integer_data: false' or gives its events "
-            "weights, and labels are flipped of events; give counts, or leave --statistic out"
-        )
-    found = compare_statistic(field, which, direction=direction, seed=seed, stage=stage)
-    return ({**found, "method": "label flips"},)
 
 
 def _choose(pair: SearchPair, field: Field, scan: Scan, null: str) -> ChosenNull:
