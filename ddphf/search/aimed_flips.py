@@ -11,19 +11,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import norm
 
 from ddphf.arrays import AnyArray, Array, IntArray, Mask
-from ddphf.compute.blocks import Runner, run_blocks
+from ddphf.compute.blocks import Runner
 from ddphf.compute.streams import SEARCH, block_generator
 from ddphf.compute.tasks import Task
-from ddphf.compute.threads import Threads
 from ddphf.progress import Count
-from ddphf.search.flip_blocks import FLIP_WORKERS
+from ddphf.search.flip_blocks import run_flips
 from ddphf.search.flips import AIMED, Draw, FlippedEvents, draw_labels, draw_pulls
 from ddphf.search.histograms import Corners
 from ddphf.search.lines import LANES
@@ -71,7 +70,7 @@ def aim_flips(
         threshold: Largest statistic of the data.
         flips: At most so many, in blocks of 128.
         seed: Of the search.
-        runner: Where blocks are done; on one thread by default.
+        runner: Where blocks are done; in this thread by default.
         progress: Called with (done, total) flips.
     """
     blocks = -(-flips // LANES)
@@ -85,10 +84,8 @@ def aim_flips(
         if progress is not None:
             progress(done * LANES, total * LANES)
 
-    with ExitStack() as stack:
-        runner = stack.enter_context(Threads(FLIP_WORKERS)) if runner is None else runner
-        pieces = run_blocks(task, range(blocks), runner=runner, progress=say)
-        for block, piece in enumerate(stack.enter_context(closing(pieces))):
+    with closing(run_flips(task, range(blocks), runner, say)) as pieces:
+        for block, piece in enumerate(pieces):
             values = np.concatenate([values, piece])
             mean, error = float(values.mean()), float(values.std()) / math.sqrt(len(values))
             if block >= 1 and 0 < error < TARGET * mean:

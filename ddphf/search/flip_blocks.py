@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +12,6 @@ from ddphf.arrays import AnyArray, IntArray
 from ddphf.compute.blocks import Runner, run_blocks
 from ddphf.compute.streams import SEARCH
 from ddphf.compute.tasks import Task
-from ddphf.compute.threads import Threads
 from ddphf.exceptions import InputError
 from ddphf.progress import Count
 from ddphf.search.flips import FLIPS
@@ -20,10 +19,7 @@ from ddphf.search.latest import Latest
 from ddphf.search.lines import LANES
 from ddphf.search.many import ManyHistograms, MemberScans
 
-__all__ = ["FLIP_WORKERS", "LargestWindows", "draw_flips", "flip_maxima"]
-
-FLIP_WORKERS = 1
-"""Threads by default: a block of a large table takes .1 to .2 GB while it is filled and scanned."""
+__all__ = ["LargestWindows", "draw_flips", "flip_maxima", "run_flips"]
 
 
 @dataclass(frozen=True)
@@ -75,7 +71,7 @@ def flip_maxima(
         many: The histograms.
         flips: How many.
         seed: Of the search.
-        runner: Where blocks are done; on one thread by default.
+        runner: Where blocks are done; in this thread by default.
         progress: Called with (done, total) scanned histograms.
 
     Raises:
@@ -97,7 +93,7 @@ def draw_flips(
         kind: What is drawn, a class such as :class:`LargestWindows`.
         settings: Its fields but ``blocks``; ``many`` is one of them.
         flips: How many.
-        runner: Where blocks are done; on one thread by default.
+        runner: Where blocks are done; in this thread by default.
         progress: Called with (done, total) histograms.
 
     Raises:
@@ -113,9 +109,34 @@ def draw_flips(
     units = [np.array(batch) * blocks + i for batch in many.batches() for i in range(blocks)]
     task = Task(f"{kind.__module__}:{kind.__name__}", {**settings, "blocks": blocks})
     out = np.empty((len(many.members), blocks, LANES), dtype=np.float32)
-    with ExitStack() as stack:
-        runner = stack.enter_context(Threads(FLIP_WORKERS)) if runner is None else runner
-        pieces = run_blocks(task, units, runner=runner, progress=progress)
-        for piece, items in zip(pieces, units, strict=True):
-            out[items // blocks, items % blocks] = piece
+    for piece, items in zip(run_flips(task, units, runner, progress), units, strict=True):
+        out[items // blocks, items % blocks] = piece
     return out.reshape(len(many.members), -1)[:, :flips]
+
+
+def run_flips(
+    task: Task, blocks: Sequence[Any], runner: Runner | None, progress: Count | None
+) -> Generator[Any, None, None]:
+    """Do blocks of flips: :func:`~ddphf.compute.blocks.run_blocks`, in this thread by default.
+
+    Two blocks of a large table at a time are .2 GB more, and even one on a thread of its own takes
+    .15 GB more, since the allocator has another heap for it.
+
+    Args:
+        task: What is done.
+        blocks: What each call of it takes.
+        runner: Where; in this thread by default, a block when its piece is asked for.
+        progress: Called with (items done, items in all).
+
+    Yields:
+        The pieces, in the order of the blocks.
+    """
+    if runner is not None:
+        yield from run_blocks(task, blocks, runner=runner, progress=progress)
+        return
+    work, done, total = task.make(), 0, sum(int(np.size(block)) for block in blocks)
+    for block in blocks:
+        piece, done = work(block), done + int(np.size(block))
+        if progress is not None:
+            progress(done, total)
+        yield piece

@@ -65,7 +65,7 @@ def search_events(
         kernel: ``auto``, ``numba`` or ``numpy``.
         seed: Of everything drawn.
         stage: Called with a line at each stage.
-        runner: Where flips are drawn and scanned; on one thread by default.
+        runner: Where flips are drawn and scanned; in this thread by default.
         progress: Called with (done, total) histograms of flips.
 
     Raises:

@@ -178,7 +178,7 @@ def whole_flips(
         which: ``t``, ``ks``, ``chi2`` or ``g``.
         flips: How many; the labels are those of the windows' flips.
         seed: Of the search.
-        runner: Where blocks are done; on one thread by default.
+        runner: Where blocks are done; in this thread by default.
         progress: Called with (done, total) histograms.
 
     Returns:
