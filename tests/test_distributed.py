@@ -22,6 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_first_hour import commands
 from test_lepton_id_build import write_event_analysis
+from threadpoolctl import threadpool_limits
 
 import ddphf
 from ddphf.compute.blocks import run_blocks
@@ -39,10 +40,13 @@ from ddphf.search.binomial import BinomialNull
 from ddphf.search.boxes import make_boxes
 from ddphf.search.field import make_field
 from ddphf.search.flip_blocks import flip_maxima
+from ddphf.search.flips import Observable
 from ddphf.search.global_p import draw_maxima, estimate_global_p
 from ddphf.search.kernels import Scanner
 from ddphf.search.many import ManyHistograms
+from ddphf.search.nuisances import Nuisances
 from ddphf.search.nulls import GaussianNull
+from ddphf.search.rows import LabelRows, find_cells
 from ddphf.search.table import make_table
 from ddphf.search.whole_statistics import whole_flips
 
@@ -122,7 +126,8 @@ class Shuffled:
 
     def do(self, asked):
         future, work, bundle = asked
-        future.set_result([work(block) for block in bundle])
+        if future.set_running_or_notify_cancel():
+            future.set_result([work(block) for block in bundle])
 
 
 class Doubling:
@@ -281,6 +286,34 @@ def test_flips_of_a_search_are_the_same_by_processes_and_in_any_order(processes,
         np.testing.assert_array_equal(one[0], other[0])
         np.testing.assert_array_equal(one[1], other[1])
         assert one[2] == other[2]
+
+
+def test_the_null_of_a_search_does_not_depend_on_the_threads_of_blas():
+    # Sums over 784 bins for each of 37 nuisances are where BLAS shares work out among threads.
+    rng = np.random.default_rng(1)
+    boxes = make_boxes((28, 28), "28x28,14x14")
+    ratio, bins = rng.uniform(0.6, 1.2, 20_000), rng.integers(0, 784, 20_000)
+    rows = LabelRows.make(
+        ratio, rng.random(20_000) < 0.5, slopes=0.05 * rng.standard_normal((20_000, 37))
+    )
+    cells = find_cells([np.ones(20_000, dtype=bool)], 20_000)
+    edges = (tuple(range(29)),) * 2
+    many = ManyHistograms(rows, cells, [Observable("x, y", edges, bins, boxes)])
+    nuisances = Nuisances.make((28, 28), ratio=0.05 * rng.standard_normal((37, 28, 28)))
+    field = make_field(*rng.poisson(25, (2, 28, 28)), nuisances=nuisances)
+    table = make_table(boxes, field)
+    found = []
+    for n in (1, 2):
+        with threadpool_limits(limits=n, user_api="blas"):
+            found.append(
+                [
+                    flip_maxima(many, 256, seed=1),
+                    draw_maxima(BinomialNull(field, table), Scanner(table), 512, seed=1),
+                    draw_maxima(GaussianNull(table), Scanner(table), 512, seed=1),
+                ]
+            )
+    for one, two in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, two)
 
 
 def test_a_search_of_events_by_processes_writes_the_same_file(folder):

@@ -18,6 +18,7 @@ import numpy as np
 from scipy.stats import norm
 
 from ddphf.arrays import AnyArray, Array, IntArray, Mask
+from ddphf.compute.blas import ONE_BLAS_THREAD, one_blas_thread
 from ddphf.compute.blocks import Runner
 from ddphf.compute.streams import SEARCH, block_generator
 from ddphf.compute.tasks import Task
@@ -76,7 +77,7 @@ def aim_flips(
     blocks = -(-flips // LANES)
     SEARCH.start(AIMED, blocks)  # has room for them
     settings = {"many": many, "threshold": threshold, "seed": seed}
-    task = Task(f"{__name__}:{AimedBlocks.__name__}", settings)
+    task = Task(f"{__name__}:{AimedBlocks.__name__}", settings, ONE_BLAS_THREAD)
     values = np.zeros(0)
     mean = error = 0.0
 
@@ -84,7 +85,7 @@ def aim_flips(
         if progress is not None:
             progress(done * LANES, total * LANES)
 
-    with closing(run_flips(task, range(blocks), runner, say)) as pieces:
+    with one_blas_thread(), closing(run_flips(task, range(blocks), runner, say)) as pieces:
         for block, piece in enumerate(pieces):
             values = np.concatenate([values, piece])
             mean, error = float(values.mean()), float(values.std()) / math.sqrt(len(values))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ddphf.arrays import AnyArray, IntArray
+from ddphf.compute.blas import ONE_BLAS_THREAD, one_blas_thread
 from ddphf.compute.blocks import Runner, run_blocks
 from ddphf.compute.streams import SEARCH
 from ddphf.compute.tasks import Task
@@ -107,10 +108,13 @@ def draw_flips(
     SEARCH.start(FLIPS, blocks)  # has room for them
     # All blocks of a batch before the next one: what they share is made once by each worker.
     units = [np.array(batch) * blocks + i for batch in many.batches() for i in range(blocks)]
-    task = Task(f"{kind.__module__}:{kind.__name__}", {**settings, "blocks": blocks})
+    task = Task(
+        f"{kind.__module__}:{kind.__name__}", {**settings, "blocks": blocks}, ONE_BLAS_THREAD
+    )
     out = np.empty((len(many.members), blocks, LANES), dtype=np.float32)
-    for piece, items in zip(run_flips(task, units, runner, progress), units, strict=True):
-        out[items // blocks, items % blocks] = piece
+    with one_blas_thread():
+        for piece, items in zip(run_flips(task, units, runner, progress), units, strict=True):
+            out[items // blocks, items % blocks] = piece
     return out.reshape(len(many.members), -1)[:, :flips]
 
 
