@@ -39,12 +39,10 @@ def interval_asymptotic(scan: ProfileScan, level: float, unit: float) -> Interva
         FitError: A fit has no certificate.
 
     Example:
-        >>> import pyhf
         >>> from ddphf.likelihood.compiled import CompiledModel
-        >>> from ddphf.likelihood.reference import ReferenceModel
-        >>> spec = pyhf.simplemodels.uncorrelated_background([10.0], [100.0], [0.01])
-        >>> workspace = dict(pyhf.Workspace.build(spec, [110.0] + spec.config.auxdata))
-        >>> scan = ProfileScan(CompiledModel.from_reference(ReferenceModel(workspace)))
+        >>> from ddphf.likelihood.examples import one_bin
+        >>> reference = one_bin(10.0, 100.0, 0.01, observed=110.0)
+        >>> scan = ProfileScan(CompiledModel.from_reference(reference))
         >>> interval = interval_asymptotic(scan, 0.6827, 1.0)
         >>> round(interval.lower, 3), round(interval.upper, 3)
         (0.0, 2.082)
