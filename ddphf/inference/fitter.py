@@ -52,8 +52,10 @@ class Fitter:
         warnings: What is unusual about it, before any fit.
 
     Example:
-        >>> from ddphf.likelihood.examples import one_bin
-        >>> fits = Fitter(one_bin()).fit_both(print)
+        >>> import pyhf
+        >>> spec = pyhf.simplemodels.uncorrelated_background([5.0], [50.0], [7.0])
+        >>> workspace = pyhf.Workspace.build(spec, [60.0] + spec.config.auxdata)
+        >>> fits = Fitter(ReferenceModel(dict(workspace))).fit_both(print)
         measurement: free fit
         measurement: null fit
         >>> round(fits.free.parameters[0], 6), round(fits.null.twice_nll - fits.free.twice_nll, 4)
