@@ -59,13 +59,8 @@ class PointResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
-        return {
-            "measurement": self.measurement,
-            "poi": self.poi,
-            "poi_value": self.poi_value,
-            "n_free": self.n_free,
-            **self.minimum.to_dict(),
-        }
+        own = {key: value for key, value in vars(self).items() if key != "minimum"}
+        return {**own, **self.minimum.to_dict()}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> PointResult:

@@ -104,15 +104,8 @@ class VerifyResult(Written):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
-        return {
-            "schema": self.SCHEMA,
-            "name": self.name,
-            "digest": self.digest,
-            "level": self.level,
-            "passed": self.passed,
-            "checks": [asdict(check) for check in self.checks],
-            "provenance": self.provenance,
-        }
+        checks = [asdict(check) for check in self.checks]
+        return {"schema": self.SCHEMA, **vars(self), "passed": self.passed, "checks": checks}
 
     @classmethod
     def _read(cls, data: dict[str, Any]) -> VerifyResult:

@@ -121,14 +121,9 @@ def rank_model(
     if plan.items:
         say(f"{len(plan.items)} refits")
         refits = refit_all(
-            model,
-            start=plan.start,
-            fixed=plan.fixed,
-            data=plan.data,
-            near=free.parameters,
-            progress=work.count,
-            runner=work.runner,
-        )
+            model, start=plan.start, fixed=plan.fixed, data=plan.data, near=free.parameters,
+            progress=work.count, runner=work.runner,
+        )  # fmt: skip
         found = refits.points[:, poi] - free.parameters[poi]
         shifts, reasons = dict(zip(plan.items, found, strict=True)), refits.reasons
     impacts = [plan.describe(j, shifts, spread) for j in map(int, plan.chosen)]
