@@ -25,6 +25,7 @@ from ddphf.likelihood.certificate import Minimum
 from ddphf.likelihood.fits import minimize
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.progress import Count, Stage
+from ddphf.results.data_directed import mark_of
 from ddphf.results.discover import (
     N_SIGMA,
     DiscoverResult,
@@ -183,6 +184,7 @@ def discover_model(
         statements=tuple(statements),
         warnings=tuple(warnings),
         provenance=poi_bounds_stated(main.poi_bounds),
+        data_directed=mark_of(main.workspace),
     )
 
 
