@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from engine_models import make_pair
 
+from ddphf.compute.threads import Threads
 from ddphf.exceptions import InputError, UsageError
 from ddphf.inference.discovery import discover_model, discover_workspace
 from ddphf.inference.fit import fit_workspace
@@ -116,3 +117,24 @@ def test_what_cannot_be_asked_is_refused_by_both(workspace, fitter):
         scan_model(fitter, ["mu", "mu"])
     with pytest.raises(UsageError, match="one of the two"):
         inject_model(fitter, z=1.0, mu=1.0)
+
+
+class Counted(Threads):
+    """Counts what it is asked to do."""
+
+    tasks = 0
+
+    def prepare(self, task):
+        self.tasks += 1
+        return super().prepare(task)
+
+
+def test_a_limit_is_done_where_one_asks_its_intervals_too(workspace):
+    asked = []
+    for interval in (False, True):
+        with Counted() as runner:
+            limit_workspace(
+                workspace, methods=("toys",), interval=interval, toys=100, seed=1, runner=runner
+            )
+        asked.append(runner.tasks)
+    assert 0 < asked[0] < asked[1]

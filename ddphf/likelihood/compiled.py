@@ -39,10 +39,8 @@ class CompiledModel:
         not_a_pair: Why it is not a pair; empty if it is one.
 
     Example:
-        >>> import pyhf
-        >>> model = pyhf.simplemodels.uncorrelated_background([5.0], [50.0], [7.0])
-        >>> workspace = pyhf.Workspace.build(model, [60.0] + model.config.auxdata)
-        >>> compiled = CompiledModel.from_reference(ReferenceModel(dict(workspace)))
+        >>> from ddphf.likelihood.examples import one_bin
+        >>> compiled = CompiledModel.from_reference(one_bin())
         >>> compiled.rates(np.array([2.0, 1.0]))
         array([60.])
     """

@@ -56,10 +56,8 @@ class Injection:
         point: All parameters of the background, shape (n,), the POI at 0.
 
     Example:
-        >>> import pyhf
-        >>> model = pyhf.simplemodels.uncorrelated_background([5.0], [50.0], [7.0])
-        >>> spec = dict(pyhf.Workspace.build(model, [50.0] + model.config.auxdata))
-        >>> injection = Injection(Fitter(ReferenceModel(spec)))
+        >>> from ddphf.likelihood.examples import one_bin
+        >>> injection = Injection(Fitter(one_bin(observed=50.0)))
         >>> mu = injection.solve(1.5)
         >>> round(mu, 4), round(injection.asimov_z(mu), 9)
         (3.2097, 1.5)

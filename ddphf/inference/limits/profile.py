@@ -31,11 +31,8 @@ class ProfileScan:
         FitError: The free fit has no certificate.
 
     Example:
-        >>> import pyhf
-        >>> from ddphf.likelihood.reference import ReferenceModel
-        >>> spec = pyhf.simplemodels.uncorrelated_background([5.0], [50.0], [7.0])
-        >>> workspace = pyhf.Workspace.build(spec, [60.0] + spec.config.auxdata)
-        >>> scan = ProfileScan(CompiledModel.from_reference(ReferenceModel(dict(workspace))))
+        >>> from ddphf.likelihood.examples import one_bin
+        >>> scan = ProfileScan(CompiledModel.from_reference(one_bin()))
         >>> round(scan.mu_hat, 4), round(scan.t(0.0), 4), round(scan.q_tilde(5.0), 4)
         (2.0, 0.9198, 2.0259)
     """

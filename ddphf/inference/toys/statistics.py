@@ -72,12 +72,9 @@ def toy_statistics(
         FitError: More than one in a thousand toys have no certificate.
 
     Example:
-        >>> import pyhf
         >>> from ddphf.likelihood.compiled import CompiledModel
-        >>> from ddphf.likelihood.reference import ReferenceModel
-        >>> spec = pyhf.simplemodels.uncorrelated_background([5.0], [50.0], [7.0])
-        >>> workspace = dict(pyhf.Workspace.build(spec, [60.0] + spec.config.auxdata))
-        >>> model = CompiledModel.from_reference(ReferenceModel(workspace))
+        >>> from ddphf.likelihood.examples import one_bin
+        >>> model = CompiledModel.from_reference(one_bin())
         >>> toys = toy_statistics(ToySource.conditional(model, 2.0), [2.0], 64, seed=1)
         >>> toys.t.shape, bool(0.3 < np.mean(toys.t < 1) < 0.95)
         ((64, 1), True)
