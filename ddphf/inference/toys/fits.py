@@ -39,8 +39,7 @@ class ToyFitter:
         table, pair = self.model.parameters, self.model.pair
         assert table.poi is not None
         self.poi = table.poi
-        self.null_held = table.fixed.copy()
-        self.null_held[self.poi] = True
+        self.null_held = self.model.held_at(test)
         self.null_start = self._start(test)
         self.shared: SharedInputs | None = None
         if table.fixed[self.poi]:

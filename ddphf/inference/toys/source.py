@@ -88,9 +88,9 @@ class ToySource:
         table = model.parameters
         check_strength(table, mu)
         assert table.poi is not None
-        held, values = table.fixed.copy(), table.init.copy()
-        held[table.poi], values[table.poi] = True, mu
-        fit = minimize(model, fixed=held, values=values)
+        values = table.init.copy()
+        values[table.poi] = mu
+        fit = minimize(model, fixed=model.held_at(mu), values=values)
         if not fit.converged:
             raise FitError(f"the fit at mu = {mu:g} that toys are drawn from: {fit.status}")
         return cls.at(model, fit.parameters)
