@@ -18,11 +18,11 @@ def quiet(line):
     """Say nothing."""
 
 
-def flat_without_signal():
+def flat_without_signal(scale=1.0):
     """At mu = 0 nothing tells k from j, and q does nothing; the signal tells all three."""
-    first, second, third = [6e4, 1e4, 9e3, 3e3], [9e3, 7e4, 1e4, 6e3], [3e3, 9e3, 1e4, 6e4]
-    background = [9e4, 6e4, 1e5, 1e5]
-    counts = np.round(np.sum([first, second, third, 1.05 * np.array(background)], axis=0))
+    yields = [6e4, 1e4, 9e3, 3e3], [9e3, 7e4, 1e4, 6e3], [3e3, 9e3, 1e4, 6e4], [9e4, 6e4, 1e5, 1e5]
+    first, second, third, background = scale * np.array(yields)
+    counts = np.round(first + second + third + 1.05 * background)
     return workspace(
         [
             ("first", first, [STRENGTH]),
@@ -58,6 +58,47 @@ def test_what_a_failed_null_said_stands_before_its_failure():
     assert "the data do not determine j, k" in missing
     with pytest.raises(FitError, match=r"null fit in steps, mu = 0: the data do not determine j"):
         fitter.fit_both(quiet)
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1e-3, 1e-2, 0.1, 1.0, 1e2, 1e4])
+def test_a_flat_null_is_refused_whatever_the_counts(scale):
+    """Errors of 1527 and 38261 within bounds of 10 passed without a word."""
+    fitter = Fitter(ReferenceModel(flat_without_signal(scale)))
+    with pytest.raises(FitError, match=r"the data do not determine j, k"):
+        fitter.fit_both(quiet)
+
+
+def product(scale, factors, tilt=0.0, bounds=()):
+    """A product of factors, which only a tilted second template takes apart."""
+    flat = np.array([50.0, 40.0, 30.0])
+    tilted = np.array([10.0 + tilt, 8.0, 6.0 - tilt])
+    return workspace(
+        [
+            ("signal", scale * np.array([1.0, 4.0, 1.0]), [STRENGTH]),
+            ("b", scale * flat, [normfactor(name) for name in factors]),
+            ("c", scale * tilted, [normfactor(name) for name in factors[1:]]),
+        ],
+        np.round(scale * np.array([62.0, 51.0, 35.0])),
+        bounds,
+    )
+
+
+@pytest.mark.parametrize("scale", [1e-1, 1.0, 1e2, 1e4])
+def test_a_product_that_only_its_parts_could_tell_is_refused(scale):
+    """b has f g and c has g, of the same shape: f g + g / 5 is all that is known."""
+    fitter = Fitter(ReferenceModel(product(scale, ["f", "g"])))
+    with pytest.raises(FitError, match=r"the data do not determine f, g"):
+        fitter.fit_both(quiet)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e4])
+@pytest.mark.parametrize("tilt", [1e-1, 1e-2])
+def test_what_the_data_determine_weakly_is_fitted(scale, tilt):
+    """Templates that differ by a per mille: errors wider than the bounds are no flat direction."""
+    wide = [bounded("f", 0.0, 1e3), bounded("g", 0.0, 1e3)]
+    fits = Fitter(ReferenceModel(product(scale, ["f", "g"], tilt, wide))).fit_both(quiet)
+    assert fits.free.converged
+    assert fits.null.converged
 
 
 def test_the_free_fit_is_done_once_where_the_null_fails():
