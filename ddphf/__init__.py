@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from ddphf.inference.ranking.impacts import rank_parameters as rank_parameters
     from ddphf.inference.scan import scan_parameters as scan_parameters
     from ddphf.inference.yields import predict_yields as predict_yields
+    from ddphf.search.error_matrix import compare_statistic as compare_statistic
+    from ddphf.search.error_matrix import draw_pairs as draw_pairs
+    from ddphf.search.error_matrix import error_matrix as error_matrix
     from ddphf.search.trials import global_p_value as global_p_value
     from ddphf.statistics.n_sigma import exact_p_value as exact_p_value
     from ddphf.statistics.n_sigma import n_sigma as n_sigma
@@ -49,7 +52,10 @@ _HOMES = {
     "all_squares": "statistics.windows",
     "build_workspace": "workspace.build",
     "centred_windows": "statistics.windows",
+    "compare_statistic": "search.error_matrix",
     "discover_workspace": "inference.discovery",
+    "draw_pairs": "search.error_matrix",
+    "error_matrix": "search.error_matrix",
     "exact_p_value": "statistics.n_sigma",
     "find_best_window": "statistics.windows",
     "fit_workspace": "inference.fit",

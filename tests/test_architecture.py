@@ -45,10 +45,12 @@ GROUND_MAY_IMPORT = {"results": {"statistics"}, "statistics": {"compute"}, "comp
 MAX_LINES = 400
 
 PUBLIC = {
-    "Channel", "DdphfError", "Pair", "Template", "__version__", "all_squares", "build_workspace",
-    "centred_windows", "discover_workspace", "exact_p_value", "find_best_window", "fit_workspace",
-    "global_p_value", "inject_signal", "limit_workspace", "load_pair", "n_sigma", "n_sigma_terms",
-    "open_runner", "predict_yields", "rank_parameters", "read_analysis", "scan_parameters",
+    "Channel", "DdphfError", "Pair", "Template", "__version__", "all_squares",
+    "build_workspace", "centred_windows", "compare_statistic", "discover_workspace",
+    "draw_pairs", "error_matrix", "exact_p_value", "find_best_window", "fit_workspace",
+    "global_p_value", "inject_signal", "limit_workspace", "load_pair", "n_sigma",
+    "n_sigma_terms", "open_runner", "predict_yields", "rank_parameters", "read_analysis",
+    "scan_parameters",
 }  # fmt: skip
 
 

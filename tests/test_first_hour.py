@@ -14,6 +14,7 @@ import sys
 import tarfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import uproot
 import yaml
@@ -30,7 +31,7 @@ WINDOW, EVENTS = ROOT / "workspaces/higgs_lfv_window", ROOT / "workspaces/higgs_
 PAGES = (
     "README.md", "docs/fit.md", "docs/rank.md", "docs/limits.md", "docs/discover.md",
     "docs/yields.md", "docs/publish.md", "docs/report.md", "docs/study_birman.md",
-    "docs/inject.md", "docs/lepton_id.md",
+    "docs/search.md", "docs/inject.md", "docs/lepton_id.md",
 )  # fmt: skip
 OTHER_TESTS = {
     "docs/getting_started.md": "test_ten_commands_from_nothing_to_a_report",
@@ -89,7 +90,19 @@ def prepare(folder):
 
 
 def lay_out(page):
-    """Two pages speak of analyses that have what README's has not."""
+    """Some pages speak of analyses that have what README's has not, or of new data."""
+    if page == "docs/search.md":  # new data: the known background, drawn again
+        with uproot.open(WINDOW / "histograms.root") as file:
+            shapes = [file["background"].to_hist() for _ in "BA"]
+        rng = np.random.default_rng(11)
+        with uproot.recreate("new.root") as file:
+            for name, shape in zip("BA", shapes, strict=True):
+                drawn = rng.poisson(shape.values()).astype(float)
+                file[f"{name}_observed"] = (drawn, *(axis.edges for axis in shape.axes))
+        text = Path("analysis.yml").read_text().replace("histograms.root", "new.root")
+        analysis = yaml.safe_load(text)
+        del analysis["tested"]["signal"]
+        Path("new.yml").write_text(yaml.safe_dump(analysis))
     if page == "docs/inject.md":
         known = "background: {known: histograms.root:background}\n"
         Path("analysis.yml").write_text(Path("analysis.yml").read_text() + known)
@@ -188,8 +201,11 @@ def test_the_steps_of_the_analysis_file(folder):
         assert parse_analysis(text, folder=folder).tested.label == "mue"
 
 
+SUBCOMMAND = {"study": ("study", "birman"), "search": ("search", "pair")}
+
+
 def help_of(name):
-    return invoke(*(("study", "birman") if name == "study" else (name,)), "--help").out
+    return invoke(*SUBCOMMAND.get(name, (name,)), "--help").out
 
 
 def example_of(name):

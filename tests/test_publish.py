@@ -12,8 +12,9 @@ import pyhf
 import pytest
 import yaml
 from bundles import load, plain_files, publication_of, verify
-from conftest import invoke, plain_workspace, write_analysis
+from conftest import ANALYSIS, invoke, plain_workspace, write_analysis
 from others_data import OTHERS, needs
+from refusals_studies import PLAIN
 
 from ddphf.files import to_json
 from ddphf.publish.archive import pack, read_archive, unpack
@@ -225,9 +226,13 @@ def test_publish_takes_every_kind_that_its_page_promises(folder):
     """Made by the commands; docs/publish.md names them."""
     page = (Path(__file__).parents[1] / "docs" / "publish.md").read_text()
     promised = re.search(r"The others are results: (.*?)\. They must", page, re.DOTALL).group(1)
-    named = set(re.findall(r"`(?:ddphf )?(\w+)`", promised))
-    Path("workspace.json").write_text(to_json(plain_workspace()))
+    named = set(re.findall(r"`(?:ddphf )?([\w ]+)`", promised))
+    analysis = {**ANALYSIS, **PLAIN}
+    del analysis["background"]
+    write_analysis(folder, analysis)
+    assert invoke("build", "analysis.yml", "-o", "workspace.json").code == 0
     made = {
+        "search pair": ["search", "pair", "analysis.yml", "--precision", ".3", "-o", "search.json"],
         "fit": ["fit", "workspace.json", "-o", "fit.json"],
         "toys": ["toys", "workspace.json", "-o", "toys.npz", "--toys", "100"],
         "rank": ["rank", "workspace.json", "--parameters", "symmetric_shape*", "-o", "rank.json"],
@@ -241,11 +246,12 @@ def test_publish_takes_every_kind_that_its_page_promises(folder):
         done = invoke(*arguments)
         assert done.code == 0, done.err
     given = ["fit.json", "toys.npz", "rank.json", "discover.json", "limit.json", "scan.json",
-             "five.injection.json"]  # fmt: skip
+             "search.json", "five.injection.json"]  # fmt: skip
     done = invoke("publish", "workspace.json", *given, "-o", "all.tar.gz")
     assert done.code == 0, done.err
     files = unpack(read_archive("all.tar.gz"))
-    records = {"rank.json", "discover.json", "limit.json", "scan.json", "injection.json"}
+    kinds = ("rank", "discover", "limit", "scan", "search", "injection")
+    records = {f"{kind}.json" for kind in kinds}
     assert records | {"toys.npz"} <= set(files)
     assert {entry["name"] for entry in load(files, "results.json")["included"]} == records
     done = invoke("verify", "all.tar.gz", "--level", "3")

@@ -23,6 +23,8 @@ from refusals_maps import MAP_FILES
 from refusals_publish import PATCH, PUBLISH, VERIFY
 from refusals_ranking import RANKING
 from refusals_report import REPORT
+from refusals_search import SEARCH
+from refusals_search_events import SEARCH_EVENTS
 from refusals_studies import INJECT, STUDY
 from test_fakes import write_loose_analysis
 from test_lepton_id_build import write_event_analysis
@@ -465,6 +467,7 @@ GROUPS = (
     ("lepton_id", EVENTS),
     ("lepton_id", MAP_FILES),
     ("lepton_id", TABLES),
+    ("lepton_id", SEARCH_EVENTS),
     ("fakes", FAKES),
     ("fakes", RATES),
     ("toys", DISTRIBUTED),
@@ -473,6 +476,7 @@ GROUPS = (
     ("toys", LIMIT),
     ("inject", INJECT),
     ("study", STUDY),
+    ("search", SEARCH),
     ("ranking", RANKING),
     ("report", REPORT),
     ("publish", PUBLISH),
@@ -511,7 +515,7 @@ def run_case(folder, kind, case):
         workspace["measurements"].append(null)
     for change in case.get("edits", ()):
         if kind not in ("lepton_id", "fakes"):
-            change(analysis if kind in ("build", "study") else workspace)
+            change(analysis if kind in ("build", "study", "search") else workspace)
     write_table(folder / "table.csv", {**COLUMNS, **case.get("columns", {})})
     write_table(folder / "other.csv", COLUMNS, case.get("edges", EDGES))
     (folder / "analysis.yml").write_text(yaml.safe_dump(analysis, sort_keys=False))

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import click
-from conftest import invoke, plain_workspace, write_analysis, write_table
+from conftest import COLUMNS, invoke, plain_workspace, write_analysis, write_table
 from test_lepton_id_build import write_event_analysis
 
 from ddphf.cli.main import COMMANDS as EVERY_COMMAND
@@ -25,6 +25,11 @@ COMMANDS = {
     "rank": "rank pair.json -o new/rank.json --plots new/figures",
     "report": "report w.json fit.json -o new/report.html",
     "scan": "scan w.json --parameter mu --points 5 -o new/scan.json --plots new/figures",
+    "search events": "search events events/analysis.yml --flips 40 -o new/se.json --plots new/f",
+    "search freeze": "search freeze search.json -o new/hypothesis.yml",
+    "search null": "search null --shape 4 --z 2 -o new/null.json --plots new/figures",
+    "search pair": "search pair analysis.yml --precision .2 -o new/search.json --plots new/figures",
+    "search test": "search test hypothesis.yml new.yml -o new/test.json",
     "study birman": "study birman --toys 2 -o new",
     "toys": "toys w.json --toys 300 -o new/toys.npz",
     "verify": "verify pair.tar.gz --level 1 -o new/v.json",
@@ -35,7 +40,11 @@ COMMANDS = {name: tuple(line.split()) for name, line in COMMANDS.items()}
 LONG = "study birman"
 """Takes ten seconds, however few toys."""
 
-INPUTS = {name: line[1] for name, line in COMMANDS.items() if name not in ("init", LONG)}
+INPUTS = {
+    name: line[len(name.split())]
+    for name, line in COMMANDS.items()
+    if name not in ("init", "search null", LONG)
+}
 """A file that each command reads."""
 
 
@@ -64,9 +73,20 @@ def make_inputs(folder: Path) -> None:
         "build analysis.yml -o pair.json",
         "fit w.json -o fit.json",
         "publish w.json -o pair.tar.gz",
+        "search pair analysis.yml --precision .2 -o search.json",
+        "search freeze search.json -o hypothesis.yml",
     ):
         outcome = invoke(*line.split())
         assert outcome.code == 0, outcome.err
+    write_new_data()
+
+
+def write_new_data() -> None:
+    """Write an analysis of other data on the same axes."""
+    counts = {"tested": [131, 71, 55, 52], "partner": [118, 77, 61, 40]}
+    write_table(Path("new.csv"), {**COLUMNS, **counts})
+    text = Path("analysis.yml").read_text().replace("table.csv", "new.csv")
+    Path("new.yml").write_text(text)
 
 
 def files(place: Path) -> dict[str, bytes]:

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from ddphf.cli import common
 from ddphf.cli.figures import figure_options, figure_paths, write_record
+from ddphf.cli.fit import global_row
 from ddphf.exceptions import UsageError
 from ddphf.files import read_json
 from ddphf.outputs import Outputs
@@ -119,11 +120,16 @@ def _read_mu(text: str) -> float | None:
 def make_table(data: dict[str, Any]) -> Table:
     """Return the table that the terminal shows, from discover.json."""
     table = Table(title=Text(f"signal strength {data['poi']}"), title_justify="left")
-    for column in ("", "mu", "Z", "p0", ""):
+    mark = data.get("data_directed")
+    local = "" if mark is None else " local"
+    for column in ("", "mu", f"Z{local}", f"p0{local}", ""):
         table.add_column(Text(column), justify="left" if column == "" else "right")
     for statement in data["statements"]:
         _add_statement(table, statement)
         table.add_section()
+    if mark is not None:
+        name, *_, z, p = global_row(mark)
+        table.add_row(name, "", z, p, "of the search that chose the window")
     return table
 
 

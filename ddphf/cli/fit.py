@@ -103,7 +103,8 @@ def make_table(result: FitResult) -> Table:
     """Return the table that the terminal shows."""
     # Text: names of foreign workspaces may hold what rich takes for markup.
     table = Table(title=Text(f"measurement {result.measurement}"), title_justify="left")
-    for column in ("", f"{result.poi or 'POI'}_hat", "error", "q0", "Z", "p0"):
+    local = " local" if result.data_directed is not None else ""
+    for column in ("", f"{result.poi or 'POI'}_hat", "error", "q0", f"Z{local}", f"p0{local}"):
         table.add_column(Text(column), justify="left" if column == "" else "right")
     poi = result.mu_hat
     if result.discovery is None and poi is not None:
@@ -122,6 +123,9 @@ def make_table(result: FitResult) -> Table:
             table.add_row(Text(name), *_numbers(statement, error))
         if statement is not None and statement.toys is not None:
             table.add_row(*_toy_row(statement.toys))
+    if result.data_directed is not None:
+        table.add_section()
+        table.add_row(*global_row(result.data_directed))
     edm = max(m.certificate.edm for m in (result.fit, result.null) if m is not None)
     table.caption = f"2NLL {result.fit.twice_nll:.6f}, EDM {edm:.1e}, {result.engine}"
     return table
@@ -166,6 +170,15 @@ def _toy_row(toys: dict[str, Any]) -> tuple[str, ...]:
         return (name, "", "", "", "", f"< {high:.2g}")
     z0 = "" if toys["z0"] is None else f"{toys['z0']:.4f}"
     return (name, "", "", "", z0, f"{toys['p0']:.3g} [{low:.3g}, {high:.3g}]")
+
+
+def global_row(mark: dict[str, Any]) -> tuple[str, ...]:
+    """Return the row that stands below local significances of a window chosen on these data."""
+    found = mark["global"]
+    z = "" if found["z"] is None else f"{found['z']:.4f}"
+    p = "not resolved" if found["p"] is None else f"{found['p']:.4g}"
+    error = "" if found["error"] is None else f" +- {found['error']:.1g}"
+    return (f"global, of {mark['windows']} windows", "", "", "", z, f"{p}{error}")
 
 
 def _draw(spec: Workspace, binning: dict[str, Any], result: FitResult) -> dict[str, Figure]:

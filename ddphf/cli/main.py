@@ -40,6 +40,7 @@ COMMANDS = {
     "rank": "Rank parameters by their impact on the POI.",
     "report": "Write one HTML page from result files of one workspace.",
     "scan": "Scan 2NLL along one or two parameters.",
+    "search": "Search two samples for a difference, and say what looking everywhere costs.",
     "study": "Do a published study again, number by number.",
     "toys": "Draw and fit toys of a workspace, kept in a file.",
     "verify": "Check a published bundle, from its checksums to refits by stock pyhf.",

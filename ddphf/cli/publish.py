@@ -75,6 +75,7 @@ def command(
         from ddphf.publish.included import read_given, summarize_given_toys
         from ddphf.publish.points import collect_results
         from ddphf.publish.signals import check_inspire
+        from ddphf.results.data_directed import digest_of_built
         from ddphf.results.registry import known_part
 
         if inspire is not None:
@@ -86,7 +87,8 @@ def command(
         metadata = found.metadata
         if metadata is None:
             metadata = foreign_metadata(workspace, label)
-        given = read_given(list(results), metadata["workspace_digest"])
+        searched = digest_of_built(workspace, found.metadata)
+        given = read_given(list(results), metadata["workspace_digest"], searched)
         others = [(record.path, record.data) for record in given.others.values()]
         for path, data in ((metadata_path(source), metadata), *given.fits.items(), *others):
             if said := known_part(data)[1]:

@@ -69,7 +69,8 @@ class _Pile:
 
     def __init__(self) -> None:
         self.found: dict[str, Any] = {}
-        self.scans: list[dict[str, Any]] = []
+        self.several: dict[str, list[dict[str, Any]]] = {}
+        self.searched: list[tuple[str, str | None]] = []
         self.files: list[tuple[str, str, str]] = []
         self.warnings: list[str] = []
         self.digest: str | None = None
@@ -78,12 +79,16 @@ class _Pile:
     def put(self, kind: str, name: str, value: Any, *, several: bool = False) -> None:
         """Add an input; ``several`` of its kind may be there."""
         if several:
-            self.scans.append(value)
+            self.several.setdefault(kind, []).append(value)
         elif kind in self.found:
             raise UsageError(f"{name}: is the second {kind}; a report has one, so leave one out")
         else:
             self.found[kind] = value
         self.files.append((Path(name).name, kind, _sha256(name)))
+
+    def all_of_several(self) -> list[tuple[str, dict[str, Any]]]:
+        """Return kind and value of every input of which there may be several."""
+        return [(kind, value) for kind, values in self.several.items() for value in values]
 
     def belongs(self, name: str, digest: Any) -> None:
         """Check that an input is of the same workspace as the others.
@@ -132,16 +137,17 @@ def _collect(inputs: Sequence[str], say: Stages) -> Materials:
                 f"{name}: {given}, expected a workspace, toys (.npz) or one of {schemas}"
             )
     _find_sidecar(pile, workspace_name)
+    _check_searches(pile)
     fit, found = pile.found.get("fit"), pile.found
     measurement = None if fit is None else fit["measurement"]
     if measurement is not None:
-        for what, record in (*found.items(), *(("scan", scan) for scan in pile.scans)):
+        for what, record in (*found.items(), *pile.all_of_several()):
             other = record.get("measurement") if isinstance(record, dict) else None
             if other is not None and other != measurement:
                 pile.warnings.append(
                     f"the {what} is of measurement '{other}', the fit of '{measurement}'"
                 )
-    for record in (*found.values(), *pile.scans):
+    for record in (*found.values(), *(record for _, record in pile.all_of_several())):
         lines = record.get("warnings", ()) if isinstance(record, dict) else ()
         pile.warnings += [line for line in lines if line not in pile.warnings]
     summary = None
@@ -163,7 +169,8 @@ def _collect(inputs: Sequence[str], say: Stages) -> Materials:
         ranking=found.get("ranking"),
         discover=found.get("discover"),
         limit=found.get("limit"),
-        scans=tuple(_read(scan) for scan in pile.scans),
+        scans=tuple(_read(scan) for scan in pile.several.get("scan", ())),
+        searches=tuple(pile.several.get("search", ())),
         toys=found.get("toys"),
         warnings=tuple(pile.warnings),
     )
@@ -178,8 +185,34 @@ def _put_record(pile: _Pile, name: str, kind: RecordKind, data: dict[str, Any]) 
     if unknown:
         pile.warnings.append(f"{name}: {unknown}")
     pile.put(kind.chapter, name, known, several=kind.several)
+    if kind.name == "search":
+        pile.searched.append((name, known.get("data_digest")))
+        return
     # A sidecar states it at the top.
     pile.belongs(name, known.get("provenance", known).get("workspace_digest"))
+
+
+def _check_searches(pile: _Pile) -> None:
+    """Refuse searches of other data than the workspace's, as far as its sidecar tells.
+
+    Raises:
+        InputError: Two of other data.
+    """
+    from ddphf.results.data_directed import digest_of_built
+
+    found = pile.found
+    data = None
+    if "workspace" in found:
+        data = digest_of_built(found["workspace"], found.get("sidecar"))
+    for name, digest in pile.searched:
+        if digest is None:
+            continue  # a table without data
+        data = digest if data is None else data
+        if digest != data:
+            raise InputError(
+                f"{name}: is a search of the data {digest[:19]}..., the others are about "
+                f"{data[:19]}...; give files of the same data"
+            )
 
 
 def _put_toys(pile: _Pile, name: str) -> None:

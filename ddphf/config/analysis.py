@@ -6,7 +6,7 @@ import contextlib
 import glob
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -16,6 +16,7 @@ from typing import Any, Literal
 import jsonschema
 
 from ddphf.config.meaning import check_meaning
+from ddphf.config.search import SearchConfig, parse_search
 from ddphf.config.sections import (
     ClosureConfig,
     EventsConfig,
@@ -29,6 +30,7 @@ from ddphf.config.sections import (
     parse_lepton_id,
     parse_weight,
 )
+from ddphf.config.window import WindowConfig, parse_window
 from ddphf.exceptions import ConfigError, InputError
 from ddphf.files import read_input
 from ddphf.text import did_you_mean
@@ -40,6 +42,7 @@ __all__ = [
     "PromptConfig",
     "SystematicConfig",
     "TemplateConfig",
+    "named_files",
     "parse_analysis",
     "read_analysis",
 ]
@@ -73,7 +76,7 @@ class TemplateConfig:
     Fakes may have a relative error of their ``normalisation``, a rule for ``negative`` bins, and be
     events of a control region times the fake factor of their loose ``lepton``, looked up in
     ``maps``, with the events of ``prompt`` subtracted. ``select`` stands in the place of the
-    selection of all events.
+    selection of all events. A signal may be a ``window`` instead.
     """
 
     yields: str | None
@@ -88,6 +91,7 @@ class TemplateConfig:
     lepton: LeptonConfig | None = None
     maps: tuple[FakeMapConfig, ...] = ()
     negative: Literal["refuse", "zero", "merge"] = "refuse"
+    window: WindowConfig | None = None
 
 
 @dataclass(frozen=True)
@@ -121,8 +125,11 @@ class Analysis:
         events: The event table, where the samples are selected from one.
         lepton_id: The lepton-ID uncertainty, or None.
         closure: Variables beside the axes in which closure is tested.
+        search: Selections and observables of the search, or None.
         folder: What addresses are relative to.
         files: Every file that it names and that exists: none of them may become an output.
+        ratio_stated: Whether it has an ``efficiency_ratio``.
+        data_directed: How its signal was found by a search, as written; or None.
     """
 
     name: str
@@ -138,8 +145,11 @@ class Analysis:
     events: EventsConfig | None = None
     lepton_id: LeptonIdConfig | None = None
     closure: tuple[ClosureConfig, ...] = ()
+    search: SearchConfig | None = None
     folder: Path = Path()
     files: tuple[Path, ...] = ()
+    ratio_stated: bool = False
+    data_directed: Mapping[str, Any] | None = None
 
 
 WORDS = {"integer": "a whole number without a decimal point"}
@@ -163,8 +173,12 @@ def _validator() -> Any:
     return strict(schema)
 
 
-def read_analysis(path: str | Path) -> Analysis:
+def read_analysis(path: str | Path, *, needs_signal: bool = True) -> Analysis:
     """Read and validate an analysis file; ``-`` reads standard input.
+
+    Args:
+        path: Of the file.
+        needs_signal: Refuse one without a signal: a search needs none.
 
     Raises:
         ConfigError: The file is missing or no YAML, or breaks the schema or its meaning.
@@ -179,19 +193,20 @@ def read_analysis(path: str | Path) -> Analysis:
     except InputError as error:
         raise ConfigError(str(error)) from None
     if standard:
-        return parse_analysis(text)
+        return parse_analysis(text, needs_signal=needs_signal)
     try:
-        return parse_analysis(text, folder=file.parent)
+        return parse_analysis(text, folder=file.parent, needs_signal=needs_signal)
     except ConfigError as error:
         raise ConfigError(f"{file}: {error}") from None
 
 
-def parse_analysis(text: str, *, folder: str | Path = ".") -> Analysis:
+def parse_analysis(text: str, *, folder: str | Path = ".", needs_signal: bool = True) -> Analysis:
     r"""Validate the text of an analysis file.
 
     Args:
         text: YAML.
         folder: What addresses of histograms are relative to.
+        needs_signal: Refuse one without a signal.
 
     Raises:
         ConfigError: Says path, what, got and expected.
@@ -220,14 +235,17 @@ def parse_analysis(text: str, *, folder: str | Path = ".") -> Analysis:
         events=parse_events(data.get("events")),
         lepton_id=parse_lepton_id(data.get("lepton_id")),
         closure=parse_closure(data.get("closure", ())),
+        search=parse_search(data.get("search")),
         folder=Path(folder),
-        files=tuple(_named_files(data, Path(folder))),
+        files=tuple(named_files(data, Path(folder))),
+        ratio_stated="efficiency_ratio" in data,
+        data_directed=data.get("data_directed"),
     )
-    check_meaning(analysis, ratio_stated="efficiency_ratio" in data)
+    check_meaning(analysis, needs_signal=needs_signal)
     return analysis
 
 
-def _named_files(node: Any, folder: Path) -> Iterator[Path]:
+def named_files(node: Any, folder: Path) -> Iterator[Path]:
     """Yield every existing file that some text names: FILE, FILE:NAME, or a pattern of files."""
     if isinstance(node, str):
         for end in [len(node), *(i for i, letter in enumerate(node) if letter == ":")]:
@@ -238,7 +256,7 @@ def _named_files(node: Any, folder: Path) -> Iterator[Path]:
                 yield from (Path(name) for name in names if os.path.isfile(name))
     elif isinstance(node, (dict, list)):
         for child in node.values() if isinstance(node, dict) else node:
-            yield from _named_files(child, folder)
+            yield from named_files(child, folder)
 
 
 def _refuse_not_finite(node: Any, path: str) -> None:
@@ -325,6 +343,7 @@ def _template(data: dict[str, Any] | None, where: str) -> TemplateConfig | None:
         lepton=None if lepton is None else LeptonConfig(**lepton),
         maps=parse_fake_maps(data.get("maps", {}), f"{where}.maps"),
         negative=data.get("negative", "refuse"),
+        window=parse_window(data.get("window"), f"{where}.window"),
     )
 
 

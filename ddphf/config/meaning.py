@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 from ddphf.exceptions import ConfigError
 
 if TYPE_CHECKING:
-    from ddphf.config.analysis import Analysis, ChannelConfig
+    from ddphf.config.analysis import Analysis, ChannelConfig, TemplateConfig
 
 __all__ = ["check_meaning"]
 
 
-def check_meaning(analysis: Analysis, *, ratio_stated: bool) -> None:
+def check_meaning(analysis: Analysis, *, needs_signal: bool = True) -> None:
     """Refuse what a schema cannot say.
 
     Args:
         analysis: Valid by the schema.
-        ratio_stated: Whether the file has an ``efficiency_ratio``.
+        needs_signal: Refuse an analysis without one.
 
     Raises:
         ConfigError: Says where, and what contradicts what.
@@ -27,7 +27,7 @@ def check_meaning(analysis: Analysis, *, ratio_stated: bool) -> None:
             f"at partner.label: got '{analysis.partner.label}', which is the label of the tested "
             "sample too; the two need different labels"
         )
-    if analysis.tested.signal is None and analysis.partner.signal is None:
+    if needs_signal and analysis.tested.signal is None and analysis.partner.signal is None:
         raise ConfigError("at tested: 'signal' is missing; state the template that is searched")
     for path, channel in (("tested", analysis.tested), ("partner", analysis.partner)):
         for index, systematic in enumerate(channel.systematics):
@@ -39,6 +39,11 @@ def check_meaning(analysis: Analysis, *, ratio_stated: bool) -> None:
         _check_channel(analysis, path, channel)
     _check_fake_maps(analysis)
     _check_closure(analysis)
+    if analysis.search is not None and analysis.events is None:
+        raise ConfigError(
+            "at search: there is no section 'events' to select from; selections and observables "
+            "need an event table"
+        )
     axes = () if analysis.events is None else analysis.events.axes
     for index, axis in enumerate(axes):
         if any(axis.column == other.column for other in axes[:index]):
@@ -54,12 +59,12 @@ def check_meaning(analysis: Analysis, *, ratio_stated: bool) -> None:
     if analysis.events is not None and lepton_id.composition is not None:
         raise ConfigError("at lepton_id.composition: the events tell it already; leave it out")
     efficiencies = lepton_id.maps[0].kind == "efficiency"
-    if analysis.events is not None and efficiencies and ratio_stated:
+    if analysis.events is not None and efficiencies and analysis.ratio_stated:
         raise ConfigError(
             "at efficiency_ratio: the efficiency maps of 'lepton_id' tell it already; leave it "
             "out, or give scale factors"
         )
-    if analysis.events is not None and not efficiencies and not ratio_stated:
+    if analysis.events is not None and not efficiencies and not analysis.ratio_stated:
         raise ConfigError(
             "at efficiency_ratio: is missing; scale factors only correct the ratio of the "
             "simulated efficiencies, so state that (1 where the two are equal)"
@@ -78,6 +83,9 @@ def _check_channel(analysis: Analysis, path: str, channel: ChannelConfig) -> Non
         raise ConfigError(f"at {path}.observed: with 'events' a sample is given by 'select'")
     for key, template in (("signal", channel.signal), ("fakes", channel.fakes)):
         if template is None:
+            continue
+        if template.window is not None:
+            _check_window(template, f"at {path}.{key}")
             continue
         if (template.yields is None) == (template.events is None):
             if template.yields is None:
@@ -102,6 +110,13 @@ def _check_channel(analysis: Analysis, path: str, channel: ChannelConfig) -> Non
                 f"at {path}.{key}: '{missing}' is missing; fake factors need both maps and the "
                 "columns of the loose lepton"
             )
+
+
+def _check_window(template: TemplateConfig, where: str) -> None:
+    """Refuse what a window cannot have: its events are exact."""
+    for name in ("yields", "events", "select", "weight", "error"):
+        if getattr(template, name) is not None:
+            raise ConfigError(f"{where}: 'window' and '{name}', expected one of them")
 
 
 def _check_closure(analysis: Analysis) -> None:

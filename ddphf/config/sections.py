@@ -18,6 +18,7 @@ __all__ = [
     "LeptonConfig",
     "LeptonIdConfig",
     "MapConfig",
+    "parse_axis",
     "parse_closure",
     "parse_events",
     "parse_fake_maps",
@@ -189,7 +190,7 @@ def parse_events(data: Mapping[str, Any] | None) -> EventsConfig | None:
         return None
     return EventsConfig(
         file=parse_files(data["file"]),
-        axes=tuple(_axis(axis, number) for number, axis in enumerate(data["axes"])),
+        axes=tuple(parse_axis(axis, f"at events.axes.{i}") for i, axis in enumerate(data["axes"])),
         leptons=tuple(LeptonConfig(**lepton) for lepton in data["leptons"]),
         select=data.get("select"),
         weight=parse_weight(data.get("weight")),
@@ -242,10 +243,15 @@ def _edges(edges: Any, where: str) -> tuple[float, ...]:
     return tuple(map(float, points))
 
 
-def _axis(data: Mapping[str, Any], number: int) -> AxisConfig:
+def parse_axis(data: Mapping[str, Any], where: str) -> AxisConfig:
+    """Return one axis, already valid by the schema.
+
+    Raises:
+        ConfigError: Edges that do not increase.
+    """
     return AxisConfig(
         column=data["column"],
-        edges=_edges(data["edges"], f"at events.axes.{number}.edges"),
+        edges=_edges(data["edges"], f"{where}.edges"),
         name=data.get("name", ""),
         label=data.get("label", ""),
         unit=data.get("unit", ""),

@@ -24,6 +24,7 @@ from ddphf.likelihood.certificate import Minimum
 from ddphf.likelihood.fits import minimize
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.progress import Count, Stage, silent
+from ddphf.results.data_directed import mark_of
 from ddphf.results.discover import (
     N_SIGMA,
     DiscoverResult,
@@ -197,6 +198,7 @@ def discover_model(
         statements=tuple(statements),
         warnings=tuple(warnings),
         provenance=poi_bounds_stated(main.poi_bounds),
+        data_directed=mark_of(main.workspace),
     )
 
 

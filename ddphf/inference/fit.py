@@ -19,6 +19,7 @@ from ddphf.likelihood.certificate import Minimum, compare_values
 from ddphf.likelihood.errors.profile import profile_errors
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.progress import Count, Stage, silent
+from ddphf.results.data_directed import mark_of
 from ddphf.results.fit import (
     CertificateResult,
     DiscoveryResult,
@@ -180,6 +181,7 @@ def fit_model(
         ),
         goodness_of_fit=goodness,
         states_no_null=fitter.no_null is not None and fitter.has_free_poi,
+        data_directed=mark_of(reference.workspace),
     )
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ddphf.exceptions import ModelError
+from ddphf.results.data_directed import read_mark
 from ddphf.text import did_you_mean, list_names
 from ddphf.workspace_json import ChannelDocument, MeasurementDocument, Workspace
 
@@ -50,6 +51,9 @@ def warn_of_dropped(
         yield f"observations without a channel are ignored: {', '.join(extra)}"
     known, config = set(parameters), measurement["config"]
     lost = [p["name"] for p in config["parameters"] if p["name"] not in known | {WRITTEN_ANYWAY}]
+    if (mark := read_mark({"measurements": [measurement]})) is not None:
+        yield mark.describe()
+        lost = [name for name in lost if name != mark.name]
     if config["poi"] and config["poi"] not in known:
         lost = []  # a background-only workspace: they come with the patch of the signal
     if lost:

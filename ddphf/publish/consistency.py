@@ -20,6 +20,7 @@ from ddphf.likelihood.reference import ReferenceModel
 from ddphf.likelihood.schemas import validate
 from ddphf.publish.points import describe_channels
 from ddphf.publish.signals import apply_patch
+from ddphf.results.data_directed import digest_of_built
 from ddphf.results.documents import ForeignDocument, SidecarDocument
 from ddphf.results.provenance import json_digest
 from ddphf.results.published import INTERPOLATION, PublishedResults
@@ -52,6 +53,11 @@ def other_digest(loaded: dict[str, Any], workspace: Workspace) -> str:
         stated = data.get("workspace_digest", provenance.get("workspace_digest"))
         if provenance.get("written_digest") == digest:
             continue  # the injection that wrote this workspace
+        searched = provenance.get("data_digest")
+        if searched is not None and searched != digest_of_built(
+            workspace, loaded.get("metadata.json")
+        ):
+            return f"{name} is about the data {searched}, which are not those of workspace.json"
         if stated is not None and stated != digest:
             return f"{name} is about the workspace {stated}, but this one is {digest}"
         if stated is None and name in ("results.json", "metadata.json"):

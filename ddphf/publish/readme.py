@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from ddphf.arrays import Spec
 from ddphf.publish.markdown import cell, code, prose, tail
 from ddphf.publish.summaries import publishing_of
+from ddphf.results.data_directed import read_mark
 from ddphf.results.published import PublishedResults
 from ddphf.results.registry import KINDS, load_function
 from ddphf.text import clean_text
@@ -52,7 +53,7 @@ def make_readme(
         f"numbers that it gives: {_sizes(results)}. Workspace digest\n"
         f"`{results.workspace_digest}`.",
         _table(files),
-        _reproduce(files, results),
+        _reproduce(files, results, workspace),
         _python(results),
         _meaning(workspace, metadata, results),
     ]
@@ -94,7 +95,7 @@ def _indent(text: str) -> str:
     return "\n".join(f"    {line}" for line in text.splitlines())
 
 
-def _reproduce(files: Mapping[str, bytes], results: PublishedResults) -> str:
+def _reproduce(files: Mapping[str, bytes], results: PublishedResults, workspace: Workspace) -> str:
     rows = ["| command | `twice_nll` |", "| --- | --- |"]
     names = []
     for point in results.points:
@@ -106,9 +107,11 @@ def _reproduce(files: Mapping[str, bytes], results: PublishedResults) -> str:
     if "patch_signal.json" in files:
         command = f"pyhf fit --value --measurement {names[0]} BkgOnly.json -p patch_signal.json"
         rows.append(f"| {cell(command)} | {results.points[0].minimum.twice_nll:.5f} |")
+    mark = read_mark(workspace)
+    local = "" if mark is None else f", local: {mark.describe()}"
     differences = [
         f"The difference of {code(s['null'])} and {code(s['point'])} is |q0| = "
-        f"{abs(s['q0']):.5f}, Z = sgn(mu_hat) sqrt|q0| = {s['z0'] + 0.0:.5f}."
+        f"{abs(s['q0']):.5f}, Z = sgn(mu_hat) sqrt|q0| = {s['z0'] + 0.0:.5f}{local}."
         for s in results.statements
     ]
     return "\n".join([

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from ddphf.arrays import Spec
 from ddphf.publish.markdown import code, number, tail
+from ddphf.results.data_directed import describe_global
 
-__all__ = ["lines_of_discovery", "lines_of_limit", "lines_of_ranking"]
+__all__ = ["lines_of_discovery", "lines_of_limit", "lines_of_ranking", "lines_of_search"]
 
 
 def lines_of_ranking(where: str, entry: Spec) -> list[str]:
@@ -59,3 +60,17 @@ def _discovery(where: str, statement: Spec) -> str:
     if expected:
         parts.append(f"expected Z = {expected['asimov']['z0']:.4f} at mu = {expected['mu']:g}")
     return f"{where}, {code(statement['measurement'])}: {'; '.join(parts)}."
+
+
+def lines_of_search(where: str, entry: Spec) -> list[str]:
+    """Return the best window, local and global; arguments as above."""
+    if not entry["best"]:
+        return []
+    best, n = entry["best"][0], entry["windows"]["n"]
+    ends = " x ".join(f"{low:g} to {high:g}" for low, high in best["edges"])
+    z = best["local"]["z"]
+    local = "not resolved" if z is None else f"{z:.4g}"
+    return [
+        f"{where}: {entry['direction']} searched in {n} windows; best {ends}: "
+        f"{best['tested']:g} events, local Z {local}, global {describe_global(best['global'])}."
+    ]

@@ -20,6 +20,7 @@ from ddphf.figures.parameters import draw_correlations, draw_pulls
 from ddphf.figures.spectra import draw_spectra
 from ddphf.report import chapters, statement_chapters
 from ddphf.report.page import Section, draw, facts, note, render_page, text
+from ddphf.report.search_chapter import search_parts
 from ddphf.report.tables import channel_table
 from ddphf.results.fit import FitResult
 from ddphf.results.scan import ScanResult
@@ -47,6 +48,7 @@ class Materials:
         discover: Record of discovery statements.
         limit: Record of limits.
         scans: Profile scans.
+        searches: Records of searches of the same data.
         toys: Signed Z of toys of the null, NaN where failed.
         warnings: Of the inputs and of reading them.
     """
@@ -63,6 +65,7 @@ class Materials:
     discover: Record | None = None
     limit: Record | None = None
     scans: tuple[ScanResult, ...] = ()
+    searches: tuple[Record, ...] = ()
     toys: np.ndarray[Any, Any] | None = None
     warnings: tuple[str, ...] = field(default=())
 
@@ -95,6 +98,7 @@ def build_report(materials: Materials, *, date: str = "") -> str:
     parts_of = [
         ("tested", "What was tested", _tested(materials)),
         ("result", "Result", _result(materials)),
+        ("search", "Search everywhere", search_parts(materials.searches)),
         ("data", "Data and model", _data(materials)),
         ("fit", "Goodness of fit", chapters.goodness_parts(materials.goodness)),
         ("ranking", "What moves the result", chapters.ranking_parts(materials.ranking)),

@@ -10,6 +10,7 @@ import numpy as np
 from ddphf.figures.null import bin_toys, draw_null
 from ddphf.report.page import draw, headline, note, text
 from ddphf.report.tables import Table, number
+from ddphf.results.data_directed import describe_global
 from ddphf.results.fit import DiscoveryResult, FitResult, describe_error
 
 __all__ = ["doubts", "null_parts", "result_parts"]
@@ -56,13 +57,14 @@ def result_parts(fit: FitResult | None, discover: Record | None) -> list[str]:
         d = fit.discovery
         kind = "an excess" if d.z0 > 0 else "a deficit"
         size = f"{kind} of {abs(d.z0):.2f} standard deviations" if d.z0 else "no excess"
-        parts.append(headline(f"{fit.poi} = {_estimate(d, 4)}: {size}, p0 = {d.p0:.2g}"))
-        parts.append(
-            text(
-                "Local and asymptotic; searches in other places are not accounted for. q0 is "
-                "signed, negative for a deficit."
-            )
-        )
+        local = "" if fit.data_directed is None else "local "
+        parts.append(headline(f"{fit.poi} = {_estimate(d, 4)}: {size}, {local}p0 = {d.p0:.2g}"))
+        looked = "searches in other places are not accounted for."
+        if fit.data_directed is not None:
+            n, found_p = fit.data_directed["windows"], fit.data_directed["global"]
+            looked = f"the signal was chosen on these data, out of {n} windows: global "
+            looked += f"{describe_global(found_p)}."
+        parts.append(text(f"Local and asymptotic; {looked} q0 is signed, negative for a deficit."))
         found = [(fit.measurement, d), ("known_background", fit.known_background)]
         for name, s in found:
             if s is not None:

@@ -11,6 +11,7 @@ from scipy.stats import norm
 
 from ddphf.arrays import Spec
 from ddphf.results.agreement import Stated, stated_by_statement
+from ddphf.results.data_directed import DATA_DIRECTED
 from ddphf.results.fit import DiscoveryResult
 from ddphf.results.growth import open_record
 from ddphf.results.nulls import COMPARISON, IMPORTANCE, ImportanceResult, NullComparison
@@ -165,12 +166,14 @@ class DiscoverResult(Shown):
             where the workspace has it.
         warnings: Sentences for the user.
         provenance: Versions and the workspace's digest.
+        data_directed: The mark of a signal that was chosen on these data, or None.
     """
 
     poi: str
     statements: tuple[StatementResult, ...]
     warnings: tuple[str, ...] = ()
     provenance: dict[str, Any] = field(default_factory=dict)
+    data_directed: dict[str, Any] | None = None
 
     SCHEMA = "ddphf/discover/1"
 
@@ -183,6 +186,7 @@ class DiscoverResult(Shown):
             "poi": self.poi,
             "statements": [statement.to_dict() for statement in self.statements],
             "warnings": list(self.warnings),
+            **({} if self.data_directed is None else {"data_directed": self.data_directed}),
         }
 
     @classmethod
@@ -198,6 +202,7 @@ class DiscoverResult(Shown):
             statements=tuple(StatementResult.from_dict(s) for s in data["statements"]),
             warnings=tuple(data.get("warnings", ())),
             provenance=data.get("provenance", {}),
+            data_directed=data.get("data_directed"),
         )
 
 
@@ -245,7 +250,7 @@ SHAPE = fields(
             minItems=1,
         ),
     },
-    {**WARNINGS, "poi": ANY},
+    {**WARNINGS, "poi": ANY, "data_directed": DATA_DIRECTED},
 )
 
 

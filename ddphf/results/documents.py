@@ -109,7 +109,7 @@ class SidecarDocument(Document):
             **dict.fromkeys(
                 (
                     "efficiency_ratio", "background", "signal", "fakes", "modifier_sources",
-                    "closure", "covariance_matrix", "versions",
+                    "closure", "covariance_matrix", "versions", "data_directed",
                 ),
                 ANY,
             ),

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ddphf.results.agreement import STALE, Stated, stated_by_statement
+from ddphf.results.data_directed import DATA_DIRECTED
 from ddphf.results.goodness import GOODNESS, GoodnessResult
 from ddphf.results.growth import open_record
 from ddphf.results.shapes import COMMON, MINIMUM, STATEMENT, TEXT, WARNINGS, fields, maybe
@@ -156,6 +157,8 @@ class FitResult(Shown):
         goodness_of_fit: Of the fit with everything free.
         states_no_null: A POI is free, but there is no hypothesis without a signal: the JSON says
             so by null, where without a POI it says nothing.
+        data_directed: The mark of a signal that was chosen on these data, which makes Z local; or
+            None.
     """
 
     measurement: str
@@ -169,6 +172,7 @@ class FitResult(Shown):
     provenance: dict[str, Any] = field(default_factory=dict)
     goodness_of_fit: GoodnessResult | None = None
     states_no_null: bool = False
+    data_directed: dict[str, Any] | None = None
 
     SCHEMA = "ddphf/fit/1"
 
@@ -200,6 +204,8 @@ class FitResult(Shown):
             out["known_background"] = _statement(self.known_background)
         if self.goodness_of_fit is not None:
             out["goodness_of_fit"] = self.goodness_of_fit.to_dict()
+        if self.data_directed is not None:
+            out["data_directed"] = self.data_directed
         return out
 
     @classmethod
@@ -224,6 +230,7 @@ class FitResult(Shown):
             provenance=data.get("provenance", {}),
             goodness_of_fit=None if goodness is None else GoodnessResult.from_dict(goodness),
             states_no_null="null" in data and null is None,
+            data_directed=data.get("data_directed"),
         )
 
 
@@ -261,6 +268,7 @@ SHAPE = fields(
         "discovery": maybe(STATEMENT),
         "known_background": STATEMENT,
         "goodness_of_fit": maybe(GOODNESS),
+        "data_directed": DATA_DIRECTED,
     },
 )
 

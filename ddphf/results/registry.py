@@ -21,6 +21,7 @@ from ddphf.results import (
     published,
     rank,
     scan,
+    search,
     verified,
     yields,
 )
@@ -161,6 +162,14 @@ KINDS: tuple[RecordKind, ...] = (
     RecordKind(
         scan.ScanResult, scan.SHAPE, "scan", scan.misfits, chapter="scan", several=True,
         published=Published(stated=scan.stated),
+    ),
+    RecordKind(
+        search.SearchResult, search.SHAPE, "search pair", search.misfits, chapter="search",
+        several=True,
+        published=Published(
+            about="search everywhere: local and global significance", summarize=search.summarize,
+            digests=("data_digest",), lines=f"{LINES}:lines_of_search",
+        ),
     ),
     RecordKind(
         documents.SidecarDocument, documents.SidecarDocument.SHAPE, "build",

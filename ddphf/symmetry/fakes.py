@@ -93,8 +93,8 @@ class LooseLeptons:
         """Weight times fake factor per event, 0 outside the maps, shape (n,)."""
         return np.asarray(self.weights * self.factors)
 
-    def select(self, mask: Mask) -> LooseLeptons:
-        """Return the events where ``mask``, shape (n,), is true."""
+    def select(self, mask: Mask | IntArray) -> LooseLeptons:
+        """Return the events where ``mask``, shape (n,), is true; or those of some numbers."""
         return LooseLeptons(
             self.maps, self.cells[mask], self.weights[mask], self.factors[mask],
             self.columns[mask], self.amounts[mask],

@@ -21,6 +21,7 @@ from ddphf.symmetry.fakes import fake_normalisation, fake_shapes
 from ddphf.symmetry.load_events import EventSamples, read_samples
 from ddphf.symmetry.load_lepton_id import load_lepton_id
 from ddphf.symmetry.pair import Channel, Pair, Systematic, Template
+from ddphf.symmetry.window_signal import make_window_signal
 
 __all__ = ["load_pair"]
 
@@ -55,9 +56,22 @@ def load_pair(analysis: Analysis) -> Pair:
             source=config.source or (str(config.up) if config.kind == "histosys" else ""),
         )
 
+    observed = {
+        role: samples.histograms[role, "observed"] if name is None else read(name)
+        for role, name in (
+            ("tested", analysis.tested.observed), ("partner", analysis.partner.observed)
+        )
+    }  # fmt: skip
+
     def template(config: TemplateConfig | None, role: str, sample: str) -> Template | None:
         if config is None:
             return None
+        if config.window is not None:
+            try:
+                box = make_window_signal(config.window, observed["tested"], _on_axes(observed))
+            except InputError as refused:
+                raise InputError(f"{role} sample, {sample}: {refused}") from None
+            return Template(box, NO_ERROR, systematics=[systematic(s) for s in config.systematics])
         yields, error = _yields(config, samples, (role, sample), read)
         systematics = [systematic(s) for s in config.systematics]
         systematics += fake_normalisation(config.normalisation)
@@ -70,11 +84,7 @@ def load_pair(analysis: Analysis) -> Pair:
     def channel(config: ChannelConfig, role: str) -> Channel:
         return Channel(
             label=config.label,
-            observed=(
-                read(config.observed)
-                if config.observed is not None
-                else samples.histograms[role, "observed"]
-            ),
+            observed=observed[role],
             signal=template(config.signal, role, "signal"),
             fakes=template(config.fakes, role, "fakes"),
             systematics=tuple(systematic(s) for s in config.systematics),
@@ -102,7 +112,16 @@ def load_pair(analysis: Analysis) -> Pair:
         lepton_id=lepton_id,
         warnings=tuple(samples.reading),
         closure=_closure_events(analysis, samples, ratio_beside_maps),
+        data_directed=analysis.data_directed,
     )
+
+
+def _on_axes(observed: dict[str, Histogram]) -> Histogram:
+    """Return the partner's counts on the axes of the tested sample."""
+    try:
+        return align(observed["partner"], observed["tested"].axes)[0]
+    except InputError as error:
+        raise InputError(f"partner sample, observed: {error}") from None
 
 
 def _make_fakes(config: TemplateConfig, template: Template) -> Template:

@@ -96,6 +96,7 @@ class Pair:
         axes: Axes for bare arrays; taken from the tested sample's histogram otherwise.
         warnings: Sentences for the user, from reading the input.
         closure: Events for the closure in variables that the histograms do not have, or None.
+        data_directed: How a search found the signal, as the analysis file says; or None.
 
     Example:
         >>> pair = Pair(Channel("mue", [18, 33], signal=Template([1.0, 2.0])),
@@ -115,6 +116,7 @@ class Pair:
     axes: Sequence[Axis] | None = None
     warnings: tuple[str, ...] = ()
     closure: ClosureEvents | None = None
+    data_directed: Mapping[str, Any] | None = None
     binning: tuple[Axis, ...] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -12,7 +12,7 @@ from ddphf.exceptions import InputError
 from ddphf.inputs.events import EXACT, EventTable
 from ddphf.symmetry.expressions import evaluate_mask
 
-__all__ = ["RULES", "Split", "split_events"]
+__all__ = ["RULES", "Split", "number_events", "split_events"]
 
 RULES = {
     "mue_emu": ("l1_flavour == 13 and l2_flavour == 11", "l1_flavour == 11 and l2_flavour == 13"),
@@ -76,7 +76,7 @@ def split_events(
             "both with 'events.select'"
         )
     if identifier:
-        labels = _number_events(table, identifier)
+        labels = number_events(table, identifier)
         counts = np.bincount(labels)
         shared = np.intersect1d(labels[first], labels[second])
         repeated = shared if shared.size else np.flatnonzero(counts > 1)
@@ -90,7 +90,7 @@ def split_events(
     return Split(first, second)
 
 
-def _number_events(table: EventTable, identifier: Sequence[str]) -> IntArray:
+def number_events(table: EventTable, identifier: Sequence[str]) -> IntArray:
     """Return one number per event that is equal where all of its columns are.
 
     Raises:

@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 
 from ddphf.arrays import Array, Spec
+from ddphf.results.data_directed import data_digest, make_mark
 from ddphf.symmetry.closure_variables import close_variables
 from ddphf.symmetry.pair import Pair
 from ddphf.workspace.channels import ChannelYields, PairYields, SampleYields, Variation
@@ -88,19 +89,34 @@ def build_workspace(
     sigma = asimov_sigma(yields)
     scale = choose_scale(sigma, signal_scale)
     channels = [_channel(channel, yields, scale) for channel in yields.channels]
-    workspace = emit_workspace(
-        channels, _measurements(channels, yields, sigma / scale, largest_mu(yields) / scale)
-    )
+    measurements = _measurements(channels, yields, sigma / scale, largest_mu(yields) / scale)
+    chosen = pair.data_directed
+    # On the data that chose the signal its significance is local: every measurement is marked.
+    local = chosen is not None and chosen["data_digest"] == digest_of(yields)
+    mark = make_mark(chosen) if chosen is not None and local else None
+    if mark is not None:
+        for measurement in measurements:
+            measurement["config"]["parameters"].append({"name": mark.name})
+    workspace = emit_workspace(channels, measurements)
     metadata = make_metadata(name, yields, workspace, scale=scale, sigma=sigma / scale)
+    if chosen is not None:
+        metadata["data_directed"] = {**chosen, "on_the_choosing_data": local}
     closure, side = state_closure(workspace, metadata["pairing"])
     if pair.closure is not None:
         closure["variables"] = close_variables(pair, side)
-    warnings = (*yields.warnings, *warn_of_closure(closure, pair.n_bins))
+    marked = [] if mark is None else [mark.describe()]
+    warnings = (*yields.warnings, *warn_of_closure(closure, pair.n_bins), *marked)
     return BuiltWorkspace(
         workspace=workspace,
         metadata={**metadata, "closure": closure, "warnings": list(warnings)},
         warnings=warnings,
     )
+
+
+def digest_of(pair: PairYields) -> str:
+    """Return the digest by which a search knows these data again."""
+    edges = [axis.edges for axis in pair.axes]
+    return data_digest(pair.tested.counts, pair.partner.counts, edges)
 
 
 def _channel(channel: ChannelYields, pair: PairYields, scale: float) -> Channel:

@@ -17,7 +17,7 @@ from ddphf.workspace.lepton_id import LeptonIdYields, attach_lepton_id
 from ddphf.workspace.naming import partner_channel, tested_channel
 from ddphf.workspace.samples import check_sample, check_variations, flatten, refuse_negative
 
-__all__ = ["resolve_pair"]
+__all__ = ["resolve_null", "resolve_pair"]
 
 
 def resolve_pair(pair: Pair) -> PairYields:
@@ -34,7 +34,33 @@ def resolve_pair(pair: Pair) -> PairYields:
     return _resolve(*attach_lepton_id(pair, plain))
 
 
-def _resolve(pair: Pair, lepton_id: LeptonIdYields | None) -> PairYields:
+def resolve_null(pair: Pair) -> PairYields:
+    """Check a pair without its signal: what is expected, and how well, where nothing is searched.
+
+    The lepton-ID variations are all kept that move the ratio, whatever the analysis prunes: only a
+    likelihood is the slower for them.
+
+    Raises:
+        InputError: A histogram with NaN, negative or fractional content, or another binning.
+        ModelError: Names channel, sample and bin, and what to do.
+
+    Example:
+        >>> from ddphf.symmetry.pair import Channel
+        >>> resolve_null(Pair(Channel("mue", [18, 33]), Channel("emu", [12, 30]))).tested.counts
+        array([18., 33.])
+    """
+    tested, partner = (replace(channel, signal=None) for channel in (pair.tested, pair.partner))
+    bare = replace(pair, tested=tested, partner=partner, luminosity_error=None, lepton_id=None)
+    plain = _resolve(bare, None, signal=False)
+    if pair.lepton_id is None:
+        return plain
+    everything = replace(
+        pair.lepton_id, retained=1.0, at_most=None, residual="drop", rounding=None, on_signal=False
+    )
+    return _resolve(*attach_lepton_id(replace(bare, lepton_id=everything), plain), signal=False)
+
+
+def _resolve(pair: Pair, lepton_id: LeptonIdYields | None, *, signal: bool = True) -> PairYields:
     ratio, said = _ratio(pair)
     tested, of_tested = _channel(pair, pair.tested, tested_channel(pair.tested.label), ratio)
     partner, of_partner = _channel(
@@ -43,12 +69,12 @@ def _resolve(pair: Pair, lepton_id: LeptonIdYields | None) -> PairYields:
     warnings = [*pair.warnings, *([] if lepton_id is None else lepton_id.warnings)]
     warnings += [*said, *of_tested, *of_partner]
     signals = tested.total(tested.signal) + partner.total(partner.signal)
-    if tested.signal is None and partner.signal is None:
+    if signal and tested.signal is None and partner.signal is None:
         raise ModelError(
             f"channels '{tested.name}' and '{partner.name}': no sample 'signal' in either; state "
             "the template that is searched"
         )
-    if not np.any(signals):
+    if signal and not np.any(signals):
         raise ModelError(
             f"channel '{tested.name}', sample 'signal': zero in every bin, so mu has no meaning; "
             "check the histogram and its selection"

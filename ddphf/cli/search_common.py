@@ -1,0 +1,114 @@
+"""What the subcommands of ``ddphf search`` share: options, and how significances are printed."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from ddphf.results.data_directed import describe_global
+
+__all__ = [
+    "describe_best",
+    "direction_option",
+    "file_digest",
+    "max_windows_option",
+    "precision_option",
+    "relative_to",
+    "window_table",
+    "windows_option",
+]
+
+windows_option = click.option(
+    "--windows", default="all", show_default=True, metavar="RULE",
+    help="all, ladder, squares, sizes such as 6x6, or several of these with commas.",
+)  # fmt: skip
+direction_option = click.option(
+    "--direction", type=click.Choice(["excess", "deficit", "both"]), default="excess",
+    show_default=True, help="Of the tested sample over what its partner tells.",
+)  # fmt: skip
+precision_option = click.option(
+    "--precision", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.05,
+    show_default=True, metavar="PART", help="Relative error of the global p-value.",
+)  # fmt: skip
+max_windows_option = click.option(
+    "--max-windows", type=click.IntRange(min=1), default=20_000_000, show_default=True,
+    metavar="N", help="Refuse more windows than this.",
+)  # fmt: skip
+
+
+def relative_to(path: str, output: str) -> str | None:
+    """Return a path as seen from the folder of an output; None for standard input.
+
+    Example:
+        >>> relative_to("data/a.yml", "out/s.json").replace(os.sep, "/")
+        '../data/a.yml'
+    """
+    if path == "-":
+        return None
+    folder = Path() if output == "-" else Path(output).parent
+    return Path(os.path.relpath(path, folder)).as_posix()
+
+
+def file_digest(path: str | Path) -> str | None:
+    """Return the SHA-256 of a file, None for standard input."""
+    if str(path) == "-":
+        return None
+    return f"sha256:{hashlib.sha256(Path(path).read_bytes()).hexdigest()}"
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
+
+
+def window_table(record: Mapping[str, Any]) -> Table:
+    """Return the windows of a record, local and global side by side."""
+    units = [f" {axis['unit']}" if axis["unit"] else "" for axis in record["axes"]]
+    names = [axis["label"] for axis in record["axes"]]
+    n = record["windows"]["n"]
+    table = Table(
+        title=Text(f"{record['direction']} in {record['pairing']['tested']}, {n} windows"),
+        title_justify="left",
+    )
+    for column in (
+        "",
+        *names,
+        "tested",
+        "expected",
+        "Z local",
+        "p of counts",
+        "p global",
+        "Z global",
+    ):
+        left = column in ("", *names)
+        table.add_column(Text(column), justify="left" if left else "right")
+    for window in record["best"]:
+        local, overall = window["local"], window["global"]
+        error = "" if overall["error"] is None else f" +- {overall['error']:.1g}"
+        ends = [
+            Text(f"{low:g} to {high:g}{unit}")
+            for (low, high), unit in zip(window["edges"], units, strict=True)
+        ]
+        table.add_row(
+            str(window.get("rank", "")), *ends, f"{window['tested']:.6g}",
+            _number(window.get("expected"), ".6g"), _number(local["z"], ".3f"),
+            _number(local["p"], ".3g"), f"{_number(overall['p'], '.4g')}{error}",
+            _number(overall["z"], ".2f"),
+        )  # fmt: skip
+    return table
+
+
+def describe_best(record: Mapping[str, Any]) -> str:
+    """Return the line that states the best window, local and global."""
+    best = record["best"][0]
+    z = _number(best["local"]["z"], ".3f")
+    return (
+        f"best window: local Z = {z} (one of {record['windows']['n']} windows that were looked "
+        f"at); global {describe_global(best['global'])}"
+    )

@@ -1,0 +1,164 @@
+"""``ddphf search events``: many selections and observables of one event table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from ddphf.cli.common import (
+    force_option,
+    output_option,
+    print_summary,
+    print_warnings,
+    progress_line,
+    seed_option,
+)
+from ddphf.cli.figures import figure_options, figure_paths, stage_figures
+from ddphf.cli.search_common import (
+    direction_option,
+    file_digest,
+    max_windows_option,
+    relative_to,
+    windows_option,
+)
+from ddphf.files import to_json
+from ddphf.outputs import Outputs
+from ddphf.results.data_directed import describe_global
+
+__all__ = ["FIGURES", "command", "selection_table"]
+
+FIGURES = ("search_selections", "search_maximum")
+
+SHOWN = 15
+"""Rows of the table on the terminal; the record has all."""
+
+
+@click.command("events")
+@click.argument("analysis", type=click.Path(dir_okay=False))
+@windows_option
+@direction_option
+@click.option(
+    "--statistic", type=click.Choice(["n_sigma", "t", "ks", "chi2", "g"]), default="n_sigma",
+    show_default=True, help="n_sigma: the best window; the others are of whole histograms.",
+)  # fmt: skip
+@click.option(
+    "--flips", type=click.IntRange(min=1), default=1000, show_default=True, metavar="N",
+    help="Label flips of the null.",
+)  # fmt: skip
+@click.option(
+    "--nuisances", type=click.Choice(["analysis", "none"]), default="analysis", show_default=True,
+    help="none takes efficiencies and fakes as known exactly.",
+)  # fmt: skip
+@click.option(
+    "--top", type=click.IntRange(min=1), default=10, show_default=True, metavar="N",
+    help="Histograms whose best windows are listed.",
+)  # fmt: skip
+@max_windows_option
+@figure_options("Draw the ranked selections and the null into this folder.")
+@seed_option
+@output_option
+@force_option
+def command(
+    analysis: str,
+    windows: str,
+    direction: str,
+    statistic: str,
+    flips: int,
+    nuisances: str,
+    top: int,
+    max_windows: int,
+    plots: str | None,
+    kind: str | None,
+    seed: int,
+    output: str,
+    force: bool,
+) -> None:
+    """Search every selection and observable of the events of ANALYSIS.
+
+    ANALYSIS is an analysis file with a section events; its section search names
+    selections and observables. The null redraws the label of every event and fills
+    every histogram again, so that all overlaps are kept.
+
+    Example: ddphf search events analysis.yml --flips 1000 --seed 1 -o search.json
+    """
+    figures = figure_paths(plots, kind, FIGURES)
+    outputs = Outputs([output, *figures.values()], inputs=[analysis], force=force)
+    with progress_line() as say:
+        say("reading")
+        from ddphf.config.analysis import read_analysis
+        from ddphf.search.run_events import search_events
+
+        config = read_analysis(analysis, needs_signal=False)
+        outputs.protect(list(config.files))
+        result = search_events(
+            config, windows=windows, direction=direction, statistic=statistic, flips=flips,
+            nuisances=nuisances == "analysis", top=top, max_windows=max_windows, seed=seed,
+            stage=say, progress=say.bar("histograms"),
+        )  # fmt: skip
+    source = {"file": relative_to(analysis, output), "digest": file_digest(analysis)}
+    result = replace(result, analysis=source)
+    print_warnings(result.warnings)
+    record = result.to_dict()
+    with outputs:
+        outputs.write(output, to_json(record))
+        if figures:
+            from ddphf.figures.search import draw_search
+
+            drawn = {
+                name: figure for name, figure in draw_search(record).items() if name in figures
+            }
+            stage_figures(outputs, figures, drawn)
+    print_summary(selection_table(record))
+    left = len(record["left_out"])
+    print_summary(
+        f"best of all: local {_local(record['selections'][0]['local'])}, one of "
+        f"{record['windows']['histograms']} histograms and {record['windows']['n']} windows; "
+        f"global {describe_global(record['global'])}"
+    )
+    if left:
+        print_summary(f"{left} left out, listed in the record; first: {record['left_out'][0]}")
+    count = len(record["nuisances"])
+    print_summary(
+        f"nuisances: {count} profiled and drawn, listed in the record"
+        if count
+        else "nuisances: none; efficiency ratio and fakes are taken as known exactly"
+    )
+
+
+def _local(local: Mapping[str, Any]) -> str:
+    z = "-" if local["z"] is None else f"{local['z']:.3f}"
+    return f"Z = {z}"
+
+
+def selection_table(record: Mapping[str, Any]) -> Table:
+    """Return the ranked histograms of a record, local and adjusted side by side."""
+    found = record["selections"]
+    table = Table(
+        title=Text(
+            f"{record['direction']} in {record['pairing']['tested']}, "
+            f"{min(len(found), SHOWN)} of {len(found)} histograms"
+        ),
+        title_justify="left",
+    )
+    for column in ("", "selection", "observable", "window", "tested", "partner", "Z local",
+                   "p local", "p adjusted"):  # fmt: skip
+        left = column in ("", "selection", "observable", "window")
+        table.add_column(Text(column), justify="left" if left else "right")
+    windows = record["windows"]["n"] > 0
+    for rank, entry in enumerate(found[:SHOWN], start=1):
+        local = entry["local"]
+        ends = zip(entry["edges"], entry["units"], strict=True)
+        text = "; ".join(f"{low:g} to {high:g} {unit}".strip() for (low, high), unit in ends)
+        table.add_row(
+            str(rank), Text(entry["name"]), Text(entry["observable"]),
+            Text(text if windows else "whole"),
+            f"{entry['tested']:g}" if windows else "", f"{entry['partner']:g}" if windows else "",
+            "-" if local["z"] is None else f"{local['z']:.3f}",
+            "-" if local["p"] is None else f"{local['p']:.3g}", f"{entry['p_adjusted']:.4g}",
+        )  # fmt: skip
+    return table

@@ -1,0 +1,142 @@
+"""``ddphf search pair``: every window of one pair of histograms."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import click
+
+from ddphf.cli.common import (
+    force_option,
+    output_option,
+    print_summary,
+    print_warnings,
+    progress_line,
+    runner_at,
+    scheduler_option,
+    seed_option,
+)
+from ddphf.cli.figures import figure_options, figure_paths, stage_figures
+from ddphf.cli.search_common import (
+    describe_best,
+    direction_option,
+    file_digest,
+    max_windows_option,
+    precision_option,
+    relative_to,
+    window_table,
+    windows_option,
+)
+from ddphf.files import to_json
+from ddphf.outputs import Outputs
+
+if TYPE_CHECKING:
+    from ddphf.config.analysis import Analysis
+    from ddphf.search.pair import SearchPair
+
+__all__ = ["FIGURES", "command", "load_search_pair"]
+
+FIGURES = ("search_z_map", "search_profiled_map", "search_sizes", "search_maximum")
+
+
+@click.command("pair")
+@click.argument("analysis", type=click.Path(dir_okay=False))
+@windows_option
+@direction_option
+@click.option(
+    "--nuisances", type=click.Choice(["analysis", "none"]), default="analysis", show_default=True,
+    help="none takes efficiency ratio and fakes as known exactly.",
+)  # fmt: skip
+@click.option(
+    "--null", type=click.Choice(["auto", "gaussian", "binomial", "counting"]), default="auto",
+    show_default=True, help="Law of histograms without a signal; counting draws plain ones.",
+)  # fmt: skip
+@precision_option
+@click.option(
+    "--top", type=click.IntRange(min=1), default=5, show_default=True, metavar="N",
+    help="Windows of the list; none shares a bin with another.",
+)  # fmt: skip
+@max_windows_option
+@figure_options("Draw Z maps, best Z against size, and the null into this folder.")
+@seed_option
+@scheduler_option
+@output_option
+@force_option
+def command(
+    analysis: str,
+    windows: str,
+    direction: str,
+    nuisances: str,
+    null: str,
+    precision: float,
+    top: int,
+    max_windows: int,
+    plots: str | None,
+    kind: str | None,
+    seed: int,
+    where: str | None,
+    output: str,
+    force: bool,
+) -> None:
+    """Search the two samples of ANALYSIS for windows where they differ.
+
+    ANALYSIS is an analysis file, with or without a signal, which is not looked at. Its
+    systematics, lepton-ID errors and errors of fakes are profiled.
+
+    Example: ddphf search pair analysis.yml --seed 1 -o search.json
+    """
+    figures = figure_paths(plots, kind, FIGURES)
+    outputs = Outputs([output, *figures.values()], inputs=[analysis], force=force)
+    with progress_line() as say, runner_at(where, say) as runner:
+        say("reading")
+        from ddphf.search.run_pair import search_pair
+
+        pair, config = load_search_pair(analysis, nuisances=nuisances == "analysis")
+        outputs.protect(config.files)
+        result = search_pair(
+            pair, windows=windows, direction=direction, null=null, precision=precision, top=top,
+            max_windows=max_windows, seed=seed, stage=say, runner=runner,
+            progress=say.bar("fields"),
+        )  # fmt: skip
+    source = {"file": relative_to(analysis, output), "digest": file_digest(analysis)}
+    result = replace(result, analysis=source)
+    print_warnings(result.warnings)
+    record = result.to_dict()
+    with outputs:
+        outputs.write(output, to_json(record))
+        if figures:
+            from ddphf.figures.search import draw_search
+
+            stage_figures(outputs, figures, draw_search(record))
+    print_summary(window_table(record), describe_best(record))
+    quantiles = record["null"]["quantiles"]
+    parts = ", ".join(f"{float(q):.0%} {v:.2f}" for q, v in quantiles.items())
+    print_summary(f"null of the maximum: {record['null']['method']}; quantiles {parts}")
+    count = len(record["nuisances"])
+    print_summary(
+        f"nuisances: {count} profiled, listed in the record"
+        if count
+        else "nuisances: none; efficiency ratio and fakes are taken as known exactly"
+    )
+
+
+def load_search_pair(analysis: str, *, nuisances: bool = True) -> tuple[SearchPair, Analysis]:
+    """Return the search's input of an analysis file, and what it says.
+
+    Raises:
+        InputError: It cannot be used.
+    """
+    from ddphf.config.analysis import read_analysis
+    from ddphf.search.pair import check_ratio, prepare_pair
+    from ddphf.symmetry.load import load_pair
+
+    config = read_analysis(analysis, needs_signal=False)
+    check_ratio(config)
+    # A signal is not read: nothing is searched for in particular.
+    bare = replace(
+        config,
+        tested=replace(config.tested, signal=None),
+        partner=replace(config.partner, signal=None),
+    )
+    return prepare_pair(load_pair(bare), nuisances=nuisances), config

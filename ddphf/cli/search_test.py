@@ -1,0 +1,61 @@
+"""``ddphf search test``: a frozen window on new data."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import click
+
+from ddphf.cli.common import (
+    force_option,
+    output_option,
+    print_summary,
+    print_warnings,
+    progress_line,
+)
+from ddphf.cli.search_common import file_digest, relative_to, window_table
+from ddphf.cli.search_pair import load_search_pair
+from ddphf.files import to_json
+from ddphf.outputs import Outputs
+from ddphf.results.data_directed import describe_global
+
+__all__ = ["command"]
+
+
+@click.command("test")
+@click.argument("hypothesis", type=click.Path(dir_okay=False))
+@click.argument("new", type=click.Path(dir_okay=False))
+@click.option(
+    "--nuisances", type=click.Choice(["analysis", "none"]), default="analysis", show_default=True,
+    help="none takes efficiency ratio and fakes as known exactly.",
+)  # fmt: skip
+@output_option
+@force_option
+def command(hypothesis: str, new: str, nuisances: str, output: str, force: bool) -> None:
+    """Test the window of HYPOTHESIS on NEW, an analysis file of new data on the same axes.
+
+    HYPOTHESIS is what 'ddphf search freeze' wrote. One window, so no trial factor: local and
+    global p-value are one. Data on which the window was chosen are refused.
+
+    Example: ddphf search test hypothesis.yml new.yml -o test.json
+    """
+    outputs = Outputs([output], inputs=[hypothesis, new], force=force)
+    with progress_line() as say:
+        say("reading")
+        from ddphf.config.analysis import read_analysis
+        from ddphf.search.run_test import run_test
+
+        frozen = read_analysis(hypothesis)
+        pair, config = load_search_pair(new, nuisances=nuisances == "analysis")
+        outputs.protect(config.files)
+        result = run_test(frozen, pair, config)
+    source = {"file": relative_to(new, output), "digest": file_digest(new)}
+    result = replace(result, analysis=source)
+    print_warnings(result.warnings)
+    record = result.to_dict()
+    with outputs:
+        outputs.write(output, to_json(record))
+    overall = describe_global(record["global"])
+    print_summary(
+        window_table(record), f"one window, chosen on other data: local and global {overall}"
+    )

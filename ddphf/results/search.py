@@ -1,0 +1,247 @@
+"""The record of a search: what ``ddphf search`` writes, one class for all its subcommands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from dataclasses import fields as fields_of
+from typing import Any
+
+from ddphf.arrays import Spec
+from ddphf.results.growth import open_record
+from ddphf.results.shapes import (
+    ANY,
+    AXIS,
+    COUNT,
+    HOLE,
+    HOLES,
+    NUMBER,
+    OPEN,
+    PAIRING,
+    TEXT,
+    WARNINGS,
+    fields,
+    listed,
+    maybe,
+    misfits_of_axes,
+)
+from ddphf.results.shown import Shown
+
+__all__ = ["KINDS_OF_SEARCH", "SHAPE", "SearchResult", "misfits", "summarize"]
+
+KINDS_OF_SEARCH = ("null", "pair", "events", "test")
+
+SUMMARIZED = 5
+"""Windows and selections that a bundle's results.json repeats."""
+
+
+@dataclass(frozen=True, repr=False)
+class SearchResult(Shown):
+    """What ``ddphf search`` writes. A local significance never stands without the global one.
+
+    Attributes:
+        kind: The subcommand: ``null``, ``pair``, ``events`` or ``test``.
+        windows: ``rule`` as it was asked for, ``n`` that were searched, ``shape`` of the histogram,
+            ``left_out``: how many were ``empty`` or ``degenerate``.
+        direction: ``excess``, ``deficit`` or ``both``.
+        best: Of the best windows that share no bin: ``start`` and ``size`` in bins, ``edges`` in
+            units of the axes, events ``tested`` and ``partner``, ``local``: ``n_sigma`` without
+            nuisances, ``z`` with them profiled, the exact ``p`` and its ``z_exact``; ``global``:
+            ``p``, ``error``, ``z``, ``method``, ``samples``: how often the largest of all windows
+            reaches this z without a signal.
+        overall: ``global`` of the best window, of all selections, or of the first ``--z``.
+        table: Of ``null``: one row of ``local`` and ``global`` for each ``--z``.
+        null: ``method`` and why it was chosen, ``quantiles`` of the maximum, its ``histogram``.
+        nuisances: ``name``, ``source``, ``acts_on`` and ``size`` of each that was profiled.
+        left_out: Sentences about what was not searched, or could not be taken into account.
+        axes: Of the histogram, as in a sidecar.
+        pairing: Labels of the ``tested`` sample and of its ``partner``.
+        maps: For one or two axes, flat: ``z`` and ``profiled`` of each bin; None where empty.
+        size_curve: Largest ``z`` of each ``size``.
+        selections: Of ``events``, the best first: ``name``, ``cut``, ``observable``, best window
+            (``start``, ``size``, ``edges``, ``tested``, ``partner``), ``local``, ``p_adjusted`` for
+            looking at all, ``p_alone`` for looking at its own windows.
+        comparison: Other statistics on the same data, with their nulls.
+        kernel: What scanned the null's fields.
+        seed: Of everything drawn.
+        data_digest: Of both histograms with their binning.
+        analysis: ``file``, relative to where the record is written, and ``digest`` of the analysis.
+        warnings: Sentences for the user.
+        provenance: Versions.
+    """
+
+    kind: str
+    windows: Spec
+    direction: str
+    best: tuple[Spec, ...] = ()
+    overall: Spec | None = None
+    table: tuple[Spec, ...] = ()
+    null: Spec | None = None
+    nuisances: tuple[Spec, ...] = ()
+    left_out: tuple[str, ...] = ()
+    axes: tuple[Spec, ...] = ()
+    pairing: Spec | None = None
+    maps: Spec | None = None
+    size_curve: tuple[Spec, ...] = ()
+    selections: tuple[Spec, ...] = ()
+    comparison: tuple[Spec, ...] = ()
+    kernel: str = ""
+    seed: int | None = None
+    data_digest: str | None = None
+    analysis: Spec | None = None
+    warnings: tuple[str, ...] = ()
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    SCHEMA = "ddphf/search/1"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form; ``overall`` is called ``global`` there."""
+        values = {f.name: getattr(self, f.name) for f in fields_of(self)}
+        values["global"] = values.pop("overall")
+        lists = {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+        return {"schema": self.SCHEMA, **lists}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> SearchResult:
+        """Read what :meth:`to_dict` wrote.
+
+        Raises:
+            ValueError: Another schema.
+        """
+        data = open_record(data, cls.SCHEMA, SHAPE)
+        values: dict[str, Any] = {
+            "overall" if key == "global" else key: tuple(value)
+            if isinstance(value, list)
+            else value
+            for key, value in data.items()
+            if key != "schema"
+        }
+        return cls(**values)
+
+
+PROBABILITY: Spec = {"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": 1}
+"""A p-value is never 0: where it cannot be told it is null."""
+
+LOCAL = fields(
+    {"z": HOLE},
+    {
+        "n_sigma": HOLE,
+        "p": PROBABILITY,
+        "z_exact": HOLE,
+        "method": TEXT,
+        "statistic": TEXT,
+        "value": HOLE,
+    },
+)
+GLOBAL = fields(
+    {"p": PROBABILITY, "error": HOLE, "z": HOLE, "method": TEXT, "samples": maybe(COUNT)},
+    {"p_interval": maybe(listed(NUMBER, minItems=2, maxItems=2)), "why": TEXT},
+)
+WINDOW = fields(
+    {
+        "start": listed(COUNT, minItems=1),
+        "size": listed({**COUNT, "minimum": 1}, minItems=1),
+        "edges": listed(listed(NUMBER, minItems=2, maxItems=2)),
+        "tested": NUMBER,
+        "partner": NUMBER,
+        "local": LOCAL,
+        "global": GLOBAL,
+    },
+    {
+        "rank": COUNT, "expected": HOLE, "n_bins": COUNT, "variance": HOLE, "merged": COUNT,
+        "selection": TEXT, "observable": TEXT,
+    },
+)  # fmt: skip
+NUISANCE = fields(
+    {"name": TEXT, "source": TEXT},
+    {"acts_on": TEXT, "size": HOLE, "pull": HOLE, "free": {"type": "boolean"}},
+)
+SELECTION = fields(
+    {"name": TEXT, "observable": TEXT, "local": maybe(LOCAL), "p_adjusted": PROBABILITY},
+    {
+        "window": maybe(WINDOW), "cut": ANY, "tested": HOLE, "partner": HOLE, "p_error": HOLE,
+        "p_alone": PROBABILITY, "events": COUNT, "n_windows": COUNT, "start": listed(COUNT),
+        "size": listed(COUNT), "units": listed(TEXT),
+        "edges": listed(listed(NUMBER, minItems=2, maxItems=2)),
+    },
+)  # fmt: skip
+HISTOGRAM = fields({"edges": listed(NUMBER, minItems=2), "counts": listed(NUMBER, minItems=1)})
+SHAPE = fields(
+    {
+        "provenance": OPEN,
+        "kind": {"enum": list(KINDS_OF_SEARCH)},
+        "windows": fields(
+            {"rule": TEXT, "n": COUNT},
+            {
+                "shape": listed(COUNT),
+                "left_out": ANY,
+                "sizes": COUNT,
+                "all": COUNT,
+                "histograms": COUNT,
+                "selections": COUNT,
+                "observables": COUNT,
+            },
+        ),
+        "direction": {"enum": ["excess", "deficit", "both"]},
+        "best": listed(WINDOW),
+        "global": maybe(GLOBAL),
+    },
+    {
+        **WARNINGS,
+        "table": listed(fields({"local": LOCAL, "global": GLOBAL})),
+        "null": maybe(
+            fields(
+                {"method": TEXT, "quantiles": {"type": "object", "additionalProperties": HOLE}},
+                {"why": TEXT, "samples": maybe(COUNT), "histogram": maybe(HISTOGRAM)},
+            )
+        ),
+        "nuisances": listed(NUISANCE),
+        "left_out": listed(TEXT),
+        "axes": listed(AXIS),
+        "pairing": maybe(PAIRING),
+        "maps": maybe(fields({"z": HOLES, "profiled": HOLES})),
+        "size_curve": listed(fields({"size": listed(COUNT, minItems=1), "z": HOLE})),
+        "selections": listed(SELECTION),
+        "comparison": listed(OPEN),
+        "kernel": TEXT,
+        "seed": maybe(COUNT),
+        "data_digest": maybe(TEXT),
+        "analysis": maybe(fields({"file": maybe(TEXT), "digest": maybe(TEXT)})),
+    },
+)
+
+
+def misfits(record: dict[str, Any]) -> Iterator[str]:
+    """Yield windows outside the axes, maps of another length, p-values without a significance."""
+    axes = record.get("axes") or []
+    yield from misfits_of_axes(axes, "axes")
+    bins = [len(axis["edges"]) - 1 for axis in axes]
+    for number, window in enumerate(record["best"] if axes else ()):
+        ends = zip(window["start"], window["size"], bins, strict=False)
+        if not len(window["start"]) == len(window["size"]) == len(bins) or any(
+            a + k > n for a, k, n in ends
+        ):
+            yield f"at best.{number}: a window outside the axes"
+    for key, values in (record.get("maps") or {}).items():
+        total = 1
+        for n in bins:
+            total *= n
+        if len(values) != total:
+            yield f"at maps.{key}: {len(values)} numbers for {total} bins"
+    for curve in (record.get("size_curve") or ()) if axes else ():
+        if len(curve["size"]) != len(bins):
+            yield "at size_curve: sizes of as many numbers as there are axes"
+            break
+
+
+def summarize(record: dict[str, Any]) -> Spec:
+    """Return what results.json of a bundle repeats: the best windows, local and global."""
+    keys = ("start", "size", "edges", "tested", "partner", "local", "global")
+    return {
+        "kind": record["kind"],
+        "direction": record["direction"],
+        "windows": {key: record["windows"][key] for key in ("rule", "n")},
+        "global": record["global"],
+        "best": [{key: w[key] for key in keys} for w in record["best"][:SUMMARIZED]],
+        "selections": (record.get("selections") or [])[:SUMMARIZED],
+    }

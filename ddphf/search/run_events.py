@@ -1,0 +1,292 @@
+"""The search of many selections and observables of one event table, for the record."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+
+from ddphf.arrays import AnyArray, Array, Spec
+from ddphf.config.analysis import Analysis
+from ddphf.exceptions import InputError
+from ddphf.progress import Count, Stage, silent
+from ddphf.results.provenance import make_provenance
+from ddphf.results.search import SearchResult
+from ddphf.search.aimed_flips import aim_flips
+from ddphf.search.boxes import MAX_WINDOWS
+from ddphf.search.many import ManyHistograms, Member, count_p, step_down
+from ddphf.search.read_events import SearchEvents, read_search_events
+from ddphf.search.whole_statistics import WHOLE, rank_values, whole_flips
+from ddphf.search.window_law import gaussian_law, window_law
+
+__all__ = ["STATISTICS", "search_events"]
+
+STATISTICS = ("n_sigma", *WHOLE)
+
+RARE = 1e-2
+"""Global p below which flips are aimed at windows."""
+
+QUANTILES = (0.5, 0.95, 0.99)
+
+BINS = 60
+
+
+def search_events(
+    analysis: Analysis,
+    *,
+    windows: str = "all",
+    direction: str = "excess",
+    statistic: str = "n_sigma",
+    flips: int = 1000,
+    nuisances: bool = True,
+    top: int = 10,
+    max_windows: int = MAX_WINDOWS,
+    kernel: str = "auto",
+    seed: int = 0,
+    stage: Stage = silent,
+    progress: Count | None = None,
+) -> SearchResult:
+    """Search every observable of every selection of an analysis's events.
+
+    Args:
+        analysis: With a section ``events``; its section ``search`` names selections and
+            observables.
+        windows: See :func:`~ddphf.search.boxes.make_boxes`; of every observable.
+        direction: ``excess`` of the tested sample, ``deficit`` or ``both``.
+        statistic: ``n_sigma``, the best window; or ``t``, ``ks``, ``chi2``, ``g`` of the whole
+            histogram.
+        flips: Label flips of the null.
+        nuisances: Whether errors of efficiencies and fakes are taken into account.
+        top: Histograms of the list of the best.
+        max_windows: Of one observable; more are refused.
+        kernel: ``auto``, ``numba`` or ``numpy``.
+        seed: Of everything drawn.
+        stage: Called with a line at each stage.
+        progress: Called with (done, total) histograms of flips.
+
+    Raises:
+        InputError: The events cannot be used, or no selection has enough of them.
+    """
+    if statistic not in STATISTICS:
+        raise InputError(f"statistic '{statistic}' is unknown; expected {', '.join(STATISTICS)}")
+    if top < 1 or flips < 1:
+        raise InputError(f"{top} best of {flips} flips: expected one or more of each")
+    stage("events")
+    events = read_search_events(
+        analysis, windows=windows, nuisances=nuisances, max_windows=max_windows
+    )
+    many = ManyHistograms(
+        events.rows, events.cells, events.observables, direction=direction, kernel=kernel
+    )
+    # What was read in its own order is held no longer.
+    events = replace(events, rows=events.rows.take(np.zeros(0, dtype=np.int64)))
+    warnings = list(events.warnings)
+    if analysis.lepton_id is None and not analysis.ratio_stated:
+        warnings.append(
+            "no efficiency ratio is stated and no maps are given: both samples are taken to be "
+            "selected with equal efficiency; a ratio that is 1 % off is found as a signal"
+        )
+    stage("label flips")
+    made = _Windows if statistic == "n_sigma" else _Whole
+    null = made(many, statistic, flips, seed, progress)
+    stage("ranking")
+    order = sorted(range(len(many.members)), key=lambda i: (-null.statistics[i], i))
+    locals_ = [null.local(i, rank < top) for rank, i in enumerate(order)]
+    overall = null.globals(order[0], stage, progress)
+    adjusted = step_down(null.statistics, null.flipped)
+    if overall["p"] is not None:  # an aimed one is finer than counting
+        adjusted[order[0]] = overall["p"]
+    selections, best = [], []
+    for rank, i in enumerate(order):
+        entry = _describe(many, events, many.members[i])
+        entry |= {"local": locals_[rank], "p_adjusted": float(adjusted[i])}
+        entry["p_alone"] = count_p(null.alone_statistic(i), null.alone[i])[0]
+        selections.append(entry)
+        if rank < top and statistic == "n_sigma":
+            keys = ("start", "size", "edges", "tested", "partner", "local", "observable")
+            window = {key: entry[key] for key in keys}
+            found = overall if rank == 0 else null.counted(i)
+            best.append({"rank": rank + 1, **window, "selection": entry["name"], "global": found})
+    count = sum(m.n_windows for m in many.members) if statistic == "n_sigma" else 0
+    digest = _digest(many)
+    return SearchResult(
+        kind="events",
+        windows={
+            "rule": windows if statistic == "n_sigma" else f"none: {statistic} of whole histograms",
+            "n": count, "histograms": len(many.members), "selections": len(events.selections),
+            "observables": len(events.observables),
+        },
+        direction=direction,
+        best=tuple(best),
+        overall=overall,
+        null=null.describe(),
+        nuisances=tuple(
+            {"name": d.name, "source": d.source, "acts_on": acts}
+            for d, acts in zip(events.directions, _acts(many), strict=True)
+        ),
+        left_out=tuple(_left_out(many, events)),
+        pairing={"tested": analysis.tested.label, "partner": analysis.partner.label},
+        selections=tuple(selections),
+        kernel=many.kernel,
+        seed=seed,
+        data_digest=digest,
+        warnings=tuple(dict.fromkeys(warnings)),
+        provenance={**make_provenance(), "data_digest": digest},
+    )  # fmt: skip
+
+
+class _Windows:
+    """The largest window of every histogram under flips."""
+
+    def __init__(
+        self, many: ManyHistograms, statistic: str, flips: int, seed: int, progress: Count | None
+    ) -> None:
+        del statistic
+        self.many, self.flips, self.seed = many, flips, seed
+        self.statistics = many.statistics
+        self.flipped = self.alone = many.maxima(flips, seed=seed, progress=progress)
+        self.highest: AnyArray = self.flipped.max(axis=0)
+
+    def alone_statistic(self, member: int) -> float:
+        return float(self.statistics[member])
+
+    def local(self, member: int, exact: bool) -> Spec:
+        found = self.many.members[member]
+        deficit = self.many.direction == "deficit" or (
+            self.many.direction == "both" and found.z < 0
+        )
+        if exact:
+            return window_law(self.many, found, deficit=deficit)
+        return gaussian_law(found.z, deficit=deficit)
+
+    def counted(self, member: int) -> Spec:
+        p, error, z = count_p(float(self.statistics[member]), self.highest)
+        method = "label flips, counted"
+        return {"p": p, "error": error, "z": z, "method": method, "samples": self.flips}
+
+    def globals(self, member: int, stage: Stage, progress: Count | None) -> Spec:
+        found = self.counted(member)
+        if found["p"] >= RARE:
+            return found
+        stage("flips aimed at windows")
+        aimed = aim_flips(
+            self.many, float(self.statistics[member]), self.flips, seed=self.seed, progress=progress
+        )
+        if aimed.p is None:
+            return found
+        method = "label flips, aimed at windows"
+        return {
+            "p": aimed.p, "error": aimed.error, "z": aimed.z, "method": method,
+            "samples": aimed.flips,
+        }  # fmt: skip
+
+    def describe(self) -> Spec:
+        """Return the null of the largest of all, for the record."""
+        low, high = float(self.highest.min()), float(self.highest.max())
+        counts, edges = np.histogram(self.highest, bins=BINS, range=(low, high + 1e-6))
+        return {
+            "method": "label flips",
+            "why": "given the events every label is an independent coin; all overlaps are kept",
+            "samples": self.flips,
+            "quantiles": {
+                f"{q:g}": float(v)
+                for q, v in zip(QUANTILES, np.quantile(self.highest, QUANTILES), strict=True)
+            },
+            "histogram": {"edges": edges.tolist(), "counts": counts.tolist()},
+        }
+
+
+class _Whole(_Windows):
+    """A statistic of whole histograms: they are compared by their p-values among the flips."""
+
+    def __init__(
+        self, many: ManyHistograms, statistic: str, flips: int, seed: int, progress: Count | None
+    ) -> None:
+        which = next(w for w in WHOLE if w == statistic)
+        self.many, self.flips, self.seed, self.which = many, flips, seed, which
+        self.values, self.alone = whole_flips(many, which, flips, seed=seed, progress=progress)
+        self.statistics, self.flipped, self.p_alone = rank_values(self.values, self.alone)
+        self.highest = self.flipped.max(axis=0)
+
+    def alone_statistic(self, member: int) -> float:
+        return float(self.values[member])
+
+    def local(self, member: int, exact: bool) -> Spec:
+        del exact
+        p, _, z = count_p(float(self.values[member]), self.alone[member])
+        return {
+            "z": z, "p": p, "method": "label flips", "statistic": self.which,
+            "value": float(self.values[member]),
+        }  # fmt: skip
+
+    def globals(self, member: int, stage: Stage, progress: Count | None) -> Spec:
+        del stage, progress
+        return self.counted(member)
+
+    def describe(self) -> Spec:
+        """Return the null of the smallest p-value; quantiles are those of minus it."""
+        return {
+            **super().describe(),
+            "why": f"{self.which} of each histogram among its own flips; the largest of -p",
+        }
+
+
+def _describe(many: ManyHistograms, events: SearchEvents, member: Member) -> Spec:
+    """Return one histogram and its best window."""
+    observable = many.observables[member.observable]
+    histogram = many.flipped(member.observable).histograms[member.selection]
+    window = observable.boxes.window(member.window)
+    shape = observable.boxes.shape
+    tested, partner = (
+        float(counts.reshape(shape)[window.slices].sum())
+        for counts in (histogram.tested, histogram.partner)
+    )
+    selection = events.selections[member.selection]
+    axes = events.axes[member.observable]
+    return {
+        "name": selection.name,
+        "cut": selection.select,
+        "observable": observable.name,
+        "units": [axis.unit for axis in axes],
+        "events": histogram.events,
+        "n_windows": member.n_windows,
+        "start": list(window.start),
+        "size": list(window.size),
+        "edges": [
+            [float(edges[a]), float(edges[a + k])]
+            for edges, a, k in zip(observable.edges, window.start, window.size, strict=True)
+        ],
+        "tested": tested,
+        "partner": partner,
+    }
+
+
+def _acts(many: ManyHistograms) -> list[str]:
+    k = many.rows.slopes.shape[1]
+    return ["efficiency ratio"] * k + ["fakes"] * (len(many.rows.names) - k)
+
+
+def _left_out(many: ManyHistograms, events: SearchEvents) -> list[str]:
+    found = []
+    for observable, selection, n in many.left_out:
+        name, what = events.selections[selection].name, many.observables[observable].name
+        found.append(f"selection '{name}' in {what}: {n} events are too few")
+    found += [f"{n} events of {key} lie outside the maps" for key, n in events.notes.items()]
+    return found
+
+
+def _digest(many: ManyHistograms) -> str:
+    """Return the digest of every searched histogram of both samples, with its binning."""
+    found = hashlib.sha256()
+
+    def add(values: Array | tuple[float, ...]) -> None:
+        found.update(np.ascontiguousarray(values, dtype="<f8").tobytes())
+
+    for member in many.members:
+        for edges in many.observables[member.observable].edges:
+            add(edges)
+        histogram = many.flipped(member.observable).histograms[member.selection]
+        add(histogram.tested)
+        add(histogram.partner)
+    return f"sha256:{found.hexdigest()}"
