@@ -96,12 +96,12 @@ def test_limits_that_need_other_bounds_say_which():
 def test_kept_toys_are_those_of_the_workspace(workspace, plain, tmp_path):
     one, warnings = toys_workspace(workspace, tmp_path / "one.npz", toys=64, seed=3)
     assert warnings == tuple(plain.reference.warnings)
-    two = toys_model(plain, tmp_path / "two.npz", toys=64, seed=3)
+    two, _ = toys_model(plain, tmp_path / "two.npz", toys=64, seed=3)
     assert np.array_equal(one.q0, two.q0)
     assert (one.workspace_digest[:7], two.workspace_digest) == ("sha256:", "")
-    more = toys_model(plain, tmp_path / "two.npz", toys=32, seed=4)  # added to
+    more, _ = toys_model(plain, tmp_path / "two.npz", toys=32, seed=4)  # added to
     assert len(more) == 96
-    anew = toys_model(plain, tmp_path / "two.npz", toys=32, seed=4, replace=True)
+    anew, _ = toys_model(plain, tmp_path / "two.npz", toys=32, seed=4, replace=True)
     assert len(anew) == len(load_toys(tmp_path / "two.npz")) == 32
     assert [path.name for path in tmp_path.glob(".*.part")] == []
     with pytest.raises(InputError, match="holds toys of another model, data set or --mu"):

@@ -201,14 +201,12 @@ def expect_discovery(source: ToySource) -> ExpectedResult:
         FitError: A fit to the Asimov data has no certificate.
     """
     model, data = source.model, source.expected()
-    table, poi = model.parameters, source.model.parameters.poi
+    poi = model.parameters.poi
     assert poi is not None
-    held = table.fixed.copy()
-    held[poi] = True
     start = source.parameters.copy()
     free = minimize(model, data=data, start=start)
     start[poi] = 0.0
-    null = minimize(model, data=data, start=start, fixed=held)
+    null = minimize(model, data=data, start=start, fixed=model.held_at(0.0))
     for what, minimum in (("free", free), ("null", null)):
         if not minimum.converged:
             raise FitError(f"Asimov data at mu = {source.mu:g}, {what} fit: {minimum.status}")

@@ -93,10 +93,10 @@ class Injection:
 
     def _fitted_point(self) -> Array:
         table = self.model.parameters
-        held, values = table.fixed.copy(), table.init.copy()
+        held, values = self.model.held_at(0.0), table.init.copy()
         where, constrained = self._at_auxiliary_data()
         held[where], values[where] = True, constrained
-        held[self.poi], values[self.poi] = True, 0.0
+        values[self.poi] = 0.0
         fit = minimize(self.model, fixed=held, values=values)
         if not fit.converged:
             raise FitError(f"the background fit at {self.poi_name} = 0 failed: {fit.status}")
@@ -131,10 +131,8 @@ class Injection:
         """
         if mu == 0:
             return 0.0
-        held = self.model.parameters.fixed.copy()
-        held[self.poi] = True
         data = self.source(mu).expected()
-        null = minimize(self.model, data=data, start=self.point, fixed=held)
+        null = minimize(self.model, data=data, start=self.point, fixed=self.model.held_at(0.0))
         if not null.converged:
             raise FitError(f"null fit of the Asimov data with {self.poi_name} = {mu:g} failed: "
                            f"{null.status}")  # fmt: skip

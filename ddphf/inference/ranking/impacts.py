@@ -173,7 +173,7 @@ def select_parameters(model: CompiledModel, globs: Sequence[str], measurement: s
     Raises:
         ModelError: A glob matches nothing, or nothing is left.
     """
-    table = model.parameters
+    table = model.stated
     if globs:
         return match_globs(table, globs, "--parameters")
     free = ~table.fixed

@@ -66,12 +66,12 @@ def toys_workspace(
             that merged shards lack would be drawn.
     """
     fitter = Fitter(ReferenceModel(workspace, measurement))
-    sample = toys_model(
+    sample, said = toys_model(
         fitter, path, toys=toys, mu=mu, seed=seed, merge=merge, shard=shard,
         replace=replace, workspace_digest=json_digest(workspace),
         work=work_of(progress, toy_progress, runner),
     )  # fmt: skip
-    return sample, tuple(fitter.reference.warnings)
+    return sample, (*fitter.reference.warnings, *said)
 
 
 def toys_model(
@@ -86,7 +86,7 @@ def toys_model(
     replace: bool = False,
     workspace_digest: str = "",
     work: Work = HERE,
-) -> ToySample:
+) -> tuple[ToySample, tuple[str, ...]]:
     """Draw and keep toys of a model that is already built; see :func:`toys_workspace`.
 
     Args:
@@ -102,7 +102,7 @@ def toys_model(
         work: How long work is done.
 
     Returns:
-        All toys of the file.
+        All toys of the file, and what is to be said of the free fit.
 
     Raises:
         InputError: A file of other toys.
@@ -120,7 +120,7 @@ def toys_model(
     # What 'ddphf fit' refuses, such as a POI that another factor copies, has no toys either.
     say("free fit")
     table = fitter.reference.parameters
-    fitter.minimize(table.init, table.fixed, "free fit")
+    said = fitter.minimize(table.init, table.fixed, "free fit").warnings
     for name, sample in (others if old is None else {**others, str(path): old}).items():
         if (sample.fingerprint, sample.mu) != (source.fingerprint, source.mu):
             raise InputError(
@@ -151,7 +151,7 @@ def toys_model(
     finally:
         if store != path and store.exists():
             store.replace(path)
-    return load_toys(path)
+    return load_toys(path), said
 
 
 def _completes(toys: int, seed: int, others: Mapping[str, ToySample]) -> bool:
