@@ -9,7 +9,6 @@ import secrets
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from ddphf.exceptions import UsageError
@@ -172,13 +171,7 @@ class Outputs:
         except OSError as error:  # no such place, or a full disk
             raise UsageError(f"{target}: cannot be written ({error.strerror})") from None
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        del error, trace
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         try:
             if kind is None:
                 self._commit()

@@ -55,6 +55,10 @@ def signal_alone(workspace):
     workspace["measurements"][0]["config"]["parameters"][0]["inits"] = [1.0]
 
 
+def no_signal(workspace):
+    workspace["channels"][1]["samples"][0]["data"] = [0.0, 0.0, 0.0]
+
+
 def drop_signal(workspace):
     """A background-only workspace."""
     del workspace["channels"][1]["samples"][0]
@@ -112,6 +116,7 @@ LIMIT = {
     "bounds of the POI that exclude 0": {"edits": [exclude_zero], **limit()},
     "a bin with signal alone": {"edits": [signal_alone], **limit()},
     "a limit of a background-only workspace": {"edits": [drop_signal], **limit()},
+    "a limit on a signal without yield": {"edits": [no_signal], **limit()},
     "bounds of the POI in the wrong order": limit("--poi-bounds", "10,0"),
     "an existing figure of a limit": {
         "files": {"figures/limit.png": "x"},

@@ -5,6 +5,7 @@ the shapes and types of its arrays with its signature. What else it takes is myp
 are named tuples with parameters are beyond the usual checkers at run time.
 """
 
+import contextlib
 import functools
 import inspect
 import sys
@@ -31,8 +32,9 @@ def shapes_of(function):
     names = inspect.unwrap(function).__globals__
     hints = {}
     for name, hint in inspect.unwrap(function).__annotations__.items():
-        if isinstance(hint, str) and any(kind in hint for kind in ("Bool[", "Float[", "Int[")):
-            hint = eval(hint, dict(names))
+        if isinstance(hint, str):
+            with contextlib.suppress(NameError):  # of what only type checkers import
+                hint = eval(hint, dict(names))
         if not isinstance(hint, str) and is_shape(hint):
             hints[name] = hint
     return hints

@@ -18,11 +18,11 @@ def quiet(line):
     """Say nothing."""
 
 
-def flat_without_signal():
+def flat_without_signal(scale=1.0):
     """At mu = 0 nothing tells k from j, and q does nothing; the signal tells all three."""
-    first, second, third = [6e4, 1e4, 9e3, 3e3], [9e3, 7e4, 1e4, 6e3], [3e3, 9e3, 1e4, 6e4]
-    background = [9e4, 6e4, 1e5, 1e5]
-    counts = np.round(np.sum([first, second, third, 1.05 * np.array(background)], axis=0))
+    yields = [6e4, 1e4, 9e3, 3e3], [9e3, 7e4, 1e4, 6e3], [3e3, 9e3, 1e4, 6e4], [9e4, 6e4, 1e5, 1e5]
+    first, second, third, background = scale * np.array(yields)
+    counts = np.round(first + second + third + 1.05 * background)
     return workspace(
         [
             ("first", first, [STRENGTH]),
@@ -58,6 +58,57 @@ def test_what_a_failed_null_said_stands_before_its_failure():
     assert "the data do not determine j, k" in missing
     with pytest.raises(FitError, match=r"null fit in steps, mu = 0: the data do not determine j"):
         fitter.fit_both(quiet)
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1e-3, 1e-2, 0.1, 1.0, 1e2, 1e4])
+def test_a_flat_null_is_refused_whatever_the_counts(scale):
+    """Errors of 1527 and 38261 within bounds of 10 passed without a word."""
+    fitter = Fitter(ReferenceModel(flat_without_signal(scale)))
+    with pytest.raises(FitError, match=r"the data do not determine j, k"):
+        fitter.fit_both(quiet)
+
+
+FLAT, SIGNAL = np.array([50.0, 40.0, 30.0]), np.array([1.0, 4.0, 1.0])
+
+
+def product(scale, tilt=0.0):
+    """f g times one template and g times another, which differ by a tilt; f = g = mu = 1."""
+    tilted = np.array([10.0 + tilt, 8.0, 6.0 - tilt])
+    return workspace(
+        [
+            ("signal", scale * SIGNAL, [STRENGTH]),
+            ("b", scale * FLAT, [normfactor("f"), normfactor("g")]),
+            ("c", scale * tilted, [normfactor("g")]),
+        ],
+        scale * (SIGNAL + FLAT + tilted),
+        [bounded("mu", -10, 10)],
+    )
+
+
+@pytest.mark.parametrize("scale", [1e-1, 1.0, 1e2, 1e4])
+def test_a_product_that_only_its_parts_could_tell_is_refused(scale):
+    """f g + g / 5 is all that is known."""
+    fitter = Fitter(ReferenceModel(product(scale)))
+    with pytest.raises(FitError, match=r"the data do not determine f, g"):
+        fitter.fit_both(quiet)
+
+
+@pytest.mark.parametrize(
+    ("scale", "tilt"), [(1.0, 1e-1), (1.0, 1e-2), (1.0, 1e-3), (1e4, 1e-3), (1e10, 1e-4)]
+)
+def test_what_the_data_determine_weakly_is_fitted(scale, tilt):
+    """Errors wider than the bounds are no flat direction, nor are narrow valleys."""
+    reference = ReferenceModel(product(scale, tilt))
+    table = reference.parameters
+    minimum = Fitter(reference).minimize(table.init, table.fixed, "free fit").minimum
+    tilted = np.array([10.0 + tilt, 8.0, 6.0 - tilt])
+    slopes = {"f": FLAT, "g": FLAT + tilted, "mu": SIGNAL}
+    rooted = np.column_stack([slopes[n] for n in table.names]).T * np.sqrt(
+        scale / (SIGNAL + FLAT + tilted)
+    )
+    # Three bins, three parameters: the inverse of the matrix itself, not of its square.
+    want = np.sqrt(np.sum(np.linalg.inv(rooted.T) ** 2, axis=1))
+    assert minimum.errors == pytest.approx(want, rel=1e-2)
 
 
 def test_the_free_fit_is_done_once_where_the_null_fails():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from engine_models import make_pair
 
+from ddphf.compute.threads import Threads
 from ddphf.exceptions import InputError, UsageError
 from ddphf.inference.discovery import discover_model, discover_workspace
 from ddphf.inference.fit import fit_workspace
@@ -95,12 +96,12 @@ def test_limits_that_need_other_bounds_say_which():
 def test_kept_toys_are_those_of_the_workspace(workspace, plain, tmp_path):
     one, warnings = toys_workspace(workspace, tmp_path / "one.npz", toys=64, seed=3)
     assert warnings == tuple(plain.reference.warnings)
-    two = toys_model(plain, tmp_path / "two.npz", toys=64, seed=3)
+    two, _ = toys_model(plain, tmp_path / "two.npz", toys=64, seed=3)
     assert np.array_equal(one.q0, two.q0)
     assert (one.workspace_digest[:7], two.workspace_digest) == ("sha256:", "")
-    more = toys_model(plain, tmp_path / "two.npz", toys=32, seed=4)  # added to
+    more, _ = toys_model(plain, tmp_path / "two.npz", toys=32, seed=4)  # added to
     assert len(more) == 96
-    anew = toys_model(plain, tmp_path / "two.npz", toys=32, seed=4, replace=True)
+    anew, _ = toys_model(plain, tmp_path / "two.npz", toys=32, seed=4, replace=True)
     assert len(anew) == len(load_toys(tmp_path / "two.npz")) == 32
     assert [path.name for path in tmp_path.glob(".*.part")] == []
     with pytest.raises(InputError, match="holds toys of another model, data set or --mu"):
@@ -116,3 +117,24 @@ def test_what_cannot_be_asked_is_refused_by_both(workspace, fitter):
         scan_model(fitter, ["mu", "mu"])
     with pytest.raises(UsageError, match="one of the two"):
         inject_model(fitter, z=1.0, mu=1.0)
+
+
+class Counted(Threads):
+    """Counts what it is asked to do."""
+
+    tasks = 0
+
+    def prepare(self, task):
+        self.tasks += 1
+        return super().prepare(task)
+
+
+def test_a_limit_is_done_where_one_asks_its_intervals_too(workspace):
+    asked = []
+    for interval in (False, True):
+        with Counted() as runner:
+            limit_workspace(
+                workspace, methods=("toys",), interval=interval, toys=100, seed=1, runner=runner
+            )
+        asked.append(runner.tasks)
+    assert 0 < asked[0] < asked[1]

@@ -6,8 +6,8 @@ import contextlib
 import logging
 import math
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import click
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -118,6 +118,13 @@ scheduler_option = click.option(
     "machine), or tcp://HOST:PORT (yours). The result is the same.",
 )  # fmt: skip
 force_option = click.option("--force", is_flag=True, help="Replace existing output files.")
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def statement_options(command: Command) -> Command:
+    """Add what the statements of fits end with: ``--poi-bounds``, ``--scheduler``, ``--force``."""
+    return poi_bounds_option(scheduler_option(force_option(command)))
 
 
 class Stages:

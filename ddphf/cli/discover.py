@@ -47,9 +47,7 @@ FIGURES = ("discover_null", "discover_null_known_background")
     help="Signal strength of the expectation; mu_hat takes the fitted one.",
 )  # fmt: skip
 @figure_options("Draw the toy null against the asymptotic one there.")
-@common.poi_bounds_option
-@common.scheduler_option
-@common.force_option
+@common.statement_options
 def command(
     workspace: str, output: str, measurement: str | None, nulls: str, toys: int | None, seed: int,
     toys_file: str | None, mu_expected: str, plots: str | None, kind: str | None,

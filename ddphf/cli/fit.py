@@ -49,9 +49,7 @@ __all__ = ["command", "describe_goodness", "make_table"]
     help="Draw N toys of the fit, for its goodness.",
 )  # fmt: skip
 @figure_options("Draw pre- and post-fit spectra into this folder.")
-@common.poi_bounds_option
-@common.scheduler_option
-@common.force_option
+@common.statement_options
 def command(
     workspace: str,
     output: str,

@@ -83,7 +83,8 @@ def command(
     if toys == 1:
         raise ConfigError("--toys 1: a width needs a spread; give 2 or more")
     require_work(where, toys, "--toys N")
-    record = None if output == "-" else record_path(output)
+    path = Path(output)
+    record = None if output == "-" else path.parent / f"{path.stem}.injection.json"
     outputs = Outputs([output, record], inputs=[workspace], force=force)
     with progress_line() as say, runner_at(where, say) as runner:
         say("reading")
@@ -103,17 +104,6 @@ def command(
     print_summary(make_summary(result))
     for table in make_tables(result) if result.scan else ():
         print_summary(table)
-
-
-def record_path(workspace: str | Path) -> Path:
-    """Return where the record of an injection lies.
-
-    Example:
-        >>> record_path("out/five.json").name
-        'five.injection.json'
-    """
-    path = Path(workspace)
-    return path.parent / f"{path.stem}.injection.json"
 
 
 def _read_scan(text: str | None) -> list[float]:

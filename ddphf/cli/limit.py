@@ -42,9 +42,7 @@ METHODS = ("asymptotic", "toys")
 )  # fmt: skip
 @common.seed_option
 @figure_options("Draw CLs against mu there.")
-@common.poi_bounds_option
-@common.scheduler_option
-@common.force_option
+@common.statement_options
 def command(
     workspace: str, output: str, measurement: str | None, level: float, method: str,
     interval: bool, toys: int | None, seed: int, plots: str | None, kind: str | None,

@@ -19,7 +19,7 @@ from ddphf.files import read_input, read_json
 from ddphf.outputs import Outputs
 from ddphf.workspace_json import Workspace
 
-__all__ = ["command", "hepdata_path"]
+__all__ = ["command"]
 
 
 LEVEL = 2
@@ -62,9 +62,10 @@ def command(
 
     Example: ddphf publish analysis.yml fit.json -o pair.tar.gz
     """
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,80}\.tar\.gz", Path(output).name):
+    bundle = Path(output)
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,80}\.tar\.gz", bundle.name):
         raise UsageError(f"-o {output}: expected NAME.tar.gz, of letters, digits, . _ + -")
-    submission = hepdata_path(output)
+    submission = bundle.with_name(bundle.name.removesuffix(".tar.gz") + ".hepdata.tar.gz")
     outputs = Outputs(
         [output, submission], inputs=[source, *results, license_, citation], force=force
     )
@@ -118,17 +119,6 @@ def command(
         f"{output}: {len(files)} files, {len(packed) / 1e6:.2f} MB; {submission}: "
         f"{len(submitted) / 1e6:.2f} MB"
     )
-
-
-def hepdata_path(output: str | Path) -> Path:
-    """Return where the HEPData submission of a bundle lies.
-
-    Example:
-        >>> hepdata_path("out/pair.tar.gz").name
-        'pair.hepdata.tar.gz'
-    """
-    path = Path(output)
-    return path.with_name(path.name.removesuffix(".tar.gz") + ".hepdata.tar.gz")
 
 
 def _read_text(path: str) -> str:

@@ -36,9 +36,7 @@ __all__ = ["command"]
 )  # fmt: skip
 @common.measurement_option
 @figure_options("Draw the scan into this folder.")
-@common.poi_bounds_option
-@common.scheduler_option
-@common.force_option
+@common.statement_options
 def command(
     workspace: str,
     output: str,

@@ -7,7 +7,6 @@ import logging
 from collections.abc import Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack
-from types import TracebackType
 from typing import Any, Self
 
 from ddphf.compute.processes import lost
@@ -96,12 +95,7 @@ class Cluster:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._open.close()
 
     def _threads(self) -> int:

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import CancelledError
-from types import TracebackType
 from typing import Any, BinaryIO, Self, cast
 
 import numpy as np
@@ -117,17 +116,12 @@ class Processes:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         with self._changing:
             self._closed = True
             for worker in self._workers:
                 worker.kill()
-        self._threads.__exit__(kind, error, trace)
+        self._threads.__exit__(*error)
         for worker in self._workers:
             worker.end()
 

@@ -76,14 +76,16 @@ class Attempts:
             fixed: Shape (n,): True for parameters to hold.
             what: Name of the fit, for messages.
         """
-        reference, dead = self.reference, np.zeros_like(fixed)
-        minimum = self.first(start, fixed)
-        reach = reference.parameters.upper - reference.parameters.lower
-        if minimum is None or not minimum.converged or np.any(minimum.errors > reach):
-            dead = find_dead(reference, self.model, start, fixed)
+        reference = self.reference
+        dead = (
+            np.zeros_like(fixed) if self.model is None else self.model.without_effect(start, fixed)
+        )
+        minimum = self.first(start, fixed | dead)
+        if self.model is None and (minimum is None or self._is_odd(minimum)):
+            dead = find_dead(reference, start, fixed)
             if dead.any():
-                fixed = fixed | dead
-                minimum = self.first(start, fixed)
+                minimum = self.first(start, fixed | dead)
+        fixed = fixed | dead
         tried = [] if minimum is None else [f"{self._first_engine}: {minimum.status}"]
         if minimum is None or not minimum.converged:
             minimum = minimize_dense(reference, start=start, fixed=fixed)
@@ -97,6 +99,10 @@ class Attempts:
         except FitError as error:
             return replace(fit, failure=str(error))
         return fit
+
+    def _is_odd(self, minimum: Minimum) -> bool:
+        reach = self.reference.parameters.upper - self.reference.parameters.lower
+        return not minimum.converged or bool(np.any(minimum.errors > reach))
 
     def first(self, start: Array, fixed: Mask) -> Minimum | None:
         """Fit by the fastest engine; None where that is the last one too."""
@@ -123,6 +129,6 @@ class Attempts:
         if not minimum.converged:
             refuse_singular(reference, minimum.parameters, fixed, what)
             raise FitError(f"{reference.measurement}, {what} failed: " + "; ".join(tried))
-        refuse_flat(reference, minimum, fixed, what, self.first)
+        refuse_flat(reference, self.model, minimum, fixed, what, self.first)
         if self.pair is not None:
             self.pair.compare(reference, minimum, fixed)

@@ -11,6 +11,7 @@ from scipy.stats import norm
 
 from ddphf.compute.blocks import Runner
 from ddphf.compute.streams import EXPECTED
+from ddphf.compute.work import HERE, Work, work_of
 from ddphf.exceptions import FitError, InputError, ModelError
 from ddphf.inference.fit import KNOWN, check_failures, make_discovery
 from ddphf.inference.fitter import Fitter
@@ -23,7 +24,7 @@ from ddphf.inference.toys.store import ToySample, summarize_toys
 from ddphf.likelihood.certificate import Minimum
 from ddphf.likelihood.fits import minimize
 from ddphf.likelihood.reference import ReferenceModel
-from ddphf.progress import Count, Stage, silent
+from ddphf.progress import Count, Stage
 from ddphf.results.data_directed import mark_of
 from ddphf.results.discover import (
     N_SIGMA,
@@ -62,9 +63,7 @@ class _Options:
     seed: int
     mu_expected: float | None
     sample: ToySample | None
-    say: Stage
-    toy_progress: Count | None
-    runner: Runner | None
+    work: Work
     errors: list[Exception] = field(default_factory=list)
     """Why kinds of null could not be done."""
 
@@ -118,8 +117,8 @@ def discover_workspace(
     """
     found = discover_model(
         Fitter(ReferenceModel(workspace, measurement, poi_bounds)), nulls=nulls, toys=toys,
-        seed=seed, mu_expected=mu_expected, sample=sample, progress=progress,
-        toy_progress=toy_progress, runner=runner,
+        seed=seed, mu_expected=mu_expected, sample=sample,
+        work=work_of(progress, toy_progress, runner),
     )  # fmt: skip
     return made_of(found, workspace)
 
@@ -132,9 +131,7 @@ def discover_model(
     seed: int = 0,
     mu_expected: float | None = AS_STATED,
     sample: ToySample | None = None,
-    progress: Stage | None = None,
-    toy_progress: Count | None = None,
-    runner: Runner | None = None,
+    work: Work = HERE,
 ) -> DiscoverResult:
     """State significances with a model that is already built; see :func:`discover_workspace`.
 
@@ -146,9 +143,7 @@ def discover_model(
         seed: Their seed.
         mu_expected: Signal strength of the expectation; the fitted one where None.
         sample: Toys of the null that were drawn before.
-        progress: Called with a line for each stage.
-        toy_progress: Called with (done, toys).
-        runner: Where long work is done; threads of this process by default.
+        work: How long work is done.
 
     Returns:
         The statements; of the provenance the bounds of the POI alone.
@@ -160,18 +155,9 @@ def discover_model(
     """
     if toys < 1 and sample is None and ("toys" in nulls or "importance" in nulls):
         raise InputError(f"toys: {toys}, expected at least 1 for the null by toys or importance")
-    say = progress if progress is not None else silent
     main = fitter.reference
-    options = _Options(
-        nulls,
-        toys if sample is None else len(sample),
-        seed,
-        mu_expected,
-        sample,
-        say,
-        toy_progress,
-        runner,
-    )
+    drawn = toys if sample is None else len(sample)
+    options = _Options(nulls, drawn, seed, mu_expected, sample, work)
     statement, warnings = _state(fitter, options)
     statements = [statement]
     names = [m["name"] for m in main.workspace["measurements"]]
@@ -215,14 +201,12 @@ def expect_discovery(source: ToySource) -> ExpectedResult:
         FitError: A fit to the Asimov data has no certificate.
     """
     model, data = source.model, source.expected()
-    table, poi = model.parameters, source.model.parameters.poi
+    poi = model.parameters.poi
     assert poi is not None
-    held = table.fixed.copy()
-    held[poi] = True
     start = source.parameters.copy()
     free = minimize(model, data=data, start=start)
     start[poi] = 0.0
-    null = minimize(model, data=data, start=start, fixed=held)
+    null = minimize(model, data=data, start=start, fixed=model.held_at(0.0))
     for what, minimum in (("free", free), ("null", null)):
         if not minimum.converged:
             raise FitError(f"Asimov data at mu = {source.mu:g}, {what} fit: {minimum.status}")
@@ -238,7 +222,7 @@ def expect_discovery(source: ToySource) -> ExpectedResult:
 
 def _state(fitter: Fitter, options: _Options) -> tuple[StatementResult, list[str]]:
     """Return the statement about one measurement, and warnings."""
-    say, reference = options.say, fitter.reference
+    say, reference = options.work.say, fitter.reference
     name = reference.measurement
     fitter.require_null()
     if options.mu_expected not in (None, AS_STATED):  # before any work
@@ -319,13 +303,13 @@ def _null_toys(fitter: Fitter, options: _Options) -> ToySample:
     source = ToySource.conditional(fitter.require_compiled())
     sample = options.sample
     if sample is None:
-        options.say(f"{fitter.reference.measurement}: {options.toys} toys of the null")
+        options.work.say(f"{fitter.reference.measurement}: {options.toys} toys of the null")
         sample = toy_ensemble(
             source,
             options.toys,
             seed=options.seed,
-            progress=options.toy_progress,
-            runner=options.runner,
+            progress=options.work.count,
+            runner=options.work.runner,
         )
     elif (sample.fingerprint, sample.mu) != (source.fingerprint, 0.0):
         raise InputError(
@@ -343,7 +327,7 @@ def _expect_by_toys(
 ) -> ExpectedResult:
     toys = toy_ensemble(
         signal, options.toys, seed=options.seed, first=EXPECTED.start(0, options.toys),
-        progress=options.toy_progress, runner=options.runner,
+        progress=options.work.count, runner=options.work.runner,
     )  # fmt: skip
     check_failures(toys)
     bands = np.quantile(toys.z0[toys.status != FAILED], norm.cdf(N_SIGMA))
@@ -366,11 +350,11 @@ def _importance(
     if observed.q0 <= 0:
         return None
     null = ToySource.conditional(fitter.require_compiled())
-    options.say(f"{name}: {options.toys} toys by importance sampling")
+    options.work.say(f"{name}: {options.toys} toys by importance sampling")
     try:
         return sample_importance(
             null, observed.mu_hat, observed.q0, options.toys, seed=options.seed,
-            progress=options.toy_progress, runner=options.runner,
+            work=options.work,
         )  # fmt: skip
     except (FitError, ModelError) as error:
         poi = fitter.reference.parameters.poi

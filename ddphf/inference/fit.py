@@ -9,6 +9,7 @@ from types import MappingProxyType
 import numpy as np
 
 from ddphf.compute.blocks import Runner
+from ddphf.compute.work import HERE, Work, work_of
 from ddphf.exceptions import FitError, ModelError
 from ddphf.inference.fitter import Engine, Fits, Fitter
 from ddphf.inference.goodness import measure_goodness, warn_of_goodness
@@ -18,7 +19,7 @@ from ddphf.inference.toys.store import ToySample, summarize_toys
 from ddphf.likelihood.certificate import Minimum, compare_values
 from ddphf.likelihood.errors.profile import profile_errors
 from ddphf.likelihood.reference import ReferenceModel
-from ddphf.progress import Count, Stage, silent
+from ddphf.progress import Count, Stage
 from ddphf.results.data_directed import mark_of
 from ddphf.results.fit import (
     CertificateResult,
@@ -90,8 +91,8 @@ def fit_workspace(
     """
     fitter = Fitter(ReferenceModel(workspace, measurement, poi_bounds), engine)
     return fit_model(
-        fitter, toys=toys, seed=seed, goodness_toys=goodness_toys, progress=progress,
-        toy_progress=toy_progress, runner=runner,
+        fitter, toys=toys, seed=seed, goodness_toys=goodness_toys,
+        work=work_of(progress, toy_progress, runner),
     )  # fmt: skip
 
 
@@ -101,9 +102,7 @@ def fit_model(
     toys: int = 0,
     seed: int = 0,
     goodness_toys: int = 0,
-    progress: Stage | None = None,
-    toy_progress: Count | None = None,
-    runner: Runner | None = None,
+    work: Work = HERE,
 ) -> FitResult:
     """Fit a model that is already built; see :func:`fit_workspace`.
 
@@ -113,16 +112,13 @@ def fit_model(
         toys: Number of toys of the null.
         seed: Seed of the toys.
         goodness_toys: Number of toys of the fit itself.
-        progress: Called with a line for each stage.
-        toy_progress: Called with (done, toys).
-        runner: Where long work is done; threads of this process by default.
+        work: How long work is done.
 
     Raises:
         ModelError: There is no null for the toys, or the model is not compiled.
         FitError: As :func:`fit_workspace`.
     """
-    say = progress if progress is not None else silent
-    reference, table = fitter.reference, fitter.reference.parameters
+    say, reference, table = work.say, fitter.reference, fitter.reference.parameters
     if toys:  # what cannot be is refused before any work
         fitter.require_null()
         fitter.require_compiled()
@@ -137,7 +133,7 @@ def fit_model(
         say(f"{toys} toys")
         try:
             source = ToySource.conditional(fitter.require_compiled())
-            sample = toy_ensemble(source, toys, seed=seed, progress=toy_progress, runner=runner)
+            sample = toy_ensemble(source, toys, seed=seed, progress=work.count, runner=work.runner)
             check_failures(sample)
             discovery = replace(discovery, toys=summarize_toys(sample, discovery.q0).to_dict())
         except (FitError, ModelError) as error:
@@ -145,7 +141,7 @@ def fit_model(
     say("goodness of fit")
     try:
         goodness = measure_goodness(
-            fitter, free, toys=goodness_toys, seed=seed, progress=toy_progress, runner=runner
+            fitter, free, toys=goodness_toys, seed=seed, progress=work.count, runner=work.runner
         )
     except (FitError, ModelError) as error:
         if not goodness_toys:

@@ -13,14 +13,20 @@ from ddphf.arrays import Array, Mask
 from ddphf.exceptions import FitError
 from ddphf.likelihood.certificate import Minimum, measure_rounding
 from ddphf.likelihood.compiled import CompiledModel
+from ddphf.likelihood.direct.matrix import factorise
+from ddphf.likelihood.direct.newton import RIDGES
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.text import list_names
 
 __all__ = ["find_dead", "moved_to", "refuse_flat", "refuse_singular"]
 
 INFLATION = 1e5
-"""An error so many times larger than with all others held is suspected: along an exactly flat
-direction rounding leaves 2e5 or more."""
+"""An error so many times larger than with all others held is suspected."""
+
+SINGULAR_TANGENT = 1e6
+"""The same of an error from the derivatives of the rates alone. What is left of the slope at a
+minimum bends the Hessian along a curved valley, the more the fewer the counts; of these it bends
+none, and along a flat direction rounding leaves 3e6 or more, whatever the counts."""
 
 NUMERIC = 1e7
 """An error so many times that with all others held is rounding: its matrix is singular in double
@@ -34,12 +40,18 @@ Refit = Callable[[Array, Mask], Minimum | None]
 
 
 def refuse_flat(
-    reference: ReferenceModel, minimum: Minimum, fixed: Mask, what: str, refit: Refit
+    reference: ReferenceModel,
+    model: CompiledModel | None,
+    minimum: Minimum,
+    fixed: Mask,
+    what: str,
+    refit: Refit,
 ) -> None:
     """Refuse a minimum that is a valley: other parameters can take over what one does.
 
     Args:
         reference: The measurement.
+        model: The same compiled, or None: then the Hessian alone shows what to suspect.
         minimum: Certified.
         fixed: Shape (n,): the parameters that the fit held.
         what: Name of the fit, for the message.
@@ -51,12 +63,19 @@ def refuse_flat(
     # Whether an error is true (a narrow valley at large counts) or rounding (a flat one) only a
     # step along it tells.
     inflation = minimum.errors * np.sqrt(np.maximum(minimum.stiffness, 0.0))
-    suspected = [int(i) for i in np.flatnonzero(inflation > INFLATION)]
+    suspected = np.flatnonzero(inflation > INFLATION)
     table = reference.parameters
     reach = table.upper - table.lower
-    flat = [i for i in suspected if minimum.errors[i] > reach[i] or inflation[i] > NUMERIC]
-    if suspected and not flat and _is_valley(reference, minimum, fixed, suspected[0], refit):
-        flat = suspected
+    sure = (minimum.errors > reach) | (inflation > NUMERIC)
+    flat = [int(i) for i in suspected if sure[i]]
+    if not flat and model is not None:
+        tangent = _inflation_of_tangent(model, minimum, fixed)
+        suspected = np.flatnonzero((inflation > INFLATION) | (tangent > SINGULAR_TANGENT))
+    if not flat and len(suspected):
+        # The one with the least room: what takes over its effect meets no bound before it does.
+        room = reach[suspected] * np.sqrt(minimum.stiffness[suspected])
+        if _is_valley(reference, minimum, fixed, int(suspected[np.argmin(room)]), refit):
+            flat = suspected.tolist()
     _refuse_undetermined(reference, [table.names[i] for i in flat], what)
 
 
@@ -90,6 +109,24 @@ def _refuse_undetermined(reference: ReferenceModel, names: Sequence[str], what: 
             f"{reference.measurement}, {what}: the data do not determine {list_names(names)}: "
             "another parameter can take over their effect; fix one of them"
         )
+
+
+def _inflation_of_tangent(model: CompiledModel, minimum: Minimum, fixed: Mask) -> Array:
+    """Return errors in units of those with all others held, from the expected Hessian, shape (n,).
+
+    It is made of the derivatives of the rates and of the constraints' curvature. 0 where a
+    parameter has no error.
+    """
+    problem, direct = model.problem(), model.direct
+    at = direct.evaluate(minimum.parameters[None], problem.data).row(0)
+    expected = direct.information(at, direct.curvature(at))
+    stiffness = direct.split.diagonal(expected)
+    free = ~fixed & (minimum.errors > 0) & (stiffness > 0)
+    tried = (factorise(expected, direct.split, free, ridge) for ridge in (0.0, *RIDGES))
+    factored = next((f for f in tried if f is not None), None)
+    if factored is None:
+        return np.zeros(len(free))
+    return np.sqrt(np.maximum(factored.variances() * stiffness, 0.0))
 
 
 def _is_valley(
@@ -134,28 +171,26 @@ def moved_to(parameters: Array, index: int, value: float) -> Array:
     return moved
 
 
-def find_dead(
-    reference: ReferenceModel, model: CompiledModel | None, start: Array, fixed: Mask
-) -> Mask:
+def find_dead(reference: ReferenceModel, start: Array, fixed: Mask) -> Mask:
     """Return True for free unconstrained parameters that change no expected count, shape (n,).
+
+    :meth:`CompiledModel.without_effect` with pyhf's rates: one call for each parameter takes long.
 
     Args:
         reference: The measurement.
-        model: The same compiled, or None: one call of pyhf for each parameter takes long.
         start: Values of the held parameters, shape (n,): at mu = 0 what scales the signal is dead.
         fixed: Held parameters, shape (n,).
     """
     table, config = reference.parameters, reference.model.config
-    around = np.where(fixed, start, table.init)
-    rates = (reference if model is None else model).rates
-    before = rates(around)
-    dead = np.zeros_like(fixed)
+    inside = 0.5 * (table.lower + table.upper) + 0.1234
+    constrained = np.zeros_like(fixed)
     for name in config.par_order:
-        if config.param_set(name).constrained:
-            continue
-        for index in range(config.par_slice(name).start, config.par_slice(name).stop):
-            if not fixed[index]:
-                moved = around.copy()
-                moved[index] = 0.5 * (table.lower[index] + table.upper[index]) + 0.1234
-                dead[index] = np.array_equal(before, rates(moved))
+        constrained[config.par_slice(name)] = config.param_set(name).constrained
+    # A free factor that starts at 0 hides what it multiplies.
+    around = np.where((table.init == 0) & ~constrained, inside + 1.0, table.init)
+    around = np.where(fixed, start, around)
+    before, dead = reference.rates(around), np.zeros_like(fixed)
+    for index in np.flatnonzero(~fixed & ~constrained):
+        moved = moved_to(around, int(index), float(inside[index]))
+        dead[index] = np.array_equal(before, reference.rates(moved))
     return dead

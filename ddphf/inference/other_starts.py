@@ -54,6 +54,7 @@ def try_other_starts(attempts: Attempts, fit: Fit, fixed: Mask, what: str, say: 
             "one-sided variations may make several minima, and one start was tried: "
             + list_names([table.names[i] for i in sides])
         )
+    fixed = fixed | attempts.model.without_effect(minimum.parameters, fixed)
     middle = (table.lower + table.upper) / 2
     moves = [(i, side, own) for own in (False, True) for i in sides for side in (-1.0, 1.0)]
     moves += [(i, middle[i], False) for i in stuck]
@@ -99,7 +100,7 @@ def _descend(
             if np.any(np.abs(trial.parameters - best.parameters) > 0.01 * best.errors):
                 # As good, but elsewhere.
                 trial = minimize(model, start=trial.parameters, fixed=fixed)
-                refuse_flat(attempts.reference, trial, fixed, what, attempts.first)
+                refuse_flat(attempts.reference, model, trial, fixed, what, attempts.first)
         lowest = min(good, key=lambda m: m.twice_nll, default=best)
         if not lowest.twice_nll < best.twice_nll - BELOW_FREE:
             break

@@ -67,11 +67,8 @@ def refit_all(
         runner: Where; one after the other in this process by default.
 
     Example:
-        >>> import pyhf
-        >>> from ddphf.likelihood.reference import ReferenceModel
-        >>> spec = pyhf.simplemodels.uncorrelated_background([5.0], [50.0], [7.0])
-        >>> workspace = pyhf.Workspace.build(spec, [60.0] + spec.config.auxdata)
-        >>> model = CompiledModel.from_reference(ReferenceModel(dict(workspace)))
+        >>> from ddphf.likelihood.examples import one_bin
+        >>> model = CompiledModel.from_reference(one_bin())
         >>> start = np.array([[2.0, 0.9], [2.0, 1.1]])
         >>> found = refit_all(model, start=start, fixed=np.array([False, True]))
         >>> [round(float(x), 6) for x in found.points[:, 0]]

@@ -13,6 +13,7 @@ from scipy.stats import chi2
 from ddphf.arrays import Array
 from ddphf.compute.blocks import Runner
 from ddphf.compute.chunks import chunks_of, told
+from ddphf.compute.work import HERE, Work, work_of
 from ddphf.exceptions import FitError, ModelError, UsageError
 from ddphf.inference.fitter import Fitter
 from ddphf.inference.refits import Refits, refit_all
@@ -23,7 +24,7 @@ from ddphf.likelihood.errors.profile import profile_errors
 from ddphf.likelihood.errors.propagation import held_by_data
 from ddphf.likelihood.fits import minimize
 from ddphf.likelihood.reference import ReferenceModel
-from ddphf.progress import Count, Stage, silent
+from ddphf.progress import Count, Stage
 from ddphf.results.provenance import made_of, poi_bounds_stated
 from ddphf.results.scan import ScanAxis, ScanResult
 from ddphf.statistics.signed import BELOW_FREE
@@ -89,8 +90,7 @@ def scan_parameters(
     """
     found = scan_model(
         Fitter(ReferenceModel(workspace, measurement, poi_bounds)), names, points=points,
-        ranges=ranges, progress=progress, refit_progress=refit_progress,
-        runner=runner,
+        ranges=ranges, work=work_of(progress, refit_progress, runner),
     )  # fmt: skip
     return made_of(found, workspace)
 
@@ -101,9 +101,7 @@ def scan_model(
     *,
     points: int | None = None,
     ranges: Sequence[tuple[float, float]] = (),
-    progress: Stage | None = None,
-    refit_progress: Count | None = None,
-    runner: Runner | None = None,
+    work: Work = HERE,
 ) -> ScanResult:
     """Scan with a model that is already built; see :func:`scan_parameters`.
 
@@ -112,9 +110,7 @@ def scan_model(
         names: One or two free parameters.
         points: Per parameter.
         ranges: (low, high) for each parameter.
-        progress: Called with a line for each stage.
-        refit_progress: Called with (done, refits).
-        runner: Where long work is done; threads of this process by default.
+        work: How long work is done.
 
     Returns:
         The scan; of the provenance the bounds of the POI alone.
@@ -131,8 +127,7 @@ def scan_model(
             f"--range: given {len(ranges)} times for {len(names)} parameters; give one for each, "
             "in their order, or none"
         )
-    say = progress if progress is not None else silent
-    table = fitter.reference.parameters
+    say, table = work.say, fitter.reference.parameters
     indices = [find_parameter(table, name) for name in names]
     model = fitter.require_compiled("scans")
     for index, (low, high) in zip(indices, ranges, strict=False):
@@ -147,7 +142,7 @@ def scan_model(
     ]  # fmt: skip
     say(f"{number ** len(names)} refits")
     values = np.stack([g.ravel() for g in np.meshgrid(*grids, indexing="ij")], axis=1)
-    refits = _refit(model, free, indices, values, refit_progress, runner)
+    refits = _refit(model, free, indices, values, work)
     warnings = list(fits.warnings)
     delta = refits.twice_nll - free.twice_nll
     if np.nanmin(delta, initial=0.0) < -BELOW_FREE:
@@ -245,8 +240,7 @@ def _refit(
     free: Minimum,
     indices: Sequence[int],
     values: Array,
-    progress: Count | None,
-    runner: Runner | None,
+    work: Work,
 ) -> Refits:
     """Refit with the parameters held at each row of values."""
     table, places, n = model.parameters, np.array(indices), len(values)
@@ -259,7 +253,7 @@ def _refit(
     def run(rows: Any, origins: Array, report: Count | None) -> None:
         start = origins.copy()
         start[:, places] = values[rows]
-        found = refit_all(model, start=start, fixed=fixed, progress=report, runner=runner)
+        found = refit_all(model, start=start, fixed=fixed, progress=report, runner=work.runner)
         out.points[rows], out.twice_nll[rows] = found.points, found.twice_nll
         for j, row in enumerate(map(int, rows)):
             out.reasons.pop(row, None)
@@ -267,7 +261,7 @@ def _refit(
                 out.reasons[row] = found.reasons[j]
 
     for rows in chunks_of(n, CHUNK):
-        say = told(progress, int(rows[0]), n)
+        say = told(work.count, int(rows[0]), n)
         run(rows, np.repeat(free.parameters[None], len(rows), axis=0), say)
     good = np.flatnonzero(np.isfinite(out.twice_nll))
     bad = np.array(sorted(out.reasons), dtype=int)

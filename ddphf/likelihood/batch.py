@@ -97,11 +97,8 @@ def minimize_batch(
         One row per item. An item that fails is a row with its reason, never an exception.
 
     Example:
-        >>> import pyhf
-        >>> from ddphf.likelihood.reference import ReferenceModel
-        >>> spec = pyhf.simplemodels.uncorrelated_background([5.0], [50.0], [7.0])
-        >>> workspace = pyhf.Workspace.build(spec, [60.0] + spec.config.auxdata)
-        >>> model = CompiledModel.from_reference(ReferenceModel(dict(workspace)))
+        >>> from ddphf.likelihood.examples import one_bin
+        >>> model = CompiledModel.from_reference(one_bin())
         >>> data = np.stack([model.data, model.data + [5.0, 0.0]])
         >>> [round(float(x), 4) for x in minimize_batch(model, data).parameters[:, 0]]
         [2.0, 3.0]

@@ -22,13 +22,21 @@ from ddphf.likelihood.reference import ParameterTable, ReferenceModel
 
 __all__ = ["CannotCompileError", "CompiledModel"]
 
+GENERIC = 0.618
+"""Where between its bounds a factor that starts at 0 is, to see what it multiplies."""
+
+NO_EFFECT = 1e-90
+"""Of an expected count by its parameter: no yield is as small, and what is multiplied by 0 has the
+derivative of a product with 1e-100 for it."""
+
 
 @dataclass(frozen=True)
 class CompiledModel:
     """One measurement of a workspace as arrays: it evaluates, and :mod:`.fits` fits it.
 
     Attributes:
-        parameters: Names, starting values, bounds and fixed flags, in pyhf's order.
+        parameters: Names, starting values, bounds and fixed flags, in pyhf's order; parameters
+            without any effect are held.
         data: Main and auxiliary data in pyhf's order.
         n_main: Number of bins.
         expansion: The model taken apart.
@@ -37,12 +45,11 @@ class CompiledModel:
         cells: Global and local parameters.
         pair: The pair, or None.
         not_a_pair: Why it is not a pair; empty if it is one.
+        stated: The parameters as the measurement states them, nothing else held.
 
     Example:
-        >>> import pyhf
-        >>> model = pyhf.simplemodels.uncorrelated_background([5.0], [50.0], [7.0])
-        >>> workspace = pyhf.Workspace.build(model, [60.0] + model.config.auxdata)
-        >>> compiled = CompiledModel.from_reference(ReferenceModel(dict(workspace)))
+        >>> from ddphf.likelihood.examples import one_bin
+        >>> compiled = CompiledModel.from_reference(one_bin())
         >>> compiled.rates(np.array([2.0, 1.0]))
         array([60.])
     """
@@ -55,7 +62,8 @@ class CompiledModel:
     arrays: ModelArrays = field(repr=False)
     cells: Cells = field(repr=False)
     pair: PairLikelihood | None = field(repr=False)
-    not_a_pair: str = ""
+    not_a_pair: str
+    stated: ParameterTable = field(repr=False)
 
     @classmethod
     def from_reference(cls, reference: ReferenceModel) -> CompiledModel:
@@ -73,6 +81,10 @@ class CompiledModel:
         cls, expansion: Expansion, table: ParameterTable, data: Array, n_main: int
     ) -> CompiledModel:
         arrays, codes = build_arrays(expansion)
+        cells = find_cells(expansion, arrays)
+        direct = DirectModel(len(table.names), codes, arrays, cells)
+        idle = _without_effect(direct, expansion, table, data, table.init, table.fixed)
+        stated, table = table, replace(table, fixed=table.fixed | idle)
         pair, reason = None, ""
         try:
             pair = find_pair(expansion, table)
@@ -85,9 +97,10 @@ class CompiledModel:
             expansion=expansion,
             codes=codes,
             arrays=arrays,
-            cells=find_cells(expansion, arrays),
+            cells=cells,
             pair=pair,
             not_a_pair=reason,
+            stated=stated,
         )
 
     def replace_sample(self, sample: int, nominal: Array) -> CompiledModel:
@@ -117,8 +130,45 @@ class CompiledModel:
         changed = self.expansion.nominal.copy()
         changed[sample] = nominal
         return self._build(
-            replace(self.expansion, nominal=changed), self.parameters, self.data, self.n_main
+            replace(self.expansion, nominal=changed), self.stated, self.data, self.n_main
         )
+
+    def without_effect(self, start: Array, fixed: Mask) -> Mask:
+        """Return True for free unconstrained parameters that change no expected count, shape (n,).
+
+        Args:
+            start: Values of the held parameters, shape (n,): at mu = 0 what scales the signal alone
+                has no effect.
+            fixed: Held parameters, shape (n,).
+
+        Example:
+            >>> import pyhf
+            >>> model = pyhf.simplemodels.uncorrelated_background([0.0], [50.0], [7.0])
+            >>> workspace = pyhf.Workspace.build(model, [60.0] + model.config.auxdata)
+            >>> compiled = CompiledModel.from_reference(ReferenceModel(dict(workspace)))
+            >>> compiled.without_effect(compiled.stated.init, compiled.stated.fixed)
+            array([ True, False])
+        """
+        return _without_effect(self.direct, self.expansion, self.stated, self.data, start, fixed)
+
+    def held_at(self, mu: float) -> Mask:
+        """Return what a fit with the POI at ``mu`` holds, shape (n,).
+
+        The POI, what the measurement holds, and what has no effect there. The model has a POI.
+        """
+        return self._held_at_zero.copy() if mu == 0 else self._held_with_poi.copy()
+
+    @cached_property
+    def _held_with_poi(self) -> Mask:
+        held = self.parameters.fixed.copy()
+        held[self.parameters.poi] = True
+        return held
+
+    @cached_property
+    def _held_at_zero(self) -> Mask:
+        held, start = self._held_with_poi, self.parameters.init.copy()
+        start[self.parameters.poi] = 0.0
+        return held | self.without_effect(start, held)
 
     @cached_property
     def direct(self) -> DirectModel:
@@ -180,3 +230,21 @@ class CompiledModel:
     def global_names(self) -> Sequence[str]:
         """Return the names of the global parameters, in the order of :meth:`covariance`."""
         return [self.parameters.names[i] for i in np.asarray(self.cells.global_)]
+
+
+def _without_effect(
+    direct: DirectModel,
+    expansion: Expansion,
+    table: ParameterTable,
+    data: Array,
+    start: Array,
+    fixed: Mask,
+) -> Mask:
+    constrained = np.zeros(len(fixed), dtype=bool)
+    constrained[expansion.constraints.normal_parameter] = True
+    constrained[expansion.constraints.poisson_parameter] = True
+    # A free factor that starts at 0 hides what it multiplies.
+    inside = table.lower + GENERIC * (table.upper - table.lower)
+    around = np.where((table.init == 0) & ~constrained, inside, table.init)
+    slopes = direct.slopes(np.where(fixed, start, around), data)
+    return np.asarray(~fixed & ~constrained & (slopes < NO_EFFECT))

@@ -19,13 +19,15 @@ from ddphf.arrays import Float, JaxArray
 __all__ = ["SMALL", "cho_solve", "cholesky", "solve_lower"]
 
 
+Square = Float[JaxArray, "*many n n"]
+Columns = Float[JaxArray, "*many n m"]
 Program = Callable[..., JaxArray]
 
 SMALL = 8
 """Largest matrix done in plain operations, unrolled: their number grows with its square."""
 
 
-def cholesky(matrix: Float[JaxArray, "*many n n"]) -> Float[JaxArray, "*many n n"]:
+def cholesky(matrix: Square) -> Square:
     """Return the lower Cholesky factor; NaN where a matrix is not positive definite.
 
     Args:
@@ -49,9 +51,7 @@ def cholesky(matrix: Float[JaxArray, "*many n n"]) -> Float[JaxArray, "*many n n
     return jnp.stack(columns, axis=-1) if columns else matrix
 
 
-def solve_lower(
-    chol: Float[JaxArray, "*many n n"], right: Float[JaxArray, "*many n m"]
-) -> Float[JaxArray, "*many n m"]:
+def solve_lower(chol: Square, right: Columns) -> Columns:
     """Solve with the factor itself.
 
     Args:
@@ -68,9 +68,7 @@ def solve_lower(
     return _stack(_forward(chol, right), right)
 
 
-def cho_solve(
-    chol: Float[JaxArray, "*many n n"], right: Float[JaxArray, "*many n m"]
-) -> Float[JaxArray, "*many n m"]:
+def cho_solve(chol: Square, right: Columns) -> Columns:
     """Solve with the matrix that a factor belongs to.
 
     Args:

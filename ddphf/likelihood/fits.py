@@ -51,11 +51,8 @@ def minimize(
         ModelError: An array has another shape.
 
     Example:
-        >>> import pyhf
-        >>> from ddphf.likelihood.reference import ReferenceModel
-        >>> spec = pyhf.simplemodels.uncorrelated_background([5.0], [50.0], [7.0])
-        >>> workspace = pyhf.Workspace.build(spec, [60.0] + spec.config.auxdata)
-        >>> fit = minimize(CompiledModel.from_reference(ReferenceModel(dict(workspace))))
+        >>> from ddphf.likelihood.examples import one_bin
+        >>> fit = minimize(CompiledModel.from_reference(one_bin()))
         >>> fit.converged, round(float(fit.parameters[0]), 6)
         (True, 2.0)
     """

@@ -12,6 +12,7 @@ import numpy as np
 from scipy.stats import binomtest, norm
 
 from ddphf.arrays import Spec
+from ddphf.compute.work import Work
 from ddphf.files import parse_json
 from ddphf.guards import MOST_TOYS, within
 from ddphf.inference.limits.limits import LimitMethod, limit_model
@@ -144,7 +145,7 @@ def _importance(
     source = ToySource.conditional(model)
     found = sample_importance(
         source, recorded["mu"], statement["observed"]["q0"], recorded["n"], seed=recorded["seed"],
-        progress=progress,
+        work=Work(count=progress),
     )  # fmt: skip
     error = float(np.hypot(found.p0_error, recorded["p0_error"]))
     good, detail = _agree(found.p0, recorded["p0"], error, here=_here(bundle, versions))
@@ -167,7 +168,7 @@ def check_limit_by_toys(
     methods: tuple[LimitMethod, ...] = ("toys",)
     again = limit_model(
         bundle.fitter_of(data["measurement"], data), level=data["level"], methods=methods,
-        interval=bool(by_toys), toys=old["n"], seed=old["seed"], toy_progress=progress,
+        interval=bool(by_toys), toys=old["n"], seed=old["seed"], work=Work(count=progress),
     ).to_dict()  # fmt: skip
     new = again["toys"]
     rows = [("observed limit", *((t["observed"], t["observed_error"]) for t in (old, new)))]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ddphf.results.growth import open_record
+from ddphf.results.growth import Written
 from ddphf.results.shapes import OPEN, fields, listed
-from ddphf.results.shown import Shown, find_named
+from ddphf.results.shown import find_named
 
 __all__ = ["BirmanResult", "SetupResult", "StatisticResult", "TableRow"]
 
@@ -151,7 +151,7 @@ class TableRow:
 
 
 @dataclass(frozen=True, repr=False)
-class BirmanResult(Shown):
+class BirmanResult(Written):
     """What ``ddphf study birman`` writes.
 
     Attributes:
@@ -175,13 +175,7 @@ class BirmanResult(Shown):
         return {"schema": self.SCHEMA, **_lists(asdict(self))}
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> BirmanResult:
-        """Read what :meth:`to_dict` wrote.
-
-        Raises:
-            ValueError: Another schema.
-        """
-        data = open_record(data, cls.SCHEMA, SHAPE)
+    def _read(cls, data: dict[str, Any]) -> BirmanResult:
         setups = []
         for setup in data["setups"]:
             statistics = tuple(StatisticResult(**_tuples(s)) for s in setup["statistics"])
@@ -210,7 +204,7 @@ def _tuples(record: dict[str, Any]) -> dict[str, Any]:
     return {key: convert(value) for key, value in record.items()}
 
 
-SHAPE = fields(
+SHAPE = BirmanResult.SHAPE = fields(
     {
         "provenance": OPEN,
         "setups": listed(fields({"statistics": listed(fields({}, of=StatisticResult))},

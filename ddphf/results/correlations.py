@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ddphf.results.growth import open_record
+from ddphf.results.growth import Written
 from ddphf.results.shapes import OPEN, fields
-from ddphf.results.shown import Shown
 
 __all__ = ["SHAPE", "CorrelationResult"]
 
 
 @dataclass(frozen=True, repr=False)
-class CorrelationResult(Shown):
+class CorrelationResult(Written):
     """Pull widths, rows rho of the data, columns rho of the model.
 
     Attributes:
@@ -55,13 +54,7 @@ class CorrelationResult(Shown):
         }
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> CorrelationResult:
-        """Read what :meth:`to_dict` wrote.
-
-        Raises:
-            ValueError: Another schema.
-        """
-        data = open_record(data, cls.SCHEMA, SHAPE)
+    def _read(cls, data: dict[str, Any]) -> CorrelationResult:
 
         def table(key: str) -> Any:
             rows = data.get(key)
@@ -83,4 +76,4 @@ class CorrelationResult(Shown):
         )
 
 
-SHAPE = fields({}, {"provenance": OPEN}, of=CorrelationResult)
+SHAPE = CorrelationResult.SHAPE = fields({}, {"provenance": OPEN}, of=CorrelationResult)

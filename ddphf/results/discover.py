@@ -13,7 +13,7 @@ from ddphf.arrays import Spec
 from ddphf.results.agreement import Stated, stated_by_statement
 from ddphf.results.data_directed import DATA_DIRECTED
 from ddphf.results.fit import DiscoveryResult
-from ddphf.results.growth import open_record
+from ddphf.results.growth import Written
 from ddphf.results.nulls import COMPARISON, IMPORTANCE, ImportanceResult, NullComparison
 from ddphf.results.shapes import (
     ANY,
@@ -31,7 +31,6 @@ from ddphf.results.shapes import (
     listed,
     maybe,
 )
-from ddphf.results.shown import Shown
 
 if TYPE_CHECKING:
     from ddphf.results.published import PublishedResults
@@ -157,7 +156,7 @@ class StatementResult:
 
 
 @dataclass(frozen=True, repr=False)
-class DiscoverResult(Shown):
+class DiscoverResult(Written):
     """What ``ddphf discover`` writes.
 
     Attributes:
@@ -190,13 +189,7 @@ class DiscoverResult(Shown):
         }
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> DiscoverResult:
-        """Read what :meth:`to_dict` wrote.
-
-        Raises:
-            ValueError: Another schema.
-        """
-        data = open_record(data, cls.SCHEMA, SHAPE)
+    def _read(cls, data: dict[str, Any]) -> DiscoverResult:
         return cls(
             poi=data["poi"],
             statements=tuple(StatementResult.from_dict(s) for s in data["statements"]),
@@ -239,7 +232,7 @@ EXPECTED = fields(
         ),
     },
 )
-SHAPE = fields(
+SHAPE = DiscoverResult.SHAPE = fields(
     {
         **COMMON,
         "statements": listed(

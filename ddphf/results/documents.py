@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 from ddphf.arrays import Spec
-from ddphf.results.growth import open_record
+from ddphf.results.growth import Written
 from ddphf.results.shapes import (
     ANY,
     AXIS,
@@ -21,7 +21,6 @@ from ddphf.results.shapes import (
     listed,
     misfits_of_axes,
 )
-from ddphf.results.shown import Shown
 
 __all__ = [
     "CovarianceDocument",
@@ -33,7 +32,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, repr=False)
-class Document(Shown):
+class Document(Written):
     """A record as a dictionary.
 
     Attributes:
@@ -42,21 +41,13 @@ class Document(Shown):
 
     data: dict[str, Any]
 
-    SCHEMA = ""
-    SHAPE: ClassVar[Spec] = {}
-
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
         return self.data
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> Self:
-        """Read what :meth:`to_dict` wrote.
-
-        Raises:
-            ValueError: Another schema.
-        """
-        return cls(open_record(data, cls.SCHEMA, cls.SHAPE))
+    def _read(cls, data: dict[str, Any]) -> Self:
+        return cls(data)
 
 
 LEPTON_ID: Spec = {

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ddphf.results.agreement import STALE, Stated, stated_by_statement
 from ddphf.results.data_directed import DATA_DIRECTED
 from ddphf.results.goodness import GOODNESS, GoodnessResult
-from ddphf.results.growth import open_record
+from ddphf.results.growth import Written
 from ddphf.results.shapes import COMMON, MINIMUM, STATEMENT, TEXT, WARNINGS, fields, maybe
 from ddphf.results.shown import Shown, find_named
 
@@ -141,7 +141,7 @@ class DiscoveryResult:
 
 
 @dataclass(frozen=True, repr=False)
-class FitResult(Shown):
+class FitResult(Written):
     """What ``ddphf fit`` writes.
 
     Attributes:
@@ -209,13 +209,7 @@ class FitResult(Shown):
         return out
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> FitResult:
-        """Read what :meth:`to_dict` wrote.
-
-        Raises:
-            ValueError: Another schema.
-        """
-        data = open_record(data, cls.SCHEMA, SHAPE)
+    def _read(cls, data: dict[str, Any]) -> FitResult:
         null, discovery = data.get("null"), data.get("discovery")
         known, goodness = data.get("known_background"), data.get("goodness_of_fit")
         return cls(
@@ -260,7 +254,7 @@ def _minimum(data: dict[str, Any]) -> MinimumResult:
     )
 
 
-SHAPE = fields(
+SHAPE = FitResult.SHAPE = fields(
     {**COMMON, "engine": TEXT, "fit": MINIMUM},
     {
         **WARNINGS,

@@ -6,17 +6,46 @@ version, which older readers refuse.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar, Self
 
 from ddphf.arrays import Spec
+from ddphf.results.shown import Shown
 
-__all__ = ["describe_unknown", "open_record", "split_known"]
+__all__ = ["Written", "describe_unknown", "open_record", "split_known"]
 
 SHOWN = 10
 """Names in a sentence."""
 
 LONGEST = 60
 """Characters of each."""
+
+
+class Written(Shown):
+    """Base of the frozen records that are files of their own.
+
+    Attributes:
+        SCHEMA: Name and version that its file states.
+        SHAPE: JSON Schema of its file.
+    """
+
+    SCHEMA = ""
+    SHAPE: ClassVar[Spec] = {}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Read what ``to_dict`` wrote.
+
+        Raises:
+            ValueError: Another schema.
+            KeyError: Something is missing.
+            TypeError: Something has another type.
+        """
+        return cls._read(open_record(data, cls.SCHEMA, cls.SHAPE))
+
+    @classmethod
+    def _read(cls, data: dict[str, Any]) -> Self:
+        """Return the record of what this version knows of a file."""
+        raise NotImplementedError
 
 
 def open_record(data: dict[str, Any], schema: str, shape: Spec) -> dict[str, Any]:

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from ddphf.results.agreement import Stated, stated_by_statement
 from ddphf.results.fit import DiscoveryResult
-from ddphf.results.growth import open_record
+from ddphf.results.growth import Written
 from ddphf.results.shapes import OPEN, STATEMENT, WARNINGS, fields
-from ddphf.results.shown import Shown
 
 if TYPE_CHECKING:
     from ddphf.results.published import PublishedResults
@@ -65,7 +64,7 @@ class StrengthResult:
 
 
 @dataclass(frozen=True, repr=False)
-class InjectionResult(Shown):
+class InjectionResult(Written):
     """What ``ddphf inject`` did.
 
     Attributes:
@@ -109,13 +108,7 @@ class InjectionResult(Shown):
         return {key: value for key, value in out.items() if value is not None}
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> InjectionResult:
-        """Read what :meth:`to_dict` wrote.
-
-        Raises:
-            ValueError: Another schema.
-        """
-        data = open_record(data, cls.SCHEMA, SHAPE)
+    def _read(cls, data: dict[str, Any]) -> InjectionResult:
         lists = ("covered_error", "covered_profile", "coverage_error")
         scan = [{**row, **{name: tuple(row[name]) for name in lists}} for row in data["scan"]]
         known = ("schema", "found", "scan", "warnings")
@@ -129,7 +122,7 @@ class InjectionResult(Shown):
 
 
 STRENGTH = fields({}, of=StrengthResult)
-SHAPE = fields(
+SHAPE = InjectionResult.SHAPE = fields(
     {},
     {
         **WARNINGS,

@@ -11,8 +11,7 @@ import numpy as np
 from ddphf.arrays import Array, Spec
 from ddphf.results import shapes
 from ddphf.results.agreement import Stated, allowed
-from ddphf.results.growth import open_record
-from ddphf.results.shown import Shown
+from ddphf.results.growth import Written
 
 if TYPE_CHECKING:
     from ddphf.results.published import PublishedResults
@@ -169,7 +168,7 @@ class IntervalResult:
 
 
 @dataclass(frozen=True, repr=False)
-class LimitResult(Shown):
+class LimitResult(Written):
     """What ``ddphf limit`` writes.
 
     Attributes:
@@ -219,13 +218,7 @@ class LimitResult(Shown):
         return out
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> LimitResult:
-        """Read what :meth:`to_dict` wrote.
-
-        Raises:
-            ValueError: Another schema.
-        """
-        data = open_record(data, cls.SCHEMA, SHAPE)
+    def _read(cls, data: dict[str, Any]) -> LimitResult:
         keys = ("measurement", "poi", "level", "mu_hat", "mu_error", "provenance")
         asymptotic, toys = data.get("asymptotic"), data.get("toys")
         return cls(
@@ -257,7 +250,7 @@ INTERVAL = shapes.fields(
     {"level": shapes.NUMBER, "method": shapes.TEXT, "lower": shapes.HOLE, "upper": shapes.HOLE},
     of=IntervalResult,
 )
-SHAPE = shapes.fields(
+SHAPE = LimitResult.SHAPE = shapes.fields(
     {**shapes.COMMON, "level": shapes.NUMBER},
     {
         **shapes.WARNINGS,

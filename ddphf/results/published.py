@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ddphf.results.fit import CertificateResult, MinimumResult, ParameterResult
-from ddphf.results.growth import open_record
+from ddphf.results.growth import Written
 from ddphf.results.provenance import make_provenance
 from ddphf.results.shapes import ANY, MINIMUM, OPEN, TEXT, WARNINGS, fields, listed
-from ddphf.results.shown import Shown, find_named
+from ddphf.results.shown import find_named
 
 __all__ = ["INTERPOLATION", "PRINTABLE", "PointResult", "PublishedResults", "make_environment"]
 
@@ -59,13 +59,8 @@ class PointResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
-        return {
-            "measurement": self.measurement,
-            "poi": self.poi,
-            "poi_value": self.poi_value,
-            "n_free": self.n_free,
-            **self.minimum.to_dict(),
-        }
+        own = {key: value for key, value in vars(self).items() if key != "minimum"}
+        return {**own, **self.minimum.to_dict()}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> PointResult:
@@ -87,7 +82,7 @@ class PointResult:
 
 
 @dataclass(frozen=True, repr=False)
-class PublishedResults(Shown):
+class PublishedResults(Written):
     """``results.json`` of a bundle.
 
     Attributes:
@@ -143,15 +138,7 @@ class PublishedResults(Shown):
         }
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> PublishedResults:
-        """Read what :meth:`to_dict` wrote.
-
-        Raises:
-            ValueError: Another schema, or a name that cannot be printed.
-            KeyError: Something is missing.
-            TypeError: Something has another type.
-        """
-        data = open_record(data, cls.SCHEMA, SHAPE)
+    def _read(cls, data: dict[str, Any]) -> PublishedResults:
         for key, kind in (("name", str), ("workspace_digest", str), ("environment", dict)):
             if not isinstance(data[key], kind):
                 raise TypeError(f"{key}: expected {kind.__name__}, got {data[key]!r}")
@@ -173,7 +160,7 @@ class PublishedResults(Shown):
 
 MEASURED = {key: value for key, value in MINIMUM["properties"].items() if key != "poi"}
 POINT = fields({"measurement": TEXT, "status": TEXT, **MEASURED}, of=PointResult)
-SHAPE = fields(
+SHAPE = PublishedResults.SHAPE = fields(
     {"name": TEXT, "workspace_digest": TEXT, "points": listed(POINT), "environment": OPEN},
     {
         **WARNINGS,

@@ -11,7 +11,7 @@ import numpy as np
 from ddphf.arrays import Spec
 from ddphf.results.agreement import STALE, Stated, allowed
 from ddphf.results.fit import ParameterResult
-from ddphf.results.growth import open_record
+from ddphf.results.growth import Written
 from ddphf.results.shapes import (
     ANY,
     COMMON,
@@ -24,7 +24,6 @@ from ddphf.results.shapes import (
     listed,
     maybe,
 )
-from ddphf.results.shown import Shown
 
 if TYPE_CHECKING:
     from ddphf.results.published import PublishedResults
@@ -123,7 +122,7 @@ class CorrelationsResult:
 
 
 @dataclass(frozen=True, repr=False)
-class RankResult(Shown):
+class RankResult(Written):
     """What ``ddphf rank`` writes.
 
     Attributes:
@@ -163,13 +162,7 @@ class RankResult(Shown):
         return {"schema": self.SCHEMA, **asdict(self)}
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> RankResult:
-        """Read what :meth:`to_dict` wrote.
-
-        Raises:
-            ValueError: Another schema.
-        """
-        data = open_record(data, cls.SCHEMA, SHAPE)
+    def _read(cls, data: dict[str, Any]) -> RankResult:
         found = data["correlations"]
         return cls(
             measurement=data["measurement"],
@@ -249,7 +242,7 @@ GROUP = fields(
     {"name": TEXT}, dict.fromkeys(("frozen_error", "impact", "auxiliary"), HOLE), of=GroupResult
 )
 NUMBERS_BY_NAME = maybe({"type": "object", "additionalProperties": HOLE})
-SHAPE = fields(
+SHAPE = RankResult.SHAPE = fields(
     {**COMMON, "poi": PARAMETER, "parameters": listed(IMPACT)},
     {
         **WARNINGS,

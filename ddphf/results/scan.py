@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ddphf.results.agreement import Stated, allowed
-from ddphf.results.growth import open_record
+from ddphf.results.growth import Written
 from ddphf.results.shapes import (
     COMMON,
     HOLE,
@@ -22,7 +22,6 @@ from ddphf.results.shapes import (
     is_number,
     listed,
 )
-from ddphf.results.shown import Shown
 
 if TYPE_CHECKING:
     from ddphf.results.published import PublishedResults
@@ -49,7 +48,7 @@ class ScanAxis:
 
 
 @dataclass(frozen=True, repr=False)
-class ScanResult(Shown):
+class ScanResult(Written):
     """What ``ddphf scan`` writes.
 
     Attributes:
@@ -90,13 +89,7 @@ class ScanResult(Shown):
         return out
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> ScanResult:
-        """Read what :meth:`to_dict` wrote.
-
-        Raises:
-            ValueError: Another schema.
-        """
-        data = open_record(data, cls.SCHEMA, SHAPE)
+    def _read(cls, data: dict[str, Any]) -> ScanResult:
         axes = (ScanAxis(**{**p, "values": tuple(p["values"])}) for p in data["parameters"])
         rows = data["delta_twice_nll"]
         return cls(
@@ -130,7 +123,7 @@ AXIS = fields({"name": TEXT, "best": NUMBER, "error": HOLE, "values": listed(NUM
 INTERVAL = fields({"level": NUMBER, "rise": NUMBER, "low": HOLE, "high": HOLE})
 LINE = fields({"x": listed(NUMBER), "y": listed(NUMBER)})
 CONTOUR = fields({"level": NUMBER, "rise": NUMBER, "paths": listed(LINE)})
-SHAPE = fields(
+SHAPE = ScanResult.SHAPE = fields(
     {
         **COMMON,
         **WARNINGS,

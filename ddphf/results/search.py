@@ -9,7 +9,7 @@ from typing import Any
 
 from ddphf.arrays import Spec
 from ddphf.results.data_directed import describe_global
-from ddphf.results.growth import open_record
+from ddphf.results.growth import Written
 from ddphf.results.shapes import (
     ANY,
     AXIS,
@@ -26,7 +26,6 @@ from ddphf.results.shapes import (
     maybe,
     misfits_of_axes,
 )
-from ddphf.results.shown import Shown
 
 __all__ = ["KINDS_OF_SEARCH", "SHAPE", "SearchResult", "misfits", "summarize"]
 
@@ -37,7 +36,7 @@ SUMMARIZED = 5
 
 
 @dataclass(frozen=True, repr=False)
-class SearchResult(Shown):
+class SearchResult(Written):
     """What ``ddphf search`` writes. A local significance never stands without the global one.
 
     Attributes:
@@ -105,13 +104,7 @@ class SearchResult(Shown):
         return {"schema": self.SCHEMA, **lists}
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> SearchResult:
-        """Read what :meth:`to_dict` wrote.
-
-        Raises:
-            ValueError: Another schema.
-        """
-        data = open_record(data, cls.SCHEMA, SHAPE)
+    def _read(cls, data: dict[str, Any]) -> SearchResult:
         values: dict[str, Any] = {
             "overall" if key == "global" else key: tuple(value)
             if isinstance(value, list)
@@ -176,7 +169,7 @@ COMPARED = fields(
     {"method": TEXT},
 )  # fmt: skip
 HISTOGRAM = fields({"edges": listed(NUMBER, minItems=2), "counts": listed(NUMBER, minItems=1)})
-SHAPE = fields(
+SHAPE = SearchResult.SHAPE = fields(
     {
         "provenance": OPEN,
         "kind": {"enum": list(KINDS_OF_SEARCH)},

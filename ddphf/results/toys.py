@@ -37,14 +37,6 @@ class ToySummary:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON values."""
-        return {
-            "n": self.n,
-            "n_failed": self.n_failed,
-            "n_ge": self.n_ge,
-            "p0": self.p0,
-            "p0_interval": list(self.p0_interval),
-            "p0_interval_level": self.level,
-            "z0": self.z0,
-            "seed": self.seed,
-            "at_zero": self.at_zero,
-        }
+        out = {**vars(self), "p0_interval": list(self.p0_interval), "p0_interval_level": self.level}
+        del out["level"]
+        return out

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ddphf.results.growth import open_record
+from ddphf.results.growth import Written
 from ddphf.results.shapes import ANY, OPEN, fields, listed
-from ddphf.results.shown import Shown
 
 __all__ = [
     "FAIL",
@@ -69,7 +68,7 @@ class Check:
 
 
 @dataclass(frozen=True, repr=False)
-class VerifyResult(Shown):
+class VerifyResult(Written):
     """What ``ddphf verify`` writes.
 
     Attributes:
@@ -78,6 +77,11 @@ class VerifyResult(Shown):
         level: Highest level that was asked for.
         checks: In order; a level that fails is the last one.
         provenance: Versions of this machine.
+
+    Example:
+        >>> result = VerifyResult("a", "sha256:0", 0, (Check(0, "SHA256SUMS", PASS),))
+        >>> VerifyResult.from_dict(result.to_dict()) == result
+        True
     """
 
     name: str
@@ -100,29 +104,11 @@ class VerifyResult(Shown):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
-        return {
-            "schema": self.SCHEMA,
-            "name": self.name,
-            "digest": self.digest,
-            "level": self.level,
-            "passed": self.passed,
-            "checks": [asdict(check) for check in self.checks],
-            "provenance": self.provenance,
-        }
+        checks = [asdict(check) for check in self.checks]
+        return {"schema": self.SCHEMA, **vars(self), "passed": self.passed, "checks": checks}
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> VerifyResult:
-        """Read what :meth:`to_dict` wrote.
-
-        Raises:
-            ValueError: Another schema.
-
-        Example:
-            >>> result = VerifyResult("a", "sha256:0", 0, (Check(0, "SHA256SUMS", PASS),))
-            >>> VerifyResult.from_dict(result.to_dict()) == result
-            True
-        """
-        data = open_record(data, cls.SCHEMA, SHAPE)
+    def _read(cls, data: dict[str, Any]) -> VerifyResult:
         return cls(
             name=data["name"],
             digest=data["digest"],
@@ -132,6 +118,6 @@ class VerifyResult(Shown):
         )
 
 
-SHAPE = fields(
+SHAPE = VerifyResult.SHAPE = fields(
     {"provenance": OPEN, "checks": listed(fields({}, of=Check))}, {"passed": ANY}, of=VerifyResult
 )

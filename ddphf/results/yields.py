@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ddphf.arrays import Spec
-from ddphf.results.growth import open_record
+from ddphf.results.growth import Written
 from ddphf.results.shapes import (
     ANY,
     AXIS,
@@ -148,7 +148,7 @@ class PullResult:
 
 
 @dataclass(frozen=True, repr=False)
-class YieldsResult(Shown):
+class YieldsResult(Written):
     """What ``ddphf yields`` writes.
 
     Attributes:
@@ -208,13 +208,7 @@ class YieldsResult(Shown):
         return {"schema": self.SCHEMA, **asdict(self)}
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> YieldsResult:
-        """Read what :meth:`to_dict` wrote.
-
-        Raises:
-            ValueError: Another schema.
-        """
-        data = open_record(data, cls.SCHEMA, SHAPE)
+    def _read(cls, data: dict[str, Any]) -> YieldsResult:
         return cls(
             measurement=data["measurement"],
             channels=tuple(_channel(channel) for channel in data["channels"]),
@@ -298,7 +292,7 @@ PULL = fields(
         "width": {**NUMBER, "exclusiveMinimum": 0},
     }
 )
-SHAPE = fields(
+SHAPE = YieldsResult.SHAPE = fields(
     {
         **COMMON,
         "channels": listed(CHANNEL, minItems=1),

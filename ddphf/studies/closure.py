@@ -69,11 +69,8 @@ def summarize_closure(spec: Workspace, pairing: Mapping[str, str]) -> dict[str, 
         pairing: Names of the channels, ``tested`` and ``partner``.
 
     Example:
-        >>> from ddphf.symmetry.pair import Channel, Pair, Template
-        >>> from ddphf.workspace.build import build_workspace
-        >>> pair = Pair(Channel("mue", [90, 95], signal=Template([9.0, 2.0])),
-        ...             Channel("emu", [100, 100]), efficiency_ratio=0.9)
-        >>> built = build_workspace(pair)
+        >>> from ddphf.workspace.examples import build_pair
+        >>> built = build_pair([90, 95], [100, 100], [9.0, 2.0], ratio=0.9)
         >>> summarize_closure(built.workspace, built.metadata["pairing"])["restored"]["expected"]
         180.0
     """

@@ -26,11 +26,9 @@ def measure_ratio(workspace: Workspace, tested: str) -> Workspace:
         tested: Name of the tested channel.
 
     Example:
-        >>> from ddphf.symmetry.pair import Channel, Pair, Template
-        >>> from ddphf.workspace.build import build_workspace
-        >>> pair = Pair(Channel("mue", [18, 33], signal=Template([10.0, 20.0])),
-        ...             Channel("emu", [12, 30]))
-        >>> spec = measure_ratio(build_workspace(pair).workspace, "SR_mue")
+        >>> from ddphf.workspace.examples import build_pair
+        >>> built = build_pair([18, 33], [12, 30], [10.0, 20.0])
+        >>> spec = measure_ratio(built.workspace, "SR_mue")
         >>> spec["measurements"][0]["config"]["poi"]
         'ratio'
     """
@@ -58,11 +56,9 @@ def add_uncorrelated(workspace: Workspace, tested: str, error: float) -> Workspa
         error: Relative, the same in every bin.
 
     Example:
-        >>> from ddphf.symmetry.pair import Channel, Pair, Template
-        >>> from ddphf.workspace.build import build_workspace
-        >>> pair = Pair(Channel("mue", [18, 33], signal=Template([10.0, 20.0])),
-        ...             Channel("emu", [12, 30]))
-        >>> spec = add_uncorrelated(build_workspace(pair).workspace, "SR_mue", 0.125)
+        >>> from ddphf.workspace.examples import build_pair
+        >>> built = build_pair([18, 33], [12, 30], [10.0, 20.0])
+        >>> spec = add_uncorrelated(built.workspace, "SR_mue", 0.125)
         >>> spec["channels"][1]["samples"][1]["modifiers"][-1]["data"]
         [1.875, 3.9375]
     """

@@ -32,11 +32,8 @@ def state_closure(spec: Workspace, pairing: Mapping[str, str]) -> tuple[dict[str
         side region, shape (M,).
 
     Example:
-        >>> from ddphf.symmetry.pair import Channel, Pair, Template
-        >>> from ddphf.workspace.build import build_workspace
-        >>> pair = Pair(Channel("mue", [90, 130], signal=Template([0.0, 20.0])),
-        ...             Channel("emu", [100, 100]), efficiency_ratio=0.9)
-        >>> built = build_workspace(pair)
+        >>> from ddphf.workspace.examples import build_pair
+        >>> built = build_pair([90, 130], [100, 100], [0.0, 20.0], ratio=0.9)
         >>> entry, side = state_closure(built.workspace, built.metadata["pairing"])
         >>> side.tolist(), entry["side"]["chi2"]
         ([True, False], 0.0)

@@ -82,11 +82,8 @@ def read_pair(spec: Workspace, pairing: Mapping[str, str]) -> EmittedPair:
         pairing: Names of the channels, ``tested`` and ``partner``, as in the sidecar.
 
     Example:
-        >>> from ddphf.symmetry.pair import Channel, Pair, Template
-        >>> from ddphf.workspace.build import build_workspace
-        >>> pair = Pair(Channel("mue", [90, 95], signal=Template([9.0, 2.0])),
-        ...             Channel("emu", [100, 100]), efficiency_ratio=0.9)
-        >>> built = build_workspace(pair)
+        >>> from ddphf.workspace.examples import build_pair
+        >>> built = build_pair([90, 95], [100, 100], [9.0, 2.0], ratio=0.9)
         >>> read_pair(built.workspace, built.metadata["pairing"]).ratio.tolist()
         [0.9, 0.9]
     """

@@ -6,13 +6,14 @@ import copy
 from collections.abc import Mapping, Sequence
 
 from ddphf.compute.blocks import Runner
+from ddphf.compute.work import HERE, Work, work_of
 from ddphf.exceptions import UsageError
 from ddphf.inference.fit import make_discovery
 from ddphf.inference.fitter import Fitter
 from ddphf.inference.injection.scan import scan_strengths
 from ddphf.inference.injection.signals import Background, DataKind, Injection
 from ddphf.likelihood.reference import ReferenceModel
-from ddphf.progress import Count, Stage, silent
+from ddphf.progress import Count, Stage
 from ddphf.results.injection import InjectionResult, StrengthResult
 from ddphf.results.provenance import json_digest, made_of
 from ddphf.workspace_json import Workspace
@@ -70,8 +71,7 @@ def inject_signal(
     """
     written, found = inject_model(
         Fitter(ReferenceModel(workspace, measurement)), z=z, mu=mu, background=background,
-        kind=kind, scan=scan, toys=toys, seed=seed, progress=progress, toy_progress=toy_progress,
-        runner=runner,
+        kind=kind, scan=scan, toys=toys, seed=seed, work=work_of(progress, toy_progress, runner),
     )  # fmt: skip
     return written, made_of(found, workspace)
 
@@ -86,9 +86,7 @@ def inject_model(
     scan: Sequence[float] = (),
     toys: int = 0,
     seed: int = 0,
-    progress: Stage | None = None,
-    toy_progress: Count | None = None,
-    runner: Runner | None = None,
+    work: Work = HERE,
 ) -> tuple[Workspace, InjectionResult]:
     """Inject with a model that is already built; see :func:`inject_signal`.
 
@@ -101,9 +99,7 @@ def inject_model(
         scan: Strengths to study by toys.
         toys: Per strength; 0 for no scan.
         seed: Of everything drawn.
-        progress: Called with a line for each stage.
-        toy_progress: Called with (toys done, toys in all).
-        runner: Where long work is done; threads of this process by default.
+        work: How long work is done.
 
     Returns:
         The workspace of the model with new observations, and the record; of its provenance the
@@ -116,7 +112,7 @@ def inject_model(
     """
     if (z is None) == (mu is None):
         raise UsageError("give a significance to reach or a strength, one of the two")
-    say = progress if progress is not None else silent
+    say = work.say
     say("background")
     injection = Injection(fitter, background=background)
     reference = fitter.reference
@@ -140,8 +136,8 @@ def inject_model(
             toys=toys,
             kind=kind,
             seed=seed,
-            progress=toy_progress,
-            runner=runner,
+            progress=work.count,
+            runner=work.runner,
         )
     warnings = list(fitter.warnings)
     warnings += [line for line in with_signal.warnings if line not in warnings]

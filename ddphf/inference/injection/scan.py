@@ -56,12 +56,9 @@ def scan_strengths(
         FitError: Too many toys failed.
 
     Example:
-        >>> import pyhf
         >>> from ddphf.inference.fitter import Fitter
-        >>> from ddphf.likelihood.reference import ReferenceModel
-        >>> model = pyhf.simplemodels.uncorrelated_background([5.0], [50.0], [7.0])
-        >>> spec = dict(pyhf.Workspace.build(model, [50.0] + model.config.auxdata))
-        >>> injection = Injection(Fitter(ReferenceModel(spec)))
+        >>> from ddphf.likelihood.examples import one_bin
+        >>> injection = Injection(Fitter(one_bin(observed=50.0)))
         >>> (row,) = scan_strengths(injection, [4.0], toys=64)
         >>> abs(row.bias) < 4 * row.mu_mean_error, row.n_failed
         (True, 0)

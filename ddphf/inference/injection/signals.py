@@ -56,10 +56,8 @@ class Injection:
         point: All parameters of the background, shape (n,), the POI at 0.
 
     Example:
-        >>> import pyhf
-        >>> model = pyhf.simplemodels.uncorrelated_background([5.0], [50.0], [7.0])
-        >>> spec = dict(pyhf.Workspace.build(model, [50.0] + model.config.auxdata))
-        >>> injection = Injection(Fitter(ReferenceModel(spec)))
+        >>> from ddphf.likelihood.examples import one_bin
+        >>> injection = Injection(Fitter(one_bin(observed=50.0)))
         >>> mu = injection.solve(1.5)
         >>> round(mu, 4), round(injection.asimov_z(mu), 9)
         (3.2097, 1.5)
@@ -95,10 +93,10 @@ class Injection:
 
     def _fitted_point(self) -> Array:
         table = self.model.parameters
-        held, values = table.fixed.copy(), table.init.copy()
+        held, values = self.model.held_at(0.0), table.init.copy()
         where, constrained = self._at_auxiliary_data()
         held[where], values[where] = True, constrained
-        held[self.poi], values[self.poi] = True, 0.0
+        values[self.poi] = 0.0
         fit = minimize(self.model, fixed=held, values=values)
         if not fit.converged:
             raise FitError(f"the background fit at {self.poi_name} = 0 failed: {fit.status}")
@@ -133,10 +131,8 @@ class Injection:
         """
         if mu == 0:
             return 0.0
-        held = self.model.parameters.fixed.copy()
-        held[self.poi] = True
         data = self.source(mu).expected()
-        null = minimize(self.model, data=data, start=self.point, fixed=held)
+        null = minimize(self.model, data=data, start=self.point, fixed=self.model.held_at(0.0))
         if not null.converged:
             raise FitError(f"null fit of the Asimov data with {self.poi_name} = {mu:g} failed: "
                            f"{null.status}")  # fmt: skip

@@ -68,12 +68,9 @@ def coverage_asymptotic(
         FitError: Too many data sets have no certificate.
 
     Example:
-        >>> import pyhf
         >>> from ddphf.likelihood.compiled import CompiledModel
-        >>> from ddphf.likelihood.reference import ReferenceModel
-        >>> spec = pyhf.simplemodels.uncorrelated_background([100.0], [1000.0], [10.0])
-        >>> workspace = dict(pyhf.Workspace.build(spec, [1000.0] + spec.config.auxdata))
-        >>> model = CompiledModel.from_reference(ReferenceModel(workspace))
+        >>> from ddphf.likelihood.examples import one_bin
+        >>> model = CompiledModel.from_reference(one_bin(100.0, 1000.0, 10.0, observed=1000.0))
         >>> found = coverage_asymptotic(ToySource.at(model, np.array([3.0, 1.0])), 512, seed=1)
         >>> abs(found.coverage[0] - 0.6827) < 3 * found.error[0]
         True

@@ -9,12 +9,11 @@ from scipy.optimize import brentq
 from scipy.stats import chi2
 
 from ddphf.arrays import Array
-from ddphf.compute.blocks import Runner
 from ddphf.compute.streams import INTERVALS
+from ddphf.compute.work import HERE, Work
 from ddphf.inference.limits.profile import ProfileScan, find_crossing
 from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.statistics import toy_statistics
-from ddphf.progress import Count
 from ddphf.results.limit import IntervalResult
 from ddphf.statistics.tails import TIE
 
@@ -40,12 +39,10 @@ def interval_asymptotic(scan: ProfileScan, level: float, unit: float) -> Interva
         FitError: A fit has no certificate.
 
     Example:
-        >>> import pyhf
         >>> from ddphf.likelihood.compiled import CompiledModel
-        >>> from ddphf.likelihood.reference import ReferenceModel
-        >>> spec = pyhf.simplemodels.uncorrelated_background([10.0], [100.0], [0.01])
-        >>> workspace = dict(pyhf.Workspace.build(spec, [110.0] + spec.config.auxdata))
-        >>> scan = ProfileScan(CompiledModel.from_reference(ReferenceModel(workspace)))
+        >>> from ddphf.likelihood.examples import one_bin
+        >>> reference = one_bin(10.0, 100.0, 0.01, observed=110.0)
+        >>> scan = ProfileScan(CompiledModel.from_reference(reference))
         >>> interval = interval_asymptotic(scan, 0.6827, 1.0)
         >>> round(interval.lower, 3), round(interval.upper, 3)
         (0.0, 2.082)
@@ -73,8 +70,7 @@ def intervals_by_toys(
     n: int,
     *,
     seed: int,
-    progress: Count | None = None,
-    runner: Runner | None = None,
+    work: Work = HERE,
 ) -> list[IntervalResult]:
     """Return the intervals with thresholds from toys (Feldman and Cousins' ordering, profiled).
 
@@ -89,9 +85,7 @@ def intervals_by_toys(
         asymptotic: The intervals to calibrate, one per level.
         n: Toys per point.
         seed: Their seed.
-        progress: Called with (done, total).
-        runner: Where long work is done (:func:`ddphf.open_runner`); threads of this process by
-            default. It changes no bit of the result.
+        work: How long work is done.
 
     Raises:
         FitError: A fit has no certificate, or too many toys failed.
@@ -104,15 +98,15 @@ def intervals_by_toys(
     def count(some: int) -> None:
         nonlocal done
         done += some
-        if progress is not None:
-            progress(done, total)
+        if work.count is not None:
+            work.count(done, total)
 
     def draw(side: int, mu: float) -> None:
         nonlocal failed, which
         source = ToySource.conditional(scan.model, mu)
         first = INTERVALS.start(which, n)
         toys = toy_statistics(
-            source, [mu], n, seed=seed, first=first, progress=count, runner=runner
+            source, [mu], n, seed=seed, first=first, progress=count, runner=work.runner
         )
         failed, which = failed + toys.n_failed, which + 1
         sides[side].append(np.sort(toys.t[:, 0]))

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ddphf.compute.blocks import Runner
+from ddphf.compute.work import HERE, Work, work_of
 from ddphf.exceptions import FitError, InputError, ModelError
 from ddphf.inference.fitter import Fitter
 from ddphf.inference.limits.cls import asimov_unit, limit_asymptotic
@@ -17,7 +18,7 @@ from ddphf.inference.limits.toy_cls import limit_by_toys
 from ddphf.inference.toys.source import ToySource
 from ddphf.likelihood.fits import minimize
 from ddphf.likelihood.reference import ReferenceModel
-from ddphf.progress import Count, Stage, silent
+from ddphf.progress import Count, Stage
 from ddphf.results.limit import AsymptoticLimit, IntervalResult, LimitResult
 from ddphf.results.provenance import made_of, poi_bounds_stated
 
@@ -86,8 +87,8 @@ def limit_workspace(
     """
     found = limit_model(
         Fitter(ReferenceModel(workspace, measurement, poi_bounds)), level=level, methods=methods,
-        interval=interval, toys=toys, seed=seed, progress=progress, toy_progress=toy_progress,
-        runner=runner,
+        interval=interval, toys=toys, seed=seed,
+        work=work_of(progress, toy_progress, runner),
     )  # fmt: skip
     return made_of(found, workspace)
 
@@ -100,9 +101,7 @@ def limit_model(
     interval: bool = False,
     toys: int = 5000,
     seed: int = 0,
-    progress: Stage | None = None,
-    toy_progress: Count | None = None,
-    runner: Runner | None = None,
+    work: Work = HERE,
 ) -> LimitResult:
     """Find limits with a model that is already built; see :func:`limit_workspace`.
 
@@ -114,9 +113,7 @@ def limit_model(
         interval: Whether to find two-sided intervals too.
         toys: Toys per ensemble.
         seed: Their seed.
-        progress: Called with a line for each stage.
-        toy_progress: Called with (done, toys).
-        runner: Where long work is done; threads of this process by default.
+        work: How long work is done.
 
     Returns:
         The limits; of the provenance the bounds of the POI alone, where they are not the
@@ -131,8 +128,7 @@ def limit_model(
         raise InputError(f"confidence level {level:g}: expected a number between 0.5 and 1")
     if "toys" in methods and toys < MIN_TOYS:
         raise InputError(f"toys: {toys}, expected at least {MIN_TOYS} per scanned signal strength")
-    say = progress if progress is not None else silent
-    stated = fitter.reference.poi_bounds
+    say, stated = work.say, fitter.reference.poi_bounds
     found, observed, asimov, asymptotic = _asymptotic_limits(fitter, level, say)
     widened = None
     for _ in range(WIDENINGS * (not fitter.reference.states_poi_bounds)):
@@ -163,7 +159,7 @@ def limit_model(
         try:
             by_toys = limit_by_toys(
                 observed, asimov, _scan_points(asymptotic, observed.upper), level, toys, seed=seed,
-                progress=toy_progress, runner=runner,
+                work=work,
             )  # fmt: skip
         except (FitError, ModelError) as error:
             if "asymptotic" not in methods:
@@ -183,9 +179,7 @@ def limit_model(
                 intervals += plain
             if "toys" in methods:
                 say(f"{name}: intervals by toys")
-                intervals += intervals_by_toys(
-                    observed, plain, toys, seed=seed, progress=toy_progress
-                )
+                intervals += intervals_by_toys(observed, plain, toys, seed=seed, work=work)
                 if any(None in (x.lower, x.upper) for x in intervals):
                     warnings.append(
                         "ends of intervals by toys are null where no scanned value of the POI is "

@@ -31,11 +31,8 @@ class ProfileScan:
         FitError: The free fit has no certificate.
 
     Example:
-        >>> import pyhf
-        >>> from ddphf.likelihood.reference import ReferenceModel
-        >>> spec = pyhf.simplemodels.uncorrelated_background([5.0], [50.0], [7.0])
-        >>> workspace = pyhf.Workspace.build(spec, [60.0] + spec.config.auxdata)
-        >>> scan = ProfileScan(CompiledModel.from_reference(ReferenceModel(dict(workspace))))
+        >>> from ddphf.likelihood.examples import one_bin
+        >>> scan = ProfileScan(CompiledModel.from_reference(one_bin()))
         >>> round(scan.mu_hat, 4), round(scan.t(0.0), 4), round(scan.q_tilde(5.0), 4)
         (2.0, 0.9198, 2.0259)
     """
@@ -53,8 +50,6 @@ class ProfileScan:
             raise ModelError("the measurement has no POI to scan")
         self.model, self.poi, self.what = model, poi, what
         self.data = model.data if data is None else data
-        self._held = model.parameters.fixed.copy()
-        self._held[poi] = True
         self.free = minimize(model, data=self.data) if free is None else free
         if not self.free.converged:
             raise FitError(f"{what}, free fit: {self.free.status}")
@@ -104,7 +99,7 @@ class ProfileScan:
         if mu in self._known:
             return self._known[mu]
         near = min(self._known, key=lambda other: abs(other - mu), default=None)
-        table = self.model.parameters
+        table, held = self.model.parameters, self.model.held_at(mu)
         starts = [self.free.parameters, table.init]
         if near is not None:
             starts.insert(0, self._known[near].parameters)
@@ -112,7 +107,7 @@ class ProfileScan:
         for start in starts:
             begin = start.copy()
             begin[self.poi] = mu
-            minimum = minimize(self.model, data=self.data, start=begin, fixed=self._held)
+            minimum = minimize(self.model, data=self.data, start=begin, fixed=held)
             if minimum.converged:
                 self._known[mu] = minimum
                 return minimum

@@ -9,14 +9,13 @@ import numpy as np
 from scipy.stats import norm
 
 from ddphf.arrays import Array
-from ddphf.compute.blocks import Runner
 from ddphf.compute.streams import BOOTSTRAP, LIMITS, generator
+from ddphf.compute.work import HERE, Work
 from ddphf.inference.limits.bootstrap import crossings_of_toys
 from ddphf.inference.limits.cls import cls_asymptotic, cls_expected
 from ddphf.inference.limits.profile import ProfileScan
 from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.statistics import ToyStatistics, toy_statistics
-from ddphf.progress import Count
 from ddphf.results.discover import N_SIGMA
 from ddphf.results.limit import ToyLimit
 
@@ -35,8 +34,7 @@ def limit_by_toys(
     n: int,
     *,
     seed: int,
-    progress: Count | None = None,
-    runner: Runner | None = None,
+    work: Work = HERE,
 ) -> ToyLimit:
     """Return the CLs upper limits of one data set by toys.
 
@@ -50,9 +48,7 @@ def limit_by_toys(
         level: Confidence level.
         n: Toys of each ensemble.
         seed: Their seed.
-        progress: Called with (done, total).
-        runner: Where long work is done (:func:`ddphf.open_runner`); threads of this process by
-            default. It changes no bit of the result.
+        work: How long work is done.
 
     Raises:
         FitError: A fit has no certificate, or too many toys failed.
@@ -63,13 +59,15 @@ def limit_by_toys(
     def count(some: int) -> None:
         nonlocal done
         done += some
-        if progress is not None:
-            progress(done, total)
+        if work.count is not None:
+            work.count(done, total)
 
     def draw(poi: float, which: int, at: list[float]) -> ToyStatistics:
         source = ToySource.conditional(observed.model, poi)
         first = LIMITS.start(which, n)
-        return toy_statistics(source, at, n, seed=seed, first=first, progress=count, runner=runner)
+        return toy_statistics(
+            source, at, n, seed=seed, first=first, progress=count, runner=work.runner
+        )
 
     background = draw(0.0, 0, tests)
     signals = [draw(test, j + 1, [test]) for j, test in enumerate(tests)]

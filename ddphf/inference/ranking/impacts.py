@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ddphf.arrays import Array, Mask
+from ddphf.compute.work import HERE, Work, work_of
 from ddphf.exceptions import ModelError
 from ddphf.inference.fitter import Fitter
 from ddphf.inference.ranking.decomposition import decompose
@@ -20,7 +21,7 @@ from ddphf.likelihood.certificate import Minimum
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.errors.propagation import Propagation, held_by_data, propagate
 from ddphf.likelihood.reference import ParameterTable, ReferenceModel
-from ddphf.progress import Count, Stage, silent
+from ddphf.progress import Count, Stage
 from ddphf.results.fit import ParameterResult
 from ddphf.results.provenance import made_of
 from ddphf.results.rank import CorrelationsResult, ImpactResult, RankResult
@@ -77,7 +78,7 @@ def rank_parameters(
     """
     ranked = rank_model(
         Fitter(ReferenceModel(workspace, measurement)), parameters=parameters, groups=groups,
-        progress=progress, refit_progress=refit_progress, cold=True,
+        work=work_of(progress, refit_progress), cold=True,
     )  # fmt: skip
     return made_of(replace(ranked, parameters=ranked.parameters[:top]), workspace)
 
@@ -87,8 +88,7 @@ def rank_model(
     *,
     parameters: Sequence[str] = (),
     groups: Sequence[tuple[str, str]] = (),
-    progress: Stage | None = None,
-    refit_progress: Count | None = None,
+    work: Work = HERE,
     cold: bool = False,
 ) -> RankResult:
     """Rank with a model that is already built; see :func:`rank_parameters`.
@@ -97,16 +97,14 @@ def rank_model(
         fitter: Of one measurement.
         parameters: Globs of the parameters to rank.
         groups: (name, globs joined by commas).
-        progress: Called with a line for each stage.
-        refit_progress: Called with (done, refits).
+        work: How long work is done.
         cold: Compile the refits while the first fit runs; in a process that has ranked such a
             model before there is nothing to compile.
 
     Returns:
         The ranking, all of it, without provenance.
     """
-    say = progress if progress is not None else silent
-    reference, table = fitter.reference, fitter.reference.parameters
+    say, reference, table = work.say, fitter.reference, fitter.reference.parameters
     poi = require_poi(table, reference.measurement)
     model = fitter.require_compiled("rankings")
     chosen = select_parameters(model, parameters, str(reference.measurement))
@@ -123,13 +121,9 @@ def rank_model(
     if plan.items:
         say(f"{len(plan.items)} refits")
         refits = refit_all(
-            model,
-            start=plan.start,
-            fixed=plan.fixed,
-            data=plan.data,
-            near=free.parameters,
-            progress=refit_progress,
-        )
+            model, start=plan.start, fixed=plan.fixed, data=plan.data, near=free.parameters,
+            progress=work.count, runner=work.runner,
+        )  # fmt: skip
         found = refits.points[:, poi] - free.parameters[poi]
         shifts, reasons = dict(zip(plan.items, found, strict=True)), refits.reasons
     impacts = [plan.describe(j, shifts, spread) for j in map(int, plan.chosen)]
@@ -179,7 +173,7 @@ def select_parameters(model: CompiledModel, globs: Sequence[str], measurement: s
     Raises:
         ModelError: A glob matches nothing, or nothing is left.
     """
-    table = model.parameters
+    table = model.stated
     if globs:
         return match_globs(table, globs, "--parameters")
     free = ~table.fixed

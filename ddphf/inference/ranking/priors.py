@@ -61,11 +61,8 @@ def read_priors(model: CompiledModel) -> Priors:
     """Return the constraint terms of a model.
 
     Example:
-        >>> import pyhf
-        >>> from ddphf.likelihood.reference import ReferenceModel
-        >>> spec = pyhf.simplemodels.uncorrelated_background([5.0], [50.0], [5.0])
-        >>> workspace = pyhf.Workspace.build(spec, [60.0] + spec.config.auxdata)
-        >>> priors = read_priors(CompiledModel.from_reference(ReferenceModel(dict(workspace))))
+        >>> from ddphf.likelihood.examples import one_bin
+        >>> priors = read_priors(CompiledModel.from_reference(one_bin(error=5.0)))
         >>> [round(float(x), 3) for x in (priors.width[1], priors.deviation[1])]  # 100 counts
         [0.1, 10.0]
     """

@@ -9,7 +9,7 @@ from ddphf.arrays import AnyArray, Array
 from ddphf.exceptions import ModelError
 from ddphf.inference.toys.blocks import FIT_BLOCK
 from ddphf.inference.toys.source import ToySource
-from ddphf.likelihood.batch import BLOCK, minimize_batch
+from ddphf.likelihood.batch import BLOCK, BatchResult, minimize_batch
 from ddphf.likelihood.certificate import EDM_TOLERANCE
 from ddphf.likelihood.ensembles.rough import SharedInputs
 from ddphf.likelihood.ensembles.shared import fit_block, share_inputs
@@ -39,8 +39,7 @@ class ToyFitter:
         table, pair = self.model.parameters, self.model.pair
         assert table.poi is not None
         self.poi = table.poi
-        self.null_held = table.fixed.copy()
-        self.null_held[self.poi] = True
+        self.null_held = self.model.held_at(test)
         self.null_start = self._start(test)
         self.shared: SharedInputs | None = None
         if table.fixed[self.poi]:
@@ -90,12 +89,20 @@ class ToyFitter:
 
     def fit(self, data: Array, n: int) -> Columns:
         """Return signed q0, mu_hat, status, at_zero of the first n rows; the test is mu = 0."""
+        return self.fit_with_nulls(data, n)[0]
+
+    def fit_with_nulls(self, data: Array, n: int) -> tuple[Columns, list[BatchResult]]:
+        """Return what :meth:`fit` does, and the fits at the test of each BLOCK of rows.
+
+        Of a pair there are none: shared information has no points.
+        """
         fast = self.fast(data)
         if fast is None:
             # A toy that is fitted again is so beside others of its batch alone.
             parts = [self._general(data[i : min(i + BLOCK, n)]) for i in range(0, n, BLOCK)]
-            q0, mu_hat, status, at_zero = (np.concatenate(c) for c in zip(*parts, strict=True))
-            return q0, mu_hat, status, at_zero
+            columns, nulls = zip(*parts, strict=True)
+            q0, mu_hat, status, at_zero = (np.concatenate(c) for c in zip(*columns, strict=True))
+            return (q0, mu_hat, status, at_zero), list(nulls)
         difference, mu_hat, good, at_zero = fast
         status = np.where(good, CONVERGED_FAST, FAILED).astype(np.int8)
         at_zero = at_zero & good
@@ -103,7 +110,7 @@ class ToyFitter:
             difference[j], mu_hat[j], status[j], at_zero[j] = self._careful(data[j])
         q0 = np.where(mu_hat >= 0, 1.0, -1.0) * difference
         q0[at_zero] = 0.0
-        return q0[:n], mu_hat[:n], status[:n], at_zero[:n]
+        return (q0[:n], mu_hat[:n], status[:n], at_zero[:n]), []
 
     def _careful(self, data: Array) -> tuple[float, float, int, bool]:
         null = minimize(self.model, data=data, start=self.null_start, fixed=self.null_held)
@@ -117,7 +124,7 @@ class ToyFitter:
             return difference, mu_hat, CAREFUL, mu_hat == 0.0
         return np.nan, np.nan, FAILED, False
 
-    def _general(self, data: Array) -> Columns:
+    def _general(self, data: Array) -> tuple[Columns, BatchResult]:
         model = self.model
         null = minimize_batch(
             model, data, start=self.null_start, fixed=self.null_held, errors=False
@@ -145,4 +152,4 @@ class ToyFitter:
         q0 = np.where(mu_hat >= 0, 1.0, -1.0) * difference
         q0[at_zero] = 0.0
         q0[bad], mu_hat[bad] = np.nan, np.nan
-        return q0, mu_hat, status, at_zero
+        return (q0, mu_hat, status, at_zero), null

@@ -18,14 +18,13 @@ import numpy as np
 from scipy.stats import norm
 
 from ddphf.arrays import AnyArray, Array
-from ddphf.compute.blocks import Runner
 from ddphf.compute.chunks import told
 from ddphf.compute.streams import IMPORTANCE
+from ddphf.compute.work import HERE, Work
 from ddphf.exceptions import FitError, InputError, ModelError
 from ddphf.inference.toys.blocks import draw_block, map_toys
 from ddphf.inference.toys.fits import ToyFitter
 from ddphf.inference.toys.source import DRAW_BLOCK, ToySource
-from ddphf.progress import Count
 from ddphf.results.nulls import ImportanceResult
 from ddphf.statistics.tails import FAILED, TIE, refuse_failures
 
@@ -55,8 +54,7 @@ def sample_importance(
     n: int,
     *,
     seed: int,
-    progress: Count | None = None,
-    runner: Runner | None = None,
+    work: Work = HERE,
 ) -> ImportanceResult:
     """Estimate the p-value of an observed excess.
 
@@ -66,8 +64,7 @@ def sample_importance(
         q0: Observed signed q0, > 0.
         n: Number of toys.
         seed: Non-negative integer.
-        progress: Called with (done, n).
-        runner: Where toys are drawn and fitted; threads of this process by default.
+        work: How toys are drawn and fitted.
 
     Raises:
         ModelError: There is no excess, so nothing is rare.
@@ -114,7 +111,7 @@ def sample_importance(
         }  # fmt: skip
         columns += map_toys(
             "ddphf.inference.toys.importance:WeightedToys", settings,
-            np.arange(first, first + size), runner=runner, progress=told(progress, done, n),
+            np.arange(first, first + size), runner=work.runner, progress=told(work.count, done, n),
         )  # fmt: skip
         done += size
         strata.append(slice(first - begin, first - begin + size))

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ddphf.compute.blocks import Runner
+from ddphf.compute.work import HERE, Work, work_of
 from ddphf.exceptions import InputError, UsageError
 from ddphf.inference.fitter import Fitter
 from ddphf.inference.toys.ensembles import toy_ensemble
@@ -14,7 +15,7 @@ from ddphf.inference.toys.shards import check_shard, join_shards
 from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.store import ToySample, add_toys, load_toys, merge_toys
 from ddphf.likelihood.reference import ReferenceModel
-from ddphf.progress import Count, Stage, silent
+from ddphf.progress import Count, Stage
 from ddphf.results.provenance import json_digest
 
 __all__ = ["toys_model", "toys_workspace"]
@@ -65,12 +66,12 @@ def toys_workspace(
             that merged shards lack would be drawn.
     """
     fitter = Fitter(ReferenceModel(workspace, measurement))
-    sample = toys_model(
+    sample, said = toys_model(
         fitter, path, toys=toys, mu=mu, seed=seed, merge=merge, shard=shard,
-        replace=replace, workspace_digest=json_digest(workspace), progress=progress,
-        toy_progress=toy_progress, runner=runner,
+        replace=replace, workspace_digest=json_digest(workspace),
+        work=work_of(progress, toy_progress, runner),
     )  # fmt: skip
-    return sample, tuple(fitter.reference.warnings)
+    return sample, (*fitter.reference.warnings, *said)
 
 
 def toys_model(
@@ -84,10 +85,8 @@ def toys_model(
     shard: tuple[int, int] | None = None,
     replace: bool = False,
     workspace_digest: str = "",
-    progress: Stage | None = None,
-    toy_progress: Count | None = None,
-    runner: Runner | None = None,
-) -> ToySample:
+    work: Work = HERE,
+) -> tuple[ToySample, tuple[str, ...]]:
     """Draw and keep toys of a model that is already built; see :func:`toys_workspace`.
 
     Args:
@@ -100,12 +99,10 @@ def toys_model(
         shard: (i, n): draw part i of n of the toys.
         replace: Whether the toys of an existing file give way to the new ones.
         workspace_digest: Kept in the file.
-        progress: Called with a line for each stage.
-        toy_progress: Called with (done, toys).
-        runner: Where long work is done.
+        work: How long work is done.
 
     Returns:
-        All toys of the file.
+        All toys of the file, and what is to be said of the free fit.
 
     Raises:
         InputError: A file of other toys.
@@ -113,7 +110,7 @@ def toys_model(
         FitError: A fit has no certificate.
         UsageError: The file cannot be written.
     """
-    say = progress if progress is not None else silent
+    say = work.say
     own = None if shard is None else check_shard(*shard, toys)
     fitter.require_null()
     others = {str(name): load_toys(name) for name in merge}
@@ -123,7 +120,7 @@ def toys_model(
     # What 'ddphf fit' refuses, such as a POI that another factor copies, has no toys either.
     say("free fit")
     table = fitter.reference.parameters
-    fitter.minimize(table.init, table.fixed, "free fit")
+    said = fitter.minimize(table.init, table.fixed, "free fit").warnings
     for name, sample in (others if old is None else {**others, str(path): old}).items():
         if (sample.fingerprint, sample.mu) != (source.fingerprint, source.mu):
             raise InputError(
@@ -149,12 +146,12 @@ def toys_model(
             part = range(toys) if own is None else own.toys
             toy_ensemble(
                 source, len(part), seed=seed, first=part.start, store=store, shard=own,
-                workspace_digest=workspace_digest, progress=toy_progress, runner=runner,
+                workspace_digest=workspace_digest, progress=work.count, runner=work.runner,
             )  # fmt: skip
     finally:
         if store != path and store.exists():
             store.replace(path)
-    return load_toys(path)
+    return load_toys(path), said
 
 
 def _completes(toys: int, seed: int, others: Mapping[str, ToySample]) -> bool:

@@ -82,15 +82,20 @@ class ToySource:
         """Profile everything else at ``mu`` on the observed data.
 
         Raises:
-            ModelError: There is no POI, or ``mu`` is outside its bounds.
+            ModelError: There is no POI, it has no effect, or ``mu`` is outside its bounds.
             FitError: That fit has no certificate.
         """
         table = model.parameters
         check_strength(table, mu)
         assert table.poi is not None
-        held, values = table.fixed.copy(), table.init.copy()
-        held[table.poi], values[table.poi] = True, mu
-        fit = minimize(model, fixed=held, values=values)
+        if table.fixed[table.poi] and not model.stated.fixed[table.poi]:
+            raise ModelError(
+                f"the POI '{table.names[table.poi]}' changes no expected count, so nothing can be "
+                "said of it; check its samples"
+            )
+        values = table.init.copy()
+        values[table.poi] = mu
+        fit = minimize(model, fixed=model.held_at(mu), values=values)
         if not fit.converged:
             raise FitError(f"the fit at mu = {mu:g} that toys are drawn from: {fit.status}")
         return cls.at(model, fit.parameters)

@@ -72,12 +72,9 @@ def toy_statistics(
         FitError: More than one in a thousand toys have no certificate.
 
     Example:
-        >>> import pyhf
         >>> from ddphf.likelihood.compiled import CompiledModel
-        >>> from ddphf.likelihood.reference import ReferenceModel
-        >>> spec = pyhf.simplemodels.uncorrelated_background([5.0], [50.0], [7.0])
-        >>> workspace = dict(pyhf.Workspace.build(spec, [60.0] + spec.config.auxdata))
-        >>> model = CompiledModel.from_reference(ReferenceModel(workspace))
+        >>> from ddphf.likelihood.examples import one_bin
+        >>> model = CompiledModel.from_reference(one_bin())
         >>> toys = toy_statistics(ToySource.conditional(model, 2.0), [2.0], 64, seed=1)
         >>> toys.t.shape, bool(0.3 < np.mean(toys.t < 1) < 0.95)
         ((64, 1), True)
@@ -160,7 +157,7 @@ class StatisticFitter:
 
     def fit(self, data: Array, n: int) -> tuple[Array, Array, Array, AnyArray]:
         """Return mu_hat (n,), t (n, k), t at 0 (n,) and failed (n,) of the first n rows."""
-        q0, mu_hat, status, _ = self.base.fit(data, n)
+        (q0, mu_hat, status, _), nulls = self.base.fit_with_nulls(data, n)
         failed = status == FAILED
         t_zero = np.abs(q0)
         t = np.full((n, len(self.tests)), np.nan)
@@ -175,12 +172,15 @@ class StatisticFitter:
         rest = np.flatnonzero(np.isnan(t).any(axis=1) & ~failed)
         batch = rest // BLOCK if self.base.shared is None else 0 * rest
         for rows in np.split(rest, np.flatnonzero(np.diff(batch)) + 1) if rest.size else ():
-            self._finish(data[rows], rows, mu_hat, t, t_zero)
+            held = _Held(data[rows])
+            # A batch without some of its rows has other last bits, where one Hessian is shared.
+            if nulls and len(rows) == len(nulls[rows[0] // BLOCK].status):
+                held.found[0.0] = nulls[rows[0] // BLOCK]
+            self._finish(held, rows, mu_hat, t, t_zero)
         failed |= ~np.all(t > -BELOW_FREE, axis=1) | ~(t_zero > -BELOW_FREE)
         return mu_hat, t, t_zero, failed
 
-    def _finish(self, data: Array, rest: AnyArray, mu_hat: Array, t: Array, t_zero: Array) -> None:
-        held = _Held(data)
+    def _finish(self, held: _Held, rest: AnyArray, mu_hat: Array, t: Array, t_zero: Array) -> None:
         base = held.at(self.base, 0.0).twice_nll - t_zero[rest]
         for j, (mu, fitter) in enumerate(zip(self.tests, self.fitters, strict=True)):
             missing = np.isnan(t[rest, j])
@@ -191,7 +191,7 @@ class StatisticFitter:
         for row in np.flatnonzero(lowest < -BELOW_FREE):
             j = int(np.nanargmin(t[rest[row]]))
             start: Any = held.at(self.fitters[j], self.tests[j]).points[row]
-            free = minimize(self.source.model, data=data[row], start=start)
+            free = minimize(self.source.model, data=held.data[row], start=start)
             gain = base[row] - free.twice_nll
             if free.converged and gain > 0:
                 t[rest[row]] += gain

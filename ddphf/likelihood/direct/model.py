@@ -298,6 +298,15 @@ class DirectModel:
         hessian = Arrowhead(corner, self.split.sum_cells(edges), blocks)
         return Curvature(hessian, j_global, j_local)
 
+    def slopes(self, point: Float[Array, "n"], data: Array) -> Float[Array, "n"]:
+        """Return the largest derivative of any rate by each parameter, absolute, shape (n,)."""
+        with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+            found = self.curvature(self.evaluate(point[None], data).row(0))
+        by_cell = np.zeros(self.split.local.shape)
+        where = self.split.of_bin < len(by_cell)
+        np.maximum.at(by_cell, self.split.of_bin[where], np.abs(found.j_local[where]))
+        return self.split.put(np.max(np.abs(found.j_global), axis=0, initial=0.0), by_cell)
+
     def information(self, at: Points, found: Curvature) -> Arrowhead:
         """Return the expected Hessian, without the rates' own curvature: never indefinite."""
         expected = np.where(at.rate > 0, 1.0 / np.where(at.rate > 0, at.rate, 1.0), 0.0)

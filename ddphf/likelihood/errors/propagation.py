@@ -75,12 +75,9 @@ def propagate(
         data: Main and auxiliary data; the observed by default.
 
     Example:
-        >>> import pyhf
+        >>> from ddphf.likelihood.examples import one_bin
         >>> from ddphf.likelihood.fits import minimize
-        >>> from ddphf.likelihood.reference import ReferenceModel
-        >>> spec = pyhf.simplemodels.uncorrelated_background([5.0], [50.0], [7.0])
-        >>> workspace = pyhf.Workspace.build(spec, [60.0] + spec.config.auxdata)
-        >>> model = CompiledModel.from_reference(ReferenceModel(dict(workspace)))
+        >>> model = CompiledModel.from_reference(one_bin())
         >>> found = propagate(model, minimize(model).parameters, 0)
         >>> [round(float(x), 4) for x in found.rate_variance]  # one bin, one POI: its count
         [60.0]

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import gammaln
 
-from ddphf.arrays import Float, JaxArray, for_programs
+from ddphf.arrays import Bool, Float, JaxArray, for_programs
 from ddphf.likelihood.deviance import deviance
 from ddphf.likelihood.expansion import Expansion
 from ddphf.likelihood.interpolation import (
@@ -24,7 +24,10 @@ from ddphf.likelihood.interpolation import (
 
 __all__ = [
     "Codes",
+    "Flags",
     "ModelArrays",
+    "Scalar",
+    "Vector",
     "build_arrays",
     "constraint_logpdf",
     "log_poisson",
@@ -32,6 +35,13 @@ __all__ = [
     "penalty",
     "rates",
 ]
+
+Vector = Float[JaxArray, "n"]
+"""A number per parameter."""
+
+Flags = Bool[JaxArray, "n"]
+
+Scalar = Float[JaxArray, ""]
 
 
 class Codes(NamedTuple):
@@ -141,9 +151,7 @@ def build_arrays(expansion: Expansion) -> tuple[ModelArrays, Codes]:
     return arrays, Codes(expansion.normsys_code, expansion.histosys_code, len(symmetric))
 
 
-def rates(
-    codes: Codes, arrays: ModelArrays, parameters: Float[JaxArray, "n"]
-) -> Float[JaxArray, "bins"]:
+def rates(codes: Codes, arrays: ModelArrays, parameters: Vector) -> Float[JaxArray, "bins"]:
     """Return the expected counts, shape (bins,), from the parameters, shape (n,)."""
     alpha = parameters[arrays.histosys]
     split = codes.n_symmetric
@@ -169,13 +177,17 @@ def log_poisson(
     return jnp.where((rate > 0) | ((n <= 0) & (rate == 0)), value, impossible)
 
 
+def _pulls(arrays: ModelArrays, parameters: JaxArray, auxiliary: JaxArray) -> JaxArray:
+    """Return (measured - parameter) / width of the normal constraint terms."""
+    distance = auxiliary[arrays.normal_data] - parameters[arrays.normal_parameter]
+    return distance / arrays.normal_sigma
+
+
 def constraint_logpdf(
-    arrays: ModelArrays, parameters: Float[JaxArray, "n"], auxiliary: Float[JaxArray, "aux"]
-) -> Float[JaxArray, ""]:
+    arrays: ModelArrays, parameters: Vector, auxiliary: Float[JaxArray, "aux"]
+) -> Scalar:
     """Return ln of all constraint terms, normalisations included."""
-    pull = (
-        auxiliary[arrays.normal_data] - parameters[arrays.normal_parameter]
-    ) / arrays.normal_sigma
+    pull = _pulls(arrays, parameters, auxiliary)
     normal = -0.5 * jnp.sum(pull * pull) - jnp.sum(
         jnp.log(arrays.normal_sigma) + 0.5 * np.log(2.0 * np.pi)
     )
@@ -183,13 +195,9 @@ def constraint_logpdf(
     return normal + jnp.sum(log_poisson(auxiliary[arrays.poisson_data], mean))
 
 
-def penalty(
-    arrays: ModelArrays, parameters: Float[JaxArray, "n"], auxiliary: Float[JaxArray, "aux"]
-) -> Float[JaxArray, ""]:
+def penalty(arrays: ModelArrays, parameters: Vector, auxiliary: Float[JaxArray, "aux"]) -> Scalar:
     """Return -ln of the constraint terms over their best values: no difference of large terms."""
-    pull = (
-        auxiliary[arrays.normal_data] - parameters[arrays.normal_parameter]
-    ) / arrays.normal_sigma
+    pull = _pulls(arrays, parameters, auxiliary)
     mean = parameters[arrays.poisson_parameter] * arrays.poisson_tau
     known = jnp.where(mean >= 0, deviance(auxiliary[arrays.poisson_data], mean), jnp.nan)
     return 0.5 * jnp.sum(pull * pull) + jnp.sum(known)
@@ -198,9 +206,9 @@ def penalty(
 def logpdf(
     codes: Codes,
     arrays: ModelArrays,
-    parameters: Float[JaxArray, "n"],
+    parameters: Vector,
     data: Float[JaxArray, "data"],
-) -> Float[JaxArray, ""]:
+) -> Scalar:
     """Return ln L of main and auxiliary data, as pyhf defines it (negative rates: NaN)."""
     n_bins = arrays.nominal.shape[0]
     main = jnp.sum(log_poisson(data[:n_bins], rates(codes, arrays, parameters)))

@@ -15,11 +15,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ddphf.arrays import AnyArray, Bool, Float, IntArray, JaxArray, for_programs
+from ddphf.arrays import AnyArray, Float, IntArray, JaxArray, for_programs
 from ddphf.likelihood.descent import NEGLIGIBLE
 from ddphf.likelihood.expansion import CannotCompileError, Expansion
 from ddphf.likelihood.factorization import cho_solve, cholesky
-from ddphf.likelihood.general.arrays import ModelArrays
+from ddphf.likelihood.general.arrays import Flags, ModelArrays, Scalar, Vector
 
 __all__ = [
     "Arrowhead",
@@ -149,9 +149,7 @@ def _find_factors(
     return Cells(*map(for_programs, tables))
 
 
-def masked(
-    matrix: Arrowhead, cells: Cells, free: Bool[JaxArray, "n"], damping: Float[JaxArray, ""]
-) -> Arrowhead:
+def masked(matrix: Arrowhead, cells: Cells, free: Flags, damping: Scalar) -> Arrowhead:
     """Keep the free directions, the others as an identity; add damping times the diagonal."""
     f_global = free[cells.global_]
     f_local = jnp.concatenate([free, jnp.zeros(1, bool)])[cells.local]
@@ -165,7 +163,7 @@ def masked(
     return Arrowhead(corner, edges, blocks + add[:, :, None] * jnp.eye(blocks.shape[1])[None])
 
 
-def multiply(matrix: Arrowhead, cells: Cells, vector: Float[JaxArray, "n"]) -> Float[JaxArray, "n"]:
+def multiply(matrix: Arrowhead, cells: Cells, vector: Vector) -> Vector:
     """Return the matrix times a vector of shape (n,)."""
     v_global = vector[cells.global_]
     v_local = jnp.concatenate([vector, jnp.zeros(1)])[cells.local]
@@ -175,7 +173,7 @@ def multiply(matrix: Arrowhead, cells: Cells, vector: Float[JaxArray, "n"]) -> F
     return out.at[cells.global_].add(x)
 
 
-def add_diagonal(matrix: Arrowhead, cells: Cells, diagonal: Float[JaxArray, "n"]) -> Arrowhead:
+def add_diagonal(matrix: Arrowhead, cells: Cells, diagonal: Vector) -> Arrowhead:
     """Add a diagonal of shape (n,)."""
     own = jnp.concatenate([diagonal, jnp.zeros(1)])[cells.local]
     return Arrowhead(
@@ -191,9 +189,7 @@ def read_diagonal(matrix: Arrowhead, cells: Cells, n: int) -> Float[JaxArray, "{
     return out.at[cells.global_].add(jnp.diag(matrix.corner))
 
 
-def along(
-    cells: Cells, slope: tuple[JaxArray, JaxArray], step: Float[JaxArray, "n"]
-) -> Float[JaxArray, "bins"]:
+def along(cells: Cells, slope: tuple[JaxArray, JaxArray], step: Vector) -> Float[JaxArray, "bins"]:
     """Return the change of every rate, shape (bins,), to first order in a step, shape (n,).
 
     ``slope`` has the derivatives of the rates by the globals, (bins, k), and by the locals of each
@@ -235,13 +231,7 @@ def factor(matrix: Arrowhead) -> tuple[JaxArray, JaxArray, JaxArray, JaxArray]:
     return cholesky(schur * scale[:, None] * scale[None, :]), scale, inner, chol
 
 
-def solve(
-    matrix: Arrowhead,
-    cells: Cells,
-    right: Float[JaxArray, "n"],
-    free: Bool[JaxArray, "n"],
-    damping: Float[JaxArray, ""],
-) -> Float[JaxArray, "n"]:
+def solve(matrix: Arrowhead, cells: Cells, right: Vector, free: Flags, damping: Scalar) -> Vector:
     """Solve over the free directions; 0 elsewhere, NaN if the matrix is not positive definite."""
     matrix = masked(matrix, cells, free, damping)
     right = jnp.where(free, right, 0.0)
@@ -255,9 +245,7 @@ def solve(
     return out.at[cells.global_].add(x)
 
 
-def inverse(
-    matrix: Arrowhead, cells: Cells, free: Bool[JaxArray, "n"]
-) -> tuple[JaxArray, JaxArray]:
+def inverse(matrix: Arrowhead, cells: Cells, free: Flags) -> tuple[JaxArray, JaxArray]:
     """Return the inverse over the free directions, 0 elsewhere.
 
     Returns:

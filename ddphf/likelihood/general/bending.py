@@ -7,7 +7,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ddphf.arrays import Bool, Float, JaxArray
+from ddphf.arrays import Float, JaxArray
+from ddphf.likelihood.general.arrays import Flags, Vector
 from ddphf.likelihood.general.arrowhead import Arrowhead, Cells, multiply, solve
 
 __all__ = ["bend"]
@@ -26,11 +27,11 @@ class _Path(NamedTuple):
 def bend(
     matrix: Arrowhead,
     cells: Cells,
-    gradient: Float[JaxArray, "n"],
-    free: Bool[JaxArray, "n"],
-    step: Float[JaxArray, "n"],
+    gradient: Vector,
+    free: Flags,
+    step: Vector,
     room: Float[JaxArray, "2 n"],
-) -> Float[JaxArray, "n"]:
+) -> Vector:
     """Bend a step along the bounds that it crosses.
 
     The step goes to the first bound; the parameter that meets it stays there, the others are solved

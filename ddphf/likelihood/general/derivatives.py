@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from ddphf.arrays import Float, JaxArray
 from ddphf.likelihood.descent import NEGLIGIBLE
 from ddphf.likelihood.deviance import deviance
-from ddphf.likelihood.general.arrays import Codes, ModelArrays, penalty
+from ddphf.likelihood.general.arrays import Codes, ModelArrays, Vector, penalty
 from ddphf.likelihood.general.arrowhead import Arrowhead, Cells
 from ddphf.likelihood.interpolation import histosys_weights, normsys_factor
 
@@ -64,7 +64,7 @@ class Point(NamedTuple):
 def evaluate(
     codes: Codes,
     model: Model,
-    parameters: Float[JaxArray, "n"],
+    parameters: Vector,
     data: Float[JaxArray, "data"],
     multiplier: Float[JaxArray, "bins"] | None = None,
 ) -> Point:

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from ddphf.arrays import Bool, Float, Int, JaxArray
 from ddphf.likelihood import descent
 from ddphf.likelihood.descent import Descent, Problem, Proposal
-from ddphf.likelihood.general.arrays import Codes
+from ddphf.likelihood.general.arrays import Codes, Scalar, Vector
 from ddphf.likelihood.general.arrowhead import (
     inverse,
     masked,
@@ -94,15 +94,13 @@ def is_physical(
     return jnp.all((rate > 0) | ((rate == 0) & (counts <= 0)))
 
 
-def _relax(damping: Float[JaxArray, ""], agreement: Float[JaxArray, ""]) -> Float[JaxArray, ""]:
+def _relax(damping: Scalar, agreement: Scalar) -> Scalar:
     """Return the damping after a step that was taken; agreement is actual over predicted gain."""
     lower = jnp.where(agreement > FAIR, damping / TENFOLD, damping)
     return jnp.where((agreement > GOOD) | (damping < FIRST_DAMPING / TENFOLD), 0.0, lower)
 
 
-def minimize_general(
-    codes: Codes, problem: GeneralProblem, start: Float[JaxArray, "n"]
-) -> GeneralResult:
+def minimize_general(codes: Codes, problem: GeneralProblem, start: Vector) -> GeneralResult:
     """Minimise -ln L of one data set.
 
     Args:
@@ -169,9 +167,9 @@ def minimize_general(
 
 def make_result(
     problem: GeneralProblem,
-    x: Float[JaxArray, "n"],
+    x: Vector,
     point: Point,
-    edm: Float[JaxArray, ""],
+    edm: Scalar,
     steps: Int[JaxArray, ""],
 ) -> GeneralResult:
     """Return a point with its certificate."""

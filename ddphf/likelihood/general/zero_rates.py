@@ -19,7 +19,7 @@ import jax.numpy as jnp
 
 from ddphf.arrays import Bool, Float, JaxArray
 from ddphf.likelihood.descent import NEGLIGIBLE, Descent, Proposal, does_not_rise, iterate
-from ddphf.likelihood.general.arrays import Codes, rates
+from ddphf.likelihood.general.arrays import Codes, Scalar, Vector, rates
 from ddphf.likelihood.general.arrowhead import (
     across,
     add_diagonal,
@@ -113,7 +113,7 @@ class _Barrier(NamedTuple):
         """Bins whose rate must stay positive: those with events too."""
         return self.guarded | (self.counts > 0)
 
-    def distances(self, x: Float[JaxArray, "n"], rate: Float[JaxArray, "bins"]) -> _Distances:
+    def distances(self, x: Vector, rate: Float[JaxArray, "bins"]) -> _Distances:
         """Return the distances, 1 where there is none."""
         all_ = _Distances(rate, x - self.problem.lower, self.problem.upper - x)
         kept: _Distances = jax.tree.map(lambda d, h: jnp.where(h, d, 1.0), all_, self.held)
@@ -137,16 +137,12 @@ class _Barrier(NamedTuple):
             information=add_diagonal(point.information, cells, curvature),
         )
 
-    def is_inside(
-        self, x: Float[JaxArray, "n"], rate: Float[JaxArray, "bins"]
-    ) -> Bool[JaxArray, ""]:
+    def is_inside(self, x: Vector, rate: Float[JaxArray, "bins"]) -> Bool[JaxArray, ""]:
         """Return whether all that must be positive is."""
         _, _, fixed, lower, upper = self.problem
         return jnp.all((rate > 0) | ~self.walls) & jnp.all(((x > lower) & (x < upper)) | fixed)
 
-    def longest(
-        self, x: Float[JaxArray, "n"], rate: Float[JaxArray, "bins"], change: _Distances
-    ) -> Float[JaxArray, ""]:
+    def longest(self, x: Vector, rate: Float[JaxArray, "bins"], change: _Distances) -> Scalar:
         """Return the share of a step that stays before the first edge, at most 1."""
         used = jax.tree.map(
             lambda c, d, h: jnp.max(jnp.where(h, -c / d, 0.0), initial=0.0),
@@ -163,8 +159,8 @@ def _follow(
     c: Float[JaxArray, "d"],
     d: Float[JaxArray, "d"],
     h: Bool[JaxArray, "d"],
-    length: Float[JaxArray, ""],
-    epsilon: Float[JaxArray, ""],
+    length: Scalar,
+    epsilon: Scalar,
 ) -> Float[JaxArray, "d"]:
     """Return the multipliers z after a step's length, where distances d change by c."""
     aim = z + length * ((epsilon - z * c) / d - z)
@@ -174,15 +170,13 @@ def _follow(
 
 
 @partial(jax.jit, static_argnums=0)
-def minimize_at_zero(
-    codes: Codes, problem: GeneralProblem, start: Float[JaxArray, "n"]
-) -> GeneralResult:
+def minimize_at_zero(codes: Codes, problem: GeneralProblem, start: Vector) -> GeneralResult:
     """Minimise -ln L of one data set over the parameters that make no rate negative.
 
     Args:
         codes: Static codes.
-        problem: The model, main and auxiliary data, bounds and held parameters.
-        start: Shape (n,); held parameters keep these values.
+        problem: As of :func:`ddphf.likelihood.general.newton.minimize_general`.
+        start: The same.
 
     Returns:
         The point; its EDM includes what the remaining distance to rates of 0 is worth.

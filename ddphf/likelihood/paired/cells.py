@@ -34,6 +34,8 @@ __all__ = [
     "two_poles",
 ]
 
+PerCell = Float[JaxArray, "*#cells"]
+
 TINY = 1e-300
 """In the place of a rate of 0 below a fraction whose numerator is then 0 too."""
 
@@ -93,12 +95,7 @@ class Cell(NamedTuple):
     sides: tuple[SideSolution, SideSolution]
 
 
-def two_poles(
-    a: Float[JaxArray, "*#cells"],
-    n: Float[JaxArray, "*#cells"],
-    u: Float[JaxArray, "*#cells"],
-    d: Float[JaxArray, "*#cells"],
-) -> tuple[JaxArray, JaxArray]:
+def two_poles(a: PerCell, n: PerCell, u: PerCell, d: PerCell) -> tuple[JaxArray, JaxArray]:
     """Return ``z`` and ``z + d`` where ``a/z + n/(z + d) = u``, both >= 0.
 
     Args:
@@ -125,12 +122,7 @@ def two_poles(
     return z / (2.0 * u), m / (2.0 * u)
 
 
-def pole_between(
-    a: Float[JaxArray, "*#cells"],
-    n: Float[JaxArray, "*#cells"],
-    u: Float[JaxArray, "*#cells"],
-    reach: Float[JaxArray, "*#cells"],
-) -> tuple[JaxArray, JaxArray]:
+def pole_between(a: PerCell, n: PerCell, u: PerCell, reach: PerCell) -> tuple[JaxArray, JaxArray]:
     """Return ``z`` and ``reach - z`` where ``a/z - n/(reach - z) = u``, both >= 0.
 
     The left side falls from +inf to -inf between the poles, so there is one root for any ``u``.
