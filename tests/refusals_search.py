@@ -37,6 +37,15 @@ def half_new(folder):
     Path("new.yml").write_text(Path("analysis.yml").read_text().replace("table.csv", "new.csv"))
 
 
+def two_axes(folder):
+    del folder
+    rows = [f"{i},{i + 1},{j},{j + 1},60,50" for i in range(2) for j in range(2)]
+    Path("two.csv").write_text("\n".join(["m_low,m_high,pt_low,pt_high,b,a", *rows]))
+    sides = {"tested": ("mue", "b"), "partner": ("emu", "a")}
+    parts = {k: {"label": x, "observed": f"two.csv:{y}"} for k, (x, y) in sides.items()}
+    Path("two.yml").write_text(json.dumps({"schema": "ddphf/analysis/1", "name": "two", **parts}))
+
+
 def table_of_trials(folder):
     del folder
     run("search null --shape 4 --z 2 --precision .5 -o s.json -q")
@@ -106,6 +115,11 @@ SEARCH = {
     "a window of other axes": search("--windows", "2x2"),
     "too many windows": search("--max-windows", "9"),
     "the exact null of weights": search("--null", "binomial", edits=[weighted]),
+    "a whole statistic of weights": search("--statistic", "chi2", edits=[weighted]),
+    "cumulative shares of a pair of two axes": {
+        "arguments": ["search", "pair", "two.yml", "-o", "s.json", "--statistic", "ks"],
+        "prepare": two_axes,
+    },
     "maps without a ratio": search(edits=[maps_without_ratio]),
     "a window that is the nuisance": search(
         "--windows", "4", edits=[unknown_ratio], columns=MANY

@@ -17,27 +17,38 @@ import numpy as np
 import pytest
 from conftest import invoke, plain_workspace
 from engine_models import make_pair
+from flip_samples import draw_events, prepare
 from hypothesis import given
 from hypothesis import strategies as st
 from test_first_hour import commands
+from test_lepton_id_build import write_event_analysis
+from threadpoolctl import threadpool_limits
 
 import ddphf
 from ddphf.compute.blocks import run_blocks
 from ddphf.compute.runners import open_runner
 from ddphf.compute.tasks import Task, do_blocks
+from ddphf.compute.threads import Threads
 from ddphf.exceptions import FitError, ModelError, UsageError
 from ddphf.inference.toys.ensembles import Ensemble, toy_ensemble
 from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.store import load_toys
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.reference import ReferenceModel
+from ddphf.search.aimed_flips import aim_flips
 from ddphf.search.binomial import BinomialNull
 from ddphf.search.boxes import make_boxes
 from ddphf.search.field import make_field
+from ddphf.search.flip_blocks import flip_maxima
+from ddphf.search.flips import Observable
 from ddphf.search.global_p import draw_maxima, estimate_global_p
 from ddphf.search.kernels import Scanner
+from ddphf.search.many import ManyHistograms
+from ddphf.search.nuisances import Nuisances
 from ddphf.search.nulls import GaussianNull
+from ddphf.search.rows import LabelRows, find_cells
 from ddphf.search.table import make_table
+from ddphf.search.whole_statistics import whole_flips
 
 COLUMNS = ("seed", "index", "q0", "mu_hat", "status", "at_zero")
 SIZE, N = 64, 64 * 14
@@ -115,7 +126,8 @@ class Shuffled:
 
     def do(self, asked):
         future, work, bundle = asked
-        future.set_result([work(block) for block in bundle])
+        if future.set_running_or_notify_cancel():
+            future.set_result([work(block) for block in bundle])
 
 
 class Doubling:
@@ -255,6 +267,85 @@ def test_the_null_of_a_search_is_the_same_by_processes(processes):
         )
         np.testing.assert_array_equal(one[0], two[0])
         assert one[1] == two[1]
+
+
+def test_flips_of_a_search_are_the_same_by_processes_and_in_any_order(processes, monkeypatch):
+    monkeypatch.setattr("ddphf.search.many.FIELDS", 1)  # one histogram is a batch
+    columns, ratio = draw_events(400, 21)
+    many = ManyHistograms(*prepare(columns, ratio, slopes=np.full((400, 1), 0.05)))
+    one, *others = (
+        (
+            flip_maxima(many, 300, seed=1, runner=runner),
+            whole_flips(many, "g", 300, seed=1, runner=runner)[1],
+            aim_flips(many, 4.0, 2048, seed=1, runner=runner),
+        )
+        for runner in (None, processes, Threads(2), Late(3, 1))
+    )
+    assert one[2].flips < 2048  # the error was small enough before
+    for other in others:
+        np.testing.assert_array_equal(one[0], other[0])
+        np.testing.assert_array_equal(one[1], other[1])
+        assert one[2] == other[2]
+
+
+def test_the_null_of_a_search_does_not_depend_on_the_threads_of_blas():
+    # Sums over 784 bins for each of 37 nuisances are where BLAS shares work out among threads.
+    rng = np.random.default_rng(1)
+    boxes = make_boxes((28, 28), "28x28,14x14")
+    ratio, bins = rng.uniform(0.6, 1.2, 20_000), rng.integers(0, 784, 20_000)
+    rows = LabelRows.make(
+        ratio, rng.random(20_000) < 0.5, slopes=0.05 * rng.standard_normal((20_000, 37))
+    )
+    cells = find_cells([np.ones(20_000, dtype=bool)], 20_000)
+    edges = (tuple(range(29)),) * 2
+    many = ManyHistograms(rows, cells, [Observable("x, y", edges, bins, boxes)])
+    nuisances = Nuisances.make((28, 28), ratio=0.05 * rng.standard_normal((37, 28, 28)))
+    field = make_field(*rng.poisson(25, (2, 28, 28)), nuisances=nuisances)
+    table = make_table(boxes, field)
+    found = []
+    for n in (1, 2):
+        with threadpool_limits(limits=n, user_api="blas"):
+            found.append(
+                [
+                    flip_maxima(many, 256, seed=1),
+                    draw_maxima(BinomialNull(field, table), Scanner(table), 512, seed=1),
+                    draw_maxima(GaussianNull(table), Scanner(table), 512, seed=1),
+                ]
+            )
+    for one, two in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_a_search_of_events_by_processes_writes_the_same_file(folder):
+    write_event_analysis(folder, lambda analysis: analysis.update(search={"grid": {"pt1": [20]}}))
+    for name, options in (("one", []), ("two", ["--scheduler", "processes:2"])):
+        line = ["search", "events", "analysis.yml", "--flips", "300", "--seed", "1", *options]
+        outcome = invoke(*line, "-o", f"{name}.json")
+        assert outcome.code == 0, outcome.err
+    assert Path("one.json").read_bytes() == Path("two.json").read_bytes()
+
+
+@pytest.mark.parametrize("where", ["threads:1", "processes:2"])
+def test_a_stopped_search_of_events_leaves_nothing(folder, where):
+    write_event_analysis(folder, lambda analysis: analysis.update(search={"grid": {"pt1": [20]}}))
+    before = {path.name for path in folder.iterdir()}
+    process = subprocess.Popen(
+        [sys.executable, "-c", START, "search", "events", "analysis.yml", "-v", "--flips",
+         "4000000", "--scheduler", where, "-o", "s.json"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    for line in process.stderr:
+        if "label flips" in line:
+            break
+    if where == "processes:2":
+        wait_until(lambda: len(children(process.pid)) == 2)
+    workers = children(process.pid)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=600)
+    assert (process.returncode, out) == (130, "")
+    assert "Traceback" not in err
+    wait_until(lambda: not any(map(command_of, workers)))
+    assert {path.name for path in folder.iterdir()} == before
 
 
 def test_a_dask_cluster_one_of_whose_workers_is_killed(source, serial):

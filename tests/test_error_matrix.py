@@ -98,6 +98,33 @@ def all_of(matrices):
 all_of.__name__ = "all"
 
 
+def test_ties_of_a_small_statistic_are_not_its_size():
+    # A KS distance of many events is 1e-4, and a statistic of the user's may be of any size.
+    field = draw_pair(11, (8,), mean=5e6)
+    drawn = draw_pairs(field, 2000, seed=1)
+    value, values = whole_statistic(field, "ks"), whole_statistic(field, "ks", drawn)
+    assert value < 1e-3
+    want = (np.sum(values >= value) + 1) / 2001
+    assert compare_statistic(field, "ks", samples=2000, seed=1)["p"] == want
+
+    def tiny(matrices):
+        return 1e-6 * matrices.max(axis=1)
+
+    def large(matrices):
+        return 1e6 * matrices.max(axis=1)
+
+    one, two = (compare_statistic(field, s, samples=2000, seed=1)["p"] for s in (tiny, large))
+    assert one == two
+
+
+def test_a_statistic_that_is_no_number_is_refused():
+    def broken(matrices):
+        return np.full(len(matrices), np.nan)
+
+    with pytest.raises(InputError, match="statistic broken: returned nan for an error matrix"):
+        compare_statistic(draw_pair(1), broken, samples=200)
+
+
 def test_what_cannot_be_flipped_is_refused():
     with pytest.raises(InputError, match=r"holds 2\.5, no whole number"):
         draw_pairs(make_field([2.5, 3.0], [1.0, 2.0]), 10, seed=1)

@@ -8,16 +8,19 @@ import numpy as np
 import pytest
 import yaml
 from conftest import invoke
+from scipy.stats import chi2
 from writing_commands import make_inputs
 
 from ddphf.config.analysis import parse_analysis, read_analysis
 from ddphf.exceptions import ConfigError, InputError
 from ddphf.files import read_json
 from ddphf.inputs.histogram import Axis
+from ddphf.report.search_chapter import search_parts
 from ddphf.results.data_directed import Mark, digest_of_built, read_mark
 from ddphf.results.search import SearchResult
 from ddphf.search.field import make_field
 from ddphf.search.freeze import estimate_events
+from ddphf.search.pair import prepare_pair
 from ddphf.statistics.windows import Window
 from ddphf.symmetry.load import load_pair
 from ddphf.symmetry.window_signal import window_weights
@@ -73,6 +76,38 @@ def test_a_pair_without_a_signal(searched):
     line = next(x for x in done.err.splitlines() if x.startswith("best window"))
     assert "local Z = " in line
     assert "global p = " in line
+
+
+def test_a_statistic_of_the_whole_histogram_stands_beside_the_windows(searched):
+    line = ["search", "pair", "data/a.yml", "--seed", "1"]
+    done = invoke(*line, "--statistic", "chi2", "-o", "c.json")
+    assert done.code == 0, done.err
+    record, (found,) = read_json("c.json"), read_json("c.json")["comparison"]
+    assert {**record, "comparison": []} == read_json("s.json")  # the windows are the same
+    pair = prepare_pair(load_pair(read_analysis("data/a.yml", needs_signal=False)))
+    value = np.sum((pair.tested - pair.partner) ** 2 / (pair.tested + pair.partner))
+    assert found["value"] == pytest.approx(value, rel=1e-9)
+    want = chi2.sf(value, 30)
+    assert found["p"] == pytest.approx(want, abs=4 * np.sqrt(want / found["samples"]) + 1e-4)
+    assert found["error"] > 0
+    assert (found["method"], found["samples"]) == ("label flips", 10_000)
+    said = next(x for x in done.err.splitlines() if x.startswith("chi2 of the whole histogram: "))
+    assert said.endswith("from 10000 label flips")
+    assert f"p = {found['p']:.4g} +- {found['error']:.2g}" in said
+    built = invoke("search", "freeze", "c.json", "-o", "h.yml")
+    assert built.code == 0, built.err
+    assert said.replace("+-", "&plusmn;") in "".join(search_parts([record]))
+
+
+def test_the_direction_of_a_search_is_that_of_its_t(searched):
+    found = {}
+    for direction in ("excess", "deficit", "both"):
+        line = ["search", "pair", "data/a.yml", "--direction", direction, "--statistic", "t"]
+        found[direction] = json.loads(invoke(*line, "--precision", ".5").out)["comparison"][0]
+    assert found["deficit"]["value"] == -found["excess"]["value"] < 0
+    assert found["both"]["value"] == found["excess"]["value"]
+    assert found["deficit"]["p"] == pytest.approx(1 - found["excess"]["p"], abs=2e-4)
+    assert found["both"]["p"] > found["excess"]["p"]
 
 
 def test_a_signal_is_not_looked_at(folder):

@@ -16,6 +16,7 @@ from ddphf.inputs.events import make_events
 from ddphf.results.search import SHAPE, SearchResult, misfits
 from ddphf.search.aimed_flips import aim_flips
 from ddphf.search.exchange import check_exchange, check_repeated, exchange_events
+from ddphf.search.flip_blocks import flip_maxima
 from ddphf.search.many import ManyHistograms
 from ddphf.search.read_events import read_search_events
 from ddphf.search.run_events import search_events
@@ -169,12 +170,21 @@ def test_whole_statistics_have_uniform_p_values_and_their_own_null():
     assert min(ps) < 0.2
 
 
+def test_p_values_of_flips_do_not_depend_on_the_size_of_the_statistic():
+    rng = np.random.default_rng(3)
+    observed, flips = rng.random(3), rng.random((3, 5000)).astype(np.float32)
+    want = rank_values(observed, flips)
+    for size in (1e-4, 1e4):
+        for one, two in zip(rank_values(size * observed, size * flips), want, strict=True):
+            np.testing.assert_allclose(one, two, atol=1e-12)
+
+
 def test_aimed_flips_agree_with_counting():
     columns, ratio = draw_events(1000, 21)
     for slopes in ({}, {"slopes": np.full((1000, 1), 0.05)}):
         for direction in ("excess", "both"):
             many = ManyHistograms(*prepare(columns, ratio, **slopes), direction=direction)
-            highest = many.maxima(10_000, seed=2).max(axis=0)
+            highest = flip_maxima(many, 10_000, seed=2).max(axis=0)
             p = np.mean(highest >= 3.0)
             aimed = aim_flips(many, 3.0, 2000, seed=5)
             error = np.hypot(aimed.error, np.sqrt(p * (1 - p) / 10_000))
@@ -187,19 +197,33 @@ def test_aimed_flips_agree_with_counting_where_there_are_fakes(folder):
     events = read_search_events(read_analysis(write(folder)), max_windows=1000)
     many = ManyHistograms(events.rows, events.cells, events.observables)
     assert many.rows.shifts.shape[1] == 1
-    p = np.mean(many.maxima(8000, seed=2).max(axis=0) >= 2.8)
+    p = np.mean(flip_maxima(many, 8000, seed=2).max(axis=0) >= 2.8)
     aimed = aim_flips(many, 2.8, 1500, seed=5)
     assert abs(aimed.p - p) < 4 * np.hypot(aimed.error, np.sqrt(p * (1 - p) / 8000))
 
 
-def test_a_signal_is_found_and_its_p_is_below_what_counting_can_tell(folder):
+def with_signal(n):
     tables = make_tables()
     rng = np.random.default_rng(2)
-    more = {name: values[:150].copy() for name, values in tables["events"].items()}
-    more |= {"mass": rng.uniform(40, 50, 150), "f1": np.full(150, 13), "f2": np.full(150, 11)}
+    more = {name: values[:n].copy() for name, values in tables["events"].items()}
+    more |= {"mass": rng.uniform(40, 50, n), "f1": np.full(n, 13), "f2": np.full(n, 11)}
     tables["events"] = {
         name: np.concatenate([values, more[name]]) for name, values in tables["events"].items()
     }
+    return tables
+
+
+def test_many_flips_tell_small_p_values_of_whole_histograms_apart(folder):
+    # Beyond every flip of its own: as small as 20 000 flips can tell, not "equal" to the next.
+    analysis = read_analysis(write(folder, tables=with_signal(400)))
+    record = search_events(analysis, statistic="chi2", flips=20_000, seed=1).to_dict()
+    best = record["selections"][0]
+    assert best["local"]["p"] == best["p_alone"] == pytest.approx(1 / 20_001, rel=1e-12)
+    assert record["global"]["p"] == pytest.approx(1 / 20_001, rel=1e-12)
+
+
+def test_a_signal_is_found_and_its_p_is_below_what_counting_can_tell(folder):
+    tables = with_signal(150)
     # The copied momenta are those of other events; their masses tell them apart.
     result = search_events(read_analysis(write(folder, tables=tables)), flips=600, seed=1)
     assert result.overall["method"] == "label flips, aimed at windows"

@@ -15,9 +15,10 @@ from flip_samples import (
 from scipy.stats import kstest
 
 from ddphf.exceptions import InputError
+from ddphf.search.flip_blocks import flip_maxima
 from ddphf.search.flips import Draw
 from ddphf.search.lines import LANES
-from ddphf.search.many import ManyHistograms, count_p, step_down
+from ddphf.search.many import ManyHistograms, MemberScans, count_p, step_down
 from ddphf.search.rows import find_cells, number_contents
 
 
@@ -34,7 +35,10 @@ def maxima_of(many, labels):
     nothing = np.zeros((0, LANES), dtype=np.float32)
     for observable in range(len(many.observables)):
         events = many.flipped(observable)
-        for chosen, scans in many.scans(observable):
+        scans = MemberScans(many, observable)
+        for chosen in many.batches():
+            if many.members[chosen[0]].observable != observable:
+                continue
             for start in range(0, labels.shape[1], LANES):
                 some = labels[:, start : start + LANES]
                 changed = (some - many.rows.share[:, None]).astype(np.float32)
@@ -43,7 +47,7 @@ def maxima_of(many, labels):
                 found = events.differences(draws, selections)
                 for row, member in enumerate(chosen):
                     terms = events.terms(selections[row], found[row], nothing)
-                    out[member, start : start + LANES] = scans(member).largest(terms)
+                    out[member, start : start + LANES] = scans.largest(member, terms)
     return out
 
 
@@ -89,7 +93,7 @@ def test_sampled_flips_have_the_p_values_of_the_enumeration(ten):
     _, _, many = ten
     labels, weights = every_label(many.rows)
     exact = maxima_of(many, labels).max(axis=0)
-    drawn = many.maxima(20_000, seed=1).max(axis=0)
+    drawn = flip_maxima(many, 20_000, seed=1).max(axis=0)
     for z in np.quantile(exact, [0.2, 0.5, 0.8, 0.95]):
         p = weights[exact >= z - 1e-4].sum()
         error = np.sqrt(p * (1 - p) / len(drawn))
@@ -102,14 +106,14 @@ def test_the_order_of_the_rows_does_not_matter():
     order = np.random.default_rng(1).permutation(500)
     first, second = ManyHistograms(*given), ManyHistograms(*shuffled(*given, order))
     assert first.members == second.members
-    assert np.array_equal(first.maxima(200, seed=4), second.maxima(200, seed=4))
+    assert np.array_equal(flip_maxima(first, 200, seed=4), flip_maxima(second, 200, seed=4))
 
 
 def test_a_flip_does_not_depend_on_how_many_are_drawn():
     columns, ratio = draw_events(300, 9)
     many = ManyHistograms(*prepare(columns, ratio))
-    assert np.array_equal(many.maxima(300, seed=2)[:, :130], many.maxima(130, seed=2))
-    assert not np.array_equal(many.maxima(130, seed=3), many.maxima(130, seed=2))
+    assert np.array_equal(flip_maxima(many, 300, seed=2)[:, :130], flip_maxima(many, 130, seed=2))
+    assert not np.array_equal(flip_maxima(many, 130, seed=3), flip_maxima(many, 130, seed=2))
 
 
 def test_overlapping_selections_keep_their_correlation():
@@ -135,7 +139,7 @@ def test_overlapping_selections_keep_their_correlation():
 def p_of_data(seed, **options):
     columns, ratio = draw_events(300, seed, **options)
     many = ManyHistograms(*prepare(columns, ratio))
-    return count_p(many.statistics.max(), many.maxima(255, seed=seed).max(axis=0))[0]
+    return count_p(many.statistics.max(), flip_maxima(many, 255, seed=seed).max(axis=0))[0]
 
 
 def test_p_values_are_uniform_with_the_true_ratio():
@@ -146,7 +150,7 @@ def test_p_values_are_uniform_with_the_true_ratio():
 def test_a_ratio_of_one_that_is_not_true_is_loud():
     columns, ratio = draw_events(3000, 1, low=1.4, high=1.8)
     many = ManyHistograms(*prepare(columns, np.ones_like(ratio)))
-    p, _, z = count_p(many.statistics.max(), many.maxima(1023, seed=1).max(axis=0))
+    p, _, z = count_p(many.statistics.max(), flip_maxima(many, 1023, seed=1).max(axis=0))
     assert p == 1 / 1024
     assert z > 3
     assert many.statistics.max() > 8
@@ -161,7 +165,9 @@ def test_a_nuisance_is_profiled_and_drawn():
             columns, ratio = draw_events(3000, 50 + seed, tilt=1.2)
             slopes = {"slopes": np.full((3000, 1), 0.1)} if known else {}
             many = ManyHistograms(*prepare(columns, ratio, **slopes))
-            ps.append(count_p(many.statistics.max(), many.maxima(255, seed=seed).max(axis=0))[0])
+            ps.append(
+                count_p(many.statistics.max(), flip_maxima(many, 255, seed=seed).max(axis=0))[0]
+            )
         found[known] = np.median(ps)
     assert found[False] < 0.01
     assert found[True] > 0.1

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 from rich.table import Table
@@ -21,9 +21,12 @@ __all__ = [
     "max_windows_option",
     "precision_option",
     "relative_to",
+    "statistic_option",
     "window_table",
     "windows_option",
 ]
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 windows_option = click.option(
     "--windows", default="all", show_default=True, metavar="RULE",
@@ -41,6 +44,14 @@ max_windows_option = click.option(
     "--max-windows", type=click.IntRange(min=1), default=20_000_000, show_default=True,
     metavar="N", help="Refuse more windows than this.",
 )  # fmt: skip
+
+
+def statistic_option(text: str) -> Callable[[F], F]:
+    """Return ``--statistic``, of the best window or of whole histograms, with its help."""
+    return click.option(
+        "--statistic", type=click.Choice(["n_sigma", "t", "ks", "chi2", "g"]), default="n_sigma",
+        show_default=True, help=text,
+    )  # fmt: skip
 
 
 def relative_to(path: str, output: str) -> str | None:

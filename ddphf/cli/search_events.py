@@ -16,6 +16,8 @@ from ddphf.cli.common import (
     print_summary,
     print_warnings,
     progress_line,
+    runner_at,
+    scheduler_option,
     seed_option,
 )
 from ddphf.cli.figures import figure_options, figure_paths, stage_figures
@@ -24,6 +26,7 @@ from ddphf.cli.search_common import (
     file_digest,
     max_windows_option,
     relative_to,
+    statistic_option,
     windows_option,
 )
 from ddphf.files import to_json
@@ -42,10 +45,7 @@ SHOWN = 15
 @click.argument("analysis", type=click.Path(dir_okay=False))
 @windows_option
 @direction_option
-@click.option(
-    "--statistic", type=click.Choice(["n_sigma", "t", "ks", "chi2", "g"]), default="n_sigma",
-    show_default=True, help="n_sigma: the best window; the others are of whole histograms.",
-)  # fmt: skip
+@statistic_option("n_sigma: the best window; the others are of whole histograms.")
 @click.option(
     "--flips", type=click.IntRange(min=1), default=1000, show_default=True, metavar="N",
     help="Label flips of the null.",
@@ -61,6 +61,7 @@ SHOWN = 15
 @max_windows_option
 @figure_options("Draw the ranked selections and the null into this folder.")
 @seed_option
+@scheduler_option
 @output_option
 @force_option
 def command(
@@ -75,6 +76,7 @@ def command(
     plots: str | None,
     kind: str | None,
     seed: int,
+    where: str | None,
     output: str,
     force: bool,
 ) -> None:
@@ -88,7 +90,7 @@ def command(
     """
     figures = figure_paths(plots, kind, FIGURES)
     outputs = Outputs([output, *figures.values()], inputs=[analysis], force=force)
-    with progress_line() as say:
+    with progress_line() as say, runner_at(where, say) as runner:
         say("reading")
         from ddphf.config.analysis import read_analysis
         from ddphf.search.run_events import search_events
@@ -98,7 +100,7 @@ def command(
         result = search_events(
             config, windows=windows, direction=direction, statistic=statistic, flips=flips,
             nuisances=nuisances == "analysis", top=top, max_windows=max_windows, seed=seed,
-            stage=say, progress=say.bar("histograms"),
+            stage=say, runner=runner, progress=say.bar("histograms"),
         )  # fmt: skip
     source = {"file": relative_to(analysis, output), "digest": file_digest(analysis)}
     result = replace(result, analysis=source)

@@ -25,11 +25,13 @@ from ddphf.cli.search_common import (
     max_windows_option,
     precision_option,
     relative_to,
+    statistic_option,
     window_table,
     windows_option,
 )
 from ddphf.files import to_json
 from ddphf.outputs import Outputs
+from ddphf.results.search import describe_compared
 
 if TYPE_CHECKING:
     from ddphf.config.analysis import Analysis
@@ -44,6 +46,7 @@ FIGURES = ("search_z_map", "search_profiled_map", "search_sizes", "search_maximu
 @click.argument("analysis", type=click.Path(dir_okay=False))
 @windows_option
 @direction_option
+@statistic_option("Of the whole histogram, stated beside the windows; n_sigma: these alone.")
 @click.option(
     "--nuisances", type=click.Choice(["analysis", "none"]), default="analysis", show_default=True,
     help="none takes efficiency ratio and fakes as known exactly.",
@@ -67,6 +70,7 @@ def command(
     analysis: str,
     windows: str,
     direction: str,
+    statistic: str,
     nuisances: str,
     null: str,
     precision: float,
@@ -95,9 +99,9 @@ def command(
         pair, config = load_search_pair(analysis, nuisances=nuisances == "analysis")
         outputs.protect(config.files)
         result = search_pair(
-            pair, windows=windows, direction=direction, null=null, precision=precision, top=top,
-            max_windows=max_windows, seed=seed, stage=say, runner=runner,
-            progress=say.bar("fields"),
+            pair, windows=windows, direction=direction, statistic=statistic, null=null,
+            precision=precision, top=top, max_windows=max_windows, seed=seed, stage=say,
+            runner=runner, progress=say.bar("fields"),
         )  # fmt: skip
     source = {"file": relative_to(analysis, output), "digest": file_digest(analysis)}
     result = replace(result, analysis=source)
@@ -110,6 +114,7 @@ def command(
 
             stage_figures(outputs, figures, draw_search(record))
     print_summary(window_table(record), describe_best(record))
+    print_summary(*map(describe_compared, record["comparison"]))
     quantiles = record["null"]["quantiles"]
     parts = ", ".join(f"{float(q):.0%} {v:.2f}" for q, v in quantiles.items())
     print_summary(f"null of the maximum: {record['null']['method']}; quantiles {parts}")

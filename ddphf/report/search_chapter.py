@@ -10,6 +10,7 @@ from ddphf.figures.selections import draw_selections
 from ddphf.report.page import draw, note, text
 from ddphf.report.tables import Table, number, with_error
 from ddphf.results.data_directed import describe_global
+from ddphf.results.search import describe_compared
 
 __all__ = ["search_parts"]
 
@@ -46,6 +47,7 @@ def _parts(record: Record) -> list[str]:
         )
     if record["best"] and not record.get("selections"):  # whose table has their windows
         parts.append(_windows(record).to_html())
+    parts += [text(f"{describe_compared(one)}.") for one in record.get("comparison") or ()]
     if record.get("table"):
         parts.append(_thresholds(record).to_html())
     if record.get("selections"):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from dataclasses import fields as fields_of
 from typing import Any
 
 from ddphf.arrays import Spec
+from ddphf.results.data_directed import describe_global
 from ddphf.results.growth import Written
 from ddphf.results.shapes import (
     ANY,
@@ -60,7 +61,9 @@ class SearchResult(Written):
         selections: Of ``events``, the best first: ``name``, ``cut``, ``observable``, best window
             (``start``, ``size``, ``edges``, ``tested``, ``partner``), ``local``, ``p_adjusted`` for
             looking at all, ``p_alone`` for looking at its own windows.
-        comparison: Other statistics on the same data, with their nulls.
+        comparison: Of ``pair``, statistics of the whole histogram that were asked for beside the
+            windows: ``statistic``, ``value``, and ``p``, ``error``, ``z`` among the ``samples`` of
+            its own null.
         kernel: What scanned the null's fields.
         seed: Of everything drawn.
         data_digest: Of both histograms with their binning.
@@ -158,6 +161,13 @@ SELECTION = fields(
         "edges": listed(listed(NUMBER, minItems=2, maxItems=2)),
     },
 )  # fmt: skip
+COMPARED = fields(
+    {
+        "statistic": TEXT, "value": NUMBER, "p": PROBABILITY, "error": HOLE, "z": HOLE,
+        "samples": COUNT,
+    },
+    {"method": TEXT},
+)  # fmt: skip
 HISTOGRAM = fields({"edges": listed(NUMBER, minItems=2), "counts": listed(NUMBER, minItems=1)})
 SHAPE = SearchResult.SHAPE = fields(
     {
@@ -195,13 +205,27 @@ SHAPE = SearchResult.SHAPE = fields(
         "maps": maybe(fields({"z": HOLES, "profiled": HOLES})),
         "size_curve": listed(fields({"size": listed(COUNT, minItems=1), "z": HOLE})),
         "selections": listed(SELECTION),
-        "comparison": listed(OPEN),
+        "comparison": listed(COMPARED),
         "kernel": TEXT,
         "seed": maybe(COUNT),
         "data_digest": maybe(TEXT),
         "analysis": maybe(fields({"file": maybe(TEXT), "digest": maybe(TEXT)})),
     },
 )
+
+
+def describe_compared(entry: Mapping[str, Any]) -> str:
+    """Return a statistic of the whole histogram in words.
+
+    Example:
+        >>> found = {"value": 30.21, "p": 0.2, "error": 0.004, "z": 0.8416, "samples": 10_000}
+        >>> describe_compared({"statistic": "chi2", **found})
+        'chi2 of the whole histogram: 30.21; p = 0.2 +- 0.004 (0.84 sigma) from 10000 label flips'
+    """
+    return (
+        f"{entry['statistic']} of the whole histogram: {entry['value']:.4g}; "
+        f"{describe_global(entry)} from {entry['samples']} label flips"
+    )
 
 
 def misfits(record: dict[str, Any]) -> Iterator[str]:

@@ -11,20 +11,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import norm
 
 from ddphf.arrays import AnyArray, Array, IntArray, Mask
+from ddphf.compute.blas import ONE_BLAS_THREAD, one_blas_thread
+from ddphf.compute.blocks import Runner
 from ddphf.compute.streams import SEARCH, block_generator
+from ddphf.compute.tasks import Task
 from ddphf.progress import Count
+from ddphf.search.flip_blocks import run_flips
 from ddphf.search.flips import AIMED, Draw, FlippedEvents, draw_labels, draw_pulls
 from ddphf.search.histograms import Corners
 from ddphf.search.lines import LANES
-from ddphf.search.many import NEAR, ManyHistograms
+from ddphf.search.many import NEAR, ManyHistograms, MemberScans
 
-__all__ = ["AimedP", "aim_flips"]
+__all__ = ["AimedBlocks", "AimedP", "aim_flips"]
 
 BEYOND = 0.2
 """The tilted mean of Z_W lies this far above the threshold."""
@@ -51,7 +56,13 @@ class AimedP:
 
 
 def aim_flips(
-    many: ManyHistograms, threshold: float, flips: int, *, seed: int, progress: Count | None = None
+    many: ManyHistograms,
+    threshold: float,
+    flips: int,
+    *,
+    seed: int,
+    runner: Runner | None = None,
+    progress: Count | None = None,
 ) -> AimedP:
     """Return the probability that the largest statistic of all members reaches a threshold.
 
@@ -60,18 +71,26 @@ def aim_flips(
         threshold: Largest statistic of the data.
         flips: At most so many, in blocks of 128.
         seed: Of the search.
+        runner: Where blocks are done; in this thread by default.
         progress: Called with (done, total) flips.
     """
-    blocks = many.blocks(flips)
-    aim = _Aim(many, threshold)
+    blocks = -(-flips // LANES)
+    SEARCH.start(AIMED, blocks)  # has room for them
+    settings = {"many": many, "threshold": threshold, "seed": seed}
+    task = Task(f"{__name__}:{AimedBlocks.__name__}", settings, ONE_BLAS_THREAD)
     values = np.zeros(0)
-    for block in range(blocks):
-        values = np.concatenate([values, aim.block(seed, block)])
+    mean = error = 0.0
+
+    def say(done: int, total: int) -> None:
         if progress is not None:
-            progress(len(values), blocks * LANES)
-        mean, error = float(values.mean()), float(values.std()) / math.sqrt(len(values))
-        if block >= 1 and 0 < error < TARGET * mean:
-            break
+            progress(done * LANES, total * LANES)
+
+    with one_blas_thread(), closing(run_flips(task, range(blocks), runner, say)) as pieces:
+        for block, piece in enumerate(pieces):
+            values = np.concatenate([values, piece])
+            mean, error = float(values.mean()), float(values.std()) / math.sqrt(len(values))
+            if block >= 1 and 0 < error < TARGET * mean:
+                break
     if not mean > 0:
         return AimedP(None, None, None, len(values))
     p = min(mean, 1.0)
@@ -95,11 +114,17 @@ class _Target:
     gradient: Array
 
 
-class _Aim:
-    """Blocks of flips aimed at windows that reach a threshold."""
+class AimedBlocks:
+    """Blocks of flips aimed at windows that reach a threshold.
 
-    def __init__(self, many: ManyHistograms, threshold: float) -> None:
-        self.many, self.threshold = many, threshold
+    Args:
+        many: The histograms.
+        threshold: Of the statistic.
+        seed: Of the search.
+    """
+
+    def __init__(self, many: ManyHistograms, threshold: float, seed: int) -> None:
+        self.many, self.threshold, self.seed = many, threshold, seed
         self.theta = threshold + BEYOND
         self.corners = [Corners(o.boxes) for o in many.observables]
         # pi ~ 1 / sqrt(area): small windows are the more independent ones.
@@ -107,7 +132,8 @@ class _Aim:
         self.flipped = [
             FlippedEvents(many.rows, many.cells, observable) for observable in many.observables
         ]
-        self.scans = [many.scans(o) for o in range(len(many.observables))]
+        self.scans = [MemberScans(many, o, events) for o, events in enumerate(self.flipped)]
+        self.batches = many.batches()
         weights = [self._weights(m)[0].sum() for m in range(len(many.members))]
         self.total, self.chances = float(np.sum(weights)), np.array(weights) / np.sum(weights)
 
@@ -135,11 +161,11 @@ class _Aim:
         c = sign * histogram.weights(inside.ravel(), float(scales[number]))
         return _Target(found.observable, found.selection, np.append(c, 0.0), c @ histogram.changes)
 
-    def block(self, seed: int, block: int) -> Array:
+    def __call__(self, block: int) -> Array:
         """Return the samples of p of one block, (LANES,)."""
         many, labels = self.many, self.many.rows.slopes.shape[1]
         start = SEARCH.start(AIMED, block + 1)
-        rng = block_generator(seed, start + block)
+        rng = block_generator(self.seed, start + block)
         # Sorted: windows of one histogram share what is looked up for them.
         chosen = np.sort(rng.choice(len(self.chances), LANES, p=self.chances))
         targets = [self._target(rng, int(m)) for m in chosen]
@@ -150,7 +176,9 @@ class _Aim:
         for observable, events in enumerate(self.flipped):
             rng.bit_generator.state = state  # the same labels for every observable
             pulls = draw_pulls(rng, many.rows) + (self.theta * gradients).astype(np.float32)
-            for members, scans in self.scans[observable]:
+            for members in self.batches:
+                if many.members[members[0]].observable != observable:
+                    continue
                 after = rng.bit_generator.state
                 draws = draw_labels(
                     many.rows, rng, pulls[:labels], lambda some: self._tilt(targets, some)
@@ -161,8 +189,8 @@ class _Aim:
                 differences = events.differences(draws, selections)
                 for row, member in enumerate(members):
                     terms = events.terms(selections[row], differences[row], pulls)
-                    above += scans(member).above(
-                        terms, self.threshold - NEAR, self.by_size[observable]
+                    above += self.scans[observable].above(
+                        member, terms, self.threshold - NEAR, self.by_size[observable]
                     )
                 rng.bit_generator.state = after
         z += np.sum(gradients[labels:] * pulls[labels:], axis=0)

@@ -17,10 +17,13 @@ import numpy as np
 from ddphf.arrays import AnyArray, Array
 from ddphf.compute.streams import SEARCH, block_generator
 from ddphf.exceptions import InputError
+from ddphf.progress import Stage, silent
 from ddphf.search.field import Field
 from ddphf.search.lines import LANES
 from ddphf.search.many import count_p
 from ddphf.search.pair import prepare_pair
+from ddphf.search.scan import check_direction
+from ddphf.search.scan import statistic as directed
 from ddphf.search.whole_statistics import WHOLE, Whole, g_test, kolmogorov, slide_t
 from ddphf.symmetry.pair import Pair
 
@@ -35,6 +38,16 @@ __all__ = [
 
 ENSEMBLE = 18
 """Of blocks of pairs without a signal."""
+
+SAMPLES = 10_000
+"""Pairs that give a p-value its error: at most .005."""
+
+STEP = 64 * LANES
+"""Pairs drawn at once."""
+
+NEAR = 1e-6
+"""Part of the largest value: what is closer to that of the data counts as equal, since a network in
+single precision rounds so much. KS distances of many events are 1e-3, so that it is a part."""
 
 
 @dataclass(frozen=True)
@@ -134,16 +147,19 @@ def _block(field: Field, seed: int, block: int) -> Array:
     return rng.binomial(total[:, None], q).astype(float)
 
 
-def whole_statistic(field: Field, which: Whole, pairs: Pairs | None = None) -> Array:
+def whole_statistic(
+    field: Field, which: Whole, pairs: Pairs | None = None, *, direction: str = "excess"
+) -> Array:
     """Return t, KS, chi2 or G of the data, or of each of several pairs.
 
     Args:
         field: The data.
         which: ``t``, ``ks`` (one axis), ``chi2`` or ``g``.
         pairs: From :func:`draw_pairs`; the data where there are none.
+        direction: Of t: ``excess``, ``deficit``: -t, or ``both``: its size. The others have none.
 
     Raises:
-        InputError: The statistic is unknown, or ``ks`` of several axes.
+        InputError: The statistic or the direction is unknown, or ``ks`` of several axes.
 
     Example:
         >>> from ddphf.search.field import make_field
@@ -172,15 +188,19 @@ def whole_statistic(field: Field, which: Whole, pairs: Pairs | None = None) -> A
         return np.asarray(np.sum(matrices**2, axis=0))
     if which == "g":
         return np.asarray(g_test(tested, total, expected))
-    return np.asarray((slide_t if which == "t" else kolmogorov)(differences, tested))
+    if which == "ks":
+        return np.asarray(kolmogorov(differences, tested))
+    return directed(np.asarray(slide_t(differences, tested)), check_direction(direction))
 
 
 def compare_statistic(
     data: Pair | Field,
     statistic: Whole | Callable[[Array], Any],
     *,
-    samples: int = 10_000,
+    direction: str = "excess",
+    samples: int = SAMPLES,
     seed: int = 0,
+    stage: Stage = silent,
 ) -> dict[str, Any]:
     """Return a statistic of the data and its p-value among pairs without a signal.
 
@@ -189,15 +209,18 @@ def compare_statistic(
         statistic: ``t``, ``ks``, ``chi2`` or ``g``; or a function of error matrices of shape
             (n, *bins), such as a trained network, that returns (n,) numbers, large where they are
             interesting.
+        direction: Of t: ``excess``, ``deficit`` or ``both``.
         samples: Pairs drawn.
         seed: Of the draws.
+        stage: Called with a line before each 8192 pairs.
 
     Returns:
         ``statistic``, ``value``, ``p`` (never 0: the data are one of the pairs), ``error``, ``z``,
         ``samples``.
 
     Raises:
-        InputError: The data cannot be flipped, or the function returns something else.
+        InputError: The data cannot be flipped, or the function returns something else or numbers
+            that are not finite.
 
     Example:
         >>> from ddphf.search.field import make_field
@@ -209,26 +232,34 @@ def compare_statistic(
     field = field_of(data)
     if samples < 1:
         raise InputError(f"statistic: {samples} pairs without a signal, expected one or more")
-    values = []
     own = "" if isinstance(statistic, str) else getattr(statistic, "__name__", "function")
-    step = 64 * LANES
-    for first in range(0, samples, step):
-        drawn = draw_pairs(field, min(step, samples - first), seed=seed, first=first)
+
+    def values_of(drawn: Pairs | None) -> Array:
         if isinstance(statistic, str):
-            values.append(whole_statistic(field, statistic, drawn))
-            continue
-        found = np.asarray(statistic(drawn.matrices), dtype=float)
-        if found.shape != (len(drawn.matrices),):
+            return np.atleast_1d(whole_statistic(field, statistic, drawn, direction=direction))
+        matrices = error_matrix(field)[None] if drawn is None else drawn.matrices
+        found = np.asarray(statistic(matrices), dtype=float)
+        if found.shape != (len(matrices),):
             raise InputError(
                 f"statistic {own}: returned an array of shape {found.shape}, expected "
-                f"({len(drawn.matrices)},): one number for each error matrix"
+                f"({len(matrices)},): one number for each error matrix"
             )
-        values.append(found)
-    if isinstance(statistic, str):
-        value = float(whole_statistic(field, statistic))
-    else:
-        value = float(np.asarray(statistic(error_matrix(field)[None])).ravel()[0])
-    p, error, z = count_p(value, np.concatenate(values))
+        if not np.all(np.isfinite(found)):
+            raise InputError(
+                f"statistic {own}: returned {found[~np.isfinite(found)][0]} for an error matrix; "
+                "a number that is not finite has no rank"
+            )
+        return found
+
+    value = float(values_of(None)[0])
+    values = []
+    for first in range(0, samples, STEP):
+        stage(f"{own or statistic} of pairs without a signal")
+        n = min(STEP, samples - first)
+        values.append(values_of(draw_pairs(field, n, seed=seed, first=first)))
+    drawn = np.concatenate(values)
+    near = NEAR * max(abs(value), float(np.abs(drawn).max()))
+    p, error, z = count_p(value, drawn, near)
     return {
         "statistic": statistic if isinstance(statistic, str) else own,
         "value": value,

@@ -7,13 +7,13 @@ import itertools
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
-from ddphf.arrays import AnyArray, Array
+from ddphf.arrays import AnyArray, Array, IntArray
 from ddphf.exceptions import InputError
 from ddphf.search.lines import LANES, scan_lines
 from ddphf.search.scan import Direction
@@ -68,8 +68,23 @@ class Scanner:
         """Go to another process as what it is made of: a kernel is compiled there."""
         return Scanner, (self.table, self.direction, self.kernel)
 
-    def largest(self, fields: AnyArray) -> AnyArray:
+    def prepare(self, scales: Array) -> AnyArray:
+        """Return scales of another histogram with the same windows, as scans take them.
+
+        What is the same for all histograms, the places of the windows, is made once: by the hundred
+        that takes longer than a scan, and more memory than the scales.
+
+        Args:
+            scales: Of every window by its number, NaN of those left out, (windows,).
+        """
+        return self._scan.arrange(scales.astype(np.float32))
+
+    def largest(self, fields: AnyArray, scales: AnyArray | None = None) -> AnyArray:
         """Return the largest Z of each field, float32, shape (n,).
+
+        Args:
+            fields: Shape (bins, n).
+            scales: From `prepare`; those of the table where there are none.
 
         Example:
             >>> from ddphf.search.boxes import make_boxes
@@ -79,24 +94,29 @@ class Scanner:
             array([1.4142], dtype=float32)
         """
         nothing = np.zeros(len(self.table.boxes.sizes))
-        return self._run(fields, np.inf, nothing)[0]
+        return self._run(fields, np.inf, nothing, scales)[0]
 
-    def above(self, fields: AnyArray, z: float, weights: Array) -> Array:
+    def above(
+        self, fields: AnyArray, z: float, weights: Array, scales: AnyArray | None = None
+    ) -> Array:
         """Return the sum of weights of each field's windows with Z >= z, shape (n,).
 
         Args:
             fields: Shape (bins, n).
             z: The threshold; for ``both`` it is |Z| that reaches it.
             weights: Of a window of each size, shape (sizes,).
+            scales: From `prepare`; those of the table where there are none.
         """
-        return self._run(fields, z, weights)[1]
+        return self._run(fields, z, weights, scales)[1]
 
-    def _run(self, fields: AnyArray, z: float, weights: Array) -> tuple[AnyArray, Array]:
+    def _run(
+        self, fields: AnyArray, z: float, weights: Array, scales: AnyArray | None
+    ) -> tuple[AnyArray, Array]:
         found = []
         if self.direction != "deficit":
-            found.append(self._scan.run(fields, z, weights))
+            found.append(self._scan.run(fields, z, weights, scales))
         if self.direction != "excess":
-            found.append(self._scan.run(-fields, z, weights))
+            found.append(self._scan.run(-fields, z, weights, scales))
         best, above = found[0]
         for other, more in found[1:]:
             best, above = np.maximum(best, other), above + more
@@ -109,17 +129,27 @@ class _Scan:
     def __init__(self, table: WindowTable) -> None:
         self.boxes = table.boxes
         self.scales = table.size_scales.astype(np.float32)
-        self.table = None if table.scales is None else table.scales.astype(np.float32)
+        own = table.scales
+        self.table = None if own is None else self.arrange(own.astype(np.float32))
 
-    def run(self, fields: AnyArray, z: float, weights: Array) -> tuple[AnyArray, Array]:
+    def arrange(self, scales: AnyArray) -> AnyArray:
+        """Return scales by the windows' numbers in the order of the kernel."""
+        return scales
+
+    def run(
+        self, fields: AnyArray, z: float, weights: Array, scales: AnyArray | None = None
+    ) -> tuple[AnyArray, Array]:
         raise NotImplementedError
 
 
 class _Boxes(_Scan):
     """All positions of one size at once, by numpy."""
 
-    def run(self, fields: AnyArray, z: float, weights: Array) -> tuple[AnyArray, Array]:
+    def run(
+        self, fields: AnyArray, z: float, weights: Array, scales: AnyArray | None = None
+    ) -> tuple[AnyArray, Array]:
         """Return the largest Z of each field, and the weight at or above z."""
+        table = self.table if scales is None else scales
         n = fields.shape[1]
         prefix = _prefix(fields, self.boxes.shape, len(self.boxes.shape))
         space = np.empty(fields.size, dtype=np.float32)
@@ -128,18 +158,18 @@ class _Boxes(_Scan):
             out = space[: upper.size].reshape(upper.shape)
             np.subtract(upper, lower, out=out)
             out = out.reshape(-1, n)
-            if self.table is None:
+            if table is None:
                 high = np.maximum.reduce(out, axis=0)
                 high *= self.scales[kind]
             else:
-                out *= self.table[self.boxes.first[kind] : self.boxes.first[kind + 1], None]
+                out *= table[self.boxes.first[kind] : self.boxes.first[kind + 1], None]
                 high = np.fmax.reduce(out, axis=0)  # NaN is left out
                 high[np.isnan(high)] = -np.inf
             np.maximum(best, high, out=best)
             lanes = np.flatnonzero(high >= z)
             if len(lanes):
                 values = out[:, lanes]
-                if self.table is None:
+                if table is None:
                     values = values * self.scales[kind]
                 above[lanes] += weights[kind] * np.count_nonzero(values >= z, axis=0)
         return best, above
@@ -190,8 +220,6 @@ class _Plan:
     group: AnyArray
     first: AnyArray
     widths: AnyArray
-    scales: AnyArray
-    table: AnyArray
     offsets: AnyArray
 
 
@@ -203,12 +231,29 @@ class _Lines(_Scan):
         self.plan = self._make_plan()
         self.scan = _compile()
 
+    def arrange(self, scales: AnyArray) -> AnyArray:
+        """Return scales by the windows' numbers in the order of the kernel: line by line."""
+        return np.asarray(scales[self._order])
+
+    @cached_property
+    def _order(self) -> IntArray:
+        """Numbers of the windows, line by line and width by width."""
+        first, last = self.boxes.first, self.boxes.shape[-1]
+        parts = []
+        kinds = enumerate(self.boxes.sizes)
+        for _, some in itertools.groupby(kinds, key=lambda kind: kind[1][:-1]):
+            rows = [
+                np.arange(first[i], first[i + 1]).reshape(-1, last + 1 - size[-1])
+                for i, size in some
+            ]
+            parts.append(np.concatenate(rows, axis=1).ravel())
+        return np.concatenate(parts)
+
     def _make_plan(self) -> _Plan:
         shape, sizes = self.boxes.shape, self.boxes.sizes
         outer = tuple(n + 1 for n in shape[:-1])
         corners: list[AnyArray] = []
         group: list[AnyArray] = []
-        table: list[AnyArray] = []
         per_line: list[AnyArray] = []
         first = [0]
         choices = list(itertools.product((1, 0), repeat=len(outer)))
@@ -229,12 +274,6 @@ class _Lines(_Scan):
             group.append(np.full(lines, g))
             windows = sum(shape[-1] + 1 - sizes[i][-1] for i in kinds)
             per_line.append(np.full(lines, windows))
-            if self.table is not None:
-                parts = [
-                    self.table[self.boxes.first[i] : self.boxes.first[i + 1]].reshape(lines, -1)
-                    for i in kinds
-                ]
-                table.append(np.concatenate(parts, axis=1).ravel())
         counts = np.concatenate(per_line)
         return _Plan(
             np.concatenate(corners).astype(np.int64),
@@ -242,14 +281,16 @@ class _Lines(_Scan):
             np.concatenate(group).astype(np.int64),
             np.array(first, dtype=np.int64),
             np.array([size[-1] for size in sizes], dtype=np.int64),
-            self.scales,
-            np.concatenate([*table, np.zeros(0, dtype=np.float32)]),
             np.cumsum(counts, dtype=np.int64) - counts,
         )
 
-    def run(self, fields: AnyArray, z: float, weights: Array) -> tuple[AnyArray, Array]:
+    def run(
+        self, fields: AnyArray, z: float, weights: Array, scales: AnyArray | None = None
+    ) -> tuple[AnyArray, Array]:
         """Return the largest Z of each field, and the weight at or above z."""
         n, plan = fields.shape[1], self.plan
+        table = self.table if scales is None else scales
+        table = np.zeros(0, dtype=np.float32) if table is None else table
         best = np.full(-(-n // LANES) * LANES, -np.inf, dtype=np.float32)
         above = np.zeros(len(best))
         for start in range(0, n, LANES):
@@ -260,7 +301,7 @@ class _Lines(_Scan):
             lanes = slice(start, start + LANES)
             self.scan(
                 prefix.reshape(-1, self.boxes.shape[-1], LANES), plan.corners, plan.signs,
-                plan.group, plan.first, plan.widths, plan.scales, plan.table, plan.offsets,
+                plan.group, plan.first, plan.widths, self.scales, table, plan.offsets,
                 np.float32(z), weights, best[lanes], above[lanes],
             )  # fmt: skip
         best[best < -1e29] = -np.inf

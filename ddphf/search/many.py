@@ -13,13 +13,22 @@ from ddphf.exceptions import InputError
 from ddphf.progress import Count
 from ddphf.search.flips import FlippedEvents, Observable, order_rows
 from ddphf.search.histograms import Corners, SelectedHistogram
-from ddphf.search.kernels import choose_kernel
+from ddphf.search.kernels import Scanner, choose_kernel
+from ddphf.search.latest import Latest
 from ddphf.search.lines import LANES
 from ddphf.search.rows import Cells, LabelRows
 from ddphf.search.scan import Direction, check_direction, statistic
-from ddphf.search.shared_scanner import SharedScanner
+from ddphf.search.table import make_table
 
-__all__ = ["MIN_EVENTS", "NEAR", "ManyHistograms", "Member", "count_p", "step_down"]
+__all__ = [
+    "MIN_EVENTS",
+    "NEAR",
+    "ManyHistograms",
+    "Member",
+    "MemberScans",
+    "count_p",
+    "step_down",
+]
 
 MIN_EVENTS = 20
 """Of a selection in a histogram: with fewer, the labels have few outcomes, and the search loses
@@ -92,7 +101,7 @@ class ManyHistograms:
         ]
         self.members: list[Member] = []
         self.left_out: list[tuple[int, int, int]] = []
-        self._found: dict[int, FlippedEvents] = {}
+        self._flipped: Latest[FlippedEvents] = Latest()
         for number, observable in enumerate(self.observables):
             corners, events = Corners(observable.boxes), self.flipped(number)
             for histogram in events.histograms:
@@ -121,10 +130,8 @@ class ManyHistograms:
 
     def flipped(self, observable: int) -> FlippedEvents:
         """Return the histograms of one observable; only those of the last one are kept."""
-        if observable not in self._found:
-            made = FlippedEvents(self.rows, self.cells, self.observables[observable])
-            self._found = {observable: made}
-        return self._found[observable]
+        bins = self.observables[observable]
+        return self._flipped(observable, lambda: FlippedEvents(self.rows, self.cells, bins))
 
     @property
     def statistics(self) -> Array:
@@ -136,73 +143,61 @@ class ManyHistograms:
         """Number of the best member."""
         return int(np.argmax(self.statistics))
 
-    def blocks(self, flips: int) -> int:
-        """Return how many blocks hold so many flips."""
-        return -(-flips // LANES)
+    def batches(self) -> list[list[int]]:
+        """Return the numbers of all members, in parts of one observable that fit in memory."""
+        out = []
+        for number, observable in enumerate(self.observables):
+            mine = [i for i, m in enumerate(self.members) if m.observable == number]
+            step = max(1, FIELDS // (observable.n_bins * LANES * 4))
+            out += [mine[i : i + step] for i in range(0, len(mine), step)]
+        return out
 
-    def maxima(self, flips: int, *, seed: int, progress: Count | None = None) -> AnyArray:
-        """Return the largest statistic of every member in every flip, float32 (members, flips).
 
-        Flip i of a seed is the same whatever their number, and in each row of the table.
+class MemberScans:
+    """Scans of the members of one observable, each with scales of its own.
+
+    Attributes:
+        events: The histograms of the observable.
+    """
+
+    def __init__(
+        self, many: ManyHistograms, observable: int, events: FlippedEvents | None = None
+    ) -> None:
+        boxes = many.observables[observable].boxes
+        self.events = many.flipped(observable) if events is None else events
+        self._members = many.members
+        self._corners = Corners(boxes)
+        self._scanner = Scanner(make_table(boxes), many.direction, many.kernel)
+        self._kept: dict[int, AnyArray] = {}
+        self._most = KEPT // (4 * boxes.count)
+
+    def largest(self, member: int, terms: AnyArray) -> AnyArray:
+        """Return the largest statistic of a member in fields of its terms (bins, n), (n,)."""
+        return self._scanner.largest(terms, self.scales(member))
+
+    def above(self, member: int, terms: AnyArray, z: float, weights: Array) -> Array:
+        """Return the sum of weights of each field's windows with Z >= z, (n,).
 
         Args:
-            flips: How many.
-            seed: Of the search.
-            progress: Called with (done, total) scanned histograms.
+            member: Whose scales are taken.
+            terms: Its fields, (bins, n).
+            z: The threshold.
+            weights: Of a window of each size.
         """
-        if flips < 1:
-            raise InputError(f"label flips: {flips}, expected one or more")
-        blocks = self.blocks(flips)
-        out = np.empty((len(self.members), blocks * LANES), dtype=np.float32)
-        done, total = 0, len(self.members) * blocks
-        for observable in range(len(self.observables)):
-            for chosen, scans in self.scans(observable):
-                events = self.flipped(observable)
-                selections = [self.members[m].selection for m in chosen]
-                for block in range(blocks):
-                    differences, pulls = events.flip(seed, block, selections)
-                    lanes = slice(block * LANES, (block + 1) * LANES)
-                    for row, member in enumerate(chosen):
-                        terms = events.terms(selections[row], differences[row], pulls)
-                        out[member, lanes] = scans(member).largest(terms)
-                    del differences  # else two blocks are held while the next one is filled
-                    done += len(chosen)
-                    if progress is not None:
-                        progress(done, total)
-        return out[:, :flips]
+        return self._scanner.above(terms, z, weights, self.scales(member))
 
-    def scans(self, observable: int) -> list[tuple[list[int], _Scans]]:
-        """Return batches of the members of one observable, and what gives the scanner of each."""
-        mine = [i for i, m in enumerate(self.members) if m.observable == observable]
-        size = self.observables[observable].n_bins * LANES * 4
-        step = max(1, FIELDS // size)
-        return [(mine[i : i + step], _Scans(self, observable)) for i in range(0, len(mine), step)]
-
-
-class _Scans:
-    """The scanner of an observable, set to the scales of one member after the other."""
-
-    def __init__(self, many: ManyHistograms, observable: int) -> None:
-        boxes = many.observables[observable].boxes
-        self.many, self.observable = many, observable
-        self.corners = Corners(boxes)
-        self.scanner = SharedScanner(boxes, many.direction, many.kernel)
-        self.kept: dict[int, AnyArray] = {}
-        self.most = KEPT // (4 * boxes.count)
-
-    def __call__(self, member: int) -> SharedScanner:
-        scales = self.kept.get(member)
+    def scales(self, member: int) -> AnyArray:
+        """Return the scales of a member's windows as the scanner takes them."""
+        scales = self._kept.get(member)
         if scales is None:
-            selection = self.many.members[member].selection
-            histogram = self.many.flipped(self.observable).histograms[selection]
-            scales = self.scanner.prepare(histogram.scales(self.corners))
-            if len(self.kept) < self.most:
-                self.kept[member] = scales
-        self.scanner.use(scales)
-        return self.scanner
+            histogram = self.events.histograms[self._members[member].selection]
+            scales = self._scanner.prepare(histogram.scales(self._corners))
+            if len(self._kept) < self._most:
+                self._kept[member] = scales
+        return scales
 
 
-def step_down(statistics: Array, maxima: AnyArray) -> Array:
+def step_down(statistics: Array, maxima: AnyArray, near: float = NEAR) -> Array:
     """Return p-values adjusted for looking at all members (Westfall and Young, 1993, step-down).
 
     The largest is compared with the largest of all members in each flip, the second with the
@@ -212,6 +207,7 @@ def step_down(statistics: Array, maxima: AnyArray) -> Array:
     Args:
         statistics: Observed, (members,).
         maxima: Of each member in each flip, (members, flips).
+        near: What is so close to the observed one is equal to it.
 
     Example:
         >>> flips = np.array([[1.0, 2.0, 3.0], [2.5, 0.0, 1.0]])
@@ -220,20 +216,23 @@ def step_down(statistics: Array, maxima: AnyArray) -> Array:
     """
     order = np.argsort(-statistics, kind="stable")
     highest = np.maximum.accumulate(maxima[order][::-1], axis=0)[::-1]
-    above = np.sum(highest >= (statistics[order] - NEAR)[:, None], axis=1)
+    above = np.sum(highest >= (statistics[order] - near)[:, None], axis=1)
     p = np.maximum.accumulate((above + 1) / (maxima.shape[1] + 1))
     out = np.empty(len(statistics))
     out[order] = p
     return out
 
 
-def count_p(statistic: float, highest: AnyArray) -> tuple[float, float, float | None]:
+def count_p(
+    statistic: float, highest: AnyArray, near: float = NEAR
+) -> tuple[float, float, float | None]:
     """Return p of a statistic among flips, its error, and its significance (None for p = 1).
 
     Args:
         statistic: Observed.
         highest: Of each flip, (flips,).
+        near: What is so close to the observed one is equal to it.
     """
     n = len(highest)
-    p = float((np.sum(highest >= statistic - NEAR) + 1) / (n + 1))
+    p = float((np.sum(highest >= statistic - near) + 1) / (n + 1))
     return p, float(np.sqrt(p * (1 - p) / n)), float(norm.isf(p)) if p < 1 else None

@@ -6,8 +6,10 @@ import hashlib
 from dataclasses import replace
 
 import numpy as np
+from scipy.stats import norm
 
 from ddphf.arrays import AnyArray, Array, Spec
+from ddphf.compute.blocks import Runner
 from ddphf.config.analysis import Analysis
 from ddphf.exceptions import InputError
 from ddphf.progress import Count, Stage, silent
@@ -15,14 +17,13 @@ from ddphf.results.provenance import make_provenance
 from ddphf.results.search import SearchResult
 from ddphf.search.aimed_flips import aim_flips
 from ddphf.search.boxes import MAX_WINDOWS
-from ddphf.search.many import ManyHistograms, Member, count_p, step_down
+from ddphf.search.flip_blocks import flip_maxima
+from ddphf.search.many import NEAR, ManyHistograms, Member, count_p, step_down
 from ddphf.search.read_events import SearchEvents, read_search_events
-from ddphf.search.whole_statistics import WHOLE, rank_values, whole_flips
+from ddphf.search.whole_statistics import STATISTICS, WHOLE, rank_values, whole_flips
 from ddphf.search.window_law import gaussian_law, window_law
 
-__all__ = ["STATISTICS", "search_events"]
-
-STATISTICS = ("n_sigma", *WHOLE)
+__all__ = ["search_events"]
 
 RARE = 1e-2
 """Global p below which flips are aimed at windows."""
@@ -45,6 +46,7 @@ def search_events(
     kernel: str = "auto",
     seed: int = 0,
     stage: Stage = silent,
+    runner: Runner | None = None,
     progress: Count | None = None,
 ) -> SearchResult:
     """Search every observable of every selection of an analysis's events.
@@ -63,6 +65,7 @@ def search_events(
         kernel: ``auto``, ``numba`` or ``numpy``.
         seed: Of everything drawn.
         stage: Called with a line at each stage.
+        runner: Where flips are drawn and scanned; in this thread by default.
         progress: Called with (done, total) histograms of flips.
 
     Raises:
@@ -89,19 +92,19 @@ def search_events(
         )
     stage("label flips")
     made = _Windows if statistic == "n_sigma" else _Whole
-    null = made(many, statistic, flips, seed, progress)
+    null = made(many, statistic, flips, seed, runner, progress)
     stage("ranking")
     order = sorted(range(len(many.members)), key=lambda i: (-null.statistics[i], i))
     locals_ = [null.local(i, rank < top) for rank, i in enumerate(order)]
     overall = null.globals(order[0], stage, progress)
-    adjusted = step_down(null.statistics, null.flipped)
+    adjusted = step_down(null.statistics, null.flipped, null.near)
     if overall["p"] is not None:  # an aimed one is finer than counting
         adjusted[order[0]] = overall["p"]
     selections, best = [], []
     for rank, i in enumerate(order):
         entry = _describe(many, events, many.members[i])
         entry |= {"local": locals_[rank], "p_adjusted": float(adjusted[i])}
-        entry["p_alone"] = count_p(null.alone_statistic(i), null.alone[i])[0]
+        entry["p_alone"] = null.p_alone(i)
         selections.append(entry)
         if rank < top and statistic == "n_sigma":
             keys = ("start", "size", "edges", "tested", "partner", "local", "observable")
@@ -140,16 +143,23 @@ class _Windows:
     """The largest window of every histogram under flips."""
 
     def __init__(
-        self, many: ManyHistograms, statistic: str, flips: int, seed: int, progress: Count | None
+        self,
+        many: ManyHistograms,
+        statistic: str,
+        flips: int,
+        seed: int,
+        runner: Runner | None,
+        progress: Count | None,
     ) -> None:
         del statistic
-        self.many, self.flips, self.seed = many, flips, seed
+        self.many, self.flips, self.seed, self.runner = many, flips, seed, runner
         self.statistics = many.statistics
-        self.flipped = self.alone = many.maxima(flips, seed=seed, progress=progress)
+        self.near = NEAR
+        self.flipped = flip_maxima(many, flips, seed=seed, runner=runner, progress=progress)
         self.highest: AnyArray = self.flipped.max(axis=0)
 
-    def alone_statistic(self, member: int) -> float:
-        return float(self.statistics[member])
+    def p_alone(self, member: int) -> float:
+        return count_p(float(self.statistics[member]), self.flipped[member])[0]
 
     def local(self, member: int, exact: bool) -> Spec:
         found = self.many.members[member]
@@ -161,7 +171,7 @@ class _Windows:
         return gaussian_law(found.z, deficit=deficit)
 
     def counted(self, member: int) -> Spec:
-        p, error, z = count_p(float(self.statistics[member]), self.highest)
+        p, error, z = count_p(float(self.statistics[member]), self.highest, self.near)
         method = "label flips, counted"
         return {"p": p, "error": error, "z": z, "method": method, "samples": self.flips}
 
@@ -171,8 +181,9 @@ class _Windows:
             return found
         stage("flips aimed at windows")
         aimed = aim_flips(
-            self.many, float(self.statistics[member]), self.flips, seed=self.seed, progress=progress
-        )
+            self.many, float(self.statistics[member]), self.flips, seed=self.seed,
+            runner=self.runner, progress=progress,
+        )  # fmt: skip
         if aimed.p is None:
             return found
         method = "label flips, aimed at windows"
@@ -201,23 +212,32 @@ class _Whole(_Windows):
     """A statistic of whole histograms: they are compared by their p-values among the flips."""
 
     def __init__(
-        self, many: ManyHistograms, statistic: str, flips: int, seed: int, progress: Count | None
+        self,
+        many: ManyHistograms,
+        statistic: str,
+        flips: int,
+        seed: int,
+        runner: Runner | None,
+        progress: Count | None,
     ) -> None:
         which = next(w for w in WHOLE if w == statistic)
-        self.many, self.flips, self.seed, self.which = many, flips, seed, which
-        self.values, self.alone = whole_flips(many, which, flips, seed=seed, progress=progress)
-        self.statistics, self.flipped, self.p_alone = rank_values(self.values, self.alone)
+        self.many, self.flips, self.which = many, flips, which
+        self.near = 0.25 / (flips + 1)  # p-values are whole multiples of 1 / (flips + 1)
+        self.values, values = whole_flips(
+            many, which, flips, seed=seed, runner=runner, progress=progress
+        )
+        self.statistics, self.flipped, self._p_alone = rank_values(self.values, values)
         self.highest = self.flipped.max(axis=0)
 
-    def alone_statistic(self, member: int) -> float:
-        return float(self.values[member])
+    def p_alone(self, member: int) -> float:
+        return float(self._p_alone[member])
 
     def local(self, member: int, exact: bool) -> Spec:
         del exact
-        p, _, z = count_p(float(self.values[member]), self.alone[member])
+        p = self.p_alone(member)
         return {
-            "z": z, "p": p, "method": "label flips", "statistic": self.which,
-            "value": float(self.values[member]),
+            "z": float(norm.isf(p)) if p < 1 else None, "p": p, "method": "label flips",
+            "statistic": self.which, "value": float(self.values[member]),
         }  # fmt: skip
 
     def globals(self, member: int, stage: Stage, progress: Count | None) -> Spec:

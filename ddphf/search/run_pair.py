@@ -25,6 +25,7 @@ from ddphf.search.kernels import Scanner
 from ddphf.search.local_p import window_p
 from ddphf.search.nulls import Targets
 from ddphf.search.pair import SearchPair
+from ddphf.search.pair_statistic import compare_pair
 from ddphf.search.pair_table import make_pair_table
 from ddphf.search.scan import Direction, Found, Scan, check_direction, scan_field
 from ddphf.search.trials import ChosenNull, NullChoice, choose_null
@@ -175,6 +176,7 @@ def search_pair(
     *,
     windows: str = "all",
     direction: str = "excess",
+    statistic: str = "n_sigma",
     null: str = "auto",
     precision: float = 0.01,
     top: int = 10,
@@ -191,6 +193,8 @@ def search_pair(
         pair: From :func:`~ddphf.search.pair.prepare_pair`.
         windows: See :func:`~ddphf.search.boxes.make_boxes`.
         direction: ``excess`` of the tested sample, ``deficit`` or ``both``.
+        statistic: ``t``, ``ks``, ``chi2`` or ``g`` of the whole histogram is compared beside the
+            windows; ``n_sigma`` is the windows alone.
         null: Law of fields without a signal: ``auto``, ``gaussian``, ``binomial`` or ``counting``.
         precision: Relative error of the global p-value of the best window.
         top: Windows of the list, none of which shares a bin with another.
@@ -202,7 +206,8 @@ def search_pair(
         progress: Called with (done, total) fields drawn.
 
     Raises:
-        InputError: No window can be searched, or the null asked for cannot be drawn.
+        InputError: No window can be searched, or the null or the statistic asked for cannot be
+            drawn.
 
     Example:
         >>> from ddphf.search.pair import prepare_pair
@@ -217,8 +222,9 @@ def search_pair(
         raise InputError(f"null '{null}' is unknown; expected {', '.join(NULLS)}")
     if top < 1:
         raise InputError(f"best windows: {top} wanted, expected one or more")
-    stage("windows")
     field = pair.field()
+    comparison = compare_pair(pair, field, statistic, direction=wanted, seed=seed, stage=stage)
+    stage("windows")
     table = make_pair_table(
         make_boxes(pair.shape, windows, max_windows=max_windows), field, pair.n_correlated
     )
@@ -266,6 +272,7 @@ def search_pair(
         size_curve=tuple(
             {"size": list(size), "z": None if math.isnan(z) else z} for size, z in sizes
         ),
+        comparison=comparison,
         kernel=scanner.kernel,
         seed=seed,
         data_digest=pair.digest,

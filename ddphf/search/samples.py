@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ddphf.arrays import AnyArray, Array, IntArray
+from ddphf.compute.blas import ONE_BLAS_THREAD, one_blas_thread
 from ddphf.compute.blocks import Runner, run_blocks
 from ddphf.compute.chunks import chunks_of
 from ddphf.compute.streams import SEARCH, block_generator
@@ -150,8 +151,9 @@ def draw_samples(
             progress(done * LANES, total * LANES)
 
     blocks = [first + chunk for chunk in chunks_of(last - first, CHUNK)]
-    task = Task(f"{__name__}:{kind.__name__}", settings)
-    return np.concatenate([*run_blocks(task, blocks, runner=runner, progress=say)])
+    task = Task(f"{__name__}:{kind.__name__}", settings, begin=ONE_BLAS_THREAD)
+    with one_blas_thread():
+        return np.concatenate([*run_blocks(task, blocks, runner=runner, progress=say)])
 
 
 def _generators(kind: int, seed: int, blocks: IntArray) -> list[np.random.Generator]:

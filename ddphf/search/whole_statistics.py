@@ -11,26 +11,42 @@ its variance, B the tested events and n all events of a bin, of which B is expec
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import numpy as np
 from scipy.special import xlogy
 
-from ddphf.arrays import AnyArray, Array
+from ddphf.arrays import AnyArray, Array, IntArray
+from ddphf.compute.blocks import Runner
 from ddphf.exceptions import InputError
 from ddphf.progress import Count
+from ddphf.search.flip_blocks import draw_flips
 from ddphf.search.flips import FlippedEvents
 from ddphf.search.histograms import SelectedHistogram
+from ddphf.search.latest import Latest
 from ddphf.search.lines import LANES
 from ddphf.search.many import ManyHistograms
-from ddphf.search.scan import Direction
+from ddphf.search.scan import Direction, statistic
 
-__all__ = ["WHOLE", "Whole", "g_test", "kolmogorov", "rank_values", "slide_t", "whole_flips"]
+__all__ = [
+    "STATISTICS",
+    "WHOLE",
+    "Whole",
+    "WholeStatistics",
+    "g_test",
+    "kolmogorov",
+    "rank_values",
+    "slide_t",
+    "whole_flips",
+]
 
 Whole = Literal["t", "ks", "chi2", "g"]
 
 WHOLE: tuple[Whole, ...] = get_args(Whole)
+
+STATISTICS = ("n_sigma", *WHOLE)
+"""``n_sigma`` is that of the best window."""
 
 
 def slide_t(difference: AnyArray, tested: AnyArray) -> AnyArray:
@@ -89,12 +105,71 @@ def _value(
         return kolmogorov(difference, tested)
     if which == "g":
         return g_test(tested, histogram.tested + histogram.partner, expected)
-    t = slide_t(difference, tested)
-    return np.asarray({"excess": t, "deficit": -t, "both": np.abs(t)}[direction])
+    return statistic(slide_t(difference, tested), direction)
+
+
+@dataclass(frozen=True)
+class _Counting:
+    """What the flips of one observable need.
+
+    Attributes:
+        events: The histograms.
+        counts: The same, of events alone: differences with steps of 1 are counts.
+        expected: E, expected tested events given n, (selections, bins).
+    """
+
+    events: FlippedEvents
+    counts: FlippedEvents
+    expected: Array
+
+
+@dataclass(frozen=True)
+class WholeStatistics:
+    """A statistic of some members in a block of flips.
+
+    Attributes:
+        many: The histograms.
+        which: ``t``, ``ks``, ``chi2`` or ``g``.
+        seed: Of the search.
+        blocks: How many there are.
+    """
+
+    many: ManyHistograms
+    which: Whole
+    seed: int
+    blocks: int
+    _counting: Latest[_Counting] = field(default_factory=Latest, repr=False, compare=False)
+
+    def __call__(self, items: IntArray) -> AnyArray:
+        """Return the statistic, float32, shape (items, LANES).
+
+        Args:
+            items: Member times blocks plus block, of members of one batch and of one block.
+        """
+        many, members = self.many, (items // self.blocks).tolist()
+        block, number = int(items[0] % self.blocks), many.members[members[0]].observable
+        found = self._counting(number, lambda: _count(many, number))
+        selections = [many.members[m].selection for m in members]
+        differences, pulls = found.events.flip(self.seed, block, selections)
+        counts, _ = found.counts.flip(self.seed, block, selections)
+        out = np.empty((len(members), LANES), dtype=np.float32)
+        for row, s in enumerate(selections):
+            h = found.events.histograms[s]
+            terms = found.events.terms(s, differences[row], pulls)
+            d = differences[row] + h.changes[:, h.labels :] @ pulls[h.labels :]
+            tested = counts[row] + found.expected[s][:, None]
+            out[row] = _value(self.which, h, found.expected[s], d, tested, terms, many.direction)
+        return out
 
 
 def whole_flips(
-    many: ManyHistograms, which: Whole, flips: int, *, seed: int, progress: Count | None = None
+    many: ManyHistograms,
+    which: Whole,
+    flips: int,
+    *,
+    seed: int,
+    runner: Runner | None = None,
+    progress: Count | None = None,
 ) -> tuple[Array, AnyArray]:
     """Return a statistic of every member in the data and in every flip.
 
@@ -103,7 +178,8 @@ def whole_flips(
         which: ``t``, ``ks``, ``chi2`` or ``g``.
         flips: How many; the labels are those of the windows' flips.
         seed: Of the search.
-        progress: Called with (done, total).
+        runner: Where blocks are done; in this thread by default.
+        progress: Called with (done, total) histograms.
 
     Returns:
         Shapes (members,) and (members, flips).
@@ -117,41 +193,24 @@ def whole_flips(
                 f"statistic ks: observable '{observable.name}' has {len(observable.edges)} axes, "
                 "and cumulative shares need one; give one axis, or take another statistic"
             )
+    settings = {"many": many, "which": which, "seed": seed}
+    drawn = draw_flips(WholeStatistics, settings, flips, runner, progress)
+    observed, expected = np.zeros(len(many.members)), {}
+    for i, member in enumerate(many.members):
+        if member.observable not in expected:
+            expected = {member.observable: _expected(many, member.observable)}
+        h = many.flipped(member.observable).histograms[member.selection]
+        e = expected[member.observable][member.selection]
+        terms = h.project(h.difference * h.roots)
+        observed[i] = _value(which, h, e, h.difference, h.tested, terms, many.direction)
+    return observed, drawn
+
+
+def _count(many: ManyHistograms, number: int) -> _Counting:
     # Counts are differences with steps of 1 for events and 0 for what is no event.
     plain = replace(many.rows, steps=many.rows.event.astype(float))
-    blocks = many.blocks(flips)
-    observed = np.zeros(len(many.members))
-    out = np.zeros((len(many.members), blocks * LANES), dtype=np.float32)
-    done, total = 0, len(many.members) * blocks
-    for number, observable in enumerate(many.observables):
-        events = many.flipped(number)
-        counting = FlippedEvents(plain, many.cells, observable)
-        expected = _expected(many, number)
-        for chosen, _ in many.scans(number):
-            selections = [many.members[m].selection for m in chosen]
-            for member, s in zip(chosen, selections, strict=True):
-                h = events.histograms[s]
-                terms = h.project(h.difference * h.roots)
-                one = (h.difference, h.tested, terms)
-                observed[member] = _value(which, h, expected[s], *one, many.direction)
-            for block in range(blocks):
-                differences, pulls = events.flip(seed, block, selections)
-                counts, _ = counting.flip(seed, block, selections)
-                lanes = slice(block * LANES, (block + 1) * LANES)
-                for row, (member, s) in enumerate(zip(chosen, selections, strict=True)):
-                    h = events.histograms[s]
-                    terms = events.terms(s, differences[row], pulls)
-                    shift = h.changes[:, h.labels :] @ pulls[h.labels :]
-                    d = differences[row] + shift
-                    tested = counts[row] + expected[s][:, None]
-                    out[member, lanes] = _value(
-                        which, h, expected[s], d, tested, terms, many.direction
-                    )
-                del differences, counts
-                done += len(chosen)
-                if progress is not None:
-                    progress(done, total)
-    return observed, out[:, :flips]
+    counts = FlippedEvents(plain, many.cells, many.observables[number])
+    return _Counting(many.flipped(number), counts, _expected(many, number))
 
 
 def _expected(many: ManyHistograms, number: int) -> Array:
@@ -182,7 +241,8 @@ def rank_values(observed: Array, flips: AnyArray) -> tuple[Array, AnyArray, Arra
         ([0.5], [[-1.0, -0.5, -0.75]])
     """
     n = flips.shape[1]
-    near = 1e-5 * np.maximum(np.abs(observed), 1.0)
+    # In single precision sums of so many terms differ by this; a KS distance may be 1e-3.
+    near = 1e-5 * np.maximum(np.abs(observed), np.abs(flips).max(axis=1))
     ordered = np.sort(flips, axis=1)
     p, flipped = np.empty(len(observed)), np.empty(flips.shape)
     for i, row in enumerate(ordered):

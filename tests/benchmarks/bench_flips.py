@@ -23,8 +23,9 @@ from bench_engine import machine
 
 from ddphf.compute.streams import SEARCH, block_generator
 from ddphf.config.analysis import parse_analysis
+from ddphf.search.flip_blocks import flip_maxima
 from ddphf.search.flips import FLIPS, draw_labels, draw_pulls
-from ddphf.search.many import ManyHistograms, count_p
+from ddphf.search.many import ManyHistograms, MemberScans, count_p
 from ddphf.search.read_events import read_search_events
 
 SAMPLE = Path(__file__).resolve().parents[2] / "workspaces" / "higgs_lfv_asymmetric"
@@ -63,9 +64,12 @@ def parts_of_a_block(many):
     rows = many.rows
     for observable in range(len(many.observables)):
         events = many.flipped(observable)
-        for chosen, scans in many.scans(observable):
+        scans = MemberScans(many, observable)
+        for chosen in many.batches():
+            if many.members[chosen[0]].observable != observable:
+                continue
             for member in chosen:
-                scans(member)  # scales are made once for all blocks
+                scans.scales(member)  # scales are made once for all blocks
             selections = [many.members[m].selection for m in chosen]
             rng = block_generator(1, SEARCH.start(FLIPS, 1))
             pulls = draw_pulls(rng, rows)
@@ -85,7 +89,7 @@ def parts_of_a_block(many):
                 chosen=chosen, scans=scans,
             ):  # fmt: skip
                 for row, member in enumerate(chosen):
-                    scans(member).largest(events.terms(selections[row], differences[row], pulls))
+                    scans.largest(member, events.terms(selections[row], differences[row], pulls))
 
             scanned, _ = seconds_of(scan)
             scanning += scanned
@@ -106,7 +110,7 @@ def main():
     del events
     data, many = seconds_of(lambda: ManyHistograms(*parts))
     parts.clear()
-    flips, maxima = seconds_of(lambda: many.maxima(given.flips, seed=1))
+    flips, maxima = seconds_of(lambda: flip_maxima(many, given.flips, seed=1))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     highest = maxima.max(axis=0)
     p, error, _ = count_p(float(many.statistics.max()), highest)

@@ -1,0 +1,146 @@
+"""Numbered blocks of flips: what each gives, on whatever worker."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ddphf.arrays import AnyArray, IntArray
+from ddphf.compute.blas import ONE_BLAS_THREAD, one_blas_thread
+from ddphf.compute.blocks import Runner, run_blocks
+from ddphf.compute.streams import SEARCH
+from ddphf.compute.tasks import Task
+from ddphf.exceptions import InputError
+from ddphf.progress import Count
+from ddphf.search.flips import FLIPS
+from ddphf.search.latest import Latest
+from ddphf.search.lines import LANES
+from ddphf.search.many import ManyHistograms, MemberScans
+
+__all__ = ["LargestWindows", "draw_flips", "flip_maxima", "run_flips"]
+
+
+@dataclass(frozen=True)
+class LargestWindows:
+    """The largest statistic of some members in a block of flips.
+
+    Attributes:
+        many: The histograms.
+        seed: Of the search.
+        blocks: How many there are.
+    """
+
+    many: ManyHistograms
+    seed: int
+    blocks: int
+    _scans: Latest[MemberScans] = field(default_factory=Latest, repr=False, compare=False)
+
+    def __call__(self, items: IntArray) -> AnyArray:
+        """Return the maxima, float32, shape (items, LANES).
+
+        Args:
+            items: Member times blocks plus block, of members of one batch and of one block.
+        """
+        many, members = self.many, (items // self.blocks).tolist()
+        observable = many.members[members[0]].observable
+        scans = self._scans((observable, members[0]), lambda: MemberScans(many, observable))
+        selections = [many.members[m].selection for m in members]
+        differences, pulls = scans.events.flip(self.seed, int(items[0] % self.blocks), selections)
+        out = np.empty((len(members), LANES), dtype=np.float32)
+        for row, member in enumerate(members):
+            terms = scans.events.terms(selections[row], differences[row], pulls)
+            out[row] = scans.largest(member, terms)
+        return out
+
+
+def flip_maxima(
+    many: ManyHistograms,
+    flips: int,
+    *,
+    seed: int,
+    runner: Runner | None = None,
+    progress: Count | None = None,
+) -> AnyArray:
+    """Return the largest statistic of every member in every flip, float32 (members, flips).
+
+    Flip i of a seed is the same whatever their number, and in each row of the table.
+
+    Args:
+        many: The histograms.
+        flips: How many.
+        seed: Of the search.
+        runner: Where blocks are done; in this thread by default.
+        progress: Called with (done, total) scanned histograms.
+
+    Raises:
+        InputError: No flip is asked for.
+    """
+    return draw_flips(LargestWindows, {"many": many, "seed": seed}, flips, runner, progress)
+
+
+def draw_flips(
+    kind: type,
+    settings: Mapping[str, object],
+    flips: int,
+    runner: Runner | None = None,
+    progress: Count | None = None,
+) -> AnyArray:
+    """Return a number of every member in every flip, float32 (members, flips).
+
+    Args:
+        kind: What is drawn, a class such as :class:`LargestWindows`.
+        settings: Its fields but ``blocks``; ``many`` is one of them.
+        flips: How many.
+        runner: Where blocks are done; in this thread by default.
+        progress: Called with (done, total) histograms.
+
+    Raises:
+        InputError: No flip is asked for.
+    """
+    if flips < 1:
+        raise InputError(f"label flips: {flips}, expected one or more")
+    many = settings["many"]
+    assert isinstance(many, ManyHistograms)
+    blocks = -(-flips // LANES)
+    SEARCH.start(FLIPS, blocks)  # has room for them
+    # All blocks of a batch before the next one: what they share is made once by each worker.
+    units = [np.array(batch) * blocks + i for batch in many.batches() for i in range(blocks)]
+    task = Task(
+        f"{kind.__module__}:{kind.__name__}", {**settings, "blocks": blocks}, ONE_BLAS_THREAD
+    )
+    out = np.empty((len(many.members), blocks, LANES), dtype=np.float32)
+    with one_blas_thread():
+        for piece, items in zip(run_flips(task, units, runner, progress), units, strict=True):
+            out[items // blocks, items % blocks] = piece
+    return out.reshape(len(many.members), -1)[:, :flips]
+
+
+def run_flips(
+    task: Task, blocks: Sequence[Any], runner: Runner | None, progress: Count | None
+) -> Generator[Any, None, None]:
+    """Do blocks of flips: :func:`~ddphf.compute.blocks.run_blocks`, in this thread by default.
+
+    Two blocks of a large table at a time are .2 GB more, and even one on a thread of its own takes
+    .15 GB more, since the allocator has another heap for it.
+
+    Args:
+        task: What is done.
+        blocks: What each call of it takes.
+        runner: Where; in this thread by default, a block when its piece is asked for.
+        progress: Called with (items done, items in all).
+
+    Yields:
+        The pieces, in the order of the blocks.
+    """
+    if runner is not None:
+        yield from run_blocks(task, blocks, runner=runner, progress=progress)
+        return
+    work, done, total = task.make(), 0, sum(int(np.size(block)) for block in blocks)
+    for block in blocks:
+        piece, done = work(block), done + int(np.size(block))
+        if progress is not None:
+            progress(done, total)
+        yield piece
