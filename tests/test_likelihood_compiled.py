@@ -197,7 +197,7 @@ def test_profile_derivatives_are_the_schur_complement_of_pyhfs(name):
 
 @pytest.mark.parametrize("name", ["staterror", "general"])
 def test_arrowhead_is_the_dense_hessian(name):
-    from ddphf.likelihood.general.derivatives import evaluate
+    from ddphf.likelihood.general.derivatives import Model, evaluate
 
     rng = np.random.default_rng(5)
     workspace = pair_workspace("staterror", rng)
@@ -211,7 +211,7 @@ def test_arrowhead_is_the_dense_hessian(name):
     table = reference.parameters
     x = np.clip(table.init + 0.1 * rng.normal(size=len(table.init)), table.lower, table.upper)
     point = jax.jit(evaluate, static_argnums=0)(
-        compiled.codes, compiled.arrays, compiled.cells, x, reference.data
+        compiled.codes, Model(compiled.arrays, compiled.cells), x, reference.data
     )
     gradient, matrix = point.gradient, point.hessian
     dense, n = reference.hessian(x) / 2, len(x)
