@@ -18,8 +18,7 @@ FAST_NAMES = {
     "inspect_pairs", "layers", "lepton_id_build", "likelihood_compiled", "map_checks",
     "map_columns", "map_correlations", "map_practice", "maps", "matrix_text", "n_sigma",
     "nanoaod", "outputs", "pages_of_the_house", "pruning", "refusals", "roc", "schema",
-    "search_boxes", "search_events_shared", "search_fields", "search_figures", "search_kernels",
-    "search_local",
+    "search_boxes", "search_events_shared", "search_fields", "search_local",
     "shared_points", "shipped", "shown", "suspicious", "symmetry", "tables", "tools", "variances",
     "windows",
 }  # fmt: skip
