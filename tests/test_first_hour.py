@@ -22,6 +22,7 @@ from click.testing import CliRunner
 from conftest import Outcome, invoke
 from layers import processor_seconds
 from test_correlations import write_published
+from test_lepton_id_build import write_event_analysis
 
 from ddphf.cli.main import COMMANDS, group
 from ddphf.config.analysis import parse_analysis
@@ -89,6 +90,13 @@ def prepare(folder):
     write_published(folder)
 
 
+def add_selections(analysis):
+    analysis["search"] = {
+        "observables": [{"column": "mass", "edges": {"bins": 4, "low": 30, "high": 70}}],
+        "grid": {"pt1": [20, 35]},
+    }
+
+
 def lay_out(page):
     """Some pages speak of analyses that have what README's has not, or of new data."""
     if page == "docs/search.md":  # new data: the known background, drawn again
@@ -103,6 +111,12 @@ def lay_out(page):
         analysis = yaml.safe_load(text)
         del analysis["tested"]["signal"]
         Path("new.yml").write_text(yaml.safe_dump(analysis))
+        Path("tables").mkdir()  # of events, with selections
+        made = yaml.safe_load(write_event_analysis(Path("tables"), add_selections).read_text())
+        Path("selections.yml").write_text(yaml.safe_dump(made))
+        for path in Path("tables").iterdir():
+            if path.suffix != ".yml":
+                shutil.move(path, path.name)
     if page == "docs/inject.md":
         known = "background: {known: histograms.root:background}\n"
         Path("analysis.yml").write_text(Path("analysis.yml").read_text() + known)
