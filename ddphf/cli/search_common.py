@@ -5,17 +5,25 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from rich.table import Table
 from rich.text import Text
 
+from ddphf.cli.common import print_warnings
+from ddphf.cli.figures import write_record
+from ddphf.outputs import Outputs
 from ddphf.results.data_directed import describe_global
+
+if TYPE_CHECKING:
+    from ddphf.results.search import SearchResult
 
 __all__ = [
     "describe_best",
+    "describe_nuisances",
     "direction_option",
     "file_digest",
     "max_windows_option",
@@ -24,6 +32,7 @@ __all__ = [
     "statistic_option",
     "window_table",
     "windows_option",
+    "write_search",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -74,6 +83,48 @@ def file_digest(path: str | Path) -> str | None:
     return f"sha256:{hashlib.sha256(Path(path).read_bytes()).hexdigest()}"
 
 
+def write_search(
+    result: SearchResult,
+    analysis: str,
+    output: str,
+    outputs: Outputs,
+    figures: Mapping[str, Path],
+) -> dict[str, Any]:
+    """Write the record of a search with its figures, and say what it warns of.
+
+    Args:
+        result: What was found.
+        analysis: File that was searched; ``-`` is standard input.
+        output: File of the record; ``-`` is standard output.
+        outputs: What the command writes.
+        figures: File of each figure; none where no figures are asked for.
+
+    Returns:
+        The record as written.
+    """
+    stated = {"file": relative_to(analysis, output), "digest": file_digest(analysis)}
+    result = replace(result, analysis=stated)
+    record = result.to_dict()
+    print_warnings(result.warnings)
+
+    def draw() -> dict[str, Any]:
+        from ddphf.figures.search import draw_search
+
+        return {name: figure for name, figure in draw_search(record).items() if name in figures}
+
+    missing = write_record(outputs, output, record, figures, draw)
+    print_warnings([f"{figures[name].name}: nothing to draw" for name in missing])
+    return record
+
+
+def describe_nuisances(record: Mapping[str, Any], done: str) -> str:
+    """Return the line that says what was done with the nuisances."""
+    count = len(record["nuisances"])
+    if not count:
+        return "nuisances: none; efficiency ratio and fakes are taken as known exactly"
+    return f"nuisances: {count} {done}, listed in the record"
+
+
 def _number(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
 
@@ -87,16 +138,8 @@ def window_table(record: Mapping[str, Any]) -> Table:
         title=Text(f"{record['direction']} in {record['pairing']['tested']}, {n} windows"),
         title_justify="left",
     )
-    for column in (
-        "",
-        *names,
-        "tested",
-        "expected",
-        "Z local",
-        "p of counts",
-        "p global",
-        "Z global",
-    ):
+    shown = ("tested", "expected", "Z local", "p of counts", "p global", "Z global")
+    for column in ("", *names, *shown):
         left = column in ("", *names)
         table.add_column(Text(column), justify="left" if left else "right")
     for window in record["best"]:

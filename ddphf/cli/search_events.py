@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import click
@@ -14,22 +13,20 @@ from ddphf.cli.common import (
     force_option,
     output_option,
     print_summary,
-    print_warnings,
     progress_line,
     runner_at,
     scheduler_option,
     seed_option,
 )
-from ddphf.cli.figures import figure_options, figure_paths, stage_figures
+from ddphf.cli.figures import figure_options, figure_paths
 from ddphf.cli.search_common import (
+    describe_nuisances,
     direction_option,
-    file_digest,
     max_windows_option,
-    relative_to,
     statistic_option,
     windows_option,
+    write_search,
 )
-from ddphf.files import to_json
 from ddphf.outputs import Outputs
 from ddphf.results.data_directed import describe_global
 
@@ -102,19 +99,7 @@ def command(
             nuisances=nuisances == "analysis", top=top, max_windows=max_windows, seed=seed,
             stage=say, runner=runner, progress=say.bar("histograms"),
         )  # fmt: skip
-    source = {"file": relative_to(analysis, output), "digest": file_digest(analysis)}
-    result = replace(result, analysis=source)
-    print_warnings(result.warnings)
-    record = result.to_dict()
-    with outputs:
-        outputs.write(output, to_json(record))
-        if figures:
-            from ddphf.figures.search import draw_search
-
-            drawn = {
-                name: figure for name, figure in draw_search(record).items() if name in figures
-            }
-            stage_figures(outputs, figures, drawn)
+    record = write_search(result, analysis, output, outputs, figures)
     print_summary(selection_table(record))
     left = len(record["left_out"])
     print_summary(
@@ -124,12 +109,7 @@ def command(
     )
     if left:
         print_summary(f"{left} left out, listed in the record; first: {record['left_out'][0]}")
-    count = len(record["nuisances"])
-    print_summary(
-        f"nuisances: {count} profiled and drawn, listed in the record"
-        if count
-        else "nuisances: none; efficiency ratio and fakes are taken as known exactly"
-    )
+    print_summary(describe_nuisances(record, "profiled and drawn"))
 
 
 def _local(local: Mapping[str, Any]) -> str:

@@ -19,7 +19,7 @@ from ddphf.cli.common import (
     scheduler_option,
     seed_option,
 )
-from ddphf.cli.figures import figure_options, figure_paths, stage_figures
+from ddphf.cli.figures import figure_options, figure_paths, write_record
 from ddphf.cli.search_common import (
     direction_option,
     max_windows_option,
@@ -27,7 +27,6 @@ from ddphf.cli.search_common import (
     windows_option,
 )
 from ddphf.exceptions import UsageError
-from ddphf.files import to_json
 from ddphf.outputs import Outputs
 
 __all__ = ["command"]
@@ -88,12 +87,13 @@ def command(
             progress=say.bar("fields"),
         )  # fmt: skip
     record = result.to_dict()
-    with outputs:
-        outputs.write(output, to_json(record))
-        if figures:
-            from ddphf.figures.search import draw_maximum
 
-            stage_figures(outputs, figures, {"search_null": draw_maximum(record)})
+    def draw() -> dict[str, Any]:
+        from ddphf.figures.search import draw_maximum
+
+        return {"search_null": draw_maximum(record)}
+
+    write_record(outputs, output, record, figures, draw)
     print_summary(make_table(record))
 
 

@@ -11,25 +11,23 @@ from ddphf.cli.common import (
     force_option,
     output_option,
     print_summary,
-    print_warnings,
     progress_line,
     runner_at,
     scheduler_option,
     seed_option,
 )
-from ddphf.cli.figures import figure_options, figure_paths, stage_figures
+from ddphf.cli.figures import figure_options, figure_paths
 from ddphf.cli.search_common import (
     describe_best,
+    describe_nuisances,
     direction_option,
-    file_digest,
     max_windows_option,
     precision_option,
-    relative_to,
     statistic_option,
     window_table,
     windows_option,
+    write_search,
 )
-from ddphf.files import to_json
 from ddphf.outputs import Outputs
 from ddphf.results.search import describe_compared
 
@@ -103,27 +101,13 @@ def command(
             precision=precision, top=top, max_windows=max_windows, seed=seed, stage=say,
             runner=runner, progress=say.bar("fields"),
         )  # fmt: skip
-    source = {"file": relative_to(analysis, output), "digest": file_digest(analysis)}
-    result = replace(result, analysis=source)
-    print_warnings(result.warnings)
-    record = result.to_dict()
-    with outputs:
-        outputs.write(output, to_json(record))
-        if figures:
-            from ddphf.figures.search import draw_search
-
-            stage_figures(outputs, figures, draw_search(record))
+    record = write_search(result, analysis, output, outputs, figures)
     print_summary(window_table(record), describe_best(record))
     print_summary(*map(describe_compared, record["comparison"]))
     quantiles = record["null"]["quantiles"]
     parts = ", ".join(f"{float(q):.0%} {v:.2f}" for q, v in quantiles.items())
     print_summary(f"null of the maximum: {record['null']['method']}; quantiles {parts}")
-    count = len(record["nuisances"])
-    print_summary(
-        f"nuisances: {count} profiled, listed in the record"
-        if count
-        else "nuisances: none; efficiency ratio and fakes are taken as known exactly"
-    )
+    print_summary(describe_nuisances(record, "profiled"))
 
 
 def load_search_pair(analysis: str, *, nuisances: bool = True) -> tuple[SearchPair, Analysis]:

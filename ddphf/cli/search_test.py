@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import click
 
 from ddphf.cli.common import (
     force_option,
     output_option,
     print_summary,
-    print_warnings,
     progress_line,
 )
-from ddphf.cli.search_common import file_digest, relative_to, window_table
+from ddphf.cli.search_common import window_table, write_search
 from ddphf.cli.search_pair import load_search_pair
-from ddphf.files import to_json
 from ddphf.outputs import Outputs
 from ddphf.results.data_directed import describe_global
 
@@ -49,12 +45,7 @@ def command(hypothesis: str, new: str, nuisances: str, output: str, force: bool)
         pair, config = load_search_pair(new, nuisances=nuisances == "analysis")
         outputs.protect(config.files)
         result = run_test(frozen, pair, config)
-    source = {"file": relative_to(new, output), "digest": file_digest(new)}
-    result = replace(result, analysis=source)
-    print_warnings(result.warnings)
-    record = result.to_dict()
-    with outputs:
-        outputs.write(output, to_json(record))
+    record = write_search(result, new, output, outputs, {})
     overall = describe_global(record["global"])
     print_summary(
         window_table(record), f"one window, chosen on other data: local and global {overall}"

@@ -9,6 +9,7 @@ import numpy as np
 
 from ddphf.arrays import AnyArray, Array, IntArray, Mask
 from ddphf.search.boxes import Boxes
+from ddphf.search.nuisances import project_away
 from ddphf.search.scan import TIE, Direction, statistic
 from ddphf.search.table import DEGENERATE
 
@@ -111,11 +112,7 @@ class SelectedHistogram:
 
     def project(self, terms: AnyArray) -> AnyArray:
         """Return terms with the nuisances profiled: P t, for t of shape (bins, ...)."""
-        if not self.pulls.shape[1]:
-            return terms
-        pulls = self.pulls.astype(terms.dtype)
-        left = self.inverse.astype(terms.dtype) @ (pulls.T @ terms)
-        return np.asarray(terms - pulls @ left)
+        return project_away(terms, self.pulls, self.inverse)
 
     def scales(self, corners: Corners) -> Array:
         """Return 1 / sqrt(M v) of each window, NaN of those left out, (windows,).

@@ -19,7 +19,7 @@ import numpy as np
 from ddphf.arrays import AnyArray, Array, Mask
 from ddphf.exceptions import InputError
 
-__all__ = ["Nuisances", "Profile"]
+__all__ = ["Nuisances", "Profile", "project_away"]
 
 DROPPED = 1e-12
 """Of the largest eigenvalue of C + F: a free nuisance, or a sum of some, that moves nothing."""
@@ -138,11 +138,7 @@ class Profile:
 
     def project(self, terms: AnyArray) -> AnyArray:
         """Return P terms, for terms of shape (bins, ...)."""
-        if not self.pulls.shape[1]:
-            return terms
-        pulls = self.pulls.astype(terms.dtype)
-        left = self.inverse.astype(terms.dtype) @ (pulls.T @ terms)
-        return np.asarray(terms - pulls @ left)
+        return project_away(terms, self.pulls, self.inverse)
 
     def correlate(self, noise: AnyArray) -> AnyArray:
         """Return P^(1/2) noise: independent terms of variance 1 get the covariance of t'."""
@@ -150,3 +146,22 @@ class Profile:
             return noise
         basis = self.basis.astype(noise.dtype)
         return np.asarray(noise - basis @ (self.root.astype(noise.dtype) @ (basis.T @ noise)))
+
+
+def project_away(terms: AnyArray, pulls: Array, inverse: Array) -> AnyArray:
+    """Return terms with the nuisances profiled: t - G (C + F)^-1 G't.
+
+    Args:
+        terms: Shape (bins, ...); their type is that of the result.
+        pulls: G, shape (bins, k).
+        inverse: (C + F)^-1, shape (k, k).
+
+    Example:
+        >>> project_away(np.ones(4), np.ones((4, 1)), np.array([[0.2]]))
+        array([0.2, 0.2, 0.2, 0.2])
+    """
+    if not pulls.shape[1]:
+        return terms
+    moved = pulls.astype(terms.dtype)
+    left = inverse.astype(terms.dtype) @ (moved.T @ terms)
+    return np.asarray(terms - moved @ left)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from scipy.stats import norm
@@ -75,9 +74,8 @@ def search_null(
     rows = []
     for z in thresholds:
         stage(f"global p at z = {z:g}")
-        local = {"z": float(z), "p": float(norm.sf(z)) * (2 if wanted == "both" else 1)}
-        if not math.isfinite(local["p"]) or not 0 < local["p"] <= 1:
-            local["p"] = 1.0
+        sides = 2 if wanted == "both" else 1
+        local = {"z": float(z), "p": min(sides * float(norm.sf(z)), 1.0)}
         rows.append({"local": local, "global": trials.find(z, precision)})
     return SearchResult(
         kind="null",
