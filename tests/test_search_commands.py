@@ -155,6 +155,23 @@ def test_figures_and_what_they_state(searched):
     }  # fmt: skip
 
 
+def test_a_figure_without_anything_to_draw_is_said(folder):
+    """Of three axes there is no map of bins."""
+    head = [f"{axis}_{end}" for axis in ("mass", "pt", "eta") for end in ("low", "high")]
+    rows = [[i, i + 1, j, j + 1, k, k + 1, 40 + i, 41 + j]
+            for i in range(3) for j in range(2) for k in range(2)]  # fmt: skip
+    lines = [",".join([*head, "b", "a"]), *(",".join(map(str, row)) for row in rows)]
+    Path("t.csv").write_text("\n".join(lines) + "\n")
+    Path("a.yml").write_text(yaml.safe_dump(MINE))
+    done = invoke("search", "pair", "a.yml", "--seed", "1", "-o", "s.json", "--plots", "f")
+    assert done.code == 0, done.err
+    drawn = {path.name for path in Path("f").iterdir()}
+    for name in ("search_z_map.png", "search_profiled_map.png"):
+        assert f"warning: {name}: nothing to draw" in done.err
+        assert name not in drawn
+    assert "search_maximum.png" in drawn
+
+
 def test_a_frozen_window_is_built_and_its_fit_says_that_it_is_local(searched):
     frozen = freeze()
     assert frozen["tested"]["observed"] == "../data/t.csv:b"
