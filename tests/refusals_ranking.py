@@ -29,6 +29,7 @@ RANKING = {
     "a parameter in two groups": rank("--group", "theory=xs", "--group", "all=*"),
     "a group without a glob": rank("--group", "theory"),
     "groups of cabinetry": rank("--engine", "cabinetry", "--group", "theory=xs"),
+    "workers for cabinetry": rank("--engine", "cabinetry", "--scheduler", "threads:2"),
     "a ranking named as a figure": {
         "arguments": ["rank", "workspace.json", "-o", "p/ranking.png", "--plots", "p"]
     },

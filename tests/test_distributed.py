@@ -49,6 +49,8 @@ from ddphf.search.nulls import GaussianNull
 from ddphf.search.rows import LabelRows, find_cells
 from ddphf.search.table import make_table
 from ddphf.search.whole_statistics import whole_flips
+from ddphf.studies.birman import run_study
+from ddphf.studies.birman_setups import flat_setups
 
 COLUMNS = ("seed", "index", "q0", "mu_hat", "status", "at_zero")
 SIZE, N = 64, 64 * 14
@@ -248,6 +250,10 @@ def test_every_statement_is_the_same_by_processes(processes):
         yield ddphf.fit_workspace(spec, toys=100, goodness_toys=300, seed=2, runner=runner)
         yield ddphf.inject_signal(spec, z=2.0, toys=100, seed=2, runner=runner)[1]
         yield ddphf.scan_parameters(spec, ["mu", "symmetric_shape[0]"], points=9, runner=runner)
+        ranked = ddphf.rank_parameters(spec, parameters=["symmetric_shape*"], runner=runner)
+        yield replace(ranked, provenance={})
+        study = run_study(toys=40, seed=1, setups=flat_setups()[:1], runner=runner)
+        yield replace(study, provenance={})
 
     for own, other in zip(statements(None), statements(processes), strict=True):
         assert json.dumps(own.to_dict()) == json.dumps(other.to_dict())

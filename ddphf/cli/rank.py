@@ -57,6 +57,7 @@ def _parse_groups(
     help="cabinetry: its own ranking, one refit after the other; for comparison.",
 )  # fmt: skip
 @figure_options("Draw ranking, pulls and correlations there.")
+@common.scheduler_option
 @common.force_option
 def command(
     workspace: str,
@@ -68,6 +69,7 @@ def command(
     engine: str,
     plots: str | None,
     kind: str | None,
+    where: str | None,
     force: bool,
 ) -> None:
     """Rank the parameters of WORKSPACE (- reads standard input) by their impact on the POI.
@@ -78,7 +80,9 @@ def command(
         raise UsageError("--group: cabinetry has no grouped impacts; use the engine ddphf")
     figures = figure_paths(plots, kind, FIGURES)
     outputs = Outputs([output, *figures.values()], inputs=[workspace], force=force)
-    with common.progress_line() as say:
+    if engine == "cabinetry" and where is not None:
+        raise UsageError("--scheduler: cabinetry refits one after the other; use the engine ddphf")
+    with common.progress_line() as say, common.runner_at(where, say) as runner:
         say("reading")
         spec = read_json(workspace)
         if engine == "cabinetry":
@@ -92,7 +96,7 @@ def command(
 
             result = rank_parameters(
                 spec, measurement=measurement, parameters=parameters, groups=groups, top=top,
-                progress=say, refit_progress=say.bar("refits"),
+                progress=say, refit_progress=say.bar("refits"), runner=runner,
             )  # fmt: skip
     common.print_warnings(result.warnings)
     missing = write_record(outputs, output, result.to_dict(), figures, lambda: _draw(result))

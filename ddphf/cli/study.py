@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 import click
 from rich.table import Table
 
-from ddphf.cli.common import force_option, print_summary, progress_line, seed_option
+from ddphf.cli.common import (
+    force_option,
+    print_summary,
+    progress_line,
+    runner_at,
+    scheduler_option,
+    seed_option,
+)
 from ddphf.cli.figures import stage_figures
 from ddphf.exceptions import InputError
 from ddphf.files import to_json
@@ -51,9 +58,16 @@ def command() -> None:
     help="N_sigma of K x K bins, where it is largest on Asimov data.",
 )  # fmt: skip
 @seed_option
+@scheduler_option
 @force_option
 def birman(
-    output: str, toys: int, analysis: str | None, window: int, seed: int, force: bool
+    output: str,
+    toys: int,
+    analysis: str | None,
+    window: int,
+    seed: int,
+    where: str | None,
+    force: bool,
 ) -> None:
     """Birman et al., Eur. Phys. J. C 82 (2022) 508: L1, L2 and N_sigma against each other.
 
@@ -64,7 +78,7 @@ def birman(
     folder = check_folder("-o", output)
     targets = [folder / name for name in ("study.json", "table.md", *FIGURES)]
     outputs = Outputs(targets, inputs=[analysis], force=force)
-    with progress_line() as say:
+    with progress_line() as say, runner_at(where, say) as runner:
         say("loading")
         from ddphf.config.analysis import read_analysis
         from ddphf.figures.birman import draw_birman
@@ -77,8 +91,9 @@ def birman(
             outputs.protect(config.files)
             sample = sample_setup(config)
         result = run_study(
-            toys=toys, seed=seed, sample=sample, window=window, say=say, progress=say.toys
-        )
+            toys=toys, seed=seed, sample=sample, window=window, say=say, progress=say.toys,
+            runner=runner,
+        )  # fmt: skip
         say("figures")
         with outputs:
             outputs.write(targets[0], to_json(result.to_dict()))

@@ -15,6 +15,7 @@ import numpy as np
 from scipy.stats import norm
 
 from ddphf.arrays import AnyArray, Array
+from ddphf.compute.blocks import Runner
 from ddphf.compute.streams import seed_of_part
 from ddphf.exceptions import InputError
 from ddphf.inference.toys.blocks import Block, draw_block, map_toys
@@ -87,6 +88,7 @@ def run_study(
     window: int = 6,
     say: Stage | None = None,
     progress: Count | None = None,
+    runner: Runner | None = None,
 ) -> BirmanResult:
     """Run the study.
 
@@ -98,6 +100,7 @@ def run_study(
         window: Bins along each axis of the window whose N_sigma is followed.
         say: Called with a line for each stage.
         progress: Called with (toys done, toys in all).
+        runner: Where toys are drawn and fitted; on threads by default.
 
     Raises:
         InputError: No toys, or a window larger than a histogram.
@@ -129,7 +132,7 @@ def run_study(
                 progress(index * toys + done, len(chosen) * toys)
 
         stream = seed_of_part(seed, index)
-        results.append(_run_setup(setup, toys, stream, window, count))
+        results.append(_run_setup(setup, toys, stream, window, count, runner))
     return BirmanResult(
         toys=toys,
         seed=seed,
@@ -140,7 +143,12 @@ def run_study(
 
 
 def _run_setup(
-    setup: Setup, toys: int, seed: int, side: int, count: Callable[[int], None]
+    setup: Setup,
+    toys: int,
+    seed: int,
+    side: int,
+    count: Callable[[int], None],
+    runner: Runner | None,
 ) -> SetupResult:
     models = build_models(setup)
     t, s, shape = setup.background, models.signal, setup.background.shape
@@ -166,7 +174,8 @@ def _run_setup(
     )
     pieces, done = [], 0
     settings = {"plan": plan, "source": models.pair.source(0.0), "seed": seed}
-    for piece in map_toys("ddphf.studies.birman:StudyToys", settings, np.arange(toys)):
+    function = "ddphf.studies.birman:StudyToys"
+    for piece in map_toys(function, settings, np.arange(toys), runner=runner):
         pieces.append(piece)
         done += piece.values.shape[1]
         count(done)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ddphf.arrays import Array, Mask
+from ddphf.compute.blocks import Runner
 from ddphf.compute.work import HERE, Work, work_of
 from ddphf.exceptions import ModelError
 from ddphf.inference.fitter import Fitter
@@ -47,6 +48,7 @@ def rank_parameters(
     top: int | None = None,
     progress: Stage | None = None,
     refit_progress: Count | None = None,
+    runner: Runner | None = None,
 ) -> RankResult:
     """Rank the nuisance parameters of a workspace by their impact on the POI.
 
@@ -62,6 +64,7 @@ def rank_parameters(
         top: How many parameters to keep; all by default.
         progress: Called with a line for each stage.
         refit_progress: Called with (done, refits).
+        runner: Where refits are done; on threads by default.
 
     Raises:
         ModelError: The workspace is refused; there is no POI or nothing to rank; a glob matches
@@ -78,7 +81,7 @@ def rank_parameters(
     """
     ranked = rank_model(
         Fitter(ReferenceModel(workspace, measurement)), parameters=parameters, groups=groups,
-        work=work_of(progress, refit_progress), cold=True,
+        work=work_of(progress, refit_progress, runner), cold=True,
     )  # fmt: skip
     return made_of(replace(ranked, parameters=ranked.parameters[:top]), workspace)
 
