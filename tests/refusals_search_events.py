@@ -39,6 +39,10 @@ def shape_of_fakes(analysis):
 
 
 SEARCH_EVENTS = {
+    "more flips than memory is meant for": search(
+        {"observables": [MASS]},
+        arguments=["search", "events", "analysis.yml", "--flips", "900000000", "-o", "s.json"],
+    ),
     "selections without events": edited(
         lambda a: [a.pop("events"), a.pop("lepton_id"), a.update(search={"grid": {"mass": [30]}}),
                    a.update(tested={"label": "b", "observed": "table.csv:tested"}),

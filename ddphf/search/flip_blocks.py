@@ -22,6 +22,9 @@ from ddphf.search.many import ManyHistograms, MemberScans
 
 __all__ = ["LargestWindows", "draw_flips", "flip_maxima", "run_flips"]
 
+MOST_NUMBERS = 1 << 28
+"""Of 4 bytes that are kept, one of each histogram and flip: 1 GB."""
+
 
 @dataclass(frozen=True)
 class LargestWindows:
@@ -98,12 +101,18 @@ def draw_flips(
         progress: Called with (done, total) histograms.
 
     Raises:
-        InputError: No flip is asked for.
+        InputError: No flip is asked for, or more than memory is meant for.
     """
     if flips < 1:
         raise InputError(f"label flips: {flips}, expected one or more")
     many = settings["many"]
     assert isinstance(many, ManyHistograms)
+    if flips * len(many.members) > MOST_NUMBERS:
+        raise InputError(
+            f"label flips: {flips} of {len(many.members)} histograms are too many to keep; ask for "
+            f"{MOST_NUMBERS // len(many.members)} or fewer: small p-values are found by flips "
+            "aimed at windows, not by many"
+        )
     blocks = -(-flips // LANES)
     SEARCH.start(FLIPS, blocks)  # has room for them
     # All blocks of a batch before the next one: what they share is made once by each worker.
