@@ -1,11 +1,13 @@
 """The layers of the tests keep to their word, and what is skipped is said."""
 
 import re
+import sys
 from pathlib import Path
 
 import layers
 import pytest
 from others_data import WANTING
+from watchdogs import run_watched
 
 ROOT = Path(__file__).parents[1]
 
@@ -67,3 +69,31 @@ def test_no_test_measures_wall_time():
         assert path.name == "test_layers.py" or not CLOCKS.search(text), path.name
         seconds = [float(s) for s in re.findall(r"\btimeout=(\d+)", text)]
         assert min(seconds, default=WATCHDOG_S) >= WATCHDOG_S, path.name
+
+
+def watched(program, **options):
+    return run_watched([sys.executable, "-c", program], poll_s=0.1, **options)
+
+
+def test_watchdogs_hand_on_what_a_program_said():
+    done = watched("import sys; print('out'); sys.exit('err')", cpu_s=60)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "out\n", "err\n")
+    waits = "import time; time.sleep(1.0)"
+    assert watched(waits, cpu_s=60, idle_polls=600).returncode == 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads /proc")
+@pytest.mark.parametrize(
+    ("program", "options", "why"),
+    [
+        ("while True: pass", {"cpu_s": 0.3}, "not done in 0.3 processor seconds"),
+        (
+            "import threading; threading.Event().wait()",
+            {"cpu_s": 60, "idle_polls": 20},
+            "idle after",
+        ),
+    ],
+)
+def test_watchdogs_end_what_does_not_end(program, options, why):
+    with pytest.raises(pytest.fail.Exception, match=why):
+        watched(program, **options)
