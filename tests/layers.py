@@ -73,7 +73,7 @@ def wanting(stats):
     return Counter(reason.split(WANTING)[1] for reason in reasons if WANTING in reason)
 
 
-def write_summary(terminal):
+def write_summary(terminal, judged=True):
     """Print processor seconds of the layers, and how many tests wanted what of others."""
     missing = wanting(terminal.stats)
     if missing:
@@ -88,5 +88,6 @@ def write_summary(terminal):
         if seconds:
             total = sum(seconds.values())
             terminal.line(f"{len(seconds)} {layer} tests: {total:.0f} processor seconds")
-    for line in complaints(terminal.stats):
-        terminal.line(line)
+    if judged:
+        for line in complaints(terminal.stats):
+            terminal.line(line)

@@ -1,6 +1,7 @@
 """The layers of the tests keep to their word, and what is skipped is said."""
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -56,6 +57,23 @@ def test_inputs_of_others_are_read_in_one_place():
         if re.search(r"/ *[\"']shared\b|[\"']shared[\"'] */", path.read_text())
     }
     assert found == {"others_data.py"}
+
+
+@pytest.mark.parametrize(("options", "code"), [((), 1), (("--any-speed",), 0)])
+def test_slow_fast_tests_fail_the_run_but_where_any_speed_will_do(options, code):
+    program = f"""
+import sys
+sys.path.insert(0, "tests")
+import layers, pytest
+layers.MOST_ALL_S = -1.0
+one = "tests/test_layers.py::test_fast_files_exist"
+sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "-n", "0", one, *{options}]))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code, done.stdout
+    assert ("processor seconds, fast is -1" in done.stdout) == bool(code)
 
 
 CLOCKS = re.compile(r"\b(perf_counter|monotonic|time\.time)\(")

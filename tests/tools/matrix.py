@@ -27,6 +27,9 @@ PYTHONS = ("3.11", "3.12", "3.13")
 PRODUCT = f"{ROOT}[dev]"
 """With all that an extra may ask for, at the bounds of the extras (`tests/test_tools.py`)."""
 
+PYTEST = ("-q", "-n", "2", "--dist", "loadfile", "--any-speed")
+"""The limits of the fast tests are for the tested versions."""
+
 TESTS = ("tests", "-m", "fast")
 COMPILED = ("fit", "likelihood_fits", "shapes", "search_kernels", "distributed")
 """Programs of the engine, and what the extras are for: jaxtyping, numba, a cluster and its keys."""
@@ -76,7 +79,7 @@ def install(programs: Path, *what: str | Path) -> None:
 def test(programs: Path, *options: str) -> None:
     """Run the fast tests, and those in which programs are compiled, of the installed product."""
     for tests in (TESTS, FITS):
-        run(programs / "pytest", "-q", "-n", "2", "--dist", "loadfile", *options, *tests)
+        run(programs / "pytest", *PYTEST, *options, *tests)
 
 
 def newest(name: str, python: str) -> None:
