@@ -31,7 +31,7 @@ STARTED = pytest.StashKey[float]()
 def pytest_addoption(parser):
     parser.addoption(
         "--any-speed", action="store_true",
-        help="fast tests may take any time, as with other versions than the tested ones",
+        help="tests may take any time, as with other versions than the tested ones",
     )  # fmt: skip
 
 

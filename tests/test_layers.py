@@ -30,6 +30,9 @@ def test_a_fast_test_that_is_not_is_named():
     stats = {"passed": [report("a", 0.9 * layers.MOST_S), report("b", 1.1 * layers.MOST_S)]}
     (line,) = layers.complaints(stats)
     assert line.startswith("ERROR: b: 11.0 processor seconds")
+    long = {"passed": [report("b", 1.1 * layers.MOST_SLOW_S, marker="slow")]}
+    (line,) = layers.complaints(long)
+    assert line == "ERROR: b: 1980 processor seconds, a slow test has 1800"
     others = {"passed": [report("b", 1e3, marker="slow")]}
     assert list(layers.complaints(others)) == []
 
