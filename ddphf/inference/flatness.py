@@ -117,9 +117,9 @@ def _inflation_of_tangent(model: CompiledModel, minimum: Minimum, fixed: Mask) -
     It is made of the derivatives of the rates and of the constraints' curvature. 0 where a
     parameter has no error.
     """
-    problem, direct = model.problem(), model.direct
-    at = direct.evaluate(minimum.parameters[None], problem.data).row(0)
-    expected = direct.information(at, direct.curvature(at))
+    direct = model.direct
+    at = direct.evaluate(minimum.parameters[None], model.data).row(0)
+    expected = direct.information(at, direct.rate_slopes(at))
     stiffness = direct.split.diagonal(expected)
     free = ~fixed & (minimum.errors > 0) & (stiffness > 0)
     tried = (factorise(expected, direct.split, free, ridge) for ridge in (0.0, *RIDGES))

@@ -246,5 +246,5 @@ def _without_effect(
     # A free factor that starts at 0 hides what it multiplies.
     inside = table.lower + GENERIC * (table.upper - table.lower)
     around = np.where((table.init == 0) & ~constrained, inside, table.init)
-    slopes = direct.slopes(np.where(fixed, start, around), data)
+    slopes = direct.largest_slopes(np.where(fixed, start, around), data)
     return np.asarray(~fixed & ~constrained & (slopes < NO_EFFECT))

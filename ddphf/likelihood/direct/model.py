@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ddphf.likelihood.general.arrays import Codes, ModelArrays
     from ddphf.likelihood.general.arrowhead import Cells
 
-__all__ = ["Curvature", "DirectModel", "Points"]
+__all__ = ["Curvature", "DirectModel", "Points", "RateSlopes"]
 
 
 TINY = 1e-100
@@ -44,6 +44,7 @@ class Points(NamedTuple):
         product: Products of the factors, 0 replaced by :data:`TINY`.
         first: Derivatives of the table of factors divided by it, shape (m, entries).
         second: Second derivatives divided by it.
+        by_entry: Derivative of ln L by each entry of the table, times it, shape (m, entries - 1).
         slopes: First derivatives of the histosys weights, shape (m, rows).
         bends: Second derivatives of the histosys weights.
         pull: d ln L / d rate, shape (m, bins).
@@ -57,6 +58,7 @@ class Points(NamedTuple):
     product: Array
     first: Array
     second: Array
+    by_entry: Array
     slopes: Array
     bends: Array
     pull: Array
@@ -65,6 +67,26 @@ class Points(NamedTuple):
     def row(self, i: int) -> Points:
         """Return one point."""
         return Points(*(values[i] for values in self))
+
+
+class RateSlopes(NamedTuple):
+    """First derivatives of the rates at one point, and what the Hessian shares with them.
+
+    Attributes:
+        j_global: By the global parameters, shape (bins, k).
+        j_local: By the locals of each bin's cell, shape (bins, L).
+        log: Log derivatives of the factors of global parameters, shape (bins, samples, f).
+        inner: The same times the yields before factors.
+        shift: Derivative of these yields by each histosys, shape (v, bins, shifted samples).
+        log_local: Log derivatives of the locals' factors, shape (bins, samples, L).
+    """
+
+    j_global: Array
+    j_local: Array
+    log: Array
+    inner: Array
+    shift: Array
+    log_local: Array
 
 
 class Curvature(NamedTuple):
@@ -216,10 +238,9 @@ class DirectModel:
         rate = np.sum(base * product, axis=-1)
         seen = counts > 0
         pull = np.where(seen, counts / np.where(seen, np.maximum(rate, NEGLIGIBLE), 1.0), 0.0) - 1.0
-        value = np.sum(_deviance(counts, rate), axis=-1) + self._penalty(points, auxiliary)
-
         m, weighted = len(points), pull[:, :, None] * safe_product
         by_entry = self._factors.sum_entries(weighted * base)
+        value = np.sum(_deviance(counts, rate), axis=-1) + self._penalty(points, auxiliary)
         rise = (self._owners @ (by_entry * first[:, :-1]).T).T
         if self._m:
             split = self.codes.n_symmetric
@@ -231,8 +252,24 @@ class DirectModel:
         slope, curved = self._constraint_derivatives(points, auxiliary)
         gradient = slope - rise
         return Points(
-            value, rate, gradient, base, safe_product, first, second, slopes, bends, pull, curved
-        )
+            value, rate, gradient, base, safe_product, first, second, by_entry, slopes, bends,
+            pull, curved,
+        )  # fmt: skip
+
+    def rate_slopes(self, at: Points) -> RateSlopes:
+        """Return the derivatives of the rates at one point, of :meth:`evaluate`."""
+        log = at.first[self._global_factor]
+        inner = at.base[:, :, None] * log
+        j_global = np.zeros((self.n_bins, len(self.split.global_)))
+        j_global[:, self._f] = (at.product[:, None, :] @ inner)[:, 0]
+        shift = self._combine(at.slopes) if self._m else self._shift
+        if self._m:
+            own = at.product[:, self._shifted]
+            j_global[:, self._v] += (shift.transpose(1, 0, 2) @ own[:, :, None])[:, :, 0]
+        # Factors of locals are linear, and no base depends on them.
+        log_local = at.first[self._local_factor]
+        j_local = ((at.product * at.base)[:, None, :] @ log_local)[:, 0]
+        return RateSlopes(j_global, j_local, log, inner, shift, log_local)
 
     def curvature(self, at: Points, multiplier: Float[Array, "bins"] | None = None) -> Curvature:
         """Return the Hessian of -ln L at one point, of :meth:`evaluate`.
@@ -243,7 +280,7 @@ class DirectModel:
                 multiplier / rate (that of a rate which is held); none by default.
         """
         k = len(self.split.global_)
-        base, product, first, curved = at.base, at.product, at.first, at.curved
+        base, product, curved = at.base, at.product, at.curved
         weighted = at.pull[:, None] * product
         # d ln L / d rate is n / rate - 1.
         alpha = (at.pull + 1.0) / np.where(at.rate > 0, at.rate, 1.0)
@@ -251,22 +288,17 @@ class DirectModel:
             safe = np.maximum(at.rate, NEGLIGIBLE)
             alpha = np.where(multiplier > 0, multiplier / safe, alpha)
 
-        # Factors of global parameters: (bins, samples, f); histosys: (v, bins, shifted samples).
-        log = first[self._global_factor]
-        inner = base[:, :, None] * log
+        found = self.rate_slopes(at)
+        j_global, j_local, shift = found.j_global, found.j_local, found.shift
+        log, inner = found.log, found.inner
         turned = weighted[:, :, None] * log
-        j_global = np.zeros((self.n_bins, k))
-        j_global[:, self._f] = (product[:, None, :] @ inner)[:, 0]
         corner = np.zeros((k, k))
         by_factor = turned.reshape(base.size, -1).T @ inner.reshape(base.size, -1)
-        bent = self._factors.sum_entries((weighted * base)[None])[0] * at.second[:-1]
-        diagonal = (self._owners @ bent)[self.split.global_]
+        diagonal = (self._owners @ (at.by_entry * at.second[:-1]))[self.split.global_]
         np.fill_diagonal(by_factor, diagonal[self._f])
         corner[np.ix_(self._f, self._f)] = by_factor
         if self._m:
-            shift = self._combine(at.slopes)
             own = product[:, self._shifted]
-            j_global[:, self._v] += (shift.transpose(1, 0, 2) @ own[:, :, None])[:, :, 0]
             mixed = turned[:, self._shifted].reshape(own.size, len(self._f)).T
             mixed = mixed @ shift.reshape(len(self._v), own.size).T
             corner[np.ix_(self._f, self._v)] += mixed
@@ -279,12 +311,10 @@ class DirectModel:
         if not self.split.local.size:
             edges = np.zeros((*self.split.local.shape, k))
             blocks = np.zeros((*self.split.local.shape, self.split.local.shape[1]))
-            return Curvature(Arrowhead(corner, edges, blocks), j_global, np.zeros((self.n_bins, 0)))
+            return Curvature(Arrowhead(corner, edges, blocks), j_global, j_local)
 
-        # Locals: (bins, samples, L); their factors are linear, and no base depends on them.
-        log = first[self._local_factor]
+        log = found.log_local
         turned = (weighted[:, :, None] * log).transpose(0, 2, 1)
-        j_local = ((product * base)[:, None, :] @ log)[:, 0]
         edges = (j_local * alpha[:, None])[:, :, None] * j_global[:, None, :]
         edges[:, :, self._f] -= turned @ inner
         if self._m:
@@ -298,16 +328,16 @@ class DirectModel:
         hessian = Arrowhead(corner, self.split.sum_cells(edges), blocks)
         return Curvature(hessian, j_global, j_local)
 
-    def slopes(self, point: Float[Array, "n"], data: Array) -> Float[Array, "n"]:
+    def largest_slopes(self, point: Float[Array, "n"], data: Array) -> Float[Array, "n"]:
         """Return the largest derivative of any rate by each parameter, absolute, shape (n,)."""
         with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
-            found = self.curvature(self.evaluate(point[None], data).row(0))
+            found = self.rate_slopes(self.evaluate(point[None], data).row(0))
         by_cell = np.zeros(self.split.local.shape)
         where = self.split.of_bin < len(by_cell)
         np.maximum.at(by_cell, self.split.of_bin[where], np.abs(found.j_local[where]))
         return self.split.put(np.max(np.abs(found.j_global), axis=0, initial=0.0), by_cell)
 
-    def information(self, at: Points, found: Curvature) -> Arrowhead:
+    def information(self, at: Points, found: RateSlopes | Curvature) -> Arrowhead:
         """Return the expected Hessian, without the rates' own curvature: never indefinite."""
         expected = np.where(at.rate > 0, 1.0 / np.where(at.rate > 0, at.rate, 1.0), 0.0)
         rooted = found.j_global * np.sqrt(expected)[:, None]
