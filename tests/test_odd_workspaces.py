@@ -252,7 +252,7 @@ def test_auxiliary_data_in_another_unit_are_named():
     )
     assert "-9.9 sigma" in line
     pulls = auxiliary_pulls(
-        ReferenceModel(spec).model, np.array([1.1]), ReferenceModel(spec).parameters.init
+        ReferenceModel(spec).constraints, np.array([1.1]), ReferenceModel(spec).parameters.init
     )
     assert pulls[~np.isnan(pulls)] == pytest.approx([(1.1 - 100) / 10])
     # The numbers stay pyhf's: gamma = 1.1 / 100, mu takes the rest.

@@ -195,8 +195,9 @@ class Fitter:
         """
         table = self.reference.parameters
         assert table.poi is not None
+        held, start = table.fixed.copy(), free.parameters.copy()
+        held[table.poi], start[table.poi] = True, 0.0
         say(f"{self.reference.measurement}: null fit")
-        held, start = _null_mask(table.fixed, table.poi), moved_to(free.parameters, table.poi, 0.0)
         null = self._attempts.fit(start, held, "null fit")
         if null.failure:
             null = self._step_to_null(free, held, table.poi, null.warnings)
@@ -238,9 +239,3 @@ class Fitter:
             if line not in lines:
                 lines.append(line)
         return Fits(free, null, tuple(lines))
-
-
-def _null_mask(fixed: Mask, poi: int) -> Mask:
-    held = fixed.copy()
-    held[poi] = True
-    return held

@@ -24,7 +24,7 @@ from ddphf.inference.toys.source import ToySource, rates_to_draw
 from ddphf.likelihood.certificate import Minimum
 from ddphf.likelihood.compiled import CannotCompileError, CompiledModel
 from ddphf.likelihood.errors.propagation import held_by_data, propagate
-from ddphf.likelihood.expansion import Constraints, read_constraints
+from ddphf.likelihood.expansion import Constraints
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.progress import Count
 from ddphf.results.goodness import ChannelPulls, GoodnessResult
@@ -82,8 +82,7 @@ def measure_goodness(
     # pyhf's own jax function would be compiled for this one call.
     rates = (reference if fitter.compiled is None else fitter.compiled).rates(free.parameters)
     rates = np.maximum(rates, 0.0)  # rounding may leave -1e-17 in an empty bin
-    constraints = read_constraints(reference.model.constraint_model)
-    part = _constraint_deviance(reference, constraints, free.parameters)
+    part = _constraint_deviance(reference, free.parameters)
     # A sum of terms >= 0; of a fit that follows the data rounding leaves -1e-15.
     statistic = max(float(np.sum(_deviances(counts, rates))) + part, 0.0)
     degrees = len(counts) - _count_unconstrained(reference)
@@ -121,10 +120,9 @@ def _deviances(counts: Array, rates: Array) -> Array:
     return np.asarray(2.0 * (rates - counts + counts * np.log(ratio)))
 
 
-def _constraint_deviance(
-    reference: ReferenceModel, constraints: Constraints, parameters: Array
-) -> float:
+def _constraint_deviance(reference: ReferenceModel, parameters: Array) -> float:
     """Return what the constraint terms of free parameters add to D."""
+    constraints = reference.constraints
     auxiliary, fixed = reference.data[reference.n_main :], reference.parameters.fixed
     where = constraints.normal_parameter
     pulls = (auxiliary[constraints.normal_data] - parameters[where]) / constraints.normal_sigma

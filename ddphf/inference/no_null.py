@@ -77,7 +77,7 @@ def find_signal_only(reference: ReferenceModel, poi: str, counts: Array) -> str 
         poi: Name of the POI.
         counts: Main data, more behind them or not.
     """
-    where = reference.channel_slices()
+    slices = reference.channel_slices()
     for channel in reference.workspace["channels"]:
         others = np.zeros(len(channel["samples"][0]["data"]))
         for sample in channel["samples"]:
@@ -88,7 +88,7 @@ def find_signal_only(reference: ReferenceModel, poi: str, counts: Array) -> str 
                 if modifier["type"] == "histosys":
                     others += np.abs(modifier["data"]["hi_data"])
                     others += np.abs(modifier["data"]["lo_data"])
-        observed = counts[where[channel["name"]]]
+        observed = counts[slices[channel["name"]]]
         for index in np.flatnonzero((others == 0) & (observed > 0)):
             return f"channel '{channel['name']}', bin {index}"
     return None

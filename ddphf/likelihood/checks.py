@@ -147,9 +147,9 @@ def check_workspace(workspace: Workspace, measurement: MeasurementDocument) -> l
     for channel in channels:
         warnings += _check_channel(channel, observed)
     sizes, kinds = _check_shared(channels)
-    check_staterrors(channels)
     warnings += _check_measurement(measurement, sizes, kinds)
     _check_constraints(measurement, kinds)
+    check_staterrors(channels)
     return [*warnings, *warn_of_dropped(workspace, measurement, kinds)]
 
 

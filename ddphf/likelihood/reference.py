@@ -21,6 +21,7 @@ from ddphf.exceptions import ModelError
 from ddphf.guards import check_model
 from ddphf.likelihood.auxiliary import warn_of_auxiliary_data
 from ddphf.likelihood.checks import check_workspace, select_measurement
+from ddphf.likelihood.expansion import Constraints, read_constraints
 from ddphf.workspace_json import MeasurementDocument, Workspace
 
 # pyhf's jax backend sets this too, but only when it is first used: arrays made before would be
@@ -105,6 +106,7 @@ class ReferenceModel:
         data: Main and auxiliary data in pyhf's order, shape (n_main + n_aux,).
         n_main: Number of bins over all channels.
         parameters: Names, starting values, bounds and fixed flags.
+        constraints: Its constraint terms.
         warnings: What is unusual but not wrong, as sentences.
         missing_poi: Name of a POI that is in no sample (a background-only workspace), or None.
         states_poi_bounds: Whether the POI's bounds are the measurement's or ``poi_bounds``, not
@@ -129,6 +131,7 @@ class ReferenceModel:
     data: Array = field(init=False, repr=False)
     n_main: int = field(init=False)
     parameters: ParameterTable = field(init=False, repr=False)
+    constraints: Constraints = field(init=False, repr=False)
     warnings: list[str] = field(init=False, repr=False)
     missing_poi: str | None = field(init=False, repr=False, default=None)
     states_poi_bounds: bool = field(init=False, repr=False, default=True)
@@ -166,6 +169,7 @@ class ReferenceModel:
                 f"measurement '{self.measurement}': pyhf cannot make a model of it "
                 f"({type(error).__name__}: {error}); look for names or types that are unusual"
             ) from error
+        self.constraints = read_constraints(self.model.constraint_model)
         config = self.model.config
         self._refuse_equal_names(config.par_names)
         self.n_main = int(config.nmaindata)
@@ -184,7 +188,7 @@ class ReferenceModel:
             raise ModelError(f"measurement '{self.measurement}' has no POI that could have bounds")
         self._require_expectation(rates)
         self.warnings += warn_of_auxiliary_data(
-            self.model, self.data[self.n_main :], self.parameters
+            self.model, self.constraints, self.data[self.n_main :], self.parameters
         )
         self._functions: dict[str, Callable[..., Any]] = {}
 

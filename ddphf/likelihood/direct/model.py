@@ -20,8 +20,7 @@ from ddphf.likelihood.direct.interpolation import NormsysFactors, histosys_weigh
 from ddphf.likelihood.direct.matrix import Arrowhead, Split
 
 if TYPE_CHECKING:
-    from ddphf.likelihood.general.arrays import Codes, ModelArrays
-    from ddphf.likelihood.general.arrowhead import Cells
+    from ddphf.likelihood.general.layout import Cells, Codes, ModelArrays
 
 __all__ = ["Curvature", "DirectModel", "Points", "RateSlopes"]
 
@@ -123,7 +122,9 @@ class DirectModel:
         self.n_bins = len(arrays.nominal)
         self._one = n + len(arrays.normsys)
         entries, coefficients = on_host(arrays.normsys), on_host(arrays.coefficients)
-        self._normsys = NormsysFactors(entries, coefficients, codes.normsys)
+        self._normsys = None
+        if len(entries):
+            self._normsys = NormsysFactors(entries, coefficients, codes.normsys)
 
         # Factors: the table's entries by (bin, sample), and the global parameters that have any.
         self._factors = Factors(on_host(arrays.factor), self._one)
@@ -158,7 +159,8 @@ class DirectModel:
 
     def _products(self, points: Array) -> tuple[Array, Array, Array, Array]:
         """Return products of factors, the same with 0 made tiny, and log derivatives."""
-        value, first, second = self._normsys(points)
+        none = np.zeros((len(points), 0))
+        value, first, second = (none,) * 3 if self._normsys is None else self._normsys(points)
         one = np.ones((len(points), 1))
         table = np.concatenate([points, value, one], axis=1)
         product = safe_product = self._factors.multiply(table)
@@ -181,10 +183,19 @@ class DirectModel:
             )
         return out
 
-    def twice_nll(self, points: Float[Array, "points n"], data: Array) -> Float[Array, "points"]:
-        """Return -2 ln L with all constants, shape (m,); NaN where a rate is negative."""
+    def twice_nll(
+        self, points: Float[Array, "points n"], data: Array, rates: Array | None = None
+    ) -> Float[Array, "points"]:
+        """Return -2 ln L with all constants, shape (m,); NaN where a rate is negative.
+
+        Args:
+            points: Shape (m, n).
+            data: Main and auxiliary data.
+            rates: Those of the points, where they are known.
+        """
         counts, auxiliary = data[..., : self.n_bins], data[..., self.n_bins :]
-        main = np.sum(_log_poisson(counts, self.rates(points)), axis=-1)
+        rates = self.rates(points) if rates is None else rates
+        main = np.sum(_log_poisson(counts, rates), axis=-1)
         return np.asarray(-2.0 * (main + self._constraint(points, auxiliary)))
 
     def _constraint(self, points: Array, auxiliary: Array) -> Array:

@@ -9,7 +9,7 @@ import numpy as np
 from ddphf.arrays import Array, Mask
 from ddphf.likelihood.certificate import Minimum, compare_values
 from ddphf.likelihood.paired.closed_form import PlainPair
-from ddphf.likelihood.reference import ReferenceModel
+from ddphf.likelihood.reference import ParameterTable, ReferenceModel
 from ddphf.workspace_json import ChannelDocument
 
 __all__ = ["RecognisedPair", "recognise_pair"]
@@ -36,21 +36,15 @@ class RecognisedPair:
     template: Array
     shape: slice
 
-    def parameters(self, reference: ReferenceModel, mu: float) -> Array | None:
-        """Return the model's parameters with the background profiled at ``mu``.
-
-        None where the measurement's bounds are in the way: the closed form knows only b >= 0.
-        """
-        table = reference.parameters
+    def _is_inside(self, table: ParameterTable, mu: float, background: Array) -> bool:
+        """Whether the measurement's bounds allow a point: the closed form knows only b >= 0."""
         x = table.init.copy()
-        if table.poi is not None:
-            x[table.poi] = mu
-        x[self.shape] = self.pair.background(mu) / self.template
-        inside = np.clip(x, table.lower, table.upper)
+        x[table.poi] = mu
+        x[self.shape] = background / self.template
         # b = 0 is not in the bounds of a shapefactor, but 1e-10 of the template is as good.
-        moved = np.abs(inside - x)
+        moved = np.abs(np.clip(x, table.lower, table.upper) - x)
         moved[self.shape] *= self.template
-        return inside if moved.max() < OUTSIDE else None
+        return bool(moved.max() < OUTSIDE)
 
     def compare(self, reference: ReferenceModel, minimum: Minimum, fixed: Mask) -> None:
         """Compare a certified fit with the closed form, where bounds are not in the way.
@@ -63,12 +57,16 @@ class RecognisedPair:
         Raises:
             FitError: They differ.
         """
-        poi = reference.parameters.poi
-        if poi is None or not self.pair.has_signal:
+        table, pair = reference.parameters, self.pair
+        if table.poi is None or not pair.has_signal:
             return
-        mu = float(minimum.parameters[poi]) if fixed[poi] else self.pair.fit().mu
-        if self.parameters(reference, mu) is not None:
-            value = self.pair.twice_nll(mu)
+        if fixed[table.poi]:
+            there = pair.at(float(minimum.parameters[table.poi]))
+            mu, background, value = there.mu, there.background, there.twice_nll()
+        else:
+            best = pair.fit()
+            mu, background, value = best.mu, best.background, best.twice_nll
+        if self._is_inside(table, mu, background):
             compare_values(reference, minimum.twice_nll, value, "the closed form", SAME)
 
 
