@@ -36,11 +36,10 @@ Spec = dict[str, Any]
 # Shapes in signatures: Float[Array, "fits n"]. Type checkers see the array alone, and so does who
 # runs the program; only the tests put jaxtyping in their place, which has shapes checked.
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Annotated as Bool
     from typing import Annotated as Float
     from typing import Annotated as Int
-
-    from collections.abc import Callable
 
     import jax
 

@@ -49,6 +49,8 @@ class Fitter:
 
     Attributes:
         reference: The measurement.
+        engine: Which engine was asked for.
+        compiled: The compiled model, where there is one.
         warnings: What is unusual about it, before any fit.
 
     Example:
@@ -64,7 +66,7 @@ class Fitter:
     """
 
     def __init__(self, reference: ReferenceModel, engine: Engine = "ddphf") -> None:
-        self.reference = reference
+        self.reference, self.engine = reference, engine
         model, self._not_compiled = None, "the pyhf engine was asked for"
         said: tuple[str, ...] = ()
         if engine == "ddphf":
@@ -73,18 +75,9 @@ class Fitter:
             except CannotCompileError as error:
                 self._not_compiled = str(error)
                 said = (f"not compiled ({error}): fitted with pyhf's own likelihood",)
+        self.compiled: CompiledModel | None = model
         self.warnings = (*reference.warnings, *said)
         self._attempts = Attempts(reference, engine, model, recognise_pair(reference))
-
-    @property
-    def engine(self) -> Engine:
-        """Which engine was asked for."""
-        return self._attempts.engine
-
-    @property
-    def compiled(self) -> CompiledModel | None:
-        """The compiled model, where there is one."""
-        return self._attempts.model
 
     def require_compiled(self, what: str = "toys and Asimov data") -> CompiledModel:
         """Return the compiled model.

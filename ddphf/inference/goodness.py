@@ -79,18 +79,20 @@ def measure_goodness(
     """
     reference = fitter.reference
     counts = reference.data[: reference.n_main]
+    model, slices = fitter.compiled, reference.channel_slices()
     # pyhf's own jax function would be compiled for this one call.
-    rates = (reference if fitter.compiled is None else fitter.compiled).rates(free.parameters)
+    rates = (reference if model is None else model).rates(free.parameters)
     rates = np.maximum(rates, 0.0)  # rounding may leave -1e-17 in an empty bin
     part = _constraint_deviance(reference, free.parameters)
     # A sum of terms >= 0; of a fit that follows the data rounding leaves -1e-15.
     statistic = max(float(np.sum(_deviances(counts, rates))) + part, 0.0)
     degrees = len(counts) - _count_unconstrained(reference)
-    expected = _expected_statistic(reference, rates)
+    expected = _expected_statistic(reference, slices, rates)
     toy_record = None
     if toys:
-        model = fitter.require_compiled("toys")
-        toy_record = _run_toys(model, free, statistic, toys, seed, progress, runner)
+        toy_record = _run_toys(
+            fitter.require_compiled("toys"), free, statistic, toys, seed, progress, runner
+        )
     return GoodnessResult(
         statistic=statistic,
         degrees_of_freedom=degrees,
@@ -98,7 +100,7 @@ def measure_goodness(
         expected_statistic=expected,
         asymptotic=bool(degrees > 0 and abs(expected - degrees) <= VISIBLE * np.sqrt(2 * degrees)),
         constraint_part=part,
-        channels=_channels(reference, fitter.compiled, free, rates),
+        channels=_channels(reference, model, slices, free, rates),
         toys=toy_record,
     )
 
@@ -195,7 +197,7 @@ def expected_deviance(rates: Array) -> Array:
     return np.asarray(out)
 
 
-def _expected_statistic(reference: ReferenceModel, rates: Array) -> float:
+def _expected_statistic(reference: ReferenceModel, slices: dict[str, slice], rates: Array) -> float:
     """Return about E[D] at the fitted rates.
 
     Every bin adds the mean deviance of its count, and every free factor of a shapefactor takes
@@ -211,7 +213,7 @@ def _expected_statistic(reference: ReferenceModel, rates: Array) -> float:
             for modifier in sample["modifiers"]
             if modifier["type"] == "shapefactor"
         }
-        own = rates[reference.channel_slices()[channel["name"]]]
+        own = rates[slices[channel["name"]]]
         for name in shapes:
             first = config.par_slice(name).start
             for i, rate in enumerate(own):
@@ -224,8 +226,9 @@ def _expected_statistic(reference: ReferenceModel, rates: Array) -> float:
 
 
 def _channels(
-    reference: ReferenceModel, model: CompiledModel | None, free: Minimum, rates: Array
-) -> tuple[ChannelPulls, ...]:
+    reference: ReferenceModel, model: CompiledModel | None, slices: dict[str, slice],
+    free: Minimum, rates: Array,
+) -> tuple[ChannelPulls, ...]:  # fmt: skip
     """Return data, expectation and pulls of every bin; nothing where no model can be compiled.
 
     A pull is (n - rate) over the standard deviation of that difference, sqrt(rate - var(rate)):
@@ -248,7 +251,7 @@ def _channels(
             expected=tuple(map(float, rates[where])),
             pulls=tuple(map(float, pulls[where])),
         )
-        for name, where in reference.channel_slices().items()
+        for name, where in slices.items()
     )
 
 

@@ -14,8 +14,8 @@ from ddphf.exceptions import ModelError
 from ddphf.likelihood.direct import newton
 from ddphf.likelihood.direct.model import DirectModel
 from ddphf.likelihood.expansion import CannotCompileError, Expansion, expand_model
-from ddphf.likelihood.general.layout import Cells, Codes, ModelArrays, build_arrays, find_cells
 from ddphf.likelihood.general.derivatives import Model
+from ddphf.likelihood.general.layout import Cells, Codes, ModelArrays, build_arrays, find_cells
 from ddphf.likelihood.paired.likelihood import PairLikelihood, find_pair
 from ddphf.likelihood.reference import ParameterTable, ReferenceModel
 

@@ -169,7 +169,6 @@ class ReferenceModel:
                 f"measurement '{self.measurement}': pyhf cannot make a model of it "
                 f"({type(error).__name__}: {error}); look for names or types that are unusual"
             ) from error
-        self.constraints = read_constraints(self.model.constraint_model)
         config = self.model.config
         self._refuse_equal_names(config.par_names)
         self.n_main = int(config.nmaindata)
@@ -187,6 +186,7 @@ class ReferenceModel:
         elif self.poi_bounds is not None:
             raise ModelError(f"measurement '{self.measurement}' has no POI that could have bounds")
         self._require_expectation(rates)
+        self.constraints = read_constraints(self.model.constraint_model)
         self.warnings += warn_of_auxiliary_data(
             self.model, self.constraints, self.data[self.n_main :], self.parameters
         )

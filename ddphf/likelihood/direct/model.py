@@ -1,8 +1,6 @@
-r"""Value, rates, gradient and Hessian of any compiled model, in numpy.
+"""The Hessian of any compiled model at one point, in numpy, and what it shares with the rates.
 
-The mathematics is that of :mod:`ddphf.likelihood.general.derivatives`. Everything up to the
-gradient takes many points at once; the Hessian takes one, and skips what is zero: a parameter has a
-factor, a histosys, or both.
+It skips what is zero: a parameter has a factor, a histosys, or both.
 """
 
 from __future__ import annotations
@@ -10,62 +8,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy.sparse import csr_matrix
-from scipy.special import gammaln
 
 from ddphf.arrays import Array, Float, on_host
 from ddphf.likelihood.descent import NEGLIGIBLE
-from ddphf.likelihood.direct.factors import Factors
-from ddphf.likelihood.direct.interpolation import NormsysFactors, histosys_weights
+from ddphf.likelihood.direct.first_order import FirstOrder, Points
 from ddphf.likelihood.direct.matrix import Arrowhead, Split
 
 if TYPE_CHECKING:
     from ddphf.likelihood.general.layout import Cells, Codes, ModelArrays
 
-__all__ = ["Curvature", "DirectModel", "Points", "RateSlopes"]
-
-
-TINY = 1e-100
-"""Stands for a factor of 0 in derivatives: the product of the others is P / TINY, exactly."""
-
-BLOCK = 4_000_000
-"""Factors in memory at a time where rates of many points are asked for."""
-
-
-class Points(NamedTuple):
-    """-ln L and its gradient at m points, or one without the leading axis; what its Hessian needs.
-
-    Attributes:
-        value: -ln L over its best value bin by bin and constraint by constraint, shape (m,).
-        rate: Shape (m, bins).
-        gradient: Shape (m, n).
-        base: Yields before their factors, shape (m, bins, samples).
-        product: Products of the factors, 0 replaced by :data:`TINY`.
-        first: Derivatives of the table of factors divided by it, shape (m, entries).
-        second: Second derivatives divided by it.
-        by_entry: Derivative of ln L by each entry of the table, times it, shape (m, entries - 1).
-        slopes: First derivatives of the histosys weights, shape (m, rows).
-        bends: Second derivatives of the histosys weights.
-        pull: d ln L / d rate, shape (m, bins).
-        curved: Second derivatives of the constraint terms of -ln L, shape (m, n).
-    """
-
-    value: Array
-    rate: Array
-    gradient: Array
-    base: Array
-    product: Array
-    first: Array
-    second: Array
-    by_entry: Array
-    slopes: Array
-    bends: Array
-    pull: Array
-    curved: Array
-
-    def row(self, i: int) -> Points:
-        """Return one point."""
-        return Points(*(values[i] for values in self))
+__all__ = ["Curvature", "DirectModel", "RateSlopes"]
 
 
 class RateSlopes(NamedTuple):
@@ -102,8 +54,8 @@ class Curvature(NamedTuple):
     j_local: Array
 
 
-class DirectModel:
-    """One model.
+class DirectModel(FirstOrder):
+    """One model, to second order.
 
     Args:
         n: Number of parameters.
@@ -113,159 +65,17 @@ class DirectModel:
 
     Attributes:
         split: Global and local parameters.
-        n_bins: Number of bins.
     """
 
     def __init__(self, n: int, codes: Codes, arrays: ModelArrays, cells: Cells) -> None:
-        self.n, self.codes, self.arrays = n, codes, arrays
+        super().__init__(n, codes, arrays)
         self.split = Split(n, on_host(cells.global_), on_host(cells.local), on_host(cells.of_bin))
-        self.n_bins = len(arrays.nominal)
-        self._one = n + len(arrays.normsys)
-        entries, coefficients = on_host(arrays.normsys), on_host(arrays.coefficients)
-        self._normsys = None
-        if len(entries):
-            self._normsys = NormsysFactors(entries, coefficients, codes.normsys)
-
-        # Factors: the table's entries by (bin, sample), and the global parameters that have any.
-        self._factors = Factors(on_host(arrays.factor), self._one)
-        owner = np.concatenate([np.arange(n), arrays.normsys]).astype(int)
-        shape = (n, self._one)
-        self._owners = csr_matrix((np.ones(len(owner)), (owner, np.arange(len(owner)))), shape)
+        # The global parameters that have factors, and those that have a histosys.
         self._f = np.flatnonzero(np.any(cells.global_factor != self._one, axis=(0, 1)))
         self._global_factor = np.ascontiguousarray(cells.global_factor[:, :, self._f])
         self._local_factor = cells.local_factor
-
-        # Histosys: the samples that have shifts, and the global parameters they belong to.
-        self._m = len(arrays.histosys)
-        self._shifted = np.flatnonzero(np.any(arrays.shift != 0, axis=(0, 1)))
-        self._shift = np.ascontiguousarray(arrays.shift[:, :, self._shifted])
-        self._flat = self._shift.reshape(len(arrays.shift), self.n_bins * len(self._shifted))
         self._v = np.flatnonzero(cells.variation < self._m)
         self._variation = cells.variation[self._v]
-
-    def _base(self, points: Array) -> tuple[Array, Array, Array]:
-        """Return the yields before factors, and the derivatives of the weights of all rows."""
-        alpha, split = points[:, self.arrays.histosys], self.codes.n_symmetric
-        base = np.repeat(self.arrays.nominal[None], len(points), axis=0)
-        if not self._m:
-            return base, alpha, alpha
-        value, first, second = histosys_weights(alpha[:, split:], self.codes.histosys)
-        linear = alpha[:, :split]
-        moved = np.concatenate([linear, *value], axis=1) @ self._flat
-        base[:, :, self._shifted] += moved.reshape(len(points), *self._shift.shape[1:])
-        slopes = np.concatenate([np.ones_like(linear), *first], axis=1)
-        bends = np.concatenate([np.zeros_like(linear), *second], axis=1)
-        return base, slopes, bends
-
-    def _products(self, points: Array) -> tuple[Array, Array, Array, Array]:
-        """Return products of factors, the same with 0 made tiny, and log derivatives."""
-        none = np.zeros((len(points), 0))
-        value, first, second = (none,) * 3 if self._normsys is None else self._normsys(points)
-        one = np.ones((len(points), 1))
-        table = np.concatenate([points, value, one], axis=1)
-        product = safe_product = self._factors.multiply(table)
-        safe = table
-        if np.any(small := np.abs(table) < TINY):
-            safe = np.where(small, TINY, table)
-            safe_product = self._factors.multiply(safe)
-        d_first = np.concatenate([np.ones_like(points), first, 0.0 * one], axis=1) / safe
-        d_second = np.concatenate([np.zeros_like(points), second, 0.0 * one], axis=1) / safe
-        return product, safe_product, d_first, d_second
-
-    def rates(self, points: Float[Array, "points n"]) -> Float[Array, "points bins"]:
-        """Return the expected main data, shape (m, bins), at points of shape (m, n)."""
-        out = np.empty((len(points), self.n_bins))
-        block = max(1, BLOCK // max(1, self.arrays.factor.size))
-        for first in range(0, len(points), block):
-            some = points[first : first + block]
-            out[first : first + block] = np.sum(
-                self._base(some)[0] * self._products(some)[0], axis=-1
-            )
-        return out
-
-    def twice_nll(
-        self, points: Float[Array, "points n"], data: Array, rates: Array | None = None
-    ) -> Float[Array, "points"]:
-        """Return -2 ln L with all constants, shape (m,); NaN where a rate is negative.
-
-        Args:
-            points: Shape (m, n).
-            data: Main and auxiliary data.
-            rates: Those of the points, where they are known.
-        """
-        counts, auxiliary = data[..., : self.n_bins], data[..., self.n_bins :]
-        rates = self.rates(points) if rates is None else rates
-        main = np.sum(_log_poisson(counts, rates), axis=-1)
-        return np.asarray(-2.0 * (main + self._constraint(points, auxiliary)))
-
-    def _constraint(self, points: Array, auxiliary: Array) -> Array:
-        """Return ln of all constraint terms, normalisations included."""
-        a = self.arrays
-        pull = (auxiliary[..., a.normal_data] - points[:, a.normal_parameter]) / a.normal_sigma
-        normal = -0.5 * np.sum(pull * pull, axis=-1)
-        normal = normal - np.sum(np.log(a.normal_sigma) + 0.5 * np.log(2.0 * np.pi))
-        mean = points[:, a.poisson_parameter] * a.poisson_tau
-        counts = auxiliary[..., a.poisson_data]
-        return np.asarray(normal + np.sum(_log_poisson(counts, mean), axis=-1))
-
-    def _penalty(self, points: Array, auxiliary: Array) -> Array:
-        """Return -ln of the constraint terms over their best values.
-
-        As with the main data, a difference of large terms would hide small steps: a parameter
-        known to 1e-4 has 1e8 auxiliary counts.
-        """
-        a = self.arrays
-        pull = (auxiliary[..., a.normal_data] - points[:, a.normal_parameter]) / a.normal_sigma
-        mean, counts = (
-            points[:, a.poisson_parameter] * a.poisson_tau,
-            auxiliary[..., a.poisson_data],
-        )
-        known = np.where(mean >= 0, _deviance(counts, mean), np.nan)
-        return np.asarray(0.5 * np.sum(pull * pull, axis=-1) + np.sum(known, axis=-1))
-
-    def _constraint_derivatives(self, points: Array, auxiliary: Array) -> tuple[Array, Array]:
-        """Return first and second derivatives of the constraint terms of -ln L (diagonal)."""
-        a = self.arrays
-        slope, curvature = np.zeros_like(points), np.zeros_like(points)
-        where = a.normal_parameter  # a parameter has one constraint
-        slope[:, where] = (points[:, where] - auxiliary[..., a.normal_data]) / a.normal_sigma**2
-        curvature[:, where] = 1.0 / a.normal_sigma**2
-        where, counts = a.poisson_parameter, auxiliary[..., a.poisson_data]
-        safe = np.where(points[:, where] > 0, points[:, where], 1.0)
-        slope[:, where] = a.poisson_tau - counts / safe
-        curvature[:, where] = counts / safe**2
-        return slope, curvature
-
-    def evaluate(self, points: Float[Array, "points n"], data: Array) -> Points:
-        """Return -ln L and its gradient at many points.
-
-        Args:
-            points: Shape (m, n).
-            data: Main and auxiliary data, shape (m, n_main + n_aux) or (n_main + n_aux,).
-        """
-        counts, auxiliary = data[..., : self.n_bins], data[..., self.n_bins :]
-        base, slopes, bends = self._base(points)
-        product, safe_product, first, second = self._products(points)
-        rate = np.sum(base * product, axis=-1)
-        seen = counts > 0
-        pull = np.where(seen, counts / np.where(seen, np.maximum(rate, NEGLIGIBLE), 1.0), 0.0) - 1.0
-        m, weighted = len(points), pull[:, :, None] * safe_product
-        by_entry = self._factors.sum_entries(weighted * base)
-        value = np.sum(_deviance(counts, rate), axis=-1) + self._penalty(points, auxiliary)
-        rise = (self._owners @ (by_entry * first[:, :-1]).T).T
-        if self._m:
-            split = self.codes.n_symmetric
-            rows = slopes * (weighted[:, :, self._shifted].reshape(m, -1) @ self._flat.T)
-            own = np.concatenate(
-                [rows[:, :split], rows[:, split : self._m] + rows[:, self._m :]], axis=1
-            )
-            rise[:, self.arrays.histosys] += own
-        slope, curved = self._constraint_derivatives(points, auxiliary)
-        gradient = slope - rise
-        return Points(
-            value, rate, gradient, base, safe_product, first, second, by_entry, slopes, bends,
-            pull, curved,
-        )  # fmt: skip
 
     def rate_slopes(self, at: Points) -> RateSlopes:
         """Return the derivatives of the rates at one point, of :meth:`evaluate`."""
@@ -376,23 +186,3 @@ class DirectModel:
         """Return the sums of up and down rows, by global parameter that has a histosys."""
         split, m = self.codes.n_symmetric, self._m
         return np.asarray(np.concatenate([rows[:split], rows[split:m] + rows[m:]])[self._variation])
-
-
-def _log_poisson(n: Array, rate: Array) -> Array:
-    """Return ln Poisson(n | rate); NaN where the rate is negative, also for n = 0."""
-    safe = np.where((n > 0) & (rate > 0), rate, 1.0)
-    value = np.where(n > 0, n * np.log(safe), 0.0) - rate - gammaln(n + 1.0)
-    impossible = np.where(rate < 0, np.nan, -np.inf)
-    return np.asarray(np.where((rate > 0) | ((n <= 0) & (rate == 0)), value, impossible))
-
-
-def _deviance(n: Array, rate: Array) -> Array:
-    """Return rate - n + n ln(n / rate) as :func:`ddphf.likelihood.deviance.deviance` does."""
-    seen = n > 0
-    safe = np.where(seen, n, 1.0)
-    d = (rate - n) / safe
-    near = np.abs(d) < 0.5
-    far = np.log(np.where(near, 1.0, np.maximum(rate / safe, NEGLIGIBLE)))
-    return np.asarray(
-        np.where(seen, n * (d - np.where(near, np.log1p(np.where(near, d, 0.0)), far)), rate - n)
-    )

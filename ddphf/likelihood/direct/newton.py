@@ -20,8 +20,9 @@ from ddphf.likelihood.descent import (
     QUARTER,
     SLACK,
 )
+from ddphf.likelihood.direct.first_order import Points
 from ddphf.likelihood.direct.matrix import Arrowhead, Factored, factorise, factorise_raised
-from ddphf.likelihood.direct.model import Curvature, DirectModel, Points
+from ddphf.likelihood.direct.model import Curvature, DirectModel
 from ddphf.likelihood.general.bending import MAX_TURNS
 from ddphf.likelihood.general.newton import FAIR, FIRST_DAMPING, GOOD, TENFOLD
 

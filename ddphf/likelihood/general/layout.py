@@ -228,5 +228,3 @@ def _find_factors(
     row[arrays.histosys] = np.arange(len(arrays.histosys))
     tables: list[AnyArray] = [global_, local, of_bin, global_factor, local_factor, row[global_]]
     return Cells(*map(for_programs, tables))
-
-

@@ -236,7 +236,7 @@ class PairAt:
 
     @cached_property
     def score(self) -> float:
-        """d ln L / d mu of the profiled likelihood (the right-hand one exactly at 0)."""
+        """Slope d ln L / d mu of the profiled likelihood (the right-hand one exactly at 0)."""
         pair = self.pair
         slope_t, slope_p = pair.signal_tested.copy(), pair.signal_partner.copy()
         if pair.known_background is None:
@@ -256,7 +256,7 @@ class PairAt:
 
     @cached_property
     def information(self) -> float:
-        """-d^2 ln L / d mu^2 of the profiled likelihood, 0 from bins at an edge."""
+        """Curvature -d^2 ln L / d mu^2 of the profiled likelihood, 0 from bins at an edge."""
         pair, tested, partner = self.pair, self.tested, self.partner
         with np.errstate(divide="ignore", invalid="ignore"):
             alpha = np.where(partner > 0, pair.partner / partner**2, 0.0)

@@ -9,7 +9,7 @@ import numpy as np
 from ddphf.arrays import Array, Mask
 from ddphf.likelihood.certificate import Minimum, compare_values
 from ddphf.likelihood.paired.closed_form import PlainPair
-from ddphf.likelihood.reference import ParameterTable, ReferenceModel
+from ddphf.likelihood.reference import ReferenceModel
 from ddphf.workspace_json import ChannelDocument
 
 __all__ = ["RecognisedPair", "recognise_pair"]
@@ -36,16 +36,6 @@ class RecognisedPair:
     template: Array
     shape: slice
 
-    def _is_inside(self, table: ParameterTable, mu: float, background: Array) -> bool:
-        """Whether the measurement's bounds allow a point: the closed form knows only b >= 0."""
-        x = table.init.copy()
-        x[table.poi] = mu
-        x[self.shape] = background / self.template
-        # b = 0 is not in the bounds of a shapefactor, but 1e-10 of the template is as good.
-        moved = np.abs(np.clip(x, table.lower, table.upper) - x)
-        moved[self.shape] *= self.template
-        return bool(moved.max() < OUTSIDE)
-
     def compare(self, reference: ReferenceModel, minimum: Minimum, fixed: Mask) -> None:
         """Compare a certified fit with the closed form, where bounds are not in the way.
 
@@ -66,7 +56,13 @@ class RecognisedPair:
         else:
             best = pair.fit()
             mu, background, value = best.mu, best.background, best.twice_nll
-        if self._is_inside(table, mu, background):
+        x = table.init.copy()
+        x[table.poi], x[self.shape] = mu, background / self.template
+        # Of bounds the closed form knows only b >= 0. That is not in those of a shapefactor, but
+        # 1e-10 of the template is as good.
+        moved = np.abs(np.clip(x, table.lower, table.upper) - x)
+        moved[self.shape] *= self.template
+        if moved.max() < OUTSIDE:
             compare_values(reference, minimum.twice_nll, value, "the closed form", SAME)
 
 
