@@ -140,9 +140,7 @@ def fit_model(
             missing.append(f"the null by toys is missing: {error}")
     say("goodness of fit")
     try:
-        goodness = measure_goodness(
-            fitter, free, toys=goodness_toys, seed=seed, progress=work.count, runner=work.runner
-        )
+        goodness = measure_goodness(fitter, free, toys=goodness_toys, seed=seed, work=work)
     except (FitError, ModelError) as error:
         if not goodness_toys:
             raise

@@ -16,7 +16,7 @@ from scipy.special import gammaln, xlogy
 from scipy.stats import chi2
 
 from ddphf.arrays import AnyArray, Array, Mask
-from ddphf.compute.blocks import Runner
+from ddphf.compute.work import HERE, Work
 from ddphf.inference.fitter import Fitter
 from ddphf.inference.refits import refit_all
 from ddphf.inference.toys.blocks import draw_block, map_toys
@@ -26,7 +26,6 @@ from ddphf.likelihood.compiled import CannotCompileError, CompiledModel
 from ddphf.likelihood.errors.propagation import held_by_data, propagate
 from ddphf.likelihood.expansion import Constraints
 from ddphf.likelihood.reference import ReferenceModel
-from ddphf.progress import Count
 from ddphf.results.goodness import ChannelPulls, GoodnessResult
 from ddphf.statistics.tails import refuse_failures, tail_interval
 
@@ -50,8 +49,7 @@ def measure_goodness(
     *,
     toys: int = 0,
     seed: int = 0,
-    progress: Count | None = None,
-    runner: Runner | None = None,
+    work: Work = HERE,
 ) -> GoodnessResult:
     """Measure how well a fitted model describes the data.
 
@@ -60,8 +58,7 @@ def measure_goodness(
         free: Its fit with everything free.
         toys: How many toys to draw at the fit and to fit again; none by default.
         seed: Of the toys.
-        progress: Called with (done, toys).
-        runner: Where toys are drawn and fitted; threads of this process by default.
+        work: How toys are drawn and fitted.
 
     Raises:
         ModelError: Toys are asked for and the model is not compiled, or expects more events than
@@ -90,9 +87,7 @@ def measure_goodness(
     expected = _expected_statistic(reference, slices, rates)
     toy_record = None
     if toys:
-        toy_record = _run_toys(
-            fitter.require_compiled("toys"), free, statistic, toys, seed, progress, runner
-        )
+        toy_record = _run_toys(fitter.require_compiled("toys"), free, statistic, toys, seed, work)
     return GoodnessResult(
         statistic=statistic,
         degrees_of_freedom=degrees,
@@ -241,7 +236,7 @@ def _channels(
             return ()
     counts = reference.data[: reference.n_main]
     held = held_by_data(free, reference.parameters.fixed)
-    left = rates - propagate(model, free.parameters, 0, fixed=held).rate_variance
+    left = rates - propagate(model.problem(fixed=held), free.parameters, 0).rate_variance
     tested = np.isfinite(left) & (left > 1e-6 * rates)
     pulls = np.where(tested, (counts - rates) / np.sqrt(np.where(tested, left, 1.0)), 0.0)
     return tuple(
@@ -286,8 +281,7 @@ def _run_toys(
     statistic: float,
     n: int,
     seed: int,
-    progress: Count | None,
-    runner: Runner | None,
+    work: Work,
 ) -> dict[str, Any]:
     """Draw toys at the fit, fit each freely and compare its D."""
     rates = rates_to_draw(model, free.parameters)
@@ -300,7 +294,7 @@ def _run_toys(
             map_toys(
                 "ddphf.inference.goodness:DevianceToys",
                 {"source": source, "fixed": fixed, "seed": seed},
-                np.arange(n), runner=runner, progress=progress,
+                np.arange(n), runner=work.runner, progress=work.count,
             )
         )
     )  # fmt: skip

@@ -116,7 +116,7 @@ def rank_model(
         fits = fitter.fit_free(say)
     free = fits.free
     held = held_by_data(free, table.fixed)
-    spread = propagate(model, free.parameters, poi, fixed=held)
+    spread = propagate(model.problem(fixed=held), free.parameters, poi)
     priors = read_priors(model)
     plan = _Plan(model, priors, free, held, np.flatnonzero(chosen & ~held))
     shifts: dict[tuple[int, str], float] = {}
@@ -125,7 +125,7 @@ def rank_model(
         say(f"{len(plan.items)} refits")
         refits = refit_all(
             model, start=plan.start, fixed=plan.fixed, data=plan.data, near=free.parameters,
-            progress=work.count, runner=work.runner,
+            work=work,
         )  # fmt: skip
         found = refits.points[:, poi] - free.parameters[poi]
         shifts, reasons = dict(zip(plan.items, found, strict=True)), refits.reasons

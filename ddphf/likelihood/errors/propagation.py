@@ -14,8 +14,7 @@ import numpy as np
 
 from ddphf.arrays import Array, Mask
 from ddphf.likelihood.certificate import Minimum
-from ddphf.likelihood.compiled import CompiledModel
-from ddphf.likelihood.direct.newton import look
+from ddphf.likelihood.direct.newton import Problem, look
 from ddphf.likelihood.errors.edges import edge_terms
 
 __all__ = ["Propagation", "held_by_data", "propagate"]
@@ -57,37 +56,29 @@ def held_by_data(minimum: Minimum, fixed: Mask) -> Mask:
     )
 
 
-def propagate(
-    model: CompiledModel,
-    parameters: Array,
-    index: int,
-    *,
-    fixed: Mask | None = None,
-    data: Array | None = None,
-) -> Propagation:
+def propagate(problem: Problem, parameters: Array, index: int) -> Propagation:
     """Propagate the inverse Hessian at a minimum.
 
     Args:
-        model: The model.
+        problem: Model, data and held parameters.
         parameters: The minimum, shape (n,).
         index: The chosen parameter.
-        fixed: Held parameters, shape (n,); the measurement's by default.
-        data: Main and auxiliary data; the observed by default.
 
     Example:
+        >>> from ddphf.likelihood.compiled import CompiledModel
         >>> from ddphf.likelihood.examples import one_bin
         >>> from ddphf.likelihood.fits import minimize
         >>> model = CompiledModel.from_reference(one_bin())
-        >>> found = propagate(model, minimize(model).parameters, 0)
+        >>> found = propagate(model.problem(), minimize(model).parameters, 0)
         >>> [round(float(x), 4) for x in found.rate_variance]  # one bin, one POI: its count
         [60.0]
     """
-    table, x = model.parameters, np.asarray(parameters, dtype=float)
-    problem, n = model.problem(data, fixed), len(x)
-    inside = ~problem.fixed & (x > table.lower) & (x < table.upper)
-    terms = edge_terms(model.direct, x, inside, problem.data)
+    model, x = problem.model, np.asarray(parameters, dtype=float)
+    n = len(x)
+    inside = ~problem.fixed & (x > problem.lower) & (x < problem.upper)
+    terms = edge_terms(model, x, inside, problem.data)
     local = look(problem._replace(data=terms.data), x, terms.multiplier)
-    found, split, rates = local.curvature, model.direct.split, local.at.rate
+    found, split, rates = local.curvature, model.split, local.at.rate
     if local.factored is None:
         k = len(split.global_)
         unknown = [np.full(shape, np.nan) for shape in (n, len(rates), len(rates), (k, k))]
