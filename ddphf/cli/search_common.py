@@ -38,6 +38,7 @@ __all__ = [
     "precision_option",
     "relative_to",
     "statistic_option",
+    "top_option",
     "window_table",
     "windows_option",
     "write_search",
@@ -108,6 +109,14 @@ def statistic_option(text: str) -> Callable[[F], F]:
     return click.option(
         "--statistic", type=click.Choice(["n_sigma", "t", "ks", "chi2", "g"]), default="n_sigma",
         show_default=True, help=text,
+    )  # fmt: skip
+
+
+def top_option(default: int, text: str) -> Callable[[F], F]:
+    """Return ``--top``, with how many are listed by default and of what."""
+    return click.option(
+        "--top", type=click.IntRange(min=1), default=default, show_default=True, metavar="N",
+        help=text,
     )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from ddphf.cli.search_common import (
     direction_option,
     nuisances_option,
     statistic_option,
+    top_option,
     windows_option,
     write_search,
 )
@@ -42,10 +43,7 @@ SHOWN = 15
     help="Label flips of the null.",
 )  # fmt: skip
 @nuisances_option("efficiencies and fakes")
-@click.option(
-    "--top", type=click.IntRange(min=1), default=10, show_default=True, metavar="N",
-    help="Histograms whose best windows are listed.",
-)  # fmt: skip
+@top_option(10, "Histograms whose best windows are listed.")
 @common_options("Draw the ranked selections and the null into this folder.")
 def command(
     analysis: str, statistic: str, flips: int, nuisances: str, top: int, **asked: Unpack[Asked]

@@ -18,6 +18,7 @@ from ddphf.cli.search_common import (
     nuisances_option,
     precision_option,
     statistic_option,
+    top_option,
     window_table,
     windows_option,
     write_search,
@@ -45,10 +46,7 @@ FIGURES = ("search_z_map", "search_profiled_map", "search_sizes", "search_maximu
     show_default=True, help="Law of histograms without a signal; counting draws plain ones.",
 )  # fmt: skip
 @precision_option
-@click.option(
-    "--top", type=click.IntRange(min=1), default=5, show_default=True, metavar="N",
-    help="Windows of the list; none shares a bin with another.",
-)  # fmt: skip
+@top_option(5, "Windows of the list; none shares a bin with another.")
 @common_options("Draw Z maps, best Z against size, and the null into this folder.")
 def command(
     analysis: str, statistic: str, nuisances: str, null: str, precision: float, top: int,
