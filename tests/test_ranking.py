@@ -71,7 +71,7 @@ def test_propagation_equals_the_dense_inverse_hessian(fitted):
         up, down = (reference.rates(free.parameters + s * step) for s in (1, -1))
         jacobian[:, j] = (up - down) / 2e-5
     for index in (table.poi, table.names.index("fakes_SR_b[4]")):
-        found = propagate(model.problem(fixed=held), free.parameters, index)
+        found = propagate(model, free.parameters, index, fixed=held)
         assert np.allclose(found.covariance, covariance[index], rtol=1e-7, atol=1e-10)
         assert np.allclose(found.rate_covariance, jacobian @ covariance[index], atol=1e-5)
         variance = np.einsum("bi,ij,bj->b", jacobian, covariance, jacobian)

@@ -76,7 +76,7 @@ def measure_goodness(
     """
     reference = fitter.reference
     counts = reference.data[: reference.n_main]
-    model, slices = fitter.compiled, reference.channel_slices()
+    model = fitter.compiled
     # pyhf's own jax function would be compiled for this one call.
     rates = (reference if model is None else model).rates(free.parameters)
     rates = np.maximum(rates, 0.0)  # rounding may leave -1e-17 in an empty bin
@@ -84,7 +84,7 @@ def measure_goodness(
     # A sum of terms >= 0; of a fit that follows the data rounding leaves -1e-15.
     statistic = max(float(np.sum(_deviances(counts, rates))) + part, 0.0)
     degrees = len(counts) - _count_unconstrained(reference)
-    expected = _expected_statistic(reference, slices, rates)
+    expected = _expected_statistic(reference, rates)
     toy_record = None
     if toys:
         toy_record = _run_toys(fitter.require_compiled("toys"), free, statistic, toys, seed, work)
@@ -95,7 +95,7 @@ def measure_goodness(
         expected_statistic=expected,
         asymptotic=bool(degrees > 0 and abs(expected - degrees) <= VISIBLE * np.sqrt(2 * degrees)),
         constraint_part=part,
-        channels=_channels(reference, model, slices, free, rates),
+        channels=_channels(reference, model, free, rates),
         toys=toy_record,
     )
 
@@ -192,7 +192,7 @@ def expected_deviance(rates: Array) -> Array:
     return np.asarray(out)
 
 
-def _expected_statistic(reference: ReferenceModel, slices: dict[str, slice], rates: Array) -> float:
+def _expected_statistic(reference: ReferenceModel, rates: Array) -> float:
     """Return about E[D] at the fitted rates.
 
     Every bin adds the mean deviance of its count, and every free factor of a shapefactor takes
@@ -208,7 +208,7 @@ def _expected_statistic(reference: ReferenceModel, slices: dict[str, slice], rat
             for modifier in sample["modifiers"]
             if modifier["type"] == "shapefactor"
         }
-        own = rates[slices[channel["name"]]]
+        own = rates[reference.channel_slices[channel["name"]]]
         for name in shapes:
             first = config.par_slice(name).start
             for i, rate in enumerate(own):
@@ -221,9 +221,8 @@ def _expected_statistic(reference: ReferenceModel, slices: dict[str, slice], rat
 
 
 def _channels(
-    reference: ReferenceModel, model: CompiledModel | None, slices: dict[str, slice],
-    free: Minimum, rates: Array,
-) -> tuple[ChannelPulls, ...]:  # fmt: skip
+    reference: ReferenceModel, model: CompiledModel | None, free: Minimum, rates: Array
+) -> tuple[ChannelPulls, ...]:
     """Return data, expectation and pulls of every bin; nothing where no model can be compiled.
 
     A pull is (n - rate) over the standard deviation of that difference, sqrt(rate - var(rate)):
@@ -236,7 +235,7 @@ def _channels(
             return ()
     counts = reference.data[: reference.n_main]
     held = held_by_data(free, reference.parameters.fixed)
-    left = rates - propagate(model.problem(fixed=held), free.parameters, 0).rate_variance
+    left = rates - propagate(model, free.parameters, 0, fixed=held).rate_variance
     tested = np.isfinite(left) & (left > 1e-6 * rates)
     pulls = np.where(tested, (counts - rates) / np.sqrt(np.where(tested, left, 1.0)), 0.0)
     return tuple(
@@ -246,7 +245,7 @@ def _channels(
             expected=tuple(map(float, rates[where])),
             pulls=tuple(map(float, pulls[where])),
         )
-        for name, where in slices.items()
+        for name, where in reference.channel_slices.items()
     )
 
 

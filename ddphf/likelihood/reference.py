@@ -105,6 +105,7 @@ class ReferenceModel:
         model: ``pyhf.Model``.
         data: Main and auxiliary data in pyhf's order, shape (n_main + n_aux,).
         n_main: Number of bins over all channels.
+        channel_slices: Where each channel lies in the main data.
         parameters: Names, starting values, bounds and fixed flags.
         constraints: Its constraint terms.
         warnings: What is unusual but not wrong, as sentences.
@@ -130,6 +131,7 @@ class ReferenceModel:
     model: Any = field(init=False, repr=False)
     data: Array = field(init=False, repr=False)
     n_main: int = field(init=False)
+    channel_slices: dict[str, slice] = field(init=False, repr=False)
     parameters: ParameterTable = field(init=False, repr=False)
     constraints: Constraints = field(init=False, repr=False)
     warnings: list[str] = field(init=False, repr=False)
@@ -172,6 +174,7 @@ class ReferenceModel:
         config = self.model.config
         self._refuse_equal_names(config.par_names)
         self.n_main = int(config.nmaindata)
+        self.channel_slices = dict(config.channel_slices)
         bounds = np.array(config.suggested_bounds(), dtype=float).reshape(-1, 2)
         self.parameters = ParameterTable(
             names=tuple(config.par_names),
@@ -276,7 +279,7 @@ class ReferenceModel:
         )
 
     def _refuse_no_expectation(self, rates: Array) -> None:
-        for channel, where in self.channel_slices().items():
+        for channel, where in self.channel_slices.items():
             observed = self.data[where]
             for index in np.flatnonzero((rates[where] <= 0) & (observed != 0)):
                 raise ModelError(
@@ -338,7 +341,3 @@ class ReferenceModel:
     def rates(self, pars: Array) -> Array:
         """Return the expected main data, shape (n_main,), channels in alphabetical order."""
         return np.array(self._call("rates", pars))
-
-    def channel_slices(self) -> dict[str, slice]:
-        """Return where each channel lies in the main data."""
-        return dict(self.model.config.channel_slices)

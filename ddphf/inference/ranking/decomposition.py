@@ -80,7 +80,7 @@ def decompose(
             return 0.0
         key = (held | mask).tobytes()
         if key not in known:
-            rest = propagate(model.problem(fixed=held | mask), free.parameters, poi)
+            rest = propagate(model, free.parameters, poi, fixed=held | mask)
             known[key] = float(np.sqrt(max(rest.covariance[poi], 0.0)))
         return known[key]
 

@@ -116,7 +116,7 @@ def rank_model(
         fits = fitter.fit_free(say)
     free = fits.free
     held = held_by_data(free, table.fixed)
-    spread = propagate(model.problem(fixed=held), free.parameters, poi)
+    spread = propagate(model, free.parameters, poi, fixed=held)
     priors = read_priors(model)
     plan = _Plan(model, priors, free, held, np.flatnonzero(chosen & ~held))
     shifts: dict[tuple[int, str], float] = {}

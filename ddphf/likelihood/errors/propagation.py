@@ -14,7 +14,8 @@ import numpy as np
 
 from ddphf.arrays import Array, Mask
 from ddphf.likelihood.certificate import Minimum
-from ddphf.likelihood.direct.newton import Problem, look
+from ddphf.likelihood.compiled import CompiledModel
+from ddphf.likelihood.direct.newton import look
 from ddphf.likelihood.errors.edges import edge_terms
 
 __all__ = ["Propagation", "held_by_data", "propagate"]
@@ -56,29 +57,31 @@ def held_by_data(minimum: Minimum, fixed: Mask) -> Mask:
     )
 
 
-def propagate(problem: Problem, parameters: Array, index: int) -> Propagation:
+def propagate(
+    model: CompiledModel, parameters: Array, index: int, *, fixed: Mask | None = None
+) -> Propagation:
     """Propagate the inverse Hessian at a minimum.
 
     Args:
-        problem: Model, data and held parameters.
+        model: The model.
         parameters: The minimum, shape (n,).
         index: The chosen parameter.
+        fixed: Held parameters, shape (n,); the measurement's by default.
 
     Example:
-        >>> from ddphf.likelihood.compiled import CompiledModel
         >>> from ddphf.likelihood.examples import one_bin
         >>> from ddphf.likelihood.fits import minimize
         >>> model = CompiledModel.from_reference(one_bin())
-        >>> found = propagate(model.problem(), minimize(model).parameters, 0)
+        >>> found = propagate(model, minimize(model).parameters, 0)
         >>> [round(float(x), 4) for x in found.rate_variance]  # one bin, one POI: its count
         [60.0]
     """
-    model, x = problem.model, np.asarray(parameters, dtype=float)
+    problem, x = model.problem(fixed=fixed), np.asarray(parameters, dtype=float)
     n = len(x)
     inside = ~problem.fixed & (x > problem.lower) & (x < problem.upper)
-    terms = edge_terms(model, x, inside, problem.data)
+    terms = edge_terms(model.direct, x, inside, problem.data)
     local = look(problem._replace(data=terms.data), x, terms.multiplier)
-    found, split, rates = local.curvature, model.split, local.at.rate
+    found, split, rates = local.curvature, model.direct.split, local.at.rate
     if local.factored is None:
         k = len(split.global_)
         unknown = [np.full(shape, np.nan) for shape in (n, len(rates), len(rates), (k, k))]

@@ -160,22 +160,23 @@ class PlainPair:
         """
         if not self.has_signal:
             raise FitError("plain pair: the signal template is zero in every bin")
-        best, at_kink = self._maximise()
+        null = self.at(0.0)
+        best, at_kink = self._maximise(null)
         information = best.information
         return PairFit(
             mu=best.mu,
             error=1 / float(np.sqrt(information)) if information > 0 else float("inf"),
             background=best.background,
             twice_nll=best.twice_nll(),
-            twice_nll_null=self.at(0.0).twice_nll(),
+            twice_nll_null=null.twice_nll(),
             at_kink=at_kink,
         )
 
-    def _maximise(self) -> tuple[PairAt, bool]:
+    def _maximise(self, null: PairAt) -> tuple[PairAt, bool]:
         tiny = BESIDE / float(
             max(np.abs(self.signal_tested).max(), np.abs(self.signal_partner).max())
         )
-        null, left, right = self.at(0.0), self.at(-tiny).score, self.at(tiny).score
+        left, right = self.at(-tiny).score, self.at(tiny).score
         if right <= 0 <= left:
             return null, left - right > CORNER
         direction = 1.0 if null.score > 0 else -1.0

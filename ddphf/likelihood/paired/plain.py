@@ -91,7 +91,7 @@ def recognise_pair(reference: ReferenceModel) -> RecognisedPair | None:
     held = table.fixed[where]
     if held.any() and not held.all():
         return None
-    slices = reference.channel_slices()
+    slices = reference.channel_slices
     names = [channel["name"] for channel in workspace["channels"]]
     pair = PlainPair.of(
         reference.data[slices[names[1]]],
