@@ -18,10 +18,15 @@ import pyhf
 
 from ddphf.arrays import Array
 from ddphf.exceptions import ModelError
-from ddphf.guards import check_model
 from ddphf.likelihood.auxiliary import warn_of_auxiliary_data
-from ddphf.likelihood.checks import check_workspace, select_measurement
+from ddphf.likelihood.checks import (
+    Content,
+    check_measurement,
+    check_workspace,
+    select_measurement,
+)
 from ddphf.likelihood.expansion import Constraints, read_constraints
+from ddphf.likelihood.schemas import check_schema
 from ddphf.workspace_json import MeasurementDocument, Workspace
 
 # pyhf's jax backend sets this too, but only when it is first used: arrays made before would be
@@ -96,6 +101,7 @@ class ReferenceModel:
         workspace: The pyhf JSON workspace as a dictionary.
         measurement: Name of the measurement; the first one by default.
         poi_bounds: Bounds of the POI instead of the measurement's.
+        content: Of the workspace, where it was checked before (:meth:`sibling`).
 
     Raises:
         ModelError: The workspace is refused (see :mod:`ddphf.likelihood.checks`), or ``poi_bounds``
@@ -128,6 +134,7 @@ class ReferenceModel:
     workspace: Workspace
     measurement: str | None = None
     poi_bounds: tuple[float, float] | None = None
+    content: Content | None = field(default=None, repr=False)
     model: Any = field(init=False, repr=False)
     data: Array = field(init=False, repr=False)
     n_main: int = field(init=False)
@@ -145,13 +152,16 @@ class ReferenceModel:
             workspace: Mapping[str, object],
             measurement: str | None = None,
             poi_bounds: tuple[float, float] | None = None,
+            content: Content | None = None,
         ) -> None: ...
 
     def __post_init__(self) -> None:
+        if self.content is None:
+            check_schema(self.workspace)
         measurement = select_measurement(self.workspace, self.measurement)
         self.measurement = measurement["name"]
-        self.warnings = check_workspace(self.workspace, measurement)
-        check_model(self.workspace["channels"])
+        self.content = self.content or check_workspace(self.workspace)
+        self.warnings = check_measurement(self.workspace, measurement, self.content)
         poi = measurement["config"]["poi"]
         if poi and not any(
             modifier["name"] == poi
@@ -194,6 +204,16 @@ class ReferenceModel:
             self.model, self.constraints, self.data[self.n_main :], self.parameters
         )
         self._functions: dict[str, Callable[..., Any]] = {}
+
+    def sibling(
+        self, measurement: str, poi_bounds: tuple[float, float] | None = None
+    ) -> ReferenceModel:
+        """Return another measurement of the workspace, or other bounds: it is not checked again.
+
+        Raises:
+            ModelError: The measurement or its bounds are refused.
+        """
+        return ReferenceModel(self.workspace, measurement, poi_bounds, self.content)
 
     def _set_poi_bounds(self, measurement: MeasurementDocument) -> None:
         """Take the bounds of the POI that were asked for, and say whose they are."""

@@ -246,7 +246,7 @@ def _known_point(reference: ReferenceModel) -> Array:
             f"measurement '{KNOWN}' is not in the workspace, so its background is not known; it "
             f"has: {', '.join(names)}"
         )
-    table = ReferenceModel(reference.workspace, KNOWN).parameters
+    table = reference.sibling(KNOWN).parameters
     point = table.init.copy()
     assert reference.parameters.poi is not None
     point[reference.parameters.poi] = 0.0
