@@ -130,7 +130,7 @@ class Factors:
 
 
 class FirstOrder:
-    """One model.
+    """One model, to first order.
 
     Args:
         n: Number of parameters.
