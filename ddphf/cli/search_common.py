@@ -144,7 +144,7 @@ def window_table(record: Mapping[str, Any]) -> Table:
         table.add_column(Text(column), justify="left" if left else "right")
     for window in record["best"]:
         local, overall = window["local"], window["global"]
-        error = "" if overall["error"] is None else f" +- {overall['error']:.1g}"
+        error = f" +- {overall['error']:.1g}" if overall["error"] else ""
         ends = [
             Text(f"{low:g} to {high:g}{unit}")
             for (low, high), unit in zip(window["edges"], units, strict=True)

@@ -142,11 +142,13 @@ def describe_global(entry: Mapping[str, Any]) -> str:
     Example:
         >>> describe_global({"p": None}), describe_global({"p": 0.56, "error": 0.03, "z": -0.15})
         ('p not resolved', 'p = 0.56 +- 0.03 (-0.15 sigma)')
+        >>> describe_global({"p": None, "error": None, "z": 40.2})
+        'p below 1e-300 (40.20 sigma)'
     """
-    if entry["p"] is None:
-        return "p not resolved"
-    error = "" if entry.get("error") is None else f" +- {entry['error']:.2g}"
     z = "" if entry.get("z") is None else f" ({entry['z']:.2f} sigma)"
+    if entry["p"] is None:
+        return f"p below 1e-300{z}" if z else "p not resolved"
+    error = f" +- {entry['error']:.2g}" if entry.get("error") else ""
     return f"p = {entry['p']:.4g}{error}{z}"
 
 

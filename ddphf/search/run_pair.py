@@ -148,6 +148,8 @@ class Trials:
         found = self.chosen.distortion
         if found is None:
             return "many events in every bin are assumed"
+        if self.chosen.few:
+            return "few events: their exact law"
         size = f"skewness {found.skewness:.2g} and kurtosis {found.kurtosis:.2g}"
         where = f"of p at z = {found.z:.3g}, largest of all windows"
         return f"relative error of a Gaussian field by {size} ({where})"
@@ -293,8 +295,10 @@ def _choose(pair: SearchPair, field: Field, scan: Scan, null: str) -> ChosenNull
             "null 'binomial': the analysis says 'integer_data: false' or gives its events weights,"
             " and the exact null is for counts; give counts, or take --null gaussian"
         )
-    chosen = choose_null(field, scan.table, scan.statistic, direction=scan.direction, null=choice)
-    if pair.weighted and chosen.name == "binomial":
+    law = "gaussian" if pair.weighted else choice
+    chosen = choose_null(field, scan.table, scan.statistic, direction=scan.direction, null=law)
+    far = chosen.distortion is not None and not chosen.distortion.is_small
+    if pair.weighted and choice == "auto" and far:
         raise InputError(
             "null of the maximum: a Gaussian field is wrong in the tail for so few events, and the "
             "contents are sums of weights, which the exact null is not for; take coarser bins or "
