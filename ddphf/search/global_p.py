@@ -25,7 +25,7 @@ __all__ = ["GlobalP", "Method", "draw_maxima", "estimate_global_p"]
 Method = Literal["aimed", "counted"]
 
 NOTHING = -700.0
-"""Logarithm of p that double precision hardly holds: its Z is known, and its error decides nothing."""
+"""Logarithm of a p that double precision hardly holds: Z is known then, whatever its error."""
 
 ROUNDING = 1e-12
 """Relative; samples that differ by less are equal."""
