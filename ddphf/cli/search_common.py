@@ -138,7 +138,7 @@ def window_table(record: Mapping[str, Any]) -> Table:
         title=Text(f"{record['direction']} in {record['pairing']['tested']}, {n} windows"),
         title_justify="left",
     )
-    shown = ("tested", "expected", "Z local", "p of counts", "p global", "Z global")
+    shown = ("tested", "expected", "Z local", "p local", "p global", "Z global")
     for column in ("", *names, *shown):
         left = column in ("", *names)
         table.add_column(Text(column), justify="left" if left else "right")

@@ -10,8 +10,8 @@ __all__ = ["describe_maxima"]
 
 QUANTILES = (0.5, 0.95, 0.99)
 
-BINS = 60
-"""Of the histogram."""
+MOST_BINS = 60
+"""Of the histogram; of few samples fewer, so that a bin holds some."""
 
 
 def describe_maxima(maxima: AnyArray) -> Spec:
@@ -25,7 +25,8 @@ def describe_maxima(maxima: AnyArray) -> Spec:
     values = np.asarray(maxima, dtype=float)
     low, high = float(values.min()), float(values.max())
     high += max(1e-6, 1e-6 * abs(high))  # the largest lies inside the last bin
-    counts, edges = np.histogram(values, bins=BINS, range=(low, high))
+    bins = min(MOST_BINS, max(1, round(3 * len(values) ** (1 / 3))))
+    counts, edges = np.histogram(values, bins=bins, range=(low, high))
     return {
         "samples": len(values),
         "quantiles": {
