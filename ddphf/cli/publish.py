@@ -77,6 +77,7 @@ def command(
         from ddphf.publish.points import collect_results
         from ddphf.publish.signals import check_inspire
         from ddphf.results.data_directed import digest_of_built
+        from ddphf.results.measured import Declared
         from ddphf.results.registry import known_part
 
         if inspire is not None:
@@ -94,7 +95,8 @@ def command(
         for path, data in ((metadata_path(source), metadata), *given.fits.items(), *others):
             if said := known_part(data)[1]:
                 warnings.append(f"{path}: {said}")
-        collected = collect_results(workspace, name=label, progress=say)
+        declared = Declared.of(found.metadata)
+        collected = collect_results(workspace, name=label, declared=declared, progress=say)
         say("toys")
         toys = tuple(
             summarize_given_toys(file, sample, workspace, collected)
@@ -179,7 +181,7 @@ def _name(name: str | None, found: _Source, source: str) -> str:
             )
         return name
     if found.metadata is not None:
-        return str(found.metadata["name"])
+        return str(found.metadata.get("name", Path(source).stem))
     return "workspace" if source == "-" else Path(source).stem
 
 
