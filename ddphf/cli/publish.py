@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from ddphf.arrays import Spec
-from ddphf.cli.build import metadata_path
+from ddphf.cli.build import build_document, metadata_path
 from ddphf.cli.common import force_option, print_summary, print_warnings, progress_line
 from ddphf.cli.sidecar import check_sidecar
 from ddphf.cli.verify import make_table
@@ -136,12 +136,16 @@ def _read_text(path: str) -> str:
 
 def _read_source(source: str) -> _Source:
     if source.endswith((".yml", ".yaml")):
-        from ddphf.config.analysis import read_analysis
+        from ddphf.config.documents import read_document
+        from ddphf.config.ratio import RatioConfig
         from ddphf.results.documents import CovarianceDocument
         from ddphf.symmetry.load import load_pair
         from ddphf.workspace.build import build_workspace
 
-        config = read_analysis(source)
+        config = read_document(source)
+        if isinstance(config, RatioConfig):
+            ratio = build_document(config)
+            return _Source(ratio.workspace, ratio.metadata, None, ratio.warnings)
         pair = load_pair(config)
         built = build_workspace(pair, signal_scale=config.signal_scale, name=config.name)
         covariance = None

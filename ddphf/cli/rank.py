@@ -47,7 +47,8 @@ def _parse_groups(
 @common.measurement_option
 @click.option(
     "--group", "groups", multiple=True, metavar="NAME=GLOB", callback=_parse_groups,
-    help="Parameters to freeze together; more globs after commas; may be repeated.",
+    help="Parameters to freeze together; more globs after commas; may be repeated. A ratio's own "
+    "by default.",
 )  # fmt: skip
 @click.option(
     "--parameters", multiple=True, metavar="GLOB",
@@ -90,6 +91,7 @@ def command(
         say("reading")
         spec = read_json(workspace)
         declared, said = read_declared(workspace, spec)
+        groups = groups or declared.groups
         if engine == "cabinetry":
             from ddphf.inference.ranking.by_cabinetry import rank_with_cabinetry
 

@@ -106,11 +106,13 @@ class Declared:
         measurement: Whether its POI is declared to be no signal strength: there is no null then.
         tested: Value of the POI to be tested, or None.
         derived: Quantities to be derived of the POI.
+        groups: (name, globs joined by commas) of parameters that rankings freeze together.
     """
 
     measurement: bool = False
     tested: float | None = None
     derived: tuple[DerivedRule, ...] = ()
+    groups: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def of(cls, sidecar: Mapping[str, Any] | None) -> Declared:
@@ -122,6 +124,10 @@ class Declared:
             sidecar.get("statement") == "measurement",
             None if tested is None else float(tested),
             tuple(map(DerivedRule.of, sidecar.get("derived", ()))),
+            tuple(
+                (name, ",".join(globs))
+                for name, globs in sidecar.get("ratio", {}).get("groups", {}).items()
+            ),
         )
 
 
