@@ -122,6 +122,8 @@ class RatioMapConfig:
         leptons: Per event, where there is no composition.
         at_most: How many eigen-variations to keep, or None.
         retained: Part of the summed variance to keep.
+        psd_tolerance: Negative eigenvalues of the covariance down to this part of the largest are
+            set to 0; None for those that are rounding.
     """
 
     name: str
@@ -134,6 +136,7 @@ class RatioMapConfig:
     leptons: int = 1
     at_most: int | None = None
     retained: float = 1.0
+    psd_tolerance: float | None = None
 
 
 @dataclass(frozen=True)
@@ -274,6 +277,7 @@ def _map(data: Mapping[str, Any]) -> RatioMapConfig:
         leptons=data.get("leptons", 1),
         at_most=data.get("at_most"),
         retained=float(data.get("retained", 1.0)),
+        psd_tolerance=data.get("psd_tolerance"),
     )
 
 

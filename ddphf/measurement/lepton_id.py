@@ -11,7 +11,7 @@ import numpy as np
 from ddphf.arrays import Array
 from ddphf.config.placeholders import fill, match_samples
 from ddphf.config.ratio import RatioConfig, RatioMapConfig
-from ddphf.exceptions import InputError
+from ddphf.exceptions import InputError, ModelError
 from ddphf.inputs.covariance import make_covariance, read_matrix
 from ddphf.measurement.samples import (
     RatioChannel,
@@ -19,7 +19,7 @@ from ddphf.measurement.samples import (
     RatioVariation,
     refuse_turning_negative,
 )
-from ddphf.workspace.eigen import decompose
+from ddphf.workspace.eigen import PSD_TOLERANCE, EigenVariations, decompose
 
 __all__ = ["Calibration", "attach_calibrations", "covariance_at", "read_calibrations"]
 
@@ -40,6 +40,7 @@ class Calibration:
             ``CHANNEL/SAMPLE``.
         at_most: How many eigen-variations to keep, or None.
         retained: Part of the summed variance to keep.
+        psd_tolerance: See :func:`ddphf.workspace.eigen.psd_factor`.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Calibration:
     composition: dict[str, Array]
     at_most: int | None = None
     retained: float = 1.0
+    psd_tolerance: float = PSD_TOLERANCE
 
     def to_dict(self) -> dict[str, Any]:
         """Return the entry of the sidecar."""
@@ -58,6 +60,7 @@ class Calibration:
             "independent": self.independent.tolist(),
             "full": self.full.tolist(),
             "composition": {key: w.tolist() for key, w in self.composition.items()},
+            "psd_tolerance": self.psd_tolerance,
         }
 
     @classmethod
@@ -69,7 +72,21 @@ class Calibration:
             np.array(data["full"], dtype=float),
             float(data["rho"]),
             {key: np.array(w, dtype=float) for key, w in data["composition"].items()},
+            psd_tolerance=float(data.get("psd_tolerance", PSD_TOLERANCE)),
         )
+
+    def vary(self, rho: float) -> EigenVariations:
+        """Return the eigen-variations of all its samples, one after the other, at a correlation.
+
+        Raises:
+            ModelError: The covariance is none, or a composition is negative.
+        """
+        stacked = np.concatenate([*self.composition.values()])
+        matrix = make_covariance(covariance_at(self, rho), source=self.name)
+        try:
+            return decompose(matrix, stacked, psd_tolerance=self.psd_tolerance)
+        except ModelError as error:
+            raise ModelError(f"lepton_id '{self.name}': {error}") from None
 
 
 def covariance_at(calibration: Calibration, rho: float) -> Array:
@@ -124,7 +141,10 @@ def _read(
         key: _composition(config, item, key, sizes[key], len(full), where)
         for key in match_samples(item.samples, list(sizes))
     }
-    return Calibration(item.name, independent, full, rho, composition, item.at_most, item.retained)
+    tolerance = PSD_TOLERANCE if item.psd_tolerance is None else item.psd_tolerance
+    return Calibration(
+        item.name, independent, full, rho, composition, item.at_most, item.retained, tolerance
+    )
 
 
 def _vector(config: RatioConfig, address: str, where: str) -> Array:
@@ -178,9 +198,12 @@ def attach_calibrations(
     warnings: list[str] = []
     for calibration in calibrations:
         keys = list(calibration.composition)
-        stacked = np.concatenate([calibration.composition[key] for key in keys])
-        matrix = covariance_at(calibration, calibration.rho)
-        found = decompose(make_covariance(matrix, source=calibration.name), stacked)
+        found = calibration.vary(calibration.rho)
+        if found.clipped:
+            warnings.append(
+                f"lepton_id '{calibration.name}': {len(found.clipped)} negative eigenvalue(s) of "
+                f"the covariance are set to 0 (the lowest: {min(found.clipped):.3g})"
+            )
         sums = np.cumsum(found.eigenvalues)
         enough = int(np.searchsorted(sums, calibration.retained * found.trace * (1 - 1e-12))) + 1
         count = min(enough, found.n_kept, calibration.at_most or found.n_kept)

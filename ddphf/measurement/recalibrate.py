@@ -11,9 +11,7 @@ import numpy as np
 
 from ddphf.arrays import Array
 from ddphf.exceptions import InputError
-from ddphf.inputs.covariance import make_covariance
-from ddphf.measurement.lepton_id import Calibration, covariance_at
-from ddphf.workspace.eigen import decompose
+from ddphf.measurement.lepton_id import Calibration
 from ddphf.workspace.emit import varied
 from ddphf.workspace_json import SampleDocument, Workspace
 
@@ -100,11 +98,8 @@ def find_calibrations(workspace: Workspace) -> tuple[Calibration, ...]:
 def variations_of(calibration: Calibration, rho: float) -> dict[str, Array]:
     """Return the relative eigen-variations of every sample at a correlation, shape (M, n)."""
     keys = list(calibration.composition)
-    matrix = make_covariance(covariance_at(calibration, rho), source=calibration.name)
-    stacked = np.concatenate([calibration.composition[key] for key in keys])
-    columns = decompose(matrix, stacked).columns
     ends = np.cumsum([len(calibration.composition[key]) for key in keys])[:-1]
-    return dict(zip(keys, np.split(columns, ends), strict=True))
+    return dict(zip(keys, np.split(calibration.vary(rho).columns, ends), strict=True))
 
 
 def recalibrate(
