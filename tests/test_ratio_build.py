@@ -2,6 +2,9 @@
 
 import json
 import math
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +14,12 @@ from conftest import invoke
 from ratio_files import ARRAYS, DOUBLE, FULL, ONE_BIN, write_ratio
 
 from ddphf.config.documents import read_document
+from ddphf.files import to_json
 from ddphf.inference.fit import fit_workspace
 from ddphf.measurement.build import build_ratio
 from ddphf.measurement.lepton_id import Calibration, covariance_at
+from ddphf.publish.archive import read_archive, unpack
+from ddphf.publish.verify import verify_archive
 from ddphf.results.measured import Declared
 from ddphf.results.registry import check_record
 
@@ -220,6 +226,7 @@ def test_the_command_writes_both_files(tmp_path, monkeypatch):
     assert invoke("build", "ratio.yml", "-o", "w.json", "--force").code == 0
     assert Path("w.json").read_bytes() == before
     for line in ("fit w.json -o fit.json", "yields w.json --fit fit.json -o y.json --plots f",
+                 "correlations w.json --toys 8 -o c.json --plots f",
                  "rank w.json -o rank.json"):  # fmt: skip
         outcome = invoke(*line.split())
         assert outcome.code == 0, outcome.err
@@ -231,7 +238,42 @@ def test_the_command_writes_both_files(tmp_path, monkeypatch):
 
 def test_the_shipped_sample():
     made = build_ratio(read_document(SAMPLE / "ratio.yml"))
+    for name, document in (("workspace", made.workspace), ("workspace.metadata", made.metadata)):
+        assert (SAMPLE / f"{name}.json").read_text() == to_json(document)
+    shipped = json.loads((SAMPLE / "fit.json").read_text())["measurement_statement"]
+    again = fit_workspace(made.workspace, declared=Declared.of(made.metadata))
+    for key in ("value", "error", "error_up", "error_down", "statistical", "systematic"):
+        found = getattr(again.measurement_statement, key)
+        assert found == pytest.approx(shipped[key], rel=1e-6)
+    text = (SAMPLE / "README.md").read_text()
+    assert f"R_mu = {shipped['value']:.7g} +- {shipped['statistical']:.4g} (counts)" in text
     model = pyhf.Workspace(made.workspace).model()
     free = np.array(model.config.par_names)[~np.array(model.config.suggested_fixed())]
     assert len(free) == 254  # R_mu and 253 nuisances
     assert made.warnings == ()
+
+
+def test_the_published_sample():
+    packed = read_archive(SAMPLE.parent / "published" / "tau_ratio.tar.gz")
+    found = verify_archive(packed, level=1)
+    assert found.passed, list(found.failures)
+    files = unpack(packed)
+    results = json.loads(files["results.json"])
+    assert [entry["name"] for entry in results["included"]] == [
+        "limit.json", "rank.json", "scan.json",
+    ]  # fmt: skip
+    assert json.loads(files["workspace.json"]) == json.loads(
+        (SAMPLE / "workspace.json").read_text()
+    )
+    readme = files["README.md"].decode()
+    assert "a measurement of R_mu, without a null" in readme
+    assert "q0" not in readme.split("## What the numbers mean")[1]
+
+
+def test_the_inputs_are_those_of_the_script(tmp_path):
+    shutil.copy(SAMPLE / "make_inputs.py", tmp_path)
+    subprocess.run([sys.executable, "make_inputs.py"], cwd=tmp_path, check=True, timeout=600)
+    again, shipped = np.load(tmp_path / "inputs.npz"), np.load(SAMPLE / "inputs.npz")
+    assert again.files == shipped.files
+    for name in again.files:
+        assert np.array_equal(again[name], shipped[name])

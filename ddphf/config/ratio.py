@@ -201,7 +201,7 @@ def parse_ratio(text: str, *, folder: str | Path = ".") -> RatioConfig:
         ConfigError: Says path, what, got and expected.
 
     Example:
-        >>> parse_ratio("schema: ddphf/ratio/1\nname: x\nratio: {name: R, expected: 1}")
+        >>> parse_ratio(f"schema: {SCHEMA}\nname: x\nratio: {{name: R, expected: 1}}")
         Traceback (most recent call last):
             ...
         ddphf.exceptions.ConfigError: at ratio: 'bounds' is missing

@@ -32,10 +32,10 @@ def validate(data: Any, kind: Literal["analysis", "ratio"]) -> None:
         ConfigError: Says path, what, got and expected.
 
     Example:
-        >>> validate({"schema": "ddphf/ratio/1"}, "ratio")
+        >>> validate({}, "ratio")
         Traceback (most recent call last):
             ...
-        ddphf.exceptions.ConfigError: at the top: 'name' is missing
+        ddphf.exceptions.ConfigError: at the top: 'schema' is missing
     """
     _validate(data, kind)
     _refuse_not_finite(data, "")

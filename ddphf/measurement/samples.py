@@ -104,14 +104,13 @@ def read_channels(config: RatioConfig) -> tuple[tuple[RatioChannel, ...], list[s
         InputError: A histogram that is missing or cannot be used.
         ModelError: An uncertainty that cannot be built; names channel, sample, bin and remedy.
     """
-    warnings: list[str] = []
-    channels = [_read_channel(config, one, warnings) for one in config.channels()]
-    return tuple(channels), warnings
+    found = [_read_channel(config, one) for one in config.channels()]
+    return tuple(channel for channel, _ in found), [line for _, said in found for line in said]
 
 
 def _read_channel(
-    config: RatioConfig, channel: RatioChannelConfig, warnings: list[str]
-) -> RatioChannel:
+    config: RatioConfig, channel: RatioChannelConfig
+) -> tuple[RatioChannel, list[str]]:
     where = f"channel '{channel.channel}'"
     observed = _read(config, channel.observed, f"{where}, observed")
     axes, counts = observed.axes, observed.flat
@@ -121,10 +120,11 @@ def _read_channel(
             f"{where}, observed, {describe_bin(axes, int(index))}: got {counts[index]:g}, not a "
             "whole number; say 'integer_data: false' if these are pseudo-data"
         )
-    samples = []
+    samples, warnings = [], list[str]()
     for sample in channel.samples:
         place = f"{where}, sample '{sample.name}'"
-        yields = _read_on(config, sample.yields, axes, place, warnings)
+        yields, said = _read_on(config, sample.yields, axes, place)
+        warnings += said
         _refuse_negative(axes, yields.flat, place)
         if not np.any(yields.flat > 0):
             raise InputError(f"{place}: nothing is expected in any bin; leave the sample out")
@@ -135,11 +135,13 @@ def _read_channel(
             f"{where}, {describe_bin(axes, int(index))}: {counts[index]:g} events where nothing is "
             "expected; merge bins, or correct the yields"
         )
-    read = tuple(
-        _read_sample(config, sample, yields, total, f"{where}, sample '{sample.name}'", warnings)
-        for sample, yields in samples
-    )
-    return RatioChannel(channel.channel, axes, counts, read)
+    read = []
+    for sample, yields in samples:
+        place = f"{where}, sample '{sample.name}'"
+        one, said = _read_sample(config, sample, yields, total, place)
+        read.append(one)
+        warnings += said
+    return RatioChannel(channel.channel, axes, counts, tuple(read)), warnings
 
 
 def _read_sample(
@@ -148,24 +150,28 @@ def _read_sample(
     yields: Histogram,
     total: Array,
     where: str,
-    warnings: list[str],
-) -> RatioSample:
+) -> tuple[RatioSample, list[str]]:
     variations: list[RatioVariation] = []
     errors: list[RatioErrors] = []
+    warnings: list[str] = []
     lumi = False
     for s in sample.systematics:
         place = f"{where}, systematic '{s.name}'"
         if s.kind == "lumi":
             lumi = True
         elif s.kind == "normsys" or s.kind == "histosys":
-            variations.append(_read_variation(config, s, yields, place, warnings))
+            variation, said = _read_variation(config, s, yields, place)
+            variations.append(variation)
+            warnings += said
         else:
-            errors.append(_read_errors(config, s, yields, total, place, warnings))
+            error, said = _read_errors(config, s, yields, total, place)
+            errors.append(error)
+            warnings += said
     found = RatioSample(
         sample.name, sample.role, yields.flat, tuple(variations), tuple(errors), lumi
     )
     refuse_turning_negative(found, yields.axes, where)
-    return found
+    return found, warnings
 
 
 def _read_variation(
@@ -173,14 +179,15 @@ def _read_variation(
     s: RatioSystematicConfig,
     yields: Histogram,
     where: str,
-    warnings: list[str],
-) -> RatioVariation:
+) -> tuple[RatioVariation, list[str]]:
     if s.kind == "normsys":
         up, down = np.asarray(float(s.up or 0)), np.asarray(float(s.down or 0))
-        return RatioVariation(s.name, "normsys", up, down, s.source)
-    ends = []
+        return RatioVariation(s.name, "normsys", up, down, s.source), []
+    ends, warnings = [], list[str]()
     for side, address in (("up", s.up), ("down", s.down)):
-        flat = _read_on(config, str(address), yields.axes, f"{where}, {side}", warnings).flat
+        histogram, said = _read_on(config, str(address), yields.axes, f"{where}, {side}")
+        warnings += said
+        flat = histogram.flat
         if not s.relative:
             bad = np.flatnonzero((yields.flat == 0) & (flat != 0))
             if bad.size:
@@ -190,7 +197,8 @@ def _read_variation(
                 )
             flat = np.where(yields.flat > 0, flat / np.where(yields.flat > 0, yields.flat, 1), 1.0)
         ends.append(flat)
-    return RatioVariation(s.name, "histosys", ends[0], ends[1], s.source or str(s.up))
+    source = s.source or str(s.up)
+    return RatioVariation(s.name, "histosys", ends[0], ends[1], source), warnings
 
 
 def _read_errors(
@@ -199,12 +207,12 @@ def _read_errors(
     yields: Histogram,
     total: Array,
     where: str,
-    warnings: list[str],
-) -> RatioErrors:
+) -> tuple[RatioErrors, list[str]]:
     assert s.kind == "shapesys" or s.kind == "staterror"
-    axes = yields.axes
+    axes, warnings = yields.axes, list[str]()
     if s.error is not None:
-        error = _read_on(config, s.error, axes, f"{where}, error", warnings).flat
+        histogram, warnings = _read_on(config, s.error, axes, f"{where}, error")
+        error = histogram.flat
     elif yields.variances is not None:
         error = error_from_variances(yields).flat
     else:
@@ -225,7 +233,7 @@ def _read_errors(
         raise ModelError(f"{where}: every error is 0, so it is none; leave it out")
     found = RatioErrors(s.name, s.kind, error, source=s.error or yields.source)
     if s.kind == "staterror":
-        return found
+        return found, warnings
     nothing = np.flatnonzero(filled & (error == 0))
     if nothing.size and s.prune is None:
         raise ModelError(
@@ -240,12 +248,13 @@ def _read_errors(
             "systematic out"
         )
     part = error**2 / np.where(total > 0, total + error**2, 1.0)
-    return replace(
+    pruned = replace(
         found,
         error=left,
         pruned=int(np.sum(dropped | (filled & (error == 0)))),
         lost=float(np.max(np.where(dropped, part, 0.0))),
     )
+    return pruned, warnings
 
 
 def refuse_turning_negative(sample: RatioSample, axes: Sequence[Axis], where: str) -> None:
@@ -284,16 +293,15 @@ def _read(config: RatioConfig, address: str, where: str) -> Histogram:
 
 
 def _read_on(
-    config: RatioConfig, address: str, axes: Sequence[Axis], where: str, warnings: list[str]
-) -> Histogram:
+    config: RatioConfig, address: str, axes: Sequence[Axis], where: str
+) -> tuple[Histogram, list[str]]:
     """Read a histogram on the axes of the channel."""
     histogram = _read(config, address, where)
     try:
         found, notes = align(histogram, axes)
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
-    warnings += [f"{where}: {note}" for note in notes]
-    return found
+    return found, [f"{where}: {note}" for note in notes]
 
 
 def _refuse_negative(axes: Sequence[Axis], flat: Any, where: str) -> None:
