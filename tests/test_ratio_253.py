@@ -174,16 +174,17 @@ def test_impacts_are_those_of_cabinetry():
         data = pyhf.Workspace(foreign()).data(model)
         names, poi = list(model.config.par_names), model.config.poi_index
         start = [best.parameter(name).value for name in names]
-        # cabinetry's own refits, those of its ranking, from the minimum: cold ones fail here.
-        for p in ours.parameters:
-            index = names.index(p.name)
-            for sign, found in ((1.0, p.postfit_up), (-1.0, p.postfit_down)):
-                shifted, held = list(start), model.config.suggested_fixed()
-                shifted[index], held[index] = p.value + sign * p.error, True
-                refit = cabinetry.fit._fit_model(
-                    model, data, init_pars=shifted, fix_pars=held, tolerance=1e-2
-                )
-                assert refit.bestfit[poi] - ours.poi.value == pytest.approx(found, abs=near)
+        # cabinetry's own refits, those of its ranking, from the minimum: cold ones fail here, and
+        # at its own tolerance they stop 3e-3 of the error away. Sides in turns: 20 s each.
+        for number, p in enumerate(ours.parameters):
+            index, up = names.index(p.name), number % 2 == 0
+            shifted, held = list(start), model.config.suggested_fixed()
+            shifted[index], held[index] = p.value + (1.0 if up else -1.0) * p.error, True
+            refit = cabinetry.fit._fit_model(
+                model, data, init_pars=shifted, fix_pars=held, tolerance=1e-5
+            )
+            found = p.postfit_up if up else p.postfit_down
+            assert refit.bestfit[poi] - ours.poi.value == pytest.approx(found, abs=near), p.name
 
 
 @pytest.mark.slow
