@@ -67,6 +67,8 @@ bench-record: $(VENV)/test.stamp
 
 # The files that are shipped, made again; `git diff` then shows whether anything moved.
 workspaces: $(VENV)/run.stamp
+	$(BIN)/ddphf build workspaces/tau_ratio/ratio.yml -o workspaces/tau_ratio/workspace.json --force
+	$(BIN)/ddphf fit workspaces/tau_ratio/workspace.json -o workspaces/tau_ratio/fit.json --force
 	for name in higgs_lfv higgs_lfv_window higgs_lfv_asymmetric; do \
 	  $(BIN)/ddphf build workspaces/$$name/analysis.yml -o workspaces/$$name/workspace.json --force && \
 	  $(BIN)/ddphf fit workspaces/$$name/workspace.json -o workspaces/$$name/fit.json --force || exit 1; \
@@ -91,7 +93,21 @@ report: $(VENV)/run.stamp
 # fifteen minutes.
 PUBLISHED := workspaces/published
 RANKED_higgs_lfv_window := --parameters 'symmetric_shape*' --top 20
-bundles: $(VENV)/test.stamp $(addprefix bundle-,flat_reference higgs_lfv_window higgs_lfv_asymmetric)
+bundles: $(VENV)/test.stamp ratio-tau_ratio \
+  $(addprefix bundle-,flat_reference higgs_lfv_window higgs_lfv_asymmetric)
+
+# A measurement has no null: no toys of it, no significance.
+ratio-%: MADE = build/published/$*
+ratio-%: $(VENV)/test.stamp
+	mkdir -p $(MADE)
+	$(BIN)/ddphf build workspaces/$*/ratio.yml -o $(MADE)/workspace.json --force
+	$(BIN)/ddphf fit $(MADE)/workspace.json -o $(MADE)/fit.json --force
+	$(BIN)/ddphf rank $(MADE)/workspace.json -o $(MADE)/rank.json --force
+	$(BIN)/ddphf scan $(MADE)/workspace.json --parameter R_mu -o $(MADE)/scan.json --force
+	$(BIN)/ddphf limit $(MADE)/workspace.json --interval --method asymptotic,toys --toys 1000 \
+	  --seed 4 -o $(MADE)/limit.json --force
+	$(BIN)/ddphf publish workspaces/$*/ratio.yml $(MADE)/fit.json $(MADE)/rank.json \
+	  $(MADE)/scan.json $(MADE)/limit.json -o $(PUBLISHED)/$*.tar.gz --force
 
 # The flat reference has nothing to rank: all its parameters but mu are the shared background.
 bundle-%: MADE = build/published/$*

@@ -17,13 +17,14 @@ GROUND = {"results", "statistics", "compute"}
 
 MAY_IMPORT = {
     "cli": {
-        "config", "figures", "inference", "inputs", "likelihood", "publish", "report",
-        "search", "studies", "symmetry", "workspace",
+        "config", "figures", "inference", "inputs", "likelihood", "measurement", "publish",
+        "report", "search", "studies", "symmetry", "workspace",
     },
     "studies": {
-        "config", "figures", "inference", "inputs", "likelihood", "search", "symmetry",
-        "workspace",
+        "config", "figures", "inference", "inputs", "likelihood", "measurement", "search",
+        "symmetry", "workspace",
     },
+    "measurement": {"config", "inputs", "symmetry", "workspace"},
     "workspace": {"config", "inputs", "symmetry"},
     "symmetry": {"config", "inputs"},
     "publish": {"figures", "inference", "likelihood", "report"},
@@ -38,8 +39,8 @@ MAY_IMPORT = {
     "statistics": set(),
     "compute": set(),
 }  # fmt: skip
-"""Beside the ground. The left wing (symmetry, search, workspace) and the right one (likelihood,
-inference, publish) meet in a file."""
+"""Beside the ground. The left wing (symmetry, search, measurement, workspace) and the right one
+(likelihood, inference, publish) meet in a file."""
 
 GROUND_MAY_IMPORT = {"results": {"statistics"}, "statistics": {"compute"}, "compute": set()}
 

@@ -22,6 +22,7 @@ from refusals_inputs import HISTOGRAMS, RATES, TABLES
 from refusals_maps import MAP_FILES
 from refusals_publish import PATCH, PUBLISH, VERIFY
 from refusals_ranking import RANKING
+from refusals_ratio import RATIO
 from refusals_report import REPORT
 from refusals_search import SEARCH
 from refusals_search_events import SEARCH_EVENTS
@@ -476,6 +477,7 @@ GROUPS = (
     ("toys", LIMIT),
     ("inject", INJECT),
     ("study", STUDY),
+    ("ratio", RATIO),
     ("search", SEARCH),
     ("ranking", RANKING),
     ("report", REPORT),

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 from rich.table import Table
+from rich.text import Text
 
+from ddphf.cli.build import metadata_path
 from ddphf.cli.common import (
     force_option,
     output_option,
     print_summary,
+    print_warnings,
     progress_line,
     require_work,
     runner_at,
     scheduler_option,
 )
 from ddphf.cli.figures import figure_options, figure_paths, write_record
+from ddphf.cli.sidecar import digest_of, read_sidecar
+from ddphf.exceptions import UsageError
+from ddphf.files import read_json
 from ddphf.outputs import Outputs
 
 if TYPE_CHECKING:
@@ -29,19 +36,24 @@ NAMES = {"mu": "mu", "ratio": "R"}
 
 
 @click.command("correlations")
-@click.argument("analysis", type=click.Path(dir_okay=False))
+@click.argument("source", type=click.Path(dir_okay=False))
 @output_option
 @click.option(
-    "--axis", default="pt", show_default=True, metavar="NAME",
-    help="Axis of the maps along which the correlation is varied.",
+    "--axis", metavar="NAME",
+    help="Axis of the maps along which the correlation of a pair is varied.  [default: pt]",
 )  # fmt: skip
 @click.option(
-    "--poi", default="mu", show_default=True, type=click.Choice(["mu", "ratio"]),
-    help="Whose pulls: the signal strength, or a common ratio of the channels, without a signal.",
+    "--poi", type=click.Choice(["mu", "ratio"]),
+    help="Whose pulls in a pair: the signal strength, or a common ratio of the channels, without a "
+    "signal.  [default: mu]",
 )  # fmt: skip
 @click.option(
-    "--uncorrelated", default=0.0, show_default=True, type=click.FloatRange(0.0, 0.2),
-    help="Relative error per bin (a shapesys) added to the tested channel's background.",
+    "--uncorrelated", type=click.FloatRange(0.0, 0.2),
+    help="Relative error per bin (a shapesys) added to a pair's tested background.  [default: 0]",
+)  # fmt: skip
+@click.option(
+    "--at", type=float, metavar="VALUE",
+    help="Value of the POI of a ratio workspace; its best fit by default.",
 )  # fmt: skip
 @click.option(
     "--toys", default=1000, show_default=True, type=click.IntRange(0, 1_000_000),
@@ -52,11 +64,12 @@ NAMES = {"mu": "mu", "ratio": "R"}
 @figure_options("Draw the heat map into this folder.")
 @force_option
 def command(
-    analysis: str,
+    source: str,
     output: str,
-    axis: str,
-    poi: str,
-    uncorrelated: float,
+    axis: str | None,
+    poi: str | None,
+    uncorrelated: float | None,
+    at: float | None,
     toys: int,
     seed: int,
     where: str | None,
@@ -64,33 +77,58 @@ def command(
     kind: str | None,
     force: bool,
 ) -> None:
-    """Compare correlation assumptions of the lepton-ID errors of ANALYSIS.
+    """Compare correlation assumptions of the lepton-ID errors of SOURCE.
 
+    SOURCE is the analysis file of a pair, or the workspace of a ratio (.json) with its sidecar.
     Rows: the correlation rho that the data have; columns: the one that the model assumes. A pull
     width above 1 says that the model's errors are too small.
 
     Example: ddphf correlations analysis.yml --toys 100 -o correlations.json
     """
+    of_ratio = source.endswith(".json")
+    of_pair = {"--axis": axis, "--poi": poi, "--uncorrelated": uncorrelated}
+    for option, given in (of_pair if of_ratio else {"--at": at}).items():
+        if given is not None:
+            kind_of = "the analysis file of a pair" if of_ratio else "the workspace of a ratio"
+            raise UsageError(f"{option}: is for {kind_of}; leave it out")
     figures = figure_paths(plots, kind, ("correlations",))
     require_work(where, toys, "--toys")
-    outputs = Outputs([output, *figures.values()], inputs=[analysis], force=force)
+    inputs: list[str | Path | None] = [source, metadata_path(source) if of_ratio else None]
+    outputs = Outputs([output, *figures.values()], inputs=inputs, force=force)
     with progress_line() as say, runner_at(where, say) as runner:
         say("correlation study")
-        from ddphf.config.analysis import read_analysis
-        from ddphf.studies.lepton_id import study_analysis
+        count = say.bar("fits of toys")
+        if of_ratio:
+            spec = read_json(source)
+            sidecar, said = read_sidecar(source, digest_of(spec), spec)
+            from ddphf.studies.ratio_correlations import study_ratio
 
-        config = read_analysis(analysis)
-        outputs.protect(config.files)
-        result = study_analysis(
-            config,
-            axis=axis,
-            poi="ratio" if poi == "ratio" else "mu",
-            uncorrelated=uncorrelated,
-            n_toys=toys,
-            seed=seed,
-            progress=say.bar("fits of toys"),
-            runner=runner,
-        )
+            result = study_ratio(
+                spec, sidecar, at=at, n_toys=toys, seed=seed, progress=count, runner=runner
+            )
+            if sidecar is None:
+                said.append(
+                    "no sidecar of this workspace lies beside it: template bins of equal "
+                    "variations are taken for one calibration bin, and the correlation of the "
+                    "workspace for the full one"
+                )
+            print_warnings(said)
+        else:
+            from ddphf.config.analysis import read_analysis
+            from ddphf.studies.lepton_id import study_analysis
+
+            config = read_analysis(source)
+            outputs.protect(config.files)
+            result = study_analysis(
+                config,
+                axis="pt" if axis is None else axis,
+                poi="ratio" if poi == "ratio" else "mu",
+                uncorrelated=uncorrelated or 0.0,
+                n_toys=toys,
+                seed=seed,
+                progress=count,
+                runner=runner,
+            )
     write_record(
         outputs, output, result.to_dict(), figures, lambda: {"correlations": _draw(result)}
     )
@@ -106,14 +144,15 @@ def _draw(result: CorrelationResult) -> Figure:
     tables = {"closed form": result.closed}
     if result.toys is not None:
         tables[f"{result.n_toys} toys per row"] = result.toys
-    return draw_widths(result.rho, tables, f"pull width of {NAMES[result.poi]}")
+    return draw_widths(result.rho, tables, f"pull width of {NAMES.get(result.poi, result.poi)}")
 
 
 def make_table(result: CorrelationResult) -> Table:
     """Return the table that the terminal shows: the closed form, and toys below it."""
     below = "" if result.toys is None else f"; below it {result.n_toys} toys"
     table = Table(
-        title=f"pull width of {NAMES[result.poi]}, closed form{below}", title_justify="left"
+        title=Text(f"pull width of {NAMES.get(result.poi, result.poi)}, closed form{below}"),
+        title_justify="left",
     )
     table.add_column("data \\ model")
     for rho in result.rho:

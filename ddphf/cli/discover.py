@@ -12,6 +12,7 @@ from rich.text import Text
 from ddphf.cli import common
 from ddphf.cli.figures import figure_options, figure_paths, write_record
 from ddphf.cli.fit import global_row
+from ddphf.cli.sidecar import check_null
 from ddphf.exceptions import UsageError
 from ddphf.files import read_json
 from ddphf.outputs import Outputs
@@ -80,6 +81,7 @@ def command(
         from ddphf.inference.toys.store import load_toys, require_whole
 
         spec = read_json(workspace)
+        said = check_null(workspace, spec)
         sample = None if toys_file is None else load_toys(Path(toys_file))
         if toys_file is not None and sample is not None:
             require_whole(sample, toys_file)
@@ -90,7 +92,7 @@ def command(
             sample=sample,
             progress=say, toy_progress=say.toys, runner=runner,
         )  # fmt: skip
-    common.print_warnings(result.warnings)
+    common.print_warnings([*said, *result.warnings])
     data = result.to_dict()
     write_record(outputs, output, data, figures, lambda: _draw(data))
     common.print_summary(make_table(data))

@@ -13,7 +13,7 @@ from rich.text import Text
 from ddphf.cli import common
 from ddphf.cli.build import metadata_path
 from ddphf.cli.figures import figure_options, figure_paths, write_record
-from ddphf.cli.sidecar import closure_warnings, digest_of, read_binning
+from ddphf.cli.sidecar import closure_warnings, digest_of, read_binning, read_declared
 from ddphf.files import read_json
 from ddphf.outputs import Outputs
 from ddphf.results.fit import describe_error
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ddphf.inference.fitter import Engine
     from ddphf.results.fit import DiscoveryResult, FitResult
     from ddphf.results.goodness import GoodnessResult
+    from ddphf.results.measured import MeasurementStatement
 
 __all__ = ["command", "describe_goodness", "make_table"]
 
@@ -48,6 +49,10 @@ __all__ = ["command", "describe_goodness", "make_table"]
     "--goodness-toys", type=click.IntRange(min=0), default=0, metavar="N",
     help="Draw N toys of the fit, for its goodness.",
 )  # fmt: skip
+@click.option(
+    "--tested", type=float, metavar="VALUE",
+    help="Value of the POI to test in a measurement without a null; the sidecar's by default.",
+)  # fmt: skip
 @figure_options("Draw pre- and post-fit spectra into this folder.")
 @common.statement_options
 def command(
@@ -60,6 +65,7 @@ def command(
     toys: int,
     seed: int,
     goodness_toys: int,
+    tested: float | None,
     poi_bounds: tuple[float, float] | None,
     where: str | None,
     force: bool,
@@ -82,17 +88,23 @@ def command(
         if figures:  # a damaged sidecar is refused before any work
             binning, warnings = read_binning(workspace, digest_of(spec))
             common.print_warnings(warnings)
+        declared, said = read_declared(workspace, spec)
+        if tested is not None:
+            declared = replace(declared, tested=tested)
         result = fit_workspace(
             spec, measurement=measurement, engine=cast("Engine", engine), poi_bounds=poi_bounds,
-            toys=toys, seed=seed,
+            toys=toys, seed=seed, declared=declared,
             goodness_toys=goodness_toys, progress=say, toy_progress=say.toys, runner=runner,
         )  # fmt: skip
         digest = result.provenance["workspace_digest"]
         closure = closure_warnings(workspace, spec, digest)
-        result = replace(result, warnings=(*result.warnings, *closure))
+        lines = dict.fromkeys((*said, *result.warnings, *closure))
+        result = replace(result, warnings=tuple(lines))
     common.print_warnings([line for line in result.warnings if line not in warnings])
     write_record(outputs, output, result.to_dict(), figures, lambda: _draw(spec, binning, result))
     common.print_summary(make_table(result))
+    for line in describe_measured(result.measurement_statement):
+        common.print_summary(line)
     if result.goodness_of_fit is not None:
         common.print_summary(describe_goodness(result.goodness_of_fit))
 
@@ -102,11 +114,13 @@ def make_table(result: FitResult) -> Table:
     # Text: names of foreign workspaces may hold what rich takes for markup.
     table = Table(title=Text(f"measurement {result.measurement}"), title_justify="left")
     local = " local" if result.data_directed is not None else ""
-    for column in ("", f"{result.poi or 'POI'}_hat", "error", "q0", f"Z{local}", f"p0{local}"):
+    alone = result.discovery is None
+    tests = [] if alone else ["q0", f"Z{local}", f"p0{local}"]
+    for column in ("", f"{result.poi or 'POI'}_hat", "error", *tests):
         table.add_column(Text(column), justify="left" if column == "" else "right")
     poi = result.mu_hat
-    if result.discovery is None and poi is not None:
-        table.add_row(Text(poi.name), f"{poi.value:.6g}", _error(result), "", "", "")
+    if alone and poi is not None:
+        table.add_row(Text(poi.name), f"{poi.value:.6g}", _error(result))
     main = result.measurement
     if result.known_background is not None:
         main = "discovery (L2)"
@@ -127,6 +141,36 @@ def make_table(result: FitResult) -> Table:
     edm = max(m.certificate.edm for m in (result.fit, result.null) if m is not None)
     table.caption = f"2NLL {result.fit.twice_nll:.6f}, EDM {edm:.1e}, {result.engine}"
     return table
+
+
+def describe_measured(statement: MeasurementStatement | None) -> list[str]:
+    """Return the lines that the terminal shows of a measurement without a null."""
+    if statement is None:
+        return []
+    name, s = statement.poi, statement
+    lines = []
+    sides = ", ".join(
+        f"{sign}{abs(size):.4g}" if size is not None else f"no end {where} inside the bounds"
+        for sign, size, where in (("+", s.error_up, "above"), ("-", s.error_down, "below"))
+    )
+    split = ""
+    if s.statistical is not None and s.systematic is not None:
+        split = f" +- {s.statistical:.4g} (counts) +- {s.systematic:.4g} (systematic)"
+    lines.append(f"{name} = {s.value:.7g}{split}; profile errors {sides}")
+    for interval in s.intervals:
+        ends = (interval["low"], interval["high"])
+        low, high = ("the bound" if x is None else f"{x:.7g}" for x in ends)
+        lines.append(f"{interval['level']:.2%}: {low} to {high}")
+    if s.tested is not None:
+        t = s.tested
+        p = "" if t.p_two_sided is None else f", two-sided p = {t.p_two_sided:.4g}"
+        lines.append(f"{name} = {t.value:.7g} tested: t = {t.t:.6g}{p}")
+    for d in s.derived:
+        parts = "" if d.error is None else f" +- {d.error:.4g}"
+        if d.statistical is not None and d.systematic is not None:
+            parts += f" = {d.statistical:.4g} (counts) (+) {d.systematic:.4g} (systematic)"
+        lines.append(f"{d.name} = {d.value:.6g}{parts}")
+    return lines
 
 
 def describe_goodness(result: GoodnessResult) -> str:

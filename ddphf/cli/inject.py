@@ -19,6 +19,7 @@ from ddphf.cli.common import (
     scheduler_option,
     seed_option,
 )
+from ddphf.cli.sidecar import check_null
 from ddphf.exceptions import ConfigError
 from ddphf.files import read_json, to_json
 from ddphf.outputs import Outputs
@@ -90,13 +91,15 @@ def command(
         say("reading")
         from ddphf.inference.injection.record import inject_signal
 
+        spec = read_json(workspace)
+        said = check_null(workspace, spec)
         written, result = inject_signal(
-            read_json(workspace), z=z, mu=mu, measurement=measurement,
+            spec, z=z, mu=mu, measurement=measurement,
             background=cast("Background", background), kind=cast("DataKind", kind),
             scan=strengths, toys=toys, seed=seed, progress=say, toy_progress=say.toys,
             runner=runner,
         )  # fmt: skip
-    print_warnings(result.warnings)
+    print_warnings([*said, *result.warnings])
     with outputs:
         outputs.write(output, to_json(written))
         if record is not None:

@@ -9,7 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ddphf.cli import common
+from ddphf.cli.build import metadata_path
 from ddphf.cli.figures import figure_options, figure_paths, write_record
+from ddphf.cli.sidecar import read_declared
 from ddphf.exceptions import UsageError
 from ddphf.files import read_json
 from ddphf.outputs import Outputs
@@ -51,7 +53,8 @@ def command(
 ) -> None:  # fmt: skip
     """Find the upper limits of the signal strength of WORKSPACE.
 
-    WORKSPACE is any pyhf workspace; - reads standard input.
+    WORKSPACE is any pyhf workspace; - reads standard input. A measurement without a null has no
+    upper limits: --interval gives its two-sided intervals.
 
     Example: ddphf limit workspace.json -o limit.json --plots figures
     """
@@ -60,21 +63,26 @@ def command(
         raise UsageError("--toys: is for --method toys; give it, or leave --toys out")
     common.require_work(where, "toys" in methods, "--method toys")
     figures = figure_paths(plots, kind, ("limit",))
-    outputs = Outputs([output, *figures.values()], inputs=[workspace], force=force)
+    outputs = Outputs(
+        [output, *figures.values()], inputs=[workspace, metadata_path(workspace)], force=force
+    )
     with common.progress_line() as say, common.runner_at(where, say) as runner:
         say("reading")
         from ddphf.inference.limits.limits import limit_workspace
 
+        spec = read_json(workspace)
+        declared, said = read_declared(workspace, spec)
         result = limit_workspace(
-            read_json(workspace), measurement=measurement, level=level,
+            spec, declared=declared, measurement=measurement, level=level,
             methods=cast("tuple[LimitMethod, ...]", methods), poi_bounds=poi_bounds,
             interval=interval,
             toys=5000 if toys is None else toys, seed=seed, progress=say, toy_progress=say.toys,
             runner=runner,
         )  # fmt: skip
-    common.print_warnings(result.warnings)
+    common.print_warnings([*said, *result.warnings])
     data = result.to_dict()
-    write_record(outputs, output, data, figures, lambda: _draw(data))
+    missing = write_record(outputs, output, data, figures, lambda: _draw(data))
+    common.print_warnings([f"{figures[name].name}: nothing to draw" for name in missing])
     common.print_summary(make_table(data))
 
 
@@ -89,14 +97,12 @@ def make_table(data: dict[str, Any]) -> Table:
     title = f"{data['measurement']}: {data['poi']} = {data['mu_hat']:.4g} "
     title += describe_error(data["mu_error"], 2)
     table = Table(title=Text(title), title_justify="left")
-    for column in (
-        f"{100 * data['level']:.4g} % upper limit",
-        "observed",
-        "expected",
-        "68 %",
-        "95 %",
-    ):
-        table.add_column(Text(column), justify="left" if "limit" in column else "right")
+    limited = any(method in data for method in METHODS)
+    first = f"{100 * data['level']:.4g} % upper limit" if limited else ""
+    others = ("observed", "expected", "68 %", "95 %") if limited else ("interval",)
+    table.add_column(Text(first), justify="left")
+    for column in others:
+        table.add_column(Text(column), justify="right")
     for method in METHODS:
         if method in data:
             part = data[method]
@@ -111,7 +117,7 @@ def make_table(data: dict[str, Any]) -> Table:
         left = " (bound)" if interval["at_lower_bound"] else ""
         right = " (bound)" if interval["at_upper_bound"] else ""
         name = f"{100 * interval['level']:.4g} % interval, {interval['method']}"
-        table.add_row(name, Text(f"[{lower}{left}, {upper}{right}]"), "", "", "")
+        table.add_row(name, Text(f"[{lower}{left}, {upper}{right}]"))
     return table
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from ddphf.arrays import Spec
-from ddphf.cli.build import metadata_path
+from ddphf.cli.build import build_document, metadata_path
 from ddphf.cli.common import force_option, print_summary, print_warnings, progress_line
 from ddphf.cli.sidecar import check_sidecar
 from ddphf.cli.verify import make_table
@@ -77,6 +77,7 @@ def command(
         from ddphf.publish.points import collect_results
         from ddphf.publish.signals import check_inspire
         from ddphf.results.data_directed import digest_of_built
+        from ddphf.results.measured import Declared
         from ddphf.results.registry import known_part
 
         if inspire is not None:
@@ -94,7 +95,8 @@ def command(
         for path, data in ((metadata_path(source), metadata), *given.fits.items(), *others):
             if said := known_part(data)[1]:
                 warnings.append(f"{path}: {said}")
-        collected = collect_results(workspace, name=label, progress=say)
+        declared = Declared.of(found.metadata)
+        collected = collect_results(workspace, name=label, declared=declared, progress=say)
         say("toys")
         toys = tuple(
             summarize_given_toys(file, sample, workspace, collected)
@@ -134,12 +136,16 @@ def _read_text(path: str) -> str:
 
 def _read_source(source: str) -> _Source:
     if source.endswith((".yml", ".yaml")):
-        from ddphf.config.analysis import read_analysis
+        from ddphf.config.documents import read_document
+        from ddphf.config.ratio import RatioConfig
         from ddphf.results.documents import CovarianceDocument
         from ddphf.symmetry.load import load_pair
         from ddphf.workspace.build import build_workspace
 
-        config = read_analysis(source)
+        config = read_document(source)
+        if isinstance(config, RatioConfig):
+            ratio = build_document(config)
+            return _Source(ratio.workspace, ratio.metadata, None, ratio.warnings)
         pair = load_pair(config)
         built = build_workspace(pair, signal_scale=config.signal_scale, name=config.name)
         covariance = None
@@ -179,7 +185,7 @@ def _name(name: str | None, found: _Source, source: str) -> str:
             )
         return name
     if found.metadata is not None:
-        return str(found.metadata["name"])
+        return str(found.metadata.get("name", Path(source).stem))
     return "workspace" if source == "-" else Path(source).stem
 
 

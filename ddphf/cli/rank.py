@@ -9,7 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ddphf.cli import common
+from ddphf.cli.build import metadata_path
 from ddphf.cli.figures import figure_options, figure_paths, write_record
+from ddphf.cli.sidecar import read_declared
 from ddphf.exceptions import UsageError
 from ddphf.files import read_json
 from ddphf.outputs import Outputs
@@ -45,7 +47,8 @@ def _parse_groups(
 @common.measurement_option
 @click.option(
     "--group", "groups", multiple=True, metavar="NAME=GLOB", callback=_parse_groups,
-    help="Parameters to freeze together; more globs after commas; may be repeated.",
+    help="Parameters to freeze together; more globs after commas; may be repeated. A ratio's own "
+    "by default.",
 )  # fmt: skip
 @click.option(
     "--parameters", multiple=True, metavar="GLOB",
@@ -79,12 +82,16 @@ def command(
     if engine == "cabinetry" and groups:
         raise UsageError("--group: cabinetry has no grouped impacts; use the engine ddphf")
     figures = figure_paths(plots, kind, FIGURES)
-    outputs = Outputs([output, *figures.values()], inputs=[workspace], force=force)
+    outputs = Outputs(
+        [output, *figures.values()], inputs=[workspace, metadata_path(workspace)], force=force
+    )
     if engine == "cabinetry" and where is not None:
         raise UsageError("--scheduler: cabinetry refits one after the other; use the engine ddphf")
     with common.progress_line() as say, common.runner_at(where, say) as runner:
         say("reading")
         spec = read_json(workspace)
+        declared, said = read_declared(workspace, spec)
+        groups = groups or declared.groups
         if engine == "cabinetry":
             from ddphf.inference.ranking.by_cabinetry import rank_with_cabinetry
 
@@ -96,9 +103,9 @@ def command(
 
             result = rank_parameters(
                 spec, measurement=measurement, parameters=parameters, groups=groups, top=top,
-                progress=say, refit_progress=say.bar("refits"), runner=runner,
+                declared=declared, progress=say, refit_progress=say.bar("refits"), runner=runner,
             )  # fmt: skip
-    common.print_warnings(result.warnings)
+    common.print_warnings([*said, *result.warnings])
     missing = write_record(outputs, output, result.to_dict(), figures, lambda: _draw(result))
     common.print_warnings([f"{figures[name].name}: nothing to draw" for name in missing])
     common.print_summary(make_table(result))

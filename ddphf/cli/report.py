@@ -293,7 +293,10 @@ def _find_yields(pile: _Pile, say: Stages) -> Any:
     binning = (
         {}
         if sidecar is None
-        else {"axes": sidecar["binning"]["axes"], "pairing": sidecar["pairing"]}
+        else {
+            "axes": sidecar.get("binning", {}).get("axes", ()),
+            "pairing": sidecar.get("pairing"),
+        }
     )
     return predict_yields(found["workspace"], _read(found["fit"]), **binning)
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from ddphf.cli import common
+from ddphf.cli.build import metadata_path
 from ddphf.cli.figures import figure_options, figure_paths, write_record
+from ddphf.cli.sidecar import read_declared
 from ddphf.files import read_json
 from ddphf.outputs import Outputs
 from ddphf.results.fit import describe_error
@@ -55,18 +57,21 @@ def command(
     Example: ddphf scan workspace.json --parameter mu -o scan.json
     """
     figures = figure_paths(plots, kind, ("scan",))
-    outputs = Outputs([output, *figures.values()], inputs=[workspace], force=force)
+    outputs = Outputs(
+        [output, *figures.values()], inputs=[workspace, metadata_path(workspace)], force=force
+    )
     with common.progress_line() as say, common.runner_at(where, say) as runner:
         say("reading")
         spec = read_json(workspace)
+        declared, said = read_declared(workspace, spec)
         from ddphf.inference.scan import scan_parameters
 
         result = scan_parameters(
             spec, parameters, measurement=measurement, poi_bounds=poi_bounds, points=points,
-            ranges=ranges,
+            ranges=ranges, declared=declared,
             progress=say, refit_progress=say.bar("refits"), runner=runner,
         )  # fmt: skip
-    common.print_warnings(result.warnings)
+    common.print_warnings([*said, *result.warnings])
     write_record(outputs, output, result.to_dict(), figures, lambda: _draw(result))
     for line in describe_scan(result):
         common.print_summary(line)

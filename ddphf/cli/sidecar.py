@@ -6,15 +6,18 @@ import math
 from typing import Any
 
 from ddphf.cli.build import metadata_path
-from ddphf.exceptions import InputError
+from ddphf.exceptions import InputError, ModelError
 from ddphf.files import read_json
+from ddphf.results.measured import DECLARED, PLAIN, Declared
 from ddphf.workspace_json import Workspace
 
 __all__ = [
+    "check_null",
     "check_sidecar",
     "closure_warnings",
     "digest_of",
     "read_binning",
+    "read_declared",
     "read_sidecar",
 ]
 
@@ -82,7 +85,13 @@ def check_sidecar(data: dict[str, Any], path: str, spec: Workspace | None = None
 
 def _misfit(data: dict[str, Any], spec: Workspace) -> str | None:
     sizes = {c["name"]: len(c["samples"][0]["data"]) for c in spec["channels"]}
-    n_bins = math.prod(len(axis["edges"]) - 1 for axis in data["binning"]["axes"])
+    axes = data.get("binning", {}).get("axes", ())
+    n_bins = math.prod(len(axis["edges"]) - 1 for axis in axes)
+    if "pairing" not in data:
+        return next(
+            (f"bins '{name}' by {n_bins}, which has {n}" for name, n in sizes.items()
+             if axes and n != n_bins), None,
+        )  # fmt: skip
     for name in data["pairing"].values():
         if sizes.get(name) != n_bins:
             return f"pairs '{name}', which is no channel of {n_bins} bins"
@@ -100,6 +109,48 @@ def _misfit(data: dict[str, Any], spec: Workspace) -> str | None:
         if not (number.isascii() and number.isdigit() and int(number[:9]) < count):
             return f"keeps '{name}', which is none of {count} eigen-variations"
     return None
+
+
+def read_declared(workspace: str, spec: Any) -> tuple[Declared, list[str]]:
+    """Return what the sidecar beside a workspace says of its measurement, and warnings.
+
+    One that is damaged, or of another workspace, is said and not used.
+
+    Args:
+        workspace: Path of the workspace.
+        spec: The workspace.
+    """
+    path = metadata_path(workspace)
+    if workspace == "-" or not path.is_file():
+        return PLAIN, []
+    try:
+        data = read_json(str(path))
+        if not isinstance(data, dict) or not set(DECLARED) & set(data):
+            return PLAIN, []
+        if data.get("workspace_digest") != digest_of(spec):
+            line = f"{path}: belongs to another workspace, so what it declares is not used"
+            return PLAIN, [f"{line}; build it again, or state this one's digest"]
+        check_sidecar(data, str(path), spec)
+    except InputError as error:
+        return PLAIN, [f"{error}; what it declares is not used"]
+    known, said = _known(data, workspace)
+    return Declared.of(known), said
+
+
+def check_null(workspace: str, spec: Any) -> list[str]:
+    """Return warnings of the sidecar; refuse a measurement that it declares to have no null.
+
+    Raises:
+        ModelError: Names the commands that need no null.
+    """
+    declared, said = read_declared(workspace, spec)
+    if declared.measurement:
+        raise ModelError(
+            f"{metadata_path(workspace)}: declares a measurement (statement: measurement): its POI "
+            "is no signal strength, so there is no null; 'ddphf fit' gives the POI with its "
+            "errors, 'ddphf limit --interval' its intervals"
+        )
+    return said
 
 
 def closure_warnings(workspace: str, spec: Any, digest: str) -> list[str]:
@@ -120,7 +171,7 @@ def closure_warnings(workspace: str, spec: Any, digest: str) -> list[str]:
         sidecar, said = read_sidecar(workspace, digest)
     except InputError as error:
         return [f"{error}; closure is not tested"]
-    if sidecar is None:
+    if sidecar is None or "pairing" not in sidecar:
         return []
     try:
         found, side = state_closure(spec, sidecar["pairing"])
@@ -144,19 +195,30 @@ def read_binning(workspace: str, digest: str) -> tuple[dict[str, Any], list[str]
         return {}, []
     metadata = read_json(str(path))
     try:
-        found = {"axes": metadata["binning"]["axes"], "pairing": metadata["pairing"]}
+        alone = metadata.get("statement") == "measurement"  # it may have neither
+        found = {
+            "axes": metadata["binning"]["axes"] if not alone else _axes_of(metadata),
+            "pairing": metadata["pairing"] if not alone else metadata.get("pairing"),
+        }
         for axis in found["axes"]:
             _ = [axis["label"], axis["unit"], [float(edge) for edge in axis["edges"]]]
-        _ = [found["pairing"]["tested"], found["pairing"]["partner"]]
+        if not alone:
+            _ = [found["pairing"]["tested"], found["pairing"]["partner"]]
         owner = metadata["workspace_digest"]
-    except (KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         raise InputError(
             f"{path}: is no sidecar of 'ddphf build' (no binning); build it again or move it away"
         ) from None
     if owner != digest:
         return {}, [f"{path}: belongs to another workspace; figures show bin numbers"]
     known, warnings = _known(metadata, workspace)
-    return {"axes": known["binning"]["axes"], "pairing": known["pairing"]}, warnings
+    return {"axes": _axes_of(known), "pairing": known.get("pairing")}, warnings
+
+
+def _axes_of(sidecar: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the axes of the binning; a measurement may tell none."""
+    axes: list[dict[str, Any]] = sidecar.get("binning", {}).get("axes", [])
+    return axes
 
 
 def _known(sidecar: dict[str, Any], workspace: str) -> tuple[dict[str, Any], list[str]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from ddphf.cli import common
+from ddphf.cli.sidecar import check_null
 from ddphf.exceptions import UsageError
 from ddphf.files import read_json
 from ddphf.outputs import Outputs
@@ -58,12 +59,14 @@ def command(
         from ddphf.inference.toys.kept import toys_workspace
         from ddphf.statistics.tails import FAILED
 
+        spec = read_json(workspace)
+        said = check_null(workspace, spec)
         sample, warnings = toys_workspace(
-            read_json(workspace), Path(output), measurement=measurement, toys=toys, mu=mu,
+            spec, Path(output), measurement=measurement, toys=toys, mu=mu,
             seed=seed, merge=[Path(name) for name in merge], shard=numbers,
             replace=force and not resume, progress=say, toy_progress=say.toys, runner=runner,
         )  # fmt: skip
-    common.print_warnings(warnings)
+    common.print_warnings([*said, *warnings])
     of_shard = "" if sample.shard is None else f"{sample.shard}, "
     common.print_summary(
         f"{output}: {of_shard}{len(sample)} toys at mu = {mu:g}, "

@@ -17,7 +17,7 @@ from ddphf.cli.common import (
     stdout,
 )
 from ddphf.cli.figures import figure_options, figure_paths, stage_figures
-from ddphf.cli.sidecar import digest_of, read_binning
+from ddphf.cli.sidecar import digest_of, read_binning, read_declared
 from ddphf.cli.verbosity import LEVEL
 from ddphf.exceptions import InputError, UsageError
 from ddphf.files import read_json, to_json
@@ -76,7 +76,9 @@ def command(
         if fit_file is None:
             from ddphf.inference.fit import fit_workspace
 
-            fit = fit_workspace(spec, measurement=measurement, progress=say)
+            declared, said = read_declared(workspace, spec)
+            warnings += [line for line in said if line not in warnings]
+            fit = fit_workspace(spec, measurement=measurement, declared=declared, progress=say)
         else:
             fit = read_fit(fit_file, digest)
         say("propagating errors")

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import glob
-import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
-
-import jsonschema
 
 from ddphf.config.meaning import check_meaning
 from ddphf.config.search import SearchConfig, parse_search
@@ -30,11 +25,11 @@ from ddphf.config.sections import (
     parse_lepton_id,
     parse_weight,
 )
+from ddphf.config.validation import validate
 from ddphf.config.window import WindowConfig, parse_window
 from ddphf.exceptions import ConfigError, InputError
 from ddphf.files import read_input
 from ddphf.results.data_directed import seal_of
-from ddphf.text import did_you_mean
 from ddphf.yaml_text import parse_yaml
 
 __all__ = [
@@ -46,6 +41,7 @@ __all__ = [
     "named_files",
     "parse_analysis",
     "read_analysis",
+    "read_text",
 ]
 
 
@@ -153,27 +149,6 @@ class Analysis:
     data_directed: Mapping[str, Any] | None = None
 
 
-WORDS = {"integer": "a whole number without a decimal point"}
-
-LARGEST = 1e30
-"""A larger number is damage, and its powers overflow."""
-
-
-@cache
-def _validator() -> Any:
-    text = resources.files("ddphf.config").joinpath("analysis.schema.json").read_text("utf-8")
-    schema = json.loads(text)
-    jsonschema.Draft202012Validator.check_schema(schema)
-    # JSON Schema takes 4.0 for an integer, but a range or a slice does not.
-    whole = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine(
-        "integer", lambda _, value: isinstance(value, int) and not isinstance(value, bool)
-    )
-    strict: Any = jsonschema.validators.extend(  # type: ignore[no-untyped-call]
-        jsonschema.Draft202012Validator, type_checker=whole
-    )
-    return strict(schema)
-
-
 def read_analysis(path: str | Path, *, needs_signal: bool = True) -> Analysis:
     """Read and validate an analysis file; ``-`` reads standard input.
 
@@ -184,21 +159,29 @@ def read_analysis(path: str | Path, *, needs_signal: bool = True) -> Analysis:
     Raises:
         ConfigError: The file is missing or no YAML, or breaks the schema or its meaning.
     """
-    file = Path(path)
-    standard = str(path) == "-"
-    name = "standard input" if standard else str(file)
+    text = read_text(path)
+    if str(path) == "-":
+        return parse_analysis(text, needs_signal=needs_signal)
     try:
-        text = read_input("-" if standard else file, name).decode()
+        return parse_analysis(text, folder=Path(path).parent, needs_signal=needs_signal)
+    except ConfigError as error:
+        raise ConfigError(f"{Path(path)}: {error}") from None
+
+
+def read_text(path: str | Path) -> str:
+    """Return the text of a file; ``-`` reads standard input.
+
+    Raises:
+        ConfigError: The file is missing or no text.
+    """
+    standard = str(path) == "-"
+    name = "standard input" if standard else str(Path(path))
+    try:
+        return read_input("-" if standard else Path(path), name).decode()
     except UnicodeDecodeError as error:
         raise ConfigError(f"{name}: cannot be read ({error})") from None
     except InputError as error:
         raise ConfigError(str(error)) from None
-    if standard:
-        return parse_analysis(text, needs_signal=needs_signal)
-    try:
-        return parse_analysis(text, folder=file.parent, needs_signal=needs_signal)
-    except ConfigError as error:
-        raise ConfigError(f"{file}: {error}") from None
 
 
 def parse_analysis(text: str, *, folder: str | Path = ".", needs_signal: bool = True) -> Analysis:
@@ -219,8 +202,7 @@ def parse_analysis(text: str, *, folder: str | Path = ".", needs_signal: bool = 
         ddphf.exceptions.ConfigError: at tested: got 3, expected object
     """
     data = parse_yaml(text)
-    _validate(data)
-    _refuse_not_finite(data, "")
+    validate(data, "analysis")
     if "data_directed" in data and seal_of(data) != data["data_directed"]["seal"]:
         raise ConfigError(
             "at data_directed: the window, or what chose it, was changed since 'ddphf search "
@@ -263,62 +245,6 @@ def named_files(node: Any, folder: Path) -> Iterator[Path]:
     elif isinstance(node, (dict, list)):
         for child in node.values() if isinstance(node, dict) else node:
             yield from named_files(child, folder)
-
-
-def _refuse_not_finite(node: Any, path: str) -> None:
-    """Refuse .nan, .inf and integers beyond any float: every comparison with them misleads."""
-    if isinstance(node, (int, float)) and not abs(node) < LARGEST:
-        got = str(node) if isinstance(node, float) else "an integer of many digits"
-        raise ConfigError(f"at {path}: got {got}, expected a finite number")
-    items = node.items() if isinstance(node, dict) else ()
-    for key, value in enumerate(node) if isinstance(node, list) else items:
-        _refuse_not_finite(value, f"{path}.{key}" if path else str(key))
-
-
-def _validate(data: Any) -> None:
-    error = jsonschema.exceptions.best_match(_validator().iter_errors(data))
-    if error is None:
-        return
-    where = "at " + ".".join(map(str, error.absolute_path)) if error.absolute_path else "at the top"
-    try:
-        got = json.dumps(error.instance, default=str)
-    except (TypeError, ValueError):  # YAML has keys and cycles that JSON has not
-        got = type(error.instance).__name__
-    got = got if len(got) < 60 else got[:57] + "..."
-    if error.validator == "required":
-        missing = [k for k in error.validator_value if k not in error.instance]
-        raise ConfigError(f"{where}: '{missing[0]}' is missing")
-    if error.validator == "additionalProperties":
-        known = sorted(error.schema.get("properties", {}))
-        extra = sorted(set(error.instance) - set(known))
-        hint = did_you_mean(extra[0], known)
-        raise ConfigError(
-            f"{where}: unknown key '{extra[0]}', {hint}expected one of {', '.join(known)}"
-        )
-    expected: dict[str, Callable[[Any], str]] = {
-        "type": lambda v: error.schema.get("description", WORDS.get(str(v), str(v))).rstrip("."),
-        "enum": lambda v: "one of " + ", ".join(map(str, v)),
-        "const": lambda v: repr(v),
-        "pattern": lambda _: "letters, digits and underscores",
-        "exclusiveMinimum": lambda v: f"a number > {v}",
-        "exclusiveMaximum": lambda v: f"a number < {v}",
-        "minimum": lambda v: f"a number >= {v}",
-        "maximum": lambda v: f"a number <= {v}",
-        "minLength": lambda _: "FILE:NAME",
-        "minItems": lambda v: f"{v} or more entries",
-        "minProperties": lambda v: f"{v} or more entries",
-        "oneOf": lambda _: error.schema["description"],
-    }
-    rule = str(error.validator)
-    text = expected[rule](error.validator_value) if rule in expected else error.message
-    number = isinstance(error.instance, (int, float))  # a boolean is one too
-    if number and rule == "type" and error.validator_value == "string":
-        text += f"; in quotes, '{got}', if it is a name"
-    if error.schema is False:
-        raise ConfigError(
-            f"{where}: got 'relative', but the factors of a normsys always are; leave it out"
-        )
-    raise ConfigError(f"{where}: got {got}, expected {text}")
 
 
 def _channel(data: dict[str, Any], path: str) -> ChannelConfig:

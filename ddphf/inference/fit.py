@@ -13,6 +13,7 @@ from ddphf.compute.work import HERE, Work, work_of
 from ddphf.exceptions import FitError, ModelError
 from ddphf.inference.fitter import Engine, Fits, Fitter
 from ddphf.inference.goodness import measure_goodness, warn_of_goodness
+from ddphf.inference.measured import declared_of, state_measurement
 from ddphf.inference.toys.ensembles import toy_ensemble
 from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.store import ToySample, summarize_toys
@@ -28,6 +29,7 @@ from ddphf.results.fit import (
     MinimumResult,
     ParameterResult,
 )
+from ddphf.results.measured import PLAIN, Declared, MeasurementStatement
 from ddphf.results.provenance import json_digest, make_provenance
 from ddphf.statistics.signed import signed_statement
 from ddphf.statistics.tails import FAILED, refuse_failures
@@ -50,6 +52,7 @@ def fit_workspace(
     toys: int = 0,
     seed: int = 0,
     goodness_toys: int = 0,
+    declared: Declared = PLAIN,
     progress: Stage | None = None,
     toy_progress: Count | None = None,
     runner: Runner | None = None,
@@ -64,6 +67,8 @@ def fit_workspace(
         toys: Number of toys of the null; none by default.
         seed: Seed of the toys.
         goodness_toys: Number of toys of the fit itself, for its goodness; none by default.
+        declared: What the sidecar says: that the POI is no signal strength, a value of it to be
+            tested, quantities to be derived.
         progress: Called with a line for each stage.
         toy_progress: Called with (done, toys).
         runner: Where long work is done (:func:`ddphf.open_runner`); threads of this process by
@@ -73,7 +78,8 @@ def fit_workspace(
         Free fit, null fit (mu = 0), signed q0 and its significance; the same with the background
         known where the workspace has the measurement ``known_background``. Without a POI, or with
         a fixed one, ``null`` and ``discovery`` are None; so they are where 0 is no value that the
-        POI could have (a bin with signal alone, bounds that exclude it), with a warning.
+        POI could have (a bin with signal alone, bounds that exclude it), with a warning, or where
+        it is declared to be none. ``measurement_statement`` then tells what is measured.
 
     Raises:
         ModelError: The workspace or ``poi_bounds`` are refused, there is no null for the toys, or
@@ -89,7 +95,7 @@ def fit_workspace(
         >>> round(fit_workspace(dict(workspace)).discovery.z0, 4)
         0.9591
     """
-    fitter = Fitter(ReferenceModel(workspace, measurement, poi_bounds), engine)
+    fitter = Fitter(ReferenceModel(workspace, measurement, poi_bounds), engine, declared)
     return fit_model(
         fitter, toys=toys, seed=seed, goodness_toys=goodness_toys,
         work=work_of(progress, toy_progress, runner),
@@ -124,10 +130,17 @@ def fit_model(
         fitter.require_compiled()
     if goodness_toys:
         fitter.require_compiled("toys")
+    states = not fitter.has_null and fitter.has_free_poi
+    declared = declared_of(fitter)
     fits = fitter.fit_both(say)
     free, null = fits.free, fits.null
     missing: list[str] = []
     discovery = _discovery_of(fitter, fits)
+    measured: MeasurementStatement | None = None
+    said: tuple[str, ...] = ()
+    if states:
+        say("measurement")
+        measured, said = state_measurement(fitter, free, declared)
     if toys:
         assert discovery is not None
         say(f"{toys} toys")
@@ -148,7 +161,7 @@ def fit_model(
         goodness = measure_goodness(fitter, free)
     names = [m["name"] for m in reference.workspace["measurements"]]
     known = None
-    warnings = [*fits.warnings, *missing, *warn_of_goodness(goodness)]
+    warnings = [*fits.warnings, *said, *missing, *warn_of_goodness(goodness)]
     if discovery is not None and reference.measurement == "discovery" and KNOWN in names:
         say("known background (L1)")
         try:
@@ -173,8 +186,9 @@ def fit_model(
             **({} if bounds is None else {"poi_bounds": list(bounds)}),
         ),
         goodness_of_fit=goodness,
-        states_no_null=fitter.no_null is not None and fitter.has_free_poi,
+        states_no_null=states,
         data_directed=mark_of(reference.workspace),
+        measurement_statement=measured,
     )
 
 

@@ -18,6 +18,7 @@ from ddphf.likelihood.compiled import CannotCompileError, CompiledModel
 from ddphf.likelihood.paired.plain import recognise_pair
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.progress import Stage
+from ddphf.results.measured import PLAIN, Declared
 from ddphf.statistics.signed import BELOW_FREE
 
 __all__ = ["Engine", "Fits", "Fitter"]
@@ -46,11 +47,14 @@ class Fitter:
     Args:
         reference: The measurement.
         engine: Which engine minimises.
+        declared: What the sidecar says: a measurement that is declared to be none of a signal
+            strength has no null.
 
     Attributes:
         reference: The measurement.
         engine: Which engine was asked for.
         compiled: The compiled model, where there is one.
+        declared: What the sidecar says.
         warnings: What is unusual about it, before any fit.
 
     Example:
@@ -65,8 +69,10 @@ class Fitter:
         (2.0, 0.9198)
     """
 
-    def __init__(self, reference: ReferenceModel, engine: Engine = "ddphf") -> None:
-        self.reference, self.engine = reference, engine
+    def __init__(
+        self, reference: ReferenceModel, engine: Engine = "ddphf", declared: Declared = PLAIN
+    ) -> None:
+        self.reference, self.engine, self.declared = reference, engine, declared
         model, self._not_compiled = None, "the pyhf engine was asked for"
         said: tuple[str, ...] = ()
         if engine == "ddphf":
@@ -104,6 +110,12 @@ class Fitter:
     @cached_property
     def no_null(self) -> str | None:
         """Why mu = 0 is no hypothesis of this measurement; None where it is one."""
+        if self.declared.measurement and self.has_free_poi:
+            return (
+                f"measurement '{self.reference.measurement}' is declared by the sidecar "
+                "(statement: measurement): its POI is no signal strength, so there is no null; "
+                "'ddphf fit' gives the POI with its errors, 'ddphf limit --interval' its intervals"
+            )
         return find_null_problem(self.reference)
 
     @property
@@ -128,7 +140,7 @@ class Fitter:
         """
         free = self._fit_free(say).require()
         if self.no_null is not None:
-            if self.has_free_poi:  # others state none
+            if self.has_free_poi and not self.declared.measurement:  # others state none
                 free = free.warned(f"no null and no discovery statement: {self.no_null}")
             return self._state(free.minimum, None, free.warnings)
         lowest, null = self._fit_null(free.minimum, say)
@@ -150,7 +162,7 @@ class Fitter:
         free = self._fit_free(say).require()
         said = free.warnings
         if not self.has_null:
-            if self.has_free_poi:
+            if self.has_free_poi and not self.declared.measurement:
                 said = (f"no null fit: {self.no_null}", *said)
             return self._state(free.minimum, None, said)
         lowest, null = self._fit_null(free.minimum, say)

@@ -26,6 +26,7 @@ from ddphf.likelihood.errors.propagation import held_by_data
 from ddphf.likelihood.fits import minimize
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.progress import Count, Stage
+from ddphf.results.measured import PLAIN, Declared
 from ddphf.results.provenance import made_of, poi_bounds_stated
 from ddphf.results.scan import ScanAxis, ScanResult
 from ddphf.statistics.signed import BELOW_FREE
@@ -53,6 +54,7 @@ def scan_parameters(
     poi_bounds: tuple[float, float] | None = None,
     points: int | None = None,
     ranges: Sequence[tuple[float, float]] = (),
+    declared: Declared = PLAIN,
     progress: Stage | None = None,
     refit_progress: Count | None = None,
     runner: Runner | None = None,
@@ -67,6 +69,7 @@ def scan_parameters(
         points: Per parameter; 41 for one, 31 for two by default.
         ranges: (low, high) for each parameter, inside its bounds; by default three errors on
             either side (3.5 for two), cut at the bounds.
+        declared: What the sidecar says: where there is no null, none is fitted.
         progress: Called with a line for each stage.
         refit_progress: Called with (done, refits).
         runner: Where long work is done (:func:`ddphf.open_runner`); threads of this process by
@@ -90,8 +93,8 @@ def scan_parameters(
         [0.9198, 0.0, 0.9077]
     """
     found = scan_model(
-        Fitter(ReferenceModel(workspace, measurement, poi_bounds)), names, points=points,
-        ranges=ranges, work=work_of(progress, refit_progress, runner),
+        Fitter(ReferenceModel(workspace, measurement, poi_bounds), declared=declared), names,
+        points=points, ranges=ranges, work=work_of(progress, refit_progress, runner),
     )  # fmt: skip
     return made_of(found, workspace)
 

@@ -142,7 +142,8 @@ def _json(data: Mapping[str, object]) -> bytes:
 
 
 def _signals(publication: Publication) -> dict[str, bytes]:
-    split = split_signal(publication.workspace)
+    measured = publication.results.measured and not publication.results.statements
+    split = None if measured else split_signal(publication.workspace)
     if split is None:
         if publication.given.patches or publication.inspire is not None:
             raise InputError(

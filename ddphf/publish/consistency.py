@@ -66,7 +66,7 @@ def other_digest(loaded: dict[str, Any], workspace: Workspace) -> str:
 
 def integers(workspace: Workspace, metadata: Spec) -> str:
     """Name the first integer; ours have none, as 1 and 1.0 have different digests."""
-    if metadata.get("schema") != SidecarDocument.SCHEMA:
+    if metadata.get("schema") != SidecarDocument.SCHEMA or "versions" not in metadata:
         return ""
 
     def find(node: Any, path: str) -> str:

@@ -31,6 +31,7 @@ from ddphf.publish.consistency import (
     other_patches,
 )
 from ddphf.publish.inventory import other_records, other_toys
+from ddphf.results.measured import Declared
 from ddphf.results.published import PublishedResults
 from ddphf.results.registry import known_part
 from ddphf.results.verified import FAIL, PASS, Check
@@ -107,7 +108,8 @@ class Bundle:
                 if bounds is None
                 else ReferenceModel(self.workspace, measurement, bounds)
             )
-            self._fitters[key] = Fitter(reference)
+            declared = Declared.of(known_part(self.metadata)[0])
+            self._fitters[key] = Fitter(reference, declared=declared)
         return self._fitters[key]
 
 

@@ -98,6 +98,28 @@ def _results(publication: Publication) -> Spec:
             ],
         )
     }
+    if measured := publication.results.measured:
+        poi = [{"value": s["value"], **_error(s["error"])} for s in measured]
+        split = ("error_up", "error_down", "statistical", "systematic")
+        columns: list[Column] = [("value", "", poi)]
+        columns += [
+            (key.replace("_", " "), "", [s[key] for s in measured])
+            for key in split
+            if all(s[key] is not None for s in measured)
+        ]
+        out["Measurement"] = (
+            "Parameter of interest of measurements without a null: value, profile errors, parts "
+            "of the error by the counts (statistical) and by auxiliary data (systematic).",
+            [("measurement", "", [s["measurement"] for s in measured])],
+            columns,
+        )
+        derived = [d for s in measured for d in s["derived"]]
+        if derived:
+            out["Derived quantities"] = (
+                "Functions of the parameter of interest.",
+                [("quantity", "", [d["name"] for d in derived])],
+                [("value", "", [{"value": d["value"], **_error(d["error"])} for d in derived])],
+            )
     if statements:
         # HEPData refuses errors of zero: that of a POI at its bound.
         mu = [{"value": s["mu_hat"], **_error(s["mu_error"])} for s in statements]

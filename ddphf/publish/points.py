@@ -9,6 +9,7 @@ from ddphf.inference.fit import fit_workspace
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.progress import Stage
 from ddphf.results.fit import DiscoveryResult
+from ddphf.results.measured import PLAIN, Declared
 from ddphf.results.provenance import json_digest
 from ddphf.results.published import PointResult, PublishedResults, make_environment
 from ddphf.workspace_json import MeasurementDocument, ParameterDocument, Workspace
@@ -17,13 +18,14 @@ __all__ = ["collect_results", "describe_channels", "find_null"]
 
 
 def collect_results(
-    workspace: Workspace, *, name: str, progress: Stage | None = None
+    workspace: Workspace, *, name: str, declared: Declared = PLAIN, progress: Stage | None = None
 ) -> PublishedResults:
     """Fit every measurement of a workspace and keep what a reader needs to repeat it.
 
     Args:
         workspace: A pyhf workspace.
         name: Of the publication.
+        declared: What the sidecar says of measurements without a null.
         progress: Called with a line for each stage.
 
     Returns:
@@ -46,10 +48,11 @@ def collect_results(
     """
     points: list[PointResult] = []
     statements: list[Spec] = []
+    measured: list[Spec] = []
     warnings: list[str] = []
     for measurement in workspace["measurements"]:
         label = measurement["name"]
-        result = fit_workspace(workspace, measurement=label, progress=progress)
+        result = fit_workspace(workspace, measurement=label, declared=declared, progress=progress)
         reference = ReferenceModel(workspace, label)
         n_free = int((~reference.parameters.fixed).sum())
         points.append(PointResult(label, result.poi, None, n_free, result.fit))
@@ -57,6 +60,8 @@ def collect_results(
         other = tuple(f"{m['name']}: " for m in workspace["measurements"])
         new = [line for line in result.warnings if not line.startswith(other)]
         warnings += [f"{label}: {line}" for line in new]
+        if result.measurement_statement is not None:
+            measured.append({"measurement": label, **result.measurement_statement.to_dict()})
         if result.null is None or result.discovery is None:
             continue
         null = find_null(workspace, measurement)
@@ -73,6 +78,7 @@ def collect_results(
         channels=tuple(describe_channels(ReferenceModel(workspace))),
         points=tuple(points),
         statements=tuple(statements),
+        measured=tuple(measured),
         warnings=tuple(warnings),
         environment=make_environment(),
     )

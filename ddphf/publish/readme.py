@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from ddphf.arrays import Spec
 from ddphf.publish.markdown import cell, code, prose, tail
+from ddphf.publish.measured import lines_of_measured
 from ddphf.publish.summaries import publishing_of
 from ddphf.results.data_directed import read_mark
 from ddphf.results.published import PublishedResults
@@ -167,6 +168,8 @@ def _meaning(workspace: Workspace, metadata: Spec, results: PublishedResults) ->
             lines.append(
                 f"- {code(point.name)}: {prose(poi.name)} = {poi.value:.6g} +- {poi.error:.3g}"
             )
+    for entry in results.measured:
+        lines += lines_of_measured(entry)
     signal = metadata.get("signal", {})
     if "scale" in signal:
         events = sum(signal["events_at_mu_1"].values())
@@ -192,7 +195,8 @@ def _meaning(workspace: Workspace, metadata: Spec, results: PublishedResults) ->
     codes = ", ".join(f"{kind} {code}" for kind, code in sorted(results.interpolation.items()))
     lines += [
         f"- Interpolation: {codes}, which is what `pyhf fit` uses. Made with {made}.",
-        "- q0 is signed: negative for a deficit. 2NLL includes constants and constraint terms.",
+        ("- q0 is signed: negative for a deficit. " if results.statements else "- ")
+        + "2NLL includes constants and constraint terms.",
     ]
     lines += [f"- Warning of the fit: {prose(line)}" for line in results.warnings]
     return "\n".join(lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.fits import minimize
 from ddphf.progress import Count, Stage
 from ddphf.publish.contents import Bundle
+from ddphf.publish.measured import check_profiles
 from ddphf.publish.summaries import publishing_of
 from ddphf.results.rank import LEADING
 from ddphf.results.registry import load_function
@@ -54,7 +56,8 @@ def check_records(
         yield from load_function(published.refit)(bundle, name, data, say)
         if published.refit_by_toys and toys:
             yield from load_function(published.refit_by_toys)(bundle, name, data, say, progress)
-    if not found:
+    yield from check_profiles(bundle, say)
+    if not found and not bundle.results.measured:
         yield Check(5, "limits, expected significances, impacts", NOTHING)
 
 
@@ -142,11 +145,22 @@ class _Profile:
             raise InputError(f"measurement '{measurement}' has no POI, so it has no limit")
         self.poi = poi
         self.free = minimize(self.model)
-        null = self._at(poi, 0.0, None)
-        source = ToySource.at(self.model, null.parameters)
-        self.asimov = np.concatenate([source.rates, source.auxiliary()])
-        self.null_value = null.twice_nll
-        self.asimov_value = self.model.twice_nll(null.parameters, data=self.asimov)
+
+    @cached_property
+    def null(self) -> Any:
+        """The fit at mu = 0, which measurements without a null do not have."""
+        return self._at(self.poi, 0.0, None)
+
+    @cached_property
+    def asimov(self) -> Array:
+        """Asimov data of the null."""
+        source = ToySource.at(self.model, self.null.parameters)
+        return np.concatenate([source.rates, source.auxiliary()])
+
+    @cached_property
+    def asimov_value(self) -> float:
+        """2NLL of the null on its Asimov data."""
+        return float(self.model.twice_nll(self.null.parameters, data=self.asimov))
 
     def _at(self, index: int, value: float, data: Array | None) -> Any:
         table = self.model.parameters
@@ -171,7 +185,7 @@ class _Profile:
         mu_hat = float(self.free.parameters[self.poi])
         if mu_hat > mu:
             return 1.0
-        least = self.null_value if mu_hat < 0 else self.free.twice_nll
+        least = self.null.twice_nll if mu_hat < 0 else self.free.twice_nll
         q = max(self._at(self.poi, mu, None).twice_nll - least, 0.0)
         if q <= asimov**2:
             return float(norm.sf(np.sqrt(q)) / norm.sf(np.sqrt(q) - asimov))

@@ -7,6 +7,7 @@ edge of a cut may differ, or random numbers do; then recorded and new agree as t
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from scipy.stats import binomtest, norm
@@ -159,24 +160,27 @@ def check_limit_by_toys(
     bundle: Bundle, name: str, data: Spec, say: Stage, progress: Count | None
 ) -> Iterator[Check]:
     """Level 5: limits by toys, and intervals calibrated by them, from their seed."""
-    if not data.get("toys"):
-        return
-    say(f"level 5: {name}, limits by toys")
-    old, here = data["toys"], _here(bundle, data["provenance"].get("versions"))
+    old, here = data.get("toys"), _here(bundle, data["provenance"].get("versions"))
     by_toys = [e for e in data.get("intervals") or () if e["method"] == "toys"]
-    within(name, "toys", old["n"], MOST_TOYS)
+    if not old and not by_toys:
+        return
+    say(f"level 5: {name}, limits and intervals by toys")
+    drawn = old or by_toys[0]  # a measurement without a null has intervals alone
+    within(name, "toys", drawn["n"], MOST_TOYS)
     methods: tuple[LimitMethod, ...] = ("toys",)
     again = limit_model(
         bundle.fitter_of(data["measurement"], data), level=data["level"], methods=methods,
-        interval=bool(by_toys), toys=old["n"], seed=old["seed"], work=Work(count=progress),
+        interval=bool(by_toys), toys=drawn["n"], seed=drawn["seed"], work=Work(count=progress),
     ).to_dict()  # fmt: skip
-    new = again["toys"]
-    rows = [("observed limit", *((t["observed"], t["observed_error"]) for t in (old, new)))]
-    for n, a, b, c, d in zip(
-        range(-2, 3), old["expected"], old["expected_error"], new["expected"],
-        new["expected_error"], strict=True,
-    ):  # fmt: skip
-        rows.append((f"expected {n:+d} sigma limit", (a, b), (c, d)))
+    rows: list[tuple[Any, ...]] = []
+    if old:
+        new = again["toys"]
+        rows = [("observed limit", *((t["observed"], t["observed_error"]) for t in (old, new)))]
+        for n, a, b, c, d in zip(
+            range(-2, 3), old["expected"], old["expected_error"], new["expected"],
+            new["expected_error"], strict=True,
+        ):  # fmt: skip
+            rows.append((f"expected {n:+d} sigma limit", (a, b), (c, d)))
     for entry, other in zip(by_toys, again.get("intervals", ()), strict=True):
         for side in ("lower", "upper"):
             ends = [(e[side], e[f"{side}_error"]) for e in (entry, other)]

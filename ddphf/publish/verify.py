@@ -20,6 +20,7 @@ from ddphf.progress import Count, Stage
 from ddphf.publish.archive import DamagedArchiveError, unpack
 from ddphf.publish.contents import DAMAGE, Bundle, check_contents
 from ddphf.publish.inventory import other_numbers
+from ddphf.publish.measured import check_measured
 from ddphf.publish.stock_fits import STOCK, Optimizer, StockFit, fit_stock
 from ddphf.publish.summaries import stale_record
 from ddphf.results.provenance import make_provenance
@@ -206,6 +207,7 @@ def check_values(bundle: Bundle, say: Stage) -> Iterator[Check]:
         values[point.name] = recorded
     for statement in bundle.results.statements:
         yield _check_statement(bundle, statement, values)
+    yield from check_measured(bundle)
     for entry in bundle.results.included:
         data = parse_json(bundle.files[entry["name"]], entry["name"])
         trouble = stale_record(data, bundle.results)

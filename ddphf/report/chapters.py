@@ -35,7 +35,7 @@ def limit_parts(limit: Record | None) -> list[str]:
                 observed = with_error(value, error)
             bands = entry.get("expected") or [None] * 5
             rows.append((key, observed, *(number(x, 5) for x in bands)))
-    parts = [note("Upper limit")]
+    parts = [note("Upper limit" if rows else "Intervals")]
     if rows:
         columns = ("", "observed", "-2 sigma", "-1 sigma", "expected", "+1 sigma", "+2 sigma")
         title = f"CLs upper limit on {poi} at {100 * limit['level']:g} %"

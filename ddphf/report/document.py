@@ -116,7 +116,7 @@ def build_report(materials: Materials, *, date: str = "") -> str:
 
 def _tested(m: Materials) -> list[str]:
     parts: list[str] = []
-    pairing = m.sidecar["pairing"] if m.sidecar is not None else None
+    pairing = m.sidecar.get("pairing") if m.sidecar is not None else None
     if pairing is not None:
         parts.append(
             text(
@@ -136,7 +136,7 @@ def _tested(m: Materials) -> list[str]:
              f"{channel['bins']} bins, {channel['observed']:.10g} events; samples: {samples}")
         )  # fmt: skip
     if m.sidecar is not None:
-        for axis in m.sidecar["binning"]["axes"]:
+        for axis in m.sidecar.get("binning", {}).get("axes", ()):
             edges = axis["edges"]
             rows.append(
                 (f"axis {axis['label']}",

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ddphf.figures.null import bin_toys, draw_null
+from ddphf.report.measured_chapter import measured_parts
 from ddphf.report.page import draw, headline, note, text
 from ddphf.report.tables import Table, number
 from ddphf.results.data_directed import describe_global
@@ -74,6 +75,8 @@ def result_parts(fit: FitResult | None, discover: Record | None) -> list[str]:
                 )  # fmt: skip
                 if s.toys is not None:
                     rows.append((NAMES.get(name, name), *_toy_cells(s.toys)))
+    elif fit is not None and fit.measurement_statement is not None:
+        parts += measured_parts(fit.measurement_statement)
     elif fit is not None:
         value = f" = {fit.mu_hat.value:.5g} {fit.mu_hat.stated_error}" if fit.mu_hat else ""
         parts.append(

@@ -17,7 +17,7 @@ class CorrelationResult(Written):
 
     Attributes:
         rho: The correlations, in order.
-        poi: ``"mu"`` or ``"ratio"``.
+        poi: ``"mu"`` or ``"ratio"`` of a pair; the name of the POI of a ratio workspace.
         closed: By the closed form.
         toys: By fits of toys, or None.
         toy_errors: Their standard errors, or None.

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from ddphf.arrays import Spec
 from ddphf.results.growth import Written
+from ddphf.results.measured import DECLARED, misfits_of_declared
 from ddphf.results.shapes import (
     ANY,
     AXIS,
@@ -87,20 +88,19 @@ class SidecarDocument(Document):
 
     SCHEMA = "ddphf/metadata/1"
     SHAPE = fields(
+        {"workspace_digest": TEXT},
         {
-            "workspace_digest": TEXT,
             "pairing": PAIRING,
             "binning": fields({"axes": listed(AXIS, minItems=1)}, {"order": ANY}),
-        },
-        {
             "name": TEXT,
+            **DECLARED,
             "lepton_id": LEPTON_ID,
             "absorbed": listed(TEXT),
             **WARNINGS,
             **dict.fromkeys(
                 (
                     "efficiency_ratio", "background", "signal", "fakes", "modifier_sources",
-                    "closure", "covariance_matrix", "versions", "data_directed",
+                    "closure", "covariance_matrix", "versions", "data_directed", "ratio",
                 ),
                 ANY,
             ),
@@ -109,8 +109,17 @@ class SidecarDocument(Document):
 
 
 def misfits_of_sidecar(record: dict[str, Any]) -> Iterator[str]:
-    """Yield edges that do not rise, more eigen-variations than eigenvalues."""
-    yield from misfits_of_axes(record["binning"]["axes"], "binning.axes")
+    """Yield what is missing, edges that do not rise, more eigen-variations than eigenvalues.
+
+    Of a pair of samples its pairing and binning are told; a measurement may have neither.
+    """
+    if record.get("statement") != "measurement":
+        for key in ("binning", "pairing"):
+            if key not in record:
+                yield f"at the top: '{key}' is a required property"
+    yield from misfits_of_declared(record)
+    if "binning" in record:
+        yield from misfits_of_axes(record["binning"]["axes"], "binning.axes")
     entry = record.get("lepton_id")
     if entry is not None:
         known = entry.get("ratio_variances", entry["eigenvalues"])

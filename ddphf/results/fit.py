@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ddphf.results.agreement import STALE, Stated, stated_by_statement
+from ddphf.results.agreement import STALE, Stated, stated_by_measurement, stated_by_statement
 from ddphf.results.data_directed import DATA_DIRECTED
 from ddphf.results.goodness import GOODNESS, GoodnessResult
 from ddphf.results.growth import Written
+from ddphf.results.measured import MEASUREMENT, MeasurementStatement
 from ddphf.results.shapes import COMMON, MINIMUM, STATEMENT, TEXT, WARNINGS, fields, maybe
 from ddphf.results.shown import Shown, find_named
 
@@ -159,6 +160,7 @@ class FitResult(Written):
             so by null, where without a POI it says nothing.
         data_directed: The mark of a signal that was chosen on these data, which makes Z local; or
             None.
+        measurement_statement: What a measurement without a null states of its POI; or None.
     """
 
     measurement: str
@@ -173,6 +175,7 @@ class FitResult(Written):
     goodness_of_fit: GoodnessResult | None = None
     states_no_null: bool = False
     data_directed: dict[str, Any] | None = None
+    measurement_statement: MeasurementStatement | None = None
 
     SCHEMA = "ddphf/fit/1"
 
@@ -206,12 +209,15 @@ class FitResult(Written):
             out["goodness_of_fit"] = self.goodness_of_fit.to_dict()
         if self.data_directed is not None:
             out["data_directed"] = self.data_directed
+        if self.measurement_statement is not None:
+            out["measurement_statement"] = self.measurement_statement.to_dict()
         return out
 
     @classmethod
     def _read(cls, data: dict[str, Any]) -> FitResult:
         null, discovery = data.get("null"), data.get("discovery")
         known, goodness = data.get("known_background"), data.get("goodness_of_fit")
+        measured = data.get("measurement_statement")
         return cls(
             measurement=data["measurement"],
             engine=data["engine"],
@@ -225,6 +231,9 @@ class FitResult(Written):
             goodness_of_fit=None if goodness is None else GoodnessResult.from_dict(goodness),
             states_no_null="null" in data and null is None,
             data_directed=data.get("data_directed"),
+            measurement_statement=None
+            if measured is None
+            else MeasurementStatement.from_dict(measured),
         )
 
 
@@ -263,6 +272,7 @@ SHAPE = FitResult.SHAPE = fields(
         "known_background": STATEMENT,
         "goodness_of_fit": maybe(GOODNESS),
         "data_directed": DATA_DIRECTED,
+        "measurement_statement": maybe(MEASUREMENT),
     },
 )
 
@@ -283,3 +293,4 @@ def stated(record: dict[str, Any], results: PublishedResults) -> Iterator[Stated
         null = results.point(statement["null"]).minimum.twice_nll
         yield "2NLL of the null", record["null"]["twice_nll"], null, STALE
         yield from stated_by_statement(name, record["discovery"], results)
+    yield from stated_by_measurement(name, record.get("measurement_statement"), results)

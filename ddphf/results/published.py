@@ -9,6 +9,7 @@ from typing import Any
 
 from ddphf.results.fit import CertificateResult, MinimumResult, ParameterResult
 from ddphf.results.growth import Written
+from ddphf.results.measured import MEASUREMENT
 from ddphf.results.provenance import make_provenance
 from ddphf.results.shapes import ANY, MINIMUM, OPEN, TEXT, WARNINGS, fields, listed
 from ddphf.results.shown import find_named
@@ -92,6 +93,8 @@ class PublishedResults(Written):
         points: Every measurement's minimum, and the null where no measurement is it.
         statements: Per measurement with a null: mu_hat, mu_error, q0, z0, p0, q0_capped, the names
             of both points, and the toys of ``ddphf fit --toys``.
+        measured: Per measurement without a null: what it states of its POI
+            (:class:`ddphf.results.measured.MeasurementStatement`).
         toys: Files of toys: measurement, mu, counts per seed, tail above the observed q0.
         included: Other result files: name, schema, measurement.
         warnings: Sentences.
@@ -103,6 +106,7 @@ class PublishedResults(Written):
     channels: tuple[dict[str, Any], ...]
     points: tuple[PointResult, ...]
     statements: tuple[dict[str, Any], ...]
+    measured: tuple[dict[str, Any], ...] = ()
     toys: tuple[dict[str, Any], ...] = ()
     included: tuple[dict[str, Any], ...] = ()
     warnings: tuple[str, ...] = ()
@@ -131,6 +135,7 @@ class PublishedResults(Written):
             "channels": list(self.channels),
             "points": [point.to_dict() for point in self.points],
             "statements": list(self.statements),
+            **({"measured": list(self.measured)} if self.measured else {}),
             "toys": list(self.toys),
             "included": list(self.included),
             "warnings": list(self.warnings),
@@ -150,6 +155,7 @@ class PublishedResults(Written):
             channels=tuple(data["channels"]),
             points=tuple(PointResult.from_dict(point) for point in data["points"]),
             statements=tuple(data["statements"]),
+            measured=tuple(data.get("measured", ())),
             toys=tuple(data["toys"]),
             included=tuple(data["included"]),
             warnings=tuple(data["warnings"]),
@@ -168,6 +174,7 @@ SHAPE = PublishedResults.SHAPE = fields(
         "optimizer": ANY,
         "channels": listed(fields({}, dict.fromkeys(("name", "bins", "observed"), ANY))),
         "interpolation": fields({}, dict.fromkeys(INTERPOLATION, ANY)),
+        "measured": listed(fields({"measurement": TEXT}, MEASUREMENT["properties"])),
     },
     of=PublishedResults,
 )

@@ -202,6 +202,6 @@ def advise(rho: Sequence[float], widths: Array) -> tuple[float | None, str]:
         )
     best = int(np.argmin(worst))
     return None, (
-        f"no rho covers every truth; rho = {rho[best]:g} is off the least, its pulls are up to "
+        f"no assumption is conservative; least bad is rho = {rho[best]:g}, whose pulls are up to "
         f"{worst[best]:.3f} wide"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq
@@ -12,6 +13,7 @@ from ddphf.arrays import Array
 from ddphf.compute.streams import INTERVALS
 from ddphf.compute.work import HERE, Work
 from ddphf.inference.limits.profile import ProfileScan, find_crossing
+from ddphf.inference.limits.rises import toy_rises
 from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.statistics import toy_statistics
 from ddphf.results.limit import IntervalResult
@@ -70,6 +72,7 @@ def intervals_by_toys(
     n: int,
     *,
     seed: int,
+    has_null: bool = True,
     work: Work = HERE,
 ) -> list[IntervalResult]:
     """Return the intervals with thresholds from toys (Feldman and Cousins' ordering, profiled).
@@ -85,6 +88,7 @@ def intervals_by_toys(
         asymptotic: The intervals to calibrate, one per level.
         n: Toys per point.
         seed: Their seed.
+        has_null: Whether mu = 0 may be fitted too.
         work: How long work is done.
 
     Raises:
@@ -105,11 +109,16 @@ def intervals_by_toys(
         nonlocal failed, which
         source = ToySource.conditional(scan.model, mu)
         first = INTERVALS.start(which, n)
-        toys = toy_statistics(
-            source, [mu], n, seed=seed, first=first, progress=count, runner=work.runner
-        )
-        failed, which = failed + toys.n_failed, which + 1
-        sides[side].append(np.sort(toys.t[:, 0]))
+        options: dict[str, Any] = {
+            "seed": seed, "first": first, "progress": count, "runner": work.runner,
+        }  # fmt: skip
+        if has_null:
+            toys = toy_statistics(source, [mu], n, **options)
+            t, n_failed = toys.t[:, 0], toys.n_failed
+        else:
+            t, n_failed = toy_rises(source, n, **options)
+        failed, which = failed + n_failed, which + 1
+        sides[side].append(np.sort(t))
 
     def open_ended(side: int) -> bool:
         ends = [_end(scan, points[side], sides[side], i.level, bounds[side]) for i in asymptotic]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -20,6 +20,7 @@ from ddphf.likelihood.fits import minimize
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.progress import Count, Stage
 from ddphf.results.limit import AsymptoticLimit, IntervalResult, LimitResult
+from ddphf.results.measured import PLAIN, Declared
 from ddphf.results.provenance import made_of, poi_bounds_stated
 
 __all__ = ["LimitMethod", "limit_model", "limit_workspace"]
@@ -35,6 +36,9 @@ MIN_TOYS = 100
 BELOW, ABOVE, NEAR = (0.5, 0.7, 0.85), (1.15, 1.3), (0.84, 0.95, 1.06, 1.2)
 """Scanned signal strengths, in units of the lowest, the highest and the observed limit."""
 
+OF_BOUNDS = 0.05
+"""Where a POI has no error: a first step towards the ends of its intervals, in its range."""
+
 WIDENINGS = 7
 """How often pyhf's default upper bound of the POI is multiplied by ten: to 1e8."""
 
@@ -49,6 +53,7 @@ def limit_workspace(
     interval: bool = False,
     toys: int = 5000,
     seed: int = 0,
+    declared: Declared = PLAIN,
     progress: Stage | None = None,
     toy_progress: Count | None = None,
     runner: Runner | None = None,
@@ -65,6 +70,8 @@ def limit_workspace(
         interval: Whether to find two-sided intervals too, at 68.27 % and at ``level``.
         toys: Toys per ensemble; there is one per scanned mu.
         seed: Their seed.
+        declared: What the sidecar says: a measurement that is declared to be none of a signal
+            strength has intervals alone.
         progress: Called with a line for each stage.
         toy_progress: Called with (done, toys).
         runner: Where long work is done (:func:`ddphf.open_runner`); threads of this process by
@@ -72,8 +79,8 @@ def limit_workspace(
 
     Raises:
         InputError: Too few toys for a limit.
-        ModelError: The workspace is refused, has no null, or its POI's upper bound is below the
-            observed limit.
+        ModelError: The workspace is refused, has no null (intervals need none), or its POI's upper
+            bound is below the observed limit.
         FitError: A fit has no certificate, or too many toys failed and there is nothing else. Where
             toys fail beside other results, a warning says what is missing.
 
@@ -86,8 +93,8 @@ def limit_workspace(
         (5.6709, 4.1287)
     """
     found = limit_model(
-        Fitter(ReferenceModel(workspace, measurement, poi_bounds)), level=level, methods=methods,
-        interval=interval, toys=toys, seed=seed,
+        Fitter(ReferenceModel(workspace, measurement, poi_bounds), declared=declared), level=level,
+        methods=methods, interval=interval, toys=toys, seed=seed,
         work=work_of(progress, toy_progress, runner),
     )  # fmt: skip
     return made_of(found, workspace)
@@ -121,7 +128,8 @@ def limit_model(
 
     Raises:
         InputError: Too few toys for a limit.
-        ModelError: There is no null, or the POI's upper bound is below the observed limit.
+        ModelError: There is no null, which intervals alone do not need, or the POI's upper bound is
+            below the observed limit.
         FitError: As :func:`limit_workspace`.
     """
     if not 0.5 < level < 1:
@@ -129,6 +137,10 @@ def limit_model(
     if "toys" in methods and toys < MIN_TOYS:
         raise InputError(f"toys: {toys}, expected at least {MIN_TOYS} per scanned signal strength")
     say, stated = work.say, fitter.reference.poi_bounds
+    if not fitter.has_null:
+        if not (interval and fitter.has_free_poi):
+            fitter.require_null()
+        return _intervals_alone(fitter, level, methods, toys, seed, work)
     found, observed, asimov, asymptotic = _asymptotic_limits(fitter, level, say)
     widened = None
     for _ in range(WIDENINGS * (not fitter.reference.states_poi_bounds)):
@@ -170,24 +182,12 @@ def limit_model(
                 f"limits by toys are null where {toys} toys per ensemble do not resolve CLs = "
                 f"{1 - level:.4g}; ask for more toys"
             )
-    intervals: list[IntervalResult] = []
-    try:
-        if interval:
-            unit = asimov_unit(asimov)
-            plain = [interval_asymptotic(observed, x, unit) for x in sorted({ONE_SIGMA, level})]
-            if "asymptotic" in methods:
-                intervals += plain
-            if "toys" in methods:
-                say(f"{name}: intervals by toys")
-                intervals += intervals_by_toys(observed, plain, toys, seed=seed, work=work)
-                if any(None in (x.lower, x.upper) for x in intervals):
-                    warnings.append(
-                        "ends of intervals by toys are null where no scanned value of the POI is "
-                        "excluded: the data hardly constrain it"
-                    )
-    except (FitError, ModelError) as error:
-        which = "the intervals by toys" if intervals else "the intervals"
-        warnings.append(f"{name}: {which} are missing: {error}")
+    intervals: tuple[IntervalResult, ...] = ()
+    if interval:
+        intervals, missing = _find_intervals(
+            observed, lambda: asimov_unit(asimov), name, level, methods, toys, seed, True, work
+        )
+        warnings += missing
     return LimitResult(
         measurement=name,
         poi=table.names[poi],
@@ -196,12 +196,80 @@ def limit_model(
         mu_error=observed.free.error(poi),
         asymptotic=asymptotic if "asymptotic" in methods else None,
         toys=by_toys,
-        intervals=tuple(intervals),
+        intervals=intervals,
         warnings=tuple(warnings),
         provenance=poi_bounds_stated(
             None if widened is None and stated is None else (observed.lower, observed.upper)
         ),
     )
+
+
+def _intervals_alone(
+    fitter: Fitter,
+    level: float,
+    methods: Collection[LimitMethod],
+    toys: int,
+    seed: int,
+    work: Work,
+) -> LimitResult:
+    """Return the record of a measurement without a null: it has intervals, and no CLs."""
+    fits = fitter.fit_free(work.say)
+    observed = ProfileScan(fitter.require_compiled("intervals"), free=fits.free)
+    table, name = fitter.reference.parameters, str(fitter.reference.measurement)
+    error = fits.free.error(observed.poi)
+    unit = error if error else OF_BOUNDS * (observed.upper - observed.lower)
+    intervals, missing = _find_intervals(
+        observed, lambda: unit, name, level, methods, toys, seed, False, work
+    )
+    if not intervals:
+        raise FitError(missing[-1])
+    return LimitResult(
+        measurement=name,
+        poi=table.names[observed.poi],
+        level=level,
+        mu_hat=observed.mu_hat,
+        mu_error=error,
+        asymptotic=None,
+        toys=None,
+        intervals=intervals,
+        warnings=(*fits.warnings, *missing),
+        provenance=poi_bounds_stated(fitter.reference.poi_bounds),
+    )
+
+
+def _find_intervals(
+    observed: ProfileScan,
+    unit: Callable[[], float],
+    name: str,
+    level: float,
+    methods: Collection[LimitMethod],
+    toys: int,
+    seed: int,
+    has_null: bool,
+    work: Work,
+) -> tuple[tuple[IntervalResult, ...], list[str]]:
+    """Return two-sided intervals, and what is missing."""
+    intervals: list[IntervalResult] = []
+    warnings: list[str] = []
+    try:
+        step = unit()
+        plain = [interval_asymptotic(observed, x, step) for x in sorted({ONE_SIGMA, level})]
+        if "asymptotic" in methods:
+            intervals += plain
+        if "toys" in methods:
+            work.say(f"{name}: intervals by toys")
+            intervals += intervals_by_toys(
+                observed, plain, toys, seed=seed, has_null=has_null, work=work
+            )
+            if any(None in (x.lower, x.upper) for x in intervals):
+                warnings.append(
+                    "ends of intervals by toys are null where no scanned value of the POI is "
+                    "excluded: the data hardly constrain it"
+                )
+    except (FitError, ModelError) as error:
+        which = "the intervals by toys" if intervals else "the intervals"
+        warnings.append(f"{name}: {which} are missing: {error}")
+    return tuple(intervals), warnings
 
 
 def _asymptotic_limits(

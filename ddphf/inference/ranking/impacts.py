@@ -24,6 +24,7 @@ from ddphf.likelihood.errors.propagation import Propagation, held_by_data, propa
 from ddphf.likelihood.reference import ParameterTable, ReferenceModel
 from ddphf.progress import Count, Stage
 from ddphf.results.fit import ParameterResult
+from ddphf.results.measured import PLAIN, Declared
 from ddphf.results.provenance import made_of
 from ddphf.results.rank import CorrelationsResult, ImpactResult, RankResult
 
@@ -46,6 +47,7 @@ def rank_parameters(
     parameters: Sequence[str] = (),
     groups: Sequence[tuple[str, str]] = (),
     top: int | None = None,
+    declared: Declared = PLAIN,
     progress: Stage | None = None,
     refit_progress: Count | None = None,
     runner: Runner | None = None,
@@ -62,6 +64,7 @@ def rank_parameters(
         parameters: Globs of the parameters to rank; all but the per-bin ones by default.
         groups: (name, globs joined by commas) of parameters to freeze together.
         top: How many parameters to keep; all by default.
+        declared: What the sidecar says: where there is no null, none is fitted.
         progress: Called with a line for each stage.
         refit_progress: Called with (done, refits).
         runner: Where refits are done; on threads by default.
@@ -80,8 +83,8 @@ def rank_parameters(
         [('correlated_bkg_uncertainty', -0.4)]
     """
     ranked = rank_model(
-        Fitter(ReferenceModel(workspace, measurement)), parameters=parameters, groups=groups,
-        work=work_of(progress, refit_progress, runner), cold=True,
+        Fitter(ReferenceModel(workspace, measurement), declared=declared), parameters=parameters,
+        groups=groups, work=work_of(progress, refit_progress, runner), cold=True,
     )  # fmt: skip
     return made_of(replace(ranked, parameters=ranked.parameters[:top]), workspace)
 

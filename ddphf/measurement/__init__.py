@@ -1,0 +1,1 @@
+"""Ratio files to workspaces: numerator, denominator, lepton identification, a control pair."""
