@@ -12,6 +12,7 @@ import jsonschema
 from ddphf.arrays import Spec
 from ddphf.results import (
     birman,
+    bumps,
     correlations,
     discover,
     documents,
@@ -170,6 +171,9 @@ KINDS: tuple[RecordKind, ...] = (
             about="search everywhere: local and global significance", summarize=search.summarize,
             digests=("data_digest",), lines=f"{LINES}:lines_of_search",
         ),
+    ),
+    RecordKind(
+        bumps.BumpsResult, bumps.SHAPE, "bumps scan", bumps.misfits, chapter="bumps", several=True
     ),
     RecordKind(
         documents.SidecarDocument, documents.SidecarDocument.SHAPE, "build",
