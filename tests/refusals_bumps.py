@@ -1,7 +1,10 @@
 """Cases of tests/test_refusals.py for ``ddphf bumps``."""
 
+import json
+
 import numpy as np
-from bump_data import EDGES, drawn, smooth, write_spectrum
+from bump_data import EDGES, drawn, smooth, with_bump, write_spectrum
+from conftest import invoke
 
 __all__ = ["BUMPS"]
 
@@ -23,6 +26,40 @@ def changed(place, value):
     counts = FALLING.copy()
     counts[place] = value
     return counts
+
+
+def run(line):
+    outcome = invoke(*line.split())
+    assert outcome.code == 0, outcome.err
+
+
+def scanned(folder):
+    write_spectrum(folder / "s.csv", {"observed": drawn(with_bump(smooth(), 25, 200.0))})
+    run("bumps scan s.csv --width-bins 1.5 -o b.json")
+
+
+def scanned_few(folder):
+    write_spectrum(folder / "s.csv", {"observed": drawn(smooth(40, 15.0, 8.0, 0.05), 2)},
+                   np.arange(41.0))  # fmt: skip
+    run("bumps scan s.csv --width-bins 1 -o b.json")
+
+
+def broken(folder):
+    scanned(folder)
+    record = json.loads((folder / "b.json").read_text())
+    record["spectra"][0]["best"]["p_local"] = 0.0
+    (folder / "b.json").write_text(json.dumps(record))
+
+
+def no_record(folder):
+    (folder / "s.json").write_text("{}")
+
+
+def workspace(record, *options, prepare):
+    return {
+        "arguments": ["bumps", "workspace", record, "-o", "w.json", *options],
+        "prepare": prepare,
+    }
 
 
 KINK = np.where(np.arange(50) < 25, 20000.0, 4000.0) * np.exp(-np.arange(50) / 40)
@@ -58,6 +95,23 @@ BUMPS = {
             folder / "two.npz", h=np.ones((3, 3)), edges_0=np.arange(4.0), edges_1=np.arange(4.0)
         ),
     },
+    "a bump of no scan": workspace("s.json", prepare=no_record),
+    "a rank that no spectrum has": workspace("b.json", "--rank", "3", prepare=scanned),
+    "a background of no known name": workspace(
+        "b.json", "--background", "bernstien-4", prepare=scanned
+    ),
+    "a damaged record of bumps": workspace("b.json", prepare=broken),
+    "a workspace of a bump to a pipe": {
+        **workspace("b.json", prepare=scanned),
+        "arguments": ["bumps", "workspace", "b.json", "-o", "-"],
+    },
+    "a bump outside the spectrum": scan(FALLING, "--mass", "3000"),
+    "a linear background of empty bins": workspace(
+        "b.json", "--background", "bernstein-4", prepare=scanned_few
+    ),
+    "a function of few events": workspace(
+        "b.json", "--background", "exp(cubic)", prepare=scanned_few
+    ),
     "a spectrum that is not there": {
         "arguments": ["bumps", "scan", "absent.csv", "--width-bins", "1.5", "-o", "b.json"],
     },

@@ -15,6 +15,7 @@ from ddphf.cli.main import group
 COMMANDS = {
     "build": "build analysis.yml -o new/w.json",
     "bumps scan": "bumps scan spectrum.csv --width-bins 1.5 --toys 20 -o new/b.json --plots new/f",
+    "bumps workspace": "bumps workspace b.json -o new/w.json",
     "correlations": "correlations events/analysis.yml --toys 20 -o new/c.json --plots new/figures",
     "discover": "discover w.json --null asymptotic,toys --toys 300 -o new/d.json --plots new/f",
     "fit": "fit w.json -o new/fit.json --plots new/figures",
@@ -77,6 +78,7 @@ def make_inputs(folder: Path) -> None:
         "fit w.json -o fit.json",
         "publish w.json -o pair.tar.gz",
         "search pair analysis.yml --precision .2 -o search.json",
+        "bumps scan spectrum.csv --width-bins 1.5 -o b.json",
         "search freeze search.json -o hypothesis.yml",
     ):
         outcome = invoke(*line.split())

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.stats import norm
 
 from ddphf.arrays import Array, Mask, Spec
+from ddphf.bumps.functions import add_functions
 from ddphf.bumps.global_p import GlobalP, combine_all, toy_maxima, toy_p
 from ddphf.bumps.hunt import LEAST_RHO, Hunt
 from ddphf.bumps.known import fit_signal
@@ -50,6 +51,7 @@ def scan_spectra(
     *,
     toys: int = 0,
     first: int = 20,
+    mass: float | None = None,
     seed: int = 0,
     work: Work = HERE,
 ) -> BumpsResult:
@@ -59,7 +61,8 @@ def scan_spectra(
         spectra: At least one.
         width: Of a bump.
         toys: Of each of the first spectra; without them no global p-value is stated.
-        first: How many spectra, the largest z first, have toys.
+        first: How many spectra, the largest z first, have toys and fits of functions.
+        mass: Where a bump is stated too, beside the best one.
         seed: Of the toys.
         work: Where it is done.
 
@@ -89,6 +92,9 @@ def scan_spectra(
     if toys:
         _add_toys(ranked[:first], toys, seed, work)
         ranked.sort(key=_by_global_p)
+    work.say(f"functions for {len(ranked[:first])} spectra")
+    for entry in ranked[:first]:
+        entry.extra = add_functions(entry.prepared, entry.found, mass, DESCRIBES)
     others = sorted((e for e in entries if e.status != SCANNED), key=lambda e: e.status != SILENT)
     rows = [_row(entry, rank) for rank, entry in enumerate(ranked, start=1)]
     rows += [_row(entry, None) for entry in others]
@@ -232,6 +238,7 @@ def _row(entry: _Entry, rank: int | None) -> Spec:
         "edm": found.edm,
         "given": [] if spectrum.background is None else _list(spectrum.background),
     }
+    row |= entry.extra
     if entry.status == SCANNED:
         row["best"] = _best(entry, found)
         row["warnings"] = _edge_warning(found, inner, binning.centres)

@@ -51,6 +51,10 @@ SHOWN = 20
     "--first", type=click.IntRange(min=1), default=20, show_default=True, metavar="N",
     help="Spectra that have toys, the largest Z first.",
 )  # fmt: skip
+@click.option(
+    "--mass", type=float, metavar="M",
+    help="State a bump at this mass too, over every function.",
+)  # fmt: skip
 @figure_options("Draw the best bump into this folder.")
 @seed_option
 @scheduler_option
@@ -63,6 +67,7 @@ def command(
     resolution: str | None,
     toys: int,
     first: int,
+    mass: float | None,
     plots: str | None,
     kind: str | None,
     seed: int,
@@ -92,7 +97,7 @@ def command(
         read, files = read_spectra(spectra)
         outputs.protect(files)
         work = Work(say, say.bar("blocks"), runner)
-        result = scan_spectra(read, wanted, toys=toys, first=first, seed=seed, work=work)
+        result = scan_spectra(read, wanted, toys=toys, first=first, mass=mass, seed=seed, work=work)
     record = result.to_dict()
     print_warnings(result.warnings)
 
@@ -106,11 +111,26 @@ def command(
     print_summary(make_table(record))
     print_summary(*(_why(s) for s in record["spectra"][:SHOWN] if s.get("why")))
     print_summary(*(w for s in record["spectra"][:SHOWN] for w in s["warnings"]))
+    print_summary(*(line for s in record["spectra"][:SHOWN] for line in _functions(s)))
     print_summary(*describe_overall(record))
 
 
 def _why(spectrum: Mapping[str, Any]) -> str:
     return f"{spectrum['name']}: {spectrum['status']}: {spectrum['why']}"
+
+
+def _functions(spectrum: Mapping[str, Any]) -> list[str]:
+    """Say by how much Z depends on the function."""
+    lines = []
+    for found, where in ((spectrum, "its best bump"), (spectrum.get("at") or {}, "")):
+        spread = found.get("spread")
+        if spread:
+            place = where or f"a bump at {found['mass']:.6g}"
+            lines.append(
+                f"{spectrum['name']}: functions as background give {place} Z = "
+                f"{spread['lowest']:.2f} to {spread['highest']:.2f}"
+            )
+    return lines
 
 
 def _number(value: float | None, form: str) -> str:

@@ -180,6 +180,9 @@ KINDS: tuple[RecordKind, ...] = (
         documents.misfits_of_sidecar, chapter="sidecar",
     ),
     RecordKind(
+        documents.BumpModelDocument, documents.BumpModelDocument.SHAPE, "bumps workspace"
+    ),
+    RecordKind(
         injection.InjectionResult, injection.SHAPE, "inject", injection.misfits,
         published=Published(
             stated=injection.stated, digests=("workspace_digest", "written_digest")
