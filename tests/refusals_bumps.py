@@ -110,7 +110,7 @@ BUMPS = {
         "b.json", "--background", "bernstein-4", prepare=scanned_few
     ),
     "a function of few events": workspace(
-        "b.json", "--background", "exp(cubic)", prepare=scanned_few
+        "b.json", "--background", "exp(quadratic)", prepare=scanned_few
     ),
     "a spectrum that is not there": {
         "arguments": ["bumps", "scan", "absent.csv", "--width-bins", "1.5", "-o", "b.json"],

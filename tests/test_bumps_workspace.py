@@ -136,7 +136,7 @@ def test_workspaces_refuse(scanned):
         bump_workspace({**scanned, "best": None, "status": "no significance"})
     few = row(drawn(smooth(40, 15.0, 8.0, 0.05), 2), np.arange(41.0), 1.0)
     with pytest.raises(FitError, match=r"more than 0\.02 apart, for so few events; take another"):
-        bump_workspace(few, "exp(cubic)")
+        bump_workspace(few, "exp(quadratic)")
     with pytest.raises(FitError, match="reach 0 where no event is observed; take a range"):
         bump_workspace(few, "bernstein-4")
 

@@ -14,6 +14,7 @@ from ddphf.cli.main import group
 
 COMMANDS = {
     "build": "build analysis.yml -o new/w.json",
+    "bumps evaluate": "bumps evaluate --signals 3 --backgrounds 3 -o new/e.json",
     "bumps scan": "bumps scan spectrum.csv --width-bins 1.5 --toys 20 -o new/b.json --plots new/f",
     "bumps workspace": "bumps workspace b.json -o new/w.json",
     "correlations": "correlations events/analysis.yml --toys 20 -o new/c.json --plots new/figures",
@@ -46,7 +47,7 @@ LONG = "study birman"
 INPUTS = {
     name: line[len(name.split())]
     for name, line in COMMANDS.items()
-    if name not in ("init", "search null", LONG)
+    if name not in ("bumps evaluate", "init", "search null", LONG)
 }
 """A file that each command reads."""
 

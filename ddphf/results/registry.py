@@ -16,6 +16,7 @@ from ddphf.results import (
     correlations,
     discover,
     documents,
+    evaluation,
     fit,
     injection,
     limit,
@@ -179,6 +180,7 @@ KINDS: tuple[RecordKind, ...] = (
         documents.SidecarDocument, documents.SidecarDocument.SHAPE, "build",
         documents.misfits_of_sidecar, chapter="sidecar",
     ),
+    RecordKind(evaluation.BumpsEvaluation, evaluation.SHAPE, "bumps evaluate"),
     RecordKind(
         documents.BumpModelDocument, documents.BumpModelDocument.SHAPE, "bumps workspace"
     ),
