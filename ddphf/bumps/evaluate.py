@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import beta
 
 from ddphf.arrays import Array, Mask, Spec
 from ddphf.bumps.binning import Binning
@@ -21,6 +20,7 @@ from ddphf.compute.work import HERE, Work
 from ddphf.results.evaluation import BumpsEvaluation
 from ddphf.results.provenance import make_provenance
 from ddphf.statistics.roc import make_roc
+from ddphf.statistics.tails import tail_interval
 
 __all__ = ["evaluate_splines"]
 
@@ -186,11 +186,9 @@ def _summarize(which: str, rows: list[Row]) -> Spec:
                 out[key] = {"value": roc.auc, "error": roc.auc_error}
     for level in LOUD if without else ():
         loud = int(np.sum(quiet[:, 0] >= level))
-        low = float(beta.ppf(0.025, loud, len(without) - loud + 1)) if loud else 0.0
-        high = float(beta.ppf(0.975, loud + 1, len(without) - loud))
-        out["false_positives"].append(
-            {"z": level, "n": loud, "rate": loud / len(without), "interval": [low, high]}
-        )
+        interval = list(tail_interval(len(without), 0, loud, 0.95))
+        rate = loud / len(without)
+        out["false_positives"].append({"z": level, "n": loud, "rate": rate, "interval": interval})
     about = np.array([row.about for row in with_bump]).reshape(len(with_bump), len(BINNED))
     for column, (name, edges) in enumerate(BINNED.items()):
         values = about[stated, column]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import click
@@ -19,7 +20,9 @@ from ddphf.cli.common import (
     scheduler_option,
     seed_option,
 )
-from ddphf.cli.figures import figure_options, figure_paths, write_record
+from ddphf.cli.figures import figure_options, figure_paths, stage_figures
+from ddphf.exceptions import UsageError
+from ddphf.files import to_json
 from ddphf.outputs import Outputs
 from ddphf.results.bumps import describe_p
 
@@ -55,6 +58,9 @@ SHOWN = 20
     "--mass", type=float, metavar="M",
     help="State a bump at this mass too, over every function.",
 )  # fmt: skip
+@click.option(
+    "--page", metavar="FILE", help="Write the ranking as one sortable HTML page too.",
+)  # fmt: skip
 @figure_options("Draw the best bump into this folder.")
 @seed_option
 @scheduler_option
@@ -68,6 +74,7 @@ def command(
     toys: int,
     first: int,
     mass: float | None,
+    page: str | None,
     plots: str | None,
     kind: str | None,
     seed: int,
@@ -85,9 +92,11 @@ def command(
     """
     from ddphf.bumps.prepare import Width
 
+    if page == "-":
+        raise UsageError("--page -: standard output is the record's; name a file")
     wanted = Width(width_bins, width, resolution)
     figures = figure_paths(plots, kind, ("bump",))
-    outputs = Outputs([output, *figures.values()], force=force)
+    outputs = Outputs([output, page, *figures.values()], force=force)
     with progress_line() as say, runner_at(where, say) as runner:
         say("reading")
         from ddphf.bumps.run_scan import scan_spectra
@@ -101,18 +110,29 @@ def command(
     record = result.to_dict()
     print_warnings(result.warnings)
 
-    def draw() -> dict[str, Any]:
-        from ddphf.figures.bumps import draw_bumps
+    with outputs:
+        outputs.write(output, to_json(record))
+        if page is not None:
+            from ddphf.report.bumps_page import bumps_page
 
-        return draw_bumps(record)
-
-    missing = write_record(outputs, output, record, figures, draw)
+            outputs.write(page, bumps_page(record))
+        missing = _stage_figures(outputs, figures, record)
     print_warnings([f"{figures[name].name}: nothing to draw" for name in missing])
     print_summary(make_table(record))
     print_summary(*(_why(s) for s in record["spectra"][:SHOWN] if s.get("why")))
     print_summary(*(w for s in record["spectra"][:SHOWN] for w in s["warnings"]))
     print_summary(*(line for s in record["spectra"][:SHOWN] for line in _functions(s)))
     print_summary(*describe_overall(record))
+
+
+def _stage_figures(
+    outputs: Outputs, figures: Mapping[str, Path], record: Mapping[str, Any]
+) -> list[str]:
+    if not figures:
+        return []
+    from ddphf.figures.bumps import draw_bumps
+
+    return stage_figures(outputs, figures, draw_bumps(record))
 
 
 def _why(spectrum: Mapping[str, Any]) -> str:

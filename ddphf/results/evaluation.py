@@ -59,6 +59,7 @@ class BumpsEvaluation(Written):
 
 SPREAD = {"n": COUNT, "bias": HOLE, "bias_error": HOLE, "half_range": HOLE}
 ROW = fields(SPREAD, {"low": NUMBER, "high": NUMBER, "family": TEXT})
+AGAINST = ("z", "counts", "place", "bins", "family")
 AUC = maybe(fields({"value": NUMBER, "error": NUMBER}))
 SHAPE = fields(
     {
@@ -80,7 +81,7 @@ SHAPE = fields(
                             {"z": NUMBER, "n": COUNT, "rate": NUMBER, "interval": listed(NUMBER)}
                         )
                     ),
-                    "against": {"type": "object", "additionalProperties": listed(ROW)},
+                    "against": fields({}, dict.fromkeys(AGAINST, listed(ROW))),
                 }
             )
         ),
