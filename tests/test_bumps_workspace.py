@@ -160,6 +160,8 @@ def test_from_a_scan_to_a_fit(folder):
     about = json.loads(Path("w.bump.json").read_text())
     fitted = json.loads(Path("fit.json").read_text())
     assert fitted["discovery"]["z0"] == pytest.approx(about["z"]["direct"], abs=1e-5)
+    assert fitted["data_directed"]["local_z"] == pytest.approx(spectrum["best"]["z"], rel=1e-5)
+    assert fitted["data_directed"]["windows"] == spectrum["excluded"].count(None)
     assert fitted["provenance"]["workspace_digest"] == about["workspace_digest"]
     done = invoke("bumps", "workspace", "b.json", "--rank", "2", "-o", "x.json")
     assert (done.code, "the record ranks 1 spectra" in done.err) == (3, True)

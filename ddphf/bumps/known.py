@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.special import xlogy
 
-from ddphf.arrays import Array
+from ddphf.arrays import Array, Mask
 from ddphf.bumps.templates import density_templates
 from ddphf.exceptions import FitError, InputError
 
@@ -51,22 +50,22 @@ def fit_signal(observed: Array, background: Array, templates: Array) -> KnownFit
         >>> found.mu.round(9).tolist(), found.z.round(4).tolist()
         ([10.0], [0.984])
     """
-    n, b, t = np.broadcast_arrays(observed, background, templates)
-    with np.errstate(all="ignore"):
-        lowest = -np.min(np.where(t > 0, b / t, np.inf), axis=-1)
-        at_bound = b + lowest[..., None] * t
-        empty = at_bound <= 1e-12 * b
-        ratio = np.where(empty, np.where(n > 0, np.inf, 0.0), n / at_bound)
-        slope = np.sum(np.where(t > 0, t * (1 - ratio), 0.0), axis=-1)
-    bound = slope >= 0  # nothing observed where the deficit is complete
+    part = np.asarray(templates / background)
+    n = np.broadcast_to(observed, np.broadcast_shapes(np.shape(observed), part.shape))
+    part = np.broadcast_to(part, n.shape)
+    total = np.broadcast_to(np.sum(templates, axis=-1), n.shape[:-1])
+    lowest = -1 / np.max(part, axis=-1)
+    bound = _ends_at_bound(n, np.broadcast_to(templates, n.shape), part, lowest)
     low, high = lowest.copy(), np.full(lowest.shape, np.inf)
-    mu, total = np.where(bound, lowest, 0.0), t.sum(axis=-1)
-    for _ in range(STEPS):
-        r = b + mu[..., None] * t
-        with np.errstate(all="ignore"):
-            r = t / r
-            g = total - np.einsum("...n,...n->...", r, n)
-            h = np.einsum("...n,...n,...n->...", r, r, n)
+    mu, edm = np.where(bound, lowest, 0.0), np.full(lowest.shape, np.inf)
+    with np.errstate(all="ignore"):
+        for _ in range(STEPS):
+            weight = mu[..., None] * part
+            weight += 1
+            np.divide(part, weight, out=weight)  # template over expected counts
+            seen = weight * n
+            g = total - seen.sum(axis=-1)
+            h = np.einsum("...n,...n->...", seen, weight)
             edm = np.where(bound, 0.0, g * g / h)
             if np.all(edm < ENOUGH):
                 break
@@ -74,13 +73,26 @@ def fit_signal(observed: Array, background: Array, templates: Array) -> KnownFit
             new = mu - g / h
             beyond = ~np.isfinite(new) | (new <= low) | (new >= high)
             middle = np.where(np.isfinite(high), (low + high) / 2, 2 * np.abs(mu) + 1.0)
-        mu = np.where(bound | (edm < ENOUGH), mu, np.where(beyond, middle, new))
-    if not np.all(edm < CERTIFIED):
-        raise FitError("a signal over a known background has no certified minimum")
-    r = np.maximum(b + mu[..., None] * t, 0.0)
-    with np.errstate(all="ignore"):
-        gain = 2 * (np.sum(np.where(n > 0, xlogy(n, r / b), 0.0), axis=-1) - mu * t.sum(axis=-1))
+            mu = np.where(bound | (edm < ENOUGH), mu, np.where(beyond, middle, new))
+        if not np.all(edm < CERTIFIED):
+            raise FitError("a signal over a known background has no certified minimum")
+        logs = np.log1p(mu[..., None] * part)
+        if bound.any():  # nothing is observed where nothing is expected
+            logs = np.where(n > 0, logs, 0.0)
+        gain = 2 * (np.einsum("...n,...n->...", n, logs) - mu * total)
     return KnownFits(np.sign(mu) * np.sqrt(np.maximum(gain, 0.0)), np.asarray(mu))
+
+
+def _ends_at_bound(n: Array, t: Array, part: Array, lowest: Array) -> Mask:
+    """Return which deficits are complete: nothing is observed in the bin that limits them."""
+    if np.all(n > 0):
+        return np.zeros(lowest.shape, dtype=bool)
+    left = 1 + lowest[..., None] * part
+    empty = left <= 1e-12
+    with np.errstate(all="ignore"):
+        ratio = np.where(empty, np.where(n > 0, np.inf, 0.0), n * part / (t * left))
+        slope = np.sum(np.where(t > 0, t * (1 - ratio), 0.0), axis=-1)
+    return np.asarray(slope >= 0)
 
 
 def strength_of(z: Array, background: Array, template: Array) -> Array:

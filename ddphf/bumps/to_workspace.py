@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,7 @@ from ddphf.bumps.links import IDENTITY, evaluate
 from ddphf.bumps.newton import Models
 from ddphf.bumps.templates import integral_templates
 from ddphf.exceptions import FitError, InputError
+from ddphf.results.data_directed import Mark
 from ddphf.results.documents import BumpModelDocument
 from ddphf.results.provenance import json_digest, make_provenance
 from ddphf.workspace.emit import (
@@ -106,7 +108,7 @@ def bump_workspace(row: Mapping[str, Any], background: str = SPLINE) -> tuple[Wo
             "another --background, of fewer parameters or linear such as bernstein-4"
         )
     scale = max(events, 2 * float(1 / np.sqrt(bump.information[0])))
-    workspace = _emit(form, counts, template * scale)
+    workspace = _emit(form, counts, template * scale, _mark(row))
     about = {
         "schema": BumpModelDocument.SCHEMA,
         "workspace_digest": json_digest(workspace),
@@ -201,7 +203,19 @@ def _positive(p: int) -> Array:
     return np.stack([(1 - u) ** 2, 2 * u * (1 - u), u**2], axis=1)
 
 
-def _emit(form: _Form, counts: Array, signal: Array) -> Workspace:
+def _mark(row: Mapping[str, Any]) -> ParameterDocument:
+    """Return what tells every fit of the workspace that its significance is local."""
+    best = row["best"]
+    p, interval = best["p_global"], best["p_global_interval"]
+    error = None if p is None else (interval[1] - interval[0]) / 2
+    places = sum(why is None for why in row.get("excluded") or []) or len(row["observed"])
+    digest = str(row.get("digest", "")).removeprefix("sha256:")[:16]
+    if not re.fullmatch("[0-9a-f]{16}", digest):
+        digest = "0" * 16
+    return {"name": Mark(p, error, best["z"], places, digest).name}
+
+
+def _emit(form: _Form, counts: Array, signal: Array, mark: ParameterDocument) -> Workspace:
     """Return the workspace of a form."""
     model = form.model
     samples = [Sample("signal", signal, (factor("mu"),))]
@@ -232,6 +246,7 @@ def _emit(form: _Form, counts: Array, signal: Array) -> Workspace:
             reach = max(10.0, 10 * abs(value))
             parameters.append({"name": name, "inits": [value], "bounds": [[-reach, reach]]})
         samples.append(Sample("background", model.nominal, tuple(bends)))
+    parameters.append(mark)
     channel = Channel("SR_bump", counts, tuple(samples))
     fixed: list[ParameterDocument] = [{**parameters[0], "fixed": True}, *parameters[1:]]
     return emit_workspace(
