@@ -131,7 +131,7 @@ def toy_p(z: float, maxima: Array, name: str = "") -> GlobalP:
     Example:
         >>> found = toy_p(2.0, np.array([1.0, 3.0, 2.5, -np.inf]))
         >>> found.p, [round(x, 3) for x in found.interval]
-        (0.5, [0.186, 0.814])
+        (0.5, [0.185, 0.815])
     """
     failed = int(np.isnan(maxima).sum())
     refuse_failures(failed, len(maxima), name)

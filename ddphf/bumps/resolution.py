@@ -55,7 +55,7 @@ def mass_resolution(objects: str) -> Callable[[Array], Array]:
     Example:
         >>> sigma = mass_resolution("photon+photon")
         >>> float(sigma(np.array(125.0)).round(3))
-        1.137
+        1.139
     """
     parts = objects.split("+")
     if len(parts) != 2:
@@ -81,7 +81,7 @@ def resolution_edges(low: float, high: float, objects: str, bins_per_sigma: floa
     Example:
         >>> edges = resolution_edges(100.0, 160.0, "photon+photon", 1.0)
         >>> len(edges), float(np.diff(edges)[0].round(3))
-        (54, 1.009)
+        (54, 1.017)
     """
     sigma, edges = mass_resolution(objects), [low]
     while edges[-1] < high:
