@@ -105,6 +105,8 @@ BUMPS = {
         **workspace("b.json", prepare=scanned),
         "arguments": ["bumps", "workspace", "b.json", "-o", "-"],
     },
+    "neighbours of no number": scan(FALLING, "--combine", "jets"),
+    "a page on standard output": scan(FALLING, "--page", "-"),
     "a bump outside the spectrum": scan(FALLING, "--mass", "3000"),
     "a linear background of empty bins": workspace(
         "b.json", "--background", "bernstein-4", prepare=scanned_few

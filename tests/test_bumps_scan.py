@@ -1,6 +1,7 @@
 """`ddphf bumps scan`: files to a record, global p-values, and what is left out."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import hist
@@ -16,6 +17,7 @@ from ddphf.bumps.binning import Binning
 from ddphf.bumps.global_p import combine_all, toy_maxima, toy_p
 from ddphf.bumps.hunt import hunt
 from ddphf.bumps.known import fit_signal
+from ddphf.bumps.neighbours import add_neighbours
 from ddphf.bumps.prepare import Width, prepare
 from ddphf.bumps.resolution import mass_resolution, resolution_edges
 from ddphf.bumps.run_scan import scan_spectra
@@ -120,6 +122,22 @@ def test_one_bad_spectrum_among_many_is_stated(folder):
     assert "excluded: 1 of 4 spectra, not ranked" in record["left_out"]
     assert "no toys of 1 spectra after the first 1" in record["left_out"]
     assert "bin 3 holds 0.5" in done.err
+
+
+def test_neighbouring_multiplicities_are_combined(folder):
+    columns = {f"ee_{n}jets": drawn(smooth(), n) for n in (2, 3, 5)}
+    write_spectrum("j.csv", columns)
+    record, _ = scan("j.csv", "--width-bins", "1.5", "--combine", "jets")
+    by_name = {s["name"]: s for s in record["spectra"]}
+    assert len(by_name) == 4
+    both = by_name["j.csv:ee_2+3jets"]
+    assert both["sources"] == ["j.csv:ee_2jets", "j.csv:ee_3jets"]
+    assert both["observed"] == (columns["ee_2jets"] + columns["ee_3jets"]).tolist()
+    write_spectrum("k.csv", {"ee_3jets": drawn(smooth(40), 1)}, EDGES[:41])
+    (two, *_), _ = read_spectra(["j.csv:ee_2jets"])
+    (three, *_), _ = read_spectra(["k.csv"])
+    three = replace(three, name="j.csv:ee_3jets")
+    assert "have different bins" in add_neighbours([two, three], "jets")[1][0]
 
 
 def test_a_turn_on_is_left_out_and_said(folder):

@@ -198,6 +198,8 @@ def _row(entry: _Entry, rank: int | None) -> Spec:
         "background": None,
         "warnings": [],
     }
+    if spectrum.sources:
+        row["sources"] = list(spectrum.sources)
     if rank is not None:
         row["rank"] = rank
     if entry.why:

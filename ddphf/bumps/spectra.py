@@ -40,6 +40,7 @@ class Spectrum:
         background: Known, or None.
         unit: Of the mass.
         weighted: Whether it was filled with weights.
+        sources: Spectra that it is the sum of.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Spectrum:
     background: Array | None = None
     unit: str = ""
     weighted: bool = False
+    sources: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:

@@ -55,6 +55,10 @@ SHOWN = 20
     help="Spectra that have toys, the largest Z first.",
 )  # fmt: skip
 @click.option(
+    "--combine", metavar="WORD",
+    help="Scan sums of neighbours too: of names that differ by one in the number before WORD.",
+)  # fmt: skip
+@click.option(
     "--mass", type=float, metavar="M",
     help="State a bump at this mass too, over every function.",
 )  # fmt: skip
@@ -73,6 +77,7 @@ def command(
     resolution: str | None,
     toys: int,
     first: int,
+    combine: str | None,
     mass: float | None,
     page: str | None,
     plots: str | None,
@@ -105,10 +110,15 @@ def command(
 
         read, files = read_spectra(spectra)
         outputs.protect(files)
+        said: list[str] = []
+        if combine is not None:
+            from ddphf.bumps.neighbours import add_neighbours
+
+            read, said = add_neighbours(read, combine)
         work = Work(say, say.bar("blocks"), runner)
         result = scan_spectra(read, wanted, toys=toys, first=first, mass=mass, seed=seed, work=work)
     record = result.to_dict()
-    print_warnings(result.warnings)
+    print_warnings([*said, *result.warnings])
 
     with outputs:
         outputs.write(output, to_json(record))
