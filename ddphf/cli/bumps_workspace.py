@@ -42,8 +42,7 @@ def command(bumps: str, rank: int, background: str, output: str, force: bool) ->
     """
     if output == "-":
         raise UsageError("-o -: a file stands beside the workspace; name a file")
-    beside = Path(output).with_suffix("")
-    companion = beside.with_name(f"{beside.name}.bump.json")
+    companion = Path(output).parent / f"{Path(output).stem}.bump.json"
     outputs = Outputs([output, companion], inputs=[bumps], force=force)
     with progress_line() as say:
         say("reading")
