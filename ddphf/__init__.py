@@ -16,6 +16,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ddphf.bumps.known import bump_z as bump_z
     from ddphf.compute.runners import open_runner as open_runner
     from ddphf.config.analysis import read_analysis as read_analysis
     from ddphf.exceptions import DdphfError as DdphfError
@@ -51,6 +52,7 @@ _HOMES = {
     "Template": "symmetry.pair",
     "all_squares": "statistics.windows",
     "build_workspace": "workspace.build",
+    "bump_z": "bumps.known",
     "centred_windows": "statistics.windows",
     "compare_statistic": "search.error_matrix",
     "discover_workspace": "inference.discovery",

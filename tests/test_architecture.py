@@ -17,8 +17,8 @@ GROUND = {"results", "statistics", "compute"}
 
 MAY_IMPORT = {
     "cli": {
-        "config", "figures", "inference", "inputs", "likelihood", "measurement", "publish",
-        "report", "search", "studies", "symmetry", "workspace",
+        "bumps", "config", "figures", "inference", "inputs", "likelihood", "measurement",
+        "publish", "report", "search", "studies", "symmetry", "workspace",
     },
     "studies": {
         "config", "figures", "inference", "inputs", "likelihood", "measurement", "search",
@@ -31,6 +31,7 @@ MAY_IMPORT = {
     "inference": {"likelihood"},
     "likelihood": set(),
     "search": {"config", "inputs", "symmetry", "workspace"},
+    "bumps": {"config", "inputs", "symmetry", "workspace"},
     "report": {"figures"},
     "figures": set(),
     "inputs": set(),
@@ -39,8 +40,8 @@ MAY_IMPORT = {
     "statistics": set(),
     "compute": set(),
 }  # fmt: skip
-"""Beside the ground. The left wing (symmetry, search, measurement, workspace) and the right one
-(likelihood, inference, publish) meet in a file."""
+"""Beside the ground. The left wing (symmetry, search, bumps, measurement, workspace) and the
+right one (likelihood, inference, publish) meet in a file."""
 
 GROUND_MAY_IMPORT = {"results": {"statistics"}, "statistics": {"compute"}, "compute": set()}
 
@@ -51,7 +52,7 @@ MAX_LINES = 400
 
 PUBLIC = {
     "Channel", "DdphfError", "Pair", "Template", "__version__", "all_squares",
-    "build_workspace", "centred_windows", "compare_statistic", "discover_workspace",
+    "build_workspace", "bump_z", "centred_windows", "compare_statistic", "discover_workspace",
     "draw_pairs", "error_matrix", "exact_p_value", "find_best_window", "fit_workspace",
     "global_p_value", "inject_signal", "limit_workspace", "load_pair", "n_sigma",
     "n_sigma_terms", "open_runner", "predict_yields", "rank_parameters", "read_analysis",

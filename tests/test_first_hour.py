@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import uproot
 import yaml
+from bump_data import drawn, smooth, with_bump, write_spectrum
 from click.testing import CliRunner
 from conftest import Outcome, invoke
 from layers import processor_seconds
@@ -32,7 +33,7 @@ WINDOW, EVENTS = ROOT / "workspaces/higgs_lfv_window", ROOT / "workspaces/higgs_
 PAGES = (
     "README.md", "docs/fit.md", "docs/rank.md", "docs/limits.md", "docs/discover.md",
     "docs/yields.md", "docs/publish.md", "docs/report.md", "docs/study_birman.md",
-    "docs/search.md", "docs/inject.md", "docs/lepton_id.md",
+    "docs/search.md", "docs/bumps.md", "docs/inject.md", "docs/lepton_id.md",
 )  # fmt: skip
 OTHER_TESTS = {
     "docs/getting_started.md": "test_ten_commands_from_nothing_to_a_report",
@@ -88,6 +89,7 @@ def prepare(folder):
     with uproot.recreate(folder / "my.root") as file:
         file["signal"] = file["h"] = signal
     write_published(folder)
+    write_spectrum("spectrum.csv", {"observed": drawn(with_bump(smooth(), 25, 300.0))})
 
 
 def add_selections(analysis):
@@ -215,7 +217,11 @@ def test_the_steps_of_the_analysis_file(folder):
         assert parse_analysis(text, folder=folder).tested.label == "mue"
 
 
-SUBCOMMAND = {"study": ("study", "birman"), "search": ("search", "pair")}
+SUBCOMMAND = {
+    "bumps": ("bumps", "scan"),
+    "study": ("study", "birman"),
+    "search": ("search", "pair"),
+}
 
 
 def help_of(name):

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import ANALYSIS, COLUMNS, EDGES, invoke, plain_workspace, write_table
+from refusals_bumps import BUMPS
 from refusals_discover import DISCOVER, LIMIT
 from refusals_distributed import DISTRIBUTED, SHARDS
 from refusals_events import EVENTS
@@ -479,6 +480,7 @@ GROUPS = (
     ("study", STUDY),
     ("ratio", RATIO),
     ("search", SEARCH),
+    ("bumps", BUMPS),
     ("ranking", RANKING),
     ("report", REPORT),
     ("publish", PUBLISH),

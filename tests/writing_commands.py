@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import click
+from bump_data import drawn, smooth, with_bump, write_spectrum
 from conftest import COLUMNS, invoke, plain_workspace, write_analysis, write_table
 from test_lepton_id_build import write_event_analysis
 
@@ -13,6 +14,9 @@ from ddphf.cli.main import group
 
 COMMANDS = {
     "build": "build analysis.yml -o new/w.json",
+    "bumps evaluate": "bumps evaluate --signals 3 --backgrounds 3 -o new/e.json",
+    "bumps scan": "bumps scan spectrum.csv --width-bins 1.5 --toys 20 -o new/b.json --plots new/f",
+    "bumps workspace": "bumps workspace b.json -o new/w.json",
     "correlations": "correlations events/analysis.yml --toys 20 -o new/c.json --plots new/figures",
     "discover": "discover w.json --null asymptotic,toys --toys 300 -o new/d.json --plots new/f",
     "fit": "fit w.json -o new/fit.json --plots new/figures",
@@ -43,7 +47,7 @@ LONG = "study birman"
 INPUTS = {
     name: line[len(name.split())]
     for name, line in COMMANDS.items()
-    if name not in ("init", "search null", LONG)
+    if name not in ("bumps evaluate", "init", "search null", LONG)
 }
 """A file that each command reads."""
 
@@ -66,6 +70,7 @@ def make_inputs(folder: Path) -> None:
     """Write what the commands read into the working directory, which is ``folder``."""
     write_analysis(folder)
     Path("events").mkdir()
+    write_spectrum("spectrum.csv", {"observed": drawn(with_bump(smooth(), 25, 300.0))})
     write_event_analysis(Path("events"))
     Path("w.json").write_text(json.dumps(plain_workspace()))
     write_table(Path("signal.csv"), {"signal": [1.0, 2.0, 3.0]}, [0.0, 1.0, 2.0, 3.0])
@@ -74,6 +79,7 @@ def make_inputs(folder: Path) -> None:
         "fit w.json -o fit.json",
         "publish w.json -o pair.tar.gz",
         "search pair analysis.yml --precision .2 -o search.json",
+        "bumps scan spectrum.csv --width-bins 1.5 -o b.json",
         "search freeze search.json -o hypothesis.yml",
     ):
         outcome = invoke(*line.split())

@@ -28,6 +28,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # Imported on use: `ddphf --help` must not wait for jax.
 COMMANDS = {
     "build": "Emit the pyhf workspace of an analysis file.",
+    "bumps": "Search mass spectra for bumps over backgrounds that no model tells.",
     "correlations": "Say which correlation of the lepton-ID errors is conservative.",
     "discover": "State the observed and expected significance, by asymptotics and toys.",
     "fit": "Fit any pyhf workspace, certify the fit, state its significance.",

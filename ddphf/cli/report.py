@@ -171,6 +171,7 @@ def _collect(inputs: Sequence[str], say: Stages) -> Materials:
         limit=found.get("limit"),
         scans=tuple(_read(scan) for scan in pile.several.get("scan", ())),
         searches=tuple(pile.several.get("search", ())),
+        bumps=tuple(pile.several.get("bumps", ())),
         toys=found.get("toys"),
         warnings=tuple(pile.warnings),
     )
@@ -185,6 +186,8 @@ def _put_record(pile: _Pile, name: str, kind: RecordKind, data: dict[str, Any]) 
     if unknown:
         pile.warnings.append(f"{name}: {unknown}")
     pile.put(kind.chapter, name, known, several=kind.several)
+    if kind.name == "bumps":
+        return  # of spectra, which are no workspace
     if kind.name == "search":
         pile.searched.append((name, known.get("data_digest")))
         return

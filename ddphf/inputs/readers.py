@@ -21,7 +21,7 @@ from ddphf.inputs.histogram import LABEL_WITH_UNIT, Axis, Histogram, make_histog
 from ddphf.inputs.root_file import open_root
 from ddphf.text import did_you_mean
 
-__all__ = ["read_histogram"]
+__all__ = ["histogram_names", "read_histogram"]
 
 DEEPEST = 10
 """Folders inside folders of a file, which no name needs."""
@@ -70,6 +70,47 @@ def read_histogram(address: str, *, folder: str | Path = ".") -> Histogram:
     if not histogram.values.size:
         raise InputError(f"{address}: has no bins")
     return histogram
+
+
+def histogram_names(file: str | Path) -> list[str]:
+    """Return the names of all histograms of a file, in its order, as addresses have them.
+
+    Args:
+        file: ROOT, UHI JSON, npz or CSV; a UHI file of one histogram has one name, which is empty.
+
+    Raises:
+        InputError: The file is not there, or is none of these.
+    """
+    path, address = Path(file), str(file)
+    if path.suffix.lower() not in (".root", ".json", ".npz", ".csv"):
+        raise InputError(f"{address}: expected a .root, .json, .npz or .csv file")
+    if not is_file(path):
+        raise InputError(f"{address}: no file '{path}'")
+    match path.suffix.lower():
+        case ".root":
+            return _root_names(path, address)
+        case ".json":
+            data = read_json(str(path))
+            if not isinstance(data, dict):
+                raise InputError(f"{address}: expected a UHI histogram or a mapping of them")
+            return [""] if "axes" in data else [name for name, _ in _uhi_entries(data)]
+        case ".npz":
+            return _npz_names(_load_npz(path, address))
+    table = read_bin_table(path, address)
+    errors = {error for labels in table.errors.values() for error in labels}
+    signed = {f"{error} {sign}" for error in errors for sign in "+-"}
+    return [column for column in table.contents if column not in signed]
+
+
+def _root_names(file: Path, address: str) -> list[str]:
+    try:
+        with open_root(file) as root:
+            kinds = {_split_cycle(key)[0]: kind for key, kind in root.classnames().items()}
+    except InputError:
+        raise
+    except Exception as error:  # uproot raises many kinds on damaged files
+        raise InputError(f"{address}: cannot be read as ROOT ({_short(error)})") from None
+    return [name for name, kind in kinds.items() if HISTOGRAM_CLASS.fullmatch(kind)]
 
 
 def _split_address(address: str) -> tuple[str, str]:
@@ -173,20 +214,27 @@ def _arrays(node: Any) -> Any:
     return {**node, "storage": storage, "axes": axes}
 
 
-def _read_npz(file: Path, name: str, address: str) -> Histogram:
+def _load_npz(file: Path, address: str) -> dict[str, Any]:
     if not zipfile.is_zipfile(file):  # numpy would offer to unpickle it
         raise InputError(f"{address}: cannot be read as npz (no zip archive)")
     try:
         check_arrays(file, address)
         with np.load(file, allow_pickle=False) as archive:
-            arrays = {key: archive[key] for key in archive.files}
+            return {key: archive[key] for key in archive.files}
     except InputError:
         raise
     except Exception as error:  # zipfile, zlib and numpy raise many kinds on damaged files
         raise InputError(f"{address}: cannot be read as npz ({_short(error)})") from None
+
+
+def _npz_names(arrays: dict[str, Any]) -> list[str]:
     reserved = ("edges_", "axis_names", "axis_units")
-    names = [k for k in arrays if not k.startswith(reserved) and not k.endswith("_variances")]
-    name = _pick(names, name, address)
+    return [k for k in arrays if not k.startswith(reserved) and not k.endswith("_variances")]
+
+
+def _read_npz(file: Path, name: str, address: str) -> Histogram:
+    arrays = _load_npz(file, address)
+    name = _pick(_npz_names(arrays), name, address)
     values = arrays[name]
     if values.dtype.kind not in "iufb":
         raise InputError(f"{address}: contents are not numbers (dtype {values.dtype})")

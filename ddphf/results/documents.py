@@ -24,6 +24,7 @@ from ddphf.results.shapes import (
 )
 
 __all__ = [
+    "BumpModelDocument",
     "CovarianceDocument",
     "ForeignDocument",
     "SidecarDocument",
@@ -142,6 +143,24 @@ class CovarianceDocument(Document):
 
     SCHEMA = "ddphf/covariance/1"
     SHAPE = fields({"labels": listed(ANY), "matrix": listed(listed(NUMBER))})
+
+
+class BumpModelDocument(Document):
+    """What ``ddphf bumps workspace`` writes beside a workspace."""
+
+    SCHEMA = "ddphf/bump_model/1"
+    SHAPE = fields(
+        {
+            "workspace_digest": TEXT,
+            "edges": listed(NUMBER, minItems=2),
+            "background": fields({"name": TEXT, "form": TEXT}, {"strength": NUMBER}),
+            "z": fields({"direct": NUMBER, "workspace": NUMBER, "residual": NUMBER}),
+        },
+        dict.fromkeys(
+            ("spectrum", "unit", "bump", "events", "chosen_on_the_same_data", "provenance"), OPEN
+        )
+        | {"unit": TEXT},
+    )
 
 
 class SummaryDocument(Document):

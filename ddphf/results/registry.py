@@ -12,9 +12,11 @@ import jsonschema
 from ddphf.arrays import Spec
 from ddphf.results import (
     birman,
+    bumps,
     correlations,
     discover,
     documents,
+    evaluation,
     fit,
     injection,
     limit,
@@ -172,8 +174,15 @@ KINDS: tuple[RecordKind, ...] = (
         ),
     ),
     RecordKind(
+        bumps.BumpsResult, bumps.SHAPE, "bumps scan", bumps.misfits, chapter="bumps", several=True
+    ),
+    RecordKind(
         documents.SidecarDocument, documents.SidecarDocument.SHAPE, "build",
         documents.misfits_of_sidecar, chapter="sidecar",
+    ),
+    RecordKind(evaluation.BumpsEvaluation, evaluation.SHAPE, "bumps evaluate"),
+    RecordKind(
+        documents.BumpModelDocument, documents.BumpModelDocument.SHAPE, "bumps workspace"
     ),
     RecordKind(
         injection.InjectionResult, injection.SHAPE, "inject", injection.misfits,

@@ -1,0 +1,209 @@
+"""``ddphf bumps scan``: the best bump of each of any number of spectra."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from ddphf.cli.common import (
+    force_option,
+    output_option,
+    print_summary,
+    print_warnings,
+    progress_line,
+    runner_at,
+    scheduler_option,
+    seed_option,
+)
+from ddphf.cli.figures import figure_options, figure_paths, stage_figures
+from ddphf.exceptions import UsageError
+from ddphf.files import to_json
+from ddphf.outputs import Outputs
+from ddphf.results.bumps import describe_p
+
+__all__ = ["command"]
+
+SHOWN = 20
+"""Rows of the terminal's table."""
+
+
+@click.command("scan")
+@click.argument("spectra", nargs=-1, required=True)
+@click.option(
+    "--width-bins", type=click.FloatRange(0, min_open=True), metavar="W",
+    help="Standard deviation of a bump, in bins.",
+)  # fmt: skip
+@click.option(
+    "--width", type=click.FloatRange(0, min_open=True), metavar="W",
+    help="The same in units of the mass.",
+)  # fmt: skip
+@click.option(
+    "--resolution", metavar="A+B",
+    help="The same from the resolution of two objects, such as photon+photon.",
+)  # fmt: skip
+@click.option(
+    "--toys", type=click.IntRange(0, 1_000_000), default=0, show_default=True, metavar="N",
+    help="Of each of the first spectra, for global p-values.",
+)  # fmt: skip
+@click.option(
+    "--first", type=click.IntRange(min=1), default=20, show_default=True, metavar="N",
+    help="Spectra that have toys, the largest Z first.",
+)  # fmt: skip
+@click.option(
+    "--combine", metavar="WORD",
+    help="Scan sums of neighbours too: of names that differ by one in the number before WORD.",
+)  # fmt: skip
+@click.option(
+    "--mass", type=float, metavar="M",
+    help="State a bump at this mass too, over every function.",
+)  # fmt: skip
+@click.option(
+    "--page", metavar="FILE", help="Write the ranking as one sortable HTML page too.",
+)  # fmt: skip
+@figure_options("Draw the best bump into this folder.")
+@seed_option
+@scheduler_option
+@output_option
+@force_option
+def command(
+    spectra: tuple[str, ...],
+    width_bins: float | None,
+    width: float | None,
+    resolution: str | None,
+    toys: int,
+    first: int,
+    combine: str | None,
+    mass: float | None,
+    page: str | None,
+    plots: str | None,
+    kind: str | None,
+    seed: int,
+    where: str | None,
+    output: str,
+    force: bool,
+) -> None:
+    """Find the best bump of each of SPECTRA.
+
+    SPECTRA are files (CSV with mass_low, mass_high and counts; npz, UHI JSON, ROOT),
+    FILE:NAME, or patterns such as 'spectra/*.csv'. What is called background in a file
+    is a known one.
+
+    Example: ddphf bumps scan spectrum.csv --width-bins 1.5 --toys 200 --seed 1 -o b.json
+    """
+    from ddphf.bumps.prepare import Width
+
+    if page == "-":
+        raise UsageError("--page -: standard output is the record's; name a file")
+    wanted = Width(width_bins, width, resolution)
+    figures = figure_paths(plots, kind, ("bump",))
+    outputs = Outputs([output, page, *figures.values()], force=force)
+    with progress_line() as say, runner_at(where, say) as runner:
+        say("reading")
+        from ddphf.bumps.run_scan import scan_spectra
+        from ddphf.bumps.spectra import read_spectra
+        from ddphf.compute.work import Work
+
+        read, files = read_spectra(spectra)
+        outputs.protect(files)
+        said: list[str] = []
+        if combine is not None:
+            from ddphf.bumps.neighbours import add_neighbours
+
+            read, said = add_neighbours(read, combine)
+        work = Work(say, say.bar("blocks"), runner)
+        result = scan_spectra(read, wanted, toys=toys, first=first, mass=mass, seed=seed, work=work)
+    record = result.to_dict()
+    print_warnings([*said, *result.warnings])
+
+    with outputs:
+        outputs.write(output, to_json(record))
+        if page is not None:
+            from ddphf.report.bumps_page import bumps_page
+
+            outputs.write(page, bumps_page(record))
+        missing = _stage_figures(outputs, figures, record)
+    print_warnings([f"{figures[name].name}: nothing to draw" for name in missing])
+    print_summary(make_table(record))
+    print_summary(*(_why(s) for s in record["spectra"][:SHOWN] if s.get("why")))
+    print_summary(*(w for s in record["spectra"][:SHOWN] for w in s["warnings"]))
+    print_summary(*(line for s in record["spectra"][:SHOWN] for line in _functions(s)))
+    print_summary(*describe_overall(record))
+
+
+def _stage_figures(
+    outputs: Outputs, figures: Mapping[str, Path], record: Mapping[str, Any]
+) -> list[str]:
+    if not figures:
+        return []
+    from ddphf.figures.bumps import draw_bumps
+
+    return stage_figures(outputs, figures, draw_bumps(record))
+
+
+def _why(spectrum: Mapping[str, Any]) -> str:
+    return f"{spectrum['name']}: {spectrum['status']}: {spectrum['why']}"
+
+
+def _functions(spectrum: Mapping[str, Any]) -> list[str]:
+    """Say by how much Z depends on the function."""
+    lines = []
+    for found, where in ((spectrum, "its best bump"), (spectrum.get("at") or {}, "")):
+        spread = found.get("spread")
+        if spread:
+            place = where or f"a bump at {found['mass']:.6g}"
+            lines.append(
+                f"{spectrum['name']}: functions as background give {place} Z = "
+                f"{spread['lowest']:.2f} to {spread['highest']:.2f}"
+            )
+    return lines
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
+
+
+def make_table(record: Mapping[str, Any]) -> Table:
+    """Return the table that the terminal shows, the best spectra first."""
+    spectra = record["spectra"]
+    table = Table(title=Text(f"bumps in {len(spectra)} spectra"), title_justify="left")
+    for column in ("", "spectrum", "status"):
+        table.add_column(column)
+    for column in ("mass", "events", "Z local", "Z known", "rho", "p local"):
+        table.add_column(column, justify="right")
+    table.add_column("global")
+    for spectrum in spectra[:SHOWN]:
+        best = spectrum["best"] or dict.fromkeys(
+            ("mass", "events", "events_error", "z", "z_known", "rho", "p_local")
+        )
+        error = "" if best["events_error"] is None else f" +- {best['events_error']:.3g}"
+        table.add_row(
+            str(spectrum.get("rank", "")), Text(spectrum["name"]), spectrum["status"],
+            _number(best["mass"], ".5g"), _number(best["events"], ".4g") + error,
+            _number(best["z"], ".2f"), _number(best["z_known"], ".2f"),
+            _number(best["rho"], ".2f"), _number(best["p_local"], ".2g"),
+            describe_p(best) if spectrum["best"] else "-",
+        )  # fmt: skip
+    if len(spectra) > SHOWN:
+        table.caption = f"and {len(spectra) - SHOWN} more in the record"
+        table.caption_justify = "left"
+    return table
+
+
+def describe_overall(record: Mapping[str, Any]) -> list[str]:
+    """Return what is said below the table: the best of all spectra, and what was left out."""
+    lines = [f"{line}" for line in record["left_out"]]
+    overall = record["global"]
+    if overall is not None and overall["spectra"] > 1:
+        low, high = overall["p_interval"]
+        p = (
+            f"p < {high:.3g}"
+            if overall["p"] is None
+            else f"p = {overall['p']:.3g} [{low:.3g}, {high:.3g}]"
+        )
+        lines.insert(0, f"the best of {overall['spectra']} spectra: global {p}")
+    return lines
