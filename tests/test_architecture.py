@@ -16,7 +16,7 @@ GROUND = {"results", "statistics", "compute"}
 
 MAY_IMPORT = {
     "cli": {
-        "config", "figures", "inference", "inputs", "likelihood", "publish", "report",
+        "config", "figures", "inference", "inputs", "likelihood", "masses", "publish", "report",
         "search", "studies", "symmetry", "workspace",
     },
     "studies": {
@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "workspace": {"config", "inputs", "symmetry"},
     "symmetry": {"config", "inputs"},
     "publish": {"figures", "inference", "likelihood", "report"},
+    "masses": {"inference", "likelihood"},
     "inference": {"likelihood"},
     "likelihood": set(),
     "search": {"config", "inputs", "symmetry", "workspace"},
@@ -38,7 +39,7 @@ MAY_IMPORT = {
     "compute": set(),
 }  # fmt: skip
 """Beside the ground. The left wing (symmetry, search, workspace) and the right one (likelihood,
-inference, publish) meet in a file."""
+inference, masses, publish) meet in a file."""
 
 GROUND_MAY_IMPORT = {"results": {"statistics"}, "statistics": {"compute"}, "compute": set()}
 

@@ -18,6 +18,7 @@ from ddphf.results import (
     fit,
     injection,
     limit,
+    masses,
     published,
     rank,
     scan,
@@ -171,6 +172,7 @@ KINDS: tuple[RecordKind, ...] = (
             digests=("data_digest",), lines=f"{LINES}:lines_of_search",
         ),
     ),
+    RecordKind(masses.MassesResult, masses.SHAPE, "masses", masses.misfits, chapter="masses"),
     RecordKind(
         documents.SidecarDocument, documents.SidecarDocument.SHAPE, "build",
         documents.misfits_of_sidecar, chapter="sidecar",
