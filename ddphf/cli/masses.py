@@ -9,11 +9,13 @@ from rich.table import Table
 from rich.text import Text
 
 from ddphf.cli.common import (
+    choices,
     force_option,
     output_option,
     print_summary,
     print_warnings,
     progress_line,
+    require_work,
     runner_at,
     scheduler_option,
     seed_option,
@@ -21,7 +23,7 @@ from ddphf.cli.common import (
 from ddphf.cli.figures import figure_options, figure_paths, write_record
 from ddphf.compute.work import work_of
 from ddphf.exceptions import UsageError
-from ddphf.outputs import Outputs
+from ddphf.outputs import Outputs, check_folder
 
 if TYPE_CHECKING:
     from ddphf.masses.scan import MassScan
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["FIGURES", "command"]
 
 FIGURES = ("masses_limits", "masses_p0", "masses_mu", "masses_toys")
+
+METHODS = ("asymptotic", "toys")
 
 SHOWN = 5
 """Hypotheses that the terminal shows: those with the largest z."""
@@ -56,12 +60,28 @@ def _read_levels(context: click.Context, option: click.Parameter, text: str) -> 
     "--empty-bins", type=click.Choice(["keep", "drop", "floor", "merge"]),
     help="What is done to bins without simulated background, instead of what SCAN says.",
 )  # fmt: skip
+@click.option(
+    "--method", default="asymptotic", show_default=True, metavar="LIST",
+    help="Of the limits: asymptotic, toys, or both with a comma.",
+)  # fmt: skip
+@click.option(
+    "--toys", type=click.IntRange(min=1), default=None, metavar="N",
+    help="Toys per ensemble of limits by toys; nine ensembles per hypothesis.  [default: 1000]",
+)  # fmt: skip
+@click.option(
+    "--global-toys", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
+    help="Toys of all hypotheses, for the global p-value.",
+)  # fmt: skip
+@click.option(
+    "--keep", metavar="DIR", help="Keep pieces of the toys there: what was stopped goes on."
+)
 @figure_options("Draw limits, p0 and mu_hat against the parameter into this folder.")
 @seed_option
 @scheduler_option
 @force_option
 def command(
-    scan: str, output: str, levels: tuple[float, ...], empty_bins: str | None, plots: str | None,
+    scan: str, output: str, levels: tuple[float, ...], empty_bins: str | None, method: str,
+    toys: int | None, global_toys: int, keep: str | None, plots: str | None,
     kind: str | None, seed: int, where: str | None, force: bool,
 ) -> None:  # fmt: skip
     """Fit every hypothesis of SCAN, set limits, and say what looking at all of them costs.
@@ -70,6 +90,14 @@ def command(
 
     Example: ddphf masses scan.yml -o masses.json --plots figures
     """
+    methods = choices("--method", method, METHODS)
+    if toys is not None and "toys" not in methods:
+        raise UsageError("--toys: is for --method toys; give it, or leave --toys out")
+    drawn = "toys" in methods or global_toys > 0
+    require_work(where, drawn, "--method toys or --global-toys")
+    if keep is not None and not drawn:
+        raise UsageError("--keep: is for --method toys or --global-toys; give one, or leave it out")
+    folder = None if keep is None else check_folder("--keep", keep)
     figures = figure_paths(plots, kind, FIGURES)
     outputs = Outputs([output, *figures.values()], inputs=[scan], force=force)
     with progress_line() as say, runner_at(where, say) as runner:
@@ -79,8 +107,10 @@ def command(
         found, files = _read(scan, empty_bins)
         outputs.protect(files)
         result = run_scan(
-            found, levels=levels, seed=seed, work=work_of(say, say.bar("toys"), runner)
-        )
+            found, levels=levels, methods=methods, toys=1000 if toys is None else toys,
+            global_toys=global_toys, seed=seed, folder=folder,
+            work=work_of(say, say.bar("toys"), runner),
+        )  # fmt: skip
     record = result.to_dict()
     print_warnings(result.warnings)
 

@@ -14,7 +14,7 @@ from ddphf.exceptions import UsageError
 
 __all__ = [
     "BOOTSTRAP", "COVERAGE", "EXPECTED", "IMPORTANCE", "INTERVALS", "LARGEST_SEED", "LIMITS",
-    "NULL", "OWNERS", "SEARCH", "Owner", "block_generator", "check_seed", "generator",
+    "MASSES", "NULL", "OWNERS", "SEARCH", "Owner", "block_generator", "check_seed", "generator",
     "seed_of_part",
 ]  # fmt: skip
 
@@ -76,7 +76,10 @@ COVERAGE = Owner("coverage", 1 << 48, 1 << 50)
 SEARCH = Owner("the search", 1 << 50, 1 << 52, 1 << 44)
 """Numbers of blocks, beyond the blocks of all toys."""
 
-OWNERS = (NULL, EXPECTED, IMPORTANCE, LIMITS, INTERVALS, COVERAGE, SEARCH)
+MASSES = Owner("mass scans", 1 << 52, 1 << 54)
+"""Numbers of blocks: ensemble 0 are toys of all hypotheses, then those of each one's limits."""
+
+OWNERS = (NULL, EXPECTED, IMPORTANCE, LIMITS, INTERVALS, COVERAGE, SEARCH, MASSES)
 
 
 def check_seed(seed: int) -> int:

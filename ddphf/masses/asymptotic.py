@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm
 
-from ddphf.arrays import Array, Float, IntArray
+from ddphf.arrays import Array, IntArray
 from ddphf.likelihood.rows.fits import RowFits
 from ddphf.likelihood.rows.model import RowData
 from ddphf.masses.engine import ScanEngine
@@ -35,7 +35,7 @@ class Asimov:
     """
 
     data: RowData
-    theta: Float[Array, "n k"]
+    theta: Array
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,8 @@ class RowLimits:
     """
 
     level: float
-    observed: Float[Array, "n"]
-    expected: Float[Array, "n bands"]
+    observed: Array
+    expected: Array
 
 
 def make_asimov(engine: ScanEngine, null: RowFits) -> Asimov:
@@ -125,16 +125,13 @@ def find_limits(
 
     def excess(rows: IntArray, mu: Array) -> Array:
         fits = engine.held(data.take(rows), mu, rows, null.theta[rows])
-        some = RowFits(*(getattr(free, name)[rows] for name in FIELDS))
+        some = RowFits(*(column[rows] for column in free.columns()))
         q = np.where(fits.ok, q_tilde(fits.value, mu, some, zero[rows]), np.nan)
-        return np.maximum(cls_of(q, root(rows, mu) ** 2), -700.0) - np.log(alpha)
+        return np.asarray(np.maximum(cls_of(q, root(rows, mu) ** 2), -700.0) - np.log(alpha))
 
     inner = np.maximum(free.theta[:, 0], 0.0)
     observed = cross(excess, inner, unit * targets[2], upper)
     return RowLimits(level, np.where(free.ok & null.ok, observed, np.nan), expected.T)
-
-
-FIELDS = ("theta", "value", "edm", "errors", "status")
 
 
 def _unit(root: Rising, n: int, upper: float) -> Array:

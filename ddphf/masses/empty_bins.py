@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from ddphf.arrays import Array, Mask
+from ddphf.arrays import Array, IntArray, Mask
 from ddphf.exceptions import InputError
 from ddphf.masses.scan import MassScan, Sample
 
@@ -101,8 +101,9 @@ def _floor(scan: MassScan, empty: Mask) -> MassScan:
 
 def _merge(scan: MassScan, empty: Mask) -> MassScan:
     """Join each such bin with the next ones until something is simulated; the last with before."""
-    background, n, bins = scan.background, *scan.counts.shape
-    group, live = np.zeros((n, bins), dtype=int), np.zeros((n, bins), dtype=bool)
+    background, bins = scan.background, scan.counts.shape[1]
+    group: IntArray = np.zeros(scan.counts.shape, dtype=np.int64)
+    live: Mask = np.zeros(scan.counts.shape, dtype=np.bool_)
     for row in np.flatnonzero(empty.any(axis=1)):
         some = np.flatnonzero(scan.live[row])
         filled = np.flatnonzero(background[row, some] > 0)
@@ -119,8 +120,8 @@ def _merge(scan: MassScan, empty: Mask) -> MassScan:
 
     def change(values: Array) -> Array:
         out = np.zeros_like(values)
-        place = np.arange(n)[:, None], group
+        place = np.arange(len(out))[:, None], group
         np.add.at(out, place, np.where(scan.live, values, 0.0))
         return out
 
-    return replace(_map(scan, change), live=live)
+    return replace(_map(scan, change), live=live, raw=scan, group=group)

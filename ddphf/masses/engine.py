@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ddphf.arrays import AnyArray, Array, Float, IntArray, Mask
+from ddphf.arrays import AnyArray, Array, IntArray, Mask
 from ddphf.exceptions import ModelError
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.fits import minimize
@@ -49,12 +49,9 @@ class ScanEngine:
         """Hypotheses whose data cannot be without a signal, shape (n,)."""
         return np.asarray(np.any(self.signal_only & (self.model.counts > 0), axis=1))
 
-    @property
-    def has_null(self) -> bool:
-        """Whether mu = 0 is between the bounds."""
-        return bool(self.model.lower[0] <= 0.0 <= self.model.upper[0])
-
-    def held(self, data: RowData, mu: Array, row: AnyArray, start: Array | None = None) -> RowFits:
+    def held(
+        self, data: RowData, mu: Array, row: AnyArray | int, start: Array | None = None
+    ) -> RowFits:
         """Fit with the POI held.
 
         Where it is 0, bins in which nothing is expected then are left out: their terms are 0, or
@@ -75,7 +72,7 @@ class ScanEngine:
         mask[0] = True
         return self._careful(fit_rows(self.model, data, begin, mask, row=row), data, row, mask)
 
-    def free(self, data: RowData, row: AnyArray, start: Array | None = None) -> RowFits:
+    def free(self, data: RowData, row: AnyArray | int, start: Array | None = None) -> RowFits:
         """Fit with everything free.
 
         Args:
@@ -94,34 +91,32 @@ class ScanEngine:
         mask = np.zeros(begin.shape[1], dtype=bool)
         return self._careful(fit_rows(self.model, data, begin, mask, row=row), data, row, mask)
 
-    def both(self, data: RowData, row: AnyArray) -> tuple[RowFits, RowFits]:
+    def both(self, data: RowData, row: AnyArray | int) -> tuple[RowFits, RowFits]:
         """Fit free and at 0; a null below the free fit is where that begins again."""
         null = self.held(data, np.zeros(len(data)), row)
         free = self.free(data, row, null.theta)
         below = np.flatnonzero(2 * (null.value - free.value) < -BELOW_FREE)
         below = below[~self._dark(data, row)[below]]
         if len(below):
-            some = row[below] if np.ndim(row) else row
+            some = row if isinstance(row, int) else row[below]
             mask = np.zeros(free.theta.shape[1], dtype=bool)
             again = fit_rows(self.model, data.take(below), null.theta[below], mask, row=some)
             better = below[again.value < free.value[below]]
-            for own, new in zip(_columns(free), _columns(again), strict=True):
+            for own, new in zip(free.columns(), again.columns(), strict=True):
                 own[better] = new[again.value < free.value[below]]
             free.status[below[again.value >= null.value[below] + BELOW_FREE]] = FAILED
         return null, free
 
-    def _dark(self, data: RowData, row: AnyArray) -> Mask:
+    def _dark(self, data: RowData, row: AnyArray | int) -> Mask:
         """Return which data have events where nothing but a signal is expected."""
         return np.asarray(np.any(self.signal_only[row] & (data.counts > 0), axis=1))
 
-    def statistic(self, data: RowData, row: AnyArray, null: RowFits, free: RowFits) -> Array:
+    def statistic(self, data: RowData, row: AnyArray | int, null: RowFits, free: RowFits) -> Array:
         """Return 2NLL(0) - 2NLL(free), inf where mu = 0 is impossible, shape (fits,)."""
         q = 2.0 * (null.value - free.value)
         return np.where(self._dark(data, row), np.inf, np.maximum(q, 0.0))
 
-    def expected(
-        self, theta: Float[Array, "fits k"], data: RowData, row: AnyArray
-    ) -> tuple[Array, Array]:
+    def expected(self, theta: Array, data: RowData, row: AnyArray | int) -> tuple[Array, Array]:
         """Return the rates at global parameters, the bins' own at their best, and these.
 
         Args:
@@ -138,10 +133,10 @@ class ScanEngine:
             gamma, rate, _, _ = profile(model, data, a, b)
         return np.where(rate < 1e-90, 0.0, rate), gamma
 
-    def _careful(self, fits: RowFits, data: RowData, row: AnyArray, held: Mask) -> RowFits:
+    def _careful(self, fits: RowFits, data: RowData, row: AnyArray | int, held: Mask) -> RowFits:
         """Do again, by the engine of single workspaces, what has no certificate."""
         for j in np.flatnonzero(~fits.ok):
-            which = int(row[j]) if np.ndim(row) else int(row)
+            which = row if isinstance(row, int) else int(row[j])
             model = self.compile(which)
             table = model.parameters
             places = np.array([table.names.index(name) for name in self.model.names])
@@ -150,7 +145,7 @@ class ScanEngine:
             fixed = table.fixed.copy()
             fixed[places] |= held
             fit = minimize(
-                model, data=self._flatten(model, data, j, which), start=start, fixed=fixed
+                model, data=self._flatten(model, data, int(j), which), start=start, fixed=fixed
             )
             if not fit.converged:
                 continue
@@ -190,7 +185,3 @@ class ScanEngine:
                     raise ModelError(f"parameter '{names[int(parameter)]}' has no row")
                 out[model.n_main + int(place)] = value
         return out
-
-
-def _columns(fits: RowFits) -> tuple[AnyArray, ...]:
-    return fits.theta, fits.value, fits.edm, fits.errors, fits.status

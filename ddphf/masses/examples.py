@@ -16,10 +16,11 @@ def small_scan(n: int = 4, bins: int = 6, seed: int = 1) -> MassScan:
     simulated[-1, -1] = 0.0
     shape = np.exp(-0.5 * ((np.arange(bins) - 0.5 * (bins - 1)) / 1.2) ** 2)
     ones = np.ones(n)
+    values = np.arange(1.0, n + 1.0)
     counts = rng.poisson(simulated / 10.0).astype(float)
     return MassScan(
         name="small",
-        parameter=Parameter("m", "GeV", 1.0 + np.arange(n)),
+        parameter=Parameter("m", "GeV", values),
         poi=Poi("mu", "fb", 0.0, 50.0),
         counts=counts,
         backgrounds=(

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.stats import norm
 
-from ddphf.arrays import Array, Spec
+from ddphf.arrays import AnyArray, Array, Spec
 from ddphf.compute.work import HERE, Work
 from ddphf.exceptions import FitError, InputError
 from ddphf.likelihood.rows.fits import RowFits
 from ddphf.masses.asymptotic import Asimov, RowLimits, find_limits, make_asimov
 from ddphf.masses.check import check_by_pyhf
 from ddphf.masses.engine import ScanEngine
+from ddphf.masses.global_p import global_p
 from ddphf.masses.scan import MassScan
+from ddphf.masses.toy_limits import toy_limits
 from ddphf.results.masses import MassesResult
 from ddphf.results.provenance import make_provenance
 from ddphf.statistics.signed import signed_z
@@ -76,7 +79,11 @@ def run_scan(
     scan: MassScan,
     *,
     levels: Sequence[float] = (0.95,),
+    methods: Collection[str] = ("asymptotic",),
+    toys: int = 1000,
+    global_toys: int = 0,
     seed: int = 0,
+    folder: Path | None = None,
     work: Work = HERE,
 ) -> MassesResult:
     """Fit a scan and state everything of it.
@@ -84,6 +91,10 @@ def run_scan(
     Args:
         scan: The scan.
         levels: Confidence levels of the limits.
+        methods: ``"asymptotic"``, ``"toys"``: of limits.
+        toys: Toys of each ensemble of limits by toys; nine of them per hypothesis and level.
+        global_toys: Toys of all hypotheses for the global p-value; none where 0.
+        folder: Where pieces of the toys are kept, and taken from; None for nowhere.
         seed: Of everything drawn.
         work: How long work is done.
 
@@ -107,6 +118,14 @@ def run_scan(
         work.say(f"asymptotic limits at {100 * level:g} %")
         found = find_limits(fitted.engine, fitted.free, fitted.null, fitted.asimov, level)
         limits.append(found)
+    by_toys: list[list[Spec | None]] = [[None] * len(scan) for _ in levels]
+    if "toys" in methods:
+        work.say("limits by toys")
+        by_toys = toy_limits(scan, limits, toys, seed=seed, folder=folder, work=work)
+    overall = None
+    if global_toys:
+        work.say("global p-value")
+        overall = global_p(scan, fitted.q0, global_toys, seed=seed, folder=folder, work=work)
     work.say("check by pyhf")
     checked = check_by_pyhf(fitted.engine, fitted.free, fitted.null, fitted.q0)
     status = np.maximum(fitted.free.status, fitted.null.status)
@@ -120,20 +139,26 @@ def run_scan(
         },
         values=tuple(scan.parameter.values.tolist()),
         levels=tuple(levels),
-        hypotheses=tuple(_hypothesis(fitted, limits, i, int(status[i])) for i in range(len(scan))),
+        hypotheses=tuple(
+            _hypothesis(fitted, limits, [column[i] for column in by_toys], i, int(status[i]))
+            for i in range(len(scan))
+        ),
+        overall=overall,
         empty_bins=_describe_empty(scan, fitted.engine),
         fits={
             "careful": int(np.sum(status == CAREFUL)),
             "failed": int(np.sum(status == FAILED)),
             "checked": checked,
         },
-        seed=seed,
+        seed=seed if global_toys or "toys" in methods else None,
         warnings=(*scan.warnings, *_warn(fitted, limits)),
         provenance=make_provenance(),
     )
 
 
-def _hypothesis(fitted: Fitted, limits: Sequence[RowLimits], i: int, status: int) -> Spec:
+def _hypothesis(
+    fitted: Fitted, limits: Sequence[RowLimits], toys: list[Spec | None], i: int, status: int
+) -> Spec:
     scan, free = fitted.engine.scan, fitted.free
     q0 = _number(fitted.q0[i])
     z0 = None if q0 is None else float(signed_z(q0))
@@ -143,6 +168,9 @@ def _hypothesis(fitted: Fitted, limits: Sequence[RowLimits], i: int, status: int
         entry["bins"] = np.flatnonzero(dark).tolist()
     ok = bool(free.ok[i])
     stated = [_limit(limit, i) for limit in limits]
+    for level, drawn in zip(stated, toys, strict=True):
+        if drawn is not None:
+            level["toys"] = drawn
     out: Spec = {
         "mu_hat": float(free.theta[i, 0]) if ok else None,
         "mu_error": float(free.errors[i, 0]) if ok else None,
@@ -183,7 +211,7 @@ def _describe_empty(scan: MassScan, engine: ScanEngine) -> Spec | None:
     }
 
 
-def _name(scan: MassScan, rows: Array) -> str:
+def _name(scan: MassScan, rows: AnyArray) -> str:
     values = [f"{scan.parameter.values[i]:.5g}" for i in rows[:NAMED]]
     more = f" and {len(rows) - NAMED} more" if len(rows) > NAMED else ""
     return f"{scan.parameter.name} = {', '.join(values)}{more}"
@@ -212,7 +240,8 @@ def _warn(fitted: Fitted, limits: Sequence[RowLimits]) -> list[str]:
         if len(beyond):
             out.append(
                 f"the observed limit at {100 * limit.level:g} % is beyond the upper bound "
-                f"{scan.poi.upper:g} of '{scan.poi.name}' at {_name(scan, beyond)}: widen poi.bounds"
+                f"{scan.poi.upper:g} of '{scan.poi.name}' at {_name(scan, beyond)}: widen "
+                "poi.bounds"
             )
         lost = np.flatnonzero(np.isnan(limit.expected).any(axis=1))
         if len(lost):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ddphf.arrays import Array, Float, IntArray, Mask, Spec
+from ddphf.arrays import Array, IntArray, Mask, Spec
 from ddphf.likelihood.interpolation import normsys_coefficients
 from ddphf.likelihood.rows.model import RowModel
 
@@ -28,8 +28,8 @@ class Norm:
     """
 
     name: str
-    up: Float[Array, "n"]
-    down: Float[Array, "n"]
+    up: Array
+    down: Array
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ class Sample:
     """
 
     name: str
-    yields: Float[Array, "n bins"]
-    error: Float[Array, "n bins"] | None = None
+    yields: Array
+    error: Array | None = None
     shapesys: bool = False
     norms: tuple[Norm, ...] = ()
 
@@ -57,7 +57,7 @@ class Parameter:
 
     name: str
     unit: str
-    values: Float[Array, "n"]
+    values: Array
 
 
 @dataclass(frozen=True)
@@ -87,19 +87,23 @@ class MassScan:
         empty: Bins without simulated background, shape (n, bins), before anything was done to them.
         policy: What was done: keep, drop, floor or merge; empty where there are none.
         warnings: Sentences.
+        raw: The scan before its bins were merged, where they were.
+        group: The bin of this scan that each of its bins went to, shape (n, bins), or None.
     """
 
     name: str
     parameter: Parameter
     poi: Poi
-    counts: Float[Array, "n bins"]
+    counts: Array
     backgrounds: tuple[Sample, ...]
     signal: Sample
     live: Mask
-    edges: Float[Array, "n edges"] | None = None
+    edges: Array | None = None
     empty: Mask = field(default_factory=lambda: np.zeros((0, 0), dtype=bool))
     policy: str = ""
     warnings: tuple[str, ...] = ()
+    raw: MassScan | None = None
+    group: IntArray | None = None
 
     def __len__(self) -> int:
         return len(self.counts)
@@ -136,6 +140,8 @@ class MassScan:
             live=self.live[rows],
             edges=None if self.edges is None else self.edges[rows],
             empty=self.empty[rows],
+            raw=None if self.raw is None else self.raw.take(rows),
+            group=None if self.group is None else self.group[rows],
         )
 
     def rows(self) -> RowModel:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jsonschema
@@ -79,7 +79,11 @@ SCAN = _object(
             },
         ),
     },
-    {"edges": TABLE, "windows": WINDOWS, "empty_bins": {"enum": ["keep", "drop", "floor", "merge"]}},
+    {
+        "edges": TABLE,
+        "windows": WINDOWS,
+        "empty_bins": {"enum": ["keep", "drop", "floor", "merge"]},
+    },
 )  # fmt: skip
 
 WORDS = {"object": "a section", "array": "a list", "number": "a number", "string": "text"}
@@ -115,18 +119,19 @@ def check_scan_file(data: Any) -> None:
         )
     got = json.dumps(error.instance, default=str)
     got = got if len(got) < 60 else got[:57] + "..."
-    expected = {
+    expected: dict[str, Callable[[Any], str]] = {
         "type": lambda v: WORDS.get(str(v), str(v)),
         "enum": lambda v: "one of " + ", ".join(map(str, v)),
         "const": lambda v: repr(v),
         "pattern": lambda _: "up to 60 letters, digits and underscores",
         "anyOf": lambda _: "a table (FILE.npz:NAME) or a list of numbers",
-    }.get(str(error.validator), lambda _: error.message)
-    raise ConfigError(f"{where}: {got}: expected {expected(error.validator_value)}")
+    }
+    say = expected.get(str(error.validator), lambda _: str(error.message))
+    raise ConfigError(f"{where}: {got}: expected {say(error.validator_value)}")
 
 
 def _pick(data: Mapping[str, Any]) -> Spec:
-    """Return the schema with the forms that a file has: one or many backgrounds, tables or events."""
+    """Return the schema with the forms that a file has: one or many, tables or events."""
     properties = dict(SCAN["properties"])
     required = list(SCAN["required"])
     background = EVENT_BACKGROUND if "windows" in data else BACKGROUND

@@ -124,10 +124,10 @@ def _read(path: Path, address: str) -> dict[str, Any]:
         raise InputError(f"{address}: cannot be read as npz ({type(error).__name__})") from None
 
 
-def _read_csv(path: Path) -> list[list[float]]:
+def _read_csv(path: Path) -> list[Any]:
     """Return the numbers of a CSV file: a line per hypothesis, a heading of names if any."""
     text = read_input(path, str(path)).decode("utf-8", "replace")
-    rows = []
+    rows: list[list[float]] = []
     for number, line in enumerate(text.splitlines(), start=1):
         cells = [cell.strip() for cell in line.split(",")]
         if not line.strip() or line.startswith("#"):

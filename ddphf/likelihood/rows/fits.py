@@ -41,6 +41,10 @@ class RowFits:
     errors: Float[Array, "fits k"]
     status: AnyArray
 
+    def columns(self) -> tuple[AnyArray, ...]:
+        """Return the fields in their order."""
+        return self.theta, self.value, self.edm, self.errors, self.status
+
     @property
     def ok(self) -> Mask:
         """Which are certified."""
@@ -77,11 +81,9 @@ def fit_rows(
     if not parts:
         none = np.zeros((0, start.shape[1]))
         return RowFits(none, none[:, 0], none[:, 0], none, np.zeros(0, dtype=np.int8))
-    return RowFits(*(np.concatenate(x) for x in zip(*map(_columns, parts), strict=True)))
-
-
-def _columns(fits: RowFits) -> tuple[AnyArray, ...]:
-    return fits.theta, fits.value, fits.edm, fits.errors, fits.status
+    return RowFits(
+        *(np.concatenate(x) for x in zip(*(part.columns() for part in parts), strict=True))
+    )
 
 
 def _shrink(model: RowModel, rows: Mask) -> RowModel:
@@ -147,7 +149,7 @@ def _invert(matrix: Array, free: Mask) -> tuple[Array, Mask]:
 
     Gauss-Jordan in place, a pivot after the other: the matrices are small and many.
     """
-    n, k, _ = matrix.shape
+    k = matrix.shape[1]
     diagonal = np.einsum("rkk->rk", matrix)
     scale = np.where(free & (diagonal > 0), 1.0 / np.sqrt(np.abs(diagonal) + 1e-300), 0.0)
     work = matrix * scale[:, :, None] * scale[:, None, :]

@@ -167,7 +167,7 @@ def derivatives(
     prior = np.where(model.width > 0, 1.0 / np.where(model.width > 0, model.width, 1.0) ** 2, 0.0)
     gradient = np.einsum("rsk,rs->rk", first, slope) + prior * (theta - data.centre)
     each = np.arange(len(prior))
-    # A factor that is linear has no second derivative: where it is 0 a difference would be rounding.
+    # A linear factor has no second derivative: where it is 0 a difference would be rounding.
     cross = np.einsum("rsk,rsl->rkl", first, slope[:, :, None] * first)
     cross[:, each, each] = np.einsum("rs,rsk->rk", slope, sums.second) + prior
     hessian = np.einsum("rsk,rsl->rkl", first, np.einsum("rst,rtk->rsk", sums.bend, first)) + cross

@@ -1,8 +1,8 @@
 r"""Models of one kind as rows of arrays: yields, errors and data differ, the formula does not.
 
 The rate of bin i of row r is :math:`\lambda_i = \gamma_i A_i + B_i`. A and B are sums of components,
-each a template times factors of a few global parameters; gamma is the one parameter of the bin (a
-staterror or a shapesys), eliminated in closed form. Bins that a row lacks hold zeros.
+each a template times factors of a few global parameters. The one parameter of the bin, of a
+staterror or a shapesys, is gamma, eliminated in closed form. Bins that a row lacks hold zeros.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ddphf.arrays import AnyArray, Array, Float, IntArray, Mask
 __all__ = ["TINY", "RowData", "RowModel", "factors"]
 
 TINY = 1e-100
-"""Stands for a linear factor of 0 in derivatives: the product of the others is P / TINY, exactly."""
+"""Stands for a linear factor of 0 in derivatives: the product of the others is P / TINY."""
 
 
 @dataclass(frozen=True)
@@ -136,9 +136,9 @@ def factors(model: RowModel, theta: Float[Array, "rows k"]) -> tuple[Array, Arra
         value = np.where(inside, inner, value)
         first = np.where(inside, (p + alpha * dp) / safe, first)
         second = np.where(inside, (2.0 * dp + 2.0 * alpha * ddp) / safe, second)
-    power = model.linear
+    linear = model.linear > 0
     safe = np.where(alpha == 0, TINY, alpha)
-    value = value * np.where(power > 0, safe, 1.0)
-    first = np.where(power > 0, 1.0 / safe, first)
-    second = np.where(power > 0, 0.0, second)
+    value = value * np.where(linear, safe, 1.0)
+    first = np.where(linear, 1.0 / safe, first)
+    second = np.where(linear, 0.0, second)
     return value, first, second
