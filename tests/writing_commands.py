@@ -20,6 +20,7 @@ COMMANDS = {
     "inject": "inject w.json --z 3 -o new/five.json",
     "inspect": "inspect pair.json -o new/i.json --plots new/figures",
     "limit": "limit w.json -o new/limit.json --plots new/figures",
+    "masses": "masses masses.yml --method asymptotic,toys --toys 100 -o new/m.json --plots new/f",
     "patch": "patch w.json --signal SR_mue=signal.csv:signal -o new/patch.json",
     "publish": "publish w.json -o new/pair.tar.gz",
     "rank": "rank pair.json -o new/rank.json --plots new/figures",

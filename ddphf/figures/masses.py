@@ -133,6 +133,7 @@ def _draw_p0(record: Record, x: Array) -> Figure | None:
     if missing.any() or overall:
         panel.legend(fontsize=8, frameon=False, loc="lower left")
     panel.set_yscale("log")
+    panel.yaxis.set_major_formatter("{x:g}")  # mathematics is not parsed here
     panel.set_ylim(lowest / 30, 1.0)
     return figure
 

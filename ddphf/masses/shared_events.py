@@ -8,6 +8,7 @@ number per cell makes the counts of all windows.
 from __future__ import annotations
 
 import numpy as np
+from scipy.ndimage import gaussian_filter1d
 
 from ddphf.arrays import Array, IntArray
 from ddphf.exceptions import InputError
@@ -78,7 +79,37 @@ class Cells:
                 break
             ratio = np.where(wanted > 0, wanted / np.where(now > 0, now, 1.0), 0.0)
             out = out * self._spread(ratio) / self._cover
-        return out
+        return np.asarray(out)
+
+    def smooth(self, rate: Array, yields: Array, weight: Array) -> Array:
+        """Return the smoothest expectation that the simulation allows.
+
+        What scatters in a simulation is no truth: where toys took it for one they would have its
+        peaks. The widest of some kernels is taken with which the windows' yields scatter around
+        the smooth ones by no more than their errors.
+
+        Args:
+            rate: Of the cells, as the windows' yields say, shape (cells, others).
+            yields: Of the windows, shape (n, bins).
+            weight: Of a simulated event in each window, shape (n,).
+        """
+        width = np.diff(self.union)[:, None] * np.ones(self.shape[2])
+        for size in self.n / 2.0 ** np.arange(3, 24):
+            if size < 1:
+                break
+            density = gaussian_filter1d(rate, size, axis=0) / gaussian_filter1d(width, size, axis=0)
+            trial = width * density
+            trial *= rate.sum() / max(float(trial.sum()), 1e-300)
+            expected = self.sums(trial)
+            error = np.sqrt(np.maximum(weight[:, None] * expected, 1e-12))
+            some = expected > 0
+            if np.mean(((yields - expected)[some] / error[some]) ** 2) <= 1.0:
+                return np.asarray(trial)
+        return rate
+
+    def spread_rows(self, values: Array) -> Array:
+        """Return per cell the sum of a number of each window over those that cover it."""
+        return self._spread(np.broadcast_to(values[:, None, None], self.shape))
 
 
 def window_edges(scan: MassScan) -> Array:
@@ -108,23 +139,30 @@ class SharedEvents:
     def __init__(self, scan: MassScan) -> None:
         raw, edges = scan if scan.raw is None else scan.raw, window_edges(scan)
         self.scan, self.model = scan, scan.rows()
+        self.nothing = self.model.without_signal()
         self.cells = Cells(edges, raw.counts.shape[1] // (edges.shape[1] - 1))
         self.rates: list[Array] = []
         self.weights: list[Array | None] = []
         for sample in raw.backgrounds:
-            rate = self.cells.resolve(np.where(raw.live, sample.yields, 0.0))
-            self.rates.append(rate)
+            yields = np.where(raw.live, sample.yields, 0.0)
+            rate = self.cells.resolve(yields)
             if sample.error is None:
+                self.rates.append(rate)
                 self.weights.append(None)
                 continue
-            square = self.cells.resolve(np.where(raw.live, sample.error**2, 0.0))
-            self.weights.append(square / np.where(rate > 0, rate, 1.0))
+            # Events of the simulation differ in weight by place at most as slowly as windows do.
+            weight = np.sum(sample.error**2, axis=1) / np.maximum(yields.sum(axis=1), 1e-300)
+            self.rates.append(self.cells.smooth(rate, yields, weight))
+            own = self.cells.sums(self.rates[-1]).sum(axis=1)
+            spread = self.cells.spread_rows(own * weight) / self.cells.spread_rows(own)
+            self.weights.append(np.where(np.isfinite(spread), spread, float(weight.max())))
         self.total = np.sum(self.rates, axis=0)
 
     def draw(self, rng: np.random.Generator) -> RowData:
         """Draw one toy of all hypotheses: events once, norms once, the simulation once."""
         model, scan = self.model, self.scan
         counts = self._bins(self.cells.sums(rng.poisson(self.total).astype(float)))
+        counts[self.nothing] = 0.0  # with 'keep' that is what the model says
         centre = np.tile(
             model.centre + model.width * rng.standard_normal(len(model.width)), (len(model), 1)
         )

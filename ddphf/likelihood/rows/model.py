@@ -1,6 +1,6 @@
 r"""Models of one kind as rows of arrays: yields, errors and data differ, the formula does not.
 
-The rate of bin i of row r is :math:`\lambda_i = \gamma_i A_i + B_i`. A and B are sums of components,
+The rate of bin i of a row is :math:`\lambda_i = \gamma_i A_i + B_i`. A, B are sums of components,
 each a template times factors of a few global parameters. The one parameter of the bin, of a
 staterror or a shapesys, is gamma, eliminated in closed form. Bins that a row lacks hold zeros.
 """
