@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 from conftest import COLUMNS, invoke, plain_workspace, write_analysis, write_table
 from test_lepton_id_build import write_event_analysis
+from test_masses import write_scan
 
 from ddphf.cli.main import COMMANDS as EVERY_COMMAND
 from ddphf.cli.main import group
@@ -69,6 +70,7 @@ def make_inputs(folder: Path) -> None:
     Path("events").mkdir()
     write_event_analysis(Path("events"))
     Path("w.json").write_text(json.dumps(plain_workspace()))
+    write_scan(Path())
     write_table(Path("signal.csv"), {"signal": [1.0, 2.0, 3.0]}, [0.0, 1.0, 2.0, 3.0])
     for line in (
         "build analysis.yml -o pair.json",
