@@ -32,7 +32,7 @@ WINDOW, EVENTS = ROOT / "workspaces/higgs_lfv_window", ROOT / "workspaces/higgs_
 PAGES = (
     "README.md", "docs/fit.md", "docs/rank.md", "docs/limits.md", "docs/discover.md",
     "docs/yields.md", "docs/publish.md", "docs/report.md", "docs/study_birman.md",
-    "docs/search.md", "docs/inject.md", "docs/lepton_id.md",
+    "docs/search.md", "docs/inject.md", "docs/lepton_id.md", "docs/masses.md",
 )  # fmt: skip
 OTHER_TESTS = {
     "docs/getting_started.md": "test_ten_commands_from_nothing_to_a_report",
@@ -88,6 +88,8 @@ def prepare(folder):
     with uproot.recreate(folder / "my.root") as file:
         file["signal"] = file["h"] = signal
     write_published(folder)
+    for name in ("scan.yml", "scan.npz"):
+        shutil.copy(ROOT / "workspaces/zprime_scan" / name, folder)
 
 
 def add_selections(analysis):

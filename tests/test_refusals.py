@@ -20,6 +20,7 @@ from refusals_events import EVENTS
 from refusals_fakes import FAKES
 from refusals_inputs import HISTOGRAMS, RATES, TABLES
 from refusals_maps import MAP_FILES
+from refusals_masses import MASSES
 from refusals_publish import PATCH, PUBLISH, VERIFY
 from refusals_ranking import RANKING
 from refusals_report import REPORT
@@ -477,6 +478,7 @@ GROUPS = (
     ("inject", INJECT),
     ("study", STUDY),
     ("search", SEARCH),
+    ("masses", MASSES),
     ("ranking", RANKING),
     ("report", REPORT),
     ("publish", PUBLISH),

@@ -18,6 +18,7 @@ from ddphf.masses.asymptotic import Asimov, RowLimits, find_limits, make_asimov
 from ddphf.masses.check import check_by_pyhf
 from ddphf.masses.engine import ScanEngine
 from ddphf.masses.global_p import global_p
+from ddphf.masses.kept import work_digest
 from ddphf.masses.scan import MassScan
 from ddphf.masses.toy_limits import toy_limits
 from ddphf.results.masses import MassesResult
@@ -152,7 +153,9 @@ def run_scan(
         },
         seed=seed if global_toys or "toys" in methods else None,
         warnings=(*scan.warnings, *_warn(fitted, limits)),
-        provenance=make_provenance(),
+        provenance=make_provenance(
+            data_digest=f"sha256:{work_digest(fitted.engine.model.digest_parts(), scan.name)}"
+        ),
     )
 
 

@@ -37,38 +37,17 @@ ERRORS: Spec = {
     "error_kind": {"enum": ["staterror", "shapesys"]},
     "systematics": {"type": "array", "items": NORM},
 }
-BACKGROUND = _object({"yields": TABLE}, {"name": NAME, **ERRORS})
-FROM_EVENTS = _object({"events": {"type": "string"}}, {"weight": {"type": "string"}})
-EVENT_BACKGROUND = _object(
-    {"events": {"type": "string"}},
-    {"name": NAME, "weight": {"type": "string"}, "systematics": ERRORS["systematics"]},
-)
-BINS: Spec = {"type": "integer", "minimum": 1, "maximum": 10_000}
-POSITIVE: Spec = {"type": "number", "exclusiveMinimum": 0}
-WINDOWS = _object(
-    {"column": {"type": "string"}, "half_width": NUMBERS, "bins": BINS},
-    {
-        "others": {
-            "type": "array",
-            "items": _object({"column": {"type": "string"}, "edges": {"type": "array"}}),
-        }
-    },
-)
-SIGNAL = _object({"yields": TABLE}, {"name": NAME, "values": NUMBERS, **ERRORS})
-EVENT_SIGNAL = _object(
-    {"events": {"type": "string"}, "mass": {"type": "string"}},
-    {"name": NAME, "weight": {"type": "string"}, "systematics": ERRORS["systematics"]},
-)
+SAMPLE = _object({"yields": TABLE}, {"name": NAME, **ERRORS})
 SCAN = _object(
     {
         "schema": {"const": SCHEMA},
         "name": NAME,
         "parameter": _object({"name": NAME, "values": TABLE}, {"unit": TEXT}),
-        "observed": {"anyOf": [*TABLE["anyOf"], FROM_EVENTS]},
+        "observed": TABLE,
         "background": {
-            "anyOf": [BACKGROUND, {"type": "array", "items": BACKGROUND, "minItems": 1}]
+            "anyOf": [SAMPLE, {"type": "array", "items": SAMPLE, "minItems": 1}]
         },
-        "signal": SIGNAL,
+        "signal": SAMPLE,
         "poi": _object(
             {"name": NAME},
             {
@@ -81,7 +60,6 @@ SCAN = _object(
     },
     {
         "edges": TABLE,
-        "windows": WINDOWS,
         "empty_bins": {"enum": ["keep", "drop", "floor", "merge"]},
     },
 )  # fmt: skip
@@ -131,19 +109,7 @@ def check_scan_file(data: Any) -> None:
 
 
 def _pick(data: Mapping[str, Any]) -> Spec:
-    """Return the schema with the forms that a file has: one or many, tables or events."""
-    properties = dict(SCAN["properties"])
-    required = list(SCAN["required"])
-    background = EVENT_BACKGROUND if "windows" in data else BACKGROUND
+    """Return the schema for one background or several, so that a message says what is wrong."""
     many = isinstance(data.get("background"), list)
-    properties["background"] = (
-        {"type": "array", "items": background, "minItems": 1} if many else background
-    )
-    if "windows" in data:
-        properties["observed"] = FROM_EVENTS
-        signal = data.get("signal")
-        if isinstance(signal, Mapping) and "events" in signal:
-            properties["signal"] = EVENT_SIGNAL
-    else:
-        properties["observed"] = TABLE
-    return {**SCAN, "required": required, "properties": properties}
+    background = {"type": "array", "items": SAMPLE, "minItems": 1} if many else SAMPLE
+    return {**SCAN, "properties": {**SCAN["properties"], "background": background}}
