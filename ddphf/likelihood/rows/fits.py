@@ -138,9 +138,9 @@ def _newton(
     if not definite.all():
         other, fine = _invert(safe[~definite], free[~definite])
         inverse[~definite] = np.where(fine[:, None, None], other, 0.0)
-    step = -np.einsum("rkl,rl->rk", inverse, gradient)
+    step: Array = -np.einsum("rkl,rl->rk", inverse, gradient)
     edm = np.where(definite, -np.sum(step * gradient, axis=1), np.inf)
-    variance = np.einsum("rkk->rk", inverse)
+    variance: Array = np.einsum("rkk->rk", inverse)
     return step, edm, np.sqrt(np.where(definite[:, None] & free, variance, 0.0))
 
 
@@ -150,7 +150,7 @@ def _invert(matrix: Array, free: Mask) -> tuple[Array, Mask]:
     Gauss-Jordan in place, a pivot after the other: the matrices are small and many.
     """
     k = matrix.shape[1]
-    diagonal = np.einsum("rkk->rk", matrix)
+    diagonal: Array = np.einsum("rkk->rk", matrix)
     scale = np.where(free & (diagonal > 0), 1.0 / np.sqrt(np.abs(diagonal) + 1e-300), 0.0)
     work = matrix * scale[:, :, None] * scale[:, None, :]
     each = np.arange(k)

@@ -165,12 +165,13 @@ def derivatives(
     """
     first, slope = sums.first, sums.slope
     prior = np.where(model.width > 0, 1.0 / np.where(model.width > 0, model.width, 1.0) ** 2, 0.0)
-    gradient = np.einsum("rsk,rs->rk", first, slope) + prior * (theta - data.centre)
+    gradient: Array = np.einsum("rsk,rs->rk", first, slope) + prior * (theta - data.centre)
     each = np.arange(len(prior))
     # A linear factor has no second derivative: where it is 0 a difference would be rounding.
-    cross = np.einsum("rsk,rsl->rkl", first, slope[:, :, None] * first)
+    cross: Array = np.einsum("rsk,rsl->rkl", first, slope[:, :, None] * first)
     cross[:, each, each] = np.einsum("rs,rsk->rk", slope, sums.second) + prior
-    hessian = np.einsum("rsk,rsl->rkl", first, np.einsum("rst,rtk->rsk", sums.bend, first)) + cross
-    safe = np.einsum("rsk,rsl->rkl", first, np.einsum("rst,rtk->rsk", sums.plain, first))
+    bent: Array = np.einsum("rst,rtk->rsk", sums.bend, first)
+    hessian: Array = np.einsum("rsk,rsl->rkl", first, bent) + cross
+    safe: Array = np.einsum("rsk,rsl->rkl", first, np.einsum("rst,rtk->rsk", sums.plain, first))
     safe[:, each, each] += prior
     return gradient, hessian, safe
