@@ -98,16 +98,11 @@ class Expansion:
     per_bin: Mask
     constraints: Constraints
 
-    @property
-    def n_bins(self) -> int:
-        """Number of bins over all channels."""
-        return int(self.nominal.shape[1])
-
     def nothing_without(self, parameter: int) -> Mask:
         """Return the bins whose rate is identically 0 once a factor is, shape (bins,)."""
-        others = np.zeros(self.n_bins, dtype=bool)
+        others = np.zeros(self.nominal.shape[1], dtype=bool)
         for present, factors in zip(self.present, self.factors, strict=True):
-            scaled = np.zeros(self.n_bins, dtype=bool)
+            scaled = np.zeros(self.nominal.shape[1], dtype=bool)
             for index, per_bin in factors:
                 scaled |= (index == parameter) & (not per_bin)
             others |= present & ~scaled
