@@ -101,6 +101,7 @@ DISCOVER = {
     "a discovery in a measurement that is not there": discover("--measurement", "search"),
     "a discovery with a fixed POI": discover("--measurement", "null"),
     "a discovery without a POI": {"edits": [drop_poi], **discover()},
+    "a bin with signal alone": {"edits": [signal_alone], **discover()},
 }  # fmt: skip
 
 LIMIT = {
@@ -114,7 +115,6 @@ LIMIT = {
     "a limit without a POI": {"edits": [drop_poi], **limit()},
     "a limit beyond the POI's upper bound": {"edits": [narrow], **limit()},
     "bounds of the POI that exclude 0": {"edits": [exclude_zero], **limit()},
-    "a bin with signal alone": {"edits": [signal_alone], **limit()},
     "a limit of a background-only workspace": {"edits": [drop_signal], **limit()},
     "a limit on a signal without yield": {"edits": [no_signal], **limit()},
     "bounds of the POI in the wrong order": limit("--poi-bounds", "10,0"),

@@ -17,8 +17,8 @@ GROUND = {"results", "statistics", "compute"}
 
 MAY_IMPORT = {
     "cli": {
-        "bumps", "config", "figures", "inference", "inputs", "likelihood", "measurement",
-        "publish", "report", "search", "studies", "symmetry", "workspace",
+        "bumps", "config", "figures", "inference", "inputs", "likelihood", "masses",
+        "measurement", "publish", "report", "search", "studies", "symmetry", "workspace",
     },
     "studies": {
         "config", "figures", "inference", "inputs", "likelihood", "measurement", "search",
@@ -28,6 +28,7 @@ MAY_IMPORT = {
     "workspace": {"config", "inputs", "symmetry"},
     "symmetry": {"config", "inputs"},
     "publish": {"figures", "inference", "likelihood", "report"},
+    "masses": {"inference", "likelihood"},
     "inference": {"likelihood"},
     "likelihood": set(),
     "search": {"config", "inputs", "symmetry", "workspace"},
@@ -41,7 +42,7 @@ MAY_IMPORT = {
     "compute": set(),
 }  # fmt: skip
 """Beside the ground. The left wing (symmetry, search, bumps, measurement, workspace) and the
-right one (likelihood, inference, publish) meet in a file."""
+right one (likelihood, inference, masses, publish) meet in a file."""
 
 GROUND_MAY_IMPORT = {"results": {"statistics"}, "statistics": {"compute"}, "compute": set()}
 

@@ -33,7 +33,7 @@ WINDOW, EVENTS = ROOT / "workspaces/higgs_lfv_window", ROOT / "workspaces/higgs_
 PAGES = (
     "README.md", "docs/fit.md", "docs/rank.md", "docs/limits.md", "docs/discover.md",
     "docs/yields.md", "docs/publish.md", "docs/report.md", "docs/study_birman.md",
-    "docs/search.md", "docs/bumps.md", "docs/inject.md", "docs/lepton_id.md",
+    "docs/search.md", "docs/bumps.md", "docs/inject.md", "docs/lepton_id.md", "docs/masses.md",
 )  # fmt: skip
 OTHER_TESTS = {
     "docs/getting_started.md": "test_ten_commands_from_nothing_to_a_report",
@@ -90,6 +90,8 @@ def prepare(folder):
         file["signal"] = file["h"] = signal
     write_published(folder)
     write_spectrum("spectrum.csv", {"observed": drawn(with_bump(smooth(), 25, 300.0))})
+    for name in ("scan.yml", "scan.npz"):
+        shutil.copy(ROOT / "workspaces/zprime_scan" / name, folder)
 
 
 def add_selections(analysis):

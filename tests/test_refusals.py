@@ -21,6 +21,7 @@ from refusals_events import EVENTS
 from refusals_fakes import FAKES
 from refusals_inputs import HISTOGRAMS, RATES, TABLES
 from refusals_maps import MAP_FILES
+from refusals_masses import MASSES
 from refusals_publish import PATCH, PUBLISH, VERIFY
 from refusals_ranking import RANKING
 from refusals_ratio import RATIO
@@ -481,6 +482,7 @@ GROUPS = (
     ("ratio", RATIO),
     ("search", SEARCH),
     ("bumps", BUMPS),
+    ("masses", MASSES),
     ("ranking", RANKING),
     ("report", REPORT),
     ("publish", PUBLISH),

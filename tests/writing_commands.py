@@ -8,6 +8,7 @@ import click
 from bump_data import drawn, smooth, with_bump, write_spectrum
 from conftest import COLUMNS, invoke, plain_workspace, write_analysis, write_table
 from test_lepton_id_build import write_event_analysis
+from test_masses import write_scan
 
 from ddphf.cli.main import COMMANDS as EVERY_COMMAND
 from ddphf.cli.main import group
@@ -24,6 +25,7 @@ COMMANDS = {
     "inject": "inject w.json --z 3 -o new/five.json",
     "inspect": "inspect pair.json -o new/i.json --plots new/figures",
     "limit": "limit w.json -o new/limit.json --plots new/figures",
+    "masses": "masses masses.yml --method asymptotic,toys --toys 100 -o new/m.json --plots new/f",
     "patch": "patch w.json --signal SR_mue=signal.csv:signal -o new/patch.json",
     "publish": "publish w.json -o new/pair.tar.gz",
     "rank": "rank pair.json -o new/rank.json --plots new/figures",
@@ -73,6 +75,7 @@ def make_inputs(folder: Path) -> None:
     write_spectrum("spectrum.csv", {"observed": drawn(with_bump(smooth(), 25, 300.0))})
     write_event_analysis(Path("events"))
     Path("w.json").write_text(json.dumps(plain_workspace()))
+    write_scan(Path())
     write_table(Path("signal.csv"), {"signal": [1.0, 2.0, 3.0]}, [0.0, 1.0, 2.0, 3.0])
     for line in (
         "build analysis.yml -o pair.json",

@@ -36,6 +36,7 @@ COMMANDS = {
     "inject": "Put a signal of a wanted significance into a workspace.",
     "inspect": "Print what is in a pyhf workspace.",
     "limit": "Find upper limits and intervals of the signal strength.",
+    "masses": "Scan hundreds of mass hypotheses: limits, local and global p-values.",
     "patch": "Replace the signal of a published workspace by yours.",
     "publish": "Pack a workspace with its results and the proof of both.",
     "rank": "Rank parameters by their impact on the POI.",

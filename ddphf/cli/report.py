@@ -172,6 +172,7 @@ def _collect(inputs: Sequence[str], say: Stages) -> Materials:
         scans=tuple(_read(scan) for scan in pile.several.get("scan", ())),
         searches=tuple(pile.several.get("search", ())),
         bumps=tuple(pile.several.get("bumps", ())),
+        masses=found.get("masses"),
         toys=found.get("toys"),
         warnings=tuple(pile.warnings),
     )
@@ -190,6 +191,8 @@ def _put_record(pile: _Pile, name: str, kind: RecordKind, data: dict[str, Any]) 
         return  # of spectra, which are no workspace
     if kind.name == "search":
         pile.searched.append((name, known.get("data_digest")))
+        return
+    if kind.name == "masses":  # of many workspaces, or of none
         return
     # A sidecar states it at the top.
     pile.belongs(name, known.get("provenance", known).get("workspace_digest"))

@@ -14,8 +14,8 @@ from ddphf.exceptions import UsageError
 
 __all__ = [
     "BOOTSTRAP", "BUMPS", "COVERAGE", "EXPECTED", "IMPORTANCE", "INTERVALS", "LARGEST_SEED",
-    "LIMITS", "NULL", "OWNERS", "SEARCH", "Owner", "block_generator", "check_seed", "generator",
-    "seed_of_part",
+    "LIMITS", "MASSES", "NULL", "OWNERS", "SEARCH", "Owner", "block_generator", "check_seed",
+    "generator", "seed_of_part",
 ]  # fmt: skip
 
 LARGEST_SEED = 2**63 - 1
@@ -76,10 +76,13 @@ COVERAGE = Owner("coverage", 1 << 48, 1 << 50)
 SEARCH = Owner("the search", 1 << 50, 1 << 52, 1 << 44)
 """Numbers of blocks, beyond the blocks of all toys."""
 
+MASSES = Owner("mass scans", 1 << 52, 1 << 54)
+"""Numbers of blocks: ensemble 0 are toys of all hypotheses, then those of each one's limits."""
+
 BUMPS = Owner("bumps", 1 << 56, 1 << 58, 1 << 24)
 """Numbers of blocks of toy spectra."""
 
-OWNERS = (NULL, EXPECTED, IMPORTANCE, LIMITS, INTERVALS, COVERAGE, SEARCH, BUMPS)
+OWNERS = (NULL, EXPECTED, IMPORTANCE, LIMITS, INTERVALS, COVERAGE, SEARCH, MASSES, BUMPS)
 
 
 def check_seed(seed: int) -> int:

@@ -10,7 +10,7 @@ from ddphf.arrays import Array, Mask
 from ddphf.exceptions import ModelError
 from ddphf.inference.attempts import Attempts, Engine, Fit
 from ddphf.inference.flatness import moved_to
-from ddphf.inference.no_null import find_null_problem
+from ddphf.inference.no_null import find_null_problem, is_without_null
 from ddphf.inference.other_starts import try_other_starts
 from ddphf.inference.weakness import warn_of_fits
 from ddphf.likelihood.certificate import Minimum
@@ -106,6 +106,17 @@ class Fitter:
         """
         if self.no_null is not None:
             raise ModelError(self.no_null)
+
+    def require_limits(self) -> None:
+        """Refuse a measurement without upper limits.
+
+        One whose data are impossible without a signal has some: they compare values above 0.
+
+        Raises:
+            ModelError: Says why there are none, and what can be done.
+        """
+        if not is_without_null(self.reference):
+            self.require_null()
 
     @cached_property
     def no_null(self) -> str | None:

@@ -8,7 +8,10 @@ from ddphf.arrays import Array
 from ddphf.likelihood.certificate import EPSILON
 from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
 
-__all__ = ["find_null_problem", "find_signal_only"]
+__all__ = ["find_null_problem", "find_signal_only", "is_without_null"]
+
+NAMED = 5
+"""Bins that a message names."""
 
 TRIED = 200
 """Points at which something may be expected."""
@@ -39,16 +42,18 @@ def find_null_problem(reference: ReferenceModel) -> str | None:
     if _kinds_of(reference, name) != {"normfactor"}:
         return f"{where} has a POI that is no normfactor, '{name}': 0 is no null{other}"
     free = f"'ddphf fit' gives '{name}' with its error, and 'ddphf scan' its intervals"
+    upper = f"'ddphf fit' gives '{name}' with its error, and 'ddphf limit' its upper limits"
     if not table.lower[table.poi] <= 0.0 <= table.upper[table.poi]:
         return (
             f"{where}: the bounds of the POI '{name}' exclude 0, so there is no null; widen them. "
             f"Without a null {free}"
         )
     if place := find_signal_only(reference, name, reference.data):
+        have = "have" if ", bins " in place else "has"
         return (
-            f"{where}: {place} has events, but only samples with the POI '{name}' are expected "
+            f"{where}: {place} {have} events, but only samples with the POI '{name}' are expected "
             f"there, so mu = 0 is impossible and there is no null; add a background. Without a "
-            f"null {free}"
+            f"null {upper}"
         )
     if place := _find_no_expectation(reference):
         return (
@@ -70,7 +75,7 @@ def _kinds_of(reference: ReferenceModel, name: str) -> set[str]:
 
 
 def find_signal_only(reference: ReferenceModel, poi: str, counts: Array) -> str | None:
-    """Return a bin with events where only samples with the POI are expected, or None.
+    """Return bins with events where only samples with the POI are expected, or None.
 
     Args:
         reference: The measurement.
@@ -89,9 +94,28 @@ def find_signal_only(reference: ReferenceModel, poi: str, counts: Array) -> str 
                     others += np.abs(modifier["data"]["hi_data"])
                     others += np.abs(modifier["data"]["lo_data"])
         observed = counts[slices[channel["name"]]]
-        for index in np.flatnonzero((others == 0) & (observed > 0)):
-            return f"channel '{channel['name']}', bin {index}"
+        found = np.flatnonzero((others == 0) & (observed > 0)).tolist()
+        if found:
+            more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
+            word = "bin" if len(found) == 1 else "bins"
+            return f"channel '{channel['name']}', {word} {', '.join(map(str, found[:NAMED]))}{more}"
     return None
+
+
+def is_without_null(reference: ReferenceModel) -> bool:
+    """Return whether mu = 0 is no hypothesis only because signal alone is expected of some events.
+
+    There is no q0 then, and no discovery statement; upper limits compare values of mu above 0.
+    """
+    table = reference.parameters
+    if table.poi is None or table.fixed[table.poi] or not table.lower[table.poi] <= 0:
+        return False
+    name = table.names[table.poi]
+    return (
+        table.upper[table.poi] > 0
+        and _kinds_of(reference, name) == {"normfactor"}
+        and find_signal_only(reference, name, reference.data) is not None
+    )
 
 
 def _find_no_expectation(reference: ReferenceModel) -> str | None:

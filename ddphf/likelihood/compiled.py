@@ -105,6 +105,30 @@ class CompiledModel:
             stated=stated,
         )
 
+    @cached_property
+    def signal_only(self) -> Mask:
+        """Main bins where nothing is expected once the POI is 0, shape (n_main,)."""
+        poi = self.parameters.poi
+        if poi is None:
+            return np.zeros(self.n_main, dtype=bool)
+        return self.expansion.nothing_without(poi)
+
+    def data_without_signal(self, data: Array) -> Array:
+        """Return data, shape (..., n_main + n_aux), with no events where only a signal has any.
+
+        At POI = 0 such a bin's term is 0 without events, and the likelihood is 0 with some: a fit
+        that is held there leaves the bin out, and whoever asks for its 2NLL says that it is inf.
+        """
+        if not self.signal_only.any():
+            return data
+        out = np.array(data, dtype=float)
+        out[..., : self.n_main][..., self.signal_only] = 0.0
+        return out
+
+    def is_without_null(self, data: Array) -> Mask:
+        """Return whether data, shape (..., n_main + n_aux), are impossible at POI = 0."""
+        return np.asarray(np.any((data[..., : self.n_main] > 0) & self.signal_only, axis=-1))
+
     def replace_sample(self, sample: int, nominal: Array) -> CompiledModel:
         """Return the model with other yields of one sample, without recompilation.
 

@@ -98,6 +98,16 @@ class Expansion:
     per_bin: Mask
     constraints: Constraints
 
+    def nothing_without(self, parameter: int) -> Mask:
+        """Return the bins whose rate is identically 0 once a factor is, shape (bins,)."""
+        others = np.zeros(self.nominal.shape[1], dtype=bool)
+        for present, factors in zip(self.present, self.factors, strict=True):
+            scaled = np.zeros(self.nominal.shape[1], dtype=bool)
+            for index, per_bin in factors:
+                scaled |= (index == parameter) & (not per_bin)
+            others |= present & ~scaled
+        return np.asarray(~others)
+
 
 def _mask(applier: Any, kind: str) -> Mask:
     """Return where each modifier acts, shape (modifiers, samples, bins)."""

@@ -20,6 +20,7 @@ from ddphf.results import (
     fit,
     injection,
     limit,
+    masses,
     published,
     rank,
     scan,
@@ -173,6 +174,7 @@ KINDS: tuple[RecordKind, ...] = (
             digests=("data_digest",), lines=f"{LINES}:lines_of_search",
         ),
     ),
+    RecordKind(masses.MassesResult, masses.SHAPE, "masses", masses.misfits, chapter="masses"),
     RecordKind(
         bumps.BumpsResult, bumps.SHAPE, "bumps scan", bumps.misfits, chapter="bumps", several=True
     ),

@@ -276,7 +276,7 @@ def _asymptotic_limits(
     fitter: Fitter, level: float, say: Stage
 ) -> tuple[tuple[str, ...], ProfileScan, ProfileScan, AsymptoticLimit]:
     """Return warnings, the profiles of the data and of Asimov data without signal, their limits."""
-    fitter.require_null()
+    fitter.require_limits()
     fits = fitter.fit_both(say)
     model = fitter.require_compiled()
     say(f"{fitter.reference.measurement}: asymptotic limits")

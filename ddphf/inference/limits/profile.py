@@ -73,9 +73,13 @@ class ProfileScan:
     def t(self, mu: float) -> float:
         """Return 2NLL(mu) - 2NLL(mu_hat), >= 0 (Cowan et al., arXiv:1007.1727, Eq. 8).
 
+        It is inf at mu = 0 where a bin with events expects nothing but the signal.
+
         Raises:
             FitError: No certificate.
         """
+        if mu == 0 and self.model.is_without_null(self.data):
+            return float("inf")
         held = self._fit(mu)
         if held.twice_nll - self.free.twice_nll < -BELOW_FREE:
             free = minimize(self.model, data=self.data, start=held.parameters)
@@ -144,6 +148,14 @@ def find_crossing(
         if far == bound:
             return None
         near, distance = far, 2 * distance
+    while not np.isfinite(function(far)):  # at a bound where nothing is possible
+        middle = 0.5 * (near + far)
+        if middle in (near, far):
+            break
+        if function(middle) <= 0:
+            far = middle
+        else:
+            near = middle
     scale = abs(far - inner)
     if scale == 0 or not np.isfinite(scale):
         return None

@@ -19,7 +19,7 @@ from ddphf.inference.toys.statistics import ToyStatistics, toy_statistics
 from ddphf.results.discover import N_SIGMA
 from ddphf.results.limit import ToyLimit
 
-__all__ = ["limit_by_toys"]
+__all__ = ["limit_by_toys", "value_and_error"]
 
 
 MAX_LOST = 0.2
@@ -84,7 +84,7 @@ def limit_by_toys(
         1 - level,
         generator(seed, BOOTSTRAP),
     )
-    limits, errors = zip(*map(_value_and_error, found.limits), strict=True)
+    limits, errors = zip(*map(value_and_error, found.limits), strict=True)
     return ToyLimit(
         observed=limits[0],
         observed_error=errors[0],
@@ -100,7 +100,7 @@ def limit_by_toys(
     )
 
 
-def _value_and_error(row: Array) -> tuple[float | None, float | None]:
+def value_and_error(row: Array) -> tuple[float | None, float | None]:
     """Return the first number and half of the central 68 % of the others."""
     others = row[1:][np.isfinite(row[1:])]
     if not np.isfinite(row[0]) or len(others) < (1 - MAX_LOST) * (len(row) - 1):

@@ -40,6 +40,7 @@ class ToyFitter:
         assert table.poi is not None
         self.poi = table.poi
         self.null_held = self.model.held_at(test)
+        self.test = test
         self.null_start = self._start(test)
         self.shared: SharedInputs | None = None
         if table.fixed[self.poi]:
@@ -59,7 +60,7 @@ class ToyFitter:
         start[self.poi] = test
         if test == self.source.mu:
             return start
-        data = self.source.expected()
+        data = self.null_data(self.source.expected())
         # The nuisance parameters of one POI may make a rate negative at another.
         for begin in (start, self.model.parameters.init.copy()):
             begin[self.poi] = test
@@ -67,6 +68,16 @@ class ToyFitter:
             if fit.converged:
                 return fit.parameters
         return start
+
+    def null_data(self, data: Array) -> Array:
+        """Return what the held fit sees: at 0 it leaves bins out that expect only the signal."""
+        return self.model.data_without_signal(data) if self.test == 0 else data
+
+    def without_null(self, data: Array) -> AnyArray:
+        """Return which toys are impossible at the tested POI, shape (n,): t is inf there."""
+        if self.test != 0:
+            return np.zeros(len(data), dtype=bool)
+        return self.model.is_without_null(data)
 
     def fast(self, data: Array) -> tuple[Array, Array, AnyArray, AnyArray] | None:
         """Fit by shared information alone; None where the model is no pair.
@@ -89,7 +100,10 @@ class ToyFitter:
 
     def fit(self, data: Array, n: int) -> Columns:
         """Return signed q0, mu_hat, status, at_zero of the first n rows; the test is mu = 0."""
-        return self.fit_with_nulls(data, n)[0]
+        q0, mu_hat, status, at_zero = self.fit_with_nulls(data, n)[0]
+        dark = self.without_null(data[:n])  # their q0 is inf, which is no number
+        q0[dark], mu_hat[dark], status[dark] = np.nan, np.nan, FAILED
+        return q0, mu_hat, status, at_zero & ~dark
 
     def fit_with_nulls(self, data: Array, n: int) -> tuple[Columns, list[BatchResult]]:
         """Return what :meth:`fit` does, and the fits at the test of each BLOCK of rows.
@@ -126,15 +140,16 @@ class ToyFitter:
 
     def _general(self, data: Array) -> tuple[Columns, BatchResult]:
         model = self.model
+        dark = self.without_null(data)
         null = minimize_batch(
-            model, data, start=self.null_start, fixed=self.null_held, errors=False
+            model, self.null_data(data), start=self.null_start, fixed=self.null_held, errors=False
         )
         free = minimize_batch(model, data, start=self.source.parameters, errors=False)
         column = list(free.names).index(model.parameters.names[self.poi])
         mu_hat, difference = free.parameters[:, column], null.twice_nll - free.twice_nll
         # The null found a lower minimum, so the free fit stopped in another one; or there is none
         # inside the bounds, as without events. Start from the null.
-        again = np.flatnonzero((difference < -BELOW_FREE) | (free.status == FAILED))
+        again = np.flatnonzero(((difference < -BELOW_FREE) & ~dark) | (free.status == FAILED))
         failed = (null.status == FAILED) | (free.status == FAILED)
         again = again[null.status[again] != FAILED]
         if again.size:
@@ -144,7 +159,7 @@ class ToyFitter:
             mu_hat[rows] = retried.parameters[picked, column]
             difference[rows] = null.twice_nll[rows] - retried.twice_nll[picked]
             failed[rows] = False
-        bad = failed | ~(difference > -BELOW_FREE)
+        bad = failed | ~((difference > -BELOW_FREE) | dark)
         status = np.maximum(null.status, free.status)
         status[again] = CAREFUL
         status = np.where(bad, FAILED, status).astype(np.int8)

@@ -95,7 +95,8 @@ class ToySource:
             )
         values = table.init.copy()
         values[table.poi] = mu
-        fit = minimize(model, fixed=model.held_at(mu), values=values)
+        data = model.data_without_signal(model.data) if mu == 0 else model.data
+        fit = minimize(model, data=data, fixed=model.held_at(mu), values=values)
         if not fit.converged:
             raise FitError(f"the fit at mu = {mu:g} that toys are drawn from: {fit.status}")
         return cls.at(model, fit.parameters)

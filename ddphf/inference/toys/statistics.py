@@ -118,7 +118,8 @@ class _Held:
     def at(self, fitter: ToyFitter, mu: float) -> BatchResult:
         if mu not in self.found:
             self.found[mu] = minimize_batch(
-                fitter.model, self.data, start=fitter.null_start, fixed=fitter.null_held,
+                fitter.model, fitter.null_data(self.data), start=fitter.null_start,
+                fixed=fitter.null_held,
                 errors=False,
             )  # fmt: skip
         return self.found[mu]
@@ -164,11 +165,13 @@ class StatisticFitter:
         """Return mu_hat (n,), t (n, k), t at 0 (n,) and failed (n,) of the first n rows."""
         (q0, mu_hat, status, _), nulls = self.base.fit_with_nulls(data, n)
         failed = status == FAILED
-        t_zero = np.abs(q0)
+        dark = self.base.without_null(data[:n])
+        # Their null leaves bins out, so that this is no difference of two values of one likelihood.
+        t_zero = np.where(dark, q0, np.abs(q0))
         t = np.full((n, len(self.tests)), np.nan)
         for j, (mu, fitter) in enumerate(zip(self.tests, self.fitters, strict=True)):
             if mu == 0:
-                t[:, j] = t_zero
+                t[:, j] = np.where(dark, np.inf, t_zero)
                 continue
             fast = fitter.fast(data)
             if fast is not None:
@@ -182,6 +185,7 @@ class StatisticFitter:
             if nulls and len(rows) == len(nulls[rows[0] // BLOCK].status):
                 held.found[0.0] = nulls[rows[0] // BLOCK]
             self._finish(held, rows, mu_hat, t, t_zero)
+        t_zero[dark] = np.inf
         failed |= ~np.all(t > -BELOW_FREE, axis=1) | ~(t_zero > -BELOW_FREE)
         return mu_hat, t, t_zero, failed
 

@@ -1,0 +1,1 @@
+"""Many small models of one kind, fitted at once: structure as data, nothing compiled."""

@@ -1,0 +1,115 @@
+"""What a scan file may say (``schema: ddphf/masses/1``), as a JSON Schema."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jsonschema
+
+from ddphf.arrays import Spec
+from ddphf.exceptions import ConfigError
+from ddphf.text import did_you_mean
+
+__all__ = ["SCHEMA", "check_scan_file"]
+
+SCHEMA = "ddphf/masses/1"
+
+NAME: Spec = {"type": "string", "pattern": "^[A-Za-z0-9_]{1,60}$"}
+TEXT: Spec = {"type": "string", "maxLength": 60}
+TABLE: Spec = {"anyOf": [{"type": "string", "minLength": 1}, {"type": "array"}]}
+NUMBERS: Spec = {"anyOf": [*TABLE["anyOf"], {"type": "number"}]}
+
+
+def _object(required: Spec, optional: Spec | None = None) -> Spec:
+    return {
+        "type": "object",
+        "required": list(required),
+        "properties": {**required, **(optional or {})},
+        "additionalProperties": False,
+    }
+
+
+NORM = _object({"name": NAME, "type": {"const": "normsys"}, "up": NUMBERS, "down": NUMBERS})
+ERRORS: Spec = {
+    "error": TABLE,
+    "error_kind": {"enum": ["staterror", "shapesys"]},
+    "systematics": {"type": "array", "items": NORM},
+}
+SAMPLE = _object({"yields": TABLE}, {"name": NAME, **ERRORS})
+SCAN = _object(
+    {
+        "schema": {"const": SCHEMA},
+        "name": NAME,
+        "parameter": _object({"name": NAME, "values": TABLE}, {"unit": TEXT}),
+        "observed": TABLE,
+        "background": {
+            "anyOf": [SAMPLE, {"type": "array", "items": SAMPLE, "minItems": 1}]
+        },
+        "signal": SAMPLE,
+        "poi": _object(
+            {"name": NAME},
+            {
+                "unit": TEXT,
+                "bounds": {
+                    "type": "array", "items": {"type": "number"}, "minItems": 2, "maxItems": 2,
+                },
+            },
+        ),
+    },
+    {
+        "edges": TABLE,
+        "empty_bins": {"enum": ["keep", "drop", "floor", "merge"]},
+    },
+)  # fmt: skip
+
+WORDS = {"object": "a section", "array": "a list", "number": "a number", "string": "text"}
+
+
+def check_scan_file(data: Any) -> None:
+    """Refuse what is no scan file, with the place and what is expected there.
+
+    Raises:
+        ConfigError: Says where.
+    """
+    if not isinstance(data, Mapping):
+        raise ConfigError(
+            "expected a scan file: 'schema: ddphf/masses/1' and what docs/masses.md has"
+        )
+    schema = _pick(data)
+    error = jsonschema.exceptions.best_match(
+        jsonschema.Draft202012Validator(schema).iter_errors(data)
+    )
+    if error is None:
+        return
+    path = ".".join(map(str, error.absolute_path))
+    where = f"at {path}" if path else "at the top"
+    if error.validator == "required":
+        missing = next(key for key in error.validator_value if key not in error.instance)
+        raise ConfigError(f"{where}: '{missing}' is missing")
+    if error.validator == "additionalProperties":
+        known = sorted(error.schema["properties"])
+        extra = sorted(set(error.instance) - set(known))[0]
+        raise ConfigError(
+            f"{where}: unknown key '{extra}', {did_you_mean(extra, known)}expected one of "
+            f"{', '.join(known)}"
+        )
+    got = json.dumps(error.instance, default=str)
+    got = got if len(got) < 60 else got[:57] + "..."
+    expected: dict[str, Callable[[Any], str]] = {
+        "type": lambda v: WORDS.get(str(v), str(v)),
+        "enum": lambda v: "one of " + ", ".join(map(str, v)),
+        "const": lambda v: repr(v),
+        "pattern": lambda _: "up to 60 letters, digits and underscores",
+        "anyOf": lambda _: "a table (FILE.npz:NAME) or a list of numbers",
+    }
+    say = expected.get(str(error.validator), lambda _: str(error.message))
+    raise ConfigError(f"{where}: {got}: expected {say(error.validator_value)}")
+
+
+def _pick(data: Mapping[str, Any]) -> Spec:
+    """Return the schema for one background or several, so that a message says what is wrong."""
+    many = isinstance(data.get("background"), list)
+    background = {"type": "array", "items": SAMPLE, "minItems": 1} if many else SAMPLE
+    return {**SCAN, "properties": {**SCAN["properties"], "background": background}}
