@@ -126,7 +126,7 @@ def test_empty_bins_do_not_count():
         make_field(tested, partner).filled[found.table.boxes.window(i).slices].sum() == 0
         for i in range(found.table.boxes.count)
     )
-    with pytest.raises(InputError, match="none of 16 is left to search: 16 hold no event"):
+    with pytest.raises(InputError, match="none of 16 is left to search, since none holds an event"):
         make_table(make_boxes((4, 4), "1x1"), make_field(np.zeros((4, 4)), np.zeros((4, 4))))
 
 
