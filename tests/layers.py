@@ -17,7 +17,7 @@ FAST_NAMES = {
     "closure", "closure_variables", "config", "correction_maps", "direct", "docs", "eigen",
     "events", "factorization", "fake_templates", "fakes", "files", "init", "inputs",
     "inspect_pairs", "layers", "lepton_id_build", "likelihood_compiled", "map_checks",
-    "map_columns", "map_correlations", "map_practice", "maps", "matrix_text", "n_sigma",
+    "map_columns", "map_correlations", "map_practice", "maps", "matrix_text", "morphing", "n_sigma",
     "nanoaod", "outputs", "pages_of_the_house", "pruning", "refusals", "roc", "schema",
     "search_boxes", "search_events_shared", "search_fields", "search_local",
     "shared_points", "shipped", "shown", "suspicious", "symmetry", "tables", "tools", "variances",

@@ -58,5 +58,16 @@ MASSES = {
     "too few toys of limits of a mass scan": masses("--method", "toys", "--toys", "9"),
     "toys of a mass scan that are not asked for": masses("--toys", "200"),
     "pieces of toys that are not asked for": masses("--keep", "pieces"),
+    "a mass beyond the simulated ones": masses(signal__simulated=[1.0, 1.5], edges=[0.0, 1.0, 2.0]),
+    "a signal between masses without edges": masses(signal__simulated=[1.0, 2.0]),
+    "a mass that is simulated without an event": masses(
+        signal__yields=[[1.0, 2.0], [0.0, 0.0]],
+        signal__simulated=[1.0, 2.0],
+        edges=[0.0, 1.0, 2.0],
+    ),
+    "simulated masses that do not increase": masses(
+        signal__simulated=[2.0, 1.0], edges=[0.0, 1.0, 2.0]
+    ),
+    "an interpolation of yields without simulated masses": masses(signal__interpolate_yields="log"),
     "a confidence level of a mass scan": masses("--cl", "95"),
 }

@@ -38,6 +38,10 @@ ERRORS: Spec = {
     "systematics": {"type": "array", "items": NORM},
 }
 SAMPLE = _object({"yields": TABLE}, {"name": NAME, **ERRORS})
+SIGNAL = _object(
+    {"yields": TABLE},
+    {"name": NAME, **ERRORS, "simulated": TABLE, "interpolate_yields": {"enum": ["linear", "log"]}},
+)
 SCAN = _object(
     {
         "schema": {"const": SCHEMA},
@@ -47,7 +51,7 @@ SCAN = _object(
         "background": {
             "anyOf": [SAMPLE, {"type": "array", "items": SAMPLE, "minItems": 1}]
         },
-        "signal": SAMPLE,
+        "signal": SIGNAL,
         "poi": _object(
             {"name": NAME},
             {
