@@ -16,12 +16,12 @@ GROUND = {"results", "statistics", "compute"}
 
 MAY_IMPORT = {
     "cli": {
-        "config", "figures", "inference", "inputs", "likelihood", "publish", "report",
+        "config", "figures", "inference", "inputs", "learning", "likelihood", "publish", "report",
         "search", "studies", "symmetry", "workspace",
     },
     "studies": {
-        "config", "figures", "inference", "inputs", "likelihood", "search", "symmetry",
-        "workspace",
+        "config", "figures", "inference", "inputs", "learning", "likelihood", "search",
+        "symmetry", "workspace",
     },
     "workspace": {"config", "inputs", "symmetry"},
     "symmetry": {"config", "inputs"},
@@ -29,6 +29,7 @@ MAY_IMPORT = {
     "inference": {"likelihood"},
     "likelihood": set(),
     "search": {"config", "inputs", "symmetry", "workspace"},
+    "learning": {"config", "inputs", "search", "symmetry", "workspace"},
     "report": {"figures"},
     "figures": set(),
     "inputs": set(),

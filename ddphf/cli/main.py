@@ -34,6 +34,7 @@ COMMANDS = {
     "init": "Write a short commented analysis file to begin with.",
     "inject": "Put a signal of a wanted significance into a workspace.",
     "inspect": "Print what is in a pyhf workspace.",
+    "learn": "Learn whether and where two samples differ, with p-values by redrawn labels.",
     "limit": "Find upper limits and intervals of the signal strength.",
     "patch": "Replace the signal of a published workspace by yours.",
     "publish": "Pack a workspace with its results and the proof of both.",

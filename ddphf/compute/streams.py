@@ -13,8 +13,8 @@ import numpy as np
 from ddphf.exceptions import UsageError
 
 __all__ = [
-    "BOOTSTRAP", "COVERAGE", "EXPECTED", "IMPORTANCE", "INTERVALS", "LARGEST_SEED", "LIMITS",
-    "NULL", "OWNERS", "SEARCH", "Owner", "block_generator", "check_seed", "generator",
+    "BOOTSTRAP", "COVERAGE", "EXPECTED", "IMPORTANCE", "INTERVALS", "LARGEST_SEED", "LEARNING",
+    "LIMITS", "NULL", "OWNERS", "SEARCH", "Owner", "block_generator", "check_seed", "generator",
     "seed_of_part",
 ]  # fmt: skip
 
@@ -76,7 +76,10 @@ COVERAGE = Owner("coverage", 1 << 48, 1 << 50)
 SEARCH = Owner("the search", 1 << 50, 1 << 52, 1 << 44)
 """Numbers of blocks, beyond the blocks of all toys."""
 
-OWNERS = (NULL, EXPECTED, IMPORTANCE, LIMITS, INTERVALS, COVERAGE, SEARCH)
+LEARNING = Owner("learning", 1 << 54, 1 << 56, 1 << 44)
+"""Numbers of blocks of redrawn labels."""
+
+OWNERS = (NULL, EXPECTED, IMPORTANCE, LIMITS, INTERVALS, COVERAGE, SEARCH, LEARNING)
 
 
 def check_seed(seed: int) -> int:

@@ -17,6 +17,7 @@ from ddphf.results import (
     documents,
     fit,
     injection,
+    learn,
     limit,
     published,
     rank,
@@ -170,6 +171,9 @@ KINDS: tuple[RecordKind, ...] = (
             about="search everywhere: local and global significance", summarize=search.summarize,
             digests=("data_digest",), lines=f"{LINES}:lines_of_search",
         ),
+    ),
+    RecordKind(
+        learn.LearnResult, learn.SHAPE, "learn test", learn.misfits, chapter="learn", several=True,
     ),
     RecordKind(
         documents.SidecarDocument, documents.SidecarDocument.SHAPE, "build",
