@@ -16,7 +16,7 @@ __all__ = ["WeightedChi2"]
 NEAR_POLE = 0.1
 """In units of 1 / standard deviation: the contour keeps so far from the pole at 0."""
 
-POINTS, LAST, BEND = 300, 18.0, 0.15
+POINTS, LAST, BEND = 600, 18.0, 0.15
 """Of the contour: their number, how far they reach in widths of the bell, and its bend."""
 
 NEGLIGIBLE = 1e-12
