@@ -24,6 +24,7 @@ from ddphf.learning.pool import LINEAR, Pool, make_pool
 from ddphf.learning.read_labels import LabelledEvents, read_labelled_events
 from ddphf.learning.redraws import redraw_pool
 from ddphf.learning.statistics import Windows
+from ddphf.learning.trained import HEADLINE, TRAINED, train_all
 from ddphf.learning.variables import resolutions
 from ddphf.progress import Count, Stage, silent
 from ddphf.results.learn import LearnResult
@@ -34,7 +35,7 @@ __all__ = ["DEFAULT", "STATISTICS", "describe_events", "describe_null", "judge_p
 DEFAULT = ("kernel", "scan")
 """Members of the default: a smooth difference and a narrow one; their smallest p is calibrated."""
 
-STATISTICS = ("default", *LINEAR, "network", "nplm", "classifier")
+STATISTICS = ("default", *LINEAR, *TRAINED)
 
 QUANTILES = (0.5, 0.95, 0.99)
 
@@ -79,12 +80,18 @@ def learn_test(
     if which not in STATISTICS:
         raise InputError(f"statistic '{which}' is unknown; expected {', '.join(STATISTICS)}")
     stage("redraws of the labels")
-    names = DEFAULT if which == "default" else (which,)
-    pool = make_pool(
-        events.points, events.labels, names, resolution=resolutions(events.config.variables)
-    )
-    drawn = redraw_pool(pool, n, seed=seed, runner=runner, progress=progress)
-    found = judge_pool(pool, which, drawn)
+    if which in TRAINED:
+        trained = train_all(
+            events.points, events.labels, which, n, seed=seed, runner=runner, progress=progress
+        )
+        found = _judge_trained(which, *trained)
+    else:
+        names = DEFAULT if which == "default" else (which,)
+        pool = make_pool(
+            events.points, events.labels, names, resolution=resolutions(events.config.variables)
+        )
+        drawn = redraw_pool(pool, n, seed=seed, runner=runner, progress=progress)
+        found = judge_pool(pool, which, drawn)
     described = describe_events(events, analysis)
     warnings = [*events.warnings, *found.pop("warnings")]
     return LearnResult(
@@ -139,10 +146,7 @@ def judge_pool(pool: Pool, which: str, drawn: AnyArray) -> dict[str, Any]:
             "told by redraws alone"
         )
     if counted.above == 0 and not beyond:
-        warnings.append(
-            f"no redraw reaches the data: p is at most about 1 / {drawn.shape[-1] + 1}; ask for more "
-            "--redraws to resolve it"
-        )
+        warnings.append(_unresolved(drawn.shape[-1]))
     return {
         "t": t, "p": counted.p, "p_interval": counted.interval, "z": counted.z, "p_law": p_law,
         "significance": told, "effective_dof": None if law is None else law["mean"], "law": law,
@@ -150,6 +154,41 @@ def judge_pool(pool: Pool, which: str, drawn: AnyArray) -> dict[str, Any]:
         "treatment": _both_ways(which, observed, drawn) if used else None,
         "null": describe_null(flipped), "warnings": warnings,
     }  # fmt: skip
+
+
+def _judge_trained(
+    which: str, names: Sequence[str], observed: Array, drawn: AnyArray, said: Spec | None
+) -> dict[str, Any]:
+    """Return the fields of the record that judge a statistic with a training for each redraw."""
+    members = [
+        {"statistic": name, "t": float(t), "p": count_redraws(float(t), row).p}
+        for name, t, row in zip(names, observed, drawn, strict=True)
+    ]
+    head = list(names).index(HEADLINE[which])
+    t, flipped = float(observed[head]), drawn[head]
+    counted = count_redraws(t, flipped)
+    finite = flipped[np.isfinite(flipped)]
+    warnings = []
+    if counted.above == 0:
+        warnings.append(_unresolved(len(flipped)))
+    if which == "nplm":
+        warnings.append(
+            "nplm: t depends on the epochs and on the unit of the variable, and so does its null; "
+            "chi2_12 holds for some of them alone (see null_ks_p)"
+        )
+    return {
+        "t": t, "p": counted.p, "p_interval": counted.interval, "z": counted.z,
+        "significance": {"p": counted.p, "z": counted.z, "from": "redraws"},
+        "chi2_12": chi2_12(t, finite), "members": tuple(members), "network": said,
+        "null": describe_null(finite), "warnings": warnings,
+    }  # fmt: skip
+
+
+def _unresolved(redraws: int) -> str:
+    return (
+        f"no redraw reaches the data: p is at most about 1 / {redraws + 1}; ask for more --redraws "
+        "to resolve it"
+    )
 
 
 def _headline(which: str, observed: Array, drawn: AnyArray) -> tuple[float, AnyArray, int]:
