@@ -16,6 +16,7 @@ from typing import Any, Literal
 import jsonschema
 
 from ddphf.config.learn import LearnConfig, parse_learn
+from ddphf.config.learned import LearnedConfig, parse_learned
 from ddphf.config.meaning import check_meaning
 from ddphf.config.search import SearchConfig, parse_search
 from ddphf.config.sections import (
@@ -128,6 +129,7 @@ class Analysis:
         closure: Variables beside the axes in which closure is tested.
         search: Selections and observables of the search, or None.
         learn: Variables in which a difference is learned, or None.
+        learned: Which events its template was learned from, or None.
         folder: What addresses are relative to.
         files: Every file that it names and that exists: none of them may become an output.
         ratio_stated: Whether it has an ``efficiency_ratio``.
@@ -149,6 +151,7 @@ class Analysis:
     closure: tuple[ClosureConfig, ...] = ()
     search: SearchConfig | None = None
     learn: LearnConfig | None = None
+    learned: LearnedConfig | None = None
     folder: Path = Path()
     files: tuple[Path, ...] = ()
     ratio_stated: bool = False
@@ -240,6 +243,7 @@ def parse_analysis(text: str, *, folder: str | Path = ".", needs_signal: bool = 
         closure=parse_closure(data.get("closure", ())),
         search=parse_search(data.get("search")),
         learn=parse_learn(data.get("learn")),
+        learned=parse_learned(data.get("learned")),
         folder=Path(folder),
         files=tuple(named_files(data, Path(folder))),
         ratio_stated="efficiency_ratio" in data,

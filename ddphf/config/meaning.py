@@ -49,6 +49,8 @@ def check_meaning(analysis: Analysis, *, needs_signal: bool = True) -> None:
             "at learn: there is no section 'events'; labels are redrawn event by event, which needs "
             "an event table"
         )
+    if analysis.learned is not None and analysis.events is None:
+        raise ConfigError("at learned: there is no section 'events' to compare it with")
     axes = () if analysis.events is None else analysis.events.axes
     for index, axis in enumerate(axes):
         if any(axis.column == other.column for other in axes[:index]):

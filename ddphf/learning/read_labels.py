@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ddphf.arrays import AnyArray, Array
+from ddphf.arrays import AnyArray, Array, IntArray
 from ddphf.config.analysis import Analysis
 from ddphf.config.learn import LearnConfig
 from ddphf.exceptions import InputError
@@ -31,6 +31,7 @@ class LabelledEvents:
         labels: Of the events.
         points: Transformed variables, (n, d).
         raw: Variables as they are, (n, d).
+        bins: In the axes of the analysis, flat, -1 outside, (n,).
         config: The section ``learn``.
         nuisances: ``name`` and ``source`` of each that is in the labels.
         fakes: Expected fakes of the tested sample and of its partner, among the events.
@@ -42,6 +43,7 @@ class LabelledEvents:
     labels: Labels
     points: Array
     raw: Array
+    bins: IntArray
     config: LearnConfig
     nuisances: tuple[dict[str, str], ...]
     fakes: tuple[float, float]
@@ -91,7 +93,7 @@ def read_labelled_events(analysis: Analysis, *, nuisances: bool = True) -> Label
     )  # fmt: skip
     left = [f"{n} events of {key} lie outside the maps" for key, n in read.samples.notes.items()]
     return LabelledEvents(
-        made, points, raw, config, tuple(said), fakes, _digest(points, made),
+        made, points, raw, base.bins[used], config, tuple(said), fakes, _digest(points, made),
         tuple(dict.fromkeys(warnings)), tuple(left),
     )  # fmt: skip
 

@@ -11,8 +11,8 @@ import numpy as np
 from ddphf.arrays import AnyArray, Array
 from ddphf.config.sections import EventsConfig
 from ddphf.exceptions import InputError
+from ddphf.inputs.contents import number_contents
 from ddphf.inputs.events import EventTable
-from ddphf.search.rows import number_contents
 from ddphf.symmetry.expressions import column_names, evaluate
 
 __all__ = ["check_exchange", "check_repeated", "counterparts", "exchange_events"]

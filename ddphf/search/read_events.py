@@ -12,6 +12,7 @@ from ddphf.config.analysis import Analysis, ChannelConfig
 from ddphf.config.search import SearchConfig, SelectionConfig
 from ddphf.config.sections import AxisConfig, ClosureConfig, EventsConfig
 from ddphf.exceptions import InputError
+from ddphf.inputs.contents import number_contents
 from ddphf.inputs.events import EventTable, read_events
 from ddphf.inputs.histogram import Axis
 from ddphf.search.boxes import Boxes, make_boxes
@@ -24,7 +25,7 @@ from ddphf.search.exchange import (
 )
 from ddphf.search.flips import Observable
 from ddphf.search.label_rows import make_base, make_rows
-from ddphf.search.rows import Cells, LabelRows, find_cells, number_contents
+from ddphf.search.rows import Cells, LabelRows, find_cells
 from ddphf.symmetry.efficiency import EventEfficiencies
 from ddphf.symmetry.event_tables import read_table
 from ddphf.symmetry.expressions import column_names, evaluate_mask
