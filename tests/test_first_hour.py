@@ -215,7 +215,11 @@ def test_the_steps_of_the_analysis_file(folder):
         assert parse_analysis(text, folder=folder).tested.label == "mue"
 
 
-SUBCOMMAND = {"study": ("study", "birman"), "search": ("search", "pair")}
+SUBCOMMAND = {
+    "study": ("study", "birman"),
+    "search": ("search", "pair"),
+    "learn": ("learn", "test"),
+}
 
 
 def help_of(name):

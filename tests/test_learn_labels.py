@@ -99,9 +99,7 @@ def brute_supremum(y, expected, count, steps):
 
     places = range(1, n)
     cuts = (c for m in range(steps + 1) for c in itertools.combinations(places, m))
-    return 2 * max(
-        sum(gain(a, b) for a, b in itertools.pairwise((0, *cut, n))) for cut in cuts
-    )
+    return 2 * max(sum(gain(a, b) for a, b in itertools.pairwise((0, *cut, n))) for cut in cuts)
 
 
 def test_the_supremum_over_change_points_is_that_of_all_sets():

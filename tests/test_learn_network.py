@@ -42,7 +42,7 @@ def test_the_minimum_is_that_of_another_optimizer():
 
 
 def test_derivatives_are_those_of_finite_differences():
-    points, labels, events = small(np.random.default_rng(2), size=60)
+    _, labels, events = small(np.random.default_rng(2), size=60)
     test = NetworkTest(events, starts=1)
     y = labels.tested[:, None].astype(float)
     best = test.fit(y)

@@ -19,6 +19,11 @@ COMMANDS = {
     "init": "init -o new/analysis.yml",
     "inject": "inject w.json --z 3 -o new/five.json",
     "inspect": "inspect pair.json -o new/i.json --plots new/figures",
+    "learn curve": "learn curve events/analysis.yml --redraws 60 -o new/c.json --plots new/figures",
+    "learn power": "learn power events/analysis.yml --inject 50:2 --strengths 0,99 --toys 3 "
+    "--redraws 20 -o new/p.json --plots new/f",
+    "learn template": "learn template events/analysis.yml -o new/learned.yml",
+    "learn test": "learn test events/analysis.yml --redraws 60 -o new/l.json --plots new/figures",
     "limit": "limit w.json -o new/limit.json --plots new/figures",
     "patch": "patch w.json --signal SR_mue=signal.csv:signal -o new/patch.json",
     "publish": "publish w.json -o new/pair.tar.gz",
@@ -66,7 +71,8 @@ def make_inputs(folder: Path) -> None:
     """Write what the commands read into the working directory, which is ``folder``."""
     write_analysis(folder)
     Path("events").mkdir()
-    write_event_analysis(Path("events"))
+    learn = {"variables": [{"column": "mass"}], "redraws": 100}
+    write_event_analysis(Path("events"), lambda analysis: analysis.update(learn=learn))
     Path("w.json").write_text(json.dumps(plain_workspace()))
     write_table(Path("signal.csv"), {"signal": [1.0, 2.0, 3.0]}, [0.0, 1.0, 2.0, 3.0])
     for line in (

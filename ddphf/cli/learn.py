@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ddphf.cli import learn_curve, learn_template, learn_test
+from ddphf.cli import learn_curve, learn_power, learn_template, learn_test
 
 __all__ = ["command"]
 
@@ -18,5 +18,5 @@ def command() -> None:
     """
 
 
-for _module in (learn_curve, learn_template, learn_test):
+for _module in (learn_curve, learn_power, learn_template, learn_test):
     command.add_command(_module.command)

@@ -37,7 +37,7 @@ def learn_options(command: F) -> F:
     """Add ``--statistic``, ``--redraws`` and ``--nuisances``."""
     statistic = click.option(
         "--statistic", type=click.Choice(STATISTICS),
-        help="Smallest p of kernel and scan (default), or one statistic; the analysis's by default.",
+        help="Smallest p of kernel and scan (default), or one statistic; else the analysis's.",
     )  # fmt: skip
     return statistic(redraws_option(nuisances_option(command)))
 

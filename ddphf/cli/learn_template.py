@@ -1,4 +1,4 @@
-"""``ddphf learn template``: what one half of the events has taught, as a hypothesis for the other."""
+"""``ddphf learn template``: what half of the events has taught, as a hypothesis for the other."""
 
 from __future__ import annotations
 

@@ -171,6 +171,7 @@ def _collect(inputs: Sequence[str], say: Stages) -> Materials:
         limit=found.get("limit"),
         scans=tuple(_read(scan) for scan in pile.several.get("scan", ())),
         searches=tuple(pile.several.get("search", ())),
+        learned=tuple(pile.several.get("learn", ())),
         toys=found.get("toys"),
         warnings=tuple(pile.warnings),
     )
@@ -185,7 +186,7 @@ def _put_record(pile: _Pile, name: str, kind: RecordKind, data: dict[str, Any]) 
     if unknown:
         pile.warnings.append(f"{name}: {unknown}")
     pile.put(kind.chapter, name, known, several=kind.several)
-    if kind.name == "search":
+    if kind.name in ("search", "learn"):
         pile.searched.append((name, known.get("data_digest")))
         return
     # A sidecar states it at the top.
@@ -210,7 +211,7 @@ def _check_searches(pile: _Pile) -> None:
         data = digest if data is None else data
         if digest != data:
             raise InputError(
-                f"{name}: is a search of the data {digest[:19]}..., the others are about "
+                f"{name}: is about the data {digest[:19]}..., the others are about "
                 f"{data[:19]}...; give files of the same data"
             )
 

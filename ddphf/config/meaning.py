@@ -46,8 +46,8 @@ def check_meaning(analysis: Analysis, *, needs_signal: bool = True) -> None:
         )
     if analysis.learn is not None and analysis.events is None:
         raise ConfigError(
-            "at learn: there is no section 'events'; labels are redrawn event by event, which needs "
-            "an event table"
+            "at learn: there is no section 'events'; labels are redrawn event by event, which "
+            "needs an event table"
         )
     if analysis.learned is not None and analysis.events is None:
         raise ConfigError("at learned: there is no section 'events' to compare it with")

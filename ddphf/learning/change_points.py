@@ -1,8 +1,8 @@
 """What a network without a penalty could reach: the largest t over change points (derived).
 
 A 1-4-1 network with steep sigmoids is a step function with up to four steps. The infimum of the
-unpenalised loss is therefore at most that of the best five segments, which grows with the events: no
-chi2 is its null.
+unpenalised loss is therefore at most that of the best five segments, which grows with the events:
+no chi2 is its null.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def _best(counts: Array, expected: Array, steps: int) -> float:
     """Return 2 max sum [k ln(k / e) - k + e] over up to ``steps`` + 1 segments."""
     m = len(counts)
     best: AnyArray = np.full((steps + 1, m), -np.inf)
-    logs = np.append(0.0, np.log(np.arange(1, int(round(counts[-1])) + 1)))
+    logs = np.append(0.0, np.log(np.arange(1, round(float(counts[-1])) + 1)))
     for j in range(1, m):
         k = np.rint(counts[j] - counts[:j]).astype(np.int64)
         e = expected[j] - expected[:j]

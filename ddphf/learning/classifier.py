@@ -1,6 +1,7 @@
 """The weakly supervised classifier: a deep network trained to tell the samples apart.
 
-3 layers of 50 rectified units and a sigmoid, binary cross entropy, Adam, 20 epochs of batches of 200.
+3 layers of 50 rectified units and a sigmoid, binary cross entropy, Adam, 20 epochs of batches of
+200.
 Statistics of its score: the largest in the tested sample's direction (as published), the likelihood
 ratio on the events it was trained on, and on events that it has not seen (cross-fitted). All have
 their null from redrawn labels, each with a training of its own.
@@ -8,6 +9,7 @@ their null from redrawn labels, each with a training of its own.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -81,7 +83,7 @@ class ClassifierTest:
         rng = generator(SEED)
         sizes = (z.shape[1], *self.layers, 1)
         weights = []
-        for inputs, outputs in zip(sizes, sizes[1:], strict=False):
+        for inputs, outputs in itertools.pairwise(sizes):
             end = np.sqrt(6 / (inputs + outputs))
             weights.append((rng.uniform(-end, end, (inputs, outputs)).astype(np.float32),
                             np.zeros(outputs, dtype=np.float32)))  # fmt: skip

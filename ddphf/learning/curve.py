@@ -1,4 +1,4 @@
-"""Where the asymmetry sits: the learned log ratio f(x), its bands without a difference, its region."""
+"""Where the asymmetry sits: the learned log ratio f(x), its bands, its region and events."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ DRIVING = 20
 
 @dataclass(frozen=True)
 class LearnedRatio:
-    """ln of the ratio of the tested sample to what its partner tells, as the kernel score learns it.
+    """ln of the ratio of the tested sample to what its partner tells, as the kernel learns it.
 
     Attributes:
         pool: The events.
@@ -80,9 +80,7 @@ def _coefficients(pool: Pool, residual: AnyArray) -> Array:
     assert kernel is not None
     dense, _ = pool.sums_of(residual)
     k = 1 + (pool.labels.changes.shape[1] if len(pool.treatments) > 1 else 0)
-    return np.asarray(
-        kernel.coefficients(dense[: pool.wide], dense[pool.wide : pool.wide + k])
-    )
+    return np.asarray(kernel.coefficients(dense[: pool.wide], dense[pool.wide : pool.wide + k]))
 
 
 def learn_curve(
@@ -156,7 +154,7 @@ def learn_curve(
             "events": _driving(ratio, events),
         },
         seed=seed, warnings=events.warnings,
-        provenance={**make_provenance(), "data_digest": events.digest},
+        provenance={**make_provenance(), "events_digest": events.digest},
     )  # fmt: skip
 
 
@@ -186,8 +184,8 @@ def _place(number: int, axes: list[Array]) -> list[float]:
 def _region(outside: Mask, pulls: Array, axes: list[Array], events: LabelledEvents) -> Spec:
     """Return where f leaves the simultaneous band, and the events there.
 
-    Along one axis these are intervals; of two, the box around all such points. Where f stays inside,
-    it is the one point with the largest pull, and says so.
+    Along one axis these are intervals; of two, the box around all such points. Where f stays
+    inside, it is the one point with the largest pull, and says so.
     """
     shape = tuple(len(a) for a in axes)
     significant = bool(outside.any())

@@ -57,7 +57,7 @@ class Waves:
         """Return the features of points (n, d), (n, m)."""
         phase = (points - self.mean) @ self.frequencies
         scale = self.frequencies.shape[1] ** -0.5
-        return np.concatenate([np.cos(phase), np.sin(phase)], axis=1) * scale
+        return np.asarray(np.concatenate([np.cos(phase), np.sin(phase)], axis=1) * scale)
 
 
 Features = Bells | Waves

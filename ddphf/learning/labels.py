@@ -61,7 +61,7 @@ class Labels:
 
     @property
     def residual(self) -> Array:
-        """y - pi of the data, (n,)."""
+        """Y - pi of the data, (n,)."""
         return np.asarray(self.tested - self.share)
 
     @property
@@ -97,11 +97,11 @@ def make_labels(
         names: Of the nuisances.
 
     Raises:
-        InputError: Fewer than 20 events, one sample without events, or a probability outside (0, 1).
+        InputError: Fewer than 20 events, a sample without events, a probability outside (0, 1).
 
     Example:
         >>> labels = make_labels([True] * 12 + [False] * 8, 2.0)
-        >>> round(labels.share[0], 6), round(labels.rho, 6)
+        >>> round(float(labels.share[0]), 6), round(labels.rho, 6)
         (0.6, 0.75)
     """
     y = np.asarray(tested, dtype=bool)
@@ -117,7 +117,9 @@ def make_labels(
     )
     bad = np.flatnonzero(~(np.isfinite(r) & (r > 0)))
     if bad.size:
-        raise InputError(f"learn: efficiency ratio of event {bad[0]} is {r[bad[0]]:g}, expected > 0")
+        raise InputError(
+            f"learn: efficiency ratio of event {bad[0]} is {r[bad[0]]:g}, expected > 0"
+        )
     prompt, log_ratio = 1 - in_tested - in_partner, np.log(r)
     rho = _fit_rho(log_ratio, prompt, in_tested, n_tested)
     s = expit(log_ratio + np.log(rho))

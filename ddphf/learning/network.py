@@ -1,8 +1,8 @@
 """A small network of sigmoids, trained to its minimum: many labellings and starts at once.
 
 f(x) = c + sum_h a_h sigma(w_h x + b_h), logit h = logit pi + f(x), is fitted to the labels with a
-Gaussian prior on a, w, b, so that there is a minimum, by Levenberg and Marquardt's method with the whole
-second derivative. Nuisances of the labels are fitted in both hypotheses, c with them. Then
+Gaussian prior on a, w, b, so that there is a minimum, by Levenberg and Marquardt's method with the
+whole second derivative. Nuisances of the labels are fitted in both hypotheses, c with them. Then
 
     t = 2 [min_c (-ln L) - min_f (-ln L - ln prior)]
 """
@@ -75,7 +75,9 @@ class Grouped:
         """Return sums over the groups of values (n, ...), (g, ...)."""
         flat = values.reshape(len(self.group), -1).T
         sums = [np.bincount(self.group, column, len(self.counts)) for column in flat]
-        return np.stack(sums, axis=1).reshape(len(self.counts), *values.shape[1:])
+        return np.asarray(
+            np.stack(sums, axis=1).reshape(len(self.counts), *values.shape[1:]), float
+        )
 
 
 def group_events(points: Array, labels: Labels, groups: int = GROUPS) -> Grouped:
@@ -195,11 +197,13 @@ class NetworkTest:
             curve = np.einsum("gi,gm,gj->mij", e.linear, spread, e.linear) + np.diag(prior)
             theta += np.linalg.solve(curve, slope.T[..., None])[..., 0]
         eta = e.offset[:, None] + e.linear @ theta.T
-        return self._nll(eta.T, tested.T) + 0.5 * np.sum(prior * theta**2, axis=1)
+        return np.asarray(self._nll(eta.T, tested.T) + 0.5 * np.sum(prior * theta**2, axis=1))
 
     def _nll(self, eta: Array, tested: Array) -> Array:
         """Return -ln L of logits and tested counts (m, g), (m,)."""
-        return np.asarray(np.logaddexp(0.0, eta) @ self.events.counts - np.sum(tested * eta, axis=1))
+        return np.asarray(
+            np.logaddexp(0.0, eta) @ self.events.counts - np.sum(tested * eta, axis=1)
+        )
 
     def fit(self, tested: Array) -> NetworkFit:
         """Fit many labellings; t is NaN where no start converged.

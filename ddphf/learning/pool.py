@@ -18,9 +18,7 @@ from ddphf.learning.profile import LabelProfile
 from ddphf.learning.statistics import (
     Cells,
     CellStatistic,
-    Energy,
     KernelScore,
-    Windows,
     make_energy,
     make_kernel,
     make_windows,
@@ -133,9 +131,7 @@ class Pool:
 
     def adders(self, rows: int) -> dict[str, list[list[sparse.csr_matrix]]]:
         """Return what adds pieces of so many rows to the cells: by statistic, cells and piece."""
-        return {
-            name: [_adders(c, rows) for c in cells] for name, cells in self.cells.items()
-        }
+        return {name: [_adders(c, rows) for c in cells] for name, cells in self.cells.items()}
 
 
 def _adders(cells: Cells, rows: int) -> list[sparse.csr_matrix]:
@@ -192,10 +188,12 @@ def make_pool(
                 kernel = make_kernel(made, labels, profile, ridge)
                 found.append(Member(name, kernel, ()))
             elif name == "scan":
-                parts = [make_windows(c, _sizes(c), labels, profile) for c in cells[name]]
+                parts: list[CellStatistic] = [
+                    make_windows(c, _sizes(c), labels, profile) for c in cells[name]
+                ]
                 found.append(Member(name, None, tuple(parts)))
             else:
-                energies: list[Energy] = [
+                energies: list[CellStatistic] = [
                     make_energy(c, values, labels, profile)
                     for c, values in zip(cells[name], directions, strict=True)
                 ]

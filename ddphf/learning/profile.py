@@ -1,7 +1,7 @@
 """Nuisances of the labels, profiled in closed form; the ratio of the sizes is one, and free.
 
-With U the change of pi per sigma of each nuisance, W = pi (1 - pi) and C = 1 for a constrained and 0
-for a free nuisance, the fitted residual is
+With U the change of pi per sigma of each nuisance, W = pi (1 - pi) and C = 1 for a constrained and
+0 for a free nuisance, the fitted residual is
 
     r' = r - U M B' r,   B = W^-1 U,   M = (C + U' B)^-1
 
@@ -50,7 +50,8 @@ class LabelProfile:
         moves = np.concatenate(columns, axis=1)
         pulls = moves / labels.spread[:, None]
         prior = np.diag(np.append(0.0, np.ones(moves.shape[1] - 1)))
-        return cls(moves, pulls, np.linalg.inv(prior + moves.T @ pulls))
+        inverse: Array = np.asarray(np.linalg.inv(prior + moves.T @ pulls), dtype=np.float64)
+        return cls(moves, pulls, inverse)
 
     def sums(self, sums: AnyArray, moved: Array, pulled: AnyArray) -> AnyArray:
         """Return F'r' from F'r.

@@ -13,8 +13,10 @@ from ddphf.config.learn import LearnConfig
 from ddphf.exceptions import InputError
 from ddphf.learning.labels import Labels, make_labels
 from ddphf.learning.variables import make_points
+from ddphf.results.data_directed import data_digest
 from ddphf.search.event_nuisances import Base, Direction, label_directions, other_directions
 from ddphf.search.read_events import read_base_events
+from ddphf.symmetry.load_events import EventSamples
 
 __all__ = ["LabelledEvents", "read_labelled_events"]
 
@@ -36,6 +38,7 @@ class LabelledEvents:
         nuisances: ``name`` and ``source`` of each that is in the labels.
         fakes: Expected fakes of the tested sample and of its partner, among the events.
         digest: Of variables, probabilities and labels.
+        histograms_digest: Of the histograms of both samples, in the axes of the analysis.
         warnings: Sentences for the user.
         left_out: Sentences about events that are not used.
     """
@@ -48,6 +51,7 @@ class LabelledEvents:
     nuisances: tuple[dict[str, str], ...]
     fakes: tuple[float, float]
     digest: str
+    histograms_digest: str
     warnings: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
 
@@ -76,7 +80,8 @@ def read_labelled_events(analysis: Analysis, *, nuisances: bool = True) -> Label
     raw = make_points(read.table, plain, used)
     counts = _count(base)
     k_tested, k_partner, fakes = _fakes_of(base, counts)
-    changes, said = np.zeros((len(used), 0)), []
+    said: list[dict[str, str]] = []
+    changes = np.zeros((len(used), 0))
     if nuisances:
         labels = label_directions(analysis, read.samples, base)
         others = other_directions(analysis, read.samples, base)
@@ -94,6 +99,7 @@ def read_labelled_events(analysis: Analysis, *, nuisances: bool = True) -> Label
     left = [f"{n} events of {key} lie outside the maps" for key, n in read.samples.notes.items()]
     return LabelledEvents(
         made, points, raw, base.bins[used], config, tuple(said), fakes, _digest(points, made),
+        _histograms_digest(read.samples),
         tuple(dict.fromkeys(warnings)), tuple(left),
     )  # fmt: skip
 
@@ -106,7 +112,9 @@ def _count(base: Base) -> tuple[AnyArray, Array]:
     return place, np.bincount(place[used], minlength=size).astype(float)
 
 
-def _fakes_of(base: Base, counts: tuple[AnyArray, Array]) -> tuple[Array, Array, tuple[float, float]]:
+def _fakes_of(
+    base: Base, counts: tuple[AnyArray, Array]
+) -> tuple[Array, Array, tuple[float, float]]:
     """Return k_B and k_A at every row: expected fakes of its bin over its events."""
     place, n = counts
     out, sums = [], []
@@ -162,9 +170,11 @@ def _fake_changes(
     size, rows = len(n), ~base.event
     roles = [rows & base.tested, rows & ~base.tested]
     out = []
-    for direction in others:  # in units of the difference: -f of the tested sample, r f of the other
+    for (
+        direction
+    ) in others:  # in units of the difference: -f of the tested sample, r f of the other
         change = np.where(base.tested, -direction.values, direction.values / base.ratio)
-        b, a = (np.bincount(place[mine], change[mine], size) for mine in roles)
+        b, a = (np.bincount(place[mine], change[mine], size).astype(float) for mine in roles)
         out.append((b, a))
     nothing = np.zeros(size)
     for number, mine in enumerate(roles):
@@ -175,6 +185,13 @@ def _fake_changes(
             one[k] = error[k]
             out.append((one, nothing) if number == 0 else (nothing, one))
     return out
+
+
+def _histograms_digest(samples: EventSamples) -> str:
+    """Return the digest by which a search and a workspace of the same events are known."""
+    tested, partner = (samples.histograms[role, "observed"] for role in ("tested", "partner"))
+    edges = [axis.edges for axis in tested.axes]
+    return data_digest(tested.values.ravel(), partner.values.ravel(), edges)
 
 
 def _digest(points: Array, labels: Labels) -> str:

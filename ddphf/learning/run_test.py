@@ -97,7 +97,7 @@ def learn_test(
     return LearnResult(
         kind="test", statistic=which, redraws=n, **found, **described, seed=seed,
         warnings=tuple(dict.fromkeys(warnings)),
-        provenance={**make_provenance(), "data_digest": events.digest},
+        provenance={**make_provenance(), "events_digest": events.digest},
     )  # fmt: skip
 
 
@@ -111,7 +111,7 @@ def judge_pool(pool: Pool, which: str, drawn: AnyArray) -> dict[str, Any]:
     """
     observed = pool.observed
     used = len(pool.treatments) - 1  # profiled where there are nuisances
-    t, flipped, best = _headline(which, observed[used], drawn[used])
+    t, flipped, _ = _headline(which, observed[used], drawn[used])
     counted = count_redraws(t, flipped)
     members, laws = [], []
     for i, member in enumerate(pool.members[pool.treatments[used]]):
@@ -142,8 +142,8 @@ def judge_pool(pool: Pool, which: str, drawn: AnyArray) -> dict[str, Any]:
     if law is not None and not law["agrees"] and drawn.shape[-1] >= LAW_REDRAWS:
         warnings.append(
             f"the closed law (mean {law['mean']:.4g}, variance {law['variance']:.4g}) does not "
-            f"describe the redraws ({law['redraws_mean']:.4g}, {law['redraws_variance']:.4g}): p is "
-            "told by redraws alone"
+            f"describe the redraws ({law['redraws_mean']:.4g}, {law['redraws_variance']:.4g}): p "
+            "is told by redraws alone"
         )
     if counted.above == 0 and not beyond:
         warnings.append(_unresolved(drawn.shape[-1]))
@@ -186,8 +186,8 @@ def _judge_trained(
 
 def _unresolved(redraws: int) -> str:
     return (
-        f"no redraw reaches the data: p is at most about 1 / {redraws + 1}; ask for more --redraws "
-        "to resolve it"
+        f"no redraw reaches the data: p is at most about 1 / {redraws + 1}; ask for more "
+        "--redraws to resolve it"
     )
 
 
@@ -277,7 +277,7 @@ def describe_events(events: LabelledEvents, analysis: Analysis) -> dict[str, Any
         "pairing": {"tested": analysis.tested.label, "partner": analysis.partner.label},
         "nuisances": events.nuisances,
         "left_out": events.left_out,
-        "data_digest": events.digest,
+        "data_digest": events.histograms_digest,
     }
 
 

@@ -15,7 +15,6 @@ import numpy as np
 from scipy.linalg import solve_triangular
 
 from ddphf.arrays import AnyArray, Array, IntArray
-from ddphf.learning.features import Features
 from ddphf.learning.labels import Labels
 from ddphf.learning.profile import LabelProfile
 from ddphf.search.boxes import Boxes, make_boxes
@@ -97,7 +96,8 @@ def make_kernel(
         some = slice(start, start + (1 << 14))
         plain += features[some].T @ (labels.spread[some, None] * features[some])
     variance = profile.variance(plain, moved)
-    root = np.linalg.cholesky(variance + lam * np.eye(len(variance)))
+    shifted = variance + lam * np.eye(len(variance))
+    root: Array = np.asarray(np.linalg.cholesky(shifted), dtype=np.float64)
     # Of the null: what profiling leaves of nuisances that are drawn is in V already; what was not
     # profiled comes on top.
     left = profile.sums(drawn, moved, profile.pulls.T @ labels.changes.astype(float))
@@ -133,14 +133,18 @@ class Cells:
     def add(self, values: Array) -> Array:
         """Return sums of values (n,) or (n, k) over the cells."""
         columns = values.reshape(len(self.cell), -1).T
-        sums = [np.bincount(self.cell, column, self.count) for column in columns]
-        return np.stack(sums, axis=1).reshape(self.count, *values.shape[1:])
+        sums = [np.bincount(self.cell, column, self.count).astype(float) for column in columns]
+        return np.asarray(
+            np.stack(sums, axis=1).reshape(self.count, *values.shape[1:]), dtype=np.float64
+        )
 
 
 class CellStatistic(Protocol):
     """A statistic of sums over cells."""
 
-    cells: Cells
+    @property
+    def cells(self) -> Cells:
+        """The cells."""
 
     def __call__(self, sums: AnyArray, pulled: AnyArray) -> AnyArray:
         """Return the statistic of sums (cells, n) and B'r (k, n), (n,)."""

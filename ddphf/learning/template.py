@@ -120,9 +120,7 @@ def learn_templates(
             learning = first if number == 0 else ~first
             part = float(learning.mean())
             learned = _learn(analysis, events, table.select(learning), Path(folder), part)
-            out.append(
-                _fold(analysis, document, table, learning, learned, name, number + 1, seed)
-            )
+            out.append(_fold(analysis, document, table, learning, learned, name, number + 1, seed))
     return out
 
 
@@ -255,17 +253,19 @@ def _text(weight: Any) -> str | None:
 def _histograms(
     ratio: LearnedRatio, read: LabelledEvents, axes: tuple[Axis, ...]
 ) -> dict[str, Array]:
-    """Return the signal that f stands for in each channel: pi (e^f - 1) of B where f > 0, and
-    (1 - pi) (e^-f - 1) of A where f < 0, summed over the training half, whatever the labels.
+    """Return the signal that f stands for in each channel.
+
+    It is pi (e^f - 1) of B where f > 0, and (1 - pi) (e^-f - 1) of A where f < 0, summed over the
+    training half, whatever the labels.
     """
     f, pi = ratio(read.points), read.labels.share
     shape = tuple(axis.n_bins for axis in axes)
     used = read.bins >= 0
-    out = {}
+    out: dict[str, Array] = {}
     for role, share, sign in (("tested", pi, 1.0), ("partner", 1 - pi, -1.0)):
         gain = share * np.expm1(np.maximum(sign * f, 0.0))
         filled = np.bincount(read.bins[used], gain[used], int(np.prod(shape)))
-        out[role] = filled.reshape(shape)
+        out[role] = np.asarray(filled.reshape(shape), dtype=float)
     return out
 
 

@@ -125,7 +125,7 @@ def train_all(
         FitError: No start converged for the data, or for too many redraws.
     """
     check_redraws(redraws)
-    settings = {
+    settings: Spec = {
         "points": points, "labels": labels, "kind": kind, "seed": seed, "options": options or {},
     }  # fmt: skip
     here = TrainedStatistics(**settings)
@@ -133,8 +133,8 @@ def train_all(
         observed, said = here.evaluate(labels.tested[:, None])
         if not np.all(np.isfinite(observed)):
             raise FitError(
-                f"learn: no start of the {kind} converged on the data; take the statistic 'kernel', "
-                "which has one minimum"
+                f"learn: no start of the {kind} converged on the data; take the statistic "
+                "'kernel', which has one minimum"
             )
         task = Task(f"{__name__}:TrainedStatistics", settings, ONE_BLAS_THREAD)
         parts = range(-(-redraws // PART))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import rankdata
 
-from ddphf.arrays import Array
+from ddphf.arrays import Array, IntArray
 from ddphf.config.learn import VariableConfig
 from ddphf.exceptions import InputError
 from ddphf.inputs.events import EventTable
@@ -19,7 +19,7 @@ TIED = 10
 """Events per distinct value from which on values are rounded, and say so or are refused."""
 
 
-def make_points(table: EventTable, variables: Sequence[VariableConfig], rows: Array) -> Array:
+def make_points(table: EventTable, variables: Sequence[VariableConfig], rows: IntArray) -> Array:
     """Return the transformed variables of some rows, (n, d).
 
     Raises:

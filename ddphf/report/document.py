@@ -19,6 +19,7 @@ from ddphf.figures.lepton_id import (
 from ddphf.figures.parameters import draw_correlations, draw_pulls
 from ddphf.figures.spectra import draw_spectra
 from ddphf.report import chapters, statement_chapters
+from ddphf.report.learn_chapter import learn_parts
 from ddphf.report.page import Section, draw, facts, note, render_page, text
 from ddphf.report.search_chapter import search_parts
 from ddphf.report.tables import channel_table
@@ -49,6 +50,7 @@ class Materials:
         limit: Record of limits.
         scans: Profile scans.
         searches: Records of searches of the same data.
+        learned: Records of what was learned from the same data.
         toys: Signed Z of toys of the null, NaN where failed.
         warnings: Of the inputs and of reading them.
     """
@@ -66,6 +68,7 @@ class Materials:
     limit: Record | None = None
     scans: tuple[ScanResult, ...] = ()
     searches: tuple[Record, ...] = ()
+    learned: tuple[Record, ...] = ()
     toys: np.ndarray[Any, Any] | None = None
     warnings: tuple[str, ...] = field(default=())
 
@@ -99,6 +102,7 @@ def build_report(materials: Materials, *, date: str = "") -> str:
         ("tested", "What was tested", _tested(materials)),
         ("result", "Result", _result(materials)),
         ("search", "Search everywhere", search_parts(materials.searches)),
+        ("learn", "Learned asymmetry", learn_parts(materials.learned)),
         ("data", "Data and model", _data(materials)),
         ("fit", "Goodness of fit", chapters.goodness_parts(materials.goodness)),
         ("ranking", "What moves the result", chapters.ranking_parts(materials.ranking)),

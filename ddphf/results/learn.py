@@ -25,7 +25,7 @@ from ddphf.results.shapes import (
 
 __all__ = ["SHAPE", "LearnResult", "describe_p", "misfits", "summarize"]
 
-KINDS_OF_LEARNING = ("test", "curve", "power")
+KINDS_OF_LEARNING = ("test", "curve", "power", "study")
 
 
 @dataclass(frozen=True, repr=False)
@@ -33,14 +33,14 @@ class LearnResult(Written):
     """What ``ddphf learn`` writes. No p-value is 0.
 
     Attributes:
-        kind: The subcommand: ``test``, ``curve`` or ``power``.
+        kind: The subcommand: ``test``, ``curve`` or ``power``; or ``study``.
         statistic: ``default`` (the smallest p of its members), or the one that was asked for.
         t: Its value; of ``default`` -2 ln of the smallest p.
         p: (1 + redraws that reach t) / (1 + redraws).
         p_interval: 68 % interval of the probability to reach t.
         z: Significance of p.
         redraws: Redraws of the labels.
-        p_law: Tail of the closed null law where it has been checked; of ``default`` the bound by the
+        p_law: Tail of the closed null law where redraws confirm it; of ``default`` the bound by the
             number of members. None where there is no law, or it does not agree.
         significance: ``p``, ``z`` and ``from``: ``redraws``, or ``law`` beyond their reach.
         effective_dof: Mean of the closed law.
@@ -48,8 +48,9 @@ class LearnResult(Written):
         chi2_12: ``p`` of t by chi2 with 12 degrees of freedom, and ``null_ks_p``: of the redraws
             against it. It holds where that is not small.
         members: ``statistic``, ``t``, ``p`` of each, ``p_law``, and what it found.
-        labels: ``n_tested``, ``n_partner``, smallest and largest ``pi``, ``rho``, expected ``fakes``.
-        variables: ``column``, ``transform``, ``resolution``, ``label``, ``unit``, ``low``, ``high``.
+        labels: ``n_tested``, ``n_partner``, smallest and largest pi, ``rho``, expected ``fakes``.
+        variables: ``column``, ``transform``, ``resolution``, ``label``, ``unit``, and the range
+            from ``low`` to ``high``.
         pairing: Labels of the ``tested`` sample and of its ``partner``.
         nuisances: ``name`` and ``source`` of each.
         treatment: With nuisances, ``p`` of the same statistic by prior predictive redraws alone
@@ -58,9 +59,11 @@ class LearnResult(Written):
         network: Starts, how many agree, certificate; where one was trained.
         curve: Of ``curve``.
         power: Of ``power``.
+        study: Of ``study nplm``.
         left_out: Sentences about events that are not used.
         seed: Of everything drawn.
-        data_digest: Of variables, probabilities and labels.
+        data_digest: Of the histograms of both samples in the axes of ``events``, as a search has
+            it; that of the events themselves stands in ``provenance``.
         analysis: ``file``, relative to where the record is written, and ``digest``.
         warnings: Sentences for the user.
         provenance: Versions.
@@ -88,6 +91,7 @@ class LearnResult(Written):
     network: Spec | None = None
     curve: Spec | None = None
     power: Spec | None = None
+    study: Spec | None = None
     left_out: tuple[str, ...] = ()
     seed: int | None = None
     data_digest: str | None = None
@@ -135,7 +139,10 @@ NULL = fields(
     {"quantiles": OPEN},
     {"histogram": maybe(fields({"edges": listed(NUMBER), "counts": listed(COUNT)}))},
 )
-POINT = fields({"strength": NUMBER}, {"median_z": HOLE, "error": HOLE, "power": HOLE})
+POINT = fields(
+    {"strength": NUMBER, "median_z": HOLE, "error": HOLE, "power": HOLE},
+    {"power_error": HOLE, "ideal": OPEN, "q0_l1": OPEN},
+)
 SHAPE = LearnResult.SHAPE = fields(
     {"provenance": OPEN, "kind": {"enum": list(KINDS_OF_LEARNING)}, "statistic": TEXT},
     {
@@ -146,8 +153,10 @@ SHAPE = LearnResult.SHAPE = fields(
         "members": listed(MEMBER), "labels": maybe(LABELS), "variables": listed(VARIABLE),
         "pairing": maybe(PAIRING), "nuisances": listed(fields({"name": TEXT, "source": TEXT})),
         "treatment": maybe(fields({"prior": OPEN, "profiled": OPEN})), "null": maybe(NULL),
-        "network": maybe(OPEN), "curve": maybe(OPEN),
-        "power": maybe(fields({"points": listed(POINT)}, {"signal": TEXT})),
+        "network": maybe(OPEN), "curve": maybe(OPEN), "study": maybe(OPEN),
+        "power": maybe(
+            fields({"points": listed(POINT)}, {"signal": OPEN, "toys": COUNT, "level": NUMBER})
+        ),
         "left_out": listed(TEXT), "seed": {"type": ["integer", "null"]},
         "data_digest": maybe(TEXT),
         "analysis": maybe(fields({"file": maybe(TEXT), "digest": maybe(TEXT)})),

@@ -1,4 +1,4 @@
-"""The law of a weighted sum of chi2 variables of one degree of freedom each, by its saddle point."""
+"""The law of a weighted sum of chi2 variables with one degree of freedom, by its saddle point."""
 
 from __future__ import annotations
 
