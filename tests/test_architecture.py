@@ -46,7 +46,7 @@ GROUND_MAY_IMPORT = {"results": {"statistics"}, "statistics": {"compute"}, "comp
 MAX_LINES = 400
 
 PUBLIC = {
-    "Channel", "DdphfError", "Pair", "Template", "__version__", "all_squares",
+    "AsymmetryTest", "Channel", "DdphfError", "Pair", "Template", "__version__", "all_squares",
     "build_workspace", "centred_windows", "compare_statistic", "discover_workspace",
     "draw_pairs", "error_matrix", "exact_p_value", "find_best_window", "fit_workspace",
     "global_p_value", "inject_signal", "limit_workspace", "load_pair", "n_sigma",

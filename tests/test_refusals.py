@@ -24,6 +24,7 @@ from refusals_publish import PATCH, PUBLISH, VERIFY
 from refusals_ranking import RANKING
 from refusals_report import REPORT
 from refusals_search import SEARCH
+from refusals_learn import LEARN
 from refusals_search_events import SEARCH_EVENTS
 from refusals_studies import INJECT, STUDY
 from test_fakes import write_loose_analysis
@@ -468,6 +469,7 @@ GROUPS = (
     ("lepton_id", MAP_FILES),
     ("lepton_id", TABLES),
     ("lepton_id", SEARCH_EVENTS),
+    ("lepton_id", LEARN),
     ("fakes", FAKES),
     ("fakes", RATES),
     ("toys", DISTRIBUTED),

@@ -36,6 +36,7 @@ COMMANDS = {
     "search pair": "search pair analysis.yml --precision .2 -o new/search.json --plots new/figures",
     "search test": "search test hypothesis.yml new.yml -o new/test.json",
     "study birman": "study birman --toys 2 -o new",
+    "study nplm": "study nplm --toys 2 --redraws 5 -o new",
     "toys": "toys w.json --toys 300 -o new/toys.npz",
     "verify": "verify pair.tar.gz --level 1 -o new/v.json",
     "yields": "yields w.json --fit fit.json -o new/y.json --tables new --plots new/figures",
@@ -45,10 +46,13 @@ COMMANDS = {name: tuple(line.split()) for name, line in COMMANDS.items()}
 LONG = "study birman"
 """Takes ten seconds, however few toys."""
 
+STUDIES = (LONG, "study nplm")
+"""Take long, and write into a folder of their own."""
+
 INPUTS = {
     name: line[len(name.split())]
     for name, line in COMMANDS.items()
-    if name not in ("init", "search null", LONG)
+    if name not in ("init", "search null", *STUDIES)
 }
 """A file that each command reads."""
 

@@ -44,7 +44,7 @@ def command(
     In one or two variables. The bands are those without a difference, pointwise and for
     all points at once; region and events that drive the difference are listed.
 
-    Example: ddphf learn curve analysis.yml --redraws 200 --seed 1 -o curve.json
+    Example: ddphf learn curve events.yml --redraws 200 --seed 1 -o curve.json
     """
     figures = figure_paths(plots, kind, FIGURES)
     outputs = Outputs([output, *figures.values()], inputs=[analysis], force=force)

@@ -72,7 +72,7 @@ def command(
     stands what the best of all tests of 12 degrees of freedom would see, and a test
     that knows the signal's shape.
 
-    Example: ddphf learn power analysis.yml --inject 50:2 --toys 10 --redraws 50 -o power.json
+    Example: ddphf learn power events.yml --inject 50:2 --toys 10 --redraws 50 -o power.json
     """
     figures = figure_paths(plots, kind, FIGURES)
     outputs = Outputs([output, *figures.values()], inputs=[analysis], force=force)

@@ -46,7 +46,7 @@ def command(analysis: str, folds: int, seed: int, output: str, force: bool) -> N
     'ddphf build', fit, limit and publish take what is written. Nothing of the tested half
     had a part in the learning, so that its significance needs no trial factor.
 
-    Example: ddphf learn template analysis.yml --seed 1 -o learned.yml
+    Example: ddphf learn template events.yml --seed 1 -o learned.yml
     """
     if output == "-":
         raise UsageError("-o -: several files are written; give the name of a file")

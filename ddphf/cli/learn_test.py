@@ -53,7 +53,7 @@ def command(
     ANALYSIS is an analysis file with sections events and learn; it needs no signal.
     Efficiencies come from lepton_id or efficiency_ratio, fakes from control regions.
 
-    Example: ddphf learn test analysis.yml --seed 1 -o learn.json
+    Example: ddphf learn test events.yml --seed 1 -o learn.json
     """
     figures = figure_paths(plots, kind, FIGURES)
     outputs = Outputs([output, *figures.values()], inputs=[analysis], force=force)

@@ -6,9 +6,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import beta, chi2, kstest, norm
+from scipy.stats import chi2, kstest, norm
 
 from ddphf.arrays import AnyArray, Array, Spec
+from ddphf.statistics.tails import flat_interval
 from ddphf.statistics.weighted_chi2 import WeightedChi2
 
 __all__ = [
@@ -60,8 +61,8 @@ def count_redraws(observed: float, redraws: AnyArray, near: float = NEAR) -> Cou
     n = len(redraws)
     above = int(np.sum(redraws >= observed - near * max(abs(observed), 1e-12)))
     p = (1 + above) / (1 + n)
-    ends = beta.ppf([(1 - LEVEL) / 2, (1 + LEVEL) / 2], above + 1, n - above + 1)
-    low, high = min(float(ends[0]), p), max(float(ends[1]), p)
+    ends = flat_interval(n, above, LEVEL)
+    low, high = min(ends[0], p), max(ends[1], p)
     return Counted(p, (low, high), float(norm.isf(p)) if p < 1 else None, above)
 
 

@@ -99,13 +99,13 @@ def _train(loss: str) -> Any:
 
     def value(weights: Any, data: Any) -> Any:
         """Return f of every labelling and group, (m, g)."""
-        x = data[0]
-        if x.shape[1] == 1:
-            u = x[None, :, 0, None] * weights["w"] + weights["b"][:, None, :]
-        else:
-            u = jnp.einsum("gd,mdh->mgh", x, weights["w"]) + weights["b"][:, None, :]
-        hidden = jax.nn.sigmoid(u)
-        return jnp.sum(hidden * weights["a"][:, None, :], axis=2) + weights["c"][:, None]
+        x, out = data[0], weights["c"][:, None]
+        for h in range(weights["w"].shape[2]):  # events innermost: they are many, sigmoids few
+            u = weights["b"][:, h, None]
+            for d in range(x.shape[1]):
+                u = u + weights["w"][:, d, h, None] * x[:, d]
+            out = out + weights["a"][:, h, None] * jax.nn.sigmoid(u)
+        return out
 
     def objective(weights: Any, data: Any) -> Any:
         """Return the loss of each labelling, (m,)."""

@@ -224,7 +224,10 @@ def _in_order(samples: EventSamples) -> EventSamples:
     events, loose = dict(samples.events), dict(samples.loose)
     for key, part in samples.events.items():
         found = {} if part.efficiencies is None else vars(part.efficiencies)
-        wide = {name: values.reshape(len(part.bins), -1) for name, values in found.items()}
+        wide = {  # -1 would be any number where there are no events
+            name: values.reshape(len(values), int(np.prod(values.shape[1:])))
+            for name, values in found.items()
+        }
         columns = [part.bins, part.weights, part.tested, *part.variables.values()]
         columns += [column for values in wide.values() for column in values.T]
         mine = key[1] == "fakes" and key[0] in loose
