@@ -22,8 +22,9 @@ test-fast: $(VENV)/test.stamp
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m fast tests
 
 # Minutes long each: stock pyhf on the full sample, long statistical studies, large zoos of models.
+# Half an hour of processor time may be hours on a busy machine.
 test-slow: $(VENV)/test.stamp
-	$(BIN)/python -m pytest -v -n 2 --dist load -m slow tests
+	$(BIN)/python -m pytest -v -n 2 --dist loadgroup -o faulthandler_timeout=14400 -m slow tests
 
 # Every Python that is found, the oldest allowed and the newest versions, the wheel elsewhere.
 test-matrix:

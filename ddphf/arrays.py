@@ -36,6 +36,7 @@ Spec = dict[str, Any]
 # Shapes in signatures: Float[Array, "fits n"]. Type checkers see the array alone, and so does who
 # runs the program; only the tests put jaxtyping in their place, which has shapes checked.
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Annotated as Bool
     from typing import Annotated as Float
     from typing import Annotated as Int
@@ -49,21 +50,8 @@ else:
     JaxArray = Any  # jax is not loaded for a name
 
 
-def for_programs(array: AnyArray) -> JaxArray:
-    """Return numpy's array, typed as what a compiled program sees of it; nothing is copied.
+for_programs = cast("Callable[[AnyArray], JaxArray]", np.asarray)
+"""Return numpy's array, typed as what a compiled program sees of it; nothing is copied."""
 
-    Example:
-        >>> for_programs(np.array([1.0]))
-        array([1.])
-    """
-    return cast("JaxArray", array)
-
-
-def on_host(array: JaxArray) -> AnyArray:
-    """Return an array of a model, typed as numpy's, which it is until a program has it.
-
-    Example:
-        >>> on_host(for_programs(np.array([1.0])))
-        array([1.])
-    """
-    return np.asarray(array)
+on_host = cast("Callable[[JaxArray], AnyArray]", np.asarray)
+"""Return an array of a model, typed as numpy's, which it is until a program has it."""

@@ -8,7 +8,6 @@ import io
 import json
 import os
 import struct
-import subprocess
 import sys
 import textwrap
 import time
@@ -19,6 +18,7 @@ import numpy as np
 import pytest
 from bundles import plain_files, with_file
 from conftest import invoke
+from watchdogs import run_watched
 
 from ddphf.array_guards import check_arrays
 from ddphf.exceptions import ConfigError, InputError
@@ -56,9 +56,9 @@ print("seconds:", time.process_time() - start)
 
 def refused(imports, code, megabytes, folder, seconds=60.0):
     """Run code that must raise a DdphfError, with so much memory beyond what its imports take."""
-    done = subprocess.run(
+    done = run_watched(
         [sys.executable, "-c", HARNESS, imports, textwrap.dedent(code).strip(), str(megabytes)],
-        cwd=folder, capture_output=True, text=True, check=False, timeout=600.0,
+        cpu_s=seconds + 60, cwd=folder,
         env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]

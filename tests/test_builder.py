@@ -312,7 +312,7 @@ def test_asimov_sigma_is_the_closed_forms_information(ratio):
         ratio * b + C["fakes"], b, C["signal"], signal_partner=C["signal_partner"],
         ratio=ratio, fakes_tested=C["fakes"],
     )  # fmt: skip
-    want = 1 / np.sqrt(asimov.information(0.0))
+    want = 1 / np.sqrt(asimov.at(0.0).information)
     assert asimov_sigma(resolve_pair(pair)) == pytest.approx(want, rel=1e-9)
 
 

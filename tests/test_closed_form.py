@@ -19,8 +19,8 @@ def test_five_bins():
     assert fit.z0 == pytest.approx(2.226236, abs=1e-6)
     assert fit.error == pytest.approx(7.979290, abs=1e-6)
     assert fit.background == pytest.approx([14.017643, 29.794351, 3.5, 0, 63.600488], abs=1e-6)
-    assert pair.twice_nll(0.0, constants=False) == pytest.approx(-1279.539753, abs=1e-6)
-    assert pair.twice_nll(fit.mu, constants=False) == pytest.approx(-1284.495880, abs=1e-6)
+    assert pair.at(0.0).twice_nll(constants=False) == pytest.approx(-1279.539753, abs=1e-6)
+    assert pair.at(fit.mu).twice_nll(constants=False) == pytest.approx(-1284.495880, abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_empty_bins_hold_mu_at_exactly_zero():
     assert fit.mu == 0.0
     assert fit.at_kink
     assert (fit.q0, fit.z0) == (0.0, 0.0)
-    assert pair.score(1e-9) < 0 < pair.score(-1e-9)
+    assert pair.at(1e-9).score < 0 < pair.at(-1e-9).score
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -109,9 +109,9 @@ def test_low_counts_against_a_scan(level, seed):
         ratio=rng.uniform(0.6, 1.5, 36), fakes_tested=rng.uniform(0, 1, 36) * (seed % 2),
     )  # fmt: skip
     fit = pair.fit()
-    assert all(np.all(rate >= 0) for rate in pair.rates(fit.mu))
+    assert all(np.all(rate >= 0) for rate in (pair.at(fit.mu).tested, pair.at(fit.mu).partner))
     grid = fit.mu + np.concatenate([np.linspace(-30, 30, 601), [0.0], 1e-6 * np.arange(-5, 6)])
-    assert fit.twice_nll <= min(pair.twice_nll(mu) for mu in grid) + 1e-10
+    assert fit.twice_nll <= min(pair.at(mu).twice_nll() for mu in grid) + 1e-10
 
 
 def test_without_signal_it_refuses():

@@ -19,7 +19,7 @@ from ddphf.likelihood.batch import MANY, minimize_batch
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.direct import newton
 from ddphf.likelihood.direct.approach import approach
-from ddphf.likelihood.direct.factors import Factors
+from ddphf.likelihood.direct.first_order import Factors
 from ddphf.likelihood.direct.interpolation import NormsysFactors, histosys_weights
 from ddphf.likelihood.direct.matrix import factorise
 from ddphf.likelihood.fits import minimize, minimize_starts

@@ -9,7 +9,7 @@ import pytest
 
 import ddphf
 from ddphf.likelihood.factorization import SMALL, cho_solve, cholesky, solve_lower
-from ddphf.likelihood.general.arrowhead import MAX_LOCALS
+from ddphf.likelihood.general.layout import MAX_LOCALS
 
 ROOT = Path(ddphf.__file__).parent
 

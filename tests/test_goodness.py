@@ -215,7 +215,7 @@ def test_pulls_have_unit_width():
     for data in np.concatenate([source.draw_block(3, block) for block in range(2)])[:50]:
         toy = json.loads(json.dumps(workspace))
         for observation in toy["observations"]:
-            where = fitter.reference.channel_slices()[observation["name"]]
+            where = fitter.reference.channel_slices[observation["name"]]
             observation["data"] = data[where].tolist()
         toy_fitter = Fitter(ReferenceModel(toy))
         minimum = minimize(toy_fitter.require_compiled(), start=free.parameters)

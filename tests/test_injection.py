@@ -159,7 +159,7 @@ def test_fits_of_toys_by_the_closed_form():
         assert mu_hat[i] == pytest.approx(fit.mu, abs=1e-5 * fit.error)
         assert error[i] == pytest.approx(fit.error, rel=1e-4)
         assert q0[i] == pytest.approx(fit.q0, abs=1e-6)
-        assert q_true[i] == pytest.approx(pair.twice_nll(0.7) - fit.twice_nll, abs=1e-6)
+        assert q_true[i] == pytest.approx(pair.at(0.7).twice_nll() - fit.twice_nll, abs=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["poisson", "shift"])

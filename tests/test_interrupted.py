@@ -290,7 +290,9 @@ def test_histograms_of_the_analysis_file_are_inputs(prepared):
 
 
 @pytest.mark.parametrize("output", ["", "."])
-@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in STUDIES])  # -o is a folder
+@pytest.mark.parametrize(
+    "command", [name for name in COMMANDS if name not in STUDIES]
+)  # -o is a folder
 def test_an_output_without_a_name_is_usage(prepared, command, output):
     arguments = list(COMMANDS[command])
     arguments[arguments.index("-o") + 1] = output

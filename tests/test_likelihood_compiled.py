@@ -45,7 +45,8 @@ def test_published_logpdf_is_pyhfs(name):
 def test_interpolation_codes(codes):
     import pyhf
 
-    from ddphf.likelihood.general.arrays import build_arrays, rates
+    from ddphf.likelihood.general.layout import build_arrays
+    from ddphf.likelihood.general.likelihood import rates
 
     spec = {
         "channels": [

@@ -153,7 +153,7 @@ def test_profile_against_the_closed_form():
     best = pair.fit()
     assert scan.mu_hat == pytest.approx(best.mu, abs=1e-6)
     for mu in (-1.0, 0.0, 0.5, 4.0):
-        assert scan.t(mu) == pytest.approx(pair.twice_nll(mu) - best.twice_nll, abs=1e-7)
+        assert scan.t(mu) == pytest.approx(pair.at(mu).twice_nll() - best.twice_nll, abs=1e-7)
     expected = scan.t(2.0) - (scan.t(0.0) if best.mu < 0 else 0.0)
     assert scan.q_tilde(2.0) == pytest.approx(expected if best.mu < 2 else 0.0, abs=1e-9)
 
@@ -169,7 +169,7 @@ def test_toy_statistics_against_single_fits(mean):
         # Channels are in alphabetical order: CR_a, then SR_b.
         pair = PlainPair.of(data[36:], data[:36], square(4, 6) * 4.0)
         best = pair.fit()
-        expected = [pair.twice_nll(mu) - best.twice_nll for mu in toys.tests]
+        expected = [pair.at(mu).twice_nll() - best.twice_nll for mu in toys.tests]
         np.testing.assert_allclose(toys.t[i], expected, atol=1e-6)
         assert toys.t_zero[i] == pytest.approx(expected[0], abs=1e-6)
         floor = expected[0] if best.mu < 0 else 0.0
@@ -293,7 +293,7 @@ def test_asymptotic_interval_against_the_closed_form():
     assert [i.level for i in limit.intervals] == [0.6827, 0.95]
     for interval in limit.intervals:
         for end in (interval.lower, interval.upper):
-            t = pair.twice_nll(end) - best.twice_nll
+            t = pair.at(end).twice_nll() - best.twice_nll
             assert t == pytest.approx(chi2.ppf(interval.level, 1), abs=1e-6)
 
 

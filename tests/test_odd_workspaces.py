@@ -252,7 +252,7 @@ def test_auxiliary_data_in_another_unit_are_named():
     )
     assert "-9.9 sigma" in line
     pulls = auxiliary_pulls(
-        ReferenceModel(spec).model, np.array([1.1]), ReferenceModel(spec).parameters.init
+        ReferenceModel(spec).constraints, np.array([1.1]), ReferenceModel(spec).parameters.init
     )
     assert pulls[~np.isnan(pulls)] == pytest.approx([(1.1 - 100) / 10])
     # The numbers stay pyhf's: gamma = 1.1 / 100, mu takes the rest.
@@ -499,3 +499,28 @@ def test_no_number_that_is_none_reaches_json(signal, background, counts, size, b
     to_json(predict_yields(spec, fit).to_dict())
     for parameter in fit.fit.parameters:
         assert parameter.error is None or parameter.error >= 0
+
+
+def test_a_sibling_is_the_measurement_itself():
+    spec = counting(10.0, 50.0, 5.0, 58.0)
+    held = {"name": "unc", "inits": [0.9], "fixed": True}
+    other = {"name": "other", "config": {"poi": "mu", "parameters": [held, {"name": "lost"}]}}
+    spec["measurements"].append(other)
+    first = ReferenceModel(spec)
+    found, fresh = first.sibling("other"), ReferenceModel(spec, "other")
+    assert found.warnings == fresh.warnings
+    assert any("'other': settings of parameters that no modifier has" in w for w in found.warnings)
+    assert found.parameters.names == fresh.parameters.names
+    for name in ("init", "lower", "upper", "fixed"):
+        np.testing.assert_array_equal(
+            getattr(found.parameters, name), getattr(fresh.parameters, name)
+        )
+    assert found.parameters.fixed.any()
+    assert not first.parameters.fixed.any()
+    bounds = first.sibling("m", (0.0, 3.0)).parameters
+    assert (bounds.lower[bounds.poi], bounds.upper[bounds.poi]) == (0.0, 3.0)
+    with pytest.raises(ModelError, match="measurement 'oter' is not in the workspace; did you"):
+        first.sibling("oter")
+    spec["measurements"][1]["config"]["parameters"][0]["inits"] = [0.9, 1.0]
+    with pytest.raises(ModelError, match="'other', parameter 'unc': 2 inits, expected 1"):
+        first.sibling("other")

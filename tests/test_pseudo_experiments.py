@@ -31,6 +31,10 @@ def prepare(folder, **options):
     return folder
 
 
+ONCE = pytest.mark.xdist_group("experiments")
+"""The experiments take many minutes: one worker makes them for all tests of them."""
+
+
 @pytest.fixture(scope="module")
 def experiments(tmp_path_factory):
     """Pulls of mu by model, and p-values of closure in the default model; each of shape (N,)."""
@@ -62,6 +66,7 @@ def width(pulls):
     return spread, spread / np.sqrt(2 * len(pulls))
 
 
+@ONCE
 @pytest.mark.slow
 def test_the_pull_of_mu_has_width_one(experiments):
     pulls = experiments[0]["default"]
@@ -73,6 +78,7 @@ def test_the_pull_of_mu_has_width_one(experiments):
         assert covered == pytest.approx(part, abs=3 * np.sqrt(part * (1 - part) / N))
 
 
+@ONCE
 @pytest.mark.slow
 @pytest.mark.parametrize("model", ["lepton_id_off", "fake_errors_off"])
 def test_without_an_error_the_pull_is_visibly_wrong(experiments, model):
@@ -81,12 +87,14 @@ def test_without_an_error_the_pull_is_visibly_wrong(experiments, model):
     assert spread - 1 > 3 * error
 
 
+@ONCE
 @pytest.mark.slow
 @pytest.mark.parametrize("test", ["profiled", "n_sigma", "side", "n_jets"])
 def test_closure_with_the_errors_of_maps_and_fakes_is_uniform(experiments, test):
     assert kstest(experiments[1][test], "uniform").pvalue > 1e-3
 
 
+@ONCE
 @pytest.mark.slow
 def test_closure_without_the_errors_of_the_maps_is_not(experiments):
     known = experiments[1]["known"]

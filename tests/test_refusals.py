@@ -19,12 +19,12 @@ from refusals_distributed import DISTRIBUTED, SHARDS
 from refusals_events import EVENTS
 from refusals_fakes import FAKES
 from refusals_inputs import HISTOGRAMS, RATES, TABLES
+from refusals_learn import LEARN
 from refusals_maps import MAP_FILES
 from refusals_publish import PATCH, PUBLISH, VERIFY
 from refusals_ranking import RANKING
 from refusals_report import REPORT
 from refusals_search import SEARCH
-from refusals_learn import LEARN
 from refusals_search_events import SEARCH_EVENTS
 from refusals_studies import INJECT, STUDY
 from test_fakes import write_loose_analysis

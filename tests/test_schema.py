@@ -6,7 +6,7 @@ import pytest
 from cost_models import foreign
 
 from ddphf.exceptions import ModelError
-from ddphf.likelihood.checks import check_schema
+from ddphf.likelihood.schemas import check_schema
 
 BAD = [
     {"name": "x", "type": "normsys", "data": {"hi": 1.0}},

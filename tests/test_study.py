@@ -8,6 +8,7 @@ import pytest
 from conftest import invoke
 from reference_numbers import FLAT
 from scipy.stats import norm
+from test_first_hour import commands
 
 from ddphf.config.analysis import read_analysis
 from ddphf.inference.toys.fits import ToyFitter
@@ -159,3 +160,19 @@ def test_flat_ensembles_worked_out(index, mean, sd, auc):
     assert found.signal_mean == pytest.approx(mean, abs=0.03)
     assert found.signal_sd == pytest.approx(sd, abs=0.02)
     assert found.auc == pytest.approx(auc, abs=1e-3)
+
+
+@pytest.mark.slow
+def test_the_page_is_what_its_command_writes(folder):
+    page = (WORKSPACES.parent / "docs" / "study_birman.md").read_text()
+    (folder / "workspaces").symlink_to(WORKSPACES)
+    outcome = invoke(*commands(page)[0].split()[1:])
+    assert outcome.code == 0, outcome.err
+    rows = [r for r in Path("birman/table.md").read_text().splitlines() if r.startswith("| ")]
+    assert len(rows) > 25
+    assert [row for row in rows if row not in page.splitlines()] == []
+    study = BirmanResult.from_dict(json.loads(Path("birman/study.json").read_text()))
+    for setup in study.setups:
+        found = setup.statistic("L2")
+        numbers = f"{found.signal_mean:.4f} | {found.signal_sd:.4f} | {found.auc:.5f} +- "
+        assert f"| {setup.title} | {numbers}{found.auc_error:.5f} |" in page

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from others_data import others
+from watchdogs import run_watched
 
 import ddphf
 
@@ -47,13 +48,7 @@ def run(folder, threads, seconds, *arguments):
         **os.environ, "NPROC": str(threads), "XDG_CACHE_HOME": str(folder),
         "PYTHONPATH": str(ROOT),
     }  # fmt: skip
-    try:
-        done = subprocess.run(
-            [sys.executable, *arguments], env=environment, capture_output=True, text=True,
-            timeout=seconds, check=False,
-        )  # fmt: skip
-    except subprocess.TimeoutExpired:
-        pytest.fail(f"{' '.join(arguments)} on {threads} threads: not done in {seconds} s")
+    done = run_watched([sys.executable, *arguments], cpu_s=seconds, env=environment)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -1,7 +1,8 @@
 """The tools beside the product: floors that hold, benchmarks that are compared, versions tried."""
 
 import importlib.util
-import sys
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -86,11 +87,36 @@ def test_parts_know_their_place():
         compare.place({"x": 1})
 
 
-def test_the_matrix_finds_this_interpreter_and_no_other():
-    version = ".".join(map(str, sys.version_info[:2]))
-    found = matrix.interpreter(version)
-    assert found is None or found.endswith(version)
-    assert matrix.interpreter("3.0") is None
+def program(path, script):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_the_matrix_finds_what_runs_and_no_other(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path / "pyenv"))
+    right = program(tmp_path / "bin" / "python3.11", "echo Python 3.11.7")
+    program(tmp_path / "bin" / "python3.12", "exit 127")  # as pyenv's, where another is chosen
+    other = program(
+        tmp_path / "pyenv" / "versions" / "3.12.1" / "bin" / "python", "echo Python 3.12.1"
+    )
+    program(tmp_path / "bin" / "python3.13", "echo Python 3.9.2")
+    program(tmp_path / "pyenv" / "versions" / "3.13.0" / "bin" / "python", "exit 1")
+    found = [matrix.interpreter(f"3.{minor}") for minor in (11, 12, 13, 14)]
+    assert found == [right, other, None, None]
     assert list(matrix.rows()) == [
         "3.11 oldest", "3.11 newest", "3.12 newest", "3.13 newest", "wheel",
     ]  # fmt: skip
+
+
+def test_the_matrix_tests_the_bounds_of_every_extra():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    tested = set(extras["dev"])
+    assert matrix.PRODUCT.endswith("[dev]")
+    for name in extras.keys() - {"simulation"}:  # one version, and nothing imports it
+        assert set(extras[name]) <= tested, name
+    bare = [line for line in tested | set(project["dependencies"]) if not re.search(r"[=<>]", line)]
+    assert bare == []

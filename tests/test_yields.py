@@ -125,7 +125,7 @@ def test_projections_and_asymmetry_equal_dense_propagation():
     values, covariance = dense_covariance(reference, fit)
 
     def project(parameters, channel, axis):
-        rates = reference.rates(parameters)[reference.channel_slices()[channel]]
+        rates = reference.rates(parameters)[reference.channel_slices[channel]]
         return rates.reshape(shape).sum(axis=1 - axis)
 
     def propagated(function):
@@ -139,7 +139,7 @@ def test_projections_and_asymmetry_equal_dense_propagation():
         return np.sqrt(np.einsum("pb,pq,qb->b", jacobian, covariance, jacobian))
 
     for axis in (0, 1):
-        for channel in reference.channel_slices():
+        for channel in reference.channel_slices:
             errors = found.channel(channel).predictions["postfit"].axis_errors[axis]
             expected = propagated(lambda p, c=channel, a=axis: project(p, c, a))
             np.testing.assert_allclose(errors, expected, rtol=1e-6)

@@ -14,8 +14,9 @@ from ddphf.inference.fitter import Fitter
 from ddphf.likelihood import interpolation
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.expansion import expand_model
-from ddphf.likelihood.general import arrays as array_module
+from ddphf.likelihood.general import likelihood as general
 from ddphf.likelihood.general.derivatives import Model, evaluate
+from ddphf.likelihood.general.layout import build_arrays
 from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
 
 
@@ -44,23 +45,23 @@ def check_arrays(workspace, codes, number):
                 "histosys": {"interpcode": codes[1]},
             },
         )
-        arrays, static = array_module.build_arrays(expand_model(model))
+        arrays, static = build_arrays(expand_model(model))
         assert static.normsys in (codes[0], "code4")  # the default where a model has none
         assert static.histosys in (codes[1], "code4p")
-        for module in (array_module, interpolation):
+        for module in (general, interpolation):
             patch.setattr(module, "jnp", np)
-        patch.setattr(array_module, "gammaln", scipy.special.gammaln)
+        patch.setattr(general, "gammaln", scipy.special.gammaln)
         for _ in range(3):
             x = random_point(reference.parameters, rng)
             data = reference.data + rng.uniform(0, 2, len(reference.data))
             rates = np.asarray(model.expected_actualdata(x.tolist()))
             np.testing.assert_allclose(
-                array_module.rates(static, arrays, x), rates, rtol=1e-11, atol=1e-11
+                general.rates(static, arrays, x), rates, rtol=1e-11, atol=1e-11
             )
             if np.any(rates <= 0):
                 continue
             law = float(model.logpdf(x.tolist(), data.tolist())[0])
-            mine = float(array_module.logpdf(static, arrays, x, data))
+            mine = float(general.logpdf(static, arrays, x, data))
             assert abs(mine - law) <= 1e-10 * size_of_terms(rates, data)
 
 

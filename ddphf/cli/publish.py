@@ -151,7 +151,7 @@ def _read_source(source: str) -> _Source:
                 "matrix": [[float(x) for x in row] for row in found.matrix],
             }
         return _Source(built.workspace, built.metadata, covariance, built.warnings)
-    from ddphf.likelihood.checks import check_schema
+    from ddphf.likelihood.schemas import check_schema
     from ddphf.results.provenance import json_digest
 
     workspace = read_json(source)

@@ -7,14 +7,20 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 import click
 from rich.table import Table
 from rich.text import Text
 
-from ddphf.cli.common import print_warnings
-from ddphf.cli.figures import write_record
+from ddphf.cli.common import (
+    force_option,
+    output_option,
+    print_warnings,
+    scheduler_option,
+    seed_option,
+)
+from ddphf.cli.figures import figure_options, write_record
 from ddphf.outputs import Outputs
 from ddphf.results.data_directed import describe_global
 
@@ -22,14 +28,17 @@ if TYPE_CHECKING:
     from ddphf.results.search import SearchResult
 
 __all__ = [
+    "Asked",
+    "common_options",
     "describe_best",
     "describe_nuisances",
     "direction_option",
     "file_digest",
-    "max_windows_option",
+    "nuisances_option",
     "precision_option",
     "relative_to",
     "statistic_option",
+    "top_option",
     "window_table",
     "windows_option",
     "write_search",
@@ -55,11 +64,59 @@ max_windows_option = click.option(
 )  # fmt: skip
 
 
+class Asked(TypedDict):
+    """What every search is asked: :data:`windows_option` and what follows, and common options."""
+
+    windows: str
+    direction: str
+    max_windows: int
+    plots: str | None
+    kind: str | None
+    seed: int
+    where: str | None
+    output: str
+    force: bool
+
+
+def common_options(plots: str) -> Callable[[F], F]:
+    """Add the options after those of one search: how many windows, figures, seed, files.
+
+    Args:
+        plots: Help of ``--plots``.
+    """
+
+    def decorate(function: F) -> F:
+        for option in (
+            force_option, output_option, scheduler_option, seed_option, figure_options(plots),
+            max_windows_option,
+        ):  # fmt: skip
+            function = option(function)
+        return function
+
+    return decorate
+
+
+def nuisances_option(known: str) -> Callable[[F], F]:
+    """Return ``--nuisances``, with what ``none`` takes as known."""
+    return click.option(
+        "--nuisances", type=click.Choice(["analysis", "none"]), default="analysis",
+        show_default=True, help=f"none takes {known} as known exactly.",
+    )  # fmt: skip
+
+
 def statistic_option(text: str) -> Callable[[F], F]:
     """Return ``--statistic``, of the best window or of whole histograms, with its help."""
     return click.option(
         "--statistic", type=click.Choice(["n_sigma", "t", "ks", "chi2", "g"]), default="n_sigma",
         show_default=True, help=text,
+    )  # fmt: skip
+
+
+def top_option(default: int, text: str) -> Callable[[F], F]:
+    """Return ``--top``, with how many are listed by default and of what."""
+    return click.option(
+        "--top", type=click.IntRange(min=1), default=default, show_default=True, metavar="N",
+        help=text,
     )  # fmt: skip
 
 

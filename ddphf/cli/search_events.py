@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import click
 from rich.table import Table
 from rich.text import Text
 
-from ddphf.cli.common import (
-    force_option,
-    output_option,
-    print_summary,
-    progress_line,
-    runner_at,
-    scheduler_option,
-    seed_option,
-)
-from ddphf.cli.figures import figure_options, figure_paths
+from ddphf.cli.common import print_summary, progress_line, runner_at
+from ddphf.cli.figures import figure_paths
 from ddphf.cli.search_common import (
+    Asked,
+    common_options,
     describe_nuisances,
     direction_option,
-    max_windows_option,
+    nuisances_option,
     statistic_option,
+    top_option,
     windows_option,
     write_search,
 )
@@ -47,35 +42,11 @@ SHOWN = 15
     "--flips", type=click.IntRange(min=1), default=1000, show_default=True, metavar="N",
     help="Label flips of the null.",
 )  # fmt: skip
-@click.option(
-    "--nuisances", type=click.Choice(["analysis", "none"]), default="analysis", show_default=True,
-    help="none takes efficiencies and fakes as known exactly.",
-)  # fmt: skip
-@click.option(
-    "--top", type=click.IntRange(min=1), default=10, show_default=True, metavar="N",
-    help="Histograms whose best windows are listed.",
-)  # fmt: skip
-@max_windows_option
-@figure_options("Draw the ranked selections and the null into this folder.")
-@seed_option
-@scheduler_option
-@output_option
-@force_option
+@nuisances_option("efficiencies and fakes")
+@top_option(10, "Histograms whose best windows are listed.")
+@common_options("Draw the ranked selections and the null into this folder.")
 def command(
-    analysis: str,
-    windows: str,
-    direction: str,
-    statistic: str,
-    flips: int,
-    nuisances: str,
-    top: int,
-    max_windows: int,
-    plots: str | None,
-    kind: str | None,
-    seed: int,
-    where: str | None,
-    output: str,
-    force: bool,
+    analysis: str, statistic: str, flips: int, nuisances: str, top: int, **asked: Unpack[Asked]
 ) -> None:
     """Search every selection and observable of the events of ANALYSIS.
 
@@ -85,9 +56,9 @@ def command(
 
     Example: ddphf search events analysis.yml --flips 1000 --seed 1 -o search.json
     """
-    figures = figure_paths(plots, kind, FIGURES)
-    outputs = Outputs([output, *figures.values()], inputs=[analysis], force=force)
-    with progress_line() as say, runner_at(where, say) as runner:
+    figures = figure_paths(asked["plots"], asked["kind"], FIGURES)
+    outputs = Outputs([asked["output"], *figures.values()], inputs=[analysis], force=asked["force"])
+    with progress_line() as say, runner_at(asked["where"], say) as runner:
         say("reading")
         from ddphf.config.analysis import read_analysis
         from ddphf.search.run_events import search_events
@@ -95,11 +66,12 @@ def command(
         config = read_analysis(analysis, needs_signal=False)
         outputs.protect(list(config.files))
         result = search_events(
-            config, windows=windows, direction=direction, statistic=statistic, flips=flips,
-            nuisances=nuisances == "analysis", top=top, max_windows=max_windows, seed=seed,
-            stage=say, runner=runner, progress=say.bar("histograms"),
+            config, windows=asked["windows"], direction=asked["direction"], statistic=statistic,
+            flips=flips, nuisances=nuisances == "analysis", top=top,
+            max_windows=asked["max_windows"], seed=asked["seed"], stage=say, runner=runner,
+            progress=say.bar("histograms"),
         )  # fmt: skip
-    record = write_search(result, analysis, output, outputs, figures)
+    record = write_search(result, analysis, asked["output"], outputs, figures)
     print_summary(selection_table(record))
     left = len(record["left_out"])
     print_summary(

@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import click
 from rich.table import Table
 from rich.text import Text
 
-from ddphf.cli.common import (
-    force_option,
-    output_option,
-    print_summary,
-    progress_line,
-    runner_at,
-    scheduler_option,
-    seed_option,
-)
-from ddphf.cli.figures import figure_options, figure_paths, write_record
+from ddphf.cli.common import print_summary, progress_line, runner_at
+from ddphf.cli.figures import figure_paths, write_record
 from ddphf.cli.search_common import (
+    Asked,
+    common_options,
     direction_option,
-    max_windows_option,
     precision_option,
     windows_option,
 )
@@ -50,41 +43,26 @@ def _shape(context: click.Context, option: click.Parameter, text: str) -> tuple[
 )  # fmt: skip
 @direction_option
 @precision_option
-@max_windows_option
-@figure_options("Draw the null of the maximum into this folder.")
-@seed_option
-@scheduler_option
-@output_option
-@force_option
+@common_options("Draw the null of the maximum into this folder.")
 def command(
-    shape: tuple[int, ...],
-    windows: str,
-    thresholds: tuple[float, ...],
-    direction: str,
-    precision: float,
-    max_windows: int,
-    plots: str | None,
-    kind: str | None,
-    seed: int,
-    where: str | None,
-    output: str,
-    force: bool,
-) -> None:
+    shape: tuple[int, ...], thresholds: tuple[float, ...], precision: float,
+    **asked: Unpack[Asked],
+) -> None:  # fmt: skip
     """Tell how often the best of all windows reaches Z where there is nothing.
 
     For a histogram with many events in every bin, by Gaussian fields.
 
     Example: ddphf search null --shape 28,28 --windows 6x6 --z 5 -o n.json
     """
-    figures = figure_paths(plots, kind, ("search_null",))
-    outputs = Outputs([output, *figures.values()], force=force)
-    with progress_line() as say, runner_at(where, say) as runner:
+    figures = figure_paths(asked["plots"], asked["kind"], ("search_null",))
+    outputs = Outputs([asked["output"], *figures.values()], force=asked["force"])
+    with progress_line() as say, runner_at(asked["where"], say) as runner:
         from ddphf.search.run_null import search_null
 
         result = search_null(
-            shape, thresholds, windows=windows, direction=direction, precision=precision,
-            max_windows=max_windows, seed=seed, stage=say, runner=runner,
-            progress=say.bar("fields"),
+            shape, thresholds, windows=asked["windows"], direction=asked["direction"],
+            precision=precision, max_windows=asked["max_windows"], seed=asked["seed"], stage=say,
+            runner=runner, progress=say.bar("fields"),
         )  # fmt: skip
     record = result.to_dict()
 
@@ -93,7 +71,7 @@ def command(
 
         return {"search_null": draw_maximum(record)}
 
-    write_record(outputs, output, record, figures, draw)
+    write_record(outputs, asked["output"], record, figures, draw)
     print_summary(make_table(record))
 
 

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import click
 
-from ddphf.cli.common import (
-    force_option,
-    output_option,
-    print_summary,
-    progress_line,
-    runner_at,
-    scheduler_option,
-    seed_option,
-)
-from ddphf.cli.figures import figure_options, figure_paths
+from ddphf.cli.common import print_summary, progress_line, runner_at
+from ddphf.cli.figures import figure_paths
 from ddphf.cli.search_common import (
+    Asked,
+    common_options,
     describe_best,
     describe_nuisances,
     direction_option,
-    max_windows_option,
+    nuisances_option,
     precision_option,
     statistic_option,
+    top_option,
     window_table,
     windows_option,
     write_search,
@@ -45,42 +40,18 @@ FIGURES = ("search_z_map", "search_profiled_map", "search_sizes", "search_maximu
 @windows_option
 @direction_option
 @statistic_option("Of the whole histogram, stated beside the windows; n_sigma: these alone.")
-@click.option(
-    "--nuisances", type=click.Choice(["analysis", "none"]), default="analysis", show_default=True,
-    help="none takes efficiency ratio and fakes as known exactly.",
-)  # fmt: skip
+@nuisances_option("efficiency ratio and fakes")
 @click.option(
     "--null", type=click.Choice(["auto", "gaussian", "binomial", "counting"]), default="auto",
     show_default=True, help="Law of histograms without a signal; counting draws plain ones.",
 )  # fmt: skip
 @precision_option
-@click.option(
-    "--top", type=click.IntRange(min=1), default=5, show_default=True, metavar="N",
-    help="Windows of the list; none shares a bin with another.",
-)  # fmt: skip
-@max_windows_option
-@figure_options("Draw Z maps, best Z against size, and the null into this folder.")
-@seed_option
-@scheduler_option
-@output_option
-@force_option
+@top_option(5, "Windows of the list; none shares a bin with another.")
+@common_options("Draw Z maps, best Z against size, and the null into this folder.")
 def command(
-    analysis: str,
-    windows: str,
-    direction: str,
-    statistic: str,
-    nuisances: str,
-    null: str,
-    precision: float,
-    top: int,
-    max_windows: int,
-    plots: str | None,
-    kind: str | None,
-    seed: int,
-    where: str | None,
-    output: str,
-    force: bool,
-) -> None:
+    analysis: str, statistic: str, nuisances: str, null: str, precision: float, top: int,
+    **asked: Unpack[Asked],
+) -> None:  # fmt: skip
     """Search the two samples of ANALYSIS for windows where they differ.
 
     ANALYSIS is an analysis file, with or without a signal, which is not looked at. Its
@@ -88,20 +59,20 @@ def command(
 
     Example: ddphf search pair analysis.yml --seed 1 -o search.json
     """
-    figures = figure_paths(plots, kind, FIGURES)
-    outputs = Outputs([output, *figures.values()], inputs=[analysis], force=force)
-    with progress_line() as say, runner_at(where, say) as runner:
+    figures = figure_paths(asked["plots"], asked["kind"], FIGURES)
+    outputs = Outputs([asked["output"], *figures.values()], inputs=[analysis], force=asked["force"])
+    with progress_line() as say, runner_at(asked["where"], say) as runner:
         say("reading")
         from ddphf.search.run_pair import search_pair
 
         pair, config = load_search_pair(analysis, nuisances=nuisances == "analysis")
         outputs.protect(config.files)
         result = search_pair(
-            pair, windows=windows, direction=direction, statistic=statistic, null=null,
-            precision=precision, top=top, max_windows=max_windows, seed=seed, stage=say,
-            runner=runner, progress=say.bar("fields"),
+            pair, windows=asked["windows"], direction=asked["direction"], statistic=statistic,
+            null=null, precision=precision, top=top, max_windows=asked["max_windows"],
+            seed=asked["seed"], stage=say, runner=runner, progress=say.bar("fields"),
         )  # fmt: skip
-    record = write_search(result, analysis, output, outputs, figures)
+    record = write_search(result, analysis, asked["output"], outputs, figures)
     print_summary(window_table(record), describe_best(record))
     print_summary(*map(describe_compared, record["comparison"]))
     quantiles = record["null"]["quantiles"]

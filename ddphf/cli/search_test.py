@@ -10,7 +10,7 @@ from ddphf.cli.common import (
     print_summary,
     progress_line,
 )
-from ddphf.cli.search_common import window_table, write_search
+from ddphf.cli.search_common import nuisances_option, window_table, write_search
 from ddphf.cli.search_pair import load_search_pair
 from ddphf.outputs import Outputs
 from ddphf.results.data_directed import describe_global
@@ -21,10 +21,7 @@ __all__ = ["command"]
 @click.command("test")
 @click.argument("hypothesis", type=click.Path(dir_okay=False))
 @click.argument("new", type=click.Path(dir_okay=False))
-@click.option(
-    "--nuisances", type=click.Choice(["analysis", "none"]), default="analysis", show_default=True,
-    help="none takes efficiency ratio and fakes as known exactly.",
-)  # fmt: skip
+@nuisances_option("efficiency ratio and fakes")
 @output_option
 @force_option
 def command(hypothesis: str, new: str, nuisances: str, output: str, force: bool) -> None:

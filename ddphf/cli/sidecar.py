@@ -28,7 +28,7 @@ def digest_of(workspace: Any) -> str:
     Raises:
         ModelError: It breaks pyhf's schema.
     """
-    from ddphf.likelihood.checks import check_schema
+    from ddphf.likelihood.schemas import check_schema
     from ddphf.results.provenance import json_digest
 
     check_schema(workspace)

@@ -80,10 +80,7 @@ def check_meaning(analysis: Analysis, *, needs_signal: bool = True) -> None:
 
 def _check_channel(analysis: Analysis, path: str, channel: ChannelConfig) -> None:
     """Refuse a sample that is neither, or both, a histogram and a selection of events."""
-    if (channel.observed is None) == (channel.select is None):
-        if channel.observed is None:
-            raise ConfigError(f"at {path}: 'observed' is missing")
-        raise ConfigError(f"at {path}: 'observed' and 'select', expected one of them")
+    _require_one(f"at {path}", observed=channel.observed, select=channel.select)
     if channel.select is not None and analysis.events is None:
         raise ConfigError(f"at {path}.select: there is no section 'events' to select from")
     if channel.observed is not None and analysis.events is not None:
@@ -94,10 +91,7 @@ def _check_channel(analysis: Analysis, path: str, channel: ChannelConfig) -> Non
         if template.window is not None:
             _check_window(template, f"at {path}.{key}")
             continue
-        if (template.yields is None) == (template.events is None):
-            if template.yields is None:
-                raise ConfigError(f"at {path}.{key}: 'yields' is missing")
-            raise ConfigError(f"at {path}.{key}: 'yields' and 'events', expected one of them")
+        _require_one(f"at {path}.{key}", yields=template.yields, events=template.events)
         if template.events is not None and analysis.events is None:
             raise ConfigError(f"at {path}.{key}.events: there is no section 'events' for its axes")
         if template.events is None and template.weight is not None:
@@ -119,11 +113,19 @@ def _check_channel(analysis: Analysis, path: str, channel: ChannelConfig) -> Non
             )
 
 
+def _require_one(where: str, **given: object) -> None:
+    """Refuse none or more than one of some keys; the first is the one that is missed."""
+    stated = [f"'{key}'" for key, value in given.items() if value is not None]
+    if not stated:
+        raise ConfigError(f"{where}: '{next(iter(given))}' is missing")
+    if len(stated) > 1:
+        raise ConfigError(f"{where}: {' and '.join(stated)}, expected one of them")
+
+
 def _check_window(template: TemplateConfig, where: str) -> None:
     """Refuse what a window cannot have: its events are exact."""
     for name in ("yields", "events", "select", "weight", "error"):
-        if getattr(template, name) is not None:
-            raise ConfigError(f"{where}: 'window' and '{name}', expected one of them")
+        _require_one(where, window=template.window, **{name: getattr(template, name)})
 
 
 def _check_closure(analysis: Analysis) -> None:

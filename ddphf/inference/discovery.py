@@ -164,7 +164,7 @@ def discover_model(
     if main.measurement == "discovery" and KNOWN in names:
         found: list[str] = []
         try:
-            known = Fitter(ReferenceModel(main.workspace, KNOWN, main.poi_bounds))
+            known = Fitter(main.sibling(KNOWN, main.poi_bounds))
             if known.has_null:
                 statement, found = _state(known, replace(options, sample=None))
                 statements.append(statement)

@@ -140,9 +140,7 @@ def fit_model(
             missing.append(f"the null by toys is missing: {error}")
     say("goodness of fit")
     try:
-        goodness = measure_goodness(
-            fitter, free, toys=goodness_toys, seed=seed, progress=work.count, runner=work.runner
-        )
+        goodness = measure_goodness(fitter, free, toys=goodness_toys, seed=seed, work=work)
     except (FitError, ModelError) as error:
         if not goodness_toys:
             raise
@@ -154,8 +152,7 @@ def fit_model(
     if discovery is not None and reference.measurement == "discovery" and KNOWN in names:
         say("known background (L1)")
         try:
-            of_known = ReferenceModel(reference.workspace, KNOWN, reference.poi_bounds)
-            other = Fitter(of_known, fitter.engine)
+            other = Fitter(reference.sibling(KNOWN, reference.poi_bounds), fitter.engine)
             pair = other.fit_both(say)
             warnings += [f"{KNOWN}: {line}" for line in pair.warnings if line not in warnings]
             known = _discovery_of(other, pair)

@@ -49,6 +49,8 @@ class Fitter:
 
     Attributes:
         reference: The measurement.
+        engine: Which engine was asked for.
+        compiled: The compiled model, where there is one.
         warnings: What is unusual about it, before any fit.
 
     Example:
@@ -64,7 +66,7 @@ class Fitter:
     """
 
     def __init__(self, reference: ReferenceModel, engine: Engine = "ddphf") -> None:
-        self.reference = reference
+        self.reference, self.engine = reference, engine
         model, self._not_compiled = None, "the pyhf engine was asked for"
         said: tuple[str, ...] = ()
         if engine == "ddphf":
@@ -73,18 +75,9 @@ class Fitter:
             except CannotCompileError as error:
                 self._not_compiled = str(error)
                 said = (f"not compiled ({error}): fitted with pyhf's own likelihood",)
+        self.compiled: CompiledModel | None = model
         self.warnings = (*reference.warnings, *said)
         self._attempts = Attempts(reference, engine, model, recognise_pair(reference))
-
-    @property
-    def engine(self) -> Engine:
-        """Which engine was asked for."""
-        return self._attempts.engine
-
-    @property
-    def compiled(self) -> CompiledModel | None:
-        """The compiled model, where there is one."""
-        return self._attempts.model
 
     def require_compiled(self, what: str = "toys and Asimov data") -> CompiledModel:
         """Return the compiled model.
@@ -195,8 +188,9 @@ class Fitter:
         """
         table = self.reference.parameters
         assert table.poi is not None
+        held, start = table.fixed.copy(), free.parameters.copy()
+        held[table.poi], start[table.poi] = True, 0.0
         say(f"{self.reference.measurement}: null fit")
-        held, start = _null_mask(table.fixed, table.poi), moved_to(free.parameters, table.poi, 0.0)
         null = self._attempts.fit(start, held, "null fit")
         if null.failure:
             null = self._step_to_null(free, held, table.poi, null.warnings)
@@ -238,9 +232,3 @@ class Fitter:
             if line not in lines:
                 lines.append(line)
         return Fits(free, null, tuple(lines))
-
-
-def _null_mask(fixed: Mask, poi: int) -> Mask:
-    held = fixed.copy()
-    held[poi] = True
-    return held

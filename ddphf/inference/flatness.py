@@ -5,7 +5,7 @@ A certificate is local and knows nothing of these.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -13,8 +13,7 @@ from ddphf.arrays import Array, Mask
 from ddphf.exceptions import FitError
 from ddphf.likelihood.certificate import Minimum, measure_rounding
 from ddphf.likelihood.compiled import CompiledModel
-from ddphf.likelihood.direct.matrix import factorise
-from ddphf.likelihood.direct.newton import RIDGES
+from ddphf.likelihood.direct.matrix import factorise, factorise_raised
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.text import list_names
 
@@ -76,7 +75,8 @@ def refuse_flat(
         room = reach[suspected] * np.sqrt(minimum.stiffness[suspected])
         if _is_valley(reference, minimum, fixed, int(suspected[np.argmin(room)]), refit):
             flat = suspected.tolist()
-    _refuse_undetermined(reference, [table.names[i] for i in flat], what)
+    if flat:
+        _refuse_undetermined(reference, flat, what)
 
 
 def refuse_singular(reference: ReferenceModel, point: Array, fixed: Mask, what: str) -> None:
@@ -99,16 +99,15 @@ def refuse_singular(reference: ReferenceModel, point: Array, fixed: Mask, what: 
     scale = 1.0 / np.sqrt(np.diag(hessian))
     values, vectors = np.linalg.eigh(hessian * scale[:, None] * scale[None, :])
     if abs(values[0]) <= SINGULAR * len(free):
-        names = [table.names[free[i]] for i in np.flatnonzero(np.abs(vectors[:, 0]) > 0.1)]
-        _refuse_undetermined(reference, names, what)
+        _refuse_undetermined(reference, free[np.abs(vectors[:, 0]) > 0.1], what)
 
 
-def _refuse_undetermined(reference: ReferenceModel, names: Sequence[str], what: str) -> None:
-    if names:
-        raise FitError(
-            f"{reference.measurement}, {what}: the data do not determine {list_names(names)}: "
-            "another parameter can take over their effect; fix one of them"
-        )
+def _refuse_undetermined(reference: ReferenceModel, which: Iterable[int], what: str) -> None:
+    names = [reference.parameters.names[i] for i in which]
+    raise FitError(
+        f"{reference.measurement}, {what}: the data do not determine {list_names(names)}: "
+        "another parameter can take over their effect; fix one of them"
+    )
 
 
 def _inflation_of_tangent(model: CompiledModel, minimum: Minimum, fixed: Mask) -> Array:
@@ -117,13 +116,13 @@ def _inflation_of_tangent(model: CompiledModel, minimum: Minimum, fixed: Mask) -
     It is made of the derivatives of the rates and of the constraints' curvature. 0 where a
     parameter has no error.
     """
-    problem, direct = model.problem(), model.direct
-    at = direct.evaluate(minimum.parameters[None], problem.data).row(0)
-    expected = direct.information(at, direct.curvature(at))
+    direct = model.direct
+    at = direct.evaluate(minimum.parameters[None], model.data).row(0)
+    expected = direct.information(at, direct.rate_slopes(at))
     stiffness = direct.split.diagonal(expected)
     free = ~fixed & (minimum.errors > 0) & (stiffness > 0)
-    tried = (factorise(expected, direct.split, free, ridge) for ridge in (0.0, *RIDGES))
-    factored = next((f for f in tried if f is not None), None)
+    factored = factorise(expected, direct.split, free)
+    factored = factored or factorise_raised(expected, direct.split, free)
     if factored is None:
         return np.zeros(len(free))
     return np.sqrt(np.maximum(factored.variances() * stiffness, 0.0))

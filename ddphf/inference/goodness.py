@@ -16,7 +16,7 @@ from scipy.special import gammaln, xlogy
 from scipy.stats import chi2
 
 from ddphf.arrays import AnyArray, Array, Mask
-from ddphf.compute.blocks import Runner
+from ddphf.compute.work import HERE, Work
 from ddphf.inference.fitter import Fitter
 from ddphf.inference.refits import refit_all
 from ddphf.inference.toys.blocks import draw_block, map_toys
@@ -24,9 +24,8 @@ from ddphf.inference.toys.source import ToySource, rates_to_draw
 from ddphf.likelihood.certificate import Minimum
 from ddphf.likelihood.compiled import CannotCompileError, CompiledModel
 from ddphf.likelihood.errors.propagation import held_by_data, propagate
-from ddphf.likelihood.expansion import Constraints, read_constraints
+from ddphf.likelihood.expansion import Constraints
 from ddphf.likelihood.reference import ReferenceModel
-from ddphf.progress import Count
 from ddphf.results.goodness import ChannelPulls, GoodnessResult
 from ddphf.statistics.tails import refuse_failures, tail_interval
 
@@ -50,8 +49,7 @@ def measure_goodness(
     *,
     toys: int = 0,
     seed: int = 0,
-    progress: Count | None = None,
-    runner: Runner | None = None,
+    work: Work = HERE,
 ) -> GoodnessResult:
     """Measure how well a fitted model describes the data.
 
@@ -60,8 +58,7 @@ def measure_goodness(
         free: Its fit with everything free.
         toys: How many toys to draw at the fit and to fit again; none by default.
         seed: Of the toys.
-        progress: Called with (done, toys).
-        runner: Where toys are drawn and fitted; threads of this process by default.
+        work: How toys are drawn and fitted.
 
     Raises:
         ModelError: Toys are asked for and the model is not compiled, or expects more events than
@@ -79,19 +76,18 @@ def measure_goodness(
     """
     reference = fitter.reference
     counts = reference.data[: reference.n_main]
+    model = fitter.compiled
     # pyhf's own jax function would be compiled for this one call.
-    rates = (reference if fitter.compiled is None else fitter.compiled).rates(free.parameters)
+    rates = (reference if model is None else model).rates(free.parameters)
     rates = np.maximum(rates, 0.0)  # rounding may leave -1e-17 in an empty bin
-    constraints = read_constraints(reference.model.constraint_model)
-    part = _constraint_deviance(reference, constraints, free.parameters)
+    part = _constraint_deviance(reference, free.parameters)
     # A sum of terms >= 0; of a fit that follows the data rounding leaves -1e-15.
     statistic = max(float(np.sum(_deviances(counts, rates))) + part, 0.0)
     degrees = len(counts) - _count_unconstrained(reference)
     expected = _expected_statistic(reference, rates)
     toy_record = None
     if toys:
-        model = fitter.require_compiled("toys")
-        toy_record = _run_toys(model, free, statistic, toys, seed, progress, runner)
+        toy_record = _run_toys(fitter.require_compiled("toys"), free, statistic, toys, seed, work)
     return GoodnessResult(
         statistic=statistic,
         degrees_of_freedom=degrees,
@@ -99,7 +95,7 @@ def measure_goodness(
         expected_statistic=expected,
         asymptotic=bool(degrees > 0 and abs(expected - degrees) <= VISIBLE * np.sqrt(2 * degrees)),
         constraint_part=part,
-        channels=_channels(reference, fitter.compiled, free, rates),
+        channels=_channels(reference, model, free, rates),
         toys=toy_record,
     )
 
@@ -121,10 +117,9 @@ def _deviances(counts: Array, rates: Array) -> Array:
     return np.asarray(2.0 * (rates - counts + counts * np.log(ratio)))
 
 
-def _constraint_deviance(
-    reference: ReferenceModel, constraints: Constraints, parameters: Array
-) -> float:
+def _constraint_deviance(reference: ReferenceModel, parameters: Array) -> float:
     """Return what the constraint terms of free parameters add to D."""
+    constraints = reference.constraints
     auxiliary, fixed = reference.data[reference.n_main :], reference.parameters.fixed
     where = constraints.normal_parameter
     pulls = (auxiliary[constraints.normal_data] - parameters[where]) / constraints.normal_sigma
@@ -213,7 +208,7 @@ def _expected_statistic(reference: ReferenceModel, rates: Array) -> float:
             for modifier in sample["modifiers"]
             if modifier["type"] == "shapefactor"
         }
-        own = rates[reference.channel_slices()[channel["name"]]]
+        own = rates[reference.channel_slices[channel["name"]]]
         for name in shapes:
             first = config.par_slice(name).start
             for i, rate in enumerate(own):
@@ -250,7 +245,7 @@ def _channels(
             expected=tuple(map(float, rates[where])),
             pulls=tuple(map(float, pulls[where])),
         )
-        for name, where in reference.channel_slices().items()
+        for name, where in reference.channel_slices.items()
     )
 
 
@@ -285,8 +280,7 @@ def _run_toys(
     statistic: float,
     n: int,
     seed: int,
-    progress: Count | None,
-    runner: Runner | None,
+    work: Work,
 ) -> dict[str, Any]:
     """Draw toys at the fit, fit each freely and compare its D."""
     rates = rates_to_draw(model, free.parameters)
@@ -299,7 +293,7 @@ def _run_toys(
             map_toys(
                 "ddphf.inference.goodness:DevianceToys",
                 {"source": source, "fixed": fixed, "seed": seed},
-                np.arange(n), runner=runner, progress=progress,
+                np.arange(n), runner=work.runner, progress=work.count,
             )
         )
     )  # fmt: skip

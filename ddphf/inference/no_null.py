@@ -77,7 +77,7 @@ def find_signal_only(reference: ReferenceModel, poi: str, counts: Array) -> str 
         poi: Name of the POI.
         counts: Main data, more behind them or not.
     """
-    where = reference.channel_slices()
+    slices = reference.channel_slices
     for channel in reference.workspace["channels"]:
         others = np.zeros(len(channel["samples"][0]["data"]))
         for sample in channel["samples"]:
@@ -88,7 +88,7 @@ def find_signal_only(reference: ReferenceModel, poi: str, counts: Array) -> str 
                 if modifier["type"] == "histosys":
                     others += np.abs(modifier["data"]["hi_data"])
                     others += np.abs(modifier["data"]["lo_data"])
-        observed = counts[where[channel["name"]]]
+        observed = counts[slices[channel["name"]]]
         for index in np.flatnonzero((others == 0) & (observed > 0)):
             return f"channel '{channel['name']}', bin {index}"
     return None
@@ -102,7 +102,7 @@ def _find_no_expectation(reference: ReferenceModel) -> str | None:
     """
     table, observed = reference.parameters, reference.data[: reference.n_main]
     assert table.poi is not None
-    poi, slices = table.names[table.poi], reference.channel_slices()
+    poi, slices = table.names[table.poi], reference.channel_slices
     points = np.random.default_rng(1).uniform(table.lower, table.upper, (TRIED, len(table.init)))
     points = np.vstack([table.init, np.where(table.fixed, table.init, points)])
     points[:, table.poi] = 0.0

@@ -54,13 +54,13 @@ def try_other_starts(attempts: Attempts, fit: Fit, fixed: Mask, what: str, say: 
             "one-sided variations may make several minima, and one start was tried: "
             + list_names([table.names[i] for i in sides])
         )
-    fixed = fixed | attempts.model.without_effect(minimum.parameters, fixed)
     middle = (table.lower + table.upper) / 2
     moves = [(i, side, own) for own in (False, True) for i in sides for side in (-1.0, 1.0)]
     moves += [(i, middle[i], False) for i in stuck]
     if not moves:
         return fit
     say(f"{reference.measurement}: {what}, {len(moves)} more starts")
+    fixed = fixed | attempts.model.without_effect(minimum.parameters, fixed)
     try:
         best = _descend(attempts, attempts.model, minimum, fixed, moves, what)
     except FitError as error:

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from ddphf.arrays import AnyArray, Array, Mask
-from ddphf.compute.blocks import Runner, run_blocks
+from ddphf.compute.blocks import run_blocks
 from ddphf.compute.chunks import chunks_of
 from ddphf.compute.tasks import Task
+from ddphf.compute.work import HERE, Work
 from ddphf.likelihood.batch import minimize_batch
 from ddphf.likelihood.cache import CACHE
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.fits import minimize_starts
-from ddphf.progress import Count
 
 __all__ = ["Refits", "compiled_meanwhile", "refit_all"]
 
@@ -52,8 +52,7 @@ def refit_all(
     fixed: Mask,
     data: Array | None = None,
     near: Array | None = None,
-    progress: Count | None = None,
-    runner: Runner | None = None,
+    work: Work = HERE,
 ) -> Refits:
     """Fit many data sets, starting points and sets of held parameters.
 
@@ -63,8 +62,7 @@ def refit_all(
         fixed: Held parameters, shape (n, parameters) or (parameters,).
         data: Shape (n, n_main + n_aux) or (n_main + n_aux,); the observed by default.
         near: A minimum near which the refits may end, shape (parameters,).
-        progress: Called with (done, n).
-        runner: Where; one after the other in this process by default.
+        work: Where, one after the other in this process by default; and who hears (done, n).
 
     Example:
         >>> from ddphf.likelihood.examples import one_bin
@@ -81,16 +79,16 @@ def refit_all(
     }  # fmt: skip
     out = Refits(np.full(start.shape, np.nan), np.full(n, np.nan), {})
     blocks = list(chunks_of(n, BLOCK))
-    if runner is None:
+    if work.runner is None:
         pieces: Iterator[Refits] = map(Refitting(**settings), blocks)
     else:
         task = Task("ddphf.inference.refits:Refitting", settings, begin=CACHE)
-        pieces = run_blocks(task, blocks, runner=runner, progress=progress)
+        pieces = run_blocks(task, blocks, runner=work.runner, progress=work.count)
     for some, found in zip(blocks, pieces, strict=True):
         out.points[some], out.twice_nll[some] = found.points, found.twice_nll
         out.reasons.update({int(some[j]): reason for j, reason in found.reasons.items()})
-        if progress is not None and runner is None:
-            progress(int(some[-1]) + 1, n)
+        if work.count is not None and work.runner is None:
+            work.count(int(some[-1]) + 1, n)
     return out
 
 

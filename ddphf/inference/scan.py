@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import contourpy
@@ -253,7 +254,7 @@ def _refit(
     def run(rows: Any, origins: Array, report: Count | None) -> None:
         start = origins.copy()
         start[:, places] = values[rows]
-        found = refit_all(model, start=start, fixed=fixed, progress=report, runner=work.runner)
+        found = refit_all(model, start=start, fixed=fixed, work=replace(work, count=report))
         out.points[rows], out.twice_nll[rows] = found.points, found.twice_nll
         for j, row in enumerate(map(int, rows)):
             out.reasons.pop(row, None)

@@ -82,7 +82,7 @@ def _find_bins_at_zero(
     held = edge_terms(model.direct, minimum.parameters, free, model.data).multiplier > 0
     return [
         f"channel '{channel}', bin {index}"
-        for channel, where in reference.channel_slices().items()
+        for channel, where in reference.channel_slices.items()
         for index in np.flatnonzero(held[where])
     ]
 

@@ -133,7 +133,7 @@ class _Predictor:
         pairing: Mapping[str, str] | None,
     ) -> None:
         self.reference, self.pairing = reference, pairing
-        self.slices = reference.channel_slices()
+        self.slices = reference.channel_slices
         self.shape = tuple(len(axis["edges"]) - 1 for axis in axes)
         self.found: dict[str, tuple[Array, list[Slopes], Covariance]] = {}
 

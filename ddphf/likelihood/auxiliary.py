@@ -14,7 +14,7 @@ import numpy as np
 from scipy.special import xlogy
 
 from ddphf.arrays import Array
-from ddphf.likelihood.expansion import read_constraints
+from ddphf.likelihood.expansion import Constraints
 
 if TYPE_CHECKING:
     from ddphf.likelihood.reference import ParameterTable
@@ -33,11 +33,11 @@ WIDE = 0.5
 SHOWN = 3
 
 
-def auxiliary_pulls(model: Any, auxiliary: Array, parameters: Array) -> Array:
+def auxiliary_pulls(constraints: Constraints, auxiliary: Array, parameters: Array) -> Array:
     """Return how many sigmas each auxiliary datum is off its expectation, by parameter.
 
     Args:
-        model: ``pyhf.Model``.
+        constraints: The constraint terms.
         auxiliary: Auxiliary data.
         parameters: Where they are expected, shape (n,).
 
@@ -46,7 +46,6 @@ def auxiliary_pulls(model: Any, auxiliary: Array, parameters: Array) -> Array:
         term sigma is the square root of the expectation, and the pull is 0 where the likelihood
         itself does not call it that far: 1 event for .01 is 2.7 sigma, not 10.
     """
-    constraints = read_constraints(model.constraint_model)
     out = np.full(len(parameters), np.nan)
     where = constraints.normal_parameter
     centre = auxiliary[constraints.normal_data]
@@ -61,11 +60,14 @@ def auxiliary_pulls(model: Any, auxiliary: Array, parameters: Array) -> Array:
     return out
 
 
-def warn_of_auxiliary_data(model: Any, auxiliary: Array, table: ParameterTable) -> list[str]:
+def warn_of_auxiliary_data(
+    model: Any, constraints: Constraints, auxiliary: Array, table: ParameterTable
+) -> list[str]:
     """Return a sentence per modifier whose auxiliary data, sigmas or starting values are far off.
 
     Args:
         model: ``pyhf.Model``.
+        constraints: Its constraint terms.
         auxiliary: Its auxiliary data.
         table: Its parameters.
     """
@@ -79,7 +81,7 @@ def warn_of_auxiliary_data(model: Any, auxiliary: Array, table: ParameterTable) 
     lines = list(_warn_of_widths(model, kinds))
     seen: set[str] = set()
     for point, is_nominal in ((nominal, True), (table.init, False)):
-        pulls = np.where(table.fixed, np.nan, auxiliary_pulls(model, auxiliary, point))
+        pulls = np.where(table.fixed, np.nan, auxiliary_pulls(constraints, auxiliary, point))
         for name in model.config.par_order:
             own = pulls[model.config.par_slice(name)]
             if name in seen or not np.any(np.abs(own) > FAR):
@@ -88,7 +90,7 @@ def warn_of_auxiliary_data(model: Any, auxiliary: Array, table: ParameterTable) 
             worst = model.config.par_slice(name).start + int(np.nanargmax(np.abs(own)))
             n_far = int(np.sum(np.abs(own) > FAR))
             lines.append(
-                _describe(model, kinds[name], table, auxiliary, worst, point, is_nominal)
+                _describe(constraints, kinds[name], table, auxiliary, worst, point, is_nominal)
                 + f", {pulls[worst]:+.1f} sigma"
                 + (f" ({n_far} of {len(own)} are as far)" if n_far > 1 else "")
                 + (
@@ -101,11 +103,10 @@ def warn_of_auxiliary_data(model: Any, auxiliary: Array, table: ParameterTable) 
 
 
 def _describe(
-    model: Any, kind: str, table: ParameterTable, auxiliary: Array, index: int, point: Array,
-    is_nominal: bool,
+    constraints: Constraints, kind: str, table: ParameterTable, auxiliary: Array, index: int,
+    point: Array, is_nominal: bool,
 ) -> str:  # fmt: skip
     """Name the datum, what it is, and what was expected."""
-    constraints = read_constraints(model.constraint_model)
     place = np.flatnonzero(constraints.poisson_parameter == index)
     if place.size:
         datum = auxiliary[constraints.poisson_data[place[0]]]

@@ -18,7 +18,7 @@ from ddphf.likelihood.direct import newton as direct
 from ddphf.likelihood.direct.approach import approach
 from ddphf.likelihood.fits import minimize
 from ddphf.likelihood.general import newton
-from ddphf.likelihood.general.arrays import logpdf
+from ddphf.likelihood.general.likelihood import logpdf
 from ddphf.likelihood.paired.newton import CELL_BOUNDS, minimize_profiles
 from ddphf.statistics.tails import CAREFUL, CONVERGED_FAST, FAILED
 

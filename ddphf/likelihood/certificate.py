@@ -6,6 +6,7 @@ The sizes by which the engine tells a minimum from its neighbourhood stand here,
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
@@ -13,7 +14,6 @@ from scipy.special import xlogy
 
 from ddphf.arrays import AnyArray, Array, JaxArray, Mask
 from ddphf.exceptions import FitError
-from ddphf.likelihood.expansion import read_constraints
 from ddphf.likelihood.reference import ReferenceModel
 
 __all__ = [
@@ -84,7 +84,7 @@ class Minimum:
     edm: float
     status: str
 
-    @property
+    @cached_property
     def converged(self) -> bool:
         """Whether the certificate holds."""
         return self.status == CONVERGED
@@ -133,8 +133,8 @@ def _size_of_terms(reference: ReferenceModel) -> float:
 
 def _size_of_auxiliary_terms(reference: ReferenceModel) -> float:
     """Return the same of the auxiliary Poisson terms: (yield / error)^2 events per bin."""
-    constraints = read_constraints(reference.model.constraint_model)
-    return _size_of_poisson(reference.data[reference.n_main :][constraints.poisson_data])
+    places = reference.constraints.poisson_data
+    return _size_of_poisson(reference.data[reference.n_main :][places])
 
 
 def _size_of_poisson(counts: Array) -> float:

@@ -7,19 +7,15 @@ channels of unequal length reads parameter 0): here each is refused with its pla
 from __future__ import annotations
 
 import difflib
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import pyhf
 
 from ddphf.exceptions import ModelError
-from ddphf.guards import LONGEST_NAME
-from ddphf.likelihood.documents import recognise_other
+from ddphf.guards import check_model
 from ddphf.likelihood.dropped import check_staterrors, warn_of_dropped
-from ddphf.likelihood.schemas import validate_workspace
 from ddphf.text import did_you_mean
 from ddphf.workspace_json import (
     ChannelDocument,
@@ -28,11 +24,11 @@ from ddphf.workspace_json import (
     Workspace,
 )
 
-__all__ = ["LARGEST_COUNT", "check_schema", "check_workspace", "select_measurement"]
+__all__ = [
+    "LARGEST_COUNT", "Content", "check_measurement", "check_workspace",
+    "select_measurement",
+]  # fmt: skip
 
-
-LARGEST = 1e100
-"""A larger number is damage, and its square overflows; RooFit's infinity is 1e30."""
 
 LARGEST_COUNT = 1e18
 """Beyond it a count has no neighbours in double precision, and none can be drawn."""
@@ -50,68 +46,12 @@ CONSTRAINT = {  # modifiers that may share a name: those with the same constrain
 PER_BIN = ("shapefactor", "shapesys", "staterror")
 
 
-def check_schema(workspace: Any) -> None:
-    """Validate against pyhf's own workspace schema.
-
-    Raises:
-        ModelError: The first violation, with its path and what was found.
-    """
-    named = isinstance(workspace, dict) and "channels" in workspace and "measurements" in workspace
-    if not named and (found := recognise_other(workspace)):
-        raise ModelError(f"workspace: {found}")
-    if not isinstance(workspace, dict):
-        raise ModelError(
-            f"workspace: expected a JSON object, got {type(workspace).__name__}; "
-            "is this a pyhf workspace?"
-        )
-    try:
-        _refuse_damaged(workspace, "workspace")
-    except RecursionError:
-        raise ModelError("workspace: nested too deeply; is this a pyhf workspace?") from None
-    try:
-        validate_workspace(workspace)
-    except pyhf.exceptions.InvalidSpecification as error:
-        got = repr(error.instance)
-        got = got if len(got) < 80 else got[:77] + "..."
-        message = error.args[0].splitlines()[0] if error.args else "invalid"
-        message = message if len(message) < 200 else message[:197] + "..."
-        raise ModelError(
-            f"workspace schema 1.0.0: at {error.path or 'the top level'}: {message} (got {got})"
-        ) from None
-
-
-def _refuse_damaged(node: Any, path: str) -> None:
-    """Refuse numbers that no likelihood can use, and text that no file can hold."""
-    if isinstance(node, (int, float)) and not abs(node) <= LARGEST:
-        got = f"{node:g}" if isinstance(node, float) else "an integer of many digits"
-        raise ModelError(f"{path}: got {got}, expected a finite number below {LARGEST:g}")
-    if isinstance(node, str) and len(node) > LONGEST_NAME:
-        raise ModelError(f"{path}: a text of {len(node)} characters, at most {LONGEST_NAME}")
-    if isinstance(node, str) and not node.isascii():
-        try:
-            node.encode()
-        except UnicodeEncodeError:
-            raise ModelError(f"{path}: {node!a} holds half a character; rename it") from None
-    if isinstance(node, str) and (bad := [c for c in node if unicodedata.category(c) == "Cc"]):
-        raise ModelError(
-            f"{path}: {node!a} holds the control character {bad[0]!a}, which would act on "
-            "terminals and tables; rename it"
-        )
-    if isinstance(node, dict):
-        for key, value in node.items():
-            _refuse_damaged(value, f"{path}.{key}")
-    elif isinstance(node, list):
-        for index, value in enumerate(node):
-            _refuse_damaged(value, f"{path}[{index}]")
-
-
 def select_measurement(workspace: Any, name: str | None = None) -> MeasurementDocument:
     """Return the measurement called ``name``, the first one by default.
 
     Raises:
-        ModelError: The workspace breaks the schema, or has no such measurement.
+        ModelError: The workspace, which passed the schema, has no such measurement.
     """
-    check_schema(workspace)
     measurements: list[MeasurementDocument] = workspace["measurements"]
     _refuse_duplicates((m["name"] for m in measurements), "measurement", "workspace")
     if name is None:
@@ -126,18 +66,29 @@ def select_measurement(workspace: Any, name: str | None = None) -> MeasurementDo
     )
 
 
-def check_workspace(workspace: Workspace, measurement: MeasurementDocument) -> list[str]:
-    """Refuse a workspace whose fit would be meaningless.
+class Content(NamedTuple):
+    """What the measurements of a checked workspace share.
+
+    Attributes:
+        warnings: Sentences about what is unusual but legal, such as a negative yield of one sample.
+        sizes: Number of parameters by name of their modifiers.
+        kinds: Type of these modifiers.
+    """
+
+    warnings: tuple[str, ...]
+    sizes: dict[str, int]
+    kinds: dict[str, str]
+
+
+def check_workspace(workspace: Workspace) -> Content:
+    """Refuse a workspace whose fit would be meaningless, whatever the measurement.
 
     Args:
-        workspace: A pyhf workspace that passed :func:`check_schema`.
-        measurement: The measurement to be fitted, out of that workspace.
-
-    Returns:
-        Warnings: sentences about what is unusual but legal, such as a negative yield of one sample.
+        workspace: A pyhf workspace that passed :func:`~ddphf.likelihood.schemas.check_schema`.
 
     Raises:
         ModelError: Names channel, sample, modifier and bin, and what to do.
+        InputError: The model is too large.
     """
     channels: list[ChannelDocument] = workspace["channels"]
     _refuse_duplicates((c["name"] for c in channels), "channel", "workspace")
@@ -148,9 +99,22 @@ def check_workspace(workspace: Workspace, measurement: MeasurementDocument) -> l
         warnings += _check_channel(channel, observed)
     sizes, kinds = _check_shared(channels)
     check_staterrors(channels)
-    warnings += _check_measurement(measurement, sizes, kinds)
-    _check_constraints(measurement, kinds)
-    return [*warnings, *warn_of_dropped(workspace, measurement, kinds)]
+    check_model(channels)
+    return Content(tuple(warnings), sizes, kinds)
+
+
+def check_measurement(
+    workspace: Workspace, measurement: MeasurementDocument, content: Content
+) -> list[str]:
+    """Refuse a measurement of a checked workspace that cannot be fitted; return warnings of both.
+
+    Raises:
+        ModelError: Names parameter and component, and what to do.
+    """
+    said = list(_check_measurement(measurement, content.sizes, content.kinds))
+    _check_constraints(measurement, content.kinds)
+    lost = warn_of_dropped(workspace, measurement, content.kinds)
+    return [*content.warnings, *said, *lost]
 
 
 def _refuse_duplicates(names: Iterable[str], kind: str, where: str) -> None:

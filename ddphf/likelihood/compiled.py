@@ -14,9 +14,8 @@ from ddphf.exceptions import ModelError
 from ddphf.likelihood.direct import newton
 from ddphf.likelihood.direct.model import DirectModel
 from ddphf.likelihood.expansion import CannotCompileError, Expansion, expand_model
-from ddphf.likelihood.general.arrays import Codes, ModelArrays, build_arrays
-from ddphf.likelihood.general.arrowhead import Cells, find_cells
 from ddphf.likelihood.general.derivatives import Model
+from ddphf.likelihood.general.layout import Cells, Codes, ModelArrays, build_arrays, find_cells
 from ddphf.likelihood.paired.likelihood import PairLikelihood, find_pair
 from ddphf.likelihood.reference import ParameterTable, ReferenceModel
 
@@ -43,6 +42,7 @@ class CompiledModel:
         codes: Static codes.
         arrays: The general arrays.
         cells: Global and local parameters.
+        direct: The model in numpy, for single fits.
         pair: The pair, or None.
         not_a_pair: Why it is not a pair; empty if it is one.
         stated: The parameters as the measurement states them, nothing else held.
@@ -61,6 +61,7 @@ class CompiledModel:
     codes: Codes
     arrays: ModelArrays = field(repr=False)
     cells: Cells = field(repr=False)
+    direct: DirectModel = field(repr=False)
     pair: PairLikelihood | None = field(repr=False)
     not_a_pair: str
     stated: ParameterTable = field(repr=False)
@@ -98,6 +99,7 @@ class CompiledModel:
             codes=codes,
             arrays=arrays,
             cells=cells,
+            direct=direct,
             pair=pair,
             not_a_pair=reason,
             stated=stated,
@@ -149,7 +151,10 @@ class CompiledModel:
             >>> compiled.without_effect(compiled.stated.init, compiled.stated.fixed)
             array([ True, False])
         """
-        return _without_effect(self.direct, self.expansion, self.stated, self.data, start, fixed)
+        known = self.stated
+        if np.array_equal(fixed, known.fixed) and np.array_equal(start[fixed], known.init[fixed]):
+            return self.parameters.fixed & ~known.fixed  # nothing else held: as at compilation
+        return _without_effect(self.direct, self.expansion, known, self.data, start, fixed)
 
     def held_at(self, mu: float) -> Mask:
         """Return what a fit with the POI at ``mu`` holds, shape (n,).
@@ -169,11 +174,6 @@ class CompiledModel:
         held, start = self._held_with_poi, self.parameters.init.copy()
         start[self.parameters.poi] = 0.0
         return held | self.without_effect(start, held)
-
-    @cached_property
-    def direct(self) -> DirectModel:
-        """The model in numpy, for single fits."""
-        return DirectModel(len(self.parameters.names), self.codes, self.arrays, self.cells)
 
     @cached_property
     def on_device(self) -> Model:
@@ -246,5 +246,5 @@ def _without_effect(
     # A free factor that starts at 0 hides what it multiplies.
     inside = table.lower + GENERIC * (table.upper - table.lower)
     around = np.where((table.init == 0) & ~constrained, inside, table.init)
-    slopes = direct.slopes(np.where(fixed, start, around), data)
+    slopes = direct.largest_slopes(np.where(fixed, start, around), data)
     return np.asarray(~fixed & ~constrained & (slopes < NO_EFFECT))

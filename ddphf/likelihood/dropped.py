@@ -45,6 +45,7 @@ def warn_of_dropped(
         " (did you mean 'norm'?)"
     """
     channels = workspace["channels"]
+    places = [*_empty_staterrors(channels), *_empty_shapesys(channels)]
     names = {channel["name"] for channel in channels}
     if extra := sorted({o["name"] for o in workspace["observations"]} - names):
         # Pruned published workspaces keep them.
@@ -63,7 +64,7 @@ def warn_of_dropped(
             f"measurement '{measurement['name']}': settings of parameters that no modifier has are "
             f"ignored: {list_names(lost)}" + (f" ({hint})" if hint else "")
         )
-    if places := [*_empty_staterrors(channels), *_empty_shapesys(channels)]:
+    if places:
         yield (
             "per-bin errors where the yield is not above 0 are ignored by pyhf: "
             f"{list_names(places)}; a histosys states such an error"

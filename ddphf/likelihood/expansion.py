@@ -98,11 +98,6 @@ class Expansion:
     per_bin: Mask
     constraints: Constraints
 
-    @property
-    def n_bins(self) -> int:
-        """Number of bins over all channels."""
-        return int(self.nominal.shape[1])
-
 
 def _mask(applier: Any, kind: str) -> Mask:
     """Return where each modifier acts, shape (modifiers, samples, bins)."""

@@ -164,9 +164,11 @@ def _judge(
         status = f"EDM {edm:.1e} is above {EDM_TOLERANCE:.0e}"
     errors = np.array(result.errors)
     defined = np.isfinite(errors)
+    # Rates of a compiled program differ from those of numpy by their rounding.
+    rates = result.rates[None] if isinstance(result, newton.DirectResult) else None
     return Minimum(
         parameters=x,
-        twice_nll=model.twice_nll(x, data=data),
+        twice_nll=float(model.direct.twice_nll(x[None], data, rates)[0]),
         errors=np.where(defined, errors, 0.0),
         at_bound=((x <= table.lower) | (x >= table.upper) | ~np.asarray(result.free)) & ~held,
         at_edge=~defined & ~held,

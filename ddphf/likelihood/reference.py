@@ -18,9 +18,15 @@ import pyhf
 
 from ddphf.arrays import Array
 from ddphf.exceptions import ModelError
-from ddphf.guards import check_model
 from ddphf.likelihood.auxiliary import warn_of_auxiliary_data
-from ddphf.likelihood.checks import check_workspace, select_measurement
+from ddphf.likelihood.checks import (
+    Content,
+    check_measurement,
+    check_workspace,
+    select_measurement,
+)
+from ddphf.likelihood.expansion import Constraints, read_constraints
+from ddphf.likelihood.schemas import check_schema
 from ddphf.workspace_json import MeasurementDocument, Workspace
 
 # pyhf's jax backend sets this too, but only when it is first used: arrays made before would be
@@ -95,6 +101,7 @@ class ReferenceModel:
         workspace: The pyhf JSON workspace as a dictionary.
         measurement: Name of the measurement; the first one by default.
         poi_bounds: Bounds of the POI instead of the measurement's.
+        content: Of the workspace, where it was checked before (:meth:`sibling`).
 
     Raises:
         ModelError: The workspace is refused (see :mod:`ddphf.likelihood.checks`), or ``poi_bounds``
@@ -104,7 +111,9 @@ class ReferenceModel:
         model: ``pyhf.Model``.
         data: Main and auxiliary data in pyhf's order, shape (n_main + n_aux,).
         n_main: Number of bins over all channels.
+        channel_slices: Where each channel lies in the main data.
         parameters: Names, starting values, bounds and fixed flags.
+        constraints: Its constraint terms.
         warnings: What is unusual but not wrong, as sentences.
         missing_poi: Name of a POI that is in no sample (a background-only workspace), or None.
         states_poi_bounds: Whether the POI's bounds are the measurement's or ``poi_bounds``, not
@@ -125,10 +134,13 @@ class ReferenceModel:
     workspace: Workspace
     measurement: str | None = None
     poi_bounds: tuple[float, float] | None = None
+    content: Content | None = field(default=None, repr=False)
     model: Any = field(init=False, repr=False)
     data: Array = field(init=False, repr=False)
     n_main: int = field(init=False)
+    channel_slices: dict[str, slice] = field(init=False, repr=False)
     parameters: ParameterTable = field(init=False, repr=False)
+    constraints: Constraints = field(init=False, repr=False)
     warnings: list[str] = field(init=False, repr=False)
     missing_poi: str | None = field(init=False, repr=False, default=None)
     states_poi_bounds: bool = field(init=False, repr=False, default=True)
@@ -140,13 +152,16 @@ class ReferenceModel:
             workspace: Mapping[str, object],
             measurement: str | None = None,
             poi_bounds: tuple[float, float] | None = None,
+            content: Content | None = None,
         ) -> None: ...
 
     def __post_init__(self) -> None:
+        if self.content is None:
+            check_schema(self.workspace)
         measurement = select_measurement(self.workspace, self.measurement)
         self.measurement = measurement["name"]
-        self.warnings = check_workspace(self.workspace, measurement)
-        check_model(self.workspace["channels"])
+        self.content = self.content or check_workspace(self.workspace)
+        self.warnings = check_measurement(self.workspace, measurement, self.content)
         poi = measurement["config"]["poi"]
         if poi and not any(
             modifier["name"] == poi
@@ -169,6 +184,7 @@ class ReferenceModel:
         config = self.model.config
         self._refuse_equal_names(config.par_names)
         self.n_main = int(config.nmaindata)
+        self.channel_slices = dict(config.channel_slices)
         bounds = np.array(config.suggested_bounds(), dtype=float).reshape(-1, 2)
         self.parameters = ParameterTable(
             names=tuple(config.par_names),
@@ -183,10 +199,21 @@ class ReferenceModel:
         elif self.poi_bounds is not None:
             raise ModelError(f"measurement '{self.measurement}' has no POI that could have bounds")
         self._require_expectation(rates)
+        self.constraints = read_constraints(self.model.constraint_model)
         self.warnings += warn_of_auxiliary_data(
-            self.model, self.data[self.n_main :], self.parameters
+            self.model, self.constraints, self.data[self.n_main :], self.parameters
         )
         self._functions: dict[str, Callable[..., Any]] = {}
+
+    def sibling(
+        self, measurement: str, poi_bounds: tuple[float, float] | None = None
+    ) -> ReferenceModel:
+        """Return another measurement of the workspace, or other bounds: it is not checked again.
+
+        Raises:
+            ModelError: The measurement or its bounds are refused.
+        """
+        return ReferenceModel(self.workspace, measurement, poi_bounds, self.content)
 
     def _set_poi_bounds(self, measurement: MeasurementDocument) -> None:
         """Take the bounds of the POI that were asked for, and say whose they are."""
@@ -272,7 +299,7 @@ class ReferenceModel:
         )
 
     def _refuse_no_expectation(self, rates: Array) -> None:
-        for channel, where in self.channel_slices().items():
+        for channel, where in self.channel_slices.items():
             observed = self.data[where]
             for index in np.flatnonzero((rates[where] <= 0) & (observed != 0)):
                 raise ModelError(
@@ -334,7 +361,3 @@ class ReferenceModel:
     def rates(self, pars: Array) -> Array:
         """Return the expected main data, shape (n_main,), channels in alphabetical order."""
         return np.array(self._call("rates", pars))
-
-    def channel_slices(self) -> dict[str, slice]:
-        """Return where each channel lies in the main data."""
-        return dict(self.model.config.channel_slices)

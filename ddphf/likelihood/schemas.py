@@ -1,4 +1,4 @@
-"""pyhf's JSON Schemas, read once and resolved in memory.
+"""What a workspace must be as JSON: pyhf's Schemas, read once and resolved in memory; no damage.
 
 pyhf 0.7.6 opens two files at every validation (its cache misses: the two slashes of a URL become
 one in a path), the second inside of urllib: a signal that comes meanwhile leaves it open. It also
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import numbers
+import unicodedata
 from typing import Any
 
 import jsonschema
@@ -16,7 +17,69 @@ import pyhf
 import referencing
 import referencing.jsonschema
 
-__all__ = ["validate", "validate_workspace"]
+from ddphf.exceptions import ModelError
+from ddphf.guards import LONGEST_NAME
+from ddphf.likelihood.documents import recognise_other
+
+__all__ = ["check_schema", "validate"]
+
+LARGEST = 1e100
+"""A larger number is damage, and its square overflows; RooFit's infinity is 1e30."""
+
+
+def check_schema(workspace: Any) -> None:
+    """Validate against pyhf's own workspace schema.
+
+    Raises:
+        ModelError: The first violation, with its path and what was found.
+    """
+    named = isinstance(workspace, dict) and "channels" in workspace and "measurements" in workspace
+    if not named and (found := recognise_other(workspace)):
+        raise ModelError(f"workspace: {found}")
+    if not isinstance(workspace, dict):
+        raise ModelError(
+            f"workspace: expected a JSON object, got {type(workspace).__name__}; "
+            "is this a pyhf workspace?"
+        )
+    try:
+        _refuse_damaged(workspace, "workspace")
+    except RecursionError:
+        raise ModelError("workspace: nested too deeply; is this a pyhf workspace?") from None
+    try:
+        _validate_workspace(workspace)
+    except pyhf.exceptions.InvalidSpecification as error:
+        got = repr(error.instance)
+        got = got if len(got) < 80 else got[:77] + "..."
+        message = error.args[0].splitlines()[0] if error.args else "invalid"
+        message = message if len(message) < 200 else message[:197] + "..."
+        raise ModelError(
+            f"workspace schema 1.0.0: at {error.path or 'the top level'}: {message} (got {got})"
+        ) from None
+
+
+def _refuse_damaged(node: Any, path: str) -> None:
+    """Refuse numbers that no likelihood can use, and text that no file can hold."""
+    if isinstance(node, (int, float)) and not abs(node) <= LARGEST:
+        got = f"{node:g}" if isinstance(node, float) else "an integer of many digits"
+        raise ModelError(f"{path}: got {got}, expected a finite number below {LARGEST:g}")
+    if isinstance(node, str) and len(node) > LONGEST_NAME:
+        raise ModelError(f"{path}: a text of {len(node)} characters, at most {LONGEST_NAME}")
+    if isinstance(node, str) and not node.isascii():
+        try:
+            node.encode()
+        except UnicodeEncodeError:
+            raise ModelError(f"{path}: {node!a} holds half a character; rename it") from None
+    if isinstance(node, str) and (bad := [c for c in node if unicodedata.category(c) == "Cc"]):
+        raise ModelError(
+            f"{path}: {node!a} holds the control character {bad[0]!a}, which would act on "
+            "terminals and tables; rename it"
+        )
+    if isinstance(node, dict):
+        for key, value in node.items():
+            _refuse_damaged(value, f"{path}.{key}")
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            _refuse_damaged(value, f"{path}[{index}]")
 
 
 def validate(document: Any, name: str) -> None:
@@ -41,7 +104,7 @@ def validate(document: Any, name: str) -> None:
         raise pyhf.exceptions.InvalidSpecification(error, name)
 
 
-def validate_workspace(workspace: Any) -> None:
+def _validate_workspace(workspace: Any) -> None:
     """Validate a workspace, of which no more is shown to jsonschema than its rules can tell apart.
 
     Raises:

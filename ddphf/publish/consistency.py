@@ -15,9 +15,8 @@ import pyhf
 
 from ddphf.arrays import Spec
 from ddphf.exceptions import DdphfError, InputError
-from ddphf.likelihood.checks import check_schema
 from ddphf.likelihood.reference import ReferenceModel
-from ddphf.likelihood.schemas import validate
+from ddphf.likelihood.schemas import check_schema, validate
 from ddphf.publish.points import describe_channels
 from ddphf.publish.signals import apply_patch
 from ddphf.results.data_directed import digest_of_built

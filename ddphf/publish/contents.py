@@ -18,8 +18,8 @@ from ddphf.exceptions import DdphfError, InputError
 from ddphf.files import parse_json
 from ddphf.guards import MOST_CONTAINERS, MOST_VALUES, check_json, within
 from ddphf.inference.fitter import Fitter
-from ddphf.likelihood.checks import check_schema
 from ddphf.likelihood.reference import ReferenceModel
+from ddphf.likelihood.schemas import check_schema
 from ddphf.publish.consistency import (
     integers,
     not_finite,

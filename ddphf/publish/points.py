@@ -86,7 +86,7 @@ def describe_channels(reference: ReferenceModel) -> list[Spec]:
             "bins": where.stop - where.start,
             "observed": float(reference.data[where].sum()),
         }
-        for name, where in reference.channel_slices().items()
+        for name, where in reference.channel_slices.items()
     ]
 
 

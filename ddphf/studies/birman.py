@@ -162,7 +162,7 @@ def _run_setup(
     whole = Window((0,) * t.ndim, shape)
     windows = np.stack([_row(shape, w) for w in (chosen.window, whole, *growing)])
     strengths = np.array([models.known.solve(z) for z in INJECTED_Z])
-    pair_slices = models.pair.fitter.reference.channel_slices()
+    pair_slices = models.pair.fitter.reference.channel_slices
     plan = _Plan(
         models=models,
         fit_known=ToyFitter(models.known.source(0.0)),

@@ -1,4 +1,4 @@
-"""Symmetrised NPLM (arXiv:2401.09530) done again: its null against epochs, its toy model's signals."""
+"""Symmetrised NPLM (arXiv:2401.09530) done again: its null against epochs, and its signals."""
 
 from __future__ import annotations
 
@@ -64,10 +64,7 @@ def draw_toy(rng: np.random.Generator, signal: str, events: float, size: int) ->
     """
     a, b = (rng.exponential(1 / 8, rng.poisson(size)) for _ in range(2))
     n = rng.poisson(events)
-    if signal in LIKE:
-        extra = rng.normal(*LIKE[signal], n)
-    else:
-        extra = rng.gamma(3.0, 1 / 8, n)
+    extra = rng.normal(*LIKE[signal], n) if signal in LIKE else rng.gamma(3.0, 1 / 8, n)
     x = np.concatenate([a, extra, b])
     return x[:, None], np.arange(len(x)) >= len(a) + n
 
@@ -134,11 +131,17 @@ def _null(scale: float, epochs: int, toys: int, seed: int) -> Spec:
 
 
 def _signal(
-    rng: np.random.Generator, signal: str, events: int, size: int, toys: int, redraws: int, seed: int
+    rng: np.random.Generator,
+    signal: str,
+    events: int,
+    size: int,
+    toys: int,
+    redraws: int,
+    seed: int,
 ) -> Spec:
     """Return the limits of one signal, and the median Z of the default and of the network."""
     step = 2e-5
-    x = (np.arange(200_000) + 0.5) * step
+    x: Array = np.asarray((np.arange(200_000) + 0.5) * step, dtype=np.float64)
     b, s = (step * density for density in toy_densities(signal, x))
     t = ideal_t(size * b, size * b + events * s)
     z: dict[str, list[float]] = {"default": [], "network": []}
@@ -186,7 +189,5 @@ def _permutation(rng: np.random.Generator, toys: int, redraws: int, seed: int) -
             pool = make_pool(points, make_labels(y, r), ("kernel",))
             drawn = redraw_pool(pool, redraws, seed=seed_of_part(seed, number))
             rates[name].append(count_redraws(float(pool.observed[0, 0]), drawn[0, 0]).p)
-    out: dict[str, Any] = {
-        name: float(np.mean(np.array(p) < 0.05)) for name, p in rates.items()
-    }
+    out: dict[str, Any] = {name: float(np.mean(np.array(p) < 0.05)) for name, p in rates.items()}
     return {"events": 8_000, "experiments": 4 * toys, "difference": 0.2, **out}

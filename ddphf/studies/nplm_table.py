@@ -21,8 +21,8 @@ def nplm_text(study: Spec, seed: int) -> str:
         "",
         "## The null of t_sym by Adam, 2000 events per sample",
         "",
-        "The paper has chi2 of 12 degrees of freedom, mean 12. The loss has no minimum to reach, so "
-        "t grows with the epochs, faster in the larger unit of x.",
+        "The paper has chi2 of 12 degrees of freedom, mean 12. The loss has no minimum to reach, "
+        "so t grows with the epochs, faster in the larger unit of x.",
         "",
         "| unit | epochs | mean t | KS p against chi2_12 |",
         "| --- | ---: | ---: | ---: |",

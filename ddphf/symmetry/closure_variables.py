@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ddphf.arrays import Array, IntArray, Mask
+from ddphf.config.sections import ClosureConfig
 from ddphf.exceptions import InputError
 from ddphf.inputs.alignment import align
 from ddphf.statistics.n_sigma import null_variance
@@ -20,15 +21,7 @@ from ddphf.symmetry.variable_bins import FEWEST_EVENTS, Cells, make_cells
 if TYPE_CHECKING:
     from ddphf.symmetry.pair import Channel, Pair, Systematic
 
-__all__ = ["ClosureEvents", "Variable", "VariableEvents", "close_variables"]
-
-
-@dataclass(frozen=True)
-class Variable:
-    """A variable as asked for: an expression over columns, and edges or None."""
-
-    expression: str
-    edges: tuple[float, ...] | None = None
+__all__ = ["ClosureEvents", "VariableEvents", "close_variables"]
 
 
 @dataclass(frozen=True)
@@ -83,7 +76,7 @@ class ClosureEvents:
         ratio: What is stated of the ratio beside the maps, per template bin or a number.
     """
 
-    variables: tuple[Variable, ...]
+    variables: tuple[ClosureConfig, ...]
     observed: VariableEvents
     fakes: Mapping[str, VariableEvents]
     ratio: Any
@@ -130,9 +123,12 @@ def close_variables(pair: Pair, side: Mask) -> dict[str, Any] | None:
 
 
 def _close(
-    pair: Pair, variable: Variable, observed: VariableEvents, fakes: Mapping[str, VariableEvents]
+    pair: Pair,
+    variable: ClosureConfig,
+    observed: VariableEvents,
+    fakes: Mapping[str, VariableEvents],
 ) -> dict[str, Any]:
-    name, values = variable.expression, observed.values[variable.expression]
+    name, values = variable.column, observed.values[variable.column]
     cells = make_cells(values, variable.edges)
     place, n = cells.place(values), len(cells.labels)
     b, a = _count(observed, place, n)

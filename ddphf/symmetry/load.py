@@ -14,7 +14,7 @@ from ddphf.exceptions import InputError
 from ddphf.inputs.alignment import align
 from ddphf.inputs.histogram import Axis, Histogram, error_from_variances
 from ddphf.inputs.readers import read_histogram
-from ddphf.symmetry.closure_variables import ClosureEvents, Variable, VariableEvents
+from ddphf.symmetry.closure_variables import ClosureEvents, VariableEvents
 from ddphf.symmetry.expressions import column_names
 from ddphf.symmetry.fake_templates import keep_positive, mend_negative
 from ddphf.symmetry.fakes import fake_normalisation, fake_shapes
@@ -236,7 +236,7 @@ def _closure_events(
 
     channels = {"tested": analysis.tested, "partner": analysis.partner}
     return ClosureEvents(
-        variables=tuple(Variable(v.column, v.edges) for v in analysis.closure),
+        variables=analysis.closure,
         observed=events(("both", "observed")),
         fakes={
             role: events((role, "fakes"), channel.fakes)

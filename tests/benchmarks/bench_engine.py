@@ -138,7 +138,7 @@ def iminuit_pair(model, data):
     """Free + null by iminuit alone on the compiled likelihood with its gradient."""
     import iminuit
 
-    from ddphf.likelihood.general.arrays import logpdf
+    from ddphf.likelihood.general.likelihood import logpdf
 
     value = jax.jit(lambda x, d: -2 * logpdf(model.codes, model.arrays, x, d))
     gradient = jax.jit(jax.grad(lambda x, d: -2 * logpdf(model.codes, model.arrays, x, d)))

@@ -1,6 +1,6 @@
 """Learning: redraws, networks, and the published training, in processor seconds.
 
-    python tests/benchmarks/bench_learn.py [--large]
+python tests/benchmarks/bench_learn.py [--large]
 """
 
 import resource

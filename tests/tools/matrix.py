@@ -2,11 +2,12 @@
 
 Each row makes an environment of its own under build/matrix and says how it went:
 
-    3.11 oldest     the lowest versions that pyproject.toml allows, fast tests and a fit
+    3.11 oldest     the lowest versions that pyproject.toml allows, those of the extras too: fast
+                    tests, fits, kernels of the search, distributed work
     3.11, 3.12, ... the newest versions of today, the same tests
     wheel           the built wheel, tested versions, outside the checkout: init, build, fit
 
-An interpreter that is not found is skipped and said to be.
+An interpreter that is not found, on the path or among those of pyenv, is skipped and said to be.
 """
 
 from __future__ import annotations
@@ -23,9 +24,17 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "build" / "matrix"
 PYTHONS = ("3.11", "3.12", "3.13")
-TOOLS = ("pytest", "pytest-xdist", "hypothesis", "hepdata-validator")
+PRODUCT = f"{ROOT}[dev]"
+"""With all that an extra may ask for, at the bounds of the extras (`tests/test_tools.py`)."""
+
+PYTEST = ("-q", "-n", "2", "--dist", "loadfile", "--any-speed")
+"""The limits of the fast tests are for the tested versions."""
+
 TESTS = ("tests", "-m", "fast")
-FITS = ("tests/test_fit.py", "tests/test_likelihood_fits.py", "-m", "not slow")
+COMPILED = ("fit", "likelihood_fits", "shapes", "search_kernels", "distributed")
+"""Programs of the engine, and what the extras are for: jaxtyping, numba, a cluster and its keys."""
+
+FITS = (*(f"tests/test_{name}.py" for name in COMPILED), "-m", "not slow")
 
 
 def run(*command: str | Path, folder: Path = ROOT) -> None:
@@ -41,12 +50,17 @@ def run(*command: str | Path, folder: Path = ROOT) -> None:
 
 
 def interpreter(version: str) -> str | None:
-    """Return an interpreter of this version that runs, or None."""
-    found = shutil.which(f"python{version}")
-    if found is None:
-        return None
-    done = subprocess.run([found, "--version"], capture_output=True, text=True, check=False)
-    return found if done.returncode == 0 and f" {version}." in done.stdout else None
+    """Return an interpreter of this version that runs, or None.
+
+    On the path pyenv has a program of each version's name, which runs for the chosen ones only.
+    """
+    pyenv = Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser() / "versions"
+    here = shutil.which(f"python{version}")
+    for found in ([here] if here else []) + sorted(map(str, pyenv.glob(f"{version}.*/bin/python"))):
+        done = subprocess.run([found, "--version"], capture_output=True, text=True, check=False)
+        if done.returncode == 0 and f" {version}." in done.stdout:
+            return found
+    return None
 
 
 def environment(name: str, python: str) -> Path:
@@ -63,15 +77,15 @@ def install(programs: Path, *what: str | Path) -> None:
 
 
 def test(programs: Path, *options: str) -> None:
-    """Run the fast tests, and fits, in which programs are compiled, of the installed product."""
+    """Run the fast tests, and those in which programs are compiled, of the installed product."""
     for tests in (TESTS, FITS):
-        run(programs / "pytest", "-q", "-n", "2", "--dist", "loadfile", *options, *tests)
+        run(programs / "pytest", *PYTEST, *options, *tests)
 
 
 def newest(name: str, python: str) -> None:
     """Test the newest versions that an index has."""
     programs = environment(name, python)
-    install(programs, ROOT, *TOOLS)
+    install(programs, PRODUCT)
     test(programs)
 
 
@@ -81,9 +95,9 @@ def oldest(name: str, python: str) -> None:
     install(programs, "uv")
     compiled = ("pip", "compile", "--quiet", "--resolution", "lowest-direct", "--no-header")
     run(programs / "uv", *compiled, "--python", python, "--no-emit-index-url",
-        ROOT / "pyproject.toml", "-o", pins)  # fmt: skip
+        "--extra", "dev", ROOT / "pyproject.toml", "-o", pins)  # fmt: skip
     install(programs, "-r", pins)
-    install(programs, "-c", pins, ROOT, *TOOLS)
+    install(programs, PRODUCT, "-c", pins)
     test(programs, "-W", "ignore::DeprecationWarning")  # old libraries about newer ones
 
 

@@ -150,7 +150,7 @@ def inject_model(
         z_asimov=injection.asimov_z(mu),
         signal_events={
             name: float(mu * injection.signal[where].sum())
-            for name, where in sorted(reference.channel_slices().items())
+            for name, where in sorted(reference.channel_slices.items())
         },
         data=kind,
         seed=seed if kind == "poisson" or rows else None,
@@ -163,7 +163,7 @@ def inject_model(
 
 def _write(injection: Injection, mu: float, kind: DataKind, seed: int) -> Workspace:
     reference = injection.fitter.reference
-    values, slices = injection.data(mu, kind, seed), reference.channel_slices()
+    values, slices = injection.data(mu, kind, seed), reference.channel_slices
     out = copy.deepcopy(reference.workspace)
     for observation in out["observations"]:
         if observation["name"] in slices:

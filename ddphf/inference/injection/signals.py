@@ -204,7 +204,7 @@ class Injection:
         shifted = self.model.data[: self.model.n_main] + mu * self.signal
         if np.any(shifted < 0):
             worst = int(np.argmin(shifted))
-            places = self.fitter.reference.channel_slices()
+            places = self.fitter.reference.channel_slices
             channel, where = next((c, w) for c, w in places.items() if w.start <= worst < w.stop)
             raise ModelError(
                 f"channel '{channel}', bin {worst - where.start}: the shift by {self.poi_name} = "
@@ -246,7 +246,7 @@ def _known_point(reference: ReferenceModel) -> Array:
             f"measurement '{KNOWN}' is not in the workspace, so its background is not known; it "
             f"has: {', '.join(names)}"
         )
-    table = ReferenceModel(reference.workspace, KNOWN).parameters
+    table = reference.sibling(KNOWN).parameters
     point = table.init.copy()
     assert reference.parameters.poi is not None
     point[reference.parameters.poi] = 0.0

@@ -136,7 +136,7 @@ def limit_model(
             break
         widened = (observed.lower, 10 * observed.upper)
         reference = fitter.reference
-        fitter = Fitter(ReferenceModel(reference.workspace, reference.measurement, widened))
+        fitter = Fitter(reference.sibling(str(reference.measurement), widened))
         found, observed, asimov, asymptotic = _asymptotic_limits(fitter, level, say)
     table = fitter.reference.parameters
     name, poi = str(fitter.reference.measurement), table.poi

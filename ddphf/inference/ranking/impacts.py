@@ -125,7 +125,7 @@ def rank_model(
         say(f"{len(plan.items)} refits")
         refits = refit_all(
             model, start=plan.start, fixed=plan.fixed, data=plan.data, near=free.parameters,
-            progress=work.count, runner=work.runner,
+            work=work,
         )  # fmt: skip
         found = refits.points[:, poi] - free.parameters[poi]
         shifts, reasons = dict(zip(plan.items, found, strict=True)), refits.reasons

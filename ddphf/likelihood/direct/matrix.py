@@ -16,7 +16,11 @@ from scipy.linalg import lapack
 from ddphf.arrays import Array, Bool, Float, IntArray, Mask
 from ddphf.likelihood.descent import NEGLIGIBLE
 
-__all__ = ["Arrowhead", "Factored", "Split", "factorise"]
+__all__ = ["Arrowhead", "Factored", "Split", "factorise", "factorise_raised"]
+
+RIDGES = (1e-15, 1e-14, 1e-13)
+"""Of its diagonal: what is added to a matrix that is singular within rounding, the first of these
+that is enough."""
 
 
 class Arrowhead(NamedTuple):
@@ -189,3 +193,9 @@ def factorise(
         return Factored(Arrowhead(corner, edges, blocks), split, free)
     except np.linalg.LinAlgError:
         return None
+
+
+def factorise_raised(matrix: Arrowhead, split: Split, free: Bool[Mask, "n"]) -> Factored | None:
+    """Factorise a matrix that may be singular within rounding, its diagonal raised by a ridge."""
+    tried = (factorise(matrix, split, free, ridge) for ridge in RIDGES)
+    return next((found for found in tried if found is not None), None)

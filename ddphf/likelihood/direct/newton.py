@@ -20,8 +20,9 @@ from ddphf.likelihood.descent import (
     QUARTER,
     SLACK,
 )
-from ddphf.likelihood.direct.matrix import Arrowhead, Factored, factorise
-from ddphf.likelihood.direct.model import Curvature, DirectModel, Points
+from ddphf.likelihood.direct.first_order import Points
+from ddphf.likelihood.direct.matrix import Arrowhead, Factored, factorise, factorise_raised
+from ddphf.likelihood.direct.model import Curvature, DirectModel
 from ddphf.likelihood.general.bending import MAX_TURNS
 from ddphf.likelihood.general.newton import FAIR, FIRST_DAMPING, GOOD, TENFOLD
 
@@ -32,9 +33,8 @@ MAX_STEPS = 200
 """Six times those of a compiled batch: here no fit waits for another."""
 TOGETHER = 64
 """Fits whose points are evaluated at once: memory grows with it."""
-STATIONARY, RIDGES = 1e-6, (1e-15, 1e-14, 1e-13)
-"""Where the gradient is this small a Hessian may be singular within rounding: its diagonal is then
-raised by the first of these that is enough."""
+STATIONARY = 1e-6
+"""Where the gradient is this small a Hessian may be singular within rounding."""
 
 
 class Problem(NamedTuple):
@@ -248,15 +248,14 @@ def look_at(
     multiplier: Float[Array, "bins"] | None = None,
 ) -> Look:
     """Add the Hessian to a point that was evaluated."""
-    found = problem.model.curvature(at, multiplier)
     free = free_directions(x, at.gradient, problem.fixed, problem.lower, problem.upper)
+    found = problem.model.curvature(at, multiplier)
     factored = factorise(found.hessian, problem.model.split, free)
     if factored is None:
         # Along a flat direction rounding decides the sign; what is left is told by its error.
         stiffness = problem.model.split.diagonal(found.hessian)
         if np.all((at.gradient**2 <= STATIONARY * stiffness) | ~free):
-            tried = (factorise(found.hessian, problem.model.split, free, r) for r in RIDGES)
-            factored = next((f for f in tried if f is not None), None)
+            factored = factorise_raised(found.hessian, problem.model.split, free)
     return Look(at, found, free, factored)
 
 
@@ -282,10 +281,11 @@ def make_result(
 ) -> DirectResult:
     """Return a point with its certificate."""
     at, free = local.at, local.free
+    counts = problem.data[: problem.model.n_bins]
+    physical = bool(is_physical(at.rate, counts) and np.isfinite(at.value))
     widths = np.full(len(x), np.nan)
     if errors and local.factored is not None:
         widths = np.sqrt(np.maximum(local.factored.variances(), 0.0))
-    counts = problem.data[: problem.model.n_bins]
     return DirectResult(
         parameters=x,
         edm=edm,
@@ -295,5 +295,5 @@ def make_result(
         free=free,
         rates=at.rate,
         steps=steps,
-        physical=bool(is_physical(at.rate, counts) and np.isfinite(at.value)),
+        physical=physical,
     )

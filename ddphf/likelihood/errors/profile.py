@@ -7,7 +7,6 @@ from collections.abc import Callable
 import numpy as np
 from scipy.optimize import brentq
 
-from ddphf.arrays import Array, Mask
 from ddphf.exceptions import FitError
 from ddphf.likelihood.certificate import Minimum
 from ddphf.likelihood.compiled import CompiledModel
@@ -33,8 +32,6 @@ def profile_errors(
     minimum: Minimum,
     parameter: int,
     *,
-    data: Array | None = None,
-    fixed: Mask | None = None,
     rise: float = 1.0,
 ) -> tuple[float | None, float | None]:
     """Return the lower (<= 0) and upper (>= 0) error of one parameter.
@@ -43,8 +40,6 @@ def profile_errors(
         model: The model.
         minimum: Its certified minimum.
         parameter: Index in ``model.parameters``.
-        data: Main and auxiliary data; the observed by default.
-        fixed: Held parameters of that fit; the measurement's by default.
         rise: Rise of -2 ln L: 1 for 68.27 %, 3.841 for 95 %.
 
     Returns:
@@ -54,7 +49,7 @@ def profile_errors(
     Raises:
         FitError: A fit on the way has no certificate.
     """
-    held = (model.parameters.fixed if fixed is None else fixed).copy()
+    held = model.parameters.fixed.copy()
     held[parameter] = True
     near = minimum.parameters
     best = float(near[parameter])
@@ -65,7 +60,7 @@ def profile_errors(
         nonlocal near
         values = near.copy()
         values[parameter] = value
-        fit = minimize(model, data=data, start=values, fixed=held)
+        fit = minimize(model, start=values, fixed=held)
         if not fit.converged:
             if np.any(model.rates(fit.parameters) < 0):  # no probability at this value
                 return float("inf")

@@ -58,12 +58,7 @@ def held_by_data(minimum: Minimum, fixed: Mask) -> Mask:
 
 
 def propagate(
-    model: CompiledModel,
-    parameters: Array,
-    index: int,
-    *,
-    fixed: Mask | None = None,
-    data: Array | None = None,
+    model: CompiledModel, parameters: Array, index: int, *, fixed: Mask | None = None
 ) -> Propagation:
     """Propagate the inverse Hessian at a minimum.
 
@@ -72,7 +67,6 @@ def propagate(
         parameters: The minimum, shape (n,).
         index: The chosen parameter.
         fixed: Held parameters, shape (n,); the measurement's by default.
-        data: Main and auxiliary data; the observed by default.
 
     Example:
         >>> from ddphf.likelihood.examples import one_bin
@@ -82,9 +76,9 @@ def propagate(
         >>> [round(float(x), 4) for x in found.rate_variance]  # one bin, one POI: its count
         [60.0]
     """
-    table, x = model.parameters, np.asarray(parameters, dtype=float)
-    problem, n = model.problem(data, fixed), len(x)
-    inside = ~problem.fixed & (x > table.lower) & (x < table.upper)
+    problem, x = model.problem(fixed=fixed), np.asarray(parameters, dtype=float)
+    n = len(x)
+    inside = ~problem.fixed & (x > problem.lower) & (x < problem.upper)
     terms = edge_terms(model.direct, x, inside, problem.data)
     local = look(problem._replace(data=terms.data), x, terms.multiplier)
     found, split, rates = local.curvature, model.direct.split, local.at.rate

@@ -1,8 +1,6 @@
-r"""Arrowhead matrices: which parameters are local to a cell, and how such a system is solved.
+r"""Arrowhead matrices of a model's cells: how such a system is solved.
 
-Parameters are global, or local to a cell: a cell is a connected component of bins through per-bin
-parameters (shapefactor, shapesys, staterror). A system is solved by eliminating each cell's L x L
-block:
+Each cell's L x L block is eliminated:
 
 .. math::  S = G - \sum_c C_c^T D_c^{-1} C_c .
 """
@@ -13,53 +11,25 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from ddphf.arrays import AnyArray, Float, IntArray, JaxArray, for_programs
+from ddphf.arrays import Float, JaxArray
 from ddphf.likelihood.descent import NEGLIGIBLE
-from ddphf.likelihood.expansion import CannotCompileError, Expansion
 from ddphf.likelihood.factorization import cho_solve, cholesky
-from ddphf.likelihood.general.arrays import Flags, ModelArrays, Scalar, Vector
+from ddphf.likelihood.general.layout import Cells
+from ddphf.likelihood.general.likelihood import Flags, Scalar, Vector
 
 __all__ = [
     "Arrowhead",
-    "Cells",
     "across",
     "add_diagonal",
     "along",
     "factor",
-    "find_cells",
     "inverse",
     "masked",
     "multiply",
     "read_diagonal",
     "solve",
 ]
-
-MAX_LOCALS = 8
-
-
-class Cells(NamedTuple):
-    """Which parameters are local, and to what. Padding: parameter index n, cell index ``cells``.
-
-    A parameter is at most one factor of a sample in a bin; ``*factor`` says which entry of the
-    table [parameters, normsys factors, 1] that is (its last entry where there is none).
-
-    Attributes:
-        global_: Shape (k,): parameter index.
-        local: Shape (cells, L): parameter index, n where a cell has fewer.
-        of_bin: Shape (bins,): the cell of each bin.
-        global_factor: Shape (bins, samples, k).
-        local_factor: Shape (bins, samples, L).
-        variation: Shape (k,): place in the model's histosys, their number where there is none.
-    """
-
-    global_: JaxArray
-    local: JaxArray
-    of_bin: JaxArray
-    global_factor: JaxArray
-    local_factor: JaxArray
-    variation: JaxArray
 
 
 class Arrowhead(NamedTuple):
@@ -68,85 +38,6 @@ class Arrowhead(NamedTuple):
     corner: JaxArray
     edges: JaxArray
     blocks: JaxArray
-
-
-def find_cells(expansion: Expansion, arrays: ModelArrays, max_locals: int = MAX_LOCALS) -> Cells:
-    """Split the parameters; those of a component with too many locals stay global.
-
-    Args:
-        expansion: The model taken apart.
-        arrays: The same model laid out.
-        max_locals: Largest L.
-
-    Raises:
-        CannotCompileError: A parameter acts twice on one sample in one bin.
-    """
-    n, n_bins = expansion.n_parameters, expansion.n_bins
-    parent: dict[int, int] = {}
-
-    def root(x: int) -> int:
-        while parent.setdefault(x, x) != x:
-            parent[x] = parent[parent[x]]
-            x = parent[x]
-        return x
-
-    touched: dict[int, set[int]] = {}
-    for s, columns in enumerate(expansion.factors):
-        for index, per_bin in columns:
-            if not per_bin:
-                continue
-            for i in np.flatnonzero((index >= 0) & expansion.present[s]):
-                parameter = int(index[i])
-                touched.setdefault(parameter, set()).add(int(i))
-                parent[root(n_bins + parameter)] = root(int(i))
-    components: dict[int, list[int]] = {}
-    for parameter in sorted(touched):
-        components.setdefault(root(n_bins + parameter), []).append(parameter)
-    kept = {r: p for r, p in components.items() if len(p) <= max_locals}
-    width = max((len(p) for p in kept.values()), default=0)
-    local = np.full((len(kept), width), n)
-    of_bin = np.full(n_bins, len(kept))
-    is_local = np.zeros(n, dtype=bool)
-    for c, parameters in enumerate(kept.values()):
-        local[c, : len(parameters)] = parameters
-        is_local[parameters] = True
-        for parameter in parameters:
-            of_bin[list(touched[parameter])] = c
-    # Per-bin parameters of bins without yield have their constraint alone: any free place will do,
-    # and among the globals they would make every dense step as large as the model.
-    idle = [int(p) for p in np.flatnonzero(expansion.per_bin) if int(p) not in touched]
-    if width:
-        filled = idle[: int(np.sum(local == n))]
-        local[tuple(np.argwhere(local == n)[: len(filled)].T)] = filled
-        is_local[filled] = True
-    return _find_factors(expansion, arrays, np.flatnonzero(~is_local), local, of_bin)
-
-
-def _find_factors(
-    expansion: Expansion, arrays: ModelArrays, global_: IntArray, local: IntArray, of_bin: IntArray
-) -> Cells:
-    n = expansion.n_parameters
-    one = n + len(arrays.normsys)
-    owner = np.concatenate([np.arange(n), arrays.normsys, [n]]).astype(int)
-    slot = np.full(n + 1, -1)
-    slot[global_] = np.arange(len(global_))
-    cell_slot = np.zeros(n + 1, dtype=int)
-    cell_slot[local] = np.broadcast_to(np.arange(local.shape[1]), local.shape)
-    shape = arrays.factor.shape[:2]
-    global_factor = np.full((*shape, len(global_)), one, dtype=np.int32)
-    local_factor = np.full((*shape, local.shape[1]), one, dtype=np.int32)
-    # Where a sample has no yield its factors are idle, and may sit in any place of any cell.
-    places = np.nonzero((arrays.factor != one) & expansion.present.T[:, :, None])
-    for b, s, entry in zip(*places[:2], arrays.factor[places], strict=True):
-        p = owner[entry]
-        table, where = (global_factor, slot[p]) if slot[p] >= 0 else (local_factor, cell_slot[p])
-        if table[b, s, where] != one:
-            raise CannotCompileError(f"parameter {p} acts twice on one sample in bin {b}")
-        table[b, s, where] = entry
-    row = np.full(n + 1, len(arrays.histosys))
-    row[arrays.histosys] = np.arange(len(arrays.histosys))
-    tables: list[AnyArray] = [global_, local, of_bin, global_factor, local_factor, row[global_]]
-    return Cells(*map(for_programs, tables))
 
 
 def masked(matrix: Arrowhead, cells: Cells, free: Flags, damping: Scalar) -> Arrowhead:

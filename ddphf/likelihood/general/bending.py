@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 
 from ddphf.arrays import Float, JaxArray
-from ddphf.likelihood.general.arrays import Flags, Vector
-from ddphf.likelihood.general.arrowhead import Arrowhead, Cells, multiply, solve
+from ddphf.likelihood.general.arrowhead import Arrowhead, multiply, solve
+from ddphf.likelihood.general.layout import Cells
+from ddphf.likelihood.general.likelihood import Flags, Vector
 
 __all__ = ["bend"]
 

@@ -22,8 +22,9 @@ import jax.numpy as jnp
 from ddphf.arrays import Float, JaxArray
 from ddphf.likelihood.descent import NEGLIGIBLE
 from ddphf.likelihood.deviance import deviance
-from ddphf.likelihood.general.arrays import Codes, ModelArrays, Vector, penalty
-from ddphf.likelihood.general.arrowhead import Arrowhead, Cells
+from ddphf.likelihood.general.arrowhead import Arrowhead
+from ddphf.likelihood.general.layout import Cells, Codes, ModelArrays
+from ddphf.likelihood.general.likelihood import Vector, penalty
 from ddphf.likelihood.interpolation import histosys_weights, normsys_factor
 
 __all__ = ["Model", "Point", "evaluate"]

@@ -17,7 +17,6 @@ import jax.numpy as jnp
 from ddphf.arrays import Bool, Float, Int, JaxArray
 from ddphf.likelihood import descent
 from ddphf.likelihood.descent import Descent, Problem, Proposal
-from ddphf.likelihood.general.arrays import Codes, Scalar, Vector
 from ddphf.likelihood.general.arrowhead import (
     inverse,
     masked,
@@ -27,6 +26,8 @@ from ddphf.likelihood.general.arrowhead import (
 )
 from ddphf.likelihood.general.bending import bend
 from ddphf.likelihood.general.derivatives import Model, Point, evaluate
+from ddphf.likelihood.general.layout import Codes
+from ddphf.likelihood.general.likelihood import Scalar, Vector
 
 __all__ = [
     "GeneralProblem",

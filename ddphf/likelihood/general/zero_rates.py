@@ -19,7 +19,6 @@ import jax.numpy as jnp
 
 from ddphf.arrays import Bool, Float, JaxArray
 from ddphf.likelihood.descent import NEGLIGIBLE, Descent, Proposal, does_not_rise, iterate
-from ddphf.likelihood.general.arrays import Codes, Scalar, Vector, rates
 from ddphf.likelihood.general.arrowhead import (
     across,
     add_diagonal,
@@ -28,6 +27,8 @@ from ddphf.likelihood.general.arrowhead import (
     solve,
 )
 from ddphf.likelihood.general.derivatives import Point, evaluate
+from ddphf.likelihood.general.layout import Codes
+from ddphf.likelihood.general.likelihood import Scalar, Vector, rates
 from ddphf.likelihood.general.newton import (
     GeneralProblem,
     GeneralResult,

@@ -71,7 +71,7 @@ def fit_pair(
     theta, lower, upper = np.array(theta), np.array(arrays.lower), np.array(arrays.upper)
 
     def run(start: Any, held: Any, lower: Any, upper: Any) -> NewtonResult:
-        problem = Problem.of(arrays, data, held, lower, upper)
+        problem = Problem(arrays, data, held, lower, upper)
         result: NewtonResult = minimize_one(structure, problem, start)
         return result
 

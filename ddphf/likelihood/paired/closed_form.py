@@ -14,6 +14,7 @@ It is the oracle that the general fits are held against.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -24,14 +25,14 @@ from ddphf.exceptions import FitError
 from ddphf.likelihood.descent import NEGLIGIBLE
 from ddphf.statistics.background import profile_background
 
-__all__ = ["PairFit", "PlainPair"]
+__all__ = ["PairAt", "PairFit", "PlainPair"]
 
 BESIDE = 1e-12
 """Signal events beside mu = 0 at which the slopes on both sides are taken."""
 CORNER = 1e-6
 """Difference of slopes, in units of the expected one, that is a corner and not rounding."""
 FIRST, FARTHEST = 1e-3, 1e15
-"""First step in mu, in expected errors, and how often as far without a maximum is none."""
+"""Least first step in mu, in expected errors, and how often as far without a maximum is none."""
 NEIGHBOURS = 4e-16
 """Relative distance of two mu that have no number between them."""
 ENOUGH = 1e-24
@@ -136,74 +137,20 @@ class PlainPair:
         """Whether any bin of either channel expects signal."""
         return bool(np.any(self.signal_tested) or np.any(self.signal_partner))
 
-    def background(self, mu: float) -> Array:
-        """Return the best b at a given mu, shape (M,)."""
-        if self.known_background is not None:
-            return self.known_background
-        return profile_background(
-            self.tested,
-            self.partner,
-            self.ratio,
-            self.fakes_tested + mu * self.signal_tested,
-            self.fakes_partner + mu * self.signal_partner,
-        )
-
-    def rates(self, mu: float) -> tuple[Array, Array]:
-        """Return the expected counts (tested, partner) at mu with the background profiled."""
-        b = self.background(mu)
+    def at(self, mu: float) -> PairAt:
+        """Return the pair at a given mu, its background profiled there."""
+        b = self.known_background
+        if b is None:
+            b = profile_background(
+                self.tested,
+                self.partner,
+                self.ratio,
+                self.fakes_tested + mu * self.signal_tested,
+                self.fakes_partner + mu * self.signal_partner,
+            )
         tested = self.ratio * b + self.fakes_tested + mu * self.signal_tested
         partner = b + self.fakes_partner + mu * self.signal_partner
-        return _clean(tested, self.tested), _clean(partner, self.partner)
-
-    def twice_nll(self, mu: float, *, constants: bool = True) -> float:
-        """Return -2 ln L with the background profiled; +inf where a rate cannot be positive."""
-        total = 0.0
-        for counts, rate in zip((self.tested, self.partner), self.rates(mu), strict=True):
-            if np.any(rate < 0) or np.any((rate == 0) & (counts > 0)):
-                return float("inf")
-            total += float(np.sum(rate - xlogy(counts, rate)))
-            total += float(np.sum(gammaln(counts + 1))) if constants else 0.0
-        return 2.0 * total
-
-    def score(self, mu: float) -> float:
-        """Return d ln L / d mu of the profiled likelihood (the right-hand one exactly at 0)."""
-        tested, partner = self.rates(mu)
-        slope_t, slope_p = self.signal_tested.copy(), self.signal_partner.copy()
-        if self.known_background is None:
-            # Where an empty channel is held at rate 0, b moves with mu to keep it there.
-            edge_t = (tested == 0) & self._held_at_zero(mu, tested=True)
-            edge_p = (partner == 0) & self._held_at_zero(mu, tested=False) & ~edge_t
-            slope_p = np.where(edge_t, slope_p - self.signal_tested / self.ratio, slope_p)
-            slope_t = np.where(edge_p, slope_t - self.ratio * self.signal_partner, slope_t)
-            slope_t = np.where(edge_t, 0.0, slope_t)
-            slope_p = np.where(edge_p, 0.0, slope_p)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            pull_t = np.where(self.tested > 0, self.tested / tested, 0.0) - 1.0
-            pull_p = np.where(self.partner > 0, self.partner / partner, 0.0) - 1.0
-        return float(np.sum(slope_t * pull_t) + np.sum(slope_p * pull_p))
-
-    def _held_at_zero(self, mu: float, *, tested: bool) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        signal = self.signal_tested if tested else self.signal_partner
-        fakes = self.fakes_tested if tested else self.fakes_partner
-        return np.asarray(fakes + mu * signal < 0)
-
-    def information(self, mu: float) -> float:
-        """Return -d^2 ln L / d mu^2 of the profiled likelihood, 0 from bins at an edge."""
-        tested, partner = self.rates(mu)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            alpha = np.where(partner > 0, self.partner / partner**2, 0.0)
-            beta = np.where(tested > 0, self.tested / tested**2, 0.0)
-            if self.known_background is not None:
-                terms = alpha * self.signal_partner**2 + beta * self.signal_tested**2
-            else:
-                contrast = self.signal_tested - self.ratio * self.signal_partner
-                free = self.ratio**2 * beta + alpha
-                terms = np.where(free > 0, contrast**2 * alpha * beta / free, 0.0)
-                # b at its own bound 0: it cannot absorb anything.
-                held = (self.background(mu) <= 0) & (free > 0)
-                full = alpha * self.signal_partner**2 + beta * self.signal_tested**2
-                terms = np.where(held, full, terms)
-        return float(np.sum(terms))
+        return PairAt(self, mu, b, _clean(tested, self.tested), _clean(partner, self.partner))
 
     def fit(self) -> PairFit:
         """Maximise over mu and b.
@@ -213,46 +160,117 @@ class PlainPair:
         """
         if not self.has_signal:
             raise FitError("plain pair: the signal template is zero in every bin")
-        mu, at_kink = self._maximise()
-        information = self.information(mu)
+        null = self.at(0.0)
+        best, at_kink = self._maximise(null)
+        information = best.information
         return PairFit(
-            mu=mu,
+            mu=best.mu,
             error=1 / float(np.sqrt(information)) if information > 0 else float("inf"),
-            background=self.background(mu),
-            twice_nll=self.twice_nll(mu),
-            twice_nll_null=self.twice_nll(0.0),
+            background=best.background,
+            twice_nll=best.twice_nll(),
+            twice_nll_null=null.twice_nll(),
             at_kink=at_kink,
         )
 
-    def _maximise(self) -> tuple[float, bool]:
+    def _maximise(self, null: PairAt) -> tuple[PairAt, bool]:
         tiny = BESIDE / float(
             max(np.abs(self.signal_tested).max(), np.abs(self.signal_partner).max())
         )
-        if self.score(tiny) <= 0 <= self.score(-tiny):
-            return 0.0, self.score(-tiny) - self.score(tiny) > CORNER
-        direction = 1.0 if self.score(0.0) > 0 else -1.0
-        scale = FIRST / float(np.sqrt(max(self.information(0.0), NEGLIGIBLE)))
+        left, right = self.at(-tiny).score, self.at(tiny).score
+        if right <= 0 <= left:
+            return null, left - right > CORNER
+        direction = 1.0 if null.score > 0 else -1.0
+        scale = FIRST / float(np.sqrt(max(null.information, NEGLIGIBLE)))
         low, step = 0.0, direction * max(tiny, scale)
-        high = step
-        while self.score(high) * direction > 0:
+        ahead = null.score / null.information if null.information > 0 else 0.0
+        high = 2 * ahead if abs(2 * ahead) > abs(step) else step
+        while self.at(high).score * direction > 0:
             low, high = high, high * 2
             if abs(high) > FARTHEST * abs(step):
                 raise FitError("plain pair: the likelihood has no maximum in mu")
         while True:  # the score falls monotonically: Newton kept inside a shrinking bracket
-            mu = 0.5 * (low + high)
+            best = self.at(0.5 * (low + high))
             for _ in range(2):
-                information = self.information(mu)
-                trial = mu + self.score(mu) / information if information > 0 else mu
-                mu = trial if min(low, high) < trial < max(low, high) else mu
-            slope = self.score(mu)
-            if slope == 0 or abs(high - low) <= NEIGHBOURS * abs(mu):
-                return mu, bool(abs(slope) > CORNER * max(1.0, np.sqrt(self.information(mu))))
+                information = best.information
+                trial = best.mu + best.score / information if information > 0 else best.mu
+                if min(low, high) < trial < max(low, high):
+                    best = self.at(trial)
+            slope = best.score
+            if slope == 0 or abs(high - low) <= NEIGHBOURS * abs(best.mu):
+                return best, bool(abs(slope) > CORNER * max(1.0, np.sqrt(best.information)))
             if slope * direction > 0:
-                low = mu
+                low = best.mu
             else:
-                high = mu
+                high = best.mu
             if information > 0 and slope**2 / information < ENOUGH:
-                return mu, False
+                return best, False
+
+
+@dataclass(frozen=True)
+class PairAt:
+    """A plain pair at one signal strength.
+
+    Attributes:
+        pair: The pair.
+        mu: Signal strength.
+        background: Best b there, shape (M,).
+        tested: Expected counts of the tested channel, shape (M,).
+        partner: Expected counts of the partner channel, shape (M,).
+    """
+
+    pair: PlainPair
+    mu: float
+    background: Array
+    tested: Array
+    partner: Array
+
+    def twice_nll(self, *, constants: bool = True) -> float:
+        """Return -2 ln L with the background profiled; +inf where a rate cannot be positive."""
+        total = 0.0
+        sides = (self.pair.tested, self.tested), (self.pair.partner, self.partner)
+        for counts, rate in sides:
+            if np.any(rate < 0) or np.any((rate == 0) & (counts > 0)):
+                return float("inf")
+            total += float(np.sum(rate - xlogy(counts, rate)))
+            total += float(np.sum(gammaln(counts + 1))) if constants else 0.0
+        return 2.0 * total
+
+    @cached_property
+    def score(self) -> float:
+        """Slope d ln L / d mu of the profiled likelihood (the right-hand one exactly at 0)."""
+        pair = self.pair
+        slope_t, slope_p = pair.signal_tested.copy(), pair.signal_partner.copy()
+        if pair.known_background is None:
+            # Where an empty channel is held at rate 0, b moves with mu to keep it there.
+            below_t = pair.fakes_tested + self.mu * pair.signal_tested < 0
+            below_p = pair.fakes_partner + self.mu * pair.signal_partner < 0
+            edge_t = (self.tested == 0) & below_t
+            edge_p = (self.partner == 0) & below_p & ~edge_t
+            slope_p = np.where(edge_t, slope_p - pair.signal_tested / pair.ratio, slope_p)
+            slope_t = np.where(edge_p, slope_t - pair.ratio * pair.signal_partner, slope_t)
+            slope_t = np.where(edge_t, 0.0, slope_t)
+            slope_p = np.where(edge_p, 0.0, slope_p)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            pull_t = np.where(pair.tested > 0, pair.tested / self.tested, 0.0) - 1.0
+            pull_p = np.where(pair.partner > 0, pair.partner / self.partner, 0.0) - 1.0
+        return float(np.sum(slope_t * pull_t) + np.sum(slope_p * pull_p))
+
+    @cached_property
+    def information(self) -> float:
+        """Curvature -d^2 ln L / d mu^2 of the profiled likelihood, 0 from bins at an edge."""
+        pair, tested, partner = self.pair, self.tested, self.partner
+        with np.errstate(divide="ignore", invalid="ignore"):
+            alpha = np.where(partner > 0, pair.partner / partner**2, 0.0)
+            beta = np.where(tested > 0, pair.tested / tested**2, 0.0)
+            full = alpha * pair.signal_partner**2 + beta * pair.signal_tested**2
+            if pair.known_background is not None:
+                return float(np.sum(full))
+            contrast = pair.signal_tested - pair.ratio * pair.signal_partner
+            free = pair.ratio**2 * beta + alpha
+            terms = np.where(free > 0, contrast**2 * alpha * beta / free, 0.0)
+            # b at its own bound 0: it cannot absorb anything.
+            terms = np.where((self.background <= 0) & (free > 0), full, terms)
+        return float(np.sum(terms))
 
 
 def _clean(rate: Array, counts: Array) -> Array:

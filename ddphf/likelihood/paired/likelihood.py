@@ -182,6 +182,6 @@ def find_pair(expansion: Expansion, table: ParameterTable) -> PairLikelihood:
         arrays=arrays,
         places=places,
         poi=int(where[0]) if len(where) else None,
-        n_main=expansion.n_bins,
+        n_main=len(expansion.channel),
         init=table.init,
     )

@@ -36,22 +36,6 @@ class RecognisedPair:
     template: Array
     shape: slice
 
-    def parameters(self, reference: ReferenceModel, mu: float) -> Array | None:
-        """Return the model's parameters with the background profiled at ``mu``.
-
-        None where the measurement's bounds are in the way: the closed form knows only b >= 0.
-        """
-        table = reference.parameters
-        x = table.init.copy()
-        if table.poi is not None:
-            x[table.poi] = mu
-        x[self.shape] = self.pair.background(mu) / self.template
-        inside = np.clip(x, table.lower, table.upper)
-        # b = 0 is not in the bounds of a shapefactor, but 1e-10 of the template is as good.
-        moved = np.abs(inside - x)
-        moved[self.shape] *= self.template
-        return inside if moved.max() < OUTSIDE else None
-
     def compare(self, reference: ReferenceModel, minimum: Minimum, fixed: Mask) -> None:
         """Compare a certified fit with the closed form, where bounds are not in the way.
 
@@ -63,12 +47,22 @@ class RecognisedPair:
         Raises:
             FitError: They differ.
         """
-        poi = reference.parameters.poi
-        if poi is None or not self.pair.has_signal:
+        table, pair = reference.parameters, self.pair
+        if table.poi is None or not pair.has_signal:
             return
-        mu = float(minimum.parameters[poi]) if fixed[poi] else self.pair.fit().mu
-        if self.parameters(reference, mu) is not None:
-            value = self.pair.twice_nll(mu)
+        if fixed[table.poi]:
+            there = pair.at(float(minimum.parameters[table.poi]))
+            mu, background, value = there.mu, there.background, there.twice_nll()
+        else:
+            best = pair.fit()
+            mu, background, value = best.mu, best.background, best.twice_nll
+        x = table.init.copy()
+        x[table.poi], x[self.shape] = mu, background / self.template
+        # Of bounds the closed form knows only b >= 0. That is not in those of a shapefactor, but
+        # 1e-10 of the template is as good.
+        moved = np.abs(np.clip(x, table.lower, table.upper) - x)
+        moved[self.shape] *= self.template
+        if moved.max() < OUTSIDE:
             compare_values(reference, minimum.twice_nll, value, "the closed form", SAME)
 
 
@@ -97,7 +91,7 @@ def recognise_pair(reference: ReferenceModel) -> RecognisedPair | None:
     held = table.fixed[where]
     if held.any() and not held.all():
         return None
-    slices = reference.channel_slices()
+    slices = reference.channel_slices
     names = [channel["name"] for channel in workspace["channels"]]
     pair = PlainPair.of(
         reference.data[slices[names[1]]],
