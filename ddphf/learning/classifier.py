@@ -10,15 +10,16 @@ their null from redrawn labels, each with a training of its own.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 from scipy.special import logit
 
-from ddphf.arrays import AnyArray, Array
+from ddphf.arrays import AnyArray, Array, JaxArray, for_programs
 from ddphf.compute.streams import generator
+from ddphf.learning.adam import Weights, adam_step, nothing_like
 from ddphf.learning.features import standardize
 from ddphf.learning.labels import Labels
 
@@ -29,8 +30,6 @@ SCORES = ("maximum", "in_sample", "cross_fitted")
 LAYERS = (50, 50, 50)
 
 EPOCHS, BATCH = 20, 200
-
-RATE, FIRST, SECOND, SMALL = 1e-3, 0.9, 0.999, 1e-7
 
 SEED = 5_050
 
@@ -72,7 +71,7 @@ class ClassifierTest:
             cross = np.zeros(n, dtype=np.float32)
             cross[second] = self._score(z, offset, y, first, z[second])
             cross[first] = self._score(z, offset, y, second, z[first])
-            gain = [float(_gain(offset, f, y)) for f in (whole, cross)]
+            gain = [_gain(offset, f, y) for f in (whole, cross)]
             out.append([float(whole.max()), *gain])
         return np.array(out).T
 
@@ -82,60 +81,69 @@ class ClassifierTest:
         """Return f at some points of the network trained on some rows."""
         rng = generator(SEED)
         sizes = (z.shape[1], *self.layers, 1)
-        weights = []
-        for inputs, outputs in itertools.pairwise(sizes):
+        weights: Weights = {}
+        for number, (inputs, outputs) in enumerate(itertools.pairwise(sizes)):
             end = np.sqrt(6 / (inputs + outputs))
-            weights.append((rng.uniform(-end, end, (inputs, outputs)).astype(np.float32),
-                            np.zeros(outputs, dtype=np.float32)))  # fmt: skip
+            w = rng.uniform(-end, end, (inputs, outputs)).astype(np.float32)
+            weights[f"w{number}"] = for_programs(w)
+            weights[f"b{number}"] = for_programs(np.zeros(outputs, dtype=np.float32))
         batch = min(self.batch, len(rows))
         steps = len(rows) // batch
         turns = [rng.permutation(rows)[: steps * batch] for _ in range(self.epochs)]
         order = np.concatenate(turns).reshape(-1, batch).astype(np.int32)
         train, evaluate = _programs()
-        return np.asarray(evaluate(train(weights, z, offset, y, order), wanted))
+        whole = (for_programs(z), for_programs(offset), for_programs(y))
+        trained = train(weights, whole, for_programs(order))
+        return np.asarray(evaluate(trained, for_programs(wanted)))
 
 
-def _gain(offset: AnyArray, f: AnyArray, y: AnyArray) -> Any:
+def _gain(offset: AnyArray, f: AnyArray, y: AnyArray) -> float:
     """Return 2 ln of the likelihood ratio of the labels."""
-    eta = (offset + f).astype(float)
     null = offset.astype(float)
-    return 2 * np.sum(y * f - np.logaddexp(0, eta) + np.logaddexp(0, null))
+    eta = null + f
+    return 2 * float(np.sum(y * f - np.logaddexp(0, eta) + np.logaddexp(0, null)))
+
+
+Data = tuple[JaxArray, JaxArray, JaxArray]
+"""Points, logit of pi, and labels."""
+
+State = tuple[Weights, Weights, Weights, JaxArray]
+"""Weights, both memories of Adam, and the number of the step."""
 
 
 @cache
-def _programs() -> tuple[Any, Any]:
+def _programs() -> tuple[
+    Callable[[Weights, Data, JaxArray], Weights], Callable[[Weights, JaxArray], JaxArray]
+]:
     """Return the compiled training and evaluation."""
     import jax
     import jax.numpy as jnp
 
-    def value(weights: Any, z: Any) -> Any:
-        for w, b in weights[:-1]:
-            z = jax.nn.relu(z @ w + b)
-        w, b = weights[-1]
-        return (z @ w + b)[:, 0]
+    def value(weights: Weights, z: JaxArray) -> JaxArray:
+        last = len(weights) // 2 - 1
+        for k in range(last):
+            z = jax.nn.relu(z @ weights[f"w{k}"] + weights[f"b{k}"])
+        out: JaxArray = z @ weights[f"w{last}"] + weights[f"b{last}"]
+        return out[:, 0]
 
-    def loss(weights: Any, z: Any, offset: Any, y: Any) -> Any:
+    def loss(weights: Weights, z: JaxArray, offset: JaxArray, y: JaxArray) -> JaxArray:
         eta = offset + value(weights, z)
         return jnp.mean(jnp.logaddexp(0.0, eta) - y * eta)
 
-    slope = jax.grad(loss)
+    slope: Callable[[Weights, JaxArray, JaxArray, JaxArray], Weights] = jax.grad(loss)
 
-    def train(weights: Any, z: Any, offset: Any, y: Any, order: Any) -> Any:
-        nothing = jax.tree.map(jnp.zeros_like, weights)
+    def train(weights: Weights, data: Data, order: JaxArray) -> Weights:
+        z, offset, y = data
 
-        def step(state: Any, rows: Any) -> Any:
+        def step(state: State, rows: JaxArray) -> tuple[State, None]:
             weights, first, second, i = state
-            g = slope(weights, z[rows], offset[rows], y[rows])
-            first = jax.tree.map(lambda m, d: FIRST * m + (1 - FIRST) * d, first, g)
-            second = jax.tree.map(lambda v, d: SECOND * v + (1 - SECOND) * d * d, second, g)
-            n = (i + 1).astype(jnp.float32)
-            rate = RATE * jnp.sqrt(1 - SECOND**n) / (1 - FIRST**n)
-            weights = jax.tree.map(
-                lambda w, m, v: w - rate * m / (jnp.sqrt(v) + SMALL), weights, first, second
-            )
-            return (weights, first, second, i + 1), None
+            found = slope(weights, z[rows], offset[rows], y[rows])
+            return (*adam_step(weights, found, first, second, i), i + 1), None
 
-        begin = (weights, nothing, nothing, jnp.int32(0))
-        return jax.lax.scan(step, begin, order)[0][0]
+        begin: State = (weights, nothing_like(weights), nothing_like(weights), jnp.int32(0))
+        end: State = jax.lax.scan(step, begin, order)[0]
+        return end[0]
 
-    return jax.jit(train), jax.jit(value)
+    trained: Callable[[Weights, Data, JaxArray], Weights] = jax.jit(train)
+    evaluated: Callable[[Weights, JaxArray], JaxArray] = jax.jit(value)
+    return trained, evaluated

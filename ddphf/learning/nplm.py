@@ -11,22 +11,21 @@ compare with what is published. Initial weights and Adam's constants are those o
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from ddphf.arrays import AnyArray, Array
+from ddphf.arrays import AnyArray, Array, JaxArray, for_programs
 from ddphf.compute.streams import generator
+from ddphf.learning.adam import Weights, adam_step, nothing_like
 from ddphf.learning.network import Grouped
 
 __all__ = ["EPOCHS", "AdamTest"]
 
 EPOCHS = 50_000
-
-RATE, FIRST, SECOND, SMALL = 1e-3, 0.9, 0.999, 1e-7
-"""Adam's step, its two memories and its epsilon."""
 
 START_SEED = 9_530
 
@@ -58,84 +57,90 @@ class AdamTest:
             tested: Tested events of each group in each labelling, (g, m).
         """
         e = self.events
-        x = (e.points * e.deviation + e.mean).astype(np.float32)
+        x = e.points * e.deviation + e.mean
         share = 1 / (1 + np.exp(-e.offset))
-        b = tested.T.astype(np.float32)
-        a = (e.counts[:, None] - tested).T.astype(np.float32)
+        b = tested.T
+        a = (e.counts[:, None] - tested).T
         rng = generator(START_SEED, self.start)
         begin = self._begin(rng, len(b))
-        clip = np.float32(np.inf if self.clip is None else self.clip)
+        clip = np.inf if self.clip is None else self.clip
         if self.loss == "ce":
-            data = (x, e.offset.astype(np.float32), e.counts.astype(np.float32), b)
-            return _finish(_train("ce")(begin, data, clip, self.epochs))
+            data = _single(x, e.offset, e.counts, b)
+            return np.asarray(_train("ce")(begin, data, clip, self.epochs), dtype=float)
         total = np.zeros(len(b))
         for counts, part in ((a, 1 - share), (b, share)):
-            data = (x, (e.counts * part).astype(np.float32), e.counts.astype(np.float32), counts)
-            total += _finish(_train("sym")(begin, data, clip, self.epochs))
+            data = _single(x, e.counts * part, e.counts, counts)
+            total += np.asarray(_train("sym")(begin, data, clip, self.epochs), dtype=float)
             begin = self._begin(rng, len(b))
         return total
 
-    def _begin(self, rng: np.random.Generator, m: int) -> dict[str, AnyArray]:
+    def _begin(self, rng: np.random.Generator, m: int) -> Weights:
         """Return initial weights, uniform as Glorot and Bengio have them, of each labelling."""
         d, h = self.events.points.shape[1], self.hidden
         first, second = np.sqrt(6 / (d + h)), np.sqrt(6 / (h + 1))
-        return {
-            "w": rng.uniform(-first, first, (m, d, h)).astype(np.float32),
-            "b": np.zeros((m, h), dtype=np.float32),
-            "a": rng.uniform(-second, second, (m, h)).astype(np.float32),
-            "c": np.zeros(m, dtype=np.float32),
-        }
+        w, a = rng.uniform(-first, first, (m, d, h)), rng.uniform(-second, second, (m, h))
+        every = {"w": w, "b": np.zeros((m, h)), "a": a, "c": np.zeros(m)}
+        return {name: for_programs(values.astype(np.float32)) for name, values in every.items()}
 
 
-def _finish(t: Any) -> Array:
-    return np.asarray(t, dtype=float)
+def _single(*arrays: Array) -> Data:
+    """Return points, what is known, counts and labels in single precision."""
+    x, known, counts, seen = (for_programs(a.astype(np.float32)) for a in arrays)
+    return x, known, counts, seen
+
+
+Data = tuple[JaxArray, JaxArray, JaxArray, JaxArray]
+"""Points, what is known of each group, its events, and the labels of each labelling."""
 
 
 @cache
-def _train(loss: str) -> Any:
+def _train(loss: str) -> Callable[[Weights, Data, float, int], JaxArray]:
     """Return the compiled training of many labellings at once, which returns t of each."""
     import jax
     import jax.numpy as jnp
 
-    def value(weights: Any, data: Any) -> Any:
+    def value(weights: Weights, data: Data) -> JaxArray:
         """Return f of every labelling and group, (m, g)."""
-        x, out = data[0], weights["c"][:, None]
+        x = data[0]
+        out: JaxArray = weights["c"][:, None]
         for h in range(weights["w"].shape[2]):  # events innermost: they are many, sigmoids few
-            u = weights["b"][:, h, None]
+            u: JaxArray = weights["b"][:, h, None]
             for d in range(x.shape[1]):
                 u = u + weights["w"][:, d, h, None] * x[:, d]
-            out = out + weights["a"][:, h, None] * jax.nn.sigmoid(u)
+            sigma: JaxArray = jax.nn.sigmoid(u)
+            out = out + weights["a"][:, h, None] * sigma
         return out
 
-    def objective(weights: Any, data: Any) -> Any:
+    def objective(weights: Weights, data: Data) -> JaxArray:
         """Return the loss of each labelling, (m,)."""
         _, known, counts, seen = data
         f = value(weights, data)
         if loss == "ce":
             eta = known + f
-            plain = counts * jnp.logaddexp(0.0, known) - seen * known
+            plain: JaxArray = counts * jnp.logaddexp(0.0, known) - seen * known
             return jnp.sum(counts * jnp.logaddexp(0.0, eta) - seen * eta - plain, axis=1)
         return jnp.sum(known * jnp.expm1(f) - seen * f, axis=1)
 
-    slope = jax.grad(lambda weights, data: jnp.sum(objective(weights, data)))
+    def summed(weights: Weights, data: Data) -> JaxArray:
+        return jnp.sum(objective(weights, data))
 
-    def run(begin: Any, data: Any, clip: Any, epochs: Any) -> Any:
-        nothing = jax.tree.map(jnp.zeros_like, begin)
+    slope: Callable[[Weights, Data], Weights] = jax.grad(summed)
 
-        def step(i: Any, state: Any) -> Any:
+    def run(begin: Weights, data: Data, clip: float, epochs: int) -> JaxArray:
+        def step(i: JaxArray, state: State) -> State:
             weights, first, second = state
-            g = slope(weights, data)
-            first = jax.tree.map(lambda m, d: FIRST * m + (1 - FIRST) * d, first, g)
-            second = jax.tree.map(lambda v, d: SECOND * v + (1 - SECOND) * d * d, second, g)
-            n = (i + 1).astype(jnp.float32)
-            rate = RATE * jnp.sqrt(1 - SECOND**n) / (1 - FIRST**n)
-            weights = jax.tree.map(
-                lambda w, m, v: w - rate * m / (jnp.sqrt(v) + SMALL), weights, first, second
-            )
-            weights["w"], weights["a"] = (jnp.clip(weights[k], -clip, clip) for k in ("w", "a"))
+            weights, first, second = adam_step(weights, slope(weights, data), first, second, i)
+            for name in ("w", "a"):
+                weights[name] = jnp.clip(weights[name], -clip, clip)
             return weights, first, second
 
-        weights, _, _ = jax.lax.fori_loop(0, epochs, step, (begin, nothing, nothing))
-        return -2 * objective(weights, data)
+        state: State = (begin, nothing_like(begin), nothing_like(begin))
+        state = jax.lax.fori_loop(0, epochs, step, state)
+        return -2 * objective(state[0], data)
 
-    return jax.jit(run)
+    compiled: Callable[[Weights, Data, float, int], JaxArray] = jax.jit(run)
+    return compiled
+
+
+State = tuple[Weights, Weights, Weights]
+"""Weights and both memories of Adam."""
