@@ -8,7 +8,7 @@ from scipy.special import expit
 
 from ddphf.exceptions import FitError
 from ddphf.learning.labels import make_labels
-from ddphf.learning.network import ENOUGH, NetworkTest, group_events
+from ddphf.learning.network import CERTIFIED, NetworkTest, group_events
 from ddphf.learning.nplm import AdamTest
 from ddphf.learning.trained import TrainedStatistics, train_all
 
@@ -25,7 +25,7 @@ def test_the_minimum_is_that_of_another_optimizer():
     test = NetworkTest(events)
     fit = test.fit(labels.tested[:, None].astype(float))
     assert fit.converged[0]
-    assert fit.edm[0] < ENOUGH
+    assert fit.edm[0] < CERTIFIED
     z = (points[:, 0] - points.mean()) / points.std()
     y, base = labels.tested.astype(float), np.log(labels.share / (1 - labels.share))
 

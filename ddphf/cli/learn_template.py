@@ -50,11 +50,12 @@ def command(analysis: str, folds: int, seed: int, output: str, force: bool) -> N
     """
     if output == "-":
         raise UsageError("-o -: several files are written; give the name of a file")
+    Outputs([output], inputs=[analysis], force=force)  # a name, before others are made of it
     path = Path(output)
     stems = [path.with_suffix(""), path.with_name(f"{path.stem}_2")][:folds]
     targets = []
     for stem in stems:
-        yml = stem.with_name(stem.name + (path.suffix or ".yml"))
+        yml = stem.with_name(stem.name + path.suffix)
         ends = ("_held_out.npz", "_training.npz", "_template.csv")
         targets.append([yml, *(stem.with_name(stem.name + end) for end in ends)])
     outputs = Outputs([t for some in targets for t in some], inputs=[analysis], force=force)

@@ -32,7 +32,7 @@ STARTS = 4
 
 START_SEED = 4_077
 
-ENOUGH = 1e-4
+CERTIFIED = 1e-4
 """Estimated distance to the minimum, in t, at which a fit is certified."""
 
 ITERATIONS = 200
@@ -222,7 +222,7 @@ class NetworkTest:
         theta, value, edm = (np.concatenate(p) for p in zip(*parts, strict=True))
         t = 2 * (np.repeat(null, s) - value).reshape(m, s)
         edm = edm.reshape(m, s)
-        sure = edm < ENOUGH
+        sure = edm < CERTIFIED
         best = np.argmax(np.where(sure, t, -np.inf), axis=1)
         rows = np.arange(m)
         highest = np.where(sure[rows, best], t[rows, best], np.nan)
@@ -298,7 +298,7 @@ class NetworkTest:
             theta[taken], value[taken] = new[better], new_value[better]
             eta[better], sigma[better] = new_eta[better], new_sigma[better]
             damping[open_] = np.where(better, damping[open_] * 0.2, damping[open_] * 8.0)
-            left = (edm[open_] > 0.1 * ENOUGH) & (damping[open_] < LARGEST_DAMPING)
+            left = (edm[open_] > 0.1 * CERTIFIED) & (damping[open_] < LARGEST_DAMPING)
             open_, eta, sigma = open_[left], eta[left], sigma[left]
             if not len(open_):
                 break

@@ -16,7 +16,7 @@ from ddphf.arrays import AnyArray, Array, Mask
 from ddphf.compute.streams import generator
 from ddphf.config.analysis import Analysis, TemplateConfig
 from ddphf.config.sections import EventsConfig
-from ddphf.exceptions import InputError
+from ddphf.exceptions import InputError, UsageError
 from ddphf.inputs.events import EventTable
 from ddphf.inputs.histogram import Axis
 from ddphf.learning.curve import LearnedRatio, learn_ratio
@@ -167,7 +167,10 @@ def _learn(
     analysis: Analysis, events: EventsConfig, half: EventTable, folder: Path, part: float
 ) -> tuple[LearnedRatio, LabelledEvents]:
     file = folder.resolve() / "half.npz"
-    file.write_bytes(_npz(_plain(half)))
+    try:
+        file.write_bytes(_npz(_plain(half)))
+    except OSError as error:
+        raise UsageError(f"a temporary file: cannot be written ({error.strerror})") from None
     read = read_labelled_events(_bare(analysis, events, file, part))
     ratio = learn_ratio(read.points, read.labels, resolutions(read.config.variables))
     return ratio, read
