@@ -75,8 +75,7 @@ def test_the_curve_finds_where(tmp_path):
     assert curve["largest"]["at"][0] == pytest.approx(0.2, abs=0.03)
     region = curve["region"]
     assert region["outside_band"]
-    ((low, high),) = region["boxes"][0]
-    assert low < 0.2 < high
+    assert any(low < 0.2 < high for ((low, high),) in region["boxes"])
     assert region["tested"] - region["expected_tested"] > 50
     assert all(event["gain"] > 0 for event in curve["events"])
     assert found.p == pytest.approx(1 / 257)

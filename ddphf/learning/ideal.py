@@ -70,7 +70,7 @@ def known_background_z(background: Any, signal: Any) -> float:
 
     Example:
         >>> round(known_background_z([100.0], [30.0]), 4)
-        2.8632
+        2.8661
     """
     b, s = (np.asarray(v, dtype=float) for v in (background, signal))
     used = b > 0
