@@ -53,9 +53,9 @@ def nplm_text(study: Spec, seed: int) -> str:
         f"{study['permutation']['permutation']:.1%} of {study['permutation']['experiments']} "
         f"experiments by permutation, in {study['permutation']['redraws']:.1%} by redraws.",
         "",
-        "## What the paper leaves unstated",
+        "## What had to be chosen",
         "",
-        *(f"- {line}" for line in study["unstated"]),
+        *(f"- {line}" for line in study["chosen"]),
         "",
         "## Earlier public work",
         "",
