@@ -50,12 +50,13 @@ bench: $(VENV)/test.stamp
 	$(BIN)/python tests/benchmarks/bench_rank.py -o build/performance_rank.json
 	$(BIN)/python tests/benchmarks/bench_cold.py -o build/performance_cold.json
 	$(BIN)/python tests/benchmarks/bench_search.py -o build/performance_search.json
+	OPENBLAS_NUM_THREADS=1 $(BIN)/python tests/benchmarks/bench_flips.py -o build/performance_flips.json
 	$(BIN)/python tests/benchmarks/bench_cost.py -o build/performance_cost.json --figure docs/cost.png
 
 # The results of the last `make bench` against the recorded ones; 1 where a time is slower than the
 # noise explains. `make bench-record` makes them the recorded ones.
 MEASURED := build/performance.json build/performance_rank.json build/performance_cold.json \
-  build/performance_search.json
+  build/performance_search.json build/performance_flips.json
 COMPARE := $(BIN)/python tests/benchmarks/compare.py docs/performance.json $(MEASURED)
 bench-compare: $(VENV)/test.stamp
 	test -f $(lastword $(MEASURED)) || $(MAKE) bench

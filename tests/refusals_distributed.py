@@ -34,6 +34,9 @@ DISTRIBUTED = {
     "a scheduler for an injection without toys": {
         "arguments": ["inject", "workspace.json", "--z", "2", "--scheduler", "threads"]
     },
+    "a scheduler for the closed form": {
+        "arguments": ["correlations", "analysis.yml", "--toys", "0", "--scheduler", "threads"]
+    },
     "a scheduler for a merge": toys("--toys", "0", "--merge", "a.npz", "--scheduler", "threads"),
     "a shard that is none": toys("--shard", "2"),
     "a shard beyond the last": toys("--shard", "5/4"),

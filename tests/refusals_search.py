@@ -73,6 +73,35 @@ def broken(folder):
     Path("s.json").write_text(json.dumps(data))
 
 
+def edited_hypothesis(folder):
+    found(folder)
+    text = Path("hypothesis.yml").read_text()
+    line = next(x for x in text.splitlines() if x.startswith("  data_digest: "))
+    Path("hypothesis.yml").write_text(text.replace(line, f"  data_digest: sha256:{64 * '0'}"))
+
+
+def untrue(folder):
+    found(folder)
+    data = json.loads(Path("s.json").read_text())
+    data["best"][0]["global"] |= {"p": 1e-6, "z": 1.0}
+    Path("s.json").write_text(json.dumps(data))
+
+
+def nothing_there(folder):
+    """New data that are empty in the window."""
+    found(folder)
+    lines = Path("table.csv").read_text().splitlines()
+    names = lines[0].split(",")
+    rows = [dict(zip(names, line.split(","), strict=True)) for line in lines[1:]]
+    low, size = (json.loads(Path("s.json").read_text())["best"][0][k][0] for k in ("start", "size"))
+    for i, row in enumerate(rows):
+        row |= {"tested": 91 * (not low <= i < low + size), "fakes": 0, "fakes_error": 0}
+        row |= {"partner": 93 * (not low <= i < low + size)}
+    text = [",".join(names), *(",".join(str(row[n]) for n in names) for row in rows)]
+    Path("new.csv").write_text("\n".join(text) + "\n")
+    Path("new.yml").write_text(Path("analysis.yml").read_text().replace("table.csv", "new.csv"))
+
+
 def weighted(analysis):
     analysis["integer_data"] = False
 
@@ -141,6 +170,15 @@ SEARCH = {
     "searched data that were changed": {"arguments": FREEZE, "prepare": other_data},
     "a test on the choosing data": {"arguments": [*TEST, "analysis.yml"], "prepare": found},
     "a test on half of the choosing data": {"arguments": [*TEST, "new.yml"], "prepare": half_new},
+    "a frozen window that was edited": {
+        "arguments": [*TEST, "analysis.yml"], "prepare": edited_hypothesis,
+    },
+    "a search whose p is not its significance": {"arguments": FREEZE, "prepare": untrue},
+    "a test where no event is": {"arguments": [*TEST, "new.yml"], "prepare": nothing_there},
+    "histograms without an event": search(
+        edits=[lambda a: a["tested"].pop("fakes")],
+        columns={"tested": [0] * 4, "partner": [0] * 4},
+    ),
     "a test of no frozen window": {
         "arguments": ["search", "test", "analysis.yml", "analysis.yml", "-o", "t.json"],
     },

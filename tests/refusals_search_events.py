@@ -29,6 +29,13 @@ def append_row(folder):
     np.savez(folder / "events.npz", **table)
 
 
+def append_copies(folder):
+    """Let a thousand rows be there twice, where values are rounded."""
+    with np.load(folder / "events.npz") as archive:
+        table = {name: np.rint(values) for name, values in archive.items()}
+    np.savez(folder / "events.npz", **{k: np.append(v, v[:1000]) for k, v in table.items()})
+
+
 def histogram_fakes(analysis):
     analysis["tested"]["fakes"] = {"yields": "table.csv:fakes"}
 
@@ -79,6 +86,7 @@ SEARCH_EVENTS = {
         **select("number % 2 == 0"), **events(number=2**60 + NUMBERS),
     },
     "an event twice that has no number": edited(lambda a: None, prepare=append_row),
+    "copies among rounded events": edited(lambda a: None, prepare=append_copies),
     "selections with too few events": select("mass > 69.99"),
     "cumulative shares of two axes": search(
         {"observables": [[MASS, {**MASS, "column": "pt1"}]]},

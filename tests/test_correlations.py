@@ -300,7 +300,7 @@ def test_the_command(folder):
     assert data["advice"] in outcome.err
     assert "closed form; below it 60 toys" in outcome.err
     assert (folder / "figures/correlations.png").read_bytes().startswith(b"\x89PNG")
-    same = invoke("correlations", "analysis.yml", "--toys", "60")
+    same = invoke("correlations", "analysis.yml", "--toys", "60", "--scheduler", "threads:1")
     assert json.loads(same.out)["toys"] == data["toys"]
 
 

@@ -30,6 +30,7 @@ from ddphf.compute.runners import open_runner
 from ddphf.compute.tasks import Task, do_blocks
 from ddphf.compute.threads import Threads
 from ddphf.exceptions import FitError, ModelError, UsageError
+from ddphf.inference.limits.coverage import coverage_asymptotic, coverage_calibrated
 from ddphf.inference.toys.ensembles import Ensemble, toy_ensemble
 from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.store import load_toys
@@ -51,6 +52,7 @@ from ddphf.search.table import make_table
 from ddphf.search.whole_statistics import whole_flips
 from ddphf.studies.birman import run_study
 from ddphf.studies.birman_setups import flat_setups
+from ddphf.studies.correlations import toy_widths
 
 COLUMNS = ("seed", "index", "q0", "mu_hat", "status", "at_zero")
 SIZE, N = 64, 64 * 14
@@ -257,6 +259,17 @@ def test_every_statement_is_the_same_by_processes(processes):
 
     for own, other in zip(statements(None), statements(processes), strict=True):
         assert json.dumps(own.to_dict()) == json.dumps(other.to_dict())
+
+
+def test_coverage_and_correlation_studies_are_the_same_by_processes(source, processes):
+    def work(runner=None):
+        plain = coverage_asymptotic(source, 300, seed=1, runner=runner)
+        by_toys = coverage_calibrated(source, 6, seed=1, runner=runner)
+        models = [source.model, replace(source.model)]
+        return plain, by_toys, toy_widths(models, n_toys=70, seed=1, runner=runner)
+
+    for one, other in zip(work(), work(processes), strict=True):
+        np.testing.assert_equal(one, other)
 
 
 def test_the_null_of_a_search_is_the_same_by_processes(processes):

@@ -17,7 +17,7 @@ from ddphf.files import read_json
 from ddphf.inputs.histogram import Axis
 from ddphf.report.search_chapter import search_parts
 from ddphf.results.data_directed import Mark, digest_of_built, read_mark
-from ddphf.results.search import SearchResult
+from ddphf.results.search import SearchResult, misfits
 from ddphf.search.field import make_field
 from ddphf.search.freeze import estimate_events
 from ddphf.search.pair import prepare_pair
@@ -226,6 +226,37 @@ def test_a_search_of_other_data_is_in_no_bundle_or_report(searched):
     assert (done.code, "is about other data" in done.message) == (3, True)
     done = invoke("report", "h/w.json", "s2.json", "-o", "r.html")
     assert (done.code, "is a search of the data" in done.message) == (3, True)
+
+
+def test_a_frozen_window_is_sealed(searched):
+    """What chose it cannot be changed by hand; how large a signal is, and of what shape, can."""
+    freeze()
+    text = yaml.safe_load(Path("h/hypothesis.yml").read_text())
+    build = ("build", "h/hypothesis.yml", "-o", "w.json", "--force")
+    window, chosen = text["tested"]["signal"]["window"], text["data_directed"]
+    changes = [(chosen, "data_digest", "sha256:" + "0" * 64), (chosen["global"], "p", 0.5),
+               (window, "edges", [[30, 40], [10, 15]]), (chosen["windows"], "n", 1)]  # fmt: skip
+    for node, key, value in changes:
+        before, node[key] = node[key], value
+        Path("h/hypothesis.yml").write_text(yaml.safe_dump(text))
+        done = invoke(*build)
+        assert done.code == 3
+        assert "was changed since 'ddphf search freeze' wrote it" in done.err
+        node[key] = before
+    window |= {"events": 2 * window["events"], "template": "gaussian"}
+    Path("h/hypothesis.yml").write_text(yaml.safe_dump(text))
+    assert invoke(*build).code == 0
+
+
+def test_a_record_that_contradicts_itself_is_no_record(searched):
+    record = read_json("s.json")
+    assert not list(misfits(record))
+    best = record["best"][0]
+    best["edges"][0][0] += 10.0
+    best["global"]["p"] = best["global"]["p"] / 2
+    found = list(misfits(record))
+    assert any("best.0.edges: not those of its bins along" in line for line in found)
+    assert any("at best.0.global: p = " in line for line in found)
 
 
 def test_new_data_are_tested_without_a_trial_factor(searched):

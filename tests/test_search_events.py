@@ -15,10 +15,11 @@ from ddphf.exceptions import InputError
 from ddphf.inputs.events import make_events
 from ddphf.results.search import SHAPE, SearchResult, misfits
 from ddphf.search.aimed_flips import aim_flips
-from ddphf.search.exchange import check_exchange, check_repeated, exchange_events
+from ddphf.search.exchange import check_exchange, exchange_events
 from ddphf.search.flip_blocks import flip_maxima
 from ddphf.search.many import ManyHistograms
 from ddphf.search.read_events import read_search_events
+from ddphf.search.repeated import check_repeated
 from ddphf.search.run_events import search_events
 from ddphf.search.whole_statistics import rank_values, whole_flips
 from ddphf.search.window_law import window_law
@@ -341,6 +342,32 @@ def test_rounded_values_that_agree_are_a_warning():
     table = make_events(columns)
     (warning,) = check_repeated(table, exchange_events(table, LEADING))
     assert "may be chance: give 'events.identifier'" in warning
+
+
+@pytest.mark.parametrize(("copies", "exchanged"), [(0, False), (2000, False), (2000, True)])
+def test_copies_are_known_by_their_labels_where_no_column_tells_rows_apart(copies, exchanged):
+    rng, n = np.random.default_rng(2), 5000
+    columns = {"l1_flavour": rng.choice([11, 13], n, p=[0.4, 0.6]), "f2": np.full(n, 15)}
+    columns |= {"l1_pt": rng.integers(20, 99, n) / 2, "mass": rng.integers(30, 90, n) / 5}
+    more = {name: v[:copies] for name, v in columns.items()}
+    if exchanged:
+        more["l1_flavour"] = 24 - more["l1_flavour"]
+    table = make_events({name: np.append(v, more[name]) for name, v in columns.items()})
+    other = exchange_events(table, LEADING)
+    if copies:
+        with pytest.raises(InputError, match="such pairs have the same label, where labels of"):
+            check_repeated(table, other)
+    else:  # thousands of equal rows by chance, with labels of their own
+        (warning,) = check_repeated(table, other)
+        assert "may be chance" in warning
+
+
+@pytest.mark.parametrize("statistic", ["n_sigma", "chi2"])
+def test_one_flip_is_a_null_too(folder, statistic):
+    analysis = read_analysis(write(folder))
+    found = search_events(analysis, flips=1, seed=1, statistic=statistic)
+    assert found.overall["p"] in (0.5, 1.0)
+    assert sum(found.null["histogram"]["counts"]) == found.null["samples"] == 1
 
 
 def test_equal_efficiencies_that_nobody_stated_are_a_warning(folder):

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from ddphf.figures.search import draw_map, draw_maximum, draw_search, draw_sizes
+from ddphf.figures.selections import draw_selections
 from ddphf.figures.style import figure_bytes
 from ddphf.inputs.histogram import Axis
+from ddphf.report.search_chapter import search_parts
 from ddphf.search.pair import prepare_pair
 from ddphf.search.run_null import search_null
 from ddphf.search.run_pair import search_pair
@@ -97,9 +99,25 @@ def test_one_size_has_no_curve(plane):
 
 def test_the_table_of_trials_is_drawn_with_its_thresholds():
     record = search_null((4, 4), [2.0, 3.0], precision=0.2).to_dict()
-    shown = [text for text in texts(draw_maximum(record)) if text.startswith("Z = ")]
-    assert {text.split(":")[0] for text in shown} == {"Z = 2.00", "Z = 3.00"}
+    shown = [text for text in texts(draw_maximum(record)) if text.startswith("local Z = ")]
+    assert {text.split(";")[0] for text in shown} == {"local Z = 2.00", "local Z = 3.00"}
     assert draw_maximum({**record, "null": None}) is None
+
+
+def test_deficits_and_whole_histograms_are_drawn_as_what_they_are():
+    path = Path(__file__).parent / "records" / "0.1.0" / "search_events.json"
+    record = json.loads(path.read_text())
+    for entry in record["selections"]:
+        entry["local"] |= {"z": -2.5, "p": 0.0062}
+    low = draw_selections({**record, "direction": "deficit"}).axes[0]
+    assert low.get_xlabel() == "local -Z of the best window"
+    assert {round(bar.get_width(), 6) for bar in low.patches} == {2.5}
+    whole = {**record, "best": [], "windows": {**record["windows"], "n": 0, "rule": "none: chi2"}}
+    assert draw_selections(whole).axes[0].get_xlabel() == "local Z of the histogram"
+    figure = draw_maximum(whole)
+    assert figure.axes[0].get_xlabel() == "-p of the best histogram, alone"
+    assert any(t.startswith("local p = 0.0062; global p = ") for t in texts(figure))
+    assert "-p of the best histogram" in "".join(search_parts([whole]))
 
 
 @pytest.mark.parametrize("name", ["search", "search_null", "search_events"])

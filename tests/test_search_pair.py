@@ -14,12 +14,16 @@ from ddphf.exceptions import InputError
 from ddphf.inputs.covariance import make_covariance
 from ddphf.results.search import SearchResult
 from ddphf.search.boxes import make_boxes
+from ddphf.search.field import make_field
+from ddphf.search.kernels import Scanner
 from ddphf.search.pair import prepare_pair
 from ddphf.search.pair_table import make_pair_table
 from ddphf.search.run_null import search_null
 from ddphf.search.run_pair import search_pair
 from ddphf.search.scan import scan_field
 from ddphf.search.table import make_table
+from ddphf.search.trials import choose_null, find_global_p
+from ddphf.statistics.n_sigma import exact_p_value
 from ddphf.statistics.windows import Window
 from ddphf.symmetry.efficiency import LeptonId
 from ddphf.symmetry.pair import Channel, Pair, Systematic, Template
@@ -266,3 +270,28 @@ def test_axes_of_the_record_are_those_of_the_pair():
     assert (axis["label"], axis["unit"], axis["edges"]) == ("mass", "GeV", list(AXES[0].edges))
     start, size = found.best[0]["start"][0], found.best[0]["size"][0]
     assert found.best[0]["edges"] == [[axis["edges"][start], axis["edges"][start + size]]]
+
+
+def test_one_window_has_the_global_p_of_its_own_law():
+    """Few events: nothing is approximated, and nothing is looked at beside it."""
+    found = search_pair(prepare_pair(Pair(Channel("mue", [30]), Channel("emu", [22]))))
+    (window,) = found.best
+    want = exact_p_value(30, 22)[0]
+    assert window["local"]["p"] == pytest.approx(want, rel=1e-12)
+    assert window["global"]["p"] == pytest.approx(want, abs=4 * window["global"]["error"])
+    assert found.null["method"] == "binomial"
+
+
+def test_all_windows_of_two_events_by_enumeration():
+    counts = [[1, 1], [1, 1]]
+    found = search_pair(prepare_pair(Pair(Channel("mue", counts), Channel("emu", counts))))
+    # No window reaches 0 where all four bins have both events in the partner alone.
+    assert found.overall["p"] == pytest.approx(1 - 1 / 256, abs=4 * found.overall["error"])
+
+
+def test_a_difference_beyond_every_number_takes_no_time():
+    field = make_field(np.full((4, 4), 10**8), np.full((4, 4), 103 * 10**6))
+    table = make_table(make_boxes((4, 4)), field)
+    chosen = choose_null(field, table, 843.0, direction="both")
+    found = find_global_p(chosen, Scanner(table, "both"), 843.0, seed=1)
+    assert (found.p, found.n_samples) == (None, 1024)

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 import click
 from rich.table import Table
 
-from ddphf.cli.common import force_option, output_option, print_summary, progress_line
+from ddphf.cli.common import (
+    force_option,
+    output_option,
+    print_summary,
+    progress_line,
+    require_work,
+    runner_at,
+    scheduler_option,
+)
 from ddphf.cli.figures import figure_options, figure_paths, write_record
 from ddphf.outputs import Outputs
 
@@ -40,6 +48,7 @@ NAMES = {"mu": "mu", "ratio": "R"}
     help="Per correlation of the data; 0 for the closed form alone.",
 )  # fmt: skip
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(0), help="Of the toys.")
+@scheduler_option
 @figure_options("Draw the heat map into this folder.")
 @force_option
 def command(
@@ -50,6 +59,7 @@ def command(
     uncorrelated: float,
     toys: int,
     seed: int,
+    where: str | None,
     plots: str | None,
     kind: str | None,
     force: bool,
@@ -62,8 +72,9 @@ def command(
     Example: ddphf correlations analysis.yml --toys 100 -o correlations.json
     """
     figures = figure_paths(plots, kind, ("correlations",))
+    require_work(where, toys, "--toys")
     outputs = Outputs([output, *figures.values()], inputs=[analysis], force=force)
-    with progress_line() as say:
+    with progress_line() as say, runner_at(where, say) as runner:
         say("correlation study")
         from ddphf.config.analysis import read_analysis
         from ddphf.studies.lepton_id import study_analysis
@@ -78,6 +89,7 @@ def command(
             n_toys=toys,
             seed=seed,
             progress=say.bar("fits of toys"),
+            runner=runner,
         )
     write_record(
         outputs, output, result.to_dict(), figures, lambda: {"correlations": _draw(result)}

@@ -195,13 +195,13 @@ def window_table(record: Mapping[str, Any]) -> Table:
         title=Text(f"{record['direction']} in {record['pairing']['tested']}, {n} windows"),
         title_justify="left",
     )
-    shown = ("tested", "expected", "Z local", "p of counts", "p global", "Z global")
+    shown = ("tested", "expected", "Z local", "p local", "p global", "Z global")
     for column in ("", *names, *shown):
         left = column in ("", *names)
         table.add_column(Text(column), justify="left" if left else "right")
     for window in record["best"]:
         local, overall = window["local"], window["global"]
-        error = "" if overall["error"] is None else f" +- {overall['error']:.1g}"
+        error = f" +- {overall['error']:.1g}" if overall["error"] else ""
         ends = [
             Text(f"{low:g} to {high:g}{unit}")
             for (low, high), unit in zip(window["edges"], units, strict=True)

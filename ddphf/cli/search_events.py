@@ -76,7 +76,7 @@ def command(
     left = len(record["left_out"])
     print_summary(
         f"best of all: local {_local(record['selections'][0]['local'])}, one of "
-        f"{record['windows']['histograms']} histograms and {record['windows']['n']} windows; "
+        f"{record['windows']['histograms']} histograms{_and_windows(record)}; "
         f"global {describe_global(record['global'])}"
     )
     if left:
@@ -87,6 +87,11 @@ def command(
 def _local(local: Mapping[str, Any]) -> str:
     z = "-" if local["z"] is None else f"{local['z']:.3f}"
     return f"Z = {z}"
+
+
+def _and_windows(record: Mapping[str, Any]) -> str:
+    n = record["windows"]["n"]
+    return f" and {n} windows" if n else ", each as a whole"
 
 
 def selection_table(record: Mapping[str, Any]) -> Table:

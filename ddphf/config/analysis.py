@@ -35,6 +35,7 @@ from ddphf.config.sections import (
 from ddphf.config.window import WindowConfig, parse_window
 from ddphf.exceptions import ConfigError, InputError
 from ddphf.files import read_input
+from ddphf.results.data_directed import seal_of
 from ddphf.text import did_you_mean
 from ddphf.yaml_text import parse_yaml
 
@@ -226,6 +227,11 @@ def parse_analysis(text: str, *, folder: str | Path = ".", needs_signal: bool = 
     data = parse_yaml(text)
     _validate(data)
     _refuse_not_finite(data, "")
+    if "data_directed" in data and seal_of(data) != data["data_directed"]["seal"]:
+        raise ConfigError(
+            "at data_directed: the window, or what chose it, was changed since 'ddphf search "
+            "freeze' wrote it; freeze the window again"
+        )
     background = data.get("background", {})
     analysis = Analysis(
         name=data["name"],

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 from ddphf.arrays import Array
 from ddphf.figures.selections import draw_selections
@@ -189,6 +189,8 @@ def _draw_size_map(
     best = record["best"][0]["size"] if record["best"] else None
     if best is not None:
         panel.plot(best[0], best[1], marker="s", ms=7, mfc="none", mec=ORANGE, mew=1.8)
+    for axis in (panel.xaxis, panel.yaxis):
+        axis.set_major_locator(MaxNLocator(integer=True))
     labels = [axis["label"] for axis in record["axes"]]
     panel.set_xlabel(f"bins along {labels[0]}")
     panel.set_ylabel(f"bins along {labels[1]}")
@@ -207,8 +209,16 @@ def draw_maximum(record: Record) -> Figure | None:
     counts = np.asarray(null["histogram"]["counts"], dtype=float)
     density = counts / counts.sum() / np.diff(edges)
     observed = [(abs(w["local"]["z"]), w["global"]) for w in record["best"][:1]]
-    if not observed:
+    whole = record["kind"] == "events" and not record["windows"]["n"]
+    if whole:  # of whole histograms, which are compared by their p-values
+        observed = [(-record["selections"][0]["local"]["p"], record["global"])]
+    elif not observed:
         observed = [(row["local"]["z"], row["global"]) for row in record.get("table") or ()]
+    what = "local p" if whole else "local Z"
+
+    def said(value: float) -> str:
+        return f"{-value:.3g}" if whole else f"{value:.2f}"
+
     with mpl.rc_context(FONT):
         figure = Figure(figsize=(5.6, 3.6), layout="constrained")
         panel = figure.subplots()
@@ -224,14 +234,15 @@ def draw_maximum(record: Record) -> Figure | None:
         for z, overall in observed:
             panel.plot([z, z], [0, 1.16 * peak], color=ORANGE, lw=1.6)
             panel.plot([], [], color=ORANGE, lw=1.6,
-                       label=f"Z = {z:.2f}: global {describe_global(overall)}")  # fmt: skip
+                       label=f"{what} = {said(z)}; global {describe_global(overall)}")  # fmt: skip
         low = min([edges[0], *(z for z, _ in observed)])
         high = max([edges[-1], *(z for z, _ in observed)])
         panel.set_xlim(low - 0.03 * (high - low), high + 0.03 * (high - low))
         panel.set_ylim(0, top)
         n = record["windows"]["n"]
         name = {"excess": "Z", "deficit": "-Z", "both": "|Z|"}[record["direction"]]
-        panel.set_xlabel(f"largest {name} of {n} windows")
+        most = f"largest {name} of {n} windows"
+        panel.set_xlabel("-p of the best histogram, alone" if whole else most)
         panel.set_ylabel("probability density")
         samples = null.get("samples")
         panel.set_title(f"{null['method']} null, {samples} histograms", loc="left", fontsize=8)

@@ -39,7 +39,9 @@ def draw_selections(record: Mapping[str, Any]) -> Figure | None:
     found = (record.get("selections") or [])[:SHOWN]
     if not found:
         return None
-    z = numbers([entry["local"]["z"] for entry in found])
+    sign = {"excess": "Z", "deficit": "-Z", "both": "|Z|"}[record["direction"]]
+    signed = numbers([entry["local"]["z"] for entry in found])
+    z = {"Z": signed, "-Z": -signed, "|Z|": np.abs(signed)}[sign]
     p = numbers([entry["p_adjusted"] for entry in found])
     place = np.arange(len(found))[::-1]
     names = [_shortened(f"{entry['name']}  |  {entry['observable']}") for entry in found]
@@ -51,11 +53,14 @@ def draw_selections(record: Mapping[str, Any]) -> Figure | None:
         if quantile is not None and quantile > 0:
             left.axvline(quantile, color=GREY, ls="--", lw=0.8)
             left.annotate(
-                "95 % of the largest of all without a signal", (quantile, 0), xytext=(-3, 2),
-                textcoords="offset points", rotation=90, ha="right", va="bottom", fontsize=6,
+                "95 % of the largest of all without a signal", (quantile, 1.0), xytext=(0, 2),
+                xycoords=("data", "axes fraction"), textcoords="offset points",
+                ha="right" if quantile > 0.5 * np.nanmax(z) else "left", va="bottom", fontsize=7,
+                color="0.35",
             )  # fmt: skip
         left.set_yticks(place, names, fontsize=7)
-        left.set_xlabel("local Z of the best window")
+        whole = not record["windows"]["n"]
+        left.set_xlabel(f"local {sign} of the {'histogram' if whole else 'best window'}")
         right.plot(p, place, "o", color=ORANGE, ms=4)
         right.set_xscale("log")
         # Powers of ten are not typeset: names of selections may hold a dollar sign.

@@ -34,7 +34,7 @@ def _parts(record: Record) -> list[str]:
     what = {
         "null": f"the largest of {n} windows without a signal",
         "pair": f"{n} windows of one pair of histograms",
-        "events": f"{n} windows of many selections",
+        "events": f"{n} windows of many selections" if n else record["windows"]["rule"][6:],
         "test": "one window, chosen on other data",
     }[kind]
     parts = [note(f"Search: {what}")]
@@ -52,14 +52,16 @@ def _parts(record: Record) -> list[str]:
         parts.append(_thresholds(record).to_html())
     if record.get("selections"):
         parts.append(_selections(record).to_html())
+    most = "Largest Z of all windows without a signal, and the observed one"
+    if not n:
+        most = "-p of the best histogram without a signal, and the observed one"
     figures = (
         (draw_map(record, "z"), "Z of each bin with the best windows", "Z of each bin."),
         (draw_map(record, "profiled"), "Z of each bin with the nuisances profiled",
          "The same with the nuisances profiled: what they explain is gone."),
         (draw_sizes(record), "Largest local Z of the windows of each size",
          "Largest local Z of the windows of each size."),
-        (draw_maximum(record), "Largest Z of all windows without a signal, and the observed one",
-         "Largest Z of all windows without a signal, and the observed one."),
+        (draw_maximum(record), most, f"{most}."),
         (draw_selections(record), "Local Z of the best selections beside their adjusted p",
          "The best selections: local Z of the best window, p adjusted for looking at all."),
     )  # fmt: skip
@@ -85,12 +87,12 @@ def _windows(record: Record) -> Table:
     names = [f"{a['label']} [{a['unit']}]" if a["unit"] else a["label"] for a in axes]
     if not names and rows:
         names = [f"axis {i}" for i in range(len(record["best"][0]["edges"]))]
-    columns = ("", *names, "tested", "expected", "Z local", "p of counts", "p global", "Z global")
+    columns = ("", *names, "tested", "expected", "Z local", "p local", "p global", "Z global")
     return Table(f"{record['direction']}: the best windows", columns, tuple(rows))
 
 
 def _p(overall: Record) -> str:
-    if overall["p"] is None or overall["error"] is None:
+    if overall["p"] is None or not overall["error"]:
         return number(overall["p"], 3)
     return with_error(overall["p"], overall["error"])
 

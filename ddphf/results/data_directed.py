@@ -20,7 +20,7 @@ from ddphf.results.shapes import ANY, COUNT, HOLE, TEXT, fields, maybe
 
 __all__ = [
     "DATA_DIRECTED", "MARK", "Mark", "data_digest", "describe_global", "digest_of_built",
-    "make_mark", "mark_of", "read_mark",
+    "make_mark", "mark_of", "read_mark", "seal_of",
 ]  # fmt: skip
 
 MARK = "data_directed"
@@ -142,12 +142,34 @@ def describe_global(entry: Mapping[str, Any]) -> str:
     Example:
         >>> describe_global({"p": None}), describe_global({"p": 0.56, "error": 0.03, "z": -0.15})
         ('p not resolved', 'p = 0.56 +- 0.03 (-0.15 sigma)')
+        >>> describe_global({"p": None, "error": None, "z": 40.2})
+        'p below 1e-300 (40.20 sigma)'
     """
-    if entry["p"] is None:
-        return "p not resolved"
-    error = "" if entry.get("error") is None else f" +- {entry['error']:.2g}"
     z = "" if entry.get("z") is None else f" ({entry['z']:.2f} sigma)"
+    if entry["p"] is None:
+        return f"p below 1e-300{z}" if z else "p not resolved"
+    error = f" +- {entry['error']:.2g}" if entry.get("error") else ""
     return f"p = {entry['p']:.4g}{error}{z}"
+
+
+def seal_of(document: Mapping[str, Any]) -> str:
+    """Return the digest of a frozen window and of what chose it, by which a changed file is known.
+
+    Args:
+        document: An analysis file with the section ``data_directed``; its own ``seal`` is left out.
+
+    Example:
+        >>> seal_of({"data_directed": {"rank": 1}})[:7]
+        'sha256:'
+    """
+    section = {k: v for k, v in document["data_directed"].items() if k != "seal"}
+    edges = {
+        role: window.get("edges", window)
+        for role in ("tested", "partner")
+        if (window := ((document.get(role) or {}).get("signal") or {}).get("window")) is not None
+    }
+    text = json.dumps([section, edges], sort_keys=True, separators=(",", ":"))
+    return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
 def make_mark(section: Mapping[str, Any]) -> Mark:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from dataclasses import fields as fields_of
 from typing import Any
 
+from scipy.stats import norm
+
 from ddphf.arrays import Spec
 from ddphf.results.data_directed import describe_global
 from ddphf.results.growth import Written
@@ -30,6 +32,9 @@ from ddphf.results.shapes import (
 __all__ = ["KINDS_OF_SEARCH", "SHAPE", "SearchResult", "misfits", "summarize"]
 
 KINDS_OF_SEARCH = ("null", "pair", "events", "test")
+
+SAME = 1e-3
+"""Of a significance, beside that of its p-value."""
 
 SUMMARIZED = 5
 """Windows and selections that a bundle's results.json repeats."""
@@ -239,6 +244,21 @@ def misfits(record: dict[str, Any]) -> Iterator[str]:
             a + k > n for a, k, n in ends
         ):
             yield f"at best.{number}: a window outside the axes"
+            continue
+        for axis, a, k, edges in zip(
+            axes, window["start"], window["size"], window["edges"], strict=False
+        ):
+            if [axis["edges"][a], axis["edges"][a + k]] != edges:
+                yield f"at best.{number}.edges: not those of its bins along '{axis['name']}'"
+    entries = [("global", record["global"])] if record["global"] else []
+    entries += [(f"best.{i}.global", w["global"]) for i, w in enumerate(record["best"])]
+    entries += [
+        (f"table.{i}.global", row["global"]) for i, row in enumerate(record.get("table") or ())
+    ]
+    for where, found in entries:
+        p, z = found["p"], found["z"]
+        if p is not None and z is not None and abs(norm.isf(p) - z) > SAME * max(abs(z), 1.0):
+            yield f"at {where}: p = {p:g} is not {z:g} sigma"
     for key, values in (record.get("maps") or {}).items():
         total = 1
         for n in bins:

@@ -193,6 +193,11 @@ def _products(windows: str | Iterable[Sequence[int]], shape: tuple[int, ...]) ->
 
 
 def _single(size: tuple[int, ...], shape: tuple[int, ...]) -> Steps:
+    if len(size) != len(shape):
+        raise InputError(
+            f"window: size {_text(size)} has {len(size)} number(s), and the histogram {len(shape)} "
+            f"axes; give sizes such as {_text((1,) * len(shape))}"
+        )
     Window((0,) * len(size), size).check(shape)
     return [[k] for k in size]
 

@@ -11,11 +11,10 @@ import numpy as np
 from ddphf.arrays import AnyArray, Array
 from ddphf.config.sections import EventsConfig
 from ddphf.exceptions import InputError
-from ddphf.inputs.contents import number_contents
 from ddphf.inputs.events import EventTable
 from ddphf.symmetry.expressions import column_names, evaluate
 
-__all__ = ["check_exchange", "check_repeated", "counterparts", "exchange_events"]
+__all__ = ["check_exchange", "counterparts", "exchange_events"]
 
 LIGHT = (11, 13)
 
@@ -213,43 +212,3 @@ def _exchanges(table: EventTable, exchanged: EventTable, tested: str, partner: s
     """Say whether the event with the labels exchanged lies in the other sample."""
     one, two = evaluate(tested, table), evaluate(partner, exchanged)
     return bool(np.array_equal(one, two))
-
-
-def check_repeated(table: EventTable, exchanged: EventTable) -> list[str]:
-    """Refuse events that are there twice, as far as columns without identifiers can tell.
-
-    Two rows are one event where they agree in every column that was read, as they are or with the
-    labels exchanged. Where some column tells all other events apart, that is certain; where values
-    are rounded, it may be chance.
-
-    Returns:
-        A warning, or nothing.
-
-    Raises:
-        InputError: Says which rows.
-    """
-    names = sorted(table.columns)
-    one, two = (
-        number_contents([t.columns[n] for n in names], t.n_events) for t in (table, exchanged)
-    )
-    keys = np.minimum(one, two)
-    order = np.argsort(keys, kind="stable")
-    same = np.flatnonzero(keys[order][1:] == keys[order][:-1])
-    if not same.size:
-        return []
-    distinct = table.n_events - same.size
-    first, again = sorted((int(order[same[0]]), int(order[same[0] + 1])))
-    found = (
-        f"{table.source or 'events'}: {same.size} of {table.n_events} rows repeat another one in "
-        f"every column that is read (first: rows {first} and {again})"
-    )
-    for name, values in table.columns.items():
-        if exchanged.columns[name] is values and len(np.unique(values)) == distinct > 1:
-            raise InputError(
-                f"{found}, and '{name}' tells all other events apart; an event must be there once: "
-                "keep one of them"
-            )
-    return [
-        f"{found}; as values are rounded, this may be chance: give 'events.identifier', and events "
-        "that are there twice are refused"
-    ]

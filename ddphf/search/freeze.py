@@ -10,7 +10,7 @@ import numpy as np
 
 from ddphf.arrays import Array, Spec
 from ddphf.exceptions import InputError
-from ddphf.results.data_directed import data_digest
+from ddphf.results.data_directed import data_digest, seal_of
 from ddphf.results.search import SearchResult
 from ddphf.search.field import Field
 from ddphf.search.pair import SearchPair
@@ -102,6 +102,7 @@ def freeze_window(
         "local": {key: found["local"][key] for key in ("z", "n_sigma", "p")},
         "global": {key: found["global"][key] for key in ("p", "error", "z", "method")},
     }
+    out["data_directed"]["seal"] = seal_of(out)
     return out, said
 
 

@@ -24,6 +24,12 @@ __all__ = ["GlobalP", "Method", "draw_maxima", "estimate_global_p"]
 
 Method = Literal["aimed", "counted"]
 
+NOTHING = -700.0
+"""Logarithm of a p that double precision hardly holds: Z is known then, whatever its error."""
+
+ROUNDING = 1e-12
+"""Relative; samples that differ by less are equal."""
+
 PILOT = 8
 """Blocks that decide how many are needed, and whether to count."""
 
@@ -214,6 +220,9 @@ class _Sampler:
         if not len(values):
             return PILOT
         mean = float(values.mean())
+        scale = self.log_scale if kind == AIMED else 0.0
+        if scale + (math.log(mean) if mean > 0 else 0.0) < NOTHING:
+            return self.blocks(kind)
         if mean <= 0:
             return 4 * self.blocks(kind)
         relative = float(values.var()) / mean**2
@@ -225,6 +234,8 @@ class _Sampler:
         values = self.values[kind]
         n, mean = len(values), float(values.mean())
         error = float(values.std()) / math.sqrt(n)
+        if error < ROUNDING * mean:
+            error = 0.0  # one window: nothing is left to chance
         if kind == COUNTED:  # none or all of them is no certainty
             share = (mean * n + 1) / (n + 2)
             error = max(error, math.sqrt(share * (1 - share) / n))

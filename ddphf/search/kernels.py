@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-import itertools
-import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cache, cached_property
-from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 
-from ddphf.arrays import AnyArray, Array, IntArray
+from ddphf.arrays import AnyArray, Array
 from ddphf.exceptions import InputError
-from ddphf.search.lines import LANES, scan_lines
+from ddphf.search.kernel_numba import LineKernel
+from ddphf.search.kernel_numpy import BoxKernel, Kernel
 from ddphf.search.scan import Direction
 from ddphf.search.table import WindowTable
 
@@ -62,7 +56,7 @@ class Scanner:
         self.table = table
         self.direction = direction
         self.kernel = choose_kernel(kernel)
-        self._scan: _Scan = (_Lines if self.kernel == "numba" else _Boxes)(table)
+        self._scan: Kernel = (LineKernel if self.kernel == "numba" else BoxKernel)(table)
 
     def __reduce__(self) -> tuple[type[Scanner], tuple[WindowTable, Direction, str]]:
         """Go to another process as what it is made of: a kernel is compiled there."""
@@ -121,206 +115,3 @@ class Scanner:
         for other, more in found[1:]:
             best, above = np.maximum(best, other), above + more
         return best, above
-
-
-class _Scan:
-    """One kernel on one set of windows."""
-
-    def __init__(self, table: WindowTable) -> None:
-        self.boxes = table.boxes
-        self.scales = table.size_scales.astype(np.float32)
-        own = table.scales
-        self.table = None if own is None else self.arrange(own.astype(np.float32))
-
-    def arrange(self, scales: AnyArray) -> AnyArray:
-        """Return scales by the windows' numbers in the order of the kernel."""
-        return scales
-
-    def run(
-        self, fields: AnyArray, z: float, weights: Array, scales: AnyArray | None = None
-    ) -> tuple[AnyArray, Array]:
-        raise NotImplementedError
-
-
-class _Boxes(_Scan):
-    """All positions of one size at once, by numpy."""
-
-    def run(
-        self, fields: AnyArray, z: float, weights: Array, scales: AnyArray | None = None
-    ) -> tuple[AnyArray, Array]:
-        """Return the largest Z of each field, and the weight at or above z."""
-        table = self.table if scales is None else scales
-        n = fields.shape[1]
-        prefix = _prefix(fields, self.boxes.shape, len(self.boxes.shape))
-        space = np.empty(fields.size, dtype=np.float32)
-        best, above = np.full(n, -np.inf, dtype=np.float32), np.zeros(n)
-        for kind, upper, lower in self._differences(prefix):
-            out = space[: upper.size].reshape(upper.shape)
-            np.subtract(upper, lower, out=out)
-            out = out.reshape(-1, n)
-            if table is None:
-                high = np.maximum.reduce(out, axis=0)
-                high *= self.scales[kind]
-            else:
-                out *= table[self.boxes.first[kind] : self.boxes.first[kind + 1], None]
-                high = np.fmax.reduce(out, axis=0)  # NaN is left out
-                high[np.isnan(high)] = -np.inf
-            np.maximum(best, high, out=best)
-            lanes = np.flatnonzero(high >= z)
-            if len(lanes):
-                values = out[:, lanes]
-                if table is None:
-                    values = values * self.scales[kind]
-                above[lanes] += weights[kind] * np.count_nonzero(values >= z, axis=0)
-        return best, above
-
-    def _differences(self, prefix: AnyArray) -> Iterator[tuple[int, AnyArray, AnyArray]]:
-        """Yield (number of size, upper, lower): their difference is the sum over its windows."""
-        axes, sizes = len(self.boxes.shape), self.boxes.sizes
-        stack = [prefix]
-        done: tuple[int, ...] = ()
-        for kind, size in enumerate(sizes):  # in lexical order: what it shares with the last stays
-            same = 0
-            while same < min(len(done), axes - 1) and done[same] == size[same]:
-                same += 1
-            del stack[same + 1 :]
-            for axis in range(same, axes - 1):
-                upper, lower = _apart(stack[-1], size[axis], axis)
-                stack.append(upper - lower)
-            done = size
-            yield (kind, *_apart(stack[-1], size[-1], axes - 1))
-
-
-def _apart(prefix: AnyArray, k: int, axis: int) -> tuple[AnyArray, AnyArray]:
-    """Return the sums up to k bins further along an axis, and those up to each bin."""
-    n = prefix.shape[axis]
-    before = (slice(None),) * axis
-    return prefix[(*before, slice(k, n))], prefix[(*before, slice(0, n - k))]
-
-
-def _prefix(fields: AnyArray, shape: tuple[int, ...], axes: int) -> AnyArray:
-    """Return sums from the lower edges along the first axes, with a 0 before each; float32."""
-    padded = tuple(n + 1 if axis < axes else n for axis, n in enumerate(shape))
-    sums = np.zeros((*padded, fields.shape[1]), dtype=np.float32)
-    inner = (slice(1, None),) * axes
-    sums[inner] = fields.reshape(*shape, -1)
-    for axis in range(axes):
-        along = np.moveaxis(sums, axis, 0)
-        for i in range(1, len(along)):  # numpy's cumsum does not run along the fields
-            along[i] += along[i - 1]
-    return sums
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """Windows line by line, as `scan_lines` takes them."""
-
-    corners: AnyArray
-    signs: AnyArray
-    group: AnyArray
-    first: AnyArray
-    widths: AnyArray
-    offsets: AnyArray
-
-
-class _Lines(_Scan):
-    """Lines of 128 fields side by side, compiled."""
-
-    def __init__(self, table: WindowTable) -> None:
-        super().__init__(table)
-        self.plan = self._make_plan()
-        self.scan = _compile()
-
-    def arrange(self, scales: AnyArray) -> AnyArray:
-        """Return scales by the windows' numbers in the order of the kernel: line by line."""
-        return np.asarray(scales[self._order])
-
-    @cached_property
-    def _order(self) -> IntArray:
-        """Numbers of the windows, line by line and width by width."""
-        first, last = self.boxes.first, self.boxes.shape[-1]
-        parts = []
-        kinds = enumerate(self.boxes.sizes)
-        for _, some in itertools.groupby(kinds, key=lambda kind: kind[1][:-1]):
-            rows = [
-                np.arange(first[i], first[i + 1]).reshape(-1, last + 1 - size[-1])
-                for i, size in some
-            ]
-            parts.append(np.concatenate(rows, axis=1).ravel())
-        return np.concatenate(parts)
-
-    def _make_plan(self) -> _Plan:
-        shape, sizes = self.boxes.shape, self.boxes.sizes
-        outer = tuple(n + 1 for n in shape[:-1])
-        corners: list[AnyArray] = []
-        group: list[AnyArray] = []
-        per_line: list[AnyArray] = []
-        first = [0]
-        choices = list(itertools.product((1, 0), repeat=len(outer)))
-        for g, (size, some) in enumerate(itertools.groupby(sizes, key=lambda s: s[:-1])):
-            kinds = range(first[-1], first[-1] + len(list(some)))
-            first.append(kinds.stop)
-            places = [np.arange(n - k) for n, k in zip(outer, size, strict=True)]
-            every = list(itertools.product(*places))
-            starts = np.array(every, dtype=np.int64).reshape(len(every), len(outer))
-            points = [
-                np.ravel_multi_index(tuple((starts + np.array(c) * np.array(size)).T), outer)
-                if outer
-                else np.zeros(1, dtype=np.int64)
-                for c in choices
-            ]
-            corners.append(np.stack(points, axis=1))
-            lines = len(starts)
-            group.append(np.full(lines, g))
-            windows = sum(shape[-1] + 1 - sizes[i][-1] for i in kinds)
-            per_line.append(np.full(lines, windows))
-        counts = np.concatenate(per_line)
-        return _Plan(
-            np.concatenate(corners).astype(np.int64),
-            np.array([(-1.0) ** (len(c) - sum(c)) for c in choices], dtype=np.float32),
-            np.concatenate(group).astype(np.int64),
-            np.array(first, dtype=np.int64),
-            np.array([size[-1] for size in sizes], dtype=np.int64),
-            np.cumsum(counts, dtype=np.int64) - counts,
-        )
-
-    def run(
-        self, fields: AnyArray, z: float, weights: Array, scales: AnyArray | None = None
-    ) -> tuple[AnyArray, Array]:
-        """Return the largest Z of each field, and the weight at or above z."""
-        n, plan = fields.shape[1], self.plan
-        table = self.table if scales is None else scales
-        table = np.zeros(0, dtype=np.float32) if table is None else table
-        best = np.full(-(-n // LANES) * LANES, -np.inf, dtype=np.float32)
-        above = np.zeros(len(best))
-        for start in range(0, n, LANES):
-            some = fields[:, start : start + LANES]
-            if some.shape[1] < LANES:
-                some = np.pad(some, ((0, 0), (0, LANES - some.shape[1])))
-            prefix = _prefix(some, self.boxes.shape, len(self.boxes.shape) - 1)
-            lanes = slice(start, start + LANES)
-            self.scan(
-                prefix.reshape(-1, self.boxes.shape[-1], LANES), plan.corners, plan.signs,
-                plan.group, plan.first, plan.widths, self.scales, table, plan.offsets,
-                np.float32(z), weights, best[lanes], above[lanes],
-            )  # fmt: skip
-        best[best < -1e29] = -np.inf
-        return best[:n], above[:n]
-
-
-@cache
-def _compile() -> Callable[..., None]:
-    """Return the compiled loops; kept in the user's cache, for seconds of compilation each time."""
-    numba = cast("Any", importlib.import_module("numba"))
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    home = Path(base) if os.path.isabs(base) else Path.home() / ".cache"
-    before = numba.config.CACHE_DIR
-    try:
-        (home / "ddphf" / "numba").mkdir(parents=True, exist_ok=True)
-        # Else numba writes beside the sources. It asks for the place here, once.
-        numba.config.CACHE_DIR = str(home / "ddphf" / "numba")
-        return cast("Callable[..., None]", numba.njit(nogil=True, cache=True)(scan_lines))
-    except (OSError, RuntimeError):  # nowhere to write: a cache is no reason to fail
-        return cast("Callable[..., None]", numba.njit(nogil=True)(scan_lines))
-    finally:
-        numba.config.CACHE_DIR = before

@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ddphf.exceptions import InputError
 from ddphf.search.boxes import Boxes
 from ddphf.search.field import Field
-from ddphf.search.table import DEGENERATE, WindowTable, make_table
+from ddphf.search.table import DEGENERATE, WindowTable, make_table, refuse_none_left
 from ddphf.statistics.windows import sum_positions
 
 __all__ = ["make_pair_table"]
@@ -64,9 +63,5 @@ def make_pair_table(boxes: Boxes, field: Field, n_correlated: int) -> WindowTabl
         n_degenerate += int(np.sum(full & ~good))
         place = slice(int(boxes.first[kind]), int(boxes.first[kind + 1]))
         scales[place][good] = 1 / np.sqrt(left[good])
-    if n_empty + n_degenerate == boxes.count:
-        raise InputError(
-            f"window: none of {boxes.count} is left to search: {n_empty} hold no event, and of "
-            f"{n_degenerate} the nuisance parameters explain every difference; take smaller windows"
-        )
+    refuse_none_left(boxes.count, n_empty, n_degenerate)
     return WindowTable(boxes, field.filled, field.profile, scales, n_empty, n_degenerate)

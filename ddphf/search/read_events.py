@@ -19,12 +19,12 @@ from ddphf.search.boxes import Boxes, make_boxes
 from ddphf.search.event_nuisances import Base, Direction, label_directions, other_directions
 from ddphf.search.exchange import (
     check_exchange,
-    check_repeated,
     counterparts,
     exchange_events,
 )
 from ddphf.search.flips import Observable
 from ddphf.search.label_rows import make_base, make_rows
+from ddphf.search.repeated import check_repeated
 from ddphf.search.rows import Cells, LabelRows, find_cells
 from ddphf.symmetry.efficiency import EventEfficiencies
 from ddphf.symmetry.event_tables import read_table

@@ -6,31 +6,21 @@ import hashlib
 from dataclasses import replace
 
 import numpy as np
-from scipy.stats import norm
 
-from ddphf.arrays import AnyArray, Array, Spec
+from ddphf.arrays import Array, Spec
 from ddphf.compute.blocks import Runner
 from ddphf.config.analysis import Analysis
 from ddphf.exceptions import InputError
 from ddphf.progress import Count, Stage, silent
 from ddphf.results.provenance import make_provenance
 from ddphf.results.search import SearchResult
-from ddphf.search.aimed_flips import aim_flips
 from ddphf.search.boxes import MAX_WINDOWS
-from ddphf.search.flip_blocks import flip_maxima
-from ddphf.search.many import NEAR, ManyHistograms, Member, count_p, step_down
+from ddphf.search.events_null import WholeFlips, WindowFlips
+from ddphf.search.many import ManyHistograms, Member, step_down
 from ddphf.search.read_events import SearchEvents, read_search_events
-from ddphf.search.whole_statistics import STATISTICS, WHOLE, rank_values, whole_flips
-from ddphf.search.window_law import gaussian_law, window_law
+from ddphf.search.whole_statistics import STATISTICS
 
 __all__ = ["search_events"]
-
-RARE = 1e-2
-"""Global p below which flips are aimed at windows."""
-
-QUANTILES = (0.5, 0.95, 0.99)
-
-BINS = 60
 
 
 def search_events(
@@ -91,7 +81,7 @@ def search_events(
             "selected with equal efficiency; a ratio that is 1 % off is found as a signal"
         )
     stage("label flips")
-    made = _Windows if statistic == "n_sigma" else _Whole
+    made = WindowFlips if statistic == "n_sigma" else WholeFlips
     null = made(many, statistic, flips, seed, runner, progress)
     stage("ranking")
     order = sorted(range(len(many.members)), key=lambda i: (-null.statistics[i], i))
@@ -137,119 +127,6 @@ def search_events(
         warnings=tuple(dict.fromkeys(warnings)),
         provenance={**make_provenance(), "data_digest": digest},
     )  # fmt: skip
-
-
-class _Windows:
-    """The largest window of every histogram under flips."""
-
-    def __init__(
-        self,
-        many: ManyHistograms,
-        statistic: str,
-        flips: int,
-        seed: int,
-        runner: Runner | None,
-        progress: Count | None,
-    ) -> None:
-        del statistic
-        self.many, self.flips, self.seed, self.runner = many, flips, seed, runner
-        self.statistics = many.statistics
-        self.near = NEAR
-        self.flipped = flip_maxima(many, flips, seed=seed, runner=runner, progress=progress)
-        self.highest: AnyArray = self.flipped.max(axis=0)
-
-    def p_alone(self, member: int) -> float:
-        return count_p(float(self.statistics[member]), self.flipped[member])[0]
-
-    def local(self, member: int, exact: bool) -> Spec:
-        found = self.many.members[member]
-        deficit = self.many.direction == "deficit" or (
-            self.many.direction == "both" and found.z < 0
-        )
-        if exact:
-            return window_law(self.many, found, deficit=deficit)
-        return gaussian_law(found.z, deficit=deficit)
-
-    def counted(self, member: int) -> Spec:
-        p, error, z = count_p(float(self.statistics[member]), self.highest, self.near)
-        method = "label flips, counted"
-        return {"p": p, "error": error, "z": z, "method": method, "samples": self.flips}
-
-    def globals(self, member: int, stage: Stage, progress: Count | None) -> Spec:
-        found = self.counted(member)
-        if found["p"] >= RARE:
-            return found
-        stage("flips aimed at windows")
-        aimed = aim_flips(
-            self.many, float(self.statistics[member]), self.flips, seed=self.seed,
-            runner=self.runner, progress=progress,
-        )  # fmt: skip
-        if aimed.p is None:
-            return found
-        method = "label flips, aimed at windows"
-        return {
-            "p": aimed.p, "error": aimed.error, "z": aimed.z, "method": method,
-            "samples": aimed.flips,
-        }  # fmt: skip
-
-    def describe(self) -> Spec:
-        """Return the null of the largest of all, for the record."""
-        low, high = float(self.highest.min()), float(self.highest.max())
-        counts, edges = np.histogram(self.highest, bins=BINS, range=(low, high + 1e-6))
-        return {
-            "method": "label flips",
-            "why": "given the events every label is an independent coin; all overlaps are kept",
-            "samples": self.flips,
-            "quantiles": {
-                f"{q:g}": float(v)
-                for q, v in zip(QUANTILES, np.quantile(self.highest, QUANTILES), strict=True)
-            },
-            "histogram": {"edges": edges.tolist(), "counts": counts.tolist()},
-        }
-
-
-class _Whole(_Windows):
-    """A statistic of whole histograms: they are compared by their p-values among the flips."""
-
-    def __init__(
-        self,
-        many: ManyHistograms,
-        statistic: str,
-        flips: int,
-        seed: int,
-        runner: Runner | None,
-        progress: Count | None,
-    ) -> None:
-        which = next(w for w in WHOLE if w == statistic)
-        self.many, self.flips, self.which = many, flips, which
-        self.near = 0.25 / (flips + 1)  # p-values are whole multiples of 1 / (flips + 1)
-        self.values, values = whole_flips(
-            many, which, flips, seed=seed, runner=runner, progress=progress
-        )
-        self.statistics, self.flipped, self._p_alone = rank_values(self.values, values)
-        self.highest = self.flipped.max(axis=0)
-
-    def p_alone(self, member: int) -> float:
-        return float(self._p_alone[member])
-
-    def local(self, member: int, exact: bool) -> Spec:
-        del exact
-        p = self.p_alone(member)
-        return {
-            "z": float(norm.isf(p)) if p < 1 else None, "p": p, "method": "label flips",
-            "statistic": self.which, "value": float(self.values[member]),
-        }  # fmt: skip
-
-    def globals(self, member: int, stage: Stage, progress: Count | None) -> Spec:
-        del stage, progress
-        return self.counted(member)
-
-    def describe(self) -> Spec:
-        """Return the null of the smallest p-value; quantiles are those of minus it."""
-        return {
-            **super().describe(),
-            "why": f"{self.which} of each histogram among its own flips; the largest of -p",
-        }
 
 
 def _describe(many: ManyHistograms, events: SearchEvents, member: Member) -> Spec:

@@ -13,7 +13,7 @@ from ddphf.results.provenance import make_provenance
 from ddphf.results.search import SearchResult
 from ddphf.search.boxes import MAX_WINDOWS, make_boxes
 from ddphf.search.kernels import Scanner
-from ddphf.search.run_pair import Trials
+from ddphf.search.pair_trials import Trials
 from ddphf.search.scan import check_direction
 from ddphf.search.table import make_table
 from ddphf.search.trials import MAX_Z, choose_null

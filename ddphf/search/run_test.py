@@ -14,7 +14,7 @@ from ddphf.results.search import SearchResult
 from ddphf.search.boxes import make_boxes
 from ddphf.search.pair import SearchPair
 from ddphf.search.pair_table import make_pair_table
-from ddphf.search.run_pair import describe_axes, describe_window
+from ddphf.search.pair_windows import describe_axes, describe_window
 from ddphf.search.scan import Found
 from ddphf.search.shared_data import refuse_shared
 from ddphf.symmetry.window_signal import find_window
@@ -54,14 +54,18 @@ def run_test(hypothesis: Analysis, pair: SearchPair, new: Analysis) -> SearchRes
                 "in those that chose it; bin the new data on the same axes"
             )
     field = pair.field()
+    if not field.filled[window.slices].any():
+        raise InputError(
+            "window: holds no event of these data, so that they say nothing of it; give data that "
+            "reach it"
+        )
     family = make_boxes(pair.shape, "x".join(str(k) for k in window.size))
     table = make_pair_table(family, field, pair.n_correlated)
     number = np.array([family.number(window)])
     scale = float(table.scale(number)[0])
     if not np.isfinite(scale):
         raise InputError(
-            "window: cannot be tested on these data: it holds no event, or the nuisances explain "
-            "any difference in it"
+            "window: cannot be tested on these data: the nuisances explain any difference in it"
         )
     z = float(field.profiled[window.slices].sum()) * scale
     n_bins = int(field.filled[window.slices].sum())

@@ -16,7 +16,7 @@ from ddphf.search.field import Field
 from ddphf.search.nuisances import Profile
 from ddphf.statistics.windows import sum_positions
 
-__all__ = ["DEGENERATE", "WindowTable", "make_table", "table_of_bins"]
+__all__ = ["DEGENERATE", "WindowTable", "make_table", "refuse_none_left", "table_of_bins"]
 
 DEGENERATE = 1e-6
 """Variance that profiling leaves of a window; below, the window is the nuisance."""
@@ -141,11 +141,26 @@ def table_of_bins(boxes: Boxes, filled: Mask, profile: Profile) -> WindowTable:
         n_degenerate += int(np.sum(full & ~good))
         place = slice(int(boxes.first[kind]), int(boxes.first[kind + 1]))
         scales[place][good] = 1 / np.sqrt(m[good] * left[good])
-    if n_empty + n_degenerate == boxes.count:
-        raise InputError(
-            f"window: none of {boxes.count} is left to search: {n_empty} hold no event, and of "
-            f"{n_degenerate} the nuisance parameters explain every difference (less than "
-            f"{DEGENERATE:g} of its variance is left); take smaller windows, or constrain a free "
-            "nuisance"
-        )
+    refuse_none_left(boxes.count, n_empty, n_degenerate)
     return WindowTable(boxes, filled, profile, scales, n_empty, n_degenerate)
+
+
+def refuse_none_left(count: int, n_empty: int, n_degenerate: int) -> None:
+    """Refuse a family of which no window can be searched.
+
+    Raises:
+        InputError: None is left.
+    """
+    if n_empty + n_degenerate < count:
+        return
+    if not n_degenerate:
+        raise InputError(
+            f"window: none of {count} is left to search, since none holds an event; are these the "
+            "right histograms?"
+        )
+    raise InputError(
+        f"window: none of {count} is left to search: {n_empty} hold no event, and of "
+        f"{n_degenerate} the nuisance parameters explain every difference (less than "
+        f"{DEGENERATE:g} of its variance is left); take smaller windows, or constrain a free "
+        "nuisance"
+    )

@@ -30,6 +30,10 @@ __all__ = ["ChosenNull", "NullChoice", "choose_null", "find_global_p", "global_p
 
 NullChoice = Literal["auto", "gaussian", "binomial"]
 
+FEW = 10_000
+"""Events up to which the exact law is taken whatever the leading orders are: its draws cost little,
+and where there are few windows the steps of a single count move p by z / sqrt(events of it)."""
+
 MAX_Z = 37.0
 """Its p-value is still a number in double precision."""
 
@@ -42,11 +46,13 @@ class ChosenNull:
         null: The law.
         distortion: How far windows are from Gaussian, None without a field.
         reachable: Windows that can reach the threshold under this law, by number; None for all.
+        few: Whether there are so few events that nothing is approximated.
     """
 
     null: Null
     distortion: Distortion | None
     reachable: Mask | None
+    few: bool = False
 
     @property
     def name(self) -> NullName:
@@ -63,6 +69,8 @@ def choose_null(
     null: NullChoice = "auto",
 ) -> ChosenNull:
     """Return the Gaussian null where it is good to 5 % in its leading orders, else the exact one.
+
+    Up to 10 000 events in all it is the exact one.
 
     A local p-value of a window is off by the factors exp(gamma z^3 / 6) and exp(kappa z^4 / 24),
     with gamma the skewness and kappa the excess kurtosis of its Z: the largest of all windows that
@@ -91,9 +99,10 @@ def choose_null(
             raise InputError("null 'binomial': needs the counts of a pair; without them: gaussian")
         return ChosenNull(GaussianNull(table), None, None)
     distortion = find_distortion(field, table, threshold, direction)
-    if null == "gaussian" or (null == "auto" and distortion.is_small):
-        return ChosenNull(GaussianNull(table), distortion, None)
     fraction = field.first_fraction()
+    few = null == "auto" and fraction is None and float(field.total.sum()) <= FEW
+    if null == "gaussian" or (null == "auto" and distortion.is_small and not few):
+        return ChosenNull(GaussianNull(table), distortion, None)
     if null == "auto" and fraction is not None:
         raise InputError(
             f"null of the maximum: a Gaussian field is wrong by more than {GAUSSIAN_BELOW:.0%} at "
@@ -103,7 +112,7 @@ def choose_null(
             "Gaussian null"
         )
     can = reachable(field, table, threshold, direction)
-    return ChosenNull(BinomialNull(field, table), distortion, can)
+    return ChosenNull(BinomialNull(field, table), distortion, can, few)
 
 
 def find_global_p(

@@ -11,9 +11,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from ddphf.arrays import Array
+from ddphf.compute.blocks import Runner, run_blocks
 from ddphf.compute.streams import generator
+from ddphf.compute.tasks import Task
 from ddphf.exceptions import ModelError
 from ddphf.likelihood.batch import BLOCK, minimize_batch
+from ddphf.likelihood.cache import CACHE
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.progress import Count
 from ddphf.statistics.tails import FAILED, refuse_failures
@@ -68,7 +71,12 @@ def closed_widths(design: Array, variance: Array, factors: Sequence[Array]) -> A
 
 
 def toy_widths(
-    models: Sequence[CompiledModel], *, n_toys: int, seed: int, progress: Count | None = None
+    models: Sequence[CompiledModel],
+    *,
+    n_toys: int,
+    seed: int,
+    progress: Count | None = None,
+    runner: Runner | None = None,
 ) -> tuple[Array, Array, int]:
     """Return pull widths by toys, their standard errors, and the number of failed fits.
 
@@ -82,6 +90,7 @@ def toy_widths(
         n_toys: Per row.
         seed: Toys of row i come from the stream (seed, i).
         progress: Called with (fits done, fits in all), from the start.
+        runner: Where the cells of the table are done; on threads by default.
 
     Returns:
         Widths and errors, each of shape (n, n), rows the data's assumption; failed fits.
@@ -92,35 +101,53 @@ def toy_widths(
     """
     if n_toys < 2:
         raise ModelError(f"toys: got {n_toys}, expected 2 or more: a width needs a spread")
-    numbers = max(model.n_main * len(model.global_names()) for model in models)
-    size = min(n_toys, MOST_FITS, max(BLOCK, DRAWN_NUMBERS // numbers))
-    block = min(size, max(LEAST_FITS, FITTED_NUMBERS // numbers))
-    n, failed, done = len(models), 0, 0
-    say = progress or (lambda done, total: None)
-    say(done, n * n * n_toys)
+    n, failed = len(models), 0
+
+    def say(done: int, total: int) -> None:
+        if progress is not None:
+            progress(done * n_toys, total * n_toys)
+
+    say(0, n * n)
+    settings = {"models": list(models), "n_toys": n_toys, "seed": seed}
+    task = Task("ddphf.studies.correlations:Pulls", settings, begin=CACHE)
     widths, errors = np.empty((n, n)), np.empty((n, n))
-    for row, truth in enumerate(models):
-        rng = generator(seed, row)
-        pulls: list[list[Array]] = [[] for _ in models]
-        for start in range(0, n_toys, size):
-            counts = _draw(truth, min(size, n_toys - start), rng)
-            for column, model in enumerate(models):
-                pulls[column].append(_pulls(model, counts, block))
-                done += len(counts)
-                say(done, n * n * n_toys)
-        for column, parts in enumerate(pulls):
-            found = np.concatenate(parts)
-            good = found[np.isfinite(found)]
-            failed += n_toys - len(good)
-            what = f"data row {row}, model {column}"
-            so = "are there bins with few events? merge them"
-            refuse_failures(n_toys - len(good), n_toys, what, so)
-            widths[row, column] = np.std(good, ddof=1)
-            # Of a standard deviation, with the measured fourth moment: pulls need not be Gaussian.
-            centred = good - good.mean()
-            excess = np.mean(centred**4) / np.mean(centred**2) ** 2 - 1
-            errors[row, column] = widths[row, column] * np.sqrt(excess / (4 * len(good)))
+    pieces = run_blocks(task, range(n * n), runner=runner, progress=say)
+    for cell, found in enumerate(pieces):
+        row, column = divmod(cell, n)
+        good = found[np.isfinite(found)]
+        failed += n_toys - len(good)
+        what = f"data row {row}, model {column}"
+        so = "are there bins with few events? merge them"
+        refuse_failures(n_toys - len(good), n_toys, what, so)
+        widths[row, column] = np.std(good, ddof=1)
+        # Of a standard deviation, with the measured fourth moment: pulls need not be Gaussian.
+        centred = good - good.mean()
+        excess = np.mean(centred**4) / np.mean(centred**2) ** 2 - 1
+        errors[row, column] = widths[row, column] * np.sqrt(excess / (4 * len(good)))
     return widths, errors, failed
+
+
+class Pulls:
+    """The work of :func:`toy_widths`: called with the number of a cell, it returns its pulls.
+
+    The cells of a row draw the same toys, each for itself: that is a hundredth of the fits.
+    """
+
+    def __init__(self, models: Sequence[CompiledModel], n_toys: int, seed: int) -> None:
+        self.models, self.n_toys, self.seed = models, n_toys, seed
+        numbers = max(model.n_main * len(model.global_names()) for model in models)
+        self.size = min(n_toys, MOST_FITS, max(BLOCK, DRAWN_NUMBERS // numbers))
+        self.block = min(self.size, max(LEAST_FITS, FITTED_NUMBERS // numbers))
+
+    def __call__(self, cell: int) -> Array:
+        """Return the pulls of a model in toys of another, NaN where a fit failed; (n_toys,)."""
+        row, column = divmod(cell, len(self.models))
+        rng = generator(self.seed, row)
+        parts = []
+        for start in range(0, self.n_toys, self.size):
+            counts = _draw(self.models[row], min(self.size, self.n_toys - start), rng)
+            parts.append(_pulls(self.models[column], counts, self.block))
+        return np.concatenate(parts)
 
 
 def _draw(model: CompiledModel, n: int, rng: np.random.Generator) -> Array:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
+from ddphf.compute.blocks import Runner
 from ddphf.config.analysis import Analysis
 from ddphf.config.sections import MapConfig
 from ddphf.exceptions import ConfigError, ModelError
@@ -43,6 +44,7 @@ def study_analysis(
     n_toys: int = 0,
     seed: int = 0,
     progress: Count | None = None,
+    runner: Runner | None = None,
 ) -> CorrelationResult:
     """Vary the correlation of every map's systematic error along one axis.
 
@@ -60,6 +62,7 @@ def study_analysis(
         n_toys: Per rho; 0 for the closed form alone.
         seed: Of the toys.
         progress: Called with (fits done, fits in all).
+        runner: Where toys are fitted; on threads by default.
 
     Raises:
         ConfigError: There is no such section, or nothing in it depends on rho.
@@ -101,6 +104,7 @@ def study_analysis(
         n_toys=n_toys,
         seed=seed,
         progress=progress,
+        runner=runner,
         provenance=make_provenance(analysis=analysis.name, axis=axis),
     )
 
@@ -115,6 +119,7 @@ def study_pair(
     n_toys: int = 0,
     seed: int = 0,
     progress: Count | None = None,
+    runner: Runner | None = None,
     provenance: dict[str, Any] | None = None,
 ) -> CorrelationResult:
     """Compare correlation assumptions for a pair: each covariance as truth and as model.
@@ -128,6 +133,7 @@ def study_pair(
         n_toys: Per assumption; 0 for the closed form alone.
         seed: Of the toys.
         progress: Called with (fits done, fits in all).
+        runner: Where toys are fitted; on threads by default.
         provenance: For the record; versions by default.
 
     Raises:
@@ -174,7 +180,9 @@ def study_pair(
     failed = 0
     if n_toys:
         models = [CompiledModel.from_reference(ReferenceModel(spec)) for spec in _alike(specs)]
-        toys, errors, failed = toy_widths(models, n_toys=n_toys, seed=seed, progress=progress)
+        toys, errors, failed = toy_widths(
+            models, n_toys=n_toys, seed=seed, progress=progress, runner=runner
+        )
 
     def rows(table: Any) -> tuple[tuple[float, ...], ...]:
         return tuple(tuple(float(x) for x in row) for row in table)

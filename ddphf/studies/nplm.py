@@ -40,8 +40,8 @@ PAPER = {("tail", 10): "2 sigma where Z_id is 5"}
 """What the paper states of a signal's sensitivity, where it states a number."""
 
 CHOSEN = (
-    "unit of x: both that of the authors' scripts, where the tail's signal lies at 6.4, and that of "
-    "the formulas, where it lies at .8",
+    "unit of x: both that of the authors' scripts, where the tail's signal lies at 6.4, and that "
+    "of the formulas, where it lies at .8",
     "epochs: 5 000 to 50 000; the authors' scripts ask for up to 500 000 and 2 to 50 hours",
     "initial weights: those of Keras, one start of a training",
     "null: labels redrawn; the network of second order has a prior that the paper's has not",

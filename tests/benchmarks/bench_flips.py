@@ -1,4 +1,4 @@
-"""Label flips of many selections: python bench_flips.py -o X [--flips N] [--nuisances].
+"""Label flips of many selections: python bench_flips.py -o X [--flips N] [--selections NAME].
 
 200 selections x 3 histograms x all rectangles of 28x28 bins on the prompt events of the shipped
 asymmetric sample: processor seconds of reading, of the data, and of all flips; what drawing,
@@ -8,7 +8,9 @@ filling and scanning take of a block; and the largest memory of the process.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+import os
 import resource
 import sys
 import time
@@ -31,7 +33,43 @@ from ddphf.search.read_events import read_search_events
 SAMPLE = Path(__file__).resolve().parents[2] / "workspaces" / "higgs_lfv_asymmetric"
 
 
-def prompt_analysis():
+def random_cuts():
+    """Return 200 of 400 sets of cuts on four quantities, chosen at random."""
+    levels = ((10, 20, 30, 40, 50), (10, 15, 20, 25, 30), (0.5, 1, 1.5, 2.5), (0.5, 1, 1.5, 2.5))
+    every = list(itertools.product(*levels))
+    chosen = sorted(np.random.default_rng(1).choice(len(every), 200, replace=False))
+    texts = (
+        f"l1_pt > {a} and l2_pt > {b} and abs(l1_eta) < {c} and abs(l2_eta) < {d}"
+        for a, b, c, d in (every[i] for i in chosen)
+    )
+    return {"selections": [{"name": f"cuts {i}", "select": t} for i, t in enumerate(texts)]}
+
+
+SELECTIONS = {
+    "grid": lambda: {
+        "grid": {
+            "l1_pt": [10, 15, 20, 25, 30, 35, 40, 45, 50, 60],
+            "l2_pt": [10, 12, 14, 16, 18, 20, 22, 25, 28, 32],
+            "abs(l1_eta - l2_eta)": [0, 1],
+        }
+    },
+    "momenta": lambda: {
+        "grid": {"l1_pt": list(range(10, 50, 2)), "l2_pt": [10, 12, 14, 16, 18, 20, 22, 25, 28, 30]}
+    },
+    "central": lambda: {
+        "grid": {
+            "l1_pt": [10, 20, 30, 40, 50],
+            "l2_pt": [10, 15, 20, 25, 30],
+            "2.5 - abs(l1_eta)": [0, 1],
+            "2.5 - abs(l2_eta)": [0, 0.5, 1, 1.5],
+        }
+    },
+    "random": random_cuts,
+}
+"""Four sets of 200 selections: which one is searched, decides what its best window means."""
+
+
+def prompt_analysis(selections="grid"):
     """Return the shipped analysis, of prompt events alone, with 200 selections."""
     data = yaml.safe_load((SAMPLE / "analysis.yml").read_text())
     data["events"]["select"] = "truth == 0"
@@ -40,14 +78,8 @@ def prompt_analysis():
     mass = {"column": "mass", "edges": {"bins": 28, "low": 30, "high": 170}}
     first = {"column": "l1_pt", "edges": {"bins": 28, "low": 10, "high": 150}}
     second = {"column": "l2_pt", "edges": {"bins": 28, "low": 10, "high": 94}}
-    data["search"] = {
-        "observables": [[mass, first], [mass, second], [first, second]],
-        "grid": {
-            "l1_pt": [10, 15, 20, 25, 30, 35, 40, 45, 50, 60],
-            "l2_pt": [10, 12, 14, 16, 18, 20, 22, 25, 28, 32],
-            "abs(l1_eta - l2_eta)": [0, 1],
-        },
-    }
+    observables = [[mass, first], [mass, second], [first, second]]
+    data["search"] = {"observables": observables, **SELECTIONS[selections]()}
     return parse_analysis(yaml.safe_dump(data), folder=SAMPLE)
 
 
@@ -93,7 +125,7 @@ def parts_of_a_block(many):
 
             scanned, _ = seconds_of(scan)
             scanning += scanned
-    return {"drawing": drawing, "filling": filling, "scanning": scanning}
+    return {"drawing_cpu_s": drawing, "filling_cpu_s": filling, "scanning_cpu_s": scanning}
 
 
 def main():
@@ -101,8 +133,10 @@ def main():
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--flips", type=int, default=1000)
     parser.add_argument("--nuisances", action="store_true", help="of the maps, profiled and drawn")
+    parser.add_argument("--selections", choices=SELECTIONS, default="grid")
     given = parser.parse_args()
-    analysis = prompt_analysis()
+    load = os.getloadavg()[0]
+    analysis = prompt_analysis(given.selections)
     reading, events = seconds_of(
         lambda: read_search_events(analysis, nuisances=given.nuisances, max_windows=10**6)
     )
@@ -116,13 +150,17 @@ def main():
     p, error, _ = count_p(float(many.statistics.max()), highest)
     result = {
         "machine": machine(),
+        "load_at_start": load,
         "kernel": many.kernel,
+        "selections": given.selections,
         "events": int(many.rows.event.sum()),
         "histograms": len(many.members),
         "windows": sum(m.n_windows for m in many.members),
         "nuisances": len(many.rows.names),
         "flips": given.flips,
-        "processor_seconds": {"reading": reading, "data": data, "flips": flips},
+        "reading_cpu_s": reading,
+        "data_cpu_s": data,
+        "flips_cpu_s": flips,
         "of_a_block_of_128": parts_of_a_block(many),
         "peak_memory_bytes": peak,
         "null_quantiles": {q: float(np.quantile(highest, float(q))) for q in ("0.5", "0.95")},

@@ -27,6 +27,7 @@ PARTS = {
     "shipped_28x28": "rank",
     "without_cache": "cold",
     "rectangles": "search",
+    "of_a_block_of_128": "flips",
     "ensembles": None,
 }
 """A key that tells whose results a file holds, and where they stand in the record."""
@@ -43,7 +44,7 @@ def place(results):
 def idle(results):
     """Return whether the machine was idle when the run began, for each part."""
     cores = results.get("machine", {}).get("cores", 2)
-    parts = [part for part in ("rank", "cold", "search", "machine") if part in results]
+    parts = [part for part in ("rank", "cold", "search", "flips", "machine") if part in results]
     loads = {part: results[part].get("load_at_start") for part in parts}
     return {part: load is not None and load <= IDLE * cores for part, load in loads.items()}
 

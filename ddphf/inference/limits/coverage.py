@@ -9,9 +9,14 @@ from typing import Any
 import numpy as np
 from scipy.stats import chi2
 
+from ddphf.arrays import Array
+from ddphf.compute.blocks import Runner, run_blocks
 from ddphf.compute.streams import COVERAGE
+from ddphf.compute.tasks import Task
+from ddphf.compute.threads import Threads
 from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.statistics import toy_statistics
+from ddphf.likelihood.cache import CACHE
 from ddphf.progress import Count
 from ddphf.statistics.tails import TIE
 
@@ -52,7 +57,12 @@ class CoverageResult:
 
 
 def coverage_asymptotic(
-    truth: ToySource, n: int, *, seed: int, levels: Sequence[float] = (0.6827, 0.95)
+    truth: ToySource,
+    n: int,
+    *,
+    seed: int,
+    levels: Sequence[float] = (0.6827, 0.95),
+    runner: Runner | None = None,
 ) -> CoverageResult:
     """Return how often t(mu) of the true mu is below the chi-square quantile.
 
@@ -63,6 +73,7 @@ def coverage_asymptotic(
         n: Data sets.
         seed: Their seed.
         levels: Nominal levels.
+        runner: Where they are fitted; on threads by default.
 
     Raises:
         FitError: Too many data sets have no certificate.
@@ -75,7 +86,7 @@ def coverage_asymptotic(
         >>> abs(found.coverage[0] - 0.6827) < 3 * found.error[0]
         True
     """
-    toys = toy_statistics(truth, [truth.mu], n, seed=seed)
+    toys = toy_statistics(truth, [truth.mu], n, seed=seed, runner=runner)
     held = [toys.t[:, 0] <= chi2.ppf(level, 1) for level in levels]
     return _result(truth, "asymptotic", np.array(held), toys.n_failed, levels)
 
@@ -87,6 +98,7 @@ def coverage_calibrated(
     seed: int,
     levels: Sequence[float] = (0.6827, 0.95),
     progress: Count | None = None,
+    runner: Runner | None = None,
 ) -> CoverageResult:
     """Return how often intervals with thresholds from toys hold the true mu.
 
@@ -99,26 +111,40 @@ def coverage_calibrated(
         seed: Their seed.
         levels: Nominal levels.
         progress: Called with (done, n).
+        runner: Where data sets are calibrated; on threads by default.
 
     Raises:
         FitError: Too many toys have no certificate.
     """
-    observed = toy_statistics(truth, [truth.mu], n, seed=seed)
-    if observed.n_failed:  # rows would no longer be toys 0 to n - 1
-        n -= observed.n_failed
+    observed = toy_statistics(truth, [truth.mu], n, seed=seed, runner=runner)
+    settings = {"truth": truth, "seed": seed}
+    task = Task("ddphf.inference.limits.coverage:Calibration", settings, begin=CACHE)
+    pieces = run_blocks(task, observed.numbers.tolist(), runner=runner, progress=progress)
     rows = []
-    for i in range(n):
-        data = truth.draw(seed, i)
-        source = ToySource.conditional(replace(truth.model, data=data), truth.mu)
-        first = COVERAGE.start(i, CALIBRATION_TOYS)
-        toys = toy_statistics(source, [truth.mu], CALIBRATION_TOYS, seed=seed, first=first)
-        above = int(np.sum(toys.t[:, 0] >= observed.t[i, 0] - TIE))
+    for t, toys in zip(observed.t[:, 0], pieces, strict=True):
         # The data set itself counts as one: exact where it and its toys are exchangeable.
-        p_value = (above + 1) / (len(toys.t) + 1)
+        p_value = (np.sum(toys >= t - TIE) + 1) / (len(toys) + 1)
         rows.append([p_value > 1 - level for level in levels])
-        if progress is not None:
-            progress(i + 1, n)
     return _result(truth, "toys", np.array(rows).T, observed.n_failed, levels)
+
+
+class Calibration:
+    """The work of :func:`coverage_calibrated`: called with a data set's number, its toys' t."""
+
+    def __init__(self, truth: ToySource, seed: int) -> None:
+        self.truth, self.seed = truth, seed
+
+    def __call__(self, number: int) -> Array:
+        """Return t at the true mu of toys drawn conditional on a data set."""
+        truth = self.truth
+        data = truth.draw(self.seed, number)
+        source = ToySource.conditional(replace(truth.model, data=data), truth.mu)
+        first = COVERAGE.start(number, CALIBRATION_TOYS)
+        with Threads(1) as here:
+            toys = toy_statistics(
+                source, [truth.mu], CALIBRATION_TOYS, seed=self.seed, first=first, runner=here
+            )
+        return np.asarray(toys.t[:, 0])
 
 
 def _result(

@@ -32,6 +32,7 @@ class ToyStatistics:
         t: 2NLL(test) - 2NLL(free), shape (n, k).
         t_zero: The same at 0, shape (n,).
         n_failed: Toys without a certificate; they are left out.
+        numbers: Of the toys that have one, shape (n,).
     """
 
     mu: float
@@ -40,6 +41,7 @@ class ToyStatistics:
     t: Array
     t_zero: Array
     n_failed: int
+    numbers: AnyArray
 
     def q_tilde(self, test: int) -> Array:
         """Return the statistic of upper limits at tests[test] (arXiv:1007.1727, Eq. 16)."""
@@ -100,7 +102,10 @@ def toy_statistics(
         int(failed.sum()), n, f"mu = {source.mu:.4g}", "limits from them would mean nothing"
     )
     ok = ~failed
-    return ToyStatistics(source.mu, tuple(tests), mu_hat[ok], t[ok], t_zero[ok], int(failed.sum()))
+    return ToyStatistics(
+        source.mu, tuple(tests), mu_hat[ok], t[ok], t_zero[ok], int(failed.sum()),
+        first + np.flatnonzero(ok),
+    )  # fmt: skip
 
 
 @dataclass
