@@ -29,6 +29,7 @@ def masses(*options, **changes):
     }
 
 
+WINDOW = {"column": "m", "resolution": 0.3, "half_width": 4, "bins": 2}
 EMPTY = [[0.0, 4.0], [4.0, 5.0]]
 
 MASSES = {
@@ -69,5 +70,19 @@ MASSES = {
         signal__simulated=[2.0, 1.0], edges=[0.0, 1.0, 2.0]
     ),
     "an interpolation of yields without simulated masses": masses(signal__interpolate_yields="log"),
+    "events of a mass scan without a window": masses(observed={"events": "data.npz"}),
+    "a window without events": masses(window=WINDOW),
+    "edges beside a window": masses(
+        observed={"events": "data.npz"}, window=WINDOW, edges=[0.0, 1.0]
+    ),
+    "a window whose resolution is 0": masses(
+        observed={"events": "data.npz"}, window={**WINDOW, "resolution": 0}
+    ),
+    "events of a mass scan that are not there": masses(
+        observed={"events": "data.npz"}, window=WINDOW
+    ),
+    "errors beside weighted events": masses(
+        background={"yields": {"events": "b.npz"}, "error": [[1.0], [1.0]]}, window=WINDOW
+    ),
     "a confidence level of a mass scan": masses("--cl", "95"),
 }

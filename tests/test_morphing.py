@@ -94,6 +94,20 @@ def test_leaving_out_says_what_is_missed():
     assert "signal.error is missing" in line
 
 
+def test_what_leaving_out_says_is_calibrated():
+    """Simulations of one truth: z of the middle one is a standard normal number."""
+    rng, z = np.random.default_rng(1), []
+    at, u = np.array([1.0, 2.0, 3.0]), np.linspace(-4, 4, 7)
+    truth = np.tile(np.repeat(np.diff(norm.cdf(u)), 2) * 1000.0, (3, 1))
+    for _ in range(200):
+        rows = 0.005 * rng.poisson(truth)
+        edges = at[:, None] + u
+        found = morph_signal(signal_of(rows, 0.005), at, at, edges, log=False, name="m")
+        z.append(found.record["left_out"][0]["z"])
+    assert abs(np.mean(z)) < 0.25
+    assert np.std(z) == pytest.approx(1.0, abs=0.15)
+
+
 def test_a_scan_between_simulated_masses(tmp_path, monkeypatch):
     """The record says which hypotheses are interpolated, between which, and how well that goes."""
     monkeypatch.chdir(tmp_path)

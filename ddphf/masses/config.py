@@ -18,6 +18,7 @@ from ddphf.masses.morphing import Morphed, morph_signal
 from ddphf.masses.scan import MassScan, Norm, Parameter, Poi, Sample
 from ddphf.masses.schema import SCHEMA, check_scan_file
 from ddphf.masses.tables import Tables, split_address
+from ddphf.masses.windows import fill_windows
 from ddphf.yaml_text import parse_yaml
 
 __all__ = ["UNSTATED", "read_arrays", "read_scan"]
@@ -51,8 +52,9 @@ def read_scan(path: str, *, empty_bins: str | None = None) -> tuple[MassScan, li
         data = parse_yaml(text)
         check_scan_file(data)
         tables = Tables(Path(path).parent)
-        scan = _make(data, tables)
-        return treat_empty_bins(scan, empty_bins or data.get("empty_bins")), list(tables.files)
+        filled, files = fill_windows(data, tables)
+        scan = treat_empty_bins(_make(filled, tables), empty_bins or data.get("empty_bins"))
+        return scan, [*tables.files, *files]
     except (ConfigError, InputError) as error:
         raise type(error)(f"{path}: {error}") from None
 
