@@ -20,8 +20,8 @@ FAST_NAMES = {
     "map_checks", "map_columns", "map_correlations", "map_practice", "maps", "mass_windows",
     "matrix_text", "morphing", "n_sigma", "nanoaod", "outputs", "pages_of_the_house",
     "pruning", "refusals", "roc", "schema", "search_boxes", "search_events_shared",
-    "search_fields", "search_local", "shared_points", "shipped", "shown", "suspicious", "symmetry", "tables", "tools",
-    "variances", "windows",
+    "search_fields", "search_local", "shared_points", "shipped", "shown", "suspicious",
+    "symmetry", "tables", "tools", "variances", "windows",
 }  # fmt: skip
 """Of the files whose tests compile nothing, or little."""
 
