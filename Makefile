@@ -50,6 +50,7 @@ bench: $(VENV)/test.stamp
 	$(BIN)/python tests/benchmarks/bench_rank.py -o build/performance_rank.json
 	$(BIN)/python tests/benchmarks/bench_cold.py -o build/performance_cold.json
 	$(BIN)/python tests/benchmarks/bench_search.py -o build/performance_search.json
+	$(BIN)/python tests/benchmarks/bench_masses.py workspaces/zprime_scan/scan.yml -o build/performance_masses.json
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python tests/benchmarks/bench_flips.py -o build/performance_flips.json
 	$(BIN)/python tests/benchmarks/bench_cost.py -o build/performance_cost.json --figure docs/cost.png
 

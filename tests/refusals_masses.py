@@ -29,6 +29,7 @@ def masses(*options, **changes):
     }
 
 
+WINDOW = {"column": "m", "resolution": 0.3, "half_width": 4, "bins": 2}
 EMPTY = [[0.0, 4.0], [4.0, 5.0]]
 
 MASSES = {
@@ -58,5 +59,30 @@ MASSES = {
     "too few toys of limits of a mass scan": masses("--method", "toys", "--toys", "9"),
     "toys of a mass scan that are not asked for": masses("--toys", "200"),
     "pieces of toys that are not asked for": masses("--keep", "pieces"),
+    "a mass beyond the simulated ones": masses(signal__simulated=[1.0, 1.5], edges=[0.0, 1.0, 2.0]),
+    "a signal between masses without edges": masses(signal__simulated=[1.0, 2.0]),
+    "a mass that is simulated without an event": masses(
+        signal__yields=[[1.0, 2.0], [0.0, 0.0]],
+        signal__simulated=[1.0, 2.0],
+        edges=[0.0, 1.0, 2.0],
+    ),
+    "simulated masses that do not increase": masses(
+        signal__simulated=[2.0, 1.0], edges=[0.0, 1.0, 2.0]
+    ),
+    "an interpolation of yields without simulated masses": masses(signal__interpolate_yields="log"),
+    "events of a mass scan without a window": masses(observed={"events": "data.npz"}),
+    "a window without events": masses(window=WINDOW),
+    "edges beside a window": masses(
+        observed={"events": "data.npz"}, window=WINDOW, edges=[0.0, 1.0]
+    ),
+    "a window whose resolution is 0": masses(
+        observed={"events": "data.npz"}, window={**WINDOW, "resolution": 0}
+    ),
+    "events of a mass scan that are not there": masses(
+        observed={"events": "data.npz"}, window=WINDOW
+    ),
+    "errors beside weighted events": masses(
+        background={"yields": {"events": "b.npz"}, "error": [[1.0], [1.0]]}, window=WINDOW
+    ),
     "a confidence level of a mass scan": masses("--cl", "95"),
 }

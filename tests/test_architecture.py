@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "workspace": {"config", "inputs", "symmetry"},
     "symmetry": {"config", "inputs"},
     "publish": {"figures", "inference", "likelihood", "report"},
-    "masses": {"inference", "likelihood"},
+    "masses": {"inference", "inputs", "likelihood"},
     "inference": {"likelihood"},
     "likelihood": set(),
     "search": {"config", "inputs", "symmetry", "workspace"},

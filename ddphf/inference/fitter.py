@@ -115,8 +115,14 @@ class Fitter:
         Raises:
             ModelError: Says why there are none, and what can be done.
         """
-        if not is_without_null(self.reference):
+        if not self.has_limits:
             self.require_null()
+
+    @cached_property
+    def has_limits(self) -> bool:
+        """Whether there are upper limits: a null, or data that are impossible without a signal."""
+        alone = not self.declared.measurement and is_without_null(self.reference)
+        return self.has_null or alone
 
     @cached_property
     def no_null(self) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from ddphf.exceptions import ConfigError, InputError
 from ddphf.files import read_input
 from ddphf.guards import within
 from ddphf.masses.empty_bins import treat_empty_bins
+from ddphf.masses.morphing import Morphed, morph_signal
 from ddphf.masses.scan import MassScan, Norm, Parameter, Poi, Sample
 from ddphf.masses.schema import SCHEMA, check_scan_file
 from ddphf.masses.tables import Tables, split_address
+from ddphf.masses.windows import fill_windows
 from ddphf.yaml_text import parse_yaml
 
 __all__ = ["UNSTATED", "read_arrays", "read_scan"]
@@ -49,8 +52,9 @@ def read_scan(path: str, *, empty_bins: str | None = None) -> tuple[MassScan, li
         data = parse_yaml(text)
         check_scan_file(data)
         tables = Tables(Path(path).parent)
-        scan = _make(data, tables)
-        return treat_empty_bins(scan, empty_bins or data.get("empty_bins")), list(tables.files)
+        filled, files = fill_windows(data, tables)
+        scan = treat_empty_bins(_make(filled, tables), empty_bins or data.get("empty_bins"))
+        return scan, [*tables.files, *files]
     except (ConfigError, InputError) as error:
         raise type(error)(f"{path}: {error}") from None
 
@@ -96,16 +100,7 @@ def read_arrays(path: str, *, empty_bins: str | None = None) -> tuple[MassScan, 
 
 def _make(data: Mapping[str, Any], tables: Tables) -> MassScan:
     parameter = data["parameter"]
-    values = tables.read(parameter["values"], "parameter.values")
-    if values.ndim != 1 or not len(values):
-        raise InputError(f"at parameter.values: shape {values.shape}, expected a list")
-    falls = np.flatnonzero(np.diff(values) <= 0)
-    if len(falls):
-        i = int(falls[0])
-        raise InputError(
-            f"at parameter.values: the grid does not increase: entry {i + 1} is {values[i + 1]:g} "
-            f"after {values[i]:g}; sort the hypotheses, each value once"
-        )
+    values = _grid(parameter["values"], "parameter.values", tables)
     reader = _Reader(tables, len(values), parameter["name"])
     counts = reader.table(data["observed"], "observed")
     within("observed", "bins of all hypotheses", counts.size, MOST_BINS)
@@ -122,7 +117,8 @@ def _make(data: Mapping[str, Any], tables: Tables) -> MassScan:
                       "background" if i == 0 else f"background{i}")
         for i, entry in enumerate(given if isinstance(given, list) else [given])
     )  # fmt: skip
-    signal = reader.sample(data["signal"], "signal", "signal")
+    edges, said = _edges(data, tables, counts)
+    signal, morphed = reader.signal(data["signal"], values, edges)
     if not np.all(signal.yields.sum(axis=1) > 0):
         row = int(np.flatnonzero(signal.yields.sum(axis=1) <= 0)[0])
         raise InputError(f"at signal.yields: hypothesis {row} expects no signal event at all")
@@ -146,7 +142,6 @@ def _make(data: Mapping[str, Any], tables: Tables) -> MassScan:
         )
     if poi["name"] in {norm.name for s in (*backgrounds, signal) for norm in s.norms}:
         raise InputError(f"at poi.name: '{poi['name']}' is the name of a systematic too")
-    edges, said = _edges(data, tables, counts)
     return MassScan(
         name=data["name"],
         parameter=Parameter(parameter["name"], parameter.get("unit", ""), values),
@@ -157,8 +152,25 @@ def _make(data: Mapping[str, Any], tables: Tables) -> MassScan:
         live=np.ones(counts.shape, dtype=bool),
         edges=edges,
         empty=np.zeros(counts.shape, dtype=bool),
-        warnings=tuple(said),
+        warnings=(*said, *(morphed.warnings if morphed else ())),
+        between=morphed.between if morphed else None,
+        interpolation=morphed.record if morphed else None,
     )
+
+
+def _grid(given: Any, where: str, tables: Tables) -> Array:
+    """Return values of the parameter, which increase."""
+    values = tables.read(given, where)
+    if values.ndim != 1 or not len(values):
+        raise InputError(f"at {where}: shape {values.shape}, expected a list")
+    falls = np.flatnonzero(np.diff(values) <= 0)
+    if len(falls):
+        i = int(falls[0])
+        raise InputError(
+            f"at {where}: the grid does not increase: entry {i + 1} is {values[i + 1]:g} "
+            f"after {values[i]:g}; sort the hypotheses, each value once"
+        )
+    return values
 
 
 def _edges(
@@ -243,6 +255,31 @@ class _Reader:
                     raise InputError(f"at {where}.error: hypothesis {row}, bin {column} has {why}")
         elif "error_kind" in entry:
             raise InputError(f"at {where}.error_kind: there is no error; give it too")
+        norms = self.norms(entry, where)
+        return Sample(entry.get("name", name), yields, error, shapesys, norms)
+
+    def signal(
+        self, entry: Mapping[str, Any], values: Array, edges: Array | None
+    ) -> tuple[Sample, Morphed | None]:
+        """Return the signal of all hypotheses, and how it was made of simulated ones."""
+        if "simulated" not in entry:
+            if "interpolate_yields" in entry:
+                raise InputError(
+                    "at signal.interpolate_yields: is for a signal that is interpolated; give "
+                    "signal.simulated, or leave it out"
+                )
+            return self.sample(entry, "signal", "signal"), None
+        at = _grid(entry["simulated"], "signal.simulated", self.tables)
+        reader = _Reader(self.tables, len(at), "simulated")
+        reader.bins = self.bins
+        alone = {key: value for key, value in entry.items() if key != "systematics"}
+        found = morph_signal(
+            reader.sample(alone, "signal", "signal"), at, values, edges,
+            log=entry.get("interpolate_yields") == "log", name=self.parameter,
+        )  # fmt: skip
+        return replace(found.signal, norms=self.norms(entry, "signal")), found
+
+    def norms(self, entry: Mapping[str, Any], where: str) -> tuple[Norm, ...]:
         norms = []
         for i, norm in enumerate(entry.get("systematics", ())):
             place = f"{where}.systematics.{i}"
@@ -252,4 +289,4 @@ class _Reader:
             norms.append(Norm(norm["name"], up, down))
         if len({norm.name for norm in norms}) < len(norms):
             raise InputError(f"at {where}.systematics: a name appears twice")
-        return Sample(entry.get("name", name), yields, error, shapesys, tuple(norms))
+        return tuple(norms)

@@ -151,6 +151,7 @@ def run_scan(
             "failed": int(np.sum(status == FAILED)),
             "checked": checked,
         },
+        interpolation=scan.interpolation,
         seed=seed if global_toys or "toys" in methods else None,
         warnings=(*scan.warnings, *_warn(fitted, limits)),
         provenance=make_provenance(
@@ -186,6 +187,10 @@ def _hypothesis(
     }
     if len(stated) > 1:
         out["limits"] = stated[1:]
+    if scan.between is not None:
+        out["interpolated"] = bool(np.isfinite(scan.between[i, 0]))
+        if out["interpolated"]:
+            out["between"] = scan.between[i].tolist()
     return out
 
 

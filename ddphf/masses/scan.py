@@ -89,6 +89,9 @@ class MassScan:
         warnings: Sentences.
         raw: The scan before its bins were merged, where they were.
         group: The bin of this scan that each of its bins went to, shape (n, bins), or None.
+        between: Simulated values between which the signal is interpolated, shape (n, 2), nan where
+            it is simulated; None without interpolation.
+        interpolation: How that was done, and what leaving simulated values out says.
     """
 
     name: str
@@ -104,6 +107,8 @@ class MassScan:
     warnings: tuple[str, ...] = ()
     raw: MassScan | None = None
     group: IntArray | None = None
+    between: Array | None = None
+    interpolation: Spec | None = None
 
     def __len__(self) -> int:
         return len(self.counts)
@@ -142,6 +147,7 @@ class MassScan:
             empty=self.empty[rows],
             raw=None if self.raw is None else self.raw.take(rows),
             group=None if self.group is None else self.group[rows],
+            between=None if self.between is None else self.between[rows],
         )
 
     def rows(self) -> RowModel:

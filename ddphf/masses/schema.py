@@ -38,17 +38,36 @@ ERRORS: Spec = {
     "error_kind": {"enum": ["staterror", "shapesys"]},
     "systematics": {"type": "array", "items": NORM},
 }
-SAMPLE = _object({"yields": TABLE}, {"name": NAME, **ERRORS})
+EVENTS = _object({"events": {"type": ["string", "array"]}}, {"weight": {"type": "string"}})
+MADE = _object(
+    {"events": {"type": ["string", "array"]}},
+    {"weight": {"type": "string"}, "generated": {"type": "string"}},
+)
+DATA = _object({"events": {"type": ["string", "array"]}})
+WINDOW = _object(
+    {
+        "column": {"type": "string"},
+        "resolution": NUMBERS,
+        "half_width": {"type": "number", "exclusiveMinimum": 0},
+        "bins": {"type": "integer", "minimum": 1, "maximum": 10_000},
+    },
+    {"other": _object({"column": {"type": "string"}, "edges": TABLE})},
+)
+SAMPLE = _object({"yields": {"anyOf": [*TABLE["anyOf"], EVENTS]}}, {"name": NAME, **ERRORS})
+SIGNAL = _object(
+    {"yields": {"anyOf": [*TABLE["anyOf"], MADE]}},
+    {"name": NAME, **ERRORS, "simulated": TABLE, "interpolate_yields": {"enum": ["linear", "log"]}},
+)
 SCAN = _object(
     {
         "schema": {"const": SCHEMA},
         "name": NAME,
         "parameter": _object({"name": NAME, "values": TABLE}, {"unit": TEXT}),
-        "observed": TABLE,
+        "observed": {"anyOf": [*TABLE["anyOf"], DATA]},
         "background": {
             "anyOf": [SAMPLE, {"type": "array", "items": SAMPLE, "minItems": 1}]
         },
-        "signal": SAMPLE,
+        "signal": SIGNAL,
         "poi": _object(
             {"name": NAME},
             {
@@ -61,6 +80,7 @@ SCAN = _object(
     },
     {
         "edges": TABLE,
+        "window": WINDOW,
         "empty_bins": {"enum": ["keep", "drop", "floor", "merge"]},
     },
 )  # fmt: skip
@@ -101,7 +121,7 @@ def check_scan_file(data: Any) -> None:
         "enum": lambda v: "one of " + ", ".join(map(str, v)),
         "const": lambda v: repr(v),
         "pattern": lambda _: "up to 60 letters, digits and underscores",
-        "anyOf": lambda _: "a table (FILE.npz:NAME) or a list of numbers",
+        "anyOf": lambda _: "a table (FILE.npz:NAME), a list of numbers, or events",
     }
     say = expected.get(str(error.validator), lambda _: str(error.message))
     raise ConfigError(f"{where}: {got}: expected {say(error.validator_value)}")

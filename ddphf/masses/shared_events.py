@@ -154,8 +154,9 @@ class SharedEvents:
             weight = np.sum(sample.error**2, axis=1) / np.maximum(yields.sum(axis=1), 1e-300)
             self.rates.append(self.cells.smooth(rate, yields, weight))
             own = self.cells.sums(self.rates[-1]).sum(axis=1)
-            spread = self.cells.spread_rows(own * weight) / self.cells.spread_rows(own)
-            self.weights.append(np.where(np.isfinite(spread), spread, float(weight.max())))
+            covered, spread = self.cells.spread_rows(own), self.cells.spread_rows(own * weight)
+            mean = spread / np.where(covered > 0, covered, 1.0)  # between windows nothing is
+            self.weights.append(np.where(covered > 0, mean, float(weight.max())))
         self.total = np.sum(self.rates, axis=0)
 
     def draw(self, rng: np.random.Generator) -> RowData:

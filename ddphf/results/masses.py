@@ -40,8 +40,8 @@ class MassesResult(Written):
         hypotheses: ``mu_hat``, ``mu_error``, ``q0``, ``z0``, ``p0`` (null where mu = 0 is
             impossible), ``limit`` with ``asymptotic`` and ``toys`` (``observed``, ``expected`` at
             -2 to 2 sigma; of toys ``error``, ``expected_error``, ``n``, ``n_failed``), ``limits``
-            at further levels, ``empty_bins`` (``n``, ``with_events``), ``interpolated``,
-            ``status``.
+            at further levels, ``empty_bins`` (``n``, ``with_events``), ``interpolated``
+            and ``between`` which simulated values, ``status``.
         overall: The best hypothesis: its ``value``, ``z0``, ``p0``; ``p`` of the largest z of all
             hypotheses reaching that without a signal, with ``p_interval`` and ``z``, from ``toys``;
             ``gross_vitells`` beside it; a table ``thresholds``. None where it was not asked for.
@@ -110,8 +110,11 @@ HYPOTHESIS = fields(
         "empty_bins": fields({"n": COUNT, "with_events": COUNT}, {"bins": listed(COUNT)}),
         "status": TEXT,
     },
-    {"limits": listed(LIMIT), "interpolated": {"type": "boolean"}, "name": TEXT},
-)
+    {
+        "limits": listed(LIMIT), "interpolated": {"type": "boolean"}, "between": INTERVAL,
+        "name": TEXT,
+    },
+)  # fmt: skip
 GROSS_VITELLS = fields(
     {"u0": NUMBER, "crossings": NUMBER, "error": HOLE, "p": PROBABILITY}, {"toys": COUNT}
 )
