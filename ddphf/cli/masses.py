@@ -23,10 +23,12 @@ from ddphf.cli.common import (
 from ddphf.cli.figures import figure_options, figure_paths, write_record
 from ddphf.compute.work import work_of
 from ddphf.exceptions import UsageError
+from ddphf.files import read_json
 from ddphf.outputs import Outputs, check_folder
 
 if TYPE_CHECKING:
     from ddphf.masses.scan import MassScan
+    from ddphf.results.masses import MassesResult
 
 __all__ = ["FIGURES", "command"]
 
@@ -73,20 +75,27 @@ def _read_levels(context: click.Context, option: click.Parameter, text: str) -> 
     help="Toys of all hypotheses, for the global p-value.",
 )  # fmt: skip
 @click.option(
-    "--keep", metavar="DIR", help="Keep pieces of the toys there: what was stopped goes on."
+    "--patchset", metavar="FILE",
+    help="A pyhf patchset, one patch per hypothesis, of the background-only workspace SCAN.",
+)  # fmt: skip
+@click.option(
+    "--parameter", metavar="LABEL", help="Which label of the patchset is scanned; the only one."
 )
+@click.option("--keep", metavar="DIR", help="Keep finished pieces there: what was stopped goes on.")
 @figure_options("Draw limits, p0 and mu_hat against the parameter into this folder.")
 @seed_option
 @scheduler_option
 @force_option
 def command(
     scan: str, output: str, levels: tuple[float, ...], empty_bins: str | None, method: str,
-    toys: int | None, global_toys: int, keep: str | None, plots: str | None,
-    kind: str | None, seed: int, where: str | None, force: bool,
+    toys: int | None, global_toys: int, patchset: str | None, parameter: str | None,
+    keep: str | None, plots: str | None, kind: str | None, seed: int, where: str | None,
+    force: bool,
 ) -> None:  # fmt: skip
     """Fit every hypothesis of SCAN, set limits, and say what looking at all of them costs.
 
-    SCAN is a scan file (schema ddphf/masses/1), or an npz of its arrays.
+    SCAN is a scan file (schema ddphf/masses/1), an npz of its arrays, or with --patchset a
+    background-only workspace.
 
     Example: ddphf masses scan.yml -o masses.json --plots figures
     """
@@ -94,23 +103,31 @@ def command(
     if toys is not None and "toys" not in methods:
         raise UsageError("--toys: is for --method toys; give it, or leave --toys out")
     drawn = "toys" in methods or global_toys > 0
-    require_work(where, drawn, "--method toys or --global-toys")
-    if keep is not None and not drawn:
-        raise UsageError("--keep: is for --method toys or --global-toys; give one, or leave it out")
+    long = drawn or patchset is not None  # hypotheses one by one
+    require_work(where, long, "--method toys, --global-toys or --patchset")
+    if keep is not None and not long:
+        raise UsageError(
+            "--keep: is for --method toys, --global-toys or --patchset; give one, or leave it out"
+        )
+    _check_patchset(patchset, parameter, global_toys)
     folder = None if keep is None else check_folder("--keep", keep)
     figures = figure_paths(plots, kind, FIGURES)
-    outputs = Outputs([output, *figures.values()], inputs=[scan], force=force)
+    inputs = [scan] if patchset is None else [scan, patchset]
+    outputs = Outputs([output, *figures.values()], inputs=inputs, force=force)
     with progress_line() as say, runner_at(where, say) as runner:
         say("reading")
-        from ddphf.masses.run import run_scan
+        settings: dict[str, Any] = {
+            "levels": levels, "methods": methods, "toys": 1000 if toys is None else toys,
+            "seed": seed, "folder": folder, "work": work_of(say, say.bar("toys"), runner),
+        }  # fmt: skip
+        if patchset is not None:
+            result = _run_patchset(scan, patchset, parameter, empty_bins, settings)
+        else:
+            from ddphf.masses.run import run_scan
 
-        found, files = _read(scan, empty_bins)
-        outputs.protect(files)
-        result = run_scan(
-            found, levels=levels, methods=methods, toys=1000 if toys is None else toys,
-            global_toys=global_toys, seed=seed, folder=folder,
-            work=work_of(say, say.bar("toys"), runner),
-        )  # fmt: skip
+            found, files = _read(scan, empty_bins)
+            outputs.protect(files)
+            result = run_scan(found, global_toys=global_toys, **settings)
     record = result.to_dict()
     print_warnings(result.warnings)
 
@@ -122,6 +139,27 @@ def command(
     missing = write_record(outputs, output, record, figures, draw)
     print_warnings([f"{figures[name].name}: nothing to draw" for name in missing])
     print_summary(make_table(record))
+
+
+def _check_patchset(patchset: str | None, parameter: str | None, global_toys: int) -> None:
+    if parameter is not None and patchset is None:
+        raise UsageError("--parameter: is for --patchset; give it, or leave --parameter out")
+    if patchset is not None and global_toys:
+        raise UsageError(
+            "--global-toys: is for a scan file with the edges of windows, which a patchset does "
+            "not have; leave one of them out"
+        )
+
+
+def _run_patchset(
+    workspace: str, patchset: str, parameter: str | None, empty_bins: str | None,
+    settings: dict[str, Any],
+) -> MassesResult:  # fmt: skip
+    from ddphf.masses.patchset import read_hypotheses
+    from ddphf.masses.run_patchset import run_patchset
+
+    found = read_hypotheses(read_json(workspace), read_json(patchset), parameter)
+    return run_patchset(found, empty_bins=empty_bins, **settings)
 
 
 def _read(scan: str, empty_bins: str | None) -> tuple[MassScan, list[Any]]:

@@ -115,7 +115,7 @@ class Fitter:
         Raises:
             ModelError: Says why there are none, and what can be done.
         """
-        if not is_without_null(self.reference):
+        if not self.has_limits:
             self.require_null()
 
     @cached_property
@@ -133,6 +133,12 @@ class Fitter:
     def has_null(self) -> bool:
         """Whether mu = 0 is a hypothesis of this measurement."""
         return self.no_null is None
+
+    @property
+    def has_limits(self) -> bool:
+        """Whether values of the POI above 0 can be compared, even where mu = 0 is impossible."""
+        declared = self.declared.measurement and self.has_free_poi
+        return self.has_null or (is_without_null(self.reference) and not declared)
 
     @property
     def has_free_poi(self) -> bool:

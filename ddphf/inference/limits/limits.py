@@ -137,7 +137,7 @@ def limit_model(
     if "toys" in methods and toys < MIN_TOYS:
         raise InputError(f"toys: {toys}, expected at least {MIN_TOYS} per scanned signal strength")
     say, stated = work.say, fitter.reference.poi_bounds
-    if not fitter.has_null:
+    if not fitter.has_limits:
         if not (interval and fitter.has_free_poi):
             fitter.require_null()
         return _intervals_alone(fitter, level, methods, toys, seed, work)
