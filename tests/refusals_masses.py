@@ -118,7 +118,7 @@ MASSES = {
     "a patch whose signal is 0": patched(
         change=lambda p: step_of(p)[0]["value"].update(data=[0.0, 0.0, 0.0])
     ),
-    "a patch that does not fit": patched(
+    "a patch of a mass that does not fit": patched(
         change=lambda p: step_of(p)[0].update(path="/channels/7/samples/1")
     ),
     "a patch that breaks the workspace": patched(
@@ -135,4 +135,12 @@ MASSES = {
     ),
     "a global p-value of a patchset": patched("--global-toys", "50"),
     "a parameter without a patchset": masses("--parameter", "m"),
+    "a patchset of a mass scan without an id": masses(
+        "--workspaces",
+        "published",
+        observed=[[3, 5]] * 2,
+        background={"yields": [[3.0, 4.0]] * 2},
+    ),
+    "an id without a patchset": masses("--inspire", "ins1234567"),
+    "workspaces of a patchset": patched("--workspaces", "published"),
 }

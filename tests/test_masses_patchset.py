@@ -2,6 +2,8 @@
 
 import copy
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pyhf
@@ -9,6 +11,7 @@ import pytest
 from conftest import invoke
 
 from ddphf import fit_workspace, limit_workspace
+from ddphf.masses.config import read_scan
 from ddphf.masses.examples import small_patchset
 from ddphf.masses.patched_rows import NoRows, make_rows
 from ddphf.masses.patchset import read_hypotheses
@@ -147,3 +150,84 @@ def test_command_sorts_and_names(tmp_path):
     assert record["parameter"]["name"] == "m"
     assert [h["name"] for h in record["hypotheses"]] == ["m_1", "m_2", "m_3"]
     assert MassesResult.from_dict(record).to_dict() == record
+
+
+# Files for others.
+
+
+def write_scan(folder, counts, yields):
+    """Write a scan file of three masses, and return the command."""
+    document = {
+        "schema": "ddphf/masses/1",
+        "name": "published",
+        "parameter": {"name": "m", "unit": "GeV", "values": [1.0, 1.5, 3.0]},
+        "observed": counts,
+        "background": {
+            "yields": yields,
+            "error": (0.1 * np.array(yields)).tolist(),
+            "systematics": [{"name": "norm", "type": "normsys", "up": 1.1, "down": 0.9}],
+        },
+        "signal": {
+            "yields": [[1.0, 2.0, 0.5], [0.5, 2.0, 1.5], [0.2, 1.0, 2.5]],
+            "systematics": [
+                {"name": "eff", "type": "normsys", "up": [1.1, 1.2, 1.05], "down": 0.95}
+            ],
+        },
+        "poi": {"name": "mu", "unit": "fb", "bounds": [0, 40]},
+    }
+    (folder / "scan.yml").write_text(json.dumps(document))
+    arguments = ["masses", str(folder / "scan.yml"), "-o", str(folder / "masses.json")]
+    return [*arguments, "--workspaces", str(folder / "out")]
+
+
+def limit_of(folder, workspace):
+    (folder / "one.json").write_text(json.dumps(workspace))
+    arguments = ["limit", str(folder / "one.json"), "-o", str(folder / "limit.json"), "--force"]
+    outcome = invoke(*arguments)
+    assert outcome.code == 0, outcome.err
+    return json.loads((folder / "limit.json").read_text())["asymptotic"]
+
+
+def test_a_common_background_is_written_with_a_patchset(tmp_path):
+    arguments = write_scan(tmp_path, [[6, 8, 7]] * 3, [[5.0, 6.0, 7.0]] * 3)
+    outcome = invoke(*arguments, "--inspire", "ins7654321")
+    assert outcome.code == 0, outcome.err
+    out = tmp_path / "out"
+    assert sorted(p.name for p in out.iterdir()) == ["BkgOnly.json", "patchset.json"]
+    background = pyhf.Workspace(json.loads((out / "BkgOnly.json").read_text()))
+    patchset = pyhf.PatchSet(json.loads((out / "patchset.json").read_text()))
+    patchset.verify(background)
+    assert patchset.labels == ["m"]
+    assert [patch.values for patch in patchset] == [(1.0,), (1.5,), (3.0,)]
+    record = json.loads((tmp_path / "masses.json").read_text())
+    for index, key in ((0, "m_0"), (2, (3.0,))):
+        limit = limit_of(tmp_path, patchset.apply(background, key))
+        stated = record["hypotheses"][index]["limit"]["asymptotic"]
+        assert stated["observed"] == pytest.approx(limit["observed"], rel=1e-6)
+        assert stated["expected"] == pytest.approx(limit["expected"], rel=1e-6)
+    line = f"masses {out}/BkgOnly.json --patchset {out}/patchset.json -o {tmp_path}/again.json"
+    assert invoke(*line.split()).code == 0
+    again = json.loads((tmp_path / "again.json").read_text())
+    for ours, theirs in zip(again["hypotheses"], record["hypotheses"], strict=True):
+        ours, theirs = ours["limit"]["asymptotic"], theirs["limit"]["asymptotic"]
+        assert ours["observed"] == pytest.approx(theirs["observed"], rel=1e-8)
+
+
+def test_other_backgrounds_are_written_as_arrays_with_a_script(tmp_path):
+    yields = [[5.0, 6.0, 7.0], [6.0, 7.0, 6.0], [7.0, 6.0, 0.0]]
+    arguments = write_scan(tmp_path, [[6, 8, 7], [8, 7, 5], [7, 5, 0]], yields)
+    outcome = invoke(*arguments, "--empty-bins", "drop")
+    assert outcome.code == 0, outcome.err
+    out, written = tmp_path / "out", tmp_path / "w.json"
+    assert sorted(p.name for p in out.iterdir()) == ["make_workspace.py", "scan.json", "scan.npz"]
+    scan, _ = read_scan(str(tmp_path / "scan.yml"), empty_bins="drop")
+    for index in range(3):
+        command = [sys.executable, str(out / "make_workspace.py"), str(index), str(written)]
+        subprocess.run(command, check=True, timeout=60)
+        workspace = json.loads(written.read_text())
+        assert workspace == scan.workspace(index)
+        pyhf.Workspace(workspace)
+    record = json.loads((tmp_path / "masses.json").read_text())
+    limit = limit_of(tmp_path, workspace)
+    stated = record["hypotheses"][2]["limit"]["asymptotic"]
+    assert stated["observed"] == pytest.approx(limit["observed"], rel=1e-6)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -81,6 +82,14 @@ def _read_levels(context: click.Context, option: click.Parameter, text: str) -> 
 @click.option(
     "--parameter", metavar="LABEL", help="Which label of the patchset is scanned; the only one."
 )
+@click.option(
+    "--workspaces", metavar="DIR",
+    help="Write what gives every hypothesis's pyhf workspace there: BkgOnly.json and patchset.json "
+    "of a common background, else scan.npz, scan.json and make_workspace.py.",
+)  # fmt: skip
+@click.option(
+    "--inspire", metavar="ID", help="Such as ins1234567, which patchset.json has to state."
+)
 @click.option("--keep", metavar="DIR", help="Keep finished pieces there: what was stopped goes on.")
 @figure_options("Draw limits, p0 and mu_hat against the parameter into this folder.")
 @seed_option
@@ -89,8 +98,8 @@ def _read_levels(context: click.Context, option: click.Parameter, text: str) -> 
 def command(
     scan: str, output: str, levels: tuple[float, ...], empty_bins: str | None, method: str,
     toys: int | None, global_toys: int, patchset: str | None, parameter: str | None,
-    keep: str | None, plots: str | None, kind: str | None, seed: int, where: str | None,
-    force: bool,
+    workspaces: str | None, inspire: str | None, keep: str | None, plots: str | None,
+    kind: str | None, seed: int, where: str | None, force: bool,
 ) -> None:  # fmt: skip
     """Fit every hypothesis of SCAN, set limits, and say what looking at all of them costs.
 
@@ -110,12 +119,15 @@ def command(
             "--keep: is for --method toys, --global-toys or --patchset; give one, or leave it out"
         )
     _check_patchset(patchset, parameter, global_toys)
+    published = _published_paths(workspaces, inspire, patchset)
     folder = None if keep is None else check_folder("--keep", keep)
     figures = figure_paths(plots, kind, FIGURES)
     inputs = [scan] if patchset is None else [scan, patchset]
-    outputs = Outputs([output, *figures.values()], inputs=inputs, force=force)
+    targets: list[str | Path] = [output, *figures.values(), *published.values()]
+    outputs = Outputs(targets, inputs=inputs, force=force)
     with progress_line() as say, runner_at(where, say) as runner:
         say("reading")
+        beside: dict[Path, bytes] = {}
         settings: dict[str, Any] = {
             "levels": levels, "methods": methods, "toys": 1000 if toys is None else toys,
             "seed": seed, "folder": folder, "work": work_of(say, say.bar("toys"), runner),
@@ -127,6 +139,7 @@ def command(
 
             found, files = _read(scan, empty_bins)
             outputs.protect(files)
+            beside = _workspace_files(found, published, inspire)
             result = run_scan(found, global_toys=global_toys, **settings)
     record = result.to_dict()
     print_warnings(result.warnings)
@@ -136,9 +149,38 @@ def command(
 
         return draw_masses(record)
 
-    missing = write_record(outputs, output, record, figures, draw)
+    missing = write_record(outputs, output, record, figures, draw, beside)
     print_warnings([f"{figures[name].name}: nothing to draw" for name in missing])
     print_summary(make_table(record))
+
+
+def _published_paths(
+    folder: str | None, inspire: str | None, patchset: str | None
+) -> dict[str, Path]:
+    if folder is None:
+        if inspire is not None:
+            raise UsageError("--inspire: is for --workspaces; give it, or leave --inspire out")
+        return {}
+    if patchset is not None:
+        raise UsageError(
+            "--workspaces: the patchset gives the workspaces already; leave one of them out"
+        )
+    from ddphf.likelihood.patches import check_inspire
+    from ddphf.masses.workspaces import FILES
+
+    if inspire is not None:
+        check_inspire(inspire)
+    return {name: check_folder("--workspaces", folder) / name for name in FILES}
+
+
+def _workspace_files(
+    scan: MassScan, paths: dict[str, Path], inspire: str | None
+) -> dict[Path, bytes]:
+    if not paths:
+        return {}
+    from ddphf.masses.workspaces import workspace_files
+
+    return {paths[name]: content for name, content in workspace_files(scan, inspire).items()}
 
 
 def _check_patchset(patchset: str | None, parameter: str | None, global_toys: int) -> None:

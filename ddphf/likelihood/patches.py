@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import copy
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import jsonpatch
+import pyhf
 
-from ddphf.exceptions import InputError
+from ddphf.arrays import Spec
+from ddphf.exceptions import InputError, UsageError
+from ddphf.likelihood.schemas import validate
 from ddphf.workspace_json import Workspace
 
-__all__ = ["Patch", "apply_patch", "split_signal"]
+__all__ = ["PATCH_NAME", "Patch", "apply_patch", "check_inspire", "make_patchset", "split_signal"]
 
 Patch = list[dict[str, Any]]
+
+INSPIRE = re.compile(r"ins\d{7}")
+PATCH_NAME = re.compile(r"[A-Za-z0-9_]+")
 
 
 def split_signal(workspace: Workspace) -> tuple[Workspace, Patch] | None:
@@ -77,3 +85,58 @@ def apply_patch(workspace: Workspace, patch: Any, *, name: str = "patch") -> Wor
     except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException, KeyError) as error:
         raise InputError(f"{name}: does not fit the background-only workspace ({error})") from None
     return patched
+
+
+def check_inspire(identifier: str) -> str:
+    """Return an INSPIRE id that pyhf's patchset schema takes.
+
+    Raises:
+        UsageError: It is none.
+
+    Example:
+        >>> check_inspire("ins1234567")
+        'ins1234567'
+    """
+    if not INSPIRE.fullmatch(identifier):
+        raise UsageError(f"--inspire {identifier}: expected 'ins' and seven digits")
+    return identifier
+
+
+def make_patchset(
+    background: Workspace, patches: Sequence[tuple[str, Patch]], *, inspire: str, description: str,
+    label: str = "signal", values: Sequence[float] | None = None,
+) -> Spec:  # fmt: skip
+    """Return a pyhf patchset.
+
+    Args:
+        background: The workspace that the patches apply to.
+        patches: Name and JSON Patch of each signal.
+        inspire: Such as ``ins1234567``; pyhf's schema wants one.
+        description: One sentence.
+        label: What patches differ in.
+        values: Of it, one per patch; the names where None.
+
+    Raises:
+        InputError: A name that pyhf does not take, or a name twice.
+    """
+    names = [name for name, _ in patches]
+    for name in names:
+        if not PATCH_NAME.fullmatch(name):
+            raise InputError(f"signal '{name}': use letters, digits and underscores alone")
+    if len(set(names)) < len(names):
+        raise InputError(f"the signals {names} have a name twice; rename one")
+    patchset = {
+        "metadata": {
+            "references": {"hepdata": check_inspire(inspire)},
+            "description": description,
+            "digests": {"sha256": pyhf.utils.digest(background)},
+            "labels": [label],
+        },
+        "patches": [
+            {"metadata": {"name": name, "values": [value]}, "patch": patch}
+            for (name, patch), value in zip(patches, values or names, strict=True)
+        ],
+        "version": "1.0.0",
+    }
+    validate(patchset, "patchset")
+    return patchset

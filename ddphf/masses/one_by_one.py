@@ -125,7 +125,7 @@ def run_one_by_one(
     """
     if "toys" in methods and toys < MIN_TOYS:
         raise InputError(f"toys: {toys}, expected at least {MIN_TOYS} per scanned signal strength")
-    ordered = tuple(m for m in ("asymptotic", "toys") if m in methods)
+    ordered = ("asymptotic", *(["toys"] if "toys" in methods else []))
     work.say(f"{len(found)} hypotheses one by one")
     inputs = json_digest([found.background, list(found.patches), list(found.names)])
     settings = {"levels": tuple(levels), "methods": ordered, "toys": toys, "seed": seed}

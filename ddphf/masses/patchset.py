@@ -112,7 +112,7 @@ def read_hypotheses(background: Any, patchset: Any, parameter: str | None = None
 def _check_digests(background: Workspace, digests: dict[str, str]) -> None:
     for algorithm, stated in sorted(digests.items()):
         own = pyhf.utils.digest(background, algorithm=algorithm)
-        if own != stated:
+        if own != stated.lower():
             raise InputError(
                 f"patchset: at metadata.digests.{algorithm}: is of another workspace: of "
                 f"{stated[:12]}..., this one is {own[:12]}...; give the background-only workspace "
