@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ddphf.inference.ranking.impacts import rank_parameters as rank_parameters
     from ddphf.inference.scan import scan_parameters as scan_parameters
     from ddphf.inference.yields import predict_yields as predict_yields
+    from ddphf.learning.estimator import AsymmetryTest as AsymmetryTest
     from ddphf.search.error_matrix import compare_statistic as compare_statistic
     from ddphf.search.error_matrix import draw_pairs as draw_pairs
     from ddphf.search.error_matrix import error_matrix as error_matrix
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AsymmetryTest": "learning.estimator",
     "Channel": "symmetry.pair",
     "DdphfError": "exceptions",
     "Pair": "symmetry.pair",

@@ -16,12 +16,12 @@ FAST_NAMES = {
     "alignment", "architecture", "archive", "asymmetric_by_hand", "builder", "closed_form",
     "closure", "closure_variables", "config", "correction_maps", "direct", "docs", "eigen",
     "events", "factorization", "fake_templates", "fakes", "files", "init", "inputs",
-    "inspect_pairs", "layers", "lepton_id_build", "likelihood_compiled", "map_checks",
-    "map_columns", "map_correlations", "map_practice", "maps", "matrix_text", "n_sigma",
-    "nanoaod", "outputs", "pages_of_the_house", "pruning", "refusals", "roc", "schema",
-    "search_boxes", "search_events_shared", "search_fields", "search_local",
-    "shared_points", "shipped", "shown", "suspicious", "symmetry", "tables", "tools", "variances",
-    "windows",
+    "inspect_pairs", "layers", "learn_labels", "lepton_id_build", "likelihood_compiled",
+    "map_checks", "map_columns", "map_correlations", "map_practice", "maps", "matrix_text",
+    "n_sigma", "nanoaod", "outputs", "pages_of_the_house", "pruning", "refusals", "roc",
+    "schema", "search_boxes", "search_events_shared", "search_fields", "search_local",
+    "shared_points", "shipped", "shown", "suspicious", "symmetry", "tables", "tools",
+    "variances", "windows",
 }  # fmt: skip
 """Of the files whose tests compile nothing, or little."""
 

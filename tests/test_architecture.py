@@ -17,11 +17,12 @@ GROUND = {"results", "statistics", "compute"}
 
 MAY_IMPORT = {
     "cli": {
-        "bumps", "config", "figures", "inference", "inputs", "likelihood", "masses",
+        "bumps", "config", "figures", "inference", "inputs", "learning", "likelihood", "masses",
         "measurement", "publish", "report", "search", "studies", "symmetry", "workspace",
     },
     "studies": {
-        "config", "figures", "inference", "inputs", "likelihood", "measurement", "search",
+        "config", "figures", "inference", "inputs", "learning", "likelihood", "measurement",
+        "search",
         "symmetry", "workspace",
     },
     "measurement": {"config", "inputs", "symmetry", "workspace"},
@@ -33,6 +34,7 @@ MAY_IMPORT = {
     "likelihood": set(),
     "search": {"config", "inputs", "symmetry", "workspace"},
     "bumps": {"config", "inputs", "symmetry", "workspace"},
+    "learning": {"config", "inputs", "search", "symmetry", "workspace"},
     "report": {"figures"},
     "figures": set(),
     "inputs": set(),
@@ -41,8 +43,8 @@ MAY_IMPORT = {
     "statistics": set(),
     "compute": set(),
 }  # fmt: skip
-"""Beside the ground. The left wing (symmetry, search, bumps, measurement, workspace) and the
-right one (likelihood, inference, masses, publish) meet in a file."""
+"""Beside the ground. The left wing (symmetry, search, bumps, learning, measurement, workspace) and
+the right one (likelihood, inference, masses, publish) meet in a file."""
 
 GROUND_MAY_IMPORT = {"results": {"statistics"}, "statistics": {"compute"}, "compute": set()}
 
@@ -52,7 +54,7 @@ NAMES_OTHERS = "ddphf.results.registry"
 MAX_LINES = 400
 
 PUBLIC = {
-    "Channel", "DdphfError", "Pair", "Template", "__version__", "all_squares",
+    "AsymmetryTest", "Channel", "DdphfError", "Pair", "Template", "__version__", "all_squares",
     "build_workspace", "bump_z", "centred_windows", "compare_statistic", "discover_workspace",
     "draw_pairs", "error_matrix", "exact_p_value", "find_best_window", "fit_workspace",
     "global_p_value", "inject_signal", "limit_workspace", "load_pair", "n_sigma",

@@ -33,7 +33,8 @@ WINDOW, EVENTS = ROOT / "workspaces/higgs_lfv_window", ROOT / "workspaces/higgs_
 PAGES = (
     "README.md", "docs/fit.md", "docs/rank.md", "docs/limits.md", "docs/discover.md",
     "docs/yields.md", "docs/publish.md", "docs/report.md", "docs/study_birman.md",
-    "docs/search.md", "docs/bumps.md", "docs/inject.md", "docs/lepton_id.md", "docs/masses.md",
+    "docs/search.md", "docs/learn.md", "docs/bumps.md", "docs/inject.md", "docs/lepton_id.md",
+    "docs/masses.md",
 )  # fmt: skip
 OTHER_TESTS = {
     "docs/getting_started.md": "test_ten_commands_from_nothing_to_a_report",
@@ -101,6 +102,10 @@ def add_selections(analysis):
     }
 
 
+def add_variables(analysis):
+    analysis["learn"] = {"variables": [{"column": "mass"}], "redraws": 99}
+
+
 def lay_out(page):
     """Some pages speak of analyses that have what README's has not, or of new data."""
     if page == "docs/search.md":  # new data: the known background, drawn again
@@ -121,6 +126,13 @@ def lay_out(page):
         for path in Path("tables").iterdir():
             if path.suffix != ".yml":
                 shutil.move(path, path.name)
+    if page == "docs/learn.md":
+        Path("learned").mkdir()
+        made = write_event_analysis(Path("learned"), add_variables)
+        shutil.copy(made, "events.yml")
+        for path in Path("learned").iterdir():
+            if path.suffix != ".yml":
+                shutil.copy(path, path.name)
     if page == "docs/inject.md":
         known = "background: {known: histograms.root:background}\n"
         Path("analysis.yml").write_text(Path("analysis.yml").read_text() + known)
@@ -167,6 +179,8 @@ def test_examples_of_help(folder):
     for name in (*sorted(set(COMMANDS) - set(LAST)), *LAST):
         if name == "correlations":
             lay_out("docs/lepton_id.md")
+        if name == "learn":
+            lay_out("docs/learn.md")
         line = re.sub(r"--toys \d+", f"--toys {TOYS}", example_of(name))
         run_line(f"{line} {SHORTER.get(name, '')}", times)
 
@@ -223,6 +237,7 @@ SUBCOMMAND = {
     "bumps": ("bumps", "scan"),
     "study": ("study", "birman"),
     "search": ("search", "pair"),
+    "learn": ("learn", "test"),
 }
 
 

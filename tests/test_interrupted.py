@@ -21,6 +21,7 @@ from writing_commands import (
     COMMANDS,
     INPUTS,
     LONG,
+    STUDIES,
     commands_with_outputs,
     copy_inputs,
     files,
@@ -39,7 +40,7 @@ SABOTEUR = Saboteur()
 
 short_and_long = pytest.mark.parametrize(
     "command",
-    [pytest.param(name, marks=pytest.mark.slow if name == LONG else ()) for name in COMMANDS],
+    [pytest.param(name, marks=pytest.mark.slow if name in STUDIES else ()) for name in COMMANDS],
 )
 
 
@@ -143,7 +144,7 @@ def fail_at(command, place, acts, names, at, fault, *, old):
 
 
 @unclosed
-@pytest.mark.parametrize("command", [name for name in COMMANDS if name != LONG])
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in STUDIES])
 def test_ended_at_any_moment_everything_or_nothing_is_there(prepared, command):
     acts, names = touches_of(command, prepared)
     renames = [i for i, act in enumerate(acts) if act == "os.rename"]
@@ -201,12 +202,12 @@ def test_a_long_command_leaves_nothing_when_ended_among_its_outputs(folder):
 def test_ended_at_many_moments(prepared, command):
     acts, names = touches_of(command, prepared)
     for at, act in enumerate(acts):
-        if command == LONG and at % 9:
+        if command in STUDIES and at % 9:
             continue
         for number, fault in enumerate(FAULTS):
             if fault is not full_disk or act in REFUSED:
                 fail_at(command, prepared, acts, names, at, fault, old=(at + number) % 2 == 0)
-    spread_over_time(command, prepared, 8 if command == LONG else 40)
+    spread_over_time(command, prepared, 8 if command in STUDIES else 40)
     gc.collect()
 
 
@@ -289,7 +290,9 @@ def test_histograms_of_the_analysis_file_are_inputs(prepared):
 
 
 @pytest.mark.parametrize("output", ["", "."])
-@pytest.mark.parametrize("command", [name for name in COMMANDS if name != LONG])  # -o is a folder
+@pytest.mark.parametrize(
+    "command", [name for name in COMMANDS if name not in STUDIES]
+)  # -o is a folder
 def test_an_output_without_a_name_is_usage(prepared, command, output):
     arguments = list(COMMANDS[command])
     arguments[arguments.index("-o") + 1] = output

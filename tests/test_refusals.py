@@ -20,6 +20,7 @@ from refusals_distributed import DISTRIBUTED, SHARDS
 from refusals_events import EVENTS
 from refusals_fakes import FAKES
 from refusals_inputs import HISTOGRAMS, RATES, TABLES
+from refusals_learn import LEARN
 from refusals_maps import MAP_FILES
 from refusals_masses import MASSES
 from refusals_publish import PATCH, PUBLISH, VERIFY
@@ -471,6 +472,7 @@ GROUPS = (
     ("lepton_id", MAP_FILES),
     ("lepton_id", TABLES),
     ("lepton_id", SEARCH_EVENTS),
+    ("lepton_id", LEARN),
     ("fakes", FAKES),
     ("fakes", RATES),
     ("toys", DISTRIBUTED),

@@ -225,7 +225,7 @@ def test_a_search_of_other_data_is_in_no_bundle_or_report(searched):
     done = invoke("publish", "h/w.json", "s2.json", "-o", "b.tar.gz")
     assert (done.code, "is about other data" in done.message) == (3, True)
     done = invoke("report", "h/w.json", "s2.json", "-o", "r.html")
-    assert (done.code, "is a search of the data" in done.message) == (3, True)
+    assert (done.code, "is about the data" in done.message) == (3, True)
 
 
 def test_a_frozen_window_is_sealed(searched):

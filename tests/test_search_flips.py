@@ -15,11 +15,12 @@ from flip_samples import (
 from scipy.stats import kstest
 
 from ddphf.exceptions import InputError
+from ddphf.inputs.contents import number_contents
 from ddphf.search.flip_blocks import flip_maxima
 from ddphf.search.flips import Draw
 from ddphf.search.lines import LANES
 from ddphf.search.many import ManyHistograms, MemberScans, count_p, step_down
-from ddphf.search.rows import find_cells, number_contents
+from ddphf.search.rows import find_cells
 
 
 def every_label(rows):

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import norm
 
 from ddphf.inference.limits.bootstrap import crossings_of_toys
-from ddphf.inference.limits.toy_cls import _value_and_error
+from ddphf.inference.limits.toy_cls import value_and_error
 
 LEVEL = 0.95
 DATA = 0.7
@@ -44,7 +44,7 @@ def pulls(n, seeds, exponent=1.0):
         found = crossings_of_toys(mu, q_tilde(DATA, mu), background, signal, shapes, 1 - LEVEL, rng)
         bands = found.limits[1:, 0]
         assert np.all(np.diff(bands[np.isfinite(bands)]) >= 0)
-        values, errors = zip(*map(_value_and_error, found.limits), strict=True)
+        values, errors = zip(*map(value_and_error, found.limits), strict=True)
         out.append((np.array(values, dtype=float) - exact) / np.array(errors, dtype=float))
     return np.array(out)
 

@@ -24,6 +24,11 @@ COMMANDS = {
     "init": "init -o new/analysis.yml",
     "inject": "inject w.json --z 3 -o new/five.json",
     "inspect": "inspect pair.json -o new/i.json --plots new/figures",
+    "learn curve": "learn curve events/analysis.yml --redraws 60 -o new/c.json --plots new/figures",
+    "learn power": "learn power events/analysis.yml --inject 50:2 --strengths 0,99 --toys 3 "
+    "--redraws 20 -o new/p.json --plots new/f",
+    "learn template": "learn template events/analysis.yml -o new/learned.yml",
+    "learn test": "learn test events/analysis.yml --redraws 60 -o new/l.json --plots new/figures",
     "limit": "limit w.json -o new/limit.json --plots new/figures",
     "masses": "masses masses.yml --method asymptotic,toys --toys 100 -o new/m.json --plots new/f",
     "patch": "patch w.json --signal SR_mue=signal.csv:signal -o new/patch.json",
@@ -37,6 +42,7 @@ COMMANDS = {
     "search pair": "search pair analysis.yml --precision .2 -o new/search.json --plots new/figures",
     "search test": "search test hypothesis.yml new.yml -o new/test.json",
     "study birman": "study birman --toys 2 -o new",
+    "study nplm": "study nplm --toys 2 --redraws 5 -o new",
     "toys": "toys w.json --toys 300 -o new/toys.npz",
     "verify": "verify pair.tar.gz --level 1 -o new/v.json",
     "yields": "yields w.json --fit fit.json -o new/y.json --tables new --plots new/figures",
@@ -46,10 +52,13 @@ COMMANDS = {name: tuple(line.split()) for name, line in COMMANDS.items()}
 LONG = "study birman"
 """Takes ten seconds, however few toys."""
 
+STUDIES = (LONG, "study nplm")
+"""Take long, and write into a folder of their own."""
+
 INPUTS = {
     name: line[len(name.split())]
     for name, line in COMMANDS.items()
-    if name not in ("bumps evaluate", "init", "search null", LONG)
+    if name not in ("bumps evaluate", "init", "search null", *STUDIES)
 }
 """A file that each command reads."""
 
@@ -73,7 +82,8 @@ def make_inputs(folder: Path) -> None:
     write_analysis(folder)
     Path("events").mkdir()
     write_spectrum("spectrum.csv", {"observed": drawn(with_bump(smooth(), 25, 300.0))})
-    write_event_analysis(Path("events"))
+    learn = {"variables": [{"column": "mass"}], "redraws": 100}
+    write_event_analysis(Path("events"), lambda analysis: analysis.update(learn=learn))
     Path("w.json").write_text(json.dumps(plain_workspace()))
     write_scan(Path())
     write_table(Path("signal.csv"), {"signal": [1.0, 2.0, 3.0]}, [0.0, 1.0, 2.0, 3.0])

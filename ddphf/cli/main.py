@@ -35,6 +35,7 @@ COMMANDS = {
     "init": "Write a short commented analysis file to begin with.",
     "inject": "Put a signal of a wanted significance into a workspace.",
     "inspect": "Print what is in a pyhf workspace.",
+    "learn": "Learn whether and where two samples differ, with p-values by redrawn labels.",
     "limit": "Find upper limits and intervals of the signal strength.",
     "masses": "Scan hundreds of mass hypotheses: limits, local and global p-values.",
     "patch": "Replace the signal of a published workspace by yours.",

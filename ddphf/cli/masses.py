@@ -103,7 +103,7 @@ def command(
 ) -> None:  # fmt: skip
     """Fit every hypothesis of SCAN, set limits, and say what looking at all of them costs.
 
-    SCAN is a scan file (schema ddphf/masses/1), an npz of its arrays, or with --patchset a
+    SCAN is a scan file (docs/masses.md), an npz of its arrays, or with --patchset a
     background-only workspace.
 
     Example: ddphf masses scan.yml -o masses.json --plots figures
@@ -152,6 +152,7 @@ def command(
     missing = write_record(outputs, output, record, figures, draw, beside)
     print_warnings([f"{figures[name].name}: nothing to draw" for name in missing])
     print_summary(make_table(record))
+    print_summary(_looking_everywhere(record))
 
 
 def _published_paths(
@@ -233,6 +234,21 @@ def make_table(record: dict[str, Any]) -> Table:
             _number(limit["expected"][2], ".4g"),
         )  # fmt: skip
     return table
+
+
+def _looking_everywhere(record: dict[str, Any]) -> str:
+    """Return what the largest local Z is worth after looking at all hypotheses."""
+    overall = record["global"]
+    if overall is None:
+        return "every Z and p0 here is local; --global-toys N gives the global p of the largest"
+    low, high = overall["p_interval"]
+    p = f"below {high:.2g}" if overall["p"] is None else f"{overall['p']:.3g}"
+    name = record["parameter"]["name"]
+    return (
+        f"largest local Z {overall['z0']:.3f} at {name} = {overall['value']:.5g}: global p {p} "
+        f"[{low:.3g}, {high:.3g}] of {overall['toys']} toys, "
+        f"{_number(overall['gross_vitells']['p'], '.3g')} by Gross and Vitells"
+    )
 
 
 def _number(value: float | None, form: str) -> str:

@@ -173,6 +173,7 @@ def _collect(inputs: Sequence[str], say: Stages) -> Materials:
         searches=tuple(pile.several.get("search", ())),
         bumps=tuple(pile.several.get("bumps", ())),
         masses=found.get("masses"),
+        learned=tuple(pile.several.get("learn", ())),
         toys=found.get("toys"),
         warnings=tuple(pile.warnings),
     )
@@ -189,7 +190,7 @@ def _put_record(pile: _Pile, name: str, kind: RecordKind, data: dict[str, Any]) 
     pile.put(kind.chapter, name, known, several=kind.several)
     if kind.name == "bumps":
         return  # of spectra, which are no workspace
-    if kind.name == "search":
+    if kind.name in ("search", "learn"):
         pile.searched.append((name, known.get("data_digest")))
         return
     if kind.name == "masses":  # of many workspaces, or of none
@@ -216,7 +217,7 @@ def _check_searches(pile: _Pile) -> None:
         data = digest if data is None else data
         if digest != data:
             raise InputError(
-                f"{name}: is a search of the data {digest[:19]}..., the others are about "
+                f"{name}: is about the data {digest[:19]}..., the others are about "
                 f"{data[:19]}...; give files of the same data"
             )
 

@@ -109,6 +109,43 @@ def birman(
     print_summary(f"{folder}: study.json, table.md and {len(FIGURES)} figures")
 
 
+@command.command("nplm")
+@click.option(
+    "-o", "--output", default="nplm", show_default=True, metavar="DIR",
+    help="Folder of study.json and table.md.",
+)  # fmt: skip
+@click.option(
+    "--toys", type=click.IntRange(min=2), default=24, show_default=True,
+    help="Of each row; a row of 50 000 epochs takes a third of a second for each.",
+)  # fmt: skip
+@click.option(
+    "--redraws", type=click.IntRange(min=1), default=199, show_default=True,
+    help="Of the labels of each toy.",
+)  # fmt: skip
+@seed_option
+@force_option
+def nplm(output: str, toys: int, redraws: int, seed: int, force: bool) -> None:
+    """Symmetrised NPLM (arXiv:2401.09530): its null against epochs, its signals, its limits.
+
+    Example: ddphf study nplm -o nplm --toys 24
+    """
+    folder = check_folder("-o", output)
+    targets = [folder / name for name in ("study.json", "table.md")]
+    outputs = Outputs(targets, force=force)
+    with progress_line() as say:
+        say("loading")
+        from ddphf.studies.nplm import run_nplm_study
+        from ddphf.studies.nplm_table import nplm_text
+
+        result = run_nplm_study(toys=toys, redraws=redraws, seed=seed, stage=say)
+        assert result.study is not None
+        text = nplm_text(result.study, seed)
+        with outputs:
+            outputs.write(targets[0], to_json(result.to_dict()))
+            outputs.write(targets[1], text)
+    print_summary(text)
+
+
 def _cells(row: TableRow) -> tuple[str, str, str]:
     if row.ours is None:
         ours = "-"

@@ -14,8 +14,8 @@ from ddphf.exceptions import UsageError
 
 __all__ = [
     "BOOTSTRAP", "BUMPS", "COVERAGE", "EXPECTED", "IMPORTANCE", "INTERVALS", "LARGEST_SEED",
-    "LIMITS", "MASSES", "NULL", "OWNERS", "SEARCH", "Owner", "block_generator", "check_seed",
-    "generator", "seed_of_part",
+    "LEARNING", "LIMITS", "MASSES", "NULL", "OWNERS", "SEARCH", "Owner", "block_generator",
+    "check_seed", "generator", "seed_of_part",
 ]  # fmt: skip
 
 LARGEST_SEED = 2**63 - 1
@@ -79,10 +79,13 @@ SEARCH = Owner("the search", 1 << 50, 1 << 52, 1 << 44)
 MASSES = Owner("mass scans", 1 << 52, 1 << 54)
 """Numbers of blocks: ensemble 0 are toys of all hypotheses, then those of each one's limits."""
 
+LEARNING = Owner("learning", 1 << 54, 1 << 56, 1 << 44)
+"""Numbers of blocks of redrawn labels."""
+
 BUMPS = Owner("bumps", 1 << 56, 1 << 58, 1 << 24)
 """Numbers of blocks of toy spectra."""
 
-OWNERS = (NULL, EXPECTED, IMPORTANCE, LIMITS, INTERVALS, COVERAGE, SEARCH, MASSES, BUMPS)
+OWNERS = (NULL, EXPECTED, IMPORTANCE, LIMITS, INTERVALS, COVERAGE, SEARCH, MASSES, LEARNING, BUMPS)
 
 
 def check_seed(seed: int) -> int:

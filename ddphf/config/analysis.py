@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from ddphf.config.learn import LearnConfig, parse_learn
+from ddphf.config.learned import LearnedConfig, parse_learned
 from ddphf.config.meaning import check_meaning
 from ddphf.config.search import SearchConfig, parse_search
 from ddphf.config.sections import (
@@ -123,6 +125,8 @@ class Analysis:
         lepton_id: The lepton-ID uncertainty, or None.
         closure: Variables beside the axes in which closure is tested.
         search: Selections and observables of the search, or None.
+        learn: Variables in which a difference is learned, or None.
+        learned: Which events its template was learned from, or None.
         folder: What addresses are relative to.
         files: Every file that it names and that exists: none of them may become an output.
         ratio_stated: Whether it has an ``efficiency_ratio``.
@@ -143,6 +147,8 @@ class Analysis:
     lepton_id: LeptonIdConfig | None = None
     closure: tuple[ClosureConfig, ...] = ()
     search: SearchConfig | None = None
+    learn: LearnConfig | None = None
+    learned: LearnedConfig | None = None
     folder: Path = Path()
     files: tuple[Path, ...] = ()
     ratio_stated: bool = False
@@ -224,6 +230,8 @@ def parse_analysis(text: str, *, folder: str | Path = ".", needs_signal: bool = 
         lepton_id=parse_lepton_id(data.get("lepton_id")),
         closure=parse_closure(data.get("closure", ())),
         search=parse_search(data.get("search")),
+        learn=parse_learn(data.get("learn")),
+        learned=parse_learned(data.get("learned")),
         folder=Path(folder),
         files=tuple(named_files(data, Path(folder))),
         ratio_stated="efficiency_ratio" in data,

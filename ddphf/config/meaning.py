@@ -44,6 +44,13 @@ def check_meaning(analysis: Analysis, *, needs_signal: bool = True) -> None:
             "at search: there is no section 'events' to select from; selections and observables "
             "need an event table"
         )
+    if analysis.learn is not None and analysis.events is None:
+        raise ConfigError(
+            "at learn: there is no section 'events'; labels are redrawn event by event, which "
+            "needs an event table"
+        )
+    if analysis.learned is not None and analysis.events is None:
+        raise ConfigError("at learned: there is no section 'events' to compare it with")
     axes = () if analysis.events is None else analysis.events.axes
     for index, axis in enumerate(axes):
         if any(axis.column == other.column for other in axes[:index]):

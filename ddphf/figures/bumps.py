@@ -11,7 +11,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ddphf.arrays import Array
-from ddphf.figures.style import BLUE, FONT, GREY, ORANGE, is_uneven, numbers, panels_of, short_name
+from ddphf.figures.style import (
+    BLUE,
+    FONT,
+    GREY,
+    ORANGE,
+    is_uneven,
+    log_scale,
+    numbers,
+    panels_of,
+    short_name,
+)
 from ddphf.results.bumps import describe_p
 
 __all__ = ["draw_bump", "draw_bumps"]
@@ -61,7 +71,7 @@ def draw_bump(spectrum: Record) -> Figure | None:
 def _sentence(best: Record, unit: str) -> str:
     return (
         f"best bump at {best['mass']:.6g} {unit}".rstrip()
-        + f": {best['events']:.4g} events, Z = {best['z']:.2f} local; global {describe_p(best)}"
+        + f": {best['events']:.4g} events, Z = {best['z']:.2f} local\nglobal {describe_p(best)}"
     )
 
 
@@ -87,9 +97,8 @@ def _draw_counts(panel: Axes, edges: Array, observed: Array, spectrum: Record) -
     if start:
         panel.axvspan(float(edges[0]), float(edges[start]), color=GREY, alpha=0.25, lw=0)
     if observed.max() > 30 * max(float(np.min(observed)), 0.5):
-        panel.set_yscale("log")
+        log_scale(panel.yaxis)
         panel.set_ylim(bottom=0.5)
-        panel.yaxis.set_major_formatter("{x:g}")  # mathematics is not parsed here
     panel.set_xlim(float(edges[0]), float(edges[-1]))
     panel.set_ylabel("counts / mean bin" if is_uneven(edges) else "counts")
     panel.legend(fontsize=8, frameon=False)
@@ -110,6 +119,6 @@ def _draw_z(panel: Axes, edges: Array, spectrum: Record) -> None:
     panel.axhline(0, color="k", lw=0.6)
     most = max(np.nanmax(np.abs(np.append(z, 0.0))), np.nanmax(np.abs(np.append(known, 0.0))))
     reach = max(LEAST_Z, 1.15 * float(most))
-    panel.set_ylim(-reach, reach)
+    panel.set_ylim(-1.4 * reach, reach)  # the legend is below
     panel.set_ylabel("local Z")
     panel.legend(fontsize=7, frameon=False, ncols=2, loc="lower left")

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ddphf.arrays import Array
-from ddphf.figures.style import BLUE, FONT, ORANGE, numbers, panels_of, short_name
+from ddphf.figures.style import BLUE, FONT, ORANGE, log_scale, numbers, panels_of, short_name
 
 __all__ = ["draw_limit"]
 
@@ -43,8 +43,7 @@ def draw_limit(limit: Mapping[str, Any]) -> Figure | None:
             _draw_asymptotic_cls(panel, parts["asymptotic"])
         if "toys" in parts:
             _draw_toy_cls(panel, parts["toys"], bands="asymptotic" not in parts)
-        panel.set_yscale("log")
-        panel.yaxis.set_major_formatter("{x:g}")  # mathematics is not parsed here
+        log_scale(panel.yaxis)
         known = 0 < alpha < 1  # records of other programs may hold anything
         if known:
             panel.axhline(alpha, color=ORANGE, lw=1.2, ls="--")

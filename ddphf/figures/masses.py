@@ -13,7 +13,7 @@ from scipy.stats import norm
 
 from ddphf.arrays import Array
 from ddphf.figures.limit import BANDS
-from ddphf.figures.style import BLUE, FONT, GREY, ORANGE, numbers, panels_of, short_name
+from ddphf.figures.style import BLUE, FONT, GREY, ORANGE, log_scale, numbers, panels_of, short_name
 
 __all__ = ["draw_masses"]
 
@@ -99,8 +99,7 @@ def _draw_limits(record: Record, x: Array) -> Figure | None:
     panel.plot(x, observed[method], "k-", lw=1, label=f"observed, {method}")
     if method == "toys":
         panel.plot(x, observed["asymptotic"], color=BLUE, lw=0.8, label="observed, asymptotic")
-    panel.set_yscale("log")
-    panel.yaxis.set_major_formatter("{x:g}")
+    log_scale(panel.yaxis)
     panel.legend(fontsize=8, frameon=False)
     return figure
 
@@ -132,8 +131,7 @@ def _draw_p0(record: Record, x: Array) -> Figure | None:
                    color=ORANGE, ms=5, label=f"best of all, global p {word}")  # fmt: skip
     if missing.any() or overall:
         panel.legend(fontsize=8, frameon=False, loc="lower left")
-    panel.set_yscale("log")
-    panel.yaxis.set_major_formatter("{x:g}")  # mathematics is not parsed here
+    log_scale(panel.yaxis)
     panel.set_ylim(lowest / 30, 1.0)
     return figure
 

@@ -12,7 +12,16 @@ from matplotlib.figure import Figure
 from scipy.stats import norm
 
 from ddphf.arrays import Array
-from ddphf.figures.style import BLUE, FONT, ORANGE, is_uneven, numbers, panels_of, short_name
+from ddphf.figures.style import (
+    BLUE,
+    FONT,
+    ORANGE,
+    is_uneven,
+    log_scale,
+    numbers,
+    panels_of,
+    short_name,
+)
 
 __all__ = ["bin_toys", "draw_null"]
 
@@ -89,8 +98,7 @@ def _draw_histogram(panel: Axes, comparison: Mapping[str, Any], z0: float | None
         shown = float(np.clip(z0, edges[0], edges[-1]))
         label = f"observed Z = {z0:.2f}" + ("" if shown == z0 else " (outside)")
         panel.axvline(shown, color=ORANGE, lw=1.5, ls="--", label=label)
-    panel.set_yscale("log")
-    panel.yaxis.set_major_formatter("{x:g}")  # mathematics is not parsed here
+    log_scale(panel.yaxis)
     panel.set_ylim(0.5, 20 * max(counts.max(), expected.max(), 1.0))
     panel.set_xlim(edges[0], edges[-1])
     panel.set_xlabel("signed significance Z")

@@ -12,13 +12,14 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import XAxis, YAxis
 from matplotlib.figure import Figure
 
 from ddphf.arrays import Array
 
 __all__ = [
     "BLUE", "FONT", "GREEN", "GREY", "ORANGE", "PALETTE", "Figure", "axis_label", "figure_bytes",
-    "is_uneven", "numbers", "panels_of", "save_figure", "short_name",
+    "is_uneven", "log_scale", "numbers", "panels_of", "save_figure", "short_name",
 ]  # fmt: skip
 
 # Okabe and Ito's palette: told apart by colour-blind readers and in print.
@@ -34,6 +35,9 @@ FONT: dict[Any, object] = {
     "font.size": 9,
     "svg.hashsalt": "ddphf",
 }
+
+FEW_DECADES = 30.0
+"""A logarithmic axis of a smaller ratio of its ends has hardly a power of ten to label."""
 
 LONG_DECIMALS = re.compile(rb"([1-9]\d*\.\d\d)\d+")
 COMMENTS = re.compile(rb" *<!--.*?-->\n?|<metadata>.*?</metadata>\n?", re.DOTALL)
@@ -65,6 +69,32 @@ def panels_of(figure: Figure, rows: int = 1, columns: int = 1, **options: Any) -
         [3, 3]
     """
     return [list(row) for row in figure.subplots(rows, columns, squeeze=False, **options)]
+
+
+def log_scale(axis: XAxis | YAxis) -> None:
+    """Make an axis logarithmic, with plain numbers: mathematics is not parsed in these figures.
+
+    Where the axis covers little more than a decade, 2 and 5 of each are labelled too.
+
+    Args:
+        axis: ``panel.xaxis`` or ``panel.yaxis``.
+
+    Example:
+        >>> figure = Figure()
+        >>> ((panel,),) = panels_of(figure)
+        >>> log_scale(panel.yaxis)
+        >>> panel.get_yscale()
+        'log'
+    """
+
+    def between(x: float, _: int) -> str:
+        low, high = axis.get_view_interval()
+        leading = round(x / 10 ** np.floor(np.log10(x)), 6)
+        return f"{x:g}" if high < FEW_DECADES * low and leading in (2, 5) else ""
+
+    axis.axes.set(**{f"{axis.axis_name}scale": "log"})
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(between)
 
 
 def numbers(values: Sequence[Any] | Array) -> Array:

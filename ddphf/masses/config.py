@@ -14,7 +14,7 @@ from ddphf.files import read_input
 from ddphf.guards import within
 from ddphf.masses.empty_bins import treat_empty_bins
 from ddphf.masses.scan import MassScan, Norm, Parameter, Poi, Sample
-from ddphf.masses.schema import check_scan_file
+from ddphf.masses.schema import SCHEMA, check_scan_file
 from ddphf.masses.tables import Tables, split_address
 from ddphf.yaml_text import parse_yaml
 
@@ -77,7 +77,7 @@ def read_arrays(path: str, *, empty_bins: str | None = None) -> tuple[MassScan, 
             "that names it"
         )
     document: dict[str, Any] = {
-        "schema": "ddphf/masses/1",
+        "schema": SCHEMA,
         "name": "scan",
         "parameter": {"name": lists[0], "values": f"{name}:{lists[0]}"},
         "observed": f"{name}:data",

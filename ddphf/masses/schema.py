@@ -1,4 +1,4 @@
-"""What a scan file may say (``schema: ddphf/masses/1``), as a JSON Schema."""
+"""What a scan file may say, as a JSON Schema; its ``schema`` is that of its record."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ import jsonschema
 
 from ddphf.arrays import Spec
 from ddphf.exceptions import ConfigError
+from ddphf.results.masses import MassesResult
 from ddphf.text import did_you_mean
 
 __all__ = ["SCHEMA", "check_scan_file"]
 
-SCHEMA = "ddphf/masses/1"
+SCHEMA = MassesResult.SCHEMA
 
 NAME: Spec = {"type": "string", "pattern": "^[A-Za-z0-9_]{1,60}$"}
 TEXT: Spec = {"type": "string", "maxLength": 60}
@@ -74,9 +75,7 @@ def check_scan_file(data: Any) -> None:
         ConfigError: Says where.
     """
     if not isinstance(data, Mapping):
-        raise ConfigError(
-            "expected a scan file: 'schema: ddphf/masses/1' and what docs/masses.md has"
-        )
+        raise ConfigError(f"expected a scan file: 'schema: {SCHEMA}' and what docs/masses.md has")
     schema = _pick(data)
     error = jsonschema.exceptions.best_match(
         jsonschema.Draft202012Validator(schema).iter_errors(data)

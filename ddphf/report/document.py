@@ -20,6 +20,7 @@ from ddphf.figures.parameters import draw_correlations, draw_pulls
 from ddphf.figures.spectra import draw_spectra
 from ddphf.report import chapters, statement_chapters
 from ddphf.report.bumps_chapter import bumps_parts
+from ddphf.report.learn_chapter import learn_parts
 from ddphf.report.masses_chapter import masses_parts
 from ddphf.report.page import Section, draw, facts, note, render_page, text
 from ddphf.report.search_chapter import search_parts
@@ -53,6 +54,7 @@ class Materials:
         searches: Records of searches of the same data.
         bumps: Records of scans of mass spectra.
         masses: Record of a mass scan.
+        learned: Records of what was learned from the same data.
         toys: Signed Z of toys of the null, NaN where failed.
         warnings: Of the inputs and of reading them.
     """
@@ -72,6 +74,7 @@ class Materials:
     searches: tuple[Record, ...] = ()
     bumps: tuple[Record, ...] = ()
     masses: Record | None = None
+    learned: tuple[Record, ...] = ()
     toys: np.ndarray[Any, Any] | None = None
     warnings: tuple[str, ...] = field(default=())
 
@@ -107,6 +110,7 @@ def build_report(materials: Materials, *, date: str = "") -> str:
         ("search", "Search everywhere", search_parts(materials.searches)),
         ("bumps", "Bumps", bumps_parts(materials.bumps)),
         ("masses", "Mass scan", masses_parts(materials.masses)),
+        ("learn", "Learned asymmetry", learn_parts(materials.learned)),
         ("data", "Data and model", _data(materials)),
         ("fit", "Goodness of fit", chapters.goodness_parts(materials.goodness)),
         ("ranking", "What moves the result", chapters.ranking_parts(materials.ranking)),

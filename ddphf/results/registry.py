@@ -19,6 +19,7 @@ from ddphf.results import (
     evaluation,
     fit,
     injection,
+    learn,
     limit,
     masses,
     published,
@@ -177,6 +178,9 @@ KINDS: tuple[RecordKind, ...] = (
     RecordKind(masses.MassesResult, masses.SHAPE, "masses", masses.misfits, chapter="masses"),
     RecordKind(
         bumps.BumpsResult, bumps.SHAPE, "bumps scan", bumps.misfits, chapter="bumps", several=True
+    ),
+    RecordKind(
+        learn.LearnResult, learn.SHAPE, "learn test", learn.misfits, chapter="learn", several=True,
     ),
     RecordKind(
         documents.SidecarDocument, documents.SidecarDocument.SHAPE, "build",

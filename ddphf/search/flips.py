@@ -11,10 +11,11 @@ from scipy import sparse
 
 from ddphf.arrays import AnyArray, Array, IntArray
 from ddphf.compute.streams import SEARCH, block_generator
+from ddphf.inputs.contents import number_contents
 from ddphf.search.boxes import Boxes
 from ddphf.search.histograms import SelectedHistogram
 from ddphf.search.lines import LANES
-from ddphf.search.rows import Cells, LabelRows, number_contents
+from ddphf.search.rows import Cells, LabelRows
 
 __all__ = ["AIMED", "FLIPS", "Draw", "FlippedEvents", "Observable", "draw_labels", "order_rows"]
 

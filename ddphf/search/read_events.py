@@ -12,6 +12,7 @@ from ddphf.config.analysis import Analysis, ChannelConfig
 from ddphf.config.search import SearchConfig, SelectionConfig
 from ddphf.config.sections import AxisConfig, ClosureConfig, EventsConfig
 from ddphf.exceptions import InputError
+from ddphf.inputs.contents import number_contents
 from ddphf.inputs.events import EventTable, read_events
 from ddphf.inputs.histogram import Axis
 from ddphf.search.boxes import Boxes, make_boxes
@@ -24,13 +25,15 @@ from ddphf.search.exchange import (
 from ddphf.search.flips import Observable
 from ddphf.search.label_rows import make_base, make_rows
 from ddphf.search.repeated import check_repeated
-from ddphf.search.rows import Cells, LabelRows, find_cells, number_contents
+from ddphf.search.rows import Cells, LabelRows, find_cells
 from ddphf.symmetry.efficiency import EventEfficiencies
 from ddphf.symmetry.event_tables import read_table
 from ddphf.symmetry.expressions import column_names, evaluate_mask
 from ddphf.symmetry.load_events import EventSamples, find_bins, make_axes, read_samples
 
-__all__ = ["SearchEvents", "read_search_events"]
+__all__ = [
+    "BaseEvents", "SearchEvents", "check_flippable", "read_base_events", "read_search_events",
+]  # fmt: skip
 
 ALL = SelectionConfig("all events")
 
@@ -75,9 +78,9 @@ def read_search_events(
         InputError: No events, weighted ones, fakes that are a histogram, a selection or observable
             that knows the label, events twice, or anything that the tables are refused for.
     """
-    events = _check(analysis)
     config = analysis.search or SearchConfig()
     selections = config.selections or (ALL,)
+    events = check_flippable(analysis)
     observed = config.observables or (events.axes,)
     boxes = [
         make_boxes([len(a.edges) - 1 for a in axes], windows, max_windows=max_windows)
@@ -86,17 +89,8 @@ def read_search_events(
     quantities = [
         (f"selection '{s.name}'", s.select) for s in selections if s.select is not None
     ] + [("observable", axis.column) for axes in observed for axis in axes]
-    warnings, conditions = _try_exchanged(analysis, events, quantities)
-    names = sorted({name for _, text in quantities for name in column_names(text)})
-    samples = _in_order(read_samples(_only_columns(analysis, names)))
-    warnings += [*samples.reading, *samples.warnings]
-    base = make_base(analysis, samples)
-    if base.outside:
-        warnings.append(
-            f"{base.outside} events outside the axes of 'events' have no efficiency ratio, which "
-            "is a histogram; they are left out"
-        )
-    table = _table(samples, names, conditions)
+    read = read_base_events(analysis, quantities)
+    samples, base, table, warnings = read.samples, read.base, read.table, read.warnings
     keep = base.known
     cells = find_cells(_masks(selections, table, keep), len(keep))
     filled = []
@@ -119,19 +113,74 @@ def read_search_events(
     )
 
 
-def _check(analysis: Analysis) -> EventsConfig:
+@dataclass(frozen=True)
+class BaseEvents:
+    """Events of both samples and of control regions, and columns that know no label.
+
+    Attributes:
+        samples: As read, in an order that does not depend on that of the files' rows.
+        base: Events of both samples, then of the control regions.
+        table: The columns of the quantities, of every row of the base.
+        warnings: Sentences for the user.
+    """
+
+    samples: EventSamples
+    base: Base
+    table: EventTable
+    warnings: list[str]
+
+
+def read_base_events(
+    analysis: Analysis, quantities: Sequence[tuple[str, str]], what: str = "search"
+) -> BaseEvents:
+    """Read events, fakes and maps, and try every quantity on the event with labels exchanged.
+
+    Args:
+        analysis: With a section ``events``.
+        quantities: What each is, for messages, and its expression.
+        what: The command, for messages.
+
+    Raises:
+        InputError: As :func:`read_search_events`.
+    """
+    events = check_flippable(analysis, what)
+    warnings, conditions = _try_exchanged(analysis, events, list(quantities))
+    names = sorted({name for _, text in quantities for name in column_names(text)})
+    samples = _in_order(read_samples(_only_columns(analysis, names)))
+    warnings += [*samples.reading, *samples.warnings]
+    base = make_base(analysis, samples)
+    if base.outside:
+        warnings.append(
+            f"{base.outside} events outside the axes of 'events' have no efficiency ratio, which "
+            "is a histogram; they are left out"
+        )
+    return BaseEvents(samples, base, _table(samples, names, conditions), warnings)
+
+
+REMEDIES = {
+    "search": (
+        "label flips need an event table ('ddphf search pair' searches histograms)",
+        "leave 'events.weight' out, or search the sums of weights with 'ddphf search pair'",
+    ),
+    "learn": (
+        "labels are redrawn event by event, which needs an event table",
+        "leave 'events.weight' out and give efficiencies, as maps of 'lepton_id' or "
+        "'efficiency_ratio': they never enter sums as weights",
+    ),
+}
+"""By command, without events and with weights."""
+
+
+def check_flippable(analysis: Analysis, what: str = "search") -> EventsConfig:
     """Return the section of the events of an analysis whose labels can be flipped."""
     events = analysis.events
+    needs, remedy = REMEDIES[what]
     if events is None:
-        raise InputError(
-            "search: there is no section 'events'; label flips need an event table ('ddphf search "
-            "pair' searches histograms)"
-        )
+        raise InputError(f"{what}: there is no section 'events'; {needs}")
     if events.weight is not None:
         raise InputError(
-            f"search: events have the weight '{events.weight}', but a label flip is exact for "
-            "unweighted events alone; leave 'events.weight' out, or search the sums of weights "
-            "with 'ddphf search pair'"
+            f"{what}: events have the weight '{events.weight}', but a label flip is exact for "
+            f"unweighted events alone; {remedy}"
         )
     for role, channel in _channels(analysis):
         fakes = channel.fakes
@@ -139,12 +188,12 @@ def _check(analysis: Analysis) -> EventsConfig:
             continue
         if fakes.events is None:
             raise InputError(
-                f"search: the fakes of '{role}' are a histogram, which cannot be filled in other "
+                f"{what}: the fakes of '{role}' are a histogram, which cannot be filled in other "
                 "selections; give them as events of a control region"
             )
         if fakes.error not in (None, "none"):
             raise InputError(
-                f"search: the error of the fakes of '{role}' is a histogram, which cannot be "
+                f"{what}: the error of the fakes of '{role}' is a histogram, which cannot be "
                 "filled in other selections; leave 'error' out (the control region's own is "
                 "taken), or say 'none'"
             )
@@ -175,7 +224,10 @@ def _in_order(samples: EventSamples) -> EventSamples:
     events, loose = dict(samples.events), dict(samples.loose)
     for key, part in samples.events.items():
         found = {} if part.efficiencies is None else vars(part.efficiencies)
-        wide = {name: values.reshape(len(part.bins), -1) for name, values in found.items()}
+        wide = {  # -1 would be any number where there are no events
+            name: values.reshape(len(values), int(np.prod(values.shape[1:])))
+            for name, values in found.items()
+        }
         columns = [part.bins, part.weights, part.tested, *part.variables.values()]
         columns += [column for values in wide.values() for column in values.T]
         mine = key[1] == "fakes" and key[0] in loose

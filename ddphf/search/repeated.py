@@ -6,8 +6,8 @@ import numpy as np
 
 from ddphf.arrays import AnyArray
 from ddphf.exceptions import InputError
+from ddphf.inputs.contents import number_contents
 from ddphf.inputs.events import EventTable
-from ddphf.search.rows import number_contents
 
 __all__ = ["check_repeated"]
 

@@ -7,7 +7,8 @@ from scipy.stats import beta
 from ddphf.exceptions import FitError
 
 __all__ = [
-    "CAREFUL", "CONVERGED_FAST", "FAILED", "MAX_FAILED", "TIE", "refuse_failures", "tail_interval",
+    "CAREFUL", "CONVERGED_FAST", "FAILED", "MAX_FAILED", "TIE", "flat_interval", "refuse_failures",
+    "tail_interval",
 ]  # fmt: skip
 
 CONVERGED_FAST, CAREFUL, FAILED = 0, 1, 2
@@ -65,3 +66,19 @@ def tail_interval(n: int, n_failed: int, n_ge: int, level: float) -> tuple[float
     above = n_ge + n_failed
     high = float(beta.ppf(1 - tail, above + 1, n - above)) if above < n else 1.0
     return low, high
+
+
+def flat_interval(n: int, n_ge: int, level: float) -> tuple[float, float]:
+    """Return the central interval of a tail probability whose prior is flat; no end is 0 or 1.
+
+    Args:
+        n: Number of draws.
+        n_ge: Those at or above the observed value.
+        level: Probability of the interval.
+
+    Example:
+        >>> [round(x, 5) for x in flat_interval(999, 0, 0.6827)]
+        [0.00017, 0.00184]
+    """
+    ends = [beta.ppf((1 + sign * level) / 2, n_ge + 1, n - n_ge + 1) for sign in (-1, 1)]
+    return float(ends[0]), float(ends[1])

@@ -20,6 +20,7 @@ from ddphf.symmetry.efficiency import EventEfficiencies, LeptonColumns, event_ef
 from ddphf.symmetry.event_tables import join_tables, read_table, weigh
 from ddphf.symmetry.expressions import evaluate, evaluate_mask
 from ddphf.symmetry.fakes import LooseLeptons, find_loose
+from ddphf.symmetry.learned import refuse_training_events
 from ddphf.symmetry.load_maps import read_fake_maps, read_maps
 from ddphf.symmetry.map_checks import (
     AxisReport,
@@ -126,8 +127,11 @@ def read_samples(analysis: Analysis) -> EventSamples:
         expressions=[
             tested, partner, *variables, *([] if events.weight is None else [events.weight])
         ],
-        columns=events.identifier,
+        columns=[
+            *events.identifier, *(() if analysis.learned is None else analysis.learned.columns)
+        ],
     )  # fmt: skip
+    refuse_training_events(analysis, table)
     split = split_events(table, tested, partner, identifier=events.identifier)
     weights = None if events.weight is None else weigh(table, events.weight)
     fill = partial(_fill, events=events, config=config, maps=maps, axes=axes)

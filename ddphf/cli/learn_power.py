@@ -1,0 +1,123 @@
+"""``ddphf learn power``: how large a difference would be seen?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+from rich.table import Table
+
+from ddphf.cli.common import (
+    force_option,
+    output_option,
+    print_summary,
+    progress_line,
+    runner_at,
+    scheduler_option,
+    seed_option,
+)
+from ddphf.cli.figures import figure_options, figure_paths
+from ddphf.cli.learn_common import learn_options, write_learned
+from ddphf.exceptions import UsageError
+from ddphf.outputs import Outputs
+
+__all__ = ["FIGURES", "command", "power_table"]
+
+FIGURES = ("learn_power",)
+
+
+@click.command("power")
+@click.argument("analysis", type=click.Path(dir_okay=False))
+@click.option(
+    "--inject", required=True, metavar="MEAN:WIDTH",
+    help="The signal: a Gaussian in the variable; of several variables one each, with commas.",
+)  # fmt: skip
+@click.option(
+    "--strengths", default="0,20,50,100,200", show_default=True, metavar="EVENTS,...",
+    help="Expected signal events.",
+)  # fmt: skip
+@click.option(
+    "--into", type=click.Choice(["tested", "partner"]), default="tested", show_default=True,
+    help="The sample with the signal.",
+)  # fmt: skip
+@click.option(
+    "--toys", type=click.IntRange(min=2), default=200, show_default=True, help="Of each strength."
+)
+@learn_options
+@figure_options("Draw median Z and power into this folder.")
+@seed_option
+@scheduler_option
+@output_option
+@force_option
+def command(
+    analysis: str,
+    inject: str,
+    strengths: str,
+    into: str,
+    toys: int,
+    statistic: str | None,
+    redraws: int | None,
+    nuisances: str,
+    plots: str | None,
+    kind: str | None,
+    seed: int,
+    where: str | None,
+    output: str,
+    force: bool,
+) -> None:
+    """Tell median Z and power of a test for a signal in the events of ANALYSIS.
+
+    Toys are the events with their labels redrawn, and the signal on top. Beside them
+    stands what the best of all tests of 12 degrees of freedom would see, and a test
+    that knows the signal's shape.
+
+    Example: ddphf learn power events.yml --inject 50:2 --toys 10 --redraws 50 -o power.json
+    """
+    figures = figure_paths(plots, kind, FIGURES)
+    outputs = Outputs([output, *figures.values()], inputs=[analysis], force=force)
+    events = _numbers("--strengths", strengths)
+    pairs = [_numbers("--inject", part, ":") for part in inject.split(",")]
+    if any(len(pair) != 2 for pair in pairs):
+        raise UsageError(
+            f"--inject {inject}: expected MEAN:WIDTH, of several variables with commas"
+        )
+    with progress_line() as say, runner_at(where, say) as runner:
+        say("reading")
+        from ddphf.config.analysis import read_analysis
+        from ddphf.learning.power import Signal, learn_power
+
+        config = read_analysis(analysis, needs_signal=False)
+        outputs.protect(list(config.files))
+        means, widths = zip(*pairs, strict=True)
+        result = learn_power(
+            config, Signal(means, widths, into == "tested"), events, statistic=statistic,
+            toys=toys, redraws=redraws, nuisances=nuisances == "analysis", seed=seed, stage=say,
+            runner=runner, progress=say.toys,
+        )  # fmt: skip
+    record = write_learned(result, analysis, output, outputs, figures)
+    print_summary(power_table(record))
+
+
+def _numbers(option: str, text: str, between: str = ",") -> list[float]:
+    try:
+        return [float(part) for part in text.split(between)]
+    except ValueError:
+        raise UsageError(f"{option} {text}: expected numbers") from None
+
+
+def power_table(record: Mapping[str, Any]) -> Table:
+    """Return median Z and power beside the limits."""
+    power = record["power"]
+    table = Table(
+        title=f"{record['statistic']}, {power['toys']} toys of each strength", title_justify="left"
+    )
+    for column in ("events", "median Z", "power at 5 %", "ideal Z, 12 d.o.f.", "Z of known shape"):
+        table.add_column(column, justify="right")
+    for point in power["points"]:
+        table.add_row(
+            f"{point['strength']:g}", f"{point['median_z']:.2f} +- {point['error']:.2f}",
+            f"{point['power']:.3f} +- {point['power_error']:.3f}", f"{point['ideal']['z']:.2f}",
+            f"{point['q0_l1']['z']:.2f}",
+        )  # fmt: skip
+    return table

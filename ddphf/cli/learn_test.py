@@ -1,0 +1,119 @@
+"""``ddphf learn test``: is there any difference?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from ddphf.cli.common import (
+    force_option,
+    output_option,
+    print_summary,
+    progress_line,
+    runner_at,
+    scheduler_option,
+    seed_option,
+)
+from ddphf.cli.figures import figure_options, figure_paths
+from ddphf.cli.learn_common import learn_options, write_learned
+from ddphf.outputs import Outputs
+from ddphf.results.learn import describe_p
+
+__all__ = ["FIGURES", "command"]
+
+FIGURES = ("learn_null",)
+
+
+@click.command("test")
+@click.argument("analysis", type=click.Path(dir_okay=False))
+@learn_options
+@figure_options("Draw the null into this folder.")
+@seed_option
+@scheduler_option
+@output_option
+@force_option
+def command(
+    analysis: str,
+    statistic: str | None,
+    redraws: int | None,
+    nuisances: str,
+    plots: str | None,
+    kind: str | None,
+    seed: int,
+    where: str | None,
+    output: str,
+    force: bool,
+) -> None:
+    """Test whether the events of ANALYSIS know their labels.
+
+    ANALYSIS is an analysis file with sections events and learn; it needs no signal.
+    Efficiencies come from lepton_id or efficiency_ratio, fakes from control regions.
+
+    Example: ddphf learn test events.yml --seed 1 -o learn.json
+    """
+    figures = figure_paths(plots, kind, FIGURES)
+    outputs = Outputs([output, *figures.values()], inputs=[analysis], force=force)
+    with progress_line() as say, runner_at(where, say) as runner:
+        say("reading")
+        from ddphf.config.analysis import read_analysis
+        from ddphf.learning.run_test import learn_test
+
+        config = read_analysis(analysis, needs_signal=False)
+        outputs.protect(list(config.files))
+        result = learn_test(
+            config, statistic=statistic, redraws=redraws, nuisances=nuisances == "analysis",
+            seed=seed, stage=say, runner=runner, progress=say.bar("blocks of redraws"),
+        )  # fmt: skip
+    record = write_learned(result, analysis, output, outputs, figures)
+    print_summary(member_table(record))
+    print_summary(f"{record['statistic']}: t = {record['t']:.4g}; {describe_p(record)}")
+    told, chi2 = record["significance"], record["chi2_12"]
+    if told["from"] == "law":
+        print_summary(
+            f"beyond the redraws' reach, by the closed law that they confirm: p = {told['p']:.3g} "
+            f"({told['z']:.2f} sigma)"
+        )
+    holds = "holds" if chi2["null_ks_p"] > 0.01 else "does not hold"
+    print_summary(
+        f"chi2 of 12 degrees of freedom {holds} here: KS p of the redraws {chi2['null_ks_p']:.2g}; "
+        f"it would say p = {chi2['p']:.3g}"
+        if chi2["p"] is not None
+        else "chi2 of 12 degrees of freedom: p below any number"
+    )
+    if record["treatment"] is not None:
+        ways = [f"{k} p = {v['p']:.3g}" for k, v in record["treatment"].items()]
+        print_summary(f"{len(record['nuisances'])} nuisances: {', '.join(ways)}")
+
+
+def member_table(record: Mapping[str, Any]) -> Table:
+    """Return the statistics of a record side by side."""
+    labels = record["labels"]
+    table = Table(
+        title=Text(
+            f"{labels['n_tested']} {record['pairing']['tested']} and {labels['n_partner']} "
+            f"{record['pairing']['partner']} events, pi {labels['pi_min']:.3g} to "
+            f"{labels['pi_max']:.3g}"
+        ),
+        title_justify="left",
+    )
+    for column in ("statistic", "t", "p by redraws", "p by law", "found"):
+        left = column in ("statistic", "found")
+        table.add_column(Text(column), justify="left" if left else "right")
+    for member in record["members"]:
+        law = member.get("p_law")
+        table.add_row(
+            member["statistic"], f"{member['t']:.4g}", f"{member['p']:.3g}",
+            "-" if law is None else f"{law:.3g}", Text(_found(member.get("found"))),
+        )  # fmt: skip
+    return table
+
+
+def _found(found: Mapping[str, Any] | None) -> str:
+    if not found or "window" not in found:
+        return ""
+    ends = ", ".join(f"{low:.4g} to {high:.4g}" for low, high in found["window"])
+    return f"Z = {found['z']:.2f} in {ends}"

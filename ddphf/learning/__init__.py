@@ -1,0 +1,1 @@
+"""Tests that learn the difference of two samples, calibrated by redrawn labels."""

@@ -1,0 +1,282 @@
+"""Sensitivity: median Z and power of a statistic against the events of an injected signal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.stats import norm
+
+from ddphf.arrays import AnyArray, Array, Mask
+from ddphf.compute.blas import ONE_BLAS_THREAD
+from ddphf.compute.blocks import Runner, run_blocks
+from ddphf.compute.streams import LEARNING, block_generator, generator, seed_of_part
+from ddphf.compute.tasks import Task
+from ddphf.config.analysis import Analysis
+from ddphf.exceptions import InputError
+from ddphf.learning.calibration import count_redraws, smallest_p
+from ddphf.learning.ideal import ideal_t, ideal_z
+from ddphf.learning.labels import Labels, make_labels
+from ddphf.learning.pool import LINEAR, make_pool
+from ddphf.learning.read_labels import LabelledEvents, read_labelled_events
+from ddphf.learning.redraws import PLAIN, redraw_pool
+from ddphf.learning.run_test import DEFAULT, describe_events
+from ddphf.learning.variables import resolutions
+from ddphf.progress import Count, Stage, silent
+from ddphf.results.learn import LearnResult
+from ddphf.results.provenance import make_provenance
+
+__all__ = ["PowerToys", "Signal", "learn_power", "median_z"]
+
+LEVEL = 0.05
+"""Of a test whose power is told."""
+
+TOYS_ENSEMBLE = 1
+"""Blocks of the toys' random numbers."""
+
+CELLS = 400
+"""Along each axis, of the limit of the ideal test."""
+
+
+@dataclass(frozen=True)
+class Signal:
+    """A Gaussian in the variables of the test, as they are before their transform.
+
+    Attributes:
+        means: In each variable, (d,).
+        widths: Standard deviations, (d,).
+        tested: Whether it is in the tested sample, or in its partner.
+    """
+
+    means: tuple[float, ...]
+    widths: tuple[float, ...]
+    tested: bool = True
+
+    def draw(self, rng: np.random.Generator, n: int) -> Array:
+        """Return n events, (n, d)."""
+        return rng.normal(self.means, self.widths, (n, len(self.means)))
+
+
+@dataclass(frozen=True)
+class PowerToys:
+    """p-values of toys: the pool with its labels redrawn, and signal events on top.
+
+    Attributes:
+        raw: Variables of the pool, (n, d).
+        points: Transformed, (n, d).
+        transforms: Of each variable.
+        labels: Of the pool.
+        signal: What is injected.
+        strengths: Expected signal events of each ensemble.
+        statistic: ``default`` or a member of :data:`LINEAR`.
+        redraws: Of each toy.
+        resolution: Of each variable.
+        seed: Of the toys.
+    """
+
+    raw: Array
+    points: Array
+    transforms: tuple[str | None, ...]
+    labels: Labels
+    signal: Signal
+    strengths: tuple[float, ...]
+    statistic: str
+    redraws: int
+    resolution: Array
+    seed: int
+
+    def __call__(self, toy: int) -> AnyArray:
+        """Return the p-value of one toy at every strength, (strengths,).
+
+        The toys of all strengths have the same labels of the pool.
+        """
+        rng = block_generator(self.seed, LEARNING.start(TOYS_ENSEMBLE, toy + 1) + toy)
+        pulls = rng.standard_normal(self.labels.changes.shape[1])
+        share = np.clip(self.labels.share + self.labels.changes @ pulls, 1e-6, 1 - 1e-6)
+        y = rng.random(self.labels.n) < share
+        out = []
+        for strength in self.strengths:
+            extra = self.signal.draw(rng, rng.poisson(strength))
+            out.append(self._p(y, extra, seed_of_part(self.seed, toy)))
+        return np.array(out)
+
+    def _p(self, y: Mask, extra: Array, seed: int) -> float:
+        nearest = self._nearest(extra)
+        odds = self.labels.share / (1 - self.labels.share)
+        labels = make_labels(
+            np.append(y, np.full(len(extra), self.signal.tested)),
+            np.append(odds, odds[nearest]),
+            changes=np.concatenate([self.labels.changes, self.labels.changes[nearest]]),
+            names=self.labels.names,
+        )
+        points = np.concatenate([self.points, self._transform(extra)])
+        names = DEFAULT if self.statistic == "default" else (self.statistic,)
+        pool = make_pool(points, labels, names, resolution=self.resolution)
+        drawn = redraw_pool(pool, self.redraws, seed=seed, ensemble=PLAIN)
+        observed, flips = pool.observed[-1], drawn[-1]
+        if self.statistic == "default":
+            t, flipped, _ = smallest_p(observed, flips)
+        else:
+            t, flipped = float(observed[0]), flips[0]
+        return count_redraws(t, flipped).p
+
+    def _nearest(self, extra: Array) -> AnyArray:
+        """Return the event of the pool nearest to each signal event, in standard deviations."""
+        from scipy.spatial import cKDTree
+
+        deviation = self.raw.std(axis=0)
+        tree = cKDTree(self.raw / deviation)
+        if not len(extra):
+            return np.zeros(0, dtype=np.int64)
+        return np.asarray(tree.query(extra / deviation)[1])
+
+    def _transform(self, extra: Array) -> Array:
+        columns = []
+        for kind, x, raw, t in zip(
+            self.transforms, extra.T, self.raw.T, self.points.T, strict=True
+        ):
+            if kind == "log":
+                columns.append(np.log(np.maximum(x, raw.min())))
+            elif kind == "rank":
+                order = np.argsort(raw)
+                columns.append(np.interp(x, raw[order], t[order]))
+            else:
+                columns.append(x)
+        return np.stack(columns, axis=1)
+
+
+def median_z(p: Array, seed: int = 0) -> tuple[float, float]:
+    """Return the median significance of p-values and its error by 200 bootstrap samples."""
+    z = norm.isf(np.minimum(p, 1 - 1e-9))
+    rng = generator(seed)
+    draws = np.median(z[rng.integers(len(z), size=(200, len(z)))], axis=1)
+    return float(np.median(z)), float(draws.std())
+
+
+def learn_power(
+    analysis: Analysis,
+    signal: Signal,
+    strengths: Sequence[float],
+    *,
+    statistic: str | None = None,
+    toys: int = 200,
+    redraws: int | None = None,
+    nuisances: bool = True,
+    seed: int = 0,
+    stage: Stage = silent,
+    runner: Runner | None = None,
+    progress: Count | None = None,
+) -> LearnResult:
+    """Measure the sensitivity of a statistic to a signal in the events of an analysis.
+
+    Args:
+        analysis: With sections ``events`` and ``learn``.
+        signal: What is injected.
+        strengths: Expected signal events.
+        statistic: ``default``, ``kernel``, ``scan`` or ``energy``; the analysis's by default.
+        toys: Of each strength.
+        redraws: Of each toy.
+        nuisances: Whether errors of efficiencies and fakes are drawn and profiled.
+        seed: Of everything drawn.
+        stage: Called with a line at each stage.
+        runner: Where toys are done; threads of this process by default.
+        progress: Called with (done, total) toys.
+
+    Raises:
+        InputError: A signal of another number of variables, or a statistic that is trained anew for
+            each redraw.
+    """
+    stage("events")
+    events = read_labelled_events(analysis, nuisances=nuisances)
+    which = events.config.statistic if statistic is None else statistic
+    n = events.config.redraws if redraws is None else redraws
+    if which not in ("default", *LINEAR):
+        raise InputError(
+            f"learn power: the statistic '{which}' takes a training for every redraw of every toy; "
+            f"take default, {', '.join(LINEAR)}"
+        )
+    _check_signal(events, signal, strengths, toys)
+    variables = events.config.variables
+    settings = {
+        "raw": events.raw, "points": events.points,
+        "transforms": tuple(v.transform for v in variables), "labels": events.labels,
+        "signal": signal, "strengths": tuple(map(float, strengths)), "statistic": which,
+        "redraws": n, "resolution": resolutions(variables), "seed": seed,
+    }  # fmt: skip
+    stage("toys")
+    task = Task(f"{__name__}:PowerToys", settings, ONE_BLAS_THREAD)
+    p = np.array(list(run_blocks(task, range(toys), runner=runner, progress=progress)))
+    points, warnings = [], list(events.warnings)
+    if float(np.median(p, axis=0).min()) < 2.5 / (n + 1):
+        warnings.append(
+            f"the median toy of some strength is beyond most of its {n} redraws: its Z is a lower "
+            "limit; ask for more --redraws"
+        )
+    for strength, column in zip(strengths, p.T, strict=True):
+        z, error = median_z(column, seed)
+        reached = float(np.mean(column <= LEVEL))
+        t = _ideal(events, signal, float(strength))
+        points.append(
+            {
+                "strength": float(strength), "median_z": z, "error": error, "power": reached,
+                "power_error": float(np.sqrt(max(reached * (1 - reached), 1 / toys) / toys)),
+                "ideal": {"t": t, "z": ideal_z(t), "power": _ideal_power(t)},
+                "q0_l1": {"q0": t, "z": float(np.sqrt(max(t, 0.0)))},
+            }
+        )  # fmt: skip
+    return LearnResult(
+        kind="power", statistic=which, redraws=n, **describe_events(events, analysis),
+        power={
+            "signal": {
+                "means": list(signal.means), "widths": list(signal.widths),
+                "sample": analysis.tested.label if signal.tested else analysis.partner.label,
+            },
+            "toys": toys, "level": LEVEL, "points": points,
+        },
+        seed=seed, warnings=tuple(warnings),
+        provenance={**make_provenance(), "events_digest": events.digest},
+    )  # fmt: skip
+
+
+def _check_signal(
+    events: LabelledEvents, signal: Signal, strengths: Sequence[float], toys: int
+) -> None:
+    d = events.raw.shape[1]
+    if not len(signal.means) == len(signal.widths) == d:
+        raise InputError(
+            f"learn power: a signal in {len(signal.means)} variable(s), the analysis has {d}; give "
+            "MEAN:WIDTH for each, with commas"
+        )
+    if not all(np.isfinite(signal.means)) or not all(0 < w < np.inf for w in signal.widths):
+        raise InputError("learn power: means must be numbers, and widths numbers > 0")
+    if not strengths or not all(0 <= s < np.inf for s in strengths):
+        raise InputError("learn power: strengths are expected events, numbers >= 0")
+    if toys < 2:
+        raise InputError(f"learn power: {toys} toys, expected 2 or more")
+
+
+def _ideal(events: LabelledEvents, signal: Signal, strength: float) -> float:
+    """Return t_id of the signal on the pool, in cells of all variables together."""
+    d = events.raw.shape[1]
+    count = max(2, round(CELLS ** (1 / min(d, 3))))
+    place, shares = np.zeros(len(events.raw), dtype=np.int64), np.ones(1)
+    for x, mean, width in zip(events.raw.T[:3], signal.means, signal.widths, strict=False):
+        edges = np.unique(np.quantile(x, np.linspace(0, 1, count + 1)))
+        cell = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, len(edges) - 2)
+        place = place * (len(edges) - 1) + cell
+        ends = np.concatenate([[-np.inf], edges[1:-1], [np.inf]])
+        shares = np.multiply.outer(shares, np.diff(norm.cdf(ends, mean, width))).ravel()
+    b = np.bincount(place, events.labels.share, len(shares))
+    a = np.bincount(place, 1 - events.labels.share, len(shares))
+    used = (a > 0) & (b > 0)
+    ratio, extra = b[used] / a[used], strength * shares[used]
+    if signal.tested:
+        return ideal_t(b[used] + extra, a[used], ratio)
+    return ideal_t(b[used], a[used] + extra, ratio)
+
+
+def _ideal_power(t: float) -> float:
+    from scipy.stats import chi2, ncx2
+
+    return float(ncx2.sf(chi2.isf(LEVEL, 12), 12, t)) if t > 0 else LEVEL

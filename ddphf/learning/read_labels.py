@@ -1,0 +1,202 @@
+"""From an analysis file to labels: efficiencies of its maps, fakes of its control regions."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ddphf.arrays import AnyArray, Array, IntArray
+from ddphf.config.analysis import Analysis
+from ddphf.config.learn import LearnConfig
+from ddphf.exceptions import InputError
+from ddphf.learning.labels import Labels, make_labels
+from ddphf.learning.variables import make_points
+from ddphf.results.data_directed import data_digest
+from ddphf.search.event_nuisances import Base, Direction, label_directions, other_directions
+from ddphf.search.read_events import read_base_events
+from ddphf.symmetry.load_events import EventSamples
+
+__all__ = ["LabelledEvents", "read_labelled_events"]
+
+KEPT = 0.01
+"""Of a direction of nuisances: the largest part of the variance of any sum that it may add and
+still be left out; as in the search."""
+
+
+@dataclass(frozen=True)
+class LabelledEvents:
+    """The events of an analysis, labelled.
+
+    Attributes:
+        labels: Of the events.
+        points: Transformed variables, (n, d).
+        raw: Variables as they are, (n, d).
+        bins: In the axes of the analysis, flat, -1 outside, (n,).
+        config: The section ``learn``.
+        nuisances: ``name`` and ``source`` of each that is in the labels.
+        fakes: Expected fakes of the tested sample and of its partner, among the events.
+        digest: Of variables, probabilities and labels.
+        histograms_digest: Of the histograms of both samples, in the axes of the analysis.
+        warnings: Sentences for the user.
+        left_out: Sentences about events that are not used.
+    """
+
+    labels: Labels
+    points: Array
+    raw: Array
+    bins: IntArray
+    config: LearnConfig
+    nuisances: tuple[dict[str, str], ...]
+    fakes: tuple[float, float]
+    digest: str
+    histograms_digest: str
+    warnings: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+
+def read_labelled_events(analysis: Analysis, *, nuisances: bool = True) -> LabelledEvents:
+    """Read the events of an analysis and find the probability of each label.
+
+    Args:
+        analysis: With the sections ``events`` and ``learn``; it needs no signal.
+        nuisances: Whether errors of efficiencies and fakes are taken into account.
+
+    Raises:
+        InputError: There is no section ``learn``, or the events cannot be used.
+    """
+    config = analysis.learn
+    if config is None:
+        raise InputError(
+            "learn: there is no section 'learn'; name the variables in which a difference is "
+            "looked for: learn: {variables: [{column: mass}]}"
+        )
+    quantities = [("learn.variables", v.column) for v in config.variables]
+    read = read_base_events(analysis, quantities, "learn")
+    base, used = read.base, np.flatnonzero(read.base.event & read.base.known)
+    points = make_points(read.table, config.variables, used)
+    plain = tuple(replace(v, transform=None) for v in config.variables)
+    raw = make_points(read.table, plain, used)
+    counts = _count(base)
+    k_tested, k_partner, fakes = _fakes_of(base, counts)
+    said: list[dict[str, str]] = []
+    changes = np.zeros((len(used), 0))
+    if nuisances:
+        labels = label_directions(analysis, read.samples, base)
+        others = other_directions(analysis, read.samples, base)
+        changes, said = _changes(base, counts, labels, others, used)
+    warnings = list(read.warnings)
+    if analysis.lepton_id is None and not analysis.ratio_stated:
+        warnings.append(
+            "no efficiency ratio is stated and no maps are given: both samples are taken to be "
+            "selected with equal efficiency; a ratio that is 1 % off is found as a signal"
+        )
+    made = make_labels(
+        base.tested[used], base.ratio[used], fakes_tested=k_tested[used],
+        fakes_partner=k_partner[used], changes=changes, names=[n["name"] for n in said],
+    )  # fmt: skip
+    left = [f"{n} events of {key} lie outside the maps" for key, n in read.samples.notes.items()]
+    return LabelledEvents(
+        made, points, raw, base.bins[used], config, tuple(said), fakes, _digest(points, made),
+        _histograms_digest(read.samples),
+        tuple(dict.fromkeys(warnings)), tuple(left),
+    )  # fmt: skip
+
+
+def _count(base: Base) -> tuple[AnyArray, Array]:
+    """Return the bin of every row of the base, the last for outside, and its number of events."""
+    size = int(base.bins.max(initial=0)) + 2
+    place = base.bins % size
+    used = base.event & base.known
+    return place, np.bincount(place[used], minlength=size).astype(float)
+
+
+def _fakes_of(
+    base: Base, counts: tuple[AnyArray, Array]
+) -> tuple[Array, Array, tuple[float, float]]:
+    """Return k_B and k_A at every row: expected fakes of its bin over its events."""
+    place, n = counts
+    out, sums = [], []
+    for mine in (base.tested, ~base.tested):
+        some = ~base.event & mine
+        expected = np.maximum(np.bincount(place[some], base.weights[some], len(n)), 0.0)
+        expected = np.where(n > 0, expected, 0.0)
+        sums.append(float(expected.sum()))
+        out.append(np.divide(expected, n, out=np.zeros(len(n)), where=n > 0)[place])
+    return out[0], out[1], (sums[0], sums[1])
+
+
+def _changes(
+    base: Base,
+    counts: tuple[AnyArray, Array],
+    labels: list[Direction],
+    others: list[Direction],
+    used: AnyArray,
+) -> tuple[Array, list[dict[str, str]]]:
+    """Return the change of pi per sigma of each nuisance at rho = 1, (n, k), and what they are.
+
+    The directions of the fakes, one per bin for their counting error, are turned into the few that
+    move any sum.
+    """
+    q, r = base.share[used], base.ratio[used]
+    spread = q * (1 - q)
+    columns = [np.asarray(d.values[used], dtype=float) * spread for d in labels]
+    said = [{"name": d.name, "source": d.source} for d in labels]
+    place, n = counts
+    s = r / (1 + r)
+    fakes = []
+    for change_b, change_a in _fake_changes(base, counts, others):
+        k_b, k_a = (
+            np.divide(c, n, out=np.zeros(len(n)), where=n > 0)[place][used]
+            for c in (change_b, change_a)
+        )
+        fakes.append(k_b - s * (k_b + k_a))
+    if fakes:
+        table = np.stack(fakes, axis=1)
+        sizes, turns = np.linalg.eigh(table.T @ (table / spread[:, None]))
+        kept = np.flatnonzero(sizes > KEPT)[::-1]
+        columns += list((table @ turns[:, kept]).T)
+        source = f"fakes: {', '.join(d.name for d in others) or 'none'}; counts of control regions"
+        said += [{"name": f"fakes_{i:02d}", "source": source} for i in range(len(kept))]
+    return np.stack(columns, axis=1) if columns else np.zeros((len(used), 0)), said
+
+
+def _fake_changes(
+    base: Base, counts: tuple[AnyArray, Array], others: list[Direction]
+) -> list[tuple[Array, Array]]:
+    """Return the change of expected fakes of each bin, of the tested sample and of its partner."""
+    place, n = counts
+    size, rows = len(n), ~base.event
+    roles = [rows & base.tested, rows & ~base.tested]
+    out = []
+    for (
+        direction
+    ) in others:  # in units of the difference: -f of the tested sample, r f of the other
+        change = np.where(base.tested, -direction.values, direction.values / base.ratio)
+        b, a = (np.bincount(place[mine], change[mine], size).astype(float) for mine in roles)
+        out.append((b, a))
+    nothing = np.zeros(size)
+    for number, mine in enumerate(roles):
+        some = mine & base.counted
+        error = np.sqrt(np.bincount(place[some], base.weights[some] ** 2, size))
+        for k in np.flatnonzero(error):
+            one = np.zeros(size)
+            one[k] = error[k]
+            out.append((one, nothing) if number == 0 else (nothing, one))
+    return out
+
+
+def _histograms_digest(samples: EventSamples) -> str:
+    """Return the digest by which a search and a workspace of the same events are known."""
+    tested, partner = (samples.histograms[role, "observed"] for role in ("tested", "partner"))
+    edges = [axis.edges for axis in tested.axes]
+    return data_digest(tested.values.ravel(), partner.values.ravel(), edges)
+
+
+def _digest(points: Array, labels: Labels) -> str:
+    """Return the digest of what is tested."""
+    found = hashlib.sha256()
+    for values in (points, labels.share, labels.tested.astype(float)):
+        found.update(np.ascontiguousarray(values, dtype="<f8").tobytes())
+    return f"sha256:{found.hexdigest()}"

@@ -1,0 +1,70 @@
+"""Variables of the events: transformed, and refused where nothing can be learned from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.stats import rankdata
+
+from ddphf.arrays import Array, IntArray
+from ddphf.config.learn import VariableConfig
+from ddphf.exceptions import InputError
+from ddphf.inputs.events import EventTable
+from ddphf.symmetry.expressions import evaluate
+
+__all__ = ["make_points", "resolutions"]
+
+TIED = 10
+"""Events per distinct value from which on values are rounded, and say so or are refused."""
+
+
+def make_points(table: EventTable, variables: Sequence[VariableConfig], rows: IntArray) -> Array:
+    """Return the transformed variables of some rows, (n, d).
+
+    Raises:
+        InputError: A value that is no number or has no logarithm, a variable with one value for all
+            events, or one with few distinct values and no resolution.
+
+    Example:
+        >>> from ddphf.inputs.events import make_events
+        >>> table = make_events({"m": [1.0, 10.0, 100.0]})
+        >>> make_points(table, [VariableConfig("m", "rank")], np.arange(3)).ravel().tolist()
+        [0.16666666666666666, 0.5, 0.8333333333333334]
+    """
+    columns = []
+    for variable in variables:
+        values = np.asarray(evaluate(variable.column, table), dtype=float)[rows]
+        where = f"learn: variable '{variable.column}'"
+        bad = np.flatnonzero(~np.isfinite(values))
+        if bad.size:
+            raise InputError(
+                f"{where} is {values[bad[0]]:g} for {bad.size} of {len(values)} events; drop them "
+                "with 'events.select', from both samples alike"
+            )
+        if np.ptp(values) <= 0:
+            raise InputError(f"{where} is {values[0]:g} for every event; leave it out")
+        distinct = len(np.unique(values))
+        if distinct * TIED < len(values) and variable.resolution is None:
+            raise InputError(
+                f"{where} has {distinct} distinct values in {len(values)} events: they are rounded "
+                "or whole numbers; state to what with 'resolution', so that no window and no "
+                "kernel is finer"
+            )
+        if variable.transform == "log":
+            low = values.min()
+            if low <= 0:
+                raise InputError(
+                    f"{where} is {low:g} for {np.sum(values <= 0)} events, which have no "
+                    "logarithm; take 'transform: rank', or drop them with 'events.select'"
+                )
+            values = np.log(values)
+        elif variable.transform == "rank":
+            values = (rankdata(values) - 0.5) / len(values)
+        columns.append(values)
+    return np.stack(columns, axis=1)
+
+
+def resolutions(variables: Sequence[VariableConfig]) -> Array:
+    """Return the resolution of each variable, 0 where none is stated, (d,)."""
+    return np.array([v.resolution if v.resolution is not None else 0.0 for v in variables])

@@ -1,0 +1,200 @@
+"""The record of a learned asymmetry: what ``ddphf learn`` writes, one class for its subcommands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from dataclasses import fields as fields_of
+from typing import Any
+
+from ddphf.arrays import Spec
+from ddphf.results.growth import Written
+from ddphf.results.shapes import (
+    ANY,
+    COUNT,
+    HOLE,
+    NUMBER,
+    OPEN,
+    PAIRING,
+    TEXT,
+    WARNINGS,
+    fields,
+    listed,
+    maybe,
+)
+
+__all__ = ["SHAPE", "LearnResult", "describe_p", "misfits", "summarize"]
+
+KINDS_OF_LEARNING = ("test", "curve", "power", "study")
+
+
+@dataclass(frozen=True, repr=False)
+class LearnResult(Written):
+    """What ``ddphf learn`` writes. No p-value is 0.
+
+    Attributes:
+        kind: The subcommand: ``test``, ``curve`` or ``power``; or ``study``.
+        statistic: ``default`` (the smallest p of its members), or the one that was asked for.
+        t: Its value; of ``default`` -2 ln of the smallest p.
+        p: (1 + redraws that reach t) / (1 + redraws).
+        p_interval: 68 % interval of the probability to reach t.
+        z: Significance of p.
+        redraws: Redraws of the labels.
+        p_law: Tail of the closed null law where redraws confirm it; of ``default`` the bound by the
+            number of members. None where there is no law, or it does not agree.
+        significance: ``p``, ``z`` and ``from``: ``redraws``, or ``law`` beyond their reach.
+        effective_dof: Mean of the closed law.
+        law: Mean and variance of the closed law and of the redraws, and whether they agree.
+        chi2_12: ``p`` of t by chi2 with 12 degrees of freedom, and ``null_ks_p``: of the redraws
+            against it. It holds where that is not small.
+        members: ``statistic``, ``t``, ``p`` of each, ``p_law``, and what it found.
+        labels: ``n_tested``, ``n_partner``, smallest and largest pi, ``rho``, expected ``fakes``.
+        variables: ``column``, ``transform``, ``resolution``, ``label``, ``unit``, and the range
+            from ``low`` to ``high``.
+        pairing: Labels of the ``tested`` sample and of its ``partner``.
+        nuisances: ``name`` and ``source`` of each.
+        treatment: With nuisances, ``p`` of the same statistic by prior predictive redraws alone
+            (``prior``) and with them profiled too (``profiled``); None without.
+        null: ``quantiles`` and ``histogram`` of t in the redraws.
+        network: Starts, how many agree, certificate; where one was trained.
+        curve: Of ``curve``.
+        power: Of ``power``.
+        study: Of ``study nplm``.
+        left_out: Sentences about events that are not used.
+        seed: Of everything drawn.
+        data_digest: Of the histograms of both samples in the axes of ``events``, as a search has
+            it; that of the events themselves stands in ``provenance``.
+        analysis: ``file``, relative to where the record is written, and ``digest``.
+        warnings: Sentences for the user.
+        provenance: Versions.
+    """
+
+    kind: str
+    statistic: str
+    t: float | None = None
+    p: float | None = None
+    p_interval: tuple[float, ...] | None = None
+    z: float | None = None
+    redraws: int = 0
+    p_law: float | None = None
+    significance: Spec | None = None
+    effective_dof: float | None = None
+    law: Spec | None = None
+    chi2_12: Spec | None = None
+    members: tuple[Spec, ...] = ()
+    labels: Spec | None = None
+    variables: tuple[Spec, ...] = ()
+    pairing: Spec | None = None
+    nuisances: tuple[Spec, ...] = ()
+    treatment: Spec | None = None
+    null: Spec | None = None
+    network: Spec | None = None
+    curve: Spec | None = None
+    power: Spec | None = None
+    study: Spec | None = None
+    left_out: tuple[str, ...] = ()
+    seed: int | None = None
+    data_digest: str | None = None
+    analysis: Spec | None = None
+    warnings: tuple[str, ...] = ()
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    SCHEMA = "ddphf/learn/1"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        values = {f.name: getattr(self, f.name) for f in fields_of(self)}
+        lists = {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+        return {"schema": self.SCHEMA, **lists}
+
+    @classmethod
+    def _read(cls, data: dict[str, Any]) -> LearnResult:
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in data.items()
+            if key != "schema"
+        }
+        return cls(**values)
+
+
+PROBABILITY: Spec = {"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": 1}
+"""A p-value is never 0: where it cannot be told it is null."""
+
+LABELS = fields(
+    {
+        "n_tested": COUNT, "n_partner": COUNT, "pi_min": NUMBER, "pi_max": NUMBER, "rho": NUMBER,
+    },
+    {"fakes": ANY},
+)  # fmt: skip
+MEMBER = fields(
+    {"statistic": TEXT, "t": HOLE, "p": PROBABILITY},
+    {"p_law": PROBABILITY, "p_interval": ANY, "found": ANY},
+)
+CHI2 = fields({"p": PROBABILITY, "null_ks_p": HOLE})
+VARIABLE = fields(
+    {"column": TEXT, "low": NUMBER, "high": NUMBER},
+    {"transform": maybe(TEXT), "resolution": HOLE, "label": TEXT, "unit": TEXT},
+)
+NULL = fields(
+    {"quantiles": OPEN},
+    {"histogram": maybe(fields({"edges": listed(NUMBER), "counts": listed(COUNT)}))},
+)
+POINT = fields(
+    {"strength": NUMBER, "median_z": HOLE, "error": HOLE, "power": HOLE},
+    {"power_error": HOLE, "ideal": OPEN, "q0_l1": OPEN},
+)
+SHAPE = LearnResult.SHAPE = fields(
+    {"provenance": OPEN, "kind": {"enum": list(KINDS_OF_LEARNING)}, "statistic": TEXT},
+    {
+        "t": HOLE, "p": PROBABILITY, "p_interval": maybe(listed(NUMBER, minItems=2, maxItems=2)),
+        "z": HOLE, "redraws": COUNT, "p_law": PROBABILITY,
+        "significance": maybe(fields({"p": PROBABILITY, "z": HOLE, "from": TEXT})),
+        "effective_dof": HOLE, "law": maybe(OPEN), "chi2_12": maybe(CHI2),
+        "members": listed(MEMBER), "labels": maybe(LABELS), "variables": listed(VARIABLE),
+        "pairing": maybe(PAIRING), "nuisances": listed(fields({"name": TEXT, "source": TEXT})),
+        "treatment": maybe(fields({"prior": OPEN, "profiled": OPEN})), "null": maybe(NULL),
+        "network": maybe(OPEN), "curve": maybe(OPEN), "study": maybe(OPEN),
+        "power": maybe(
+            fields({"points": listed(POINT)}, {"signal": OPEN, "toys": COUNT, "level": NUMBER})
+        ),
+        "left_out": listed(TEXT), "seed": {"type": ["integer", "null"]},
+        "data_digest": maybe(TEXT),
+        "analysis": maybe(fields({"file": maybe(TEXT), "digest": maybe(TEXT)})),
+        **WARNINGS,
+    },
+)  # fmt: skip
+
+
+def describe_p(record: dict[str, Any]) -> str:
+    """Return the p-value of a record in words.
+
+    Example:
+        >>> describe_p({"p": 0.21, "p_interval": [0.2, 0.22], "z": 0.806, "redraws": 499})
+        'p = 0.21 (0.2 to 0.22), 0.81 sigma, from 499 redraws'
+    """
+    if record["p"] is None:
+        return "p not told"
+    low, high = record["p_interval"]
+    z = "" if record["z"] is None else f", {record['z']:.2f} sigma"
+    return f"p = {record['p']:.3g} ({low:.3g} to {high:.3g}){z}, from {record['redraws']} redraws"
+
+
+def misfits(record: dict[str, Any]) -> Iterator[str]:
+    """Yield a p outside its interval, and curves whose bands have another length."""
+    interval = record.get("p_interval")
+    if interval and record["p"] is not None and not interval[0] <= record["p"] <= interval[1]:
+        yield "at p: outside p_interval"
+    histogram = (record.get("null") or {}).get("histogram")
+    if histogram and len(histogram["edges"]) != len(histogram["counts"]) + 1:
+        yield "at null.histogram: edges do not fit the counts"
+    curve = record.get("curve") or {}
+    values = curve.get("values")
+    for key in ("pointwise", "standard_deviation"):
+        if values is not None and len(curve.get(key) or values) != len(values):
+            yield f"at curve.{key}: {len(curve[key])} numbers for {len(values)} points"
+
+
+def summarize(record: dict[str, Any]) -> Spec:
+    """Return what results.json of a bundle repeats."""
+    keys = ("kind", "statistic", "t", "p", "p_interval", "z", "redraws", "p_law", "members")
+    return {key: record.get(key) for key in keys}
