@@ -152,7 +152,7 @@ def command(
     missing = write_record(outputs, output, record, figures, draw, beside)
     print_warnings([f"{figures[name].name}: nothing to draw" for name in missing])
     print_summary(make_table(record))
-    print_summary(_looking_everywhere(record))
+    print_summary(_looking_everywhere(record, windows=patchset is None))
 
 
 def _published_paths(
@@ -236,11 +236,12 @@ def make_table(record: dict[str, Any]) -> Table:
     return table
 
 
-def _looking_everywhere(record: dict[str, Any]) -> str:
+def _looking_everywhere(record: dict[str, Any], *, windows: bool) -> str:
     """Return what the largest local Z is worth after looking at all hypotheses."""
     overall = record["global"]
     if overall is None:
-        return "every Z and p0 here is local; --global-toys N gives the global p of the largest"
+        hint = "; --global-toys N gives the global p of the largest" if windows else ""
+        return f"every Z and p0 here is local{hint}"
     low, high = overall["p_interval"]
     p = f"below {high:.2g}" if overall["p"] is None else f"{overall['p']:.3g}"
     name = record["parameter"]["name"]

@@ -154,8 +154,10 @@ class SharedEvents:
             weight = np.sum(sample.error**2, axis=1) / np.maximum(yields.sum(axis=1), 1e-300)
             self.rates.append(self.cells.smooth(rate, yields, weight))
             own = self.cells.sums(self.rates[-1]).sum(axis=1)
-            spread = self.cells.spread_rows(own * weight) / self.cells.spread_rows(own)
-            self.weights.append(np.where(np.isfinite(spread), spread, float(weight.max())))
+            total = self.cells.spread_rows(own)
+            spread = np.full(total.shape, float(weight.max()))  # of cells that no window has
+            np.divide(self.cells.spread_rows(own * weight), total, out=spread, where=total > 0)
+            self.weights.append(spread)
         self.total = np.sum(self.rates, axis=0)
 
     def draw(self, rng: np.random.Generator) -> RowData:
