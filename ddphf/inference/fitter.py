@@ -119,6 +119,12 @@ class Fitter:
             self.require_null()
 
     @cached_property
+    def has_limits(self) -> bool:
+        """Whether there are upper limits: a null, or data that are impossible without a signal."""
+        alone = not self.declared.measurement and is_without_null(self.reference)
+        return self.has_null or alone
+
+    @cached_property
     def no_null(self) -> str | None:
         """Why mu = 0 is no hypothesis of this measurement; None where it is one."""
         if self.declared.measurement and self.has_free_poi:
@@ -133,12 +139,6 @@ class Fitter:
     def has_null(self) -> bool:
         """Whether mu = 0 is a hypothesis of this measurement."""
         return self.no_null is None
-
-    @property
-    def has_limits(self) -> bool:
-        """Whether values of the POI above 0 can be compared, even where mu = 0 is impossible."""
-        declared = self.declared.measurement and self.has_free_poi
-        return self.has_null or (is_without_null(self.reference) and not declared)
 
     @property
     def has_free_poi(self) -> bool:
