@@ -81,7 +81,7 @@ def redigest(files):
     for name in ("results.json", "metadata.json"):
         files = tamper(files, name, lambda data: data.update(workspace_digest=digest))
     if "BkgOnly.json" in files:
-        from ddphf.publish.signals import split_signal
+        from ddphf.likelihood.patches import split_signal
 
         background, patch = split_signal(workspace)
         files["BkgOnly.json"] = to_json(background).encode()

@@ -38,6 +38,7 @@ PAGES = (
 )  # fmt: skip
 OTHER_TESTS = {
     "docs/getting_started.md": "test_ten_commands_from_nothing_to_a_report",
+    "docs/ratio.md": "test_the_page_of_ratios",
     "docs/analysis_file.md": "test_the_steps_of_the_analysis_file",
     "docs/distributed.md": "tests/test_distributed.py",
     "docs/hepdata.md": "tests/test_publish_docs.py",
@@ -206,6 +207,13 @@ def test_ten_commands_from_nothing_to_a_report(folder):
         run_line(line, times)
     assert Path("report.html").read_text().startswith("<!DOCTYPE html>")
     assert Path("figures/limit.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_page_of_ratios(folder):
+    for name in ("ratio.yml", "inputs.npz"):
+        shutil.copy(ROOT / "workspaces/tau_ratio" / name, folder)
+    for line in commands((ROOT / "docs/ratio.md").read_text()):
+        run_line(re.sub(r"--toys \d+", "--toys 4", line), {})
 
 
 def test_the_steps_of_the_analysis_file(folder):

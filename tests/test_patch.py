@@ -12,9 +12,9 @@ from test_publish import run_stock
 from ddphf.exceptions import InputError, ModelError
 from ddphf.files import to_json
 from ddphf.inference.fit import fit_workspace
+from ddphf.likelihood.patches import apply_patch, split_signal
 from ddphf.publish.archive import pack
 from ddphf.publish.recast import Template, recast_signal
-from ddphf.publish.signals import apply_patch, split_signal
 from ddphf.workspace.build import build_workspace
 
 EDGES = [0.0, 1.0, 2.0, 3.0]

@@ -17,11 +17,11 @@ from others_data import OTHERS, needs
 from refusals_studies import PLAIN
 
 from ddphf.files import to_json
+from ddphf.likelihood.patches import apply_patch
 from ddphf.publish.archive import pack, read_archive, unpack
 from ddphf.publish.bundle import make_archive, make_files
 from ddphf.publish.hepdata import check_label, make_submission, validate_submission
 from ddphf.publish.points import collect_results, find_null
-from ddphf.publish.signals import apply_patch
 from ddphf.results.registry import KINDS
 
 ATLAS = OTHERS / "atlas_sbottom_regionC_600_280_150"

@@ -23,6 +23,7 @@ from refusals_inputs import HISTOGRAMS, RATES, TABLES
 from refusals_learn import LEARN
 from refusals_maps import MAP_FILES
 from refusals_masses import MASSES
+from refusals_patchset import PATCHSETS
 from refusals_publish import PATCH, PUBLISH, VERIFY
 from refusals_ranking import RANKING
 from refusals_ratio import RATIO
@@ -485,6 +486,7 @@ GROUPS = (
     ("search", SEARCH),
     ("bumps", BUMPS),
     ("masses", MASSES),
+    ("masses", PATCHSETS),
     ("ranking", RANKING),
     ("report", REPORT),
     ("publish", PUBLISH),

@@ -135,7 +135,6 @@ def test_one_window_has_no_trial_factor():
         lambda: centred_windows((8, 8), [0]),
         lambda: scan_positions(np.zeros((8, 8)), (2, 9)),
         lambda: find_best_window(np.zeros((8, 8)), [(9, 2)]),
-        lambda: global_p_value(3.0, (8, 8), [(2, 2, 2)]),
         lambda: Window((-1, 0), (2, 2)).check((8, 8)),
         lambda: Window((7, 0), (2, 2)).check((8, 8)),
     ],
@@ -143,6 +142,11 @@ def test_one_window_has_no_trial_factor():
 def test_windows_outside_are_refused(call):
     with pytest.raises(InputError, match=r"window: starts at bin .* outside the histogram"):
         call()
+
+
+def test_windows_of_other_axes_are_refused():
+    with pytest.raises(InputError, match=r"size 2x2x2 has 3 number\(s\), and the histogram 2 axes"):
+        global_p_value(3.0, (8, 8), [(2, 2, 2)])
 
 
 def test_a_size_given_twice_counts_once():

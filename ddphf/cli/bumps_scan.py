@@ -93,7 +93,7 @@ def command(
     FILE:NAME, or patterns such as 'spectra/*.csv'. What is called background in a file
     is a known one.
 
-    Example: ddphf bumps scan spectrum.csv --width-bins 1.5 --toys 200 --seed 1 -o b.json
+    Example: ddphf bumps scan spectrum.csv --width-bins 1.5 --toys 99 -o b.json
     """
     from ddphf.bumps.prepare import Width
 

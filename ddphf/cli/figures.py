@@ -77,6 +77,7 @@ def write_record(
     record: Mapping[str, Any],
     paths: Mapping[str, Path],
     draw: Callable[[], Mapping[str, Figure | None]],
+    beside: Mapping[Path, bytes] | None = None,
 ) -> list[str]:
     """Write a record and the figures that are made of it, all of them or none.
 
@@ -86,10 +87,13 @@ def write_record(
         record: Its JSON form.
         paths: File of each figure; none where no figures are asked for.
         draw: Returns the figures; None for one that has nothing to draw.
+        beside: Contents of further files.
 
     Returns:
         The names of those without anything to draw.
     """
     with outputs:
         outputs.write(output, to_json(record))
+        for path, content in (beside or {}).items():
+            outputs.write_bytes(path, content)
         return stage_figures(outputs, paths, draw()) if paths else []

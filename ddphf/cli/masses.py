@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,10 +24,12 @@ from ddphf.cli.common import (
 from ddphf.cli.figures import figure_options, figure_paths, write_record
 from ddphf.compute.work import work_of
 from ddphf.exceptions import UsageError
+from ddphf.files import read_json
 from ddphf.outputs import Outputs, check_folder
 
 if TYPE_CHECKING:
     from ddphf.masses.scan import MassScan
+    from ddphf.results.masses import MassesResult
 
 __all__ = ["FIGURES", "command"]
 
@@ -73,20 +76,35 @@ def _read_levels(context: click.Context, option: click.Parameter, text: str) -> 
     help="Toys of all hypotheses, for the global p-value.",
 )  # fmt: skip
 @click.option(
-    "--keep", metavar="DIR", help="Keep pieces of the toys there: what was stopped goes on."
+    "--patchset", metavar="FILE",
+    help="A pyhf patchset, one patch per hypothesis, of the background-only workspace SCAN.",
+)  # fmt: skip
+@click.option(
+    "--parameter", metavar="LABEL", help="Which label of the patchset is scanned; the only one."
 )
+@click.option(
+    "--workspaces", metavar="DIR",
+    help="Write what gives every hypothesis's pyhf workspace there: BkgOnly.json and patchset.json "
+    "of a common background, else scan.npz, scan.json and make_workspace.py.",
+)  # fmt: skip
+@click.option(
+    "--inspire", metavar="ID", help="Such as ins1234567, which patchset.json has to state."
+)
+@click.option("--keep", metavar="DIR", help="Keep finished pieces there: what was stopped goes on.")
 @figure_options("Draw limits, p0 and mu_hat against the parameter into this folder.")
 @seed_option
 @scheduler_option
 @force_option
 def command(
     scan: str, output: str, levels: tuple[float, ...], empty_bins: str | None, method: str,
-    toys: int | None, global_toys: int, keep: str | None, plots: str | None,
+    toys: int | None, global_toys: int, patchset: str | None, parameter: str | None,
+    workspaces: str | None, inspire: str | None, keep: str | None, plots: str | None,
     kind: str | None, seed: int, where: str | None, force: bool,
 ) -> None:  # fmt: skip
     """Fit every hypothesis of SCAN, set limits, and say what looking at all of them costs.
 
-    SCAN is a scan file (docs/masses.md), or an npz of its arrays.
+    SCAN is a scan file (docs/masses.md), an npz of its arrays, or with --patchset a
+    background-only workspace.
 
     Example: ddphf masses scan.yml -o masses.json --plots figures
     """
@@ -94,23 +112,35 @@ def command(
     if toys is not None and "toys" not in methods:
         raise UsageError("--toys: is for --method toys; give it, or leave --toys out")
     drawn = "toys" in methods or global_toys > 0
-    require_work(where, drawn, "--method toys or --global-toys")
-    if keep is not None and not drawn:
-        raise UsageError("--keep: is for --method toys or --global-toys; give one, or leave it out")
+    long = drawn or patchset is not None  # hypotheses one by one
+    require_work(where, long, "--method toys, --global-toys or --patchset")
+    if keep is not None and not long:
+        raise UsageError(
+            "--keep: is for --method toys, --global-toys or --patchset; give one, or leave it out"
+        )
+    _check_patchset(patchset, parameter, global_toys)
+    published = _published_paths(workspaces, inspire, patchset)
     folder = None if keep is None else check_folder("--keep", keep)
     figures = figure_paths(plots, kind, FIGURES)
-    outputs = Outputs([output, *figures.values()], inputs=[scan], force=force)
+    inputs = [scan] if patchset is None else [scan, patchset]
+    targets: list[str | Path] = [output, *figures.values(), *published.values()]
+    outputs = Outputs(targets, inputs=inputs, force=force)
     with progress_line() as say, runner_at(where, say) as runner:
         say("reading")
-        from ddphf.masses.run import run_scan
+        beside: dict[Path, bytes] = {}
+        settings: dict[str, Any] = {
+            "levels": levels, "methods": methods, "toys": 1000 if toys is None else toys,
+            "seed": seed, "folder": folder, "work": work_of(say, say.bar("toys"), runner),
+        }  # fmt: skip
+        if patchset is not None:
+            result = _run_patchset(scan, patchset, parameter, empty_bins, settings)
+        else:
+            from ddphf.masses.run import run_scan
 
-        found, files = _read(scan, empty_bins)
-        outputs.protect(files)
-        result = run_scan(
-            found, levels=levels, methods=methods, toys=1000 if toys is None else toys,
-            global_toys=global_toys, seed=seed, folder=folder,
-            work=work_of(say, say.bar("toys"), runner),
-        )  # fmt: skip
+            found, files = _read(scan, empty_bins)
+            outputs.protect(files)
+            beside = _workspace_files(found, published, inspire)
+            result = run_scan(found, global_toys=global_toys, **settings)
     record = result.to_dict()
     print_warnings(result.warnings)
 
@@ -119,10 +149,60 @@ def command(
 
         return draw_masses(record)
 
-    missing = write_record(outputs, output, record, figures, draw)
+    missing = write_record(outputs, output, record, figures, draw, beside)
     print_warnings([f"{figures[name].name}: nothing to draw" for name in missing])
     print_summary(make_table(record))
-    print_summary(_looking_everywhere(record))
+    print_summary(_looking_everywhere(record, windows=patchset is None))
+
+
+def _published_paths(
+    folder: str | None, inspire: str | None, patchset: str | None
+) -> dict[str, Path]:
+    if folder is None:
+        if inspire is not None:
+            raise UsageError("--inspire: is for --workspaces; give it, or leave --inspire out")
+        return {}
+    if patchset is not None:
+        raise UsageError(
+            "--workspaces: the patchset gives the workspaces already; leave one of them out"
+        )
+    from ddphf.likelihood.patches import check_inspire
+    from ddphf.masses.workspaces import FILES
+
+    if inspire is not None:
+        check_inspire(inspire)
+    return {name: check_folder("--workspaces", folder) / name for name in FILES}
+
+
+def _workspace_files(
+    scan: MassScan, paths: dict[str, Path], inspire: str | None
+) -> dict[Path, bytes]:
+    if not paths:
+        return {}
+    from ddphf.masses.workspaces import workspace_files
+
+    return {paths[name]: content for name, content in workspace_files(scan, inspire).items()}
+
+
+def _check_patchset(patchset: str | None, parameter: str | None, global_toys: int) -> None:
+    if parameter is not None and patchset is None:
+        raise UsageError("--parameter: is for --patchset; give it, or leave --parameter out")
+    if patchset is not None and global_toys:
+        raise UsageError(
+            "--global-toys: is for a scan file with the edges of windows, which a patchset does "
+            "not have; leave one of them out"
+        )
+
+
+def _run_patchset(
+    workspace: str, patchset: str, parameter: str | None, empty_bins: str | None,
+    settings: dict[str, Any],
+) -> MassesResult:  # fmt: skip
+    from ddphf.masses.patchset import read_hypotheses
+    from ddphf.masses.run_patchset import run_patchset
+
+    found = read_hypotheses(read_json(workspace), read_json(patchset), parameter)
+    return run_patchset(found, empty_bins=empty_bins, **settings)
 
 
 def _read(scan: str, empty_bins: str | None) -> tuple[MassScan, list[Any]]:
@@ -156,11 +236,12 @@ def make_table(record: dict[str, Any]) -> Table:
     return table
 
 
-def _looking_everywhere(record: dict[str, Any]) -> str:
+def _looking_everywhere(record: dict[str, Any], *, windows: bool) -> str:
     """Return what the largest local Z is worth after looking at all hypotheses."""
     overall = record["global"]
     if overall is None:
-        return "every Z and p0 here is local; --global-toys N gives the global p of the largest"
+        hint = "; --global-toys N gives the global p of the largest" if windows else ""
+        return f"every Z and p0 here is local{hint}"
     low, high = overall["p_interval"]
     p = f"below {high:.2g}" if overall["p"] is None else f"{overall['p']:.3g}"
     name = record["parameter"]["name"]

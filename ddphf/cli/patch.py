@@ -74,9 +74,9 @@ def command(
         from ddphf.inputs.alignment import align
         from ddphf.inputs.histogram import Axis, Histogram, error_from_variances
         from ddphf.inputs.readers import read_histogram
+        from ddphf.likelihood.patches import check_inspire, make_patchset
         from ddphf.likelihood.schemas import check_schema
         from ddphf.publish.recast import Template, recast_signal
-        from ddphf.publish.signals import check_inspire, make_patchset
 
         if inspire is not None:
             check_inspire(inspire)

@@ -71,11 +71,11 @@ def command(
     )
     with progress_line() as say:
         say("reading")
+        from ddphf.likelihood.patches import check_inspire
         from ddphf.publish.bundle import Publication, foreign_metadata, make_archive, make_files
         from ddphf.publish.hepdata import make_submission
         from ddphf.publish.included import read_given, summarize_given_toys
         from ddphf.publish.points import collect_results
-        from ddphf.publish.signals import check_inspire
         from ddphf.results.data_directed import digest_of_built
         from ddphf.results.measured import Declared
         from ddphf.results.registry import known_part

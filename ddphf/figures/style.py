@@ -87,7 +87,7 @@ def log_scale(axis: XAxis | YAxis) -> None:
         'log'
     """
 
-    def between(x: float, _: int) -> str:
+    def between(x: float, _: float) -> str:
         low, high = axis.get_view_interval()
         leading = round(x / 10 ** np.floor(np.log10(x)), 6)
         return f"{x:g}" if high < FEW_DECADES * low and leading in (2, 5) else ""

@@ -11,13 +11,13 @@ import yaml
 from ddphf.arrays import Spec
 from ddphf.exceptions import FitError, InputError
 from ddphf.files import to_json
+from ddphf.likelihood.patches import apply_patch, make_patchset, split_signal
 from ddphf.progress import Stage
 from ddphf.publish.archive import pack
 from ddphf.publish.clean_venv import make_requirements
 from ddphf.publish.contents import SUMS, make_sums
 from ddphf.publish.included import GivenFiles, check_given
 from ddphf.publish.readme import make_readme
-from ddphf.publish.signals import apply_patch, make_patchset, split_signal
 from ddphf.publish.summaries import summarize_record
 from ddphf.publish.verify import verify_archive
 from ddphf.results.documents import ForeignDocument

@@ -15,10 +15,10 @@ import pyhf
 
 from ddphf.arrays import Spec
 from ddphf.exceptions import DdphfError, InputError
+from ddphf.likelihood.patches import apply_patch
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.likelihood.schemas import check_schema, validate
 from ddphf.publish.points import describe_channels
-from ddphf.publish.signals import apply_patch
 from ddphf.results.data_directed import digest_of_built
 from ddphf.results.documents import ForeignDocument, SidecarDocument
 from ddphf.results.provenance import json_digest

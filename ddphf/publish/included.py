@@ -15,11 +15,11 @@ from ddphf.inference.fitter import Fitter
 from ddphf.inference.toys.ensembles import toy_ensemble
 from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.store import ToySample
+from ddphf.likelihood.patches import PATCH_NAME, Patch
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.progress import Count
 from ddphf.publish.archive import is_flat
 from ddphf.publish.contents import is_named, poi_bounds_of
-from ddphf.publish.signals import PATCH_NAME, Patch
 from ddphf.publish.summaries import stale_record
 from ddphf.publish.toy_files import read_toys, segments, summarize_file
 from ddphf.results.published import PublishedResults

@@ -11,7 +11,7 @@ import numpy as np
 
 from ddphf.arrays import Array
 from ddphf.exceptions import InputError, ModelError
-from ddphf.publish.signals import Patch, apply_patch
+from ddphf.likelihood.patches import Patch, apply_patch
 from ddphf.text import did_you_mean
 from ddphf.workspace_json import (
     ChannelDocument,

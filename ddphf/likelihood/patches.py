@@ -103,8 +103,9 @@ def check_inspire(identifier: str) -> str:
 
 
 def make_patchset(
-    background: Workspace, patches: Sequence[tuple[str, Patch]], *, inspire: str, description: str
-) -> Spec:
+    background: Workspace, patches: Sequence[tuple[str, Patch]], *, inspire: str, description: str,
+    label: str = "signal", values: Sequence[float] | None = None,
+) -> Spec:  # fmt: skip
     """Return a pyhf patchset.
 
     Args:
@@ -112,6 +113,8 @@ def make_patchset(
         patches: Name and JSON Patch of each signal.
         inspire: Such as ``ins1234567``; pyhf's schema wants one.
         description: One sentence.
+        label: What patches differ in.
+        values: Of it, one per patch; the names where None.
 
     Raises:
         InputError: A name that pyhf does not take, or a name twice.
@@ -127,11 +130,11 @@ def make_patchset(
             "references": {"hepdata": check_inspire(inspire)},
             "description": description,
             "digests": {"sha256": pyhf.utils.digest(background)},
-            "labels": ["signal"],
+            "labels": [label],
         },
         "patches": [
-            {"metadata": {"name": name, "values": [name]}, "patch": patch}
-            for name, patch in patches
+            {"metadata": {"name": name, "values": [value]}, "patch": patch}
+            for (name, patch), value in zip(patches, values or names, strict=True)
         ],
         "version": "1.0.0",
     }
