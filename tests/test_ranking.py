@@ -131,12 +131,12 @@ def test_auxiliary_shifts_equal_fits_of_shifted_data(fitted):
 
 def test_refits_are_compiled_while_the_first_fit_runs():
     model = Fitter(ReferenceModel(small_pair(k=3, n=2))).require_compiled()
-    before = minimize_profiles._cache_size()
+    minimize_profiles.clear_cache()  # another test may have compiled the same program
     with compiled_meanwhile(model):
         pass
-    assert minimize_profiles._cache_size() == before + 1
+    assert minimize_profiles._cache_size() == 1
     refit_all(model, start=model.parameters.init[None], fixed=model.parameters.fixed)
-    assert minimize_profiles._cache_size() == before + 1
+    assert minimize_profiles._cache_size() == 1
 
 
 def test_nothing_is_drawn_where_no_parameter_does_anything(folder):

@@ -226,7 +226,7 @@ def test_the_command_writes_both_files(tmp_path, monkeypatch):
     assert invoke("build", "ratio.yml", "-o", "w.json", "--force").code == 0
     assert Path("w.json").read_bytes() == before
     for line in ("fit w.json -o fit.json", "yields w.json --fit fit.json -o y.json --plots f",
-                 "correlations w.json --toys 8 -o c.json --plots f",
+                 "correlations w.json --toys 8 -o c.json --plots rho",
                  "rank w.json -o rank.json"):  # fmt: skip
         outcome = invoke(*line.split())
         assert outcome.code == 0, outcome.err
