@@ -223,7 +223,7 @@ def test_other_backgrounds_are_written_as_arrays_with_a_script(tmp_path):
     scan, _ = read_scan(str(tmp_path / "scan.yml"), empty_bins="drop")
     for index in range(3):
         command = [sys.executable, str(out / "make_workspace.py"), str(index), str(written)]
-        subprocess.run(command, check=True, timeout=60)
+        subprocess.run(command, check=True, timeout=600)
         workspace = json.loads(written.read_text())
         assert workspace == scan.workspace(index)
         pyhf.Workspace(workspace)

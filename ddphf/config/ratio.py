@@ -201,10 +201,11 @@ def parse_ratio(text: str, *, folder: str | Path = ".") -> RatioConfig:
         ConfigError: Says path, what, got and expected.
 
     Example:
-        >>> parse_ratio(f"schema: {SCHEMA}\nname: x\nratio: {{name: R, expected: 1}}")
-        Traceback (most recent call last):
-            ...
-        ddphf.exceptions.ConfigError: at ratio: 'bounds' is missing
+        >>> try:
+        ...     parse_ratio("3")
+        ... except ConfigError as error:
+        ...     print(str(error)[:40])
+        at the top: got 3, expected a mapping: n
     """
     data = parse_yaml(text)
     validate(data, "ratio")

@@ -17,7 +17,7 @@ def measured_parts(s: MeasurementStatement) -> list[str]:
 
     Example:
         >>> s = MeasurementStatement("R", 1.0, 0.1, 0.1, -0.1, 0.06, 0.08, None, (), None, (), "")
-        >>> "R = 1 +- 0.1" in measured_parts(s)[0]
+        >>> "R = 1 &plusmn; 0.1" in measured_parts(s)[0]
         True
     """
     error = "(no error)" if not s.error else f"+- {s.error:.3g}"
