@@ -93,6 +93,21 @@ def test_fit_and_groups_against_least_squares(which):
     assert total["ratio"] == pytest.approx(1.0, abs=1e-3)
 
 
+@pytest.mark.parametrize("which", ["shipped", pytest.param("others", marks=needs("rmu_253"))])
+def test_impacts_against_least_squares(which):
+    """Both sides of every parameter that is no bin's, within 1 % of the error of the ratio."""
+    workspace = built().workspace if which == "shipped" else foreign()
+    impacts = ratio_closed_form.fit(workspace)[1].impacts()
+    ranked = rank_parameters(workspace, declared=Declared(measurement=True))
+    found = {p.name: p for p in ranked.parameters if p.name in impacts}
+    assert set(found) == set(impacts)
+    near = 0.01 * ranked.poi.error
+    for name, moved in impacts.items():
+        assert found[name].postfit_up == pytest.approx(moved, abs=near), name
+        assert found[name].postfit_down == pytest.approx(-moved, abs=near), name
+    assert sum(abs(moved) > 10 * near for moved in impacts.values()) >= 4
+
+
 def factors_at(workspace, calibrations, rho, ratio):
     """Return the columns of every nuisance where the calibrations have a correlation."""
     spec = recalibrate(workspace, calibrations, [rho])[0]
