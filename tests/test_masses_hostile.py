@@ -17,6 +17,7 @@ from ddphf.masses.examples import small_patchset, small_scan
 from ddphf.masses.global_p import global_p
 from ddphf.masses.patchset import read_hypotheses
 from ddphf.masses.run import fit_scan, run_scan
+from ddphf.masses.scan import Norm
 
 
 def faint(stated):
@@ -166,3 +167,14 @@ def test_values_of_a_patch_that_are_none(values, said):
     patchset["patches"][0]["metadata"]["values"] = values
     with pytest.raises(InputError, match=f"patch 'm_3': .*{said}"):
         read_hypotheses(background, patchset)
+
+
+def test_a_factor_that_is_one_sided_is_said():
+    scan = treat_empty_bins(small_scan(), "drop")
+    (background,) = scan.backgrounds
+    up = np.array([1.1, 1.1, 1.1, 1.1])
+    norm = Norm("background_norm", up, np.array([0.9, 1.1, 1.0, 1.05]))
+    result = run_scan(replace(scan, backgrounds=(replace(background, norms=(norm,)),)))
+    (line,) = [w for w in result.warnings if "the same way" in w]
+    assert "'background_norm' of 'background'" in line
+    assert "at m = 2, 4;" in line

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 import warnings
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from ddphf.studies.correlations import RHOS
 from ddphf.studies.ratio_correlations import study_ratio
 
 SAMPLE = Path(__file__).parents[1] / "workspaces" / "tau_ratio" / "ratio.yml"
+DOCS = Path(__file__).parents[1] / "docs" / "ratio.md"
 FOREIGN = OTHERS / "rmu_253" / "workspace.json"
 
 GROUPS = [("lepton_id", "*_ID_eig*,*_misID_eig*"), ("simulation", "mcstat_*")]
@@ -135,6 +137,10 @@ def test_the_pull_matrix_of_the_sample_by_full_matrices():
     expected = ratio_closed_form.widths(form.design, form.variance(), [f for _, f in forms])
     assert np.array(found.closed) == pytest.approx(expected, abs=2e-4)
     assert np.diag(found.closed) == pytest.approx(1.0, abs=1e-12)
+    rows = re.findall(r"^\| [.\d]+ \|((?: [.\d]+ \|){5})$", DOCS.read_text(), re.MULTILINE)
+    printed = [[float(cell) for cell in row.split("|")[:5]] for row in rows]
+    assert np.array(printed) == pytest.approx(np.array(found.closed), abs=6e-5)
+    assert found.advice in DOCS.read_text().replace("\n", " ")
     # Names alone tell the same calibrations: the sample's template bins are pure in momentum.
     alone = study_ratio(made.workspace, at=at)
     assert np.array(alone.closed) == pytest.approx(np.array(found.closed), abs=1e-6)

@@ -23,6 +23,7 @@ from ddphf.masses.scan import UNSTATED, MassScan
 from ddphf.masses.toy_limits import toy_limits
 from ddphf.results.masses import MassesResult
 from ddphf.results.provenance import make_provenance
+from ddphf.statistics.one_sided import is_one_sided
 from ddphf.statistics.signed import signed_z
 from ddphf.statistics.tails import CAREFUL, FAILED
 
@@ -272,6 +273,15 @@ def _warn(fitted: Fitted, limits: Sequence[RowLimits]) -> list[str]:
             f"data lie beyond, so q0, z0 and p0 understate them ({_name(scan, top)}): widen "
             "poi.bounds"
         )
+    for sample in scan.samples:
+        for entry in sample.norms:
+            bent = np.flatnonzero(is_one_sided(entry.up, entry.down))
+            if len(bent):
+                out.append(
+                    f"systematic '{entry.name}' of '{sample.name}': up and down change the yields "
+                    f"the same way at {_name(scan, bent)}; such a one-sided variation makes "
+                    "several minima, of which one start finds one, so check it"
+                )
     failed = np.flatnonzero(~(fitted.free.ok & fitted.null.ok))
     if len(failed):
         out.append(
