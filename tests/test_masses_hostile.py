@@ -1,13 +1,14 @@
 """Mass scans of inputs at their edges: bounds, empty bins, tables, kept pieces."""
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from conftest import invoke
 
-from ddphf import limit_workspace
+from ddphf import fit_workspace, limit_workspace
 from ddphf.compute.work import HERE
 from ddphf.exceptions import InputError
 from ddphf.masses.config import read_arrays, read_scan
@@ -178,3 +179,20 @@ def test_a_factor_that_is_one_sided_is_said():
     (line,) = [w for w in result.warnings if "the same way" in w]
     assert "'background_norm' of 'background'" in line
     assert "at m = 2, 4;" in line
+
+
+def test_a_nuisance_at_its_bound_is_said_as_by_fit():
+    scan = treat_empty_bins(small_scan(), "drop")
+    loud = replace(scan, counts=np.where(scan.live, 8 * scan.counts, 0.0))
+    result = run_scan(loud)
+    line = "fit without a signal: 'background_norm' is at its bound at m = 1, 2, 3, 4"
+    assert line in result.warnings
+    fit = fit_workspace(loud.workspace(0))
+    for ours, theirs in (("free fit: ", "free fit: "), ("fit without a signal: ", "null fit: ")):
+        for name in ("background_norm", "signal_eff"):
+            told = re.compile(f"{ours}'{name}' is at its bound at m = 1(,|$)")
+            said = [told.search(w) for w in result.warnings]
+            stated = [w.startswith(theirs) and name in w for w in fit.warnings]
+            assert any(said) == any(stated)
+    assert not any("its bound" in w for w in run_scan(scan).warnings)
+    assert result.hypotheses[0]["q0"] == pytest.approx(fit.discovery.q0, rel=1e-8)

@@ -273,6 +273,13 @@ def _warn(fitted: Fitted, limits: Sequence[RowLimits]) -> list[str]:
             f"data lie beyond, so q0, z0 and p0 understate them ({_name(scan, top)}): widen "
             "poi.bounds"
         )
+    model = fitted.engine.model
+    for what, fits in (("free fit", fitted.free), ("fit without a signal", fitted.null)):
+        ends = (fits.theta <= model.lower) | (fits.theta >= model.upper)
+        for k, name in enumerate(model.names[1:], start=1):
+            held = np.flatnonzero(fits.ok & ends[:, k])
+            if len(held):
+                out.append(f"{what}: '{name}' is at its bound at {_name(scan, held)}")
     for sample in scan.samples:
         for entry in sample.norms:
             bent = np.flatnonzero(is_one_sided(entry.up, entry.down))
