@@ -144,6 +144,23 @@ def test_the_report_has_its_chapter(here):
     assert "redrawing the labels" in page
 
 
+def test_fakes_that_no_event_takes_are_said(here):
+    """Fakes in a bin without events, and of negative weight."""
+
+    def below(analysis):
+        analysis["tested"]["fakes"]["weight"] = "w - 2 * w * (mass > 30) * (mass < 40)"
+
+    write(here, below)
+    table = dict(np.load("events.npz"))
+    np.savez("events.npz", **{k: v[table["mass"] < 60] for k, v in table.items()})
+    fakes = make_tables()["fakes"]
+    mass, w = fakes["mass"], fakes["w"]
+    warnings = "; ".join(run("--redraws", "20")["warnings"])
+    assert f"{w[(mass > 30) & (mass < 40)].sum():.3g} fakes below 0 are expected" in warnings
+    assert f"{w[(mass >= 60) & (mass < 70)].sum():.3g} of" in warnings
+    assert "in bins of 'events.axes' without events" in warnings
+
+
 def test_an_unknown_statistic_is_refused(here):
     config = read_analysis(here / "analysis.yml", needs_signal=False)
     with pytest.raises(InputError, match="statistic 'best' is unknown; expected default"):
