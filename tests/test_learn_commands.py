@@ -108,6 +108,18 @@ def test_a_monotone_variable_has_the_same_ranks(here):
     assert t["mass"] == pytest.approx(t["mass ** 3"], rel=1e-9)
 
 
+def test_the_window_of_a_scan_is_told_with_its_variables(here):
+    """Ends of a transformed variable are those of the transform, and say so."""
+    write(here, learn={"variables": [{"column": "mass", "transform": "log"}, {"column": "pt1"}]})
+    found = invoke("learn", "test", "analysis.yml", "--statistic", "scan", "--redraws", "20",
+                   "-o", "l.json", "--force")  # fmt: skip
+    with open("l.json") as file:
+        window = json.load(file)["members"][0]["found"]
+    for number, ends in zip(window["variables"], window["window"], strict=True):
+        name = ("log(mass)", "pt1")[number]
+        assert f"{name} {ends[0]:.4g} to {ends[1]:.4g}" in found.err
+
+
 def test_whole_numbers_with_their_resolution(here):
     write(here, learn={"variables": [{"column": "floor(mass)", "resolution": 1.0}]})
     found = run("--redraws", "50")["members"][1]["found"]

@@ -102,6 +102,19 @@ def test_the_map_of_two_variables(tmp_path):
     assert curve["largest"]["at"][0] == pytest.approx(0.2, abs=0.12)
 
 
+def test_the_region_around_one_point_of_a_map_has_events(tmp_path):
+    """Where nothing leaves the band, the region reaches to the next points of the grid."""
+    path = make_events(tmp_path, variables=[{"column": "x"}, {"column": "y"}])
+    curve = learn_curve(read_analysis(path, needs_signal=False), redraws=128, seed=1).curve
+    region = curve["region"]
+    assert not region["outside_band"]
+    for axis, (low, high), at in zip(
+        curve["axes"], region["boxes"][0], curve["largest"]["at"], strict=True
+    ):
+        place = axis.index(at)
+        assert [low, high] == [axis[max(place - 1, 0)], axis[min(place + 1, 39)]]
+
+
 def test_a_template_is_built_and_fitted_on_the_other_half(tmp_path, monkeypatch):
     make_events(tmp_path, strength=400)
     monkeypatch.chdir(tmp_path)

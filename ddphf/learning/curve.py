@@ -195,8 +195,9 @@ def _place(number: int, axes: list[Array]) -> list[float]:
 def _region(outside: Mask, pulls: Array, axes: list[Array], events: LabelledEvents) -> Spec:
     """Return where f leaves the simultaneous band, and the events there.
 
-    Along one axis these are intervals; of two, the box around all such points. Where f stays
-    inside, it is the one point with the largest pull, and says so.
+    Along one axis these are intervals; of two, the box around all such points; either to the next
+    point of the grid. Where f stays inside, it is around the one point with the largest pull, and
+    says so.
     """
     shape = tuple(len(a) for a in axes)
     significant = bool(outside.any())
@@ -212,7 +213,7 @@ def _region(outside: Mask, pulls: Array, axes: list[Array], events: LabelledEven
     else:
         boxes = [
             [
-                [float(axis[i.min()]), float(axis[i.max()])]
+                [float(axis[max(i.min() - 1, 0)]), float(axis[min(i.max() + 1, len(axis) - 1)])]
                 for axis, i in zip(axes, np.nonzero(found), strict=True)
             ]
         ]
