@@ -108,6 +108,18 @@ def test_a_monotone_variable_has_the_same_ranks(here):
     assert t["mass"] == pytest.approx(t["mass ** 3"], rel=1e-9)
 
 
+def test_the_window_of_a_scan_is_told_with_its_variables(here):
+    """Ends of a transformed variable are those of the transform, and say so."""
+    write(here, learn={"variables": [{"column": "mass", "transform": "log"}, {"column": "pt1"}]})
+    found = invoke("learn", "test", "analysis.yml", "--statistic", "scan", "--redraws", "20",
+                   "-o", "l.json", "--force")  # fmt: skip
+    with open("l.json") as file:
+        window = json.load(file)["members"][0]["found"]
+    for number, ends in zip(window["variables"], window["window"], strict=True):
+        name = ("log(mass)", "pt1")[number]
+        assert f"{name} {ends[0]:.4g} to {ends[1]:.4g}" in found.err
+
+
 def test_whole_numbers_with_their_resolution(here):
     write(here, learn={"variables": [{"column": "floor(mass)", "resolution": 1.0}]})
     found = run("--redraws", "50")["members"][1]["found"]
@@ -142,6 +154,23 @@ def test_the_report_has_its_chapter(here):
     page = (here / "page.html").read_text()
     assert "Learned asymmetry" in page
     assert "redrawing the labels" in page
+
+
+def test_fakes_that_no_event_takes_are_said(here):
+    """Fakes in a bin without events, and of negative weight."""
+
+    def below(analysis):
+        analysis["tested"]["fakes"]["weight"] = "w - 2 * w * (mass > 30) * (mass < 40)"
+
+    write(here, below)
+    table = dict(np.load("events.npz"))
+    np.savez("events.npz", **{k: v[table["mass"] < 60] for k, v in table.items()})
+    fakes = make_tables()["fakes"]
+    mass, w = fakes["mass"], fakes["w"]
+    warnings = "; ".join(run("--redraws", "20")["warnings"])
+    assert f"{w[(mass > 30) & (mass < 40)].sum():.3g} fakes below 0 are expected" in warnings
+    assert f"{w[(mass >= 60) & (mass < 70)].sum():.3g} of" in warnings
+    assert "in bins of 'events.axes' without events" in warnings
 
 
 def test_an_unknown_statistic_is_refused(here):

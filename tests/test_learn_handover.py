@@ -1,13 +1,15 @@
 """The curve, the template for the other half, the power of the default, the ideal limits."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import yaml
 from conftest import invoke
 from learn_toys import toy, unequal
-from scipy.stats import kstest, norm
+from scipy.special import gamma
+from scipy.stats import chi2, kstest, norm
 from test_lepton_id_build import write_event_analysis
 
 from ddphf.config.analysis import read_analysis
@@ -16,9 +18,9 @@ from ddphf.learning.curve import learn_curve, learn_ratio
 from ddphf.learning.ideal import ideal_t, ideal_z, known_background_z, toy_densities
 from ddphf.learning.labels import make_labels
 from ddphf.learning.pool import make_pool
-from ddphf.learning.power import Signal, learn_power
+from ddphf.learning.power import Signal, learn_power, limit_of
 from ddphf.learning.redraws import redraw_pool
-from ddphf.learning.run_test import DEFAULT
+from ddphf.learning.run_test import DEFAULT, learn_test
 from ddphf.learning.template import held_out_z, split_halves
 
 IDEAL = {
@@ -100,6 +102,19 @@ def test_the_map_of_two_variables(tmp_path):
     assert curve["largest"]["at"][0] == pytest.approx(0.2, abs=0.12)
 
 
+def test_the_region_around_one_point_of_a_map_has_events(tmp_path):
+    """Where nothing leaves the band, the region reaches to the next points of the grid."""
+    path = make_events(tmp_path, variables=[{"column": "x"}, {"column": "y"}])
+    curve = learn_curve(read_analysis(path, needs_signal=False), redraws=128, seed=1).curve
+    region = curve["region"]
+    assert not region["outside_band"]
+    for axis, (low, high), at in zip(
+        curve["axes"], region["boxes"][0], curve["largest"]["at"], strict=True
+    ):
+        place = axis.index(at)
+        assert [low, high] == [axis[max(place - 1, 0)], axis[min(place + 1, 39)]]
+
+
 def test_a_template_is_built_and_fitted_on_the_other_half(tmp_path, monkeypatch):
     make_events(tmp_path, strength=400)
     monkeypatch.chdir(tmp_path)
@@ -147,6 +162,46 @@ def test_power_grows_with_the_signal(tmp_path):
     assert much["median_z"] > none["median_z"] + 1
     assert much["power"] > none["power"]
     assert much["q0_l1"]["z"] > much["ideal"]["z"] > 0
+
+
+def flat_signal(means, widths, dimensions, n=4000):
+    """Return t_id of 60 events in a flat pool of n, in [-3, 3] along each variable."""
+    x = np.random.default_rng(6).uniform(-3, 3, (n, dimensions))
+    events = SimpleNamespace(raw=x, labels=make_labels(np.arange(n) % 2 == 0))
+    return limit_of(events, Signal(means, widths), 60.0)
+
+
+@pytest.mark.parametrize(("dimensions", "width"), [(1, 0.05), (2, 0.1), (3, 0.3), (4, 0.5)])
+def test_the_limit_knows_narrow_signals_of_several_variables(dimensions, width):
+    """Against the integral of n_A ln(n_A / n) + n_B ln(n_B / n) over a flat background."""
+    t = flat_signal((0.5,) * dimensions, (width,) * dimensions, dimensions)
+    r = np.linspace(0, 9, 40_001)
+    shell = np.diff(chi2.cdf(r**2, dimensions))
+    sphere = np.pi ** (dimensions / 2) / gamma(dimensions / 2 + 1)
+    volume = sphere * width**dimensions * np.diff(r**dimensions)
+    inside = 2000 / 6**dimensions * volume
+    rest = 2000 - inside.sum()
+    exact = ideal_t(np.append(inside + 60 * shell, max(rest, 0.0)), np.append(inside, max(rest, 0)))
+    assert t == pytest.approx(exact, rel=0.2)
+
+
+def test_a_curve_of_few_redraws_says_so(tmp_path):
+    config = read_analysis(make_events(tmp_path, size=300), needs_signal=False)
+    few = learn_curve(config, redraws=3, seed=1).warnings
+    assert any("bands come of 3 redraws" in line for line in few)
+    assert not any("bands come" in w for w in learn_curve(config, redraws=100, seed=1).warnings)
+
+
+def test_events_far_away_are_said(tmp_path):
+    """One event at 1e6 leaves every other one in one cell of a scan."""
+    path = make_events(tmp_path, size=300)
+    assert not any("98 %" in w for w in learn_test(read_analysis(path, needs_signal=False),
+                                                     redraws=20).warnings)  # fmt: skip
+    table = dict(np.load(tmp_path / "events.npz"))
+    table["x"][0] = 1e6
+    np.savez(tmp_path / "events.npz", **table)
+    found = learn_test(read_analysis(path, needs_signal=False), redraws=20)
+    assert any("98 % of the events have 'x' within" in w for w in found.warnings)
 
 
 FRESH = 20_261_126

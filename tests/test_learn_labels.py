@@ -127,12 +127,49 @@ def test_the_supremum_grows_with_the_events():
     assert means[1] == pytest.approx(37.4, abs=3.0)
 
 
+def supremum_of_runs(y, segments=5):
+    """Return 2 max sum k ln(k / e) of A and of B, by other sums than the program's.
+
+    The best segments end where the label changes: k ln(k / e) is convex in where a run is cut. And
+    the terms e - k add up to 0 over all segments. So the search is over runs of equal labels.
+    """
+    starts = np.concatenate([[0], np.flatnonzero(np.diff(y.astype(int))) + 1, [len(y)]])
+    total = 0.0
+    for label in (y, ~y):
+        k = np.concatenate([[0.0], np.cumsum(label)])[starts]
+        best = np.full(len(starts), -np.inf)
+        best[0] = 0.0
+        highest = -np.inf
+        for _ in range(segments):
+            longer = np.full(len(starts), -np.inf)
+            for j in range(1, len(starts)):
+                count, events = k[j] - k[:j], starts[j] - starts[:j]
+                ratio = np.maximum(count, 1e-300) / (label.mean() * events)
+                longer[j] = np.max(best[:j] + count * np.log(ratio))
+            best = longer
+            highest = max(highest, best[-1])
+        total += 2 * highest
+    return total
+
+
+@pytest.mark.parametrize(("size", "toys"), [(30, 5), (100, 3)])
+def test_the_supremum_is_that_of_runs_of_labels(size, toys):
+    rng = np.random.default_rng(size)
+    for _ in range(toys):
+        y = rng.permutation(np.arange(2 * size) < size)
+        t = sum(change_point_supremum(np.arange(2.0 * size), y))
+        assert t == pytest.approx(supremum_of_runs(y), abs=1e-8)
+
+
 @pytest.mark.slow
 def test_the_supremum_of_2000_events_per_sample():
-    """Measured with this exact program: 46.2 with an error of .4 in 150 toys."""
+    """The same of large samples, and its mean, by a third program in 80 toys: 45.8(5)."""
     rng = np.random.default_rng(20)
     found = []
-    for _ in range(40):
+    for number in range(40):
         y = rng.permutation(np.arange(4000) < 2000)
-        found.append(sum(change_point_supremum(rng.random(4000), y)))
-    assert np.mean(found) == pytest.approx(46.2, abs=2.5)
+        found.append(sum(change_point_supremum(rng.random(4000), y)) if number else None)
+        if not number:
+            found[0] = sum(change_point_supremum(np.arange(4000.0), y))
+            assert found[0] == pytest.approx(supremum_of_runs(y), abs=1e-7)
+    assert np.mean(found) == pytest.approx(45.8, abs=2.5)

@@ -10,6 +10,7 @@ from ddphf.learning.calibration import check_law, count_redraws, own_p_values, s
 from ddphf.learning.labels import make_labels
 from ddphf.learning.pool import LINEAR, make_pool
 from ddphf.learning.redraws import redraw_pool, redraw_residuals
+from ddphf.learning.run_test import judge_pool
 from ddphf.statistics.weighted_chi2 import WeightedChi2
 
 
@@ -117,6 +118,32 @@ def test_a_wrong_law_does_not_agree():
     assert check_law(WeightedChi2.make(np.ones(12)), values)["agrees"]
     assert not check_law(WeightedChi2.make(np.full(12, 1.1)), values)["agrees"]
     assert not check_law(WeightedChi2.make(np.ones(12)), values[:50])["agrees"]
+
+
+@pytest.mark.parametrize(("tested", "holds"), [(60, False), (1000, True)])
+def test_rare_labels_have_longer_tails_than_the_law(tested, holds):
+    """Against 40 000 redraws: 60 of 2000 events make p = 1e-3 less than half of that by the law."""
+    rng = np.random.default_rng(3)
+    x, y = rng.exponential(size=(2000, 1)), rng.permutation(np.arange(2000) < tested)
+    pool = make_pool(x, make_labels(y), ("kernel",))
+    kernel = pool.member("kernel").kernel
+    drawn = redraw_pool(pool, 40_000, seed=2)[0, 0]
+    assert drawn.var() / kernel.law.variance - 1 == pytest.approx(kernel.peaked, abs=0.03)
+    far = kernel.law.p(float(np.quantile(drawn, 0.999)))
+    assert far > 7e-4 if holds else far < 5e-4
+    assert judge_pool(pool, "kernel", drawn[None, None, :999])["law"]["agrees"] == holds
+
+
+def test_a_law_that_rare_labels_break_tells_no_significance():
+    """Mean and variance of few redraws look like the law's, 60 events in 2000 far in the tail."""
+    rng = np.random.default_rng(5)
+    x = np.sort(rng.exponential(size=2000))
+    y = np.isin(np.arange(2000), np.append(np.arange(1990, 2000), rng.choice(1990, 50)))
+    pool = make_pool(x[:, None], make_labels(y))
+    found = judge_pool(pool, "default", redraw_pool(pool, 199, seed=1))
+    assert found["significance"] == {"p": found["p"], "z": found["z"], "from": "redraws"}
+    assert found["p_law"] is None
+    assert any("longer tails than its closed law" in line for line in found["warnings"])
 
 
 def test_redraws_are_the_same_in_whatever_number():

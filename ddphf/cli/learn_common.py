@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ddphf.cli.common import print_warnings
-from ddphf.cli.figures import write_record
-from ddphf.cli.search_common import file_digest, relative_to
+from ddphf.cli.search_common import write_found
 from ddphf.outputs import Outputs
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from ddphf.results.learn import LearnResult
 
 __all__ = ["learn_options", "nuisances_option", "redraws_option", "write_learned"]
@@ -49,27 +48,11 @@ def write_learned(
     outputs: Outputs,
     figures: Mapping[str, Path],
 ) -> dict[str, Any]:
-    """Write a record with its figures, and say what it warns of.
+    """Write the record of what was learned with its figures, as that of a search is written."""
 
-    Args:
-        result: What was found.
-        analysis: File that was tested; ``-`` is standard input.
-        output: File of the record; ``-`` is standard output.
-        outputs: What the command writes.
-        figures: File of each figure; none where no figures are asked for.
-
-    Returns:
-        The record as written.
-    """
-    stated = {"file": relative_to(analysis, output), "digest": file_digest(analysis)}
-    record = replace(result, analysis=stated).to_dict()
-    print_warnings(result.warnings)
-
-    def draw() -> dict[str, Any]:
+    def draw(record: Mapping[str, Any]) -> Mapping[str, Figure | None]:
         from ddphf.figures.learn import draw_learned
 
-        return {name: figure for name, figure in draw_learned(record).items() if name in figures}
+        return draw_learned(record)
 
-    missing = write_record(outputs, output, record, figures, draw)
-    print_warnings([f"{figures[name].name}: nothing to draw" for name in missing])
-    return record
+    return write_found(result, analysis, output, outputs, figures, draw)

@@ -107,13 +107,19 @@ def member_table(record: Mapping[str, Any]) -> Table:
         law = member.get("p_law")
         table.add_row(
             member["statistic"], f"{member['t']:.4g}", f"{member['p']:.3g}",
-            "-" if law is None else f"{law:.3g}", Text(_found(member.get("found"))),
+            "-" if law is None else f"{law:.3g}", Text(_found(record, member.get("found"))),
         )  # fmt: skip
     return table
 
 
-def _found(found: Mapping[str, Any] | None) -> str:
+def _found(record: Mapping[str, Any], found: Mapping[str, Any] | None) -> str:
+    """Return the window of a scan, each variable with its transform: its ends are of that."""
     if not found or "window" not in found:
         return ""
-    ends = ", ".join(f"{low:.4g} to {high:.4g}" for low, high in found["window"])
-    return f"Z = {found['z']:.2f} in {ends}"
+    axes = found.get("variables") or range(len(found["window"]))
+    ends = []
+    for (low, high), axis in zip(found["window"], axes, strict=True):
+        variable = record["variables"][axis]
+        kind, name = variable.get("transform"), variable["column"]
+        ends.append(f"{f'{kind}({name})' if kind else name} {low:.4g} to {high:.4g}")
+    return f"Z = {found['z']:.2f} in {', '.join(ends)}"

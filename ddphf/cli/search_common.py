@@ -25,6 +25,9 @@ from ddphf.outputs import Outputs
 from ddphf.results.data_directed import describe_global
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from ddphf.results.learn import LearnResult
     from ddphf.results.search import SearchResult
 
 __all__ = [
@@ -41,6 +44,7 @@ __all__ = [
     "top_option",
     "window_table",
     "windows_option",
+    "write_found",
     "write_search",
 ]
 
@@ -147,29 +151,45 @@ def write_search(
     outputs: Outputs,
     figures: Mapping[str, Path],
 ) -> dict[str, Any]:
-    """Write the record of a search with its figures, and say what it warns of.
+    """Write the record of a search with its figures; see :func:`write_found`."""
+
+    def draw(record: Mapping[str, Any]) -> Mapping[str, Figure | None]:
+        from ddphf.figures.search import draw_search
+
+        return draw_search(record)
+
+    return write_found(result, analysis, output, outputs, figures, draw)
+
+
+def write_found(
+    result: SearchResult | LearnResult,
+    analysis: str,
+    output: str,
+    outputs: Outputs,
+    figures: Mapping[str, Path],
+    draw: Callable[[Mapping[str, Any]], Mapping[str, Figure | None]],
+) -> dict[str, Any]:
+    """Write a record that names its analysis, with its figures, and say what it warns of.
 
     Args:
         result: What was found.
-        analysis: File that was searched; ``-`` is standard input.
+        analysis: File that was looked at; ``-`` is standard input.
         output: File of the record; ``-`` is standard output.
         outputs: What the command writes.
         figures: File of each figure; none where no figures are asked for.
+        draw: Returns all figures of a record.
 
     Returns:
         The record as written.
     """
     stated = {"file": relative_to(analysis, output), "digest": file_digest(analysis)}
-    result = replace(result, analysis=stated)
-    record = result.to_dict()
+    record = replace(result, analysis=stated).to_dict()
     print_warnings(result.warnings)
 
-    def draw() -> dict[str, Any]:
-        from ddphf.figures.search import draw_search
+    def wanted() -> dict[str, Figure | None]:
+        return {name: figure for name, figure in draw(record).items() if name in figures}
 
-        return {name: figure for name, figure in draw_search(record).items() if name in figures}
-
-    missing = write_record(outputs, output, record, figures, draw)
+    missing = write_record(outputs, output, record, figures, wanted)
     print_warnings([f"{figures[name].name}: nothing to draw" for name in missing])
     return record
 

@@ -15,7 +15,7 @@ from ddphf.learning.labels import Labels
 from ddphf.learning.pool import Pool, make_pool
 from ddphf.learning.read_labels import LabelledEvents, read_labelled_events
 from ddphf.learning.redraws import check_redraws, redraw_residuals
-from ddphf.learning.run_test import describe_events
+from ddphf.learning.run_test import describe_events, unresolved
 from ddphf.learning.variables import resolutions
 from ddphf.progress import Count, Stage, silent
 from ddphf.results.learn import LearnResult
@@ -33,6 +33,9 @@ POINTS = {1: 200, 2: 40}
 """Of the grid along each axis, by the number of variables."""
 
 BAND = 0.95
+
+BAND_REDRAWS = 100
+"""With fewer, bands are hardly known: five redraws leave a band of 95 %."""
 
 DRIVING = 20
 """Events that are listed."""
@@ -139,6 +142,14 @@ def learn_curve(
     pointwise = np.quantile(np.abs(null), BAND, axis=1)
     threshold = float(np.quantile(flipped.max(axis=0), BAND))
     outside = pulls > threshold
+    warnings = list(events.warnings)
+    if n < BAND_REDRAWS:
+        warnings.append(
+            f"the bands come of {n} redraws and are hardly known; ask for {BAND_REDRAWS} or more "
+            "--redraws"
+        )
+    if counted.above == 0:
+        warnings.append(unresolved(n))
     return LearnResult(
         kind="curve", statistic="kernel", t=float(pulls[best]), p=counted.p,
         p_interval=counted.interval, z=counted.z, redraws=n, **describe_events(events, analysis),
@@ -153,7 +164,7 @@ def learn_curve(
             "region": _region(outside, pulls, axes, events),
             "events": _driving(ratio, events),
         },
-        seed=seed, warnings=events.warnings,
+        seed=seed, warnings=tuple(warnings),
         provenance={**make_provenance(), "events_digest": events.digest},
     )  # fmt: skip
 
@@ -184,8 +195,9 @@ def _place(number: int, axes: list[Array]) -> list[float]:
 def _region(outside: Mask, pulls: Array, axes: list[Array], events: LabelledEvents) -> Spec:
     """Return where f leaves the simultaneous band, and the events there.
 
-    Along one axis these are intervals; of two, the box around all such points. Where f stays
-    inside, it is the one point with the largest pull, and says so.
+    Along one axis these are intervals; of two, the box around all such points; either to the next
+    point of the grid. Where f stays inside, it is around the one point with the largest pull, and
+    says so.
     """
     shape = tuple(len(a) for a in axes)
     significant = bool(outside.any())
@@ -201,7 +213,7 @@ def _region(outside: Mask, pulls: Array, axes: list[Array], events: LabelledEven
     else:
         boxes = [
             [
-                [float(axis[i.min()]), float(axis[i.max()])]
+                [float(axis[max(i.min() - 1, 0)]), float(axis[min(i.max() + 1, len(axis) - 1)])]
                 for axis, i in zip(axes, np.nonzero(found), strict=True)
             ]
         ]

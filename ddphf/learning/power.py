@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import norm
+from scipy.stats import chi2, ncx2, norm
 
 from ddphf.arrays import AnyArray, Array, Mask
 from ddphf.compute.blas import ONE_BLAS_THREAD
@@ -27,7 +27,7 @@ from ddphf.progress import Count, Stage, silent
 from ddphf.results.learn import LearnResult
 from ddphf.results.provenance import make_provenance
 
-__all__ = ["PowerToys", "Signal", "learn_power", "median_z"]
+__all__ = ["PowerToys", "Signal", "learn_power", "limit_of", "median_z"]
 
 LEVEL = 0.05
 """Of a test whose power is told."""
@@ -36,7 +36,10 @@ TOYS_ENSEMBLE = 1
 """Blocks of the toys' random numbers."""
 
 CELLS = 400
-"""Along each axis, of the limit of the ideal test."""
+"""Of the limit of the ideal test, along all axes together."""
+
+MOST_GRID = 3
+"""Variables whose cells of equally many events still tell something."""
 
 
 @dataclass(frozen=True)
@@ -216,7 +219,7 @@ def learn_power(
     for strength, column in zip(strengths, p.T, strict=True):
         z, error = median_z(column, seed)
         reached = float(np.mean(column <= LEVEL))
-        t = _ideal(events, signal, float(strength))
+        t = limit_of(events, signal, float(strength))
         points.append(
             {
                 "strength": float(strength), "median_z": z, "error": error, "power": reached,
@@ -256,27 +259,50 @@ def _check_signal(
         raise InputError(f"learn power: {toys} toys, expected 2 or more")
 
 
-def _ideal(events: LabelledEvents, signal: Signal, strength: float) -> float:
-    """Return t_id of the signal on the pool, in cells of all variables together."""
-    d = events.raw.shape[1]
-    count = max(2, round(CELLS ** (1 / min(d, 3))))
-    place, shares = np.zeros(len(events.raw), dtype=np.int64), np.ones(1)
-    for x, mean, width in zip(events.raw.T[:3], signal.means, signal.widths, strict=False):
+def limit_of(events: LabelledEvents, signal: Signal, strength: float) -> float:
+    """Return t_id of the signal on the pool, the largest that cells of it tell.
+
+    Any cells tell at most t_id. Of several variables those of equally many events are wide, and a
+    signal that is narrow in all of them fills shells around it better.
+    """
+    pi, x = events.labels.share, events.raw
+    cells = [_shells(x, signal)] if x.shape[1] > 1 else []
+    if x.shape[1] <= MOST_GRID:
+        cells.append(_grid(x, signal))
+    return max(_ideal_of(pi, *some, strength, signal.tested) for some in cells)
+
+
+def _grid(points: Array, signal: Signal) -> tuple[AnyArray, Array]:
+    """Return the cell of each event, (n,), and the signal's share of each cell, by quantiles."""
+    count = max(2, round(CELLS ** (1 / points.shape[1])))
+    place, shares = np.zeros(len(points), dtype=np.int64), np.ones(1)
+    for x, mean, width in zip(points.T, signal.means, signal.widths, strict=True):
         edges = np.unique(np.quantile(x, np.linspace(0, 1, count + 1)))
         cell = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, len(edges) - 2)
         place = place * (len(edges) - 1) + cell
         ends = np.concatenate([[-np.inf], edges[1:-1], [np.inf]])
         shares = np.multiply.outer(shares, np.diff(norm.cdf(ends, mean, width))).ravel()
-    b = np.bincount(place, events.labels.share, len(shares))
-    a = np.bincount(place, 1 - events.labels.share, len(shares))
+    return place, shares
+
+
+def _shells(points: Array, signal: Signal) -> tuple[AnyArray, Array]:
+    """Return the same of shells around the signal, of equally many events each."""
+    square = np.sum(((points - signal.means) / signal.widths) ** 2, axis=1)
+    inner = np.unique(np.quantile(square, np.arange(1, CELLS) / CELLS))
+    ends = np.concatenate([[0.0], inner, [np.inf]])
+    place = np.searchsorted(inner, square, side="right")
+    return place, np.asarray(np.diff(chi2.cdf(ends, points.shape[1])))
+
+
+def _ideal_of(share: Array, place: AnyArray, parts: Array, strength: float, tested: bool) -> float:
+    b = np.bincount(place, share, len(parts))
+    a = np.bincount(place, 1 - share, len(parts))
     used = (a > 0) & (b > 0)
-    ratio, extra = b[used] / a[used], strength * shares[used]
-    if signal.tested:
+    ratio, extra = b[used] / a[used], strength * parts[used]
+    if tested:
         return ideal_t(b[used] + extra, a[used], ratio)
     return ideal_t(b[used], a[used] + extra, ratio)
 
 
 def _ideal_power(t: float) -> float:
-    from scipy.stats import chi2, ncx2
-
     return float(ncx2.sf(chi2.isf(LEVEL, 12), 12, t)) if t > 0 else LEVEL

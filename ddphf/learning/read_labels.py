@@ -12,7 +12,7 @@ from ddphf.config.analysis import Analysis
 from ddphf.config.learn import LearnConfig
 from ddphf.exceptions import InputError
 from ddphf.learning.labels import Labels, make_labels
-from ddphf.learning.variables import make_points
+from ddphf.learning.variables import far_events, make_points
 from ddphf.results.data_directed import data_digest
 from ddphf.search.event_nuisances import Base, Direction, label_directions, other_directions
 from ddphf.search.read_events import read_base_events
@@ -92,6 +92,8 @@ def read_labelled_events(analysis: Analysis, *, nuisances: bool = True) -> Label
             "no efficiency ratio is stated and no maps are given: both samples are taken to be "
             "selected with equal efficiency; a ratio that is 1 % off is found as a signal"
         )
+    warnings += far_events(config, points)
+    warnings += _unused_fakes(base, counts)
     made = make_labels(
         base.tested[used], base.ratio[used], fakes_tested=k_tested[used],
         fakes_partner=k_partner[used], changes=changes, names=[n["name"] for n in said],
@@ -102,6 +104,27 @@ def read_labelled_events(analysis: Analysis, *, nuisances: bool = True) -> Label
         _histograms_digest(read.samples),
         tuple(dict.fromkeys(warnings)), tuple(left),
     )  # fmt: skip
+
+
+def _unused_fakes(base: Base, counts: tuple[AnyArray, Array]) -> list[str]:
+    """Return what is said of expected fakes that no event takes, and of bins below 0."""
+    place, n = counts
+    out = []
+    for role, mine in (("tested sample", base.tested), ("partner", ~base.tested)):
+        some = ~base.event & mine
+        expected = np.bincount(place[some], base.weights[some], len(n))
+        alone, below = float(expected[(n == 0) & (expected > 0)].sum()), expected < 0
+        if alone > 0:
+            out.append(
+                f"{alone:.3g} of {float(expected.sum()):.4g} fakes of the {role} are expected in "
+                "bins of 'events.axes' without events: they are left out; take coarser axes"
+            )
+        if np.any(below):
+            out.append(
+                f"{-float(expected[below].sum()):.3g} fakes below 0 are expected of the {role}, in "
+                f"{int(below.sum())} bins of 'events.axes': none are taken there; take coarser axes"
+            )
+    return out
 
 
 def _count(base: Base) -> tuple[AnyArray, Array]:

@@ -19,6 +19,7 @@ from ddphf.learning.calibration import (
     count_redraws,
     own_p_values,
     smallest_p,
+    why_not,
 )
 from ddphf.learning.pool import LINEAR, Pool, make_pool
 from ddphf.learning.read_labels import LabelledEvents, read_labelled_events
@@ -30,7 +31,10 @@ from ddphf.progress import Count, Stage, silent
 from ddphf.results.learn import LearnResult
 from ddphf.results.provenance import make_provenance
 
-__all__ = ["DEFAULT", "STATISTICS", "describe_events", "describe_null", "judge_pool", "learn_test"]
+__all__ = [
+    "DEFAULT", "STATISTICS", "describe_events", "describe_null", "judge_pool", "learn_test",
+    "unresolved",
+]  # fmt: skip
 
 DEFAULT = ("kernel", "scan")
 """Members of the default: a smooth difference and a narrow one; their smallest p is calibrated."""
@@ -118,7 +122,7 @@ def judge_pool(pool: Pool, which: str, drawn: AnyArray) -> dict[str, Any]:
         p, _ = own_p_values(float(observed[used, i]), drawn[used, i])
         law = None
         if member.kernel is not None:
-            law = check_law(member.kernel.law, drawn[used, i])
+            law = check_law(member.kernel.law, drawn[used, i], member.kernel.peaked)
             laws.append((member.kernel.law, law, float(observed[used, i])))
         members.append(
             {
@@ -140,13 +144,9 @@ def judge_pool(pool: Pool, which: str, drawn: AnyArray) -> dict[str, Any]:
         told = {"p": p_law, "z": float(norm.isf(p_law)), "from": "law"}
     warnings = []
     if law is not None and not law["agrees"] and drawn.shape[-1] >= LAW_REDRAWS:
-        warnings.append(
-            f"the closed law (mean {law['mean']:.4g}, variance {law['variance']:.4g}) does not "
-            f"describe the redraws ({law['redraws_mean']:.4g}, {law['redraws_variance']:.4g}): p "
-            "is told by redraws alone"
-        )
+        warnings.append(f"kernel: {why_not(law)}; p is told by redraws alone")
     if counted.above == 0 and not beyond:
-        warnings.append(_unresolved(drawn.shape[-1]))
+        warnings.append(unresolved(drawn.shape[-1]))
     return {
         "t": t, "p": counted.p, "p_interval": counted.interval, "z": counted.z, "p_law": p_law,
         "significance": told, "effective_dof": None if law is None else law["mean"], "law": law,
@@ -170,7 +170,7 @@ def _judge_trained(
     finite = flipped[np.isfinite(flipped)]
     warnings = []
     if counted.above == 0:
-        warnings.append(_unresolved(len(flipped)))
+        warnings.append(unresolved(len(flipped)))
     if which == "nplm":
         warnings.append(
             "nplm: t depends on the epochs and on the unit of the variable, and so does its null; "
@@ -184,7 +184,8 @@ def _judge_trained(
     }  # fmt: skip
 
 
-def _unresolved(redraws: int) -> str:
+def unresolved(redraws: int) -> str:
+    """Return the warning for data that no redraw reaches."""
     return (
         f"no redraw reaches the data: p is at most about 1 / {redraws + 1}; ask for more "
         "--redraws to resolve it"
@@ -215,14 +216,10 @@ def _beyond(t: float, redraws: int, law: Spec) -> str:
     if redraws < LAW_REDRAWS:
         why = f"{redraws} redraws are too few to check its closed law"
     else:
-        why = (
-            f"mean and variance of the redraws ({law['redraws_mean']:.4g}, "
-            f"{law['redraws_variance']:.4g}) are not those of its closed law ({law['mean']:.4g}, "
-            f"{law['variance']:.4g})"
-        )
+        why = why_not(law)
     return (
         f"learn: t = {t:.4g} of the kernel is beyond all redraws, and {why}; ask for more "
-        f"--redraws, {LAW_REDRAWS} or more"
+        f"--redraws, {max(LAW_REDRAWS, 10 * redraws)} or more"
     )
 
 

@@ -58,12 +58,15 @@ class KernelScore:
         profile: Of the labels.
         root: L of V + lam = L L', (m, m).
         law: Of the null with nuisances drawn.
+        peaked: What the fourth cumulants of the labels add to the variance of T, over that of the
+            law. Above 0 the tail of T is longer than the law's: labels of a small pi are no bells.
     """
 
     moved: Array
     profile: LabelProfile
     root: Array
     law: WeightedChi2
+    peaked: float
 
     def __call__(self, sums: AnyArray, pulled: AnyArray) -> AnyArray:
         """Return T of F'r (m, ...) and B'r (k, ...)."""
@@ -106,7 +109,26 @@ def make_kernel(
         full = full + left @ left.T
     half = solve_triangular(root, full, lower=True)
     weights = np.linalg.eigvalsh(solve_triangular(root, half.T, lower=True))
-    return KernelScore(moved, profile, root, WeightedChi2.make(np.maximum(weights, 0.0)))
+    law = WeightedChi2.make(np.maximum(weights, 0.0))
+    return KernelScore(moved, profile, root, law, _peaked(features, labels, profile, root, law))
+
+
+def _peaked(
+    features: AnyArray, labels: Labels, profile: LabelProfile, root: Array, law: WeightedChi2
+) -> float:
+    """Return sum_i kappa4_i h_ii^2 / variance: h is the matrix of T in the residuals. Derived.
+
+    T = r' H r of independent r has the variance 2 tr (H W)^2 + sum_i kappa4_i h_ii^2 with
+    kappa4 = w (1 - 6 w), w = pi (1 - pi): below 0 for even labels, and w for rare ones.
+    """
+    added, turn = 0.0, (features.T @ profile.moves) @ profile.inverse
+    for start in range(0, labels.n, 1 << 14):
+        some = slice(start, start + (1 << 14))
+        own = features[some].T - turn @ profile.pulls[some].T
+        lever = np.sum(solve_triangular(root, own, lower=True, check_finite=False) ** 2, axis=0)
+        w = labels.spread[some]
+        added += float(np.sum(w * (1 - 6 * w) * lever**2))
+    return added / law.variance
 
 
 @dataclass(frozen=True)

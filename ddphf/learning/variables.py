@@ -8,15 +8,18 @@ import numpy as np
 from scipy.stats import rankdata
 
 from ddphf.arrays import Array, IntArray
-from ddphf.config.learn import VariableConfig
+from ddphf.config.learn import LearnConfig, VariableConfig
 from ddphf.exceptions import InputError
 from ddphf.inputs.events import EventTable
 from ddphf.symmetry.expressions import evaluate
 
-__all__ = ["make_points", "resolutions"]
+__all__ = ["far_events", "make_points", "resolutions"]
 
 TIED = 10
 """Events per distinct value from which on values are rounded, and say so or are refused."""
+
+NEAR_TOGETHER = 0.1
+"""Part of its range in which 98 % of the events shall not lie: 5 of the 50 cells of a scan."""
 
 
 def make_points(table: EventTable, variables: Sequence[VariableConfig], rows: IntArray) -> Array:
@@ -63,6 +66,29 @@ def make_points(table: EventTable, variables: Sequence[VariableConfig], rows: In
             values = (rankdata(values) - 0.5) / len(values)
         columns.append(values)
     return np.stack(columns, axis=1)
+
+
+def far_events(config: LearnConfig, points: Array) -> list[str]:
+    """Return warnings of variables whose range is that of few events far away.
+
+    Windows and bells are made for the whole range; few of them are then where the events are.
+
+    Example:
+        >>> config = LearnConfig((VariableConfig("m"),))
+        >>> far_events(config, np.append(np.linspace(0, 1, 999), 1e6)[:, None])[0][:48]
+        "98 % of the events have 'm' within 9.8e-05 % of "
+    """
+    out = []
+    for variable, x in zip(config.variables, points.T, strict=True):
+        low, high = np.quantile(x, [0.01, 0.99])
+        part = float((high - low) / np.ptp(x))
+        if part < NEAR_TOGETHER:
+            out.append(
+                f"98 % of the events have '{variable.column}' within {100 * part:.2g} % of its "
+                "range: windows and bells span all of it and see little where the events are; drop "
+                "what lies far away with 'events.select', or take 'transform: rank'"
+            )
+    return out
 
 
 def resolutions(variables: Sequence[VariableConfig]) -> Array:

@@ -6,12 +6,13 @@ version, which older readers refuse.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Self
 
 from ddphf.arrays import Spec
 from ddphf.results.shown import Shown
 
-__all__ = ["Written", "describe_unknown", "open_record", "split_known"]
+__all__ = ["Flat", "Written", "describe_unknown", "open_record", "split_known"]
 
 SHOWN = 10
 """Names in a sentence."""
@@ -46,6 +47,30 @@ class Written(Shown):
     def _read(cls, data: dict[str, Any]) -> Self:
         """Return the record of what this version knows of a file."""
         raise NotImplementedError
+
+
+@dataclass(frozen=True, repr=False)
+class Flat(Written):
+    """Base of the records whose file has their fields as keys; ``overall`` is ``global`` there."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form; a field ``overall`` is called ``global`` there."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        if "overall" in values:
+            values["global"] = values.pop("overall")
+        lists = {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+        return {"schema": self.SCHEMA, **lists}
+
+    @classmethod
+    def _read(cls, data: dict[str, Any]) -> Self:
+        values: dict[str, Any] = {
+            "overall" if key == "global" else key: tuple(value)
+            if isinstance(value, list)
+            else value
+            for key, value in data.items()
+            if key != "schema"
+        }
+        return cls(**values)
 
 
 def open_record(data: dict[str, Any], schema: str, shape: Spec) -> dict[str, Any]:

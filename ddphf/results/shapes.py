@@ -11,8 +11,8 @@ from ddphf.arrays import Spec
 
 __all__ = [
     "ANY", "AXIS", "BANDS", "COMMON", "COUNT", "HOLE", "HOLES", "MINIMUM", "NUMBER", "OPEN",
-    "PAIRING", "PARAMETER", "STATEMENT", "TEXT", "TOYS", "WARNINGS", "fields", "increases",
-    "is_number", "listed", "maybe", "misfits_of_axes",
+    "PAIRING", "PARAMETER", "PROBABILITY", "STATEMENT", "TEXT", "TOYS", "WARNINGS", "fields",
+    "increases", "is_number", "listed", "maybe", "misfits_of_axes",
 ]  # fmt: skip
 
 # A number whose square still is one: figures and tables compute with it.
@@ -57,6 +57,9 @@ HOLES = listed(HOLE)
 BANDS = listed(HOLE, minItems=5, maxItems=5)
 COMMON = {"provenance": OPEN, "measurement": TEXT}
 WARNINGS = {"warnings": listed(TEXT)}
+
+PROBABILITY: Spec = {"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": 1}
+"""A p-value is never 0: where it cannot be told it is null."""
 
 PARAMETER = fields(
     {"name": TEXT, "value": NUMBER, "error": HOLE},
