@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from dataclasses import fields as fields_of
 from typing import Any
 
 from ddphf.arrays import Spec
-from ddphf.results.growth import Written
+from ddphf.results.growth import Flat
 from ddphf.results.shapes import (
     ANY,
     COUNT,
@@ -16,6 +15,7 @@ from ddphf.results.shapes import (
     HOLES,
     NUMBER,
     OPEN,
+    PROBABILITY,
     TEXT,
     WARNINGS,
     fields,
@@ -28,7 +28,7 @@ __all__ = ["SHAPE", "BumpsResult", "describe_p", "misfits"]
 
 
 @dataclass(frozen=True, repr=False)
-class BumpsResult(Written):
+class BumpsResult(Flat):
     """What ``ddphf bumps scan`` writes.
 
     Attributes:
@@ -60,26 +60,7 @@ class BumpsResult(Written):
 
     SCHEMA = "ddphf/bumps/1"
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form; ``overall`` is called ``global`` there."""
-        values = {f.name: getattr(self, f.name) for f in fields_of(self)}
-        values["global"] = values.pop("overall")
-        lists = {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
-        return {"schema": self.SCHEMA, **lists}
 
-    @classmethod
-    def _read(cls, data: dict[str, Any]) -> BumpsResult:
-        values: dict[str, Any] = {
-            "overall" if key == "global" else key: tuple(value)
-            if isinstance(value, list)
-            else value
-            for key, value in data.items()
-            if key != "schema"
-        }
-        return cls(**values)
-
-
-PROBABILITY: Spec = {"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": 1}
 INTERVAL = maybe(listed(NUMBER, minItems=2, maxItems=2))
 BEST = fields(
     {

@@ -6,12 +6,14 @@ version, which older readers refuse.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from dataclasses import fields as fields_of
 from typing import Any, ClassVar, Self
 
 from ddphf.arrays import Spec
 from ddphf.results.shown import Shown
 
-__all__ = ["Written", "describe_unknown", "open_record", "split_known"]
+__all__ = ["Flat", "Written", "describe_unknown", "open_record", "split_known"]
 
 SHOWN = 10
 """Names in a sentence."""
@@ -46,6 +48,35 @@ class Written(Shown):
     def _read(cls, data: dict[str, Any]) -> Self:
         """Return the record of what this version knows of a file."""
         raise NotImplementedError
+
+
+@dataclass(frozen=True, repr=False)
+class Flat(Written):
+    """Base of records whose fields stand in the file as they are: tuples as lists.
+
+    Attributes:
+        CALLED: What fields are called in the file whose names are no names in Python.
+    """
+
+    CALLED: ClassVar[dict[str, str]] = {"overall": "global"}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form; ``overall`` is called ``global`` there."""
+        out: dict[str, Any] = {"schema": self.SCHEMA}
+        for name in (f.name for f in fields_of(self)):
+            value = getattr(self, name)
+            out[self.CALLED.get(name, name)] = list(value) if isinstance(value, tuple) else value
+        return out
+
+    @classmethod
+    def _read(cls, data: dict[str, Any]) -> Self:
+        fields = {called: name for name, called in cls.CALLED.items()}
+        values: dict[str, Any] = {
+            fields.get(key, key): tuple(value) if isinstance(value, list) else value
+            for key, value in data.items()
+            if key != "schema"
+        }
+        return cls(**values)
 
 
 def open_record(data: dict[str, Any], schema: str, shape: Spec) -> dict[str, Any]:

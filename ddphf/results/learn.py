@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from dataclasses import fields as fields_of
 from typing import Any
 
 from ddphf.arrays import Spec
-from ddphf.results.growth import Written
+from ddphf.results.growth import Flat
 from ddphf.results.shapes import (
     ANY,
     COUNT,
@@ -16,6 +15,7 @@ from ddphf.results.shapes import (
     NUMBER,
     OPEN,
     PAIRING,
+    PROBABILITY,
     TEXT,
     WARNINGS,
     fields,
@@ -29,7 +29,7 @@ KINDS_OF_LEARNING = ("test", "curve", "power", "study")
 
 
 @dataclass(frozen=True, repr=False)
-class LearnResult(Written):
+class LearnResult(Flat):
     """What ``ddphf learn`` writes. No p-value is 0.
 
     Attributes:
@@ -101,24 +101,6 @@ class LearnResult(Written):
 
     SCHEMA = "ddphf/learn/1"
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form."""
-        values = {f.name: getattr(self, f.name) for f in fields_of(self)}
-        lists = {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
-        return {"schema": self.SCHEMA, **lists}
-
-    @classmethod
-    def _read(cls, data: dict[str, Any]) -> LearnResult:
-        values: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value
-            for key, value in data.items()
-            if key != "schema"
-        }
-        return cls(**values)
-
-
-PROBABILITY: Spec = {"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": 1}
-"""A p-value is never 0: where it cannot be told it is null."""
 
 LABELS = fields(
     {

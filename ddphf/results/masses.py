@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from dataclasses import fields as fields_of
 from typing import Any
 
 from ddphf.arrays import Spec
-from ddphf.results.growth import Written
+from ddphf.results.growth import Flat
 from ddphf.results.shapes import (
     ANY,
     BANDS,
@@ -16,6 +15,7 @@ from ddphf.results.shapes import (
     HOLE,
     NUMBER,
     OPEN,
+    PROBABILITY,
     TEXT,
     WARNINGS,
     fields,
@@ -28,7 +28,7 @@ __all__ = ["SHAPE", "MassesResult", "misfits", "summarize"]
 
 
 @dataclass(frozen=True, repr=False)
-class MassesResult(Written):
+class MassesResult(Flat):
     """What ``ddphf masses`` writes: a row per hypothesis, and what looking at all of them costs.
 
     Attributes:
@@ -70,27 +70,6 @@ class MassesResult(Written):
 
     SCHEMA = "ddphf/masses/1"
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form; ``overall`` is called ``global`` there."""
-        values = {f.name: getattr(self, f.name) for f in fields_of(self)}
-        values["global"] = values.pop("overall")
-        lists = {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
-        return {"schema": self.SCHEMA, **lists}
-
-    @classmethod
-    def _read(cls, data: dict[str, Any]) -> MassesResult:
-        values: dict[str, Any] = {
-            "overall" if key == "global" else key: tuple(value)
-            if isinstance(value, list)
-            else value
-            for key, value in data.items()
-            if key != "schema"
-        }
-        return cls(**values)
-
-
-PROBABILITY: Spec = {"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": 1}
-"""A p-value is never 0: where it cannot be told it is null."""
 
 INTERVAL = listed(NUMBER, minItems=2, maxItems=2)
 ASYMPTOTIC = fields({"observed": HOLE, "expected": BANDS})

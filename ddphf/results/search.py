@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from dataclasses import fields as fields_of
 from typing import Any
 
 from scipy.stats import norm
 
 from ddphf.arrays import Spec
 from ddphf.results.data_directed import describe_global
-from ddphf.results.growth import Written
+from ddphf.results.growth import Flat
 from ddphf.results.shapes import (
     ANY,
     AXIS,
@@ -21,6 +20,7 @@ from ddphf.results.shapes import (
     NUMBER,
     OPEN,
     PAIRING,
+    PROBABILITY,
     TEXT,
     WARNINGS,
     fields,
@@ -41,7 +41,7 @@ SUMMARIZED = 5
 
 
 @dataclass(frozen=True, repr=False)
-class SearchResult(Written):
+class SearchResult(Flat):
     """What ``ddphf search`` writes. A local significance never stands without the global one.
 
     Attributes:
@@ -101,27 +101,6 @@ class SearchResult(Written):
 
     SCHEMA = "ddphf/search/1"
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form; ``overall`` is called ``global`` there."""
-        values = {f.name: getattr(self, f.name) for f in fields_of(self)}
-        values["global"] = values.pop("overall")
-        lists = {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
-        return {"schema": self.SCHEMA, **lists}
-
-    @classmethod
-    def _read(cls, data: dict[str, Any]) -> SearchResult:
-        values: dict[str, Any] = {
-            "overall" if key == "global" else key: tuple(value)
-            if isinstance(value, list)
-            else value
-            for key, value in data.items()
-            if key != "schema"
-        }
-        return cls(**values)
-
-
-PROBABILITY: Spec = {"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": 1}
-"""A p-value is never 0: where it cannot be told it is null."""
 
 LOCAL = fields(
     {"z": HOLE},

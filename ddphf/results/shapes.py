@@ -11,8 +11,8 @@ from ddphf.arrays import Spec
 
 __all__ = [
     "ANY", "AXIS", "BANDS", "COMMON", "COUNT", "HOLE", "HOLES", "MINIMUM", "NUMBER", "OPEN",
-    "PAIRING", "PARAMETER", "STATEMENT", "TEXT", "TOYS", "WARNINGS", "fields", "increases",
-    "is_number", "listed", "maybe", "misfits_of_axes",
+    "PAIRING", "PARAMETER", "PROBABILITY", "STATEMENT", "TEXT", "TOYS", "WARNINGS", "fields",
+    "increases", "is_number", "listed", "maybe", "misfits_of_axes",
 ]  # fmt: skip
 
 # A number whose square still is one: figures and tables compute with it.
@@ -21,6 +21,9 @@ HOLE: Spec = {**NUMBER, "type": ["number", "null"]}
 TEXT: Spec = {"type": "string", "maxLength": 100_000}
 COUNT: Spec = {"type": "integer", "minimum": 0}
 ANY: Spec = {}
+
+PROBABILITY: Spec = {"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": 1}
+"""A p-value is never 0: where it cannot be told it is null."""
 
 OPEN: Spec = {"type": "object"}
 """An object whose keys are anybody's: versions, names of parameters, what an analysis says."""
