@@ -71,6 +71,14 @@ class ClosedForm:
         spread = [float(weights**2 @ self.bins[name]) for name in modifiers]
         return float(np.sqrt(np.sum(np.square(shifts)) + np.sum(spread)))
 
+    def impacts(self):
+        """Return by parameter how far R moves when it is held one error away: cov / error."""
+        f = np.stack([self.design, *self.columns.values()], axis=1)
+        priors = np.diag([0.0, *[1.0] * len(self.columns)])
+        covariance = np.linalg.inv(f.T @ (f / self.variance()[:, None]) + priors)
+        moved = covariance[0, 1:] / np.sqrt(np.diag(covariance)[1:])
+        return dict(zip(self.columns, moved, strict=True))
+
     def counts(self):
         """Return what the counts add to the error."""
         weights, _ = self.solve()

@@ -37,6 +37,12 @@ MASSES = {
     "empty bins without a policy": masses(
         background__yields=EMPTY, background__error=[[0.0, 0.6], [0.6, 0.7]]
     ),
+    "a signal that is dropped": masses(
+        background__yields=EMPTY,
+        background__error=[[0.0, 0.6], [0.6, 0.7]],
+        signal__yields=[[1.0, 0.0], [2.0, 1.0]],
+        empty_bins="drop",
+    ),
     "an unknown policy of empty bins": masses(empty_bins="ignore"),
     "a scan file with an unknown key": masses(signals={}),
     "a scan file with half an error kind": masses(

@@ -55,6 +55,9 @@ PATCHSETS = {
     "a patchset that is none": patched(change=lambda p: p.pop("version")),
     "two patches of one mass": patched(change=labelled(2)),
     "a mass that is no number": patched(change=labelled("heavy")),
+    "a patch with values of no label": patched(
+        change=lambda p: p["patches"][0]["metadata"].update(values=[3, 1])
+    ),
     "a patchset of two labels": patched(change=labelled(3, 1)),
     "a label that no patchset has": patched("--parameter", "mass"),
     "a patch that changes the background": patched(change=replace_background),

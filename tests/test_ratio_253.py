@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 import warnings
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from ddphf.studies.correlations import RHOS
 from ddphf.studies.ratio_correlations import study_ratio
 
 SAMPLE = Path(__file__).parents[1] / "workspaces" / "tau_ratio" / "ratio.yml"
+DOCS = Path(__file__).parents[1] / "docs" / "ratio.md"
 FOREIGN = OTHERS / "rmu_253" / "workspace.json"
 
 GROUPS = [("lepton_id", "*_ID_eig*,*_misID_eig*"), ("simulation", "mcstat_*")]
@@ -93,6 +95,21 @@ def test_fit_and_groups_against_least_squares(which):
     assert total["ratio"] == pytest.approx(1.0, abs=1e-3)
 
 
+@pytest.mark.parametrize("which", ["shipped", pytest.param("others", marks=needs("rmu_253"))])
+def test_impacts_against_least_squares(which):
+    """Both sides of every parameter that is no bin's, within 1 % of the error of the ratio."""
+    workspace = built().workspace if which == "shipped" else foreign()
+    impacts = ratio_closed_form.fit(workspace)[1].impacts()
+    ranked = rank_parameters(workspace, declared=Declared(measurement=True))
+    found = {p.name: p for p in ranked.parameters if p.name in impacts}
+    assert set(found) == set(impacts)
+    near = 0.01 * ranked.poi.error
+    for name, moved in impacts.items():
+        assert found[name].postfit_up == pytest.approx(moved, abs=near), name
+        assert found[name].postfit_down == pytest.approx(-moved, abs=near), name
+    assert sum(abs(moved) > 10 * near for moved in impacts.values()) >= 4
+
+
 def factors_at(workspace, calibrations, rho, ratio):
     """Return the columns of every nuisance where the calibrations have a correlation."""
     spec = recalibrate(workspace, calibrations, [rho])[0]
@@ -120,6 +137,10 @@ def test_the_pull_matrix_of_the_sample_by_full_matrices():
     expected = ratio_closed_form.widths(form.design, form.variance(), [f for _, f in forms])
     assert np.array(found.closed) == pytest.approx(expected, abs=2e-4)
     assert np.diag(found.closed) == pytest.approx(1.0, abs=1e-12)
+    rows = re.findall(r"^\| [.\d]+ \|((?: [.\d]+ \|){5})$", DOCS.read_text(), re.MULTILINE)
+    printed = [[float(cell) for cell in row.split("|")[:5]] for row in rows]
+    assert np.array(printed) == pytest.approx(np.array(found.closed), abs=6e-5)
+    assert found.advice in DOCS.read_text().replace("\n", " ")
     # Names alone tell the same calibrations: the sample's template bins are pure in momentum.
     alone = study_ratio(made.workspace, at=at)
     assert np.array(alone.closed) == pytest.approx(np.array(found.closed), abs=1e-6)

@@ -277,3 +277,23 @@ def test_the_inputs_are_those_of_the_script(tmp_path):
     assert again.files == shipped.files
     for name in again.files:
         assert np.array_equal(again[name], shipped[name])
+
+
+def warned(folder, change):
+    return built(folder, change=change).warnings
+
+
+def test_a_calibration_that_moves_nothing_is_said(tmp_path):
+    def change(document, arrays):
+        arrays["id_covariance"] = np.zeros((2, 2))
+
+    assert any("lepton_id 'muon_ID': moves no bin of muon/" in w for w in warned(tmp_path, change))
+    assert not any("moves no bin" in line for line in warned(tmp_path, None))
+
+
+def test_a_factor_that_is_one_sided_is_said(tmp_path):
+    def change(document, arrays):
+        document["systematics"][0].update(up=1.1, down=1.1)
+
+    assert any("change some bin the same way" in line for line in warned(tmp_path, change))
+    assert not any("same way" in line for line in warned(tmp_path, None))

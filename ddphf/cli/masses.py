@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -141,6 +142,9 @@ def command(
             outputs.protect(files)
             beside = _workspace_files(found, published, inspire)
             result = run_scan(found, global_toys=global_toys, **settings)
+            if (upper := result.poi["bounds"][1]) != found.poi.upper:  # nobody stated it
+                found = replace(found, poi=replace(found.poi, upper=upper))
+                beside = _workspace_files(found, published, inspire)
     record = result.to_dict()
     print_warnings(result.warnings)
 

@@ -53,6 +53,15 @@ def check_ratio(config: RatioConfig) -> None:
             f"at ratio.expected: got {config.expected:g}, outside the bounds [{low:g}, {high:g}]; "
             "correct it, or widen them"
         )
+    known_values = {"reference": (config.reference_error, config.reference_value)}
+    if config.control is not None:
+        known_values["control.ratio"] = config.control.error, config.control.value
+    for path, (error, value) in known_values.items():
+        if error >= value:
+            raise ConfigError(
+                f"at {path}.error: got {error:g}, not below the value {value:g}; it is absolute, "
+                "and so large that the value is not known"
+            )
     _check_names(config)
     places = {"numerator": config.numerator, "denominator": config.denominator}
     if config.control is not None:

@@ -15,19 +15,17 @@ from ddphf.files import read_input
 from ddphf.guards import within
 from ddphf.masses.empty_bins import treat_empty_bins
 from ddphf.masses.morphing import Morphed, morph_signal
-from ddphf.masses.scan import MassScan, Norm, Parameter, Poi, Sample
+from ddphf.masses.scan import UNSTATED, MassScan, Norm, Parameter, Poi, Sample
 from ddphf.masses.schema import SCHEMA, check_scan_file
 from ddphf.masses.tables import Tables, split_address
 from ddphf.masses.windows import fill_windows
+from ddphf.text import list_names
 from ddphf.yaml_text import parse_yaml
 
-__all__ = ["UNSTATED", "read_arrays", "read_scan"]
+__all__ = ["read_arrays", "read_scan"]
 
 MOST_BINS = 20_000_000
 """Hypotheses times bins: some GB of arrays."""
-
-UNSTATED = (0.0, 10.0)
-"""Bounds of a POI of which nothing is said, as pyhf's."""
 
 
 def read_scan(path: str, *, empty_bins: str | None = None) -> tuple[MassScan, list[Path]]:
@@ -80,6 +78,8 @@ def read_arrays(path: str, *, empty_bins: str | None = None) -> tuple[MassScan, 
             f"{', '.join(sorted(own))}; found {', '.join(lists) or 'none'}: write a scan file "
             "that names it"
         )
+    unread = sorted(set(held) - own - set(lists))
+    said = f"{path}: not read: {list_names(unread)}; a scan file can name tables"
     document: dict[str, Any] = {
         "schema": SCHEMA,
         "name": "scan",
@@ -93,7 +93,9 @@ def read_arrays(path: str, *, empty_bins: str | None = None) -> tuple[MassScan, 
         document["background"]["error"] = f"{name}:background_error"
     try:
         check_scan_file(document)
-        return treat_empty_bins(_make(document, tables), empty_bins), list(tables.files)
+        scan = treat_empty_bins(_make(document, tables), empty_bins)
+        warnings = (*scan.warnings, *([said] if unread else []))
+        return replace(scan, warnings=warnings), list(tables.files)
     except (ConfigError, InputError) as error:
         raise type(error)(f"{path}: {error}") from None
 
@@ -145,7 +147,7 @@ def _make(data: Mapping[str, Any], tables: Tables) -> MassScan:
     return MassScan(
         name=data["name"],
         parameter=Parameter(parameter["name"], parameter.get("unit", ""), values),
-        poi=Poi(poi["name"], poi.get("unit", ""), float(lower), float(upper)),
+        poi=Poi(poi["name"], poi.get("unit", ""), float(lower), float(upper), "bounds" in poi),
         counts=counts,
         backgrounds=backgrounds,
         signal=signal,

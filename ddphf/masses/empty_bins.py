@@ -71,6 +71,13 @@ def _map(scan: MassScan, change: Callable[[Array], Array]) -> MassScan:
 
 def _drop(scan: MassScan, empty: Mask) -> MassScan:
     changed = _map(scan, lambda values: np.where(empty, 0.0, values))
+    lost = np.flatnonzero(changed.signal.yields.sum(axis=1) <= 0)
+    if len(lost):
+        raise InputError(
+            f"at empty_bins: 'drop' leaves no signal at {scan.parameter.name} = "
+            f"{scan.parameter.values[lost[0]]:g}, whose signal is all in bins without simulated "
+            f"background ({len(lost)} such hypotheses); leave it out, or take keep, floor or merge"
+        )
     return replace(changed, live=scan.live & ~empty)
 
 

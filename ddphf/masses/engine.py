@@ -101,9 +101,9 @@ class ScanEngine:
             some = row if isinstance(row, int) else row[below]
             mask = np.zeros(free.theta.shape[1], dtype=bool)
             again = fit_rows(self.model, data.take(below), null.theta[below], mask, row=some)
-            better = below[again.value < free.value[below]]
+            better = again.value < free.value[below]  # before the values are changed
             for own, new in zip(free.columns(), again.columns(), strict=True):
-                own[better] = new[again.value < free.value[below]]
+                own[below[better]] = new[better]
             free.status[below[again.value >= null.value[below] + BELOW_FREE]] = FAILED
         return null, free
 

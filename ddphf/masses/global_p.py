@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import norm
 
-from ddphf.arrays import Array, IntArray, Spec
+from ddphf.arrays import AnyArray, Array, IntArray, Spec
 from ddphf.compute.streams import MASSES, block_generator
 from ddphf.compute.tasks import Task
 from ddphf.compute.work import Work
@@ -71,6 +71,15 @@ class GlobalToys:
         return float(np.nanmax(q, initial=0.0)), count_upcrossings(q, LEVEL), int(np.sum(~ok))
 
 
+def _decisive(scan: MassScan, edges: Array, used: IntArray) -> list[AnyArray]:
+    """Return all that decides the toys: rows have neither windows nor errors of one sample."""
+    raw = scan if scan.raw is None else scan.raw
+    parts: list[AnyArray] = [*scan.rows().digest_parts(), used, edges, scan.live]
+    for sample in raw.backgrounds:
+        parts += [sample.yields, np.zeros(0) if sample.error is None else sample.error]
+    return [*parts, raw.live, np.zeros(0) if scan.group is None else scan.group]
+
+
 def global_p(
     scan: MassScan,
     q0: Array,
@@ -100,9 +109,9 @@ def global_p(
     used = np.flatnonzero(np.isfinite(q0))
     if not len(used):
         raise InputError("no hypothesis has a q0, so there is no largest one")
-    window_edges(scan)  # before any work
+    edges = window_edges(scan)  # before any work
     blocks = [np.arange(i, min(i + BLOCK, n)) for i in range(0, n, BLOCK)]
-    digest = work_digest([*scan.rows().digest_parts(), used], "global", scan.policy, seed)
+    digest = work_digest(_decisive(scan, edges, used), "global", scan.policy, seed)
     pieces = list(
         do_kept(
             Task("ddphf.masses.global_p:GlobalToys", {"scan": scan, "used": used, "seed": seed}),

@@ -62,7 +62,8 @@ def do_kept(
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(f"{folder}: cannot keep pieces there ({error.strerror})") from None
-        paths = [folder / f"{name}_{i:05d}.npz" for i in range(len(blocks))]
+        # The last block of fewer toys is no block of more.
+        paths = [folder / f"{name}_{i:05d}_{size}.npz" for i, size in enumerate(sizes)]
     kept = [None if path is None else _read(path) for path in paths]
     missing = [i for i, piece in enumerate(kept) if piece is None]
     total, done = sum(sizes), sum(sizes) - sum(sizes[i] for i in missing)

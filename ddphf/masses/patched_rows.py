@@ -10,9 +10,8 @@ import numpy as np
 
 from ddphf.arrays import Array, Spec
 from ddphf.likelihood.patches import split_signal
-from ddphf.masses.config import UNSTATED
 from ddphf.masses.patchset import Hypotheses
-from ddphf.masses.scan import MassScan, Norm, Parameter, Poi, Sample
+from ddphf.masses.scan import UNSTATED, MassScan, Norm, Parameter, Poi, Sample
 
 __all__ = ["NoRows", "make_rows", "poi_of"]
 
@@ -37,17 +36,17 @@ def poi_of(background: Mapping[str, Any]) -> Poi:
         NoRows: More is stated of parameters than bounds and start of the POI.
     """
     config = background["measurements"][0]["config"]
-    lower, upper = UNSTATED
+    (lower, upper), stated = UNSTATED, False
     for entry in config["parameters"]:
         if entry["name"] != config["poi"]:
             raise NoRows(f"the measurement states '{entry['name']}'")
         if extra := sorted(set(entry) - {"name", "bounds", "inits"}):
             raise NoRows(f"the measurement states {extra[0]} of its POI")
         if "bounds" in entry:
-            lower, upper = map(float, entry["bounds"][0])
+            (lower, upper), stated = map(float, entry["bounds"][0]), True
     if lower > 0 or upper <= 0:
         raise NoRows("the bounds of the POI exclude 0")
-    return Poi(config["poi"], "", lower, upper)
+    return Poi(config["poi"], "", lower, upper, stated)
 
 
 def make_rows(found: Hypotheses) -> MassScan:

@@ -22,6 +22,9 @@ __all__ = ["Hypotheses", "read_hypotheses"]
 MOST = 100_000
 """Patches of a patchset."""
 
+LARGEST = 1e15
+"""Of a value, as in the tables of a scan file."""
+
 
 @dataclass(frozen=True)
 class Hypotheses:
@@ -82,13 +85,17 @@ def read_hypotheses(background: Any, patchset: Any, parameter: str | None = None
     entries: dict[float, tuple[str, Patch]] = {}
     for entry in patchset["patches"]:
         name, given = entry["metadata"]["name"], entry["metadata"]["values"]
-        if len(given) <= column:
-            raise InputError(f"patch '{name}': {len(given)} values, none of '{label}'")
-        value = given[column]
-        if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
+        if len(given) != len(patchset["metadata"]["labels"]):
             raise InputError(
-                f"patch '{name}': its '{label}' is {value!r}, expected a number; take another "
-                "label by --parameter"
+                f"patch '{name}': {len(given)} values for the labels "
+                f"{', '.join(patchset['metadata']['labels'])}; give one value for each label"
+            )
+        value = given[column]
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not abs(value) <= LARGEST:
+            raise InputError(
+                f"patch '{name}': its '{label}' is {str(value)!r:.40}, expected a number; "
+                "take another label by --parameter"
             )
         if value in entries:
             raise InputError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +19,20 @@ from ddphf.masses.check import check_by_pyhf
 from ddphf.masses.engine import ScanEngine
 from ddphf.masses.global_p import global_p
 from ddphf.masses.kept import work_digest
-from ddphf.masses.scan import MassScan
+from ddphf.masses.scan import UNSTATED, MassScan
 from ddphf.masses.toy_limits import toy_limits
 from ddphf.results.masses import MassesResult
 from ddphf.results.provenance import make_provenance
+from ddphf.statistics.one_sided import is_one_sided
 from ddphf.statistics.signed import signed_z
 from ddphf.statistics.tails import CAREFUL, FAILED
 
 __all__ = ["Fitted", "fit_scan", "run_scan"]
 
 WORDS = {CAREFUL: "careful", FAILED: "failed"}
+
+WIDENED = 7
+"""Times that an upper bound which nobody stated grows tenfold, until all limits are below it."""
 
 NAMED = 5
 """Hypotheses that a warning names."""
@@ -112,13 +116,17 @@ def run_scan(
     for level in levels:
         if not 0.5 < level < 1:
             raise InputError(f"confidence level {level:g}: expected a number between 0.5 and 1")
-    work.say("fits")
-    fitted = fit_scan(scan)
-    limits = []
-    for level in levels:
-        work.say(f"asymptotic limits at {100 * level:g} %")
-        found = find_limits(fitted.engine, fitted.free, fitted.null, fitted.asimov, level)
-        limits.append(found)
+    fitted, limits = _asymptotic(scan, levels, work)
+    said = []
+    for _ in range(WIDENED * (not scan.poi.stated)):
+        if not _any_beyond(fitted, limits):
+            break
+        scan = replace(scan, poi=replace(scan.poi, upper=10 * scan.poi.upper))
+        fitted, limits = _asymptotic(scan, levels, work)
+        said = [
+            f"no bounds of '{scan.poi.name}' are stated: the upper one was widened from "
+            f"{UNSTATED[1]:g} to {scan.poi.upper:g}, so that limits are below it"
+        ]
     by_toys: list[list[Spec | None]] = [[None] * len(scan) for _ in levels]
     if "toys" in methods:
         work.say("limits by toys")
@@ -153,10 +161,31 @@ def run_scan(
         },
         interpolation=scan.interpolation,
         seed=seed if global_toys or "toys" in methods else None,
-        warnings=(*scan.warnings, *_warn(fitted, limits)),
+        warnings=(*said, *scan.warnings, *_warn(fitted, limits)),
         provenance=make_provenance(
             data_digest=f"sha256:{work_digest(fitted.engine.model.digest_parts(), scan.name)}"
         ),
+    )
+
+
+def _asymptotic(
+    scan: MassScan, levels: Sequence[float], work: Work
+) -> tuple[Fitted, list[RowLimits]]:
+    work.say("fits")
+    fitted = fit_scan(scan)
+    limits = []
+    for level in levels:
+        work.say(f"asymptotic limits at {100 * level:g} %")
+        found = find_limits(fitted.engine, fitted.free, fitted.null, fitted.asimov, level)
+        limits.append(found)
+    return fitted, limits
+
+
+def _any_beyond(fitted: Fitted, limits: Sequence[RowLimits]) -> bool:
+    ok = fitted.free.ok & fitted.null.ok
+    return any(
+        bool(np.isnan(limit.observed[ok]).any() or np.isnan(limit.expected[ok]).any())
+        for limit in limits
     )
 
 
@@ -237,6 +266,29 @@ def _warn(fitted: Fitted, limits: Sequence[RowLimits]) -> list[str]:
             f"and no p0 ({_name(scan, impossible)}; bins {np.flatnonzero(dark).tolist()} of the "
             "first)"
         )
+    top = np.flatnonzero(fitted.free.ok & (fitted.free.theta[:, 0] >= scan.poi.upper))
+    if len(top):
+        out.append(
+            f"the best fit sits at the upper bound {scan.poi.upper:g} of '{scan.poi.name}' and the "
+            f"data lie beyond, so q0, z0 and p0 understate them ({_name(scan, top)}): widen "
+            "poi.bounds"
+        )
+    model = fitted.engine.model
+    for what, fits in (("free fit", fitted.free), ("fit without a signal", fitted.null)):
+        ends = (fits.theta <= model.lower) | (fits.theta >= model.upper)
+        for k, name in enumerate(model.names[1:], start=1):
+            held = np.flatnonzero(fits.ok & ends[:, k])
+            if len(held):
+                out.append(f"{what}: '{name}' is at its bound at {_name(scan, held)}")
+    for sample in scan.samples:
+        for entry in sample.norms:
+            bent = np.flatnonzero(is_one_sided(entry.up, entry.down))
+            if len(bent):
+                out.append(
+                    f"systematic '{entry.name}' of '{sample.name}': up and down change the yields "
+                    f"the same way at {_name(scan, bent)}; such a one-sided variation makes "
+                    "several minima, of which one start finds one, so check it"
+                )
     failed = np.flatnonzero(~(fitted.free.ok & fitted.null.ok))
     if len(failed):
         out.append(

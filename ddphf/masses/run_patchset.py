@@ -14,13 +14,9 @@ from ddphf.masses.one_by_one import run_one_by_one
 from ddphf.masses.patched_rows import NoRows, make_rows
 from ddphf.masses.patchset import Hypotheses
 from ddphf.masses.run import run_scan
-from ddphf.masses.scan import MassScan
 from ddphf.results.masses import MassesResult
 
 __all__ = ["run_patchset"]
-
-WIDENED = 4
-"""Times that an upper bound which nobody stated grows tenfold, until all limits are below it."""
 
 
 def run_patchset(
@@ -51,37 +47,9 @@ def run_patchset(
         scan = make_rows(found)
     except NoRows as reason:
         return run_one_by_one(found, str(reason), **settings)
-    result = _run_rows(found, treat_empty_bins(scan, empty_bins), settings)
+    result = run_scan(treat_empty_bins(scan, empty_bins), **settings)
     named = zip(result.hypotheses, found.names, strict=True)
     return replace(result, hypotheses=tuple({**h, "name": name} for h, name in named))
-
-
-def _run_rows(found: Hypotheses, scan: MassScan, settings: dict[str, Any]) -> MassesResult:
-    """Run rows, wider bounds of the POI too where nobody stated any, as `ddphf limit` does."""
-    result = run_scan(scan, **settings)
-    config = found.background["measurements"][0]["config"]
-    if any("bounds" in entry for entry in config["parameters"]):
-        return result
-    before = scan.poi.upper
-    for _ in range(WIDENED):
-        if not any(_is_beyond(h) for h in result.hypotheses):
-            break
-        scan = replace(scan, poi=replace(scan.poi, upper=10 * scan.poi.upper))
-        result = run_scan(scan, **settings)
-    if scan.poi.upper == before:
-        return result
-    said = (
-        f"no bounds of '{scan.poi.name}' are stated: the upper one was widened from {before:g} to "
-        f"{scan.poi.upper:g}, so that limits are below it"
-    )
-    return replace(result, warnings=(said, *result.warnings))
-
-
-def _is_beyond(hypothesis: dict[str, Any]) -> bool:
-    limits = [hypothesis["limit"], *hypothesis.get("limits", ())]
-    numbers = [x for limit in limits for x in
-               (limit["asymptotic"]["observed"], *limit["asymptotic"]["expected"])]  # fmt: skip
-    return hypothesis["status"] != "failed" and any(x is None for x in numbers)
 
 
 def _check_policy(found: Hypotheses, policy: str | None) -> None:

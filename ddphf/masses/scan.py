@@ -10,9 +10,12 @@ from ddphf.arrays import Array, IntArray, Mask, Spec
 from ddphf.likelihood.interpolation import normsys_coefficients
 from ddphf.likelihood.rows.model import RowModel
 
-__all__ = ["MassScan", "Norm", "Parameter", "Poi", "Sample"]
+__all__ = ["UNSTATED", "MassScan", "Norm", "Parameter", "Poi", "Sample"]
 
 CHANNEL = "window"
+UNSTATED = (0.0, 10.0)
+"""Bounds of a POI of which nothing is said, as pyhf's."""
+
 NUISANCE = (-5.0, 5.0)
 """Bounds of a normsys, which pyhf sets."""
 
@@ -62,12 +65,13 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Poi:
-    """The signal strength: name, unit and bounds."""
+    """The signal strength: name, unit and bounds; pyhf's, where nobody has stated any."""
 
     name: str
     unit: str
     lower: float
     upper: float
+    stated: bool = True
 
 
 @dataclass(frozen=True)

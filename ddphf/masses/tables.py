@@ -124,9 +124,17 @@ def _read(path: Path, address: str) -> dict[str, Any]:
         raise InputError(f"{address}: cannot be read as npz ({type(error).__name__})") from None
 
 
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _read_csv(path: Path) -> list[Any]:
     """Return the numbers of a CSV file: a line per hypothesis, a heading of names if any."""
-    text = read_input(path, str(path)).decode("utf-8", "replace")
+    text = read_input(path, str(path)).decode("utf-8-sig", "replace")
     rows: list[list[float]] = []
     for number, line in enumerate(text.splitlines(), start=1):
         cells = [cell.strip() for cell in line.split(",")]
@@ -135,7 +143,7 @@ def _read_csv(path: Path) -> list[Any]:
         try:
             rows.append([float(cell) for cell in cells])
         except ValueError:
-            if not rows and number == 1:
+            if not rows and number == 1 and not any(map(_is_number, cells)):
                 continue
             shown = json.dumps(line[:40])
             raise InputError(f"{path}: line {number} is no row of numbers: {shown}") from None

@@ -129,6 +129,11 @@ def _read(
                     f"{where}: {len(statistical)} statistical and {len(systematic)} systematic "
                     "errors; give one of each per calibration bin"
                 )
+        if np.any(statistical < 0):
+            raise InputError(
+                f"{where}, {item.statistical}: got {float(statistical.min()):g}, expected relative "
+                "errors >= 0"
+            )
         full = np.diag(statistical**2) + np.outer(systematic, systematic)
         independent = np.diag(statistical**2 + systematic**2)
         rho = item.correlation
@@ -217,6 +222,15 @@ def attach_calibrations(
                 f"eigen-variations are dropped, with up to {loss:.3g} of the variance of a bin; "
                 "keep more of them"
             )
+        rows = np.split(
+            variance, np.cumsum([len(w) for w in calibration.composition.values()])[:-1]
+        )
+        warnings += [
+            f"lepton_id '{calibration.name}': moves no bin of {key}, whose composition or whose "
+            "errors are 0; correct them, or leave the sample out"
+            for key, own in zip(keys, rows, strict=True)
+            if not np.any(own)
+        ]
         entries.append(
             {
                 **calibration.to_dict(),

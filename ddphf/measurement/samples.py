@@ -19,6 +19,7 @@ from ddphf.exceptions import InputError, ModelError
 from ddphf.inputs.alignment import align
 from ddphf.inputs.histogram import Axis, Histogram, describe_bin, error_from_variances
 from ddphf.inputs.readers import read_histogram
+from ddphf.statistics.one_sided import say_one_sided
 from ddphf.workspace_json import PerBinKind, VariedKind
 
 __all__ = ["RatioChannel", "RatioErrors", "RatioSample", "RatioVariation", "read_channels"]
@@ -162,7 +163,7 @@ def _read_sample(
         elif s.kind == "normsys" or s.kind == "histosys":
             variation, said = _read_variation(config, s, yields, place)
             variations.append(variation)
-            warnings += said
+            warnings += [*said, *say_one_sided(variation.up, variation.down, yields.flat, place)]
         else:
             error, said = _read_errors(config, s, yields, total, place)
             errors.append(error)

@@ -13,6 +13,7 @@ from ddphf.arrays import Array
 from ddphf.exceptions import DdphfError, InputError, ModelError
 from ddphf.inputs.alignment import align
 from ddphf.inputs.histogram import describe_bin, error_from_variances
+from ddphf.statistics.one_sided import say_one_sided
 from ddphf.symmetry.pair import Pair, Systematic, Template
 from ddphf.workspace.channels import SampleYields, Variation
 from ddphf.workspace.naming import RESERVED, partner_channel, stat_name, tested_channel
@@ -29,9 +30,6 @@ NO_ERROR = "none"
 
 LARGEST = 1e30
 """No yield: a larger number is damage, and its powers overflow."""
-
-ONE_SIDED = 1e-9
-"""Relative change on both sides below which it is the rounding of a side that changes nothing."""
 
 N_SIGMA_POSITIVE = 5.0
 """A template must stay positive when its nuisances reach this many sigma together."""
@@ -222,12 +220,7 @@ def check_variations(
                 up = np.where(nominal > 0, up / safe, 1.0)
                 down = np.where(nominal > 0, down / safe, 1.0)
         variations.append(Variation(systematic.name, systematic.kind, up, down, systematic.source))
-        same_way = (up - 1) * (down - 1) * nominal > 0
-        if np.any(same_way & (np.minimum(np.abs(up - 1), np.abs(down - 1)) > ONE_SIDED)):
-            warnings.append(
-                f"{place}: up and down change some bin the same way; such a one-sided variation "
-                "makes several minima, so check it"
-            )
+        warnings += say_one_sided(up, down, nominal, place)
     _refuse_turning_negative(pair, variations, nominal, where)
     return tuple(variations), warnings
 
