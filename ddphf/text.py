@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["LONGEST_LINE", "clean_line", "clean_text", "did_you_mean", "list_names"]
+__all__ = ["LONGEST_LINE", "clean_line", "clean_text", "cut_middle", "did_you_mean", "list_names"]
 
 LONGEST_LINE = 2000
 """Characters of one message on a terminal."""
@@ -59,6 +59,17 @@ def clean_line(text: str) -> str:
         return line
     half = LONGEST_LINE // 2
     return f"{line[: half - 2]} ... {line[3 - half :]}"
+
+
+def cut_middle(text: str, most: int = 120) -> str:
+    """Return a text, cut in its middle where it is longer.
+
+    Example:
+        >>> cut_middle("a" * 100 + "b" * 100, 11)
+        'aaaa...bbbb'
+    """
+    side = (most - 3) // 2
+    return text if len(text) <= most else f"{text[:side]}...{text[-side:]}"
 
 
 def did_you_mean(name: str, known: Iterable[str], *, most: int = 1) -> str:

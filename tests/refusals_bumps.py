@@ -81,6 +81,7 @@ BUMPS = {
     "no width of a bump": scan(FALLING, width=()),
     "a resolution of nothing": scan(FALLING, width=("--resolution", "muon+pion")),
     "a spectrum that no smooth background describes": scan(np.round(KINK)),
+    "a spectrum of one peak alone": scan(np.where(np.arange(50) == 20, 500.0, 0.0)),
     "a known background of nothing": scan(FALLING, more={"background": np.zeros(50)}),
     "a spectrum twice": {
         **scan(FALLING), "arguments": ["bumps", "scan", "spectrum.csv", "spectrum.csv",

@@ -57,6 +57,15 @@ def test_foreign_strings_are_text():
     assert "<script>alert" not in "".join(bumps_parts([record]))
 
 
+def test_long_names_are_cut_where_they_are_shown():
+    record = copy.deepcopy(RECORD)
+    record["spectra"][0]["name"] = name = "head" + "x" * 3000 + "tail"
+    page = bumps_page(record)
+    assert f'title="{name}"' in page
+    shown = re.findall(r">(head[^<]*tail)<", page)
+    assert [len(text) for text in shown] == [119]
+
+
 def test_every_row_has_its_keys():
     record = copy.deepcopy(RECORD)
     other = {**record["spectra"][0], "name": "excluded", "status": "excluded", "best": None,

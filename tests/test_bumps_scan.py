@@ -153,13 +153,25 @@ def test_a_turn_on_is_left_out_and_said(folder):
 
 
 def test_a_bump_next_to_an_end_is_shown_and_not_stated(folder):
-    write_spectrum("e.csv", {"observed": drawn(with_bump(smooth(60, 3000.0, 20.0), 5, 900.0))},
+    near = drawn(with_bump(smooth(60, 3000.0, 20.0), 5, 900.0))
+    write_spectrum("e.csv", {"observed": near, "other": drawn(smooth(60, 3000.0, 20.0), 2)},
                    np.linspace(0, 60, 61))  # fmt: skip
     record, done = scan("e.csv", "--width-bins", "1.5")
+    spectrum = next(s for s in record["spectra"] if s["name"] == "e.csv:observed")
+    assert spectrum["excluded"][5] == "next to an end"
+    assert spectrum["best"]["bin"] > 5
+    assert spectrum["z_profiled"][5] > spectrum["best"]["z"]
+    (warning,) = spectrum["warnings"]
+    assert "next to an end of the spectrum" in warning
+    assert f"e.csv:observed: {warning}" in done.err.replace("\n", " ")
+
+
+def test_spectra_without_an_excess_have_no_larger_one_next_to_an_end(folder):
+    write_spectrum("f.csv", {"flat": np.full(50, 1000.0)})
+    record, _ = scan("f.csv", "--width-bins", "1.5")
     (spectrum,) = record["spectra"]
-    assert spectrum["best"] is None or spectrum["best"]["bin"] > 5
-    if spectrum["best"] is not None and spectrum["warnings"]:
-        assert "next to an end of the spectrum" in done.err
+    assert spectrum["best"]["z"] == pytest.approx(0.0, abs=1e-6)
+    assert spectrum["warnings"] == []
 
 
 def test_no_significance_where_rho_is_small(folder):

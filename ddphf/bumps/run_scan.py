@@ -16,6 +16,7 @@ from ddphf.bumps.known import fit_signal
 from ddphf.bumps.many import hunt_all
 from ddphf.bumps.prepare import Prepared, Width, prepare
 from ddphf.bumps.spectra import Spectrum
+from ddphf.bumps.starts import fit_rises
 from ddphf.bumps.templates import density_templates
 from ddphf.compute.work import HERE, Work
 from ddphf.exceptions import InputError
@@ -130,8 +131,20 @@ def _judge(entry: _Entry) -> None:
             "the background that describes it swallows a bump in every bin that is away from the "
             f"ends (rho below {LEAST_RHO:g}): take a longer range or a narrower bump"
         )
+    elif _background_rises(entry.prepared, found):
+        entry.status = UNDESCRIBED
+        entry.why = (
+            "no smoothly falling background describes it: the fitted one has a peak of its own; "
+            "take a range with more events beside it"
+        )
     else:
         entry.status = SCANNED
+
+
+def _background_rises(prepared: Prepared, found: Hunt) -> bool:
+    assert prepared.binning is not None
+    binning = prepared.binning
+    return fit_rises(found.background, binning.exposure, binning.widths / np.diff(binning.edges))
 
 
 def _add_toys(entries: list[_Entry], toys: int, seed: int, work: Work) -> None:
@@ -284,7 +297,7 @@ def _edge_warning(found: Hunt, inner: Mask, centres: Array) -> list[str]:
     """Say where a larger z lies next to an end, where none is stated."""
     outside = np.where(~inner & np.isfinite(found.z_profiled), found.z_profiled, -np.inf)
     at = int(np.argmax(outside))
-    if not outside[at] > found.z:
+    if not outside[at] > max(found.z, 0.0):
         return []
     return [
         f"z = {outside[at]:.2f} at {centres[at]:g} is larger than that of the best bump, but lies "

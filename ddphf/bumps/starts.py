@@ -6,10 +6,13 @@ import numpy as np
 
 from ddphf.arrays import Array
 
-__all__ = ["find_start", "rises_again"]
+__all__ = ["find_start", "fit_rises", "rises_again"]
 
 SIGNIFICANT = 4.0
 """Standard errors by which a rise is one."""
+
+PEAKED = 5.0
+"""The same of a fitted background; fits of smoothly falling spectra stay below 2."""
 
 HALF = 6.0
 """Half of the window of a running median, in widths of a bump: none fills half of it."""
@@ -79,3 +82,26 @@ def rises_again(counts: Array, wide: Array, width: float) -> bool:
     low = np.minimum.accumulate(median)
     at = np.maximum.accumulate(np.where(median <= low, np.arange(len(low)), 0))
     return bool(np.any(median - low > SIGNIFICANT * np.hypot(error, error[at])))
+
+
+def fit_rises(background: Array, wide: Array, in_bins: Array) -> bool:
+    """Return whether a fitted background has a peak of its own, and is no smoothly falling one.
+
+    A peak so narrow that a running median does not see it may be taken for background, where there
+    is little else: then nothing is left to be a bump, and no deviance tells.
+
+    Args:
+        background: Expected counts, shape (n,).
+        wide: Widths of the bins, in units of their mean, shape (n,).
+        in_bins: Widths of a bump in bins, shape (n,): a rise is told over as many.
+
+    Example:
+        >>> falling = 1000 * np.exp(-np.arange(60) / 15)
+        >>> fit_rises(falling, np.ones(60), np.full(60, 1.5))
+        False
+        >>> fit_rises(np.where(np.arange(60) == 20, 500.0, 0.1), np.ones(60), np.full(60, 1.5))
+        True
+    """
+    rise = background - np.minimum.accumulate(background / wide) * wide
+    error = np.sqrt(np.maximum(background, 1.0))
+    return bool(np.any(rise / error * np.sqrt(in_bins) > PEAKED))

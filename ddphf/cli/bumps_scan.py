@@ -25,6 +25,7 @@ from ddphf.exceptions import UsageError
 from ddphf.files import to_json
 from ddphf.outputs import Outputs
 from ddphf.results.bumps import describe_p
+from ddphf.text import cut_middle
 
 __all__ = ["command"]
 
@@ -130,7 +131,9 @@ def command(
     print_warnings([f"{figures[name].name}: nothing to draw" for name in missing])
     print_summary(make_table(record))
     print_summary(*(_why(s) for s in record["spectra"][:SHOWN] if s.get("why")))
-    print_summary(*(w for s in record["spectra"][:SHOWN] for w in s["warnings"]))
+    print_summary(
+        *(f"{cut_middle(s['name'])}: {w}" for s in record["spectra"][:SHOWN] for w in s["warnings"])
+    )
     print_summary(*(line for s in record["spectra"][:SHOWN] for line in _functions(s)))
     print_summary(*describe_overall(record))
 
@@ -146,7 +149,7 @@ def _stage_figures(
 
 
 def _why(spectrum: Mapping[str, Any]) -> str:
-    return f"{spectrum['name']}: {spectrum['status']}: {spectrum['why']}"
+    return f"{cut_middle(spectrum['name'])}: {spectrum['status']}: {spectrum['why']}"
 
 
 def _functions(spectrum: Mapping[str, Any]) -> list[str]:
@@ -157,7 +160,7 @@ def _functions(spectrum: Mapping[str, Any]) -> list[str]:
         if spread:
             place = where or f"a bump at {found['mass']:.6g}"
             lines.append(
-                f"{spectrum['name']}: functions as background give {place} Z = "
+                f"{cut_middle(spectrum['name'])}: functions as background give {place} Z = "
                 f"{spread['lowest']:.2f} to {spread['highest']:.2f}"
             )
     return lines
@@ -182,7 +185,7 @@ def make_table(record: Mapping[str, Any]) -> Table:
         )
         error = "" if best["events_error"] is None else f" +- {best['events_error']:.3g}"
         table.add_row(
-            str(spectrum.get("rank", "")), Text(spectrum["name"]), spectrum["status"],
+            str(spectrum.get("rank", "")), Text(cut_middle(spectrum["name"])), spectrum["status"],
             _number(best["mass"], ".5g"), _number(best["events"], ".4g") + error,
             _number(best["z"], ".2f"), _number(best["z_known"], ".2f"),
             _number(best["rho"], ".2f"), _number(best["p_local"], ".2g"),

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ddphf.results.bumps import describe_p
-from ddphf.text import clean_text
+from ddphf.text import clean_text, cut_middle
 
 __all__ = ["bumps_page", "thumbnail"]
 
@@ -130,7 +130,8 @@ def _cell(value: float | None, form: str) -> str:
 
 def _text(value: str, more: str = "") -> str:
     why = f'<br><span class="soft">{html.escape(more)}</span>' if more else ""
-    return f'<td class="name" data-key="{html.escape(value)}">{html.escape(value)}{why}</td>'
+    whole, shown = html.escape(value), html.escape(cut_middle(value))
+    return f'<td class="name" data-key="{whole}" title="{whole}">{shown}{why}</td>'
 
 
 def _row(spectrum: Record, place: int) -> str:

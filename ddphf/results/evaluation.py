@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ddphf.arrays import Spec
-from ddphf.results.growth import Written
+from ddphf.results.growth import Flat
 from ddphf.results.shapes import COUNT, HOLE, NUMBER, OPEN, TEXT, fields, listed, maybe
 
 __all__ = ["SHAPE", "BumpsEvaluation"]
 
 
 @dataclass(frozen=True, repr=False)
-class BumpsEvaluation(Written):
+class BumpsEvaluation(Flat):
     """What ``ddphf bumps evaluate`` writes.
 
     Attributes:
@@ -34,27 +34,6 @@ class BumpsEvaluation(Written):
     provenance: dict[str, Any] = field(default_factory=dict)
 
     SCHEMA = "ddphf/bumps_evaluation/1"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form."""
-        return {
-            "schema": self.SCHEMA,
-            "sets": list(self.sets),
-            "method": self.method,
-            "width_bins": self.width_bins,
-            "seed": self.seed,
-            "provenance": self.provenance,
-        }
-
-    @classmethod
-    def _read(cls, data: dict[str, Any]) -> BumpsEvaluation:
-        return cls(
-            sets=tuple(data["sets"]),
-            method=data["method"],
-            width_bins=data["width_bins"],
-            seed=data["seed"],
-            provenance=data["provenance"],
-        )
 
 
 SPREAD = {"n": COUNT, "bias": HOLE, "bias_error": HOLE, "half_range": HOLE}

@@ -6,7 +6,8 @@ version, which older readers refuse.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from dataclasses import fields as fields_of
 from typing import Any, ClassVar, Self
 
 from ddphf.arrays import Spec
@@ -51,22 +52,27 @@ class Written(Shown):
 
 @dataclass(frozen=True, repr=False)
 class Flat(Written):
-    """Base of the records whose file has their fields as keys; ``overall`` is ``global`` there."""
+    """Base of records whose fields stand in the file as they are: tuples as lists.
+
+    Attributes:
+        CALLED: What fields are called in the file whose names are no names in Python.
+    """
+
+    CALLED: ClassVar[dict[str, str]] = {"overall": "global"}
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form; a field ``overall`` is called ``global`` there."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        if "overall" in values:
-            values["global"] = values.pop("overall")
-        lists = {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
-        return {"schema": self.SCHEMA, **lists}
+        """Return the JSON form; ``overall`` is called ``global`` there."""
+        out: dict[str, Any] = {"schema": self.SCHEMA}
+        for name in (f.name for f in fields_of(self)):
+            value = getattr(self, name)
+            out[self.CALLED.get(name, name)] = list(value) if isinstance(value, tuple) else value
+        return out
 
     @classmethod
     def _read(cls, data: dict[str, Any]) -> Self:
+        fields = {called: name for name, called in cls.CALLED.items()}
         values: dict[str, Any] = {
-            "overall" if key == "global" else key: tuple(value)
-            if isinstance(value, list)
-            else value
+            fields.get(key, key): tuple(value) if isinstance(value, list) else value
             for key, value in data.items()
             if key != "schema"
         }

@@ -22,6 +22,9 @@ TEXT: Spec = {"type": "string", "maxLength": 100_000}
 COUNT: Spec = {"type": "integer", "minimum": 0}
 ANY: Spec = {}
 
+PROBABILITY: Spec = {"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": 1}
+"""A p-value is never 0: where it cannot be told it is null."""
+
 OPEN: Spec = {"type": "object"}
 """An object whose keys are anybody's: versions, names of parameters, what an analysis says."""
 
@@ -57,9 +60,6 @@ HOLES = listed(HOLE)
 BANDS = listed(HOLE, minItems=5, maxItems=5)
 COMMON = {"provenance": OPEN, "measurement": TEXT}
 WARNINGS = {"warnings": listed(TEXT)}
-
-PROBABILITY: Spec = {"type": ["number", "null"], "exclusiveMinimum": 0, "maximum": 1}
-"""A p-value is never 0: where it cannot be told it is null."""
 
 PARAMETER = fields(
     {"name": TEXT, "value": NUMBER, "error": HOLE},
