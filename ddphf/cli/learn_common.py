@@ -12,8 +12,7 @@ from ddphf.cli.search_common import write_found
 from ddphf.outputs import Outputs
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
+    from ddphf.figures.style import Figure
     from ddphf.results.learn import LearnResult
 
 __all__ = ["learn_options", "nuisances_option", "redraws_option", "write_learned"]

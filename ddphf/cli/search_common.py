@@ -25,8 +25,7 @@ from ddphf.outputs import Outputs
 from ddphf.results.data_directed import describe_global
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
+    from ddphf.figures.style import Figure
     from ddphf.results.learn import LearnResult
     from ddphf.results.search import SearchResult
 
