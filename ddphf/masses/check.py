@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from ddphf.arrays import Array, Spec
@@ -49,8 +51,9 @@ def check_by_pyhf(engine: ScanEngine, free: RowFits, null: RowFits, q0: Array) -
 
 
 def point_of(
-    engine: ScanEngine, reference: ReferenceModel, fits: RowFits, index: int, *, dark: bool
-) -> Array:
+    engine: ScanEngine, reference: ReferenceModel, fits: RowFits, index: int, *, dark: bool,
+    places: Mapping[str, int] | None = None,
+) -> Array:  # fmt: skip
     """Return all parameters of a row's fit in pyhf's order.
 
     Args:
@@ -59,6 +62,7 @@ def point_of(
         fits: Of all hypotheses.
         index: Of the hypothesis.
         dark: Whether the signal was held at 0.
+        places: First bin of the row that errors of bins of a name belong to; 0 where None.
     """
     model, table = engine.model, reference.parameters
     data = model.observed.take(slice(index, index + 1))
@@ -72,5 +76,6 @@ def point_of(
         if name in model.names:
             out[i] = fits.theta[index, model.names.index(name)]
         elif not table.fixed[i]:
-            out[i] = gamma[0, live[int(name.rpartition("[")[2][:-1])]]
+            base, _, number = name.rpartition("[")
+            out[i] = gamma[0, live[(places or {}).get(base, 0) + int(number[:-1])]]
     return out

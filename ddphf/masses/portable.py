@@ -15,7 +15,7 @@ from ddphf.arrays import AnyArray, Array, Spec
 from ddphf.exceptions import InputError
 from ddphf.files import parse_json, to_json
 from ddphf.masses.empty_bins import POLICIES
-from ddphf.masses.scan import CHANNEL, MassScan, Norm, Parameter, Poi, Sample
+from ddphf.masses.scan import CHANNEL, MassScan, Norm, Parameter, Poi, Sample, Scale, Shift
 from ddphf.results.documents import ScanArraysDocument
 from ddphf.results.registry import check_record
 
@@ -80,10 +80,16 @@ def _describe(scan: MassScan) -> tuple[Spec, dict[str, AnyArray]]:
             up, down = f"{key}_up{place}", f"{key}_down{place}"
             arrays[up], arrays[down] = norm.up, norm.down
             norms.append({"name": norm.name, "up": up, "down": down})
+        shifts = []
+        for place, shift in enumerate(sample.shifts):
+            up, down = f"{key}_shifted_up{place}", f"{key}_shifted_down{place}"
+            arrays[up], arrays[down] = shift.up, shift.down
+            shifts.append({"name": shift.name, "up": up, "down": down})
         samples.append(
             {
-                "name": sample.name, "signal": sample is scan.signal, "yields": f"{key}_yields",
-                "error": error, "norms": norms,
+                "name": sample.name, "signal": any(sample is one for one in scan.signals),
+                "yields": f"{key}_yields", "error": error, "norms": norms, "shifts": shifts,
+                "scales": [{"name": one.name, "type": one.kind} for one in sample.scales],
             }
         )  # fmt: skip
     form: Spec = {
@@ -94,6 +100,7 @@ def _describe(scan: MassScan) -> tuple[Spec, dict[str, AnyArray]]:
         "poi": config["parameters"][0],
         "poi_unit": scan.poi.unit,
         "policy": scan.policy,
+        "stated": [dict(entry) for entry in scan.stated],
         "samples": samples,
     }
     return form, arrays
@@ -180,9 +187,10 @@ class _Tables:
             raise InputError("scan.npz: 'counts' is no table")
         counts = self.positive(f"{start}counts", shape)
         samples = [self._sample(entry, start, shape) for entry in form["samples"]]
-        signals = [s for s, entry in zip(samples, form["samples"], strict=True) if entry["signal"]]
-        if len(signals) != 1 or samples[-1] is not signals[0]:
-            raise InputError("scan.json: at samples: expected one signal, the last one")
+        kinds = [bool(entry["signal"]) for entry in form["samples"]]
+        first = kinds.index(True) if True in kinds else 0
+        if not first or not all(kinds[first:]):
+            raise InputError("scan.json: at samples: expected backgrounds, then signals")
         (lower, upper), poi = form["poi"]["bounds"][0], form["poi"]["name"]
         if lower > 0 or upper <= 0:
             raise InputError("scan.json: at poi: bounds without a 0 below the upper one")
@@ -193,11 +201,13 @@ class _Tables:
             parameter=Parameter(form["parameter"]["name"], form["parameter"]["unit"], values),
             poi=Poi(poi, form["poi_unit"], float(lower), float(upper)),
             counts=counts,
-            backgrounds=tuple(samples[:-1]),
-            signal=samples[-1],
+            backgrounds=tuple(samples[:first]),
+            signal=samples[first],
+            more_signals=tuple(samples[first + 1 :]),
             live=live,
             empty=np.zeros(shape, dtype=bool) if empty is None else self.read(empty) > 0,
             policy=form["policy"],
+            stated=tuple(form["stated"]),
         )
 
     def _sample(self, entry: Mapping[str, Any], start: str, shape: tuple[int, ...]) -> Sample:
@@ -212,4 +222,9 @@ class _Tables:
                 raise InputError(f"scan.npz: factors of '{norm['name']}' are not above 0")
             norms.append(Norm(norm["name"], up, down))
         yields = self.positive(f"{start}{entry['yields']}", shape)
-        return Sample(entry["name"], yields, error, shapesys, tuple(norms))
+        shifts = [
+            Shift(one["name"], *(self.read(f"{start}{one[k]}", shape) for k in ("up", "down")))
+            for one in entry["shifts"]
+        ]
+        scales = tuple(Scale(one["name"], one["type"]) for one in entry["scales"])
+        return Sample(entry["name"], yields, error, shapesys, tuple(norms), tuple(shifts), scales)

@@ -142,9 +142,13 @@ class Repeatable:
                 ]
             else:
                 fits, engine = self.fitted, self.fitted.engine
-                values = [point_of(engine, reference, fits.free, index, dark=False), None]
-                if not engine.impossible[index]:
-                    values[1] = point_of(engine, reference, fits.null, index, dark=True)
+                places = _places(workspace)
+                values = [
+                    None
+                    if dark and engine.impossible[index]
+                    else point_of(engine, reference, own, index, dark=dark, places=places)
+                    for own, dark in ((fits.free, False), (fits.null, True))
+                ]
             free, null = (_describe(reference, value) for value in values)
             assert free is not None
             yield ScanPoint(index, free, null)
@@ -171,6 +175,18 @@ class Repeatable:
             self.scan, self.fitted.q0, self.record["global"]["toys"], seed=self.record["seed"],
             folder=None, work=work,
         )  # fmt: skip
+
+
+def _places(workspace: Any) -> dict[str, int]:
+    """Return the first bin of the channel of each error of bins, channels one after the other."""
+    out: dict[str, int] = {}
+    first = 0
+    for channel in workspace["channels"]:
+        for sample in channel["samples"]:
+            for modifier in sample["modifiers"]:
+                out[modifier["name"]] = first
+        first += len(channel["samples"][0]["data"])
+    return out
 
 
 def _describe(reference: ReferenceModel, values: Array | None) -> Spec | None:

@@ -170,6 +170,15 @@ class ScanArraysDocument(Document):
     SCHEMA = "ddphf/scan_arrays/1"
     _ERROR = fields({"name": TEXT, "type": {"enum": ["staterror", "shapesys"]}, "table": TEXT})
     _NORM = fields({"name": TEXT, "up": TEXT, "down": TEXT})
+    _SCALE = fields({"name": TEXT, "type": {"enum": ["lumi", "normfactor"]}})
+    _ONE = listed(NUMBER, minItems=1, maxItems=1)
+    _STATED = fields(
+        {"name": TEXT},
+        {
+            "auxdata": _ONE, "sigmas": _ONE, "inits": _ONE, "fixed": {"type": "boolean"},
+            "bounds": listed(listed(NUMBER, minItems=2, maxItems=2), minItems=1, maxItems=1),
+        },
+    )  # fmt: skip
     _POI = fields(
         {
             "name": TEXT,
@@ -180,7 +189,7 @@ class ScanArraysDocument(Document):
     _SAMPLE = fields(
         {
             "name": TEXT, "signal": {"type": "boolean"}, "yields": TEXT, "error": maybe(_ERROR),
-            "norms": listed(_NORM),
+            "norms": listed(_NORM), "shifts": listed(_NORM), "scales": listed(_SCALE),
         }
     )  # fmt: skip
     SHAPE = fields(
@@ -191,6 +200,7 @@ class ScanArraysDocument(Document):
             "poi": _POI,
             "poi_unit": TEXT,
             "policy": TEXT,
+            "stated": listed(_STATED),
             "samples": listed(_SAMPLE, minItems=2),
         }
     )

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ddphf.arrays import Array, IntArray
+from ddphf.arrays import Array, IntArray, Mask
 from ddphf.likelihood.rows.model import RowData, RowModel, factors, weights
 
 __all__ = ["GAMMA_BOUNDS", "Sums", "definite", "derivatives", "evaluate", "profile"]
@@ -187,7 +187,7 @@ def _templates(model: RowModel, theta: Array) -> list[Array]:
     return [found[:, s] for s in range(found.shape[1])]
 
 
-def _total(parts: list[Array], wobbling: Array, kind: bool) -> Array:
+def _total(parts: list[Array], wobbling: Mask, kind: bool) -> Array:
     some = [part for part, own in zip(parts, wobbling, strict=True) if bool(own) is kind]
     out = some[0].copy() if some else np.zeros_like(parts[0])
     for part in some[1:]:
