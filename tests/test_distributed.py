@@ -29,6 +29,7 @@ from ddphf.compute.blocks import run_blocks
 from ddphf.compute.runners import open_runner
 from ddphf.compute.tasks import Task, do_blocks
 from ddphf.compute.threads import Threads
+from ddphf.compute.work import Work
 from ddphf.exceptions import FitError, ModelError, UsageError
 from ddphf.inference.limits.coverage import coverage_asymptotic, coverage_calibrated
 from ddphf.inference.toys.ensembles import Ensemble, toy_ensemble
@@ -279,8 +280,8 @@ def test_the_null_of_a_search_is_the_same_by_processes(processes):
         scanner = Scanner(table, "both")
         one, two = (
             (
-                draw_maxima(null, scanner, 1500, seed=1, runner=runner),
-                estimate_global_p(null, scanner, 4.0, seed=1, target=0.1, runner=runner),
+                draw_maxima(null, scanner, 1500, seed=1, work=Work(runner=runner)),
+                estimate_global_p(null, scanner, 4.0, seed=1, target=0.1, work=Work(runner=runner)),
             )
             for runner in (None, processes)
         )
@@ -294,9 +295,9 @@ def test_flips_of_a_search_are_the_same_by_processes_and_in_any_order(processes,
     many = ManyHistograms(*prepare(columns, ratio, slopes=np.full((400, 1), 0.05)))
     one, *others = (
         (
-            flip_maxima(many, 300, seed=1, runner=runner),
-            whole_flips(many, "g", 300, seed=1, runner=runner)[1],
-            aim_flips(many, 4.0, 2048, seed=1, runner=runner),
+            flip_maxima(many, 300, seed=1, work=Work(runner=runner)),
+            whole_flips(many, "g", 300, seed=1, work=Work(runner=runner))[1],
+            aim_flips(many, 4.0, 2048, seed=1, work=Work(runner=runner)),
         )
         for runner in (None, processes, Threads(2), Late(3, 1))
     )

@@ -12,7 +12,8 @@ from ddphf.cli.common import (
     seed_option,
 )
 from ddphf.cli.figures import figure_options, figure_paths
-from ddphf.cli.learn_common import nuisances_option, redraws_option, write_learned
+from ddphf.cli.learn_common import known_option, redraws_option
+from ddphf.cli.search_common import write_found
 from ddphf.outputs import Outputs
 from ddphf.results.learn import describe_p
 
@@ -24,7 +25,7 @@ FIGURES = ("learn_curve",)
 @click.command("curve")
 @click.argument("analysis", type=click.Path(dir_okay=False))
 @redraws_option
-@nuisances_option
+@known_option
 @figure_options("Draw the curve, or the map of two variables, into this folder.")
 @seed_option
 @output_option
@@ -56,10 +57,10 @@ def command(
         config = read_analysis(analysis, needs_signal=False)
         outputs.protect(list(config.files))
         result = learn_curve(
-            config, redraws=redraws, nuisances=nuisances == "analysis", seed=seed, stage=say,
-            progress=say.bar("redraws"),
+            config, redraws=redraws, nuisances=nuisances == "analysis", seed=seed,
+            work=say.work("redraws"),
         )  # fmt: skip
-    record = write_learned(result, analysis, output, outputs, figures)
+    record = write_found(result, analysis, output, outputs, figures)
     curve = record["curve"]
     at = ", ".join(f"{x:.4g}" for x in curve["largest"]["at"])
     print_summary(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ddphf.arrays import AnyArray, Array, Mask, Spec
-from ddphf.compute.blocks import Runner
+from ddphf.compute.work import HERE, Work
 from ddphf.config.analysis import Analysis
 from ddphf.exceptions import InputError
 from ddphf.learning.calibration import count_redraws
@@ -17,7 +17,6 @@ from ddphf.learning.read_labels import LabelledEvents, read_labelled_events
 from ddphf.learning.redraws import check_redraws, redraw_residuals
 from ddphf.learning.run_test import describe_events, unresolved
 from ddphf.learning.variables import resolutions
-from ddphf.progress import Count, Stage, silent
 from ddphf.results.learn import LearnResult
 from ddphf.results.provenance import make_provenance
 from ddphf.search.lines import LANES
@@ -92,9 +91,7 @@ def learn_curve(
     redraws: int | None = None,
     nuisances: bool = True,
     seed: int = 0,
-    stage: Stage = silent,
-    runner: Runner | None = None,
-    progress: Count | None = None,
+    work: Work = HERE,
 ) -> LearnResult:
     """Learn f(x) in one or two variables with its bands, and the region and events that drive it.
 
@@ -103,15 +100,12 @@ def learn_curve(
         redraws: Of the labels; the analysis's by default.
         nuisances: Whether errors of efficiencies and fakes are taken into account.
         seed: Of everything drawn.
-        stage: Called with a line at each stage.
-        runner: Not used: the sums of a curve are few.
-        progress: Called with (done, total) redraws.
+        work: Who hears of it; done here, as the sums of a curve are few. Counts redraws.
 
     Raises:
         InputError: More than two variables, or events that cannot be used.
     """
-    del runner
-    stage("events")
+    work.say("events")
     events = read_labelled_events(analysis, nuisances=nuisances)
     d = len(events.config.variables)
     if d > 2:
@@ -127,13 +121,13 @@ def learn_curve(
     weights = events.labels.spread / events.labels.spread.sum()
     mean = ratio.pool.columns[:, : ratio.pool.wide].astype(float).T @ weights
     values = (table - mean) @ ratio.coefficients
-    stage("redraws of the labels")
+    work.say("redraws of the labels")
     drawn = []
     for block in range(-(-n // LANES)):
         beta = _coefficients(ratio.pool, redraw_residuals(events.labels, seed, block))
         drawn.append((table - mean) @ beta)
-        if progress is not None:
-            progress(min((block + 1) * LANES, n), n)
+        if work.count is not None:
+            work.count(min((block + 1) * LANES, n), n)
     null = np.concatenate(drawn, axis=1)[:, :n]
     deviation = np.sqrt(np.mean(null**2, axis=1))
     pulls, flipped = np.abs(values) / deviation, np.abs(null) / deviation[:, None]

@@ -10,11 +10,11 @@ import numpy as np
 
 from ddphf.arrays import AnyArray, IntArray
 from ddphf.compute.blas import ONE_BLAS_THREAD, one_blas_thread
-from ddphf.compute.blocks import Runner, run_blocks
+from ddphf.compute.blocks import run_blocks
 from ddphf.compute.streams import SEARCH
 from ddphf.compute.tasks import Task
+from ddphf.compute.work import HERE, Work
 from ddphf.exceptions import InputError
-from ddphf.progress import Count
 from ddphf.search.flips import FLIPS
 from ddphf.search.latest import Latest
 from ddphf.search.lines import LANES
@@ -64,8 +64,7 @@ def flip_maxima(
     flips: int,
     *,
     seed: int,
-    runner: Runner | None = None,
-    progress: Count | None = None,
+    work: Work = HERE,
 ) -> AnyArray:
     """Return the largest statistic of every member in every flip, float32 (members, flips).
 
@@ -75,21 +74,19 @@ def flip_maxima(
         many: The histograms.
         flips: How many.
         seed: Of the search.
-        runner: Where blocks are done; in this thread by default.
-        progress: Called with (done, total) scanned histograms.
+        work: Where blocks are done, in this thread by default; counts scanned histograms.
 
     Raises:
         InputError: No flip is asked for.
     """
-    return draw_flips(LargestWindows, {"many": many, "seed": seed}, flips, runner, progress)
+    return draw_flips(LargestWindows, {"many": many, "seed": seed}, flips, work)
 
 
 def draw_flips(
     kind: type,
     settings: Mapping[str, object],
     flips: int,
-    runner: Runner | None = None,
-    progress: Count | None = None,
+    work: Work = HERE,
 ) -> AnyArray:
     """Return a number of every member in every flip, float32 (members, flips).
 
@@ -97,8 +94,7 @@ def draw_flips(
         kind: What is drawn, a class such as :class:`LargestWindows`.
         settings: Its fields but ``blocks``; ``many`` is one of them.
         flips: How many.
-        runner: Where blocks are done; in this thread by default.
-        progress: Called with (done, total) histograms.
+        work: Where blocks are done, in this thread by default; counts histograms.
 
     Raises:
         InputError: No flip is asked for, or more than memory is meant for.
@@ -122,14 +118,12 @@ def draw_flips(
     )
     out = np.empty((len(many.members), blocks, LANES), dtype=np.float32)
     with one_blas_thread():
-        for piece, items in zip(run_flips(task, units, runner, progress), units, strict=True):
+        for piece, items in zip(run_flips(task, units, work), units, strict=True):
             out[items // blocks, items % blocks] = piece
     return out.reshape(len(many.members), -1)[:, :flips]
 
 
-def run_flips(
-    task: Task, blocks: Sequence[Any], runner: Runner | None, progress: Count | None
-) -> Generator[Any, None, None]:
+def run_flips(task: Task, blocks: Sequence[Any], work: Work) -> Generator[Any, None, None]:
     """Do blocks of flips: :func:`~ddphf.compute.blocks.run_blocks`, in this thread by default.
 
     Two blocks of a large table at a time are .2 GB more, and even one on a thread of its own takes
@@ -138,18 +132,17 @@ def run_flips(
     Args:
         task: What is done.
         blocks: What each call of it takes.
-        runner: Where; in this thread by default, a block when its piece is asked for.
-        progress: Called with (items done, items in all).
+        work: Where; in this thread by default, a block when its piece is asked for; counts items.
 
     Yields:
         The pieces, in the order of the blocks.
     """
-    if runner is not None:
-        yield from run_blocks(task, blocks, runner=runner, progress=progress)
+    if work.runner is not None:
+        yield from run_blocks(task, blocks, runner=work.runner, progress=work.count)
         return
-    work, done, total = task.make(), 0, sum(int(np.size(block)) for block in blocks)
+    function, done, total = task.make(), 0, sum(int(np.size(block)) for block in blocks)
     for block in blocks:
-        piece, done = work(block), done + int(np.size(block))
-        if progress is not None:
-            progress(done, total)
+        piece, done = function(block), done + int(np.size(block))
+        if work.count is not None:
+            work.count(done, total)
         yield piece

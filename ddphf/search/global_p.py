@@ -10,11 +10,9 @@ import numpy as np
 from scipy.special import log_ndtr, ndtri_exp
 
 from ddphf.arrays import AnyArray
-from ddphf.compute.blocks import Runner
-from ddphf.compute.chunks import told
 from ddphf.compute.streams import check_seed
+from ddphf.compute.work import HERE, Work
 from ddphf.exceptions import InputError
-from ddphf.progress import Count
 from ddphf.search.kernels import Scanner
 from ddphf.search.lines import LANES
 from ddphf.search.nulls import LATTICE, Null, NullName, Targets
@@ -72,8 +70,7 @@ def draw_maxima(
     n: int,
     *,
     seed: int,
-    runner: Runner | None = None,
-    progress: Count | None = None,
+    work: Work = HERE,
 ) -> AnyArray:
     """Return the largest statistic of n fields without a signal, float32, shape (n,).
 
@@ -84,8 +81,7 @@ def draw_maxima(
         scanner: Of the same windows.
         n: Fields.
         seed: Of the draws.
-        runner: Where fields are drawn and scanned; on threads by default.
-        progress: Called with (done, total) fields.
+        work: Where fields are drawn and scanned, on threads by default; counts fields.
 
     Example:
         >>> from ddphf.search.boxes import make_boxes
@@ -100,7 +96,7 @@ def draw_maxima(
         raise InputError(f"null of the maximum: {n} fields, expected one or more")
 
     settings = {"null": null, "scanner": scanner, "seed": seed}
-    found = draw_samples(Maxima, settings, 0, -(-n // LANES), runner=runner, progress=progress)
+    found = draw_samples(Maxima, settings, 0, -(-n // LANES), work=work)
     return np.asarray(found[:n])
 
 
@@ -114,8 +110,7 @@ def estimate_global_p(
     max_samples: int = 2_000_000,
     method: Literal["auto", "aimed", "counted"] = "auto",
     targets: Targets | None = None,
-    runner: Runner | None = None,
-    progress: Count | None = None,
+    work: Work = HERE,
 ) -> GlobalP:
     """Return the probability that some window reaches a threshold without a signal.
 
@@ -128,8 +123,7 @@ def estimate_global_p(
         max_samples: Fields after which it ends all the same.
         method: By default what needs fewer fields, from the first 1 024: counting where p is large.
         targets: Windows that may be aimed at; by default all that are searched.
-        runner: Where fields are drawn and scanned; on threads by default.
-        progress: Called with (done, total) fields.
+        work: Where fields are drawn and scanned, on threads by default; counts fields.
 
     Raises:
         InputError: A number makes no sense.
@@ -151,7 +145,7 @@ def estimate_global_p(
     if max_samples < 1:
         raise InputError(f"global p-value: {max_samples} samples, expected one or more")
     targets = targets or Targets(null.table, threshold)
-    sampler = _Sampler(null, scanner, threshold, seed, targets, runner, progress)
+    sampler = _Sampler(null, scanner, threshold, seed, targets, work)
     most = -(-max_samples // LANES)
     pilot = min(PILOT, most)
     if method != "counted":
@@ -176,11 +170,10 @@ class _Sampler:
         threshold: float,
         seed: int,
         targets: Targets,
-        runner: Runner | None,
-        progress: Count | None,
+        work: Work,
     ) -> None:
         self.null, self.scanner, self.threshold = null, scanner, threshold
-        self.runner, self.progress = runner, progress
+        self.work = work
         self.log_scale = float(log_ndtr(-threshold))
         # A lattice has windows exactly at the threshold of the data.
         cut = threshold - (LATTICE if null.name == "binomial" else 0.0)
@@ -197,9 +190,9 @@ class _Sampler:
     def extend(self, kind: int, blocks: int, most: int) -> None:
         """Draw until there are so many blocks."""
         first, done = self.blocks(kind), sum(len(v) for v in self.values)
-        say = told(self.progress, done, done + (blocks - first) * LANES)
+        work = self.work.part(done, done + (blocks - first) * LANES)
         function, settings = self.samples[kind]
-        new = draw_samples(function, settings, first, blocks, runner=self.runner, progress=say)
+        new = draw_samples(function, settings, first, blocks, work=work)
         self.values[kind] = np.concatenate([self.values[kind], new])
 
     def counting_is_better(self) -> bool:

@@ -10,8 +10,7 @@ import numpy as np
 from scipy.stats import norm
 
 from ddphf.arrays import AnyArray, Spec
-from ddphf.compute.blocks import Runner
-from ddphf.progress import Count
+from ddphf.compute.work import HERE, Work
 from ddphf.search.global_p import GlobalP, draw_maxima, estimate_global_p
 from ddphf.search.kernels import Scanner
 from ddphf.search.maximum import describe_maxima
@@ -39,16 +38,14 @@ class Trials:
         scanner: Of the same windows.
         seed: Of the draws.
         counting: Count plain fields, whatever p is.
-        runner: Where fields are drawn and scanned; on threads by default.
-        progress: Called with (done, total) fields.
+        work: Where fields are drawn and scanned, on threads by default; counts fields.
     """
 
     chosen: ChosenNull
     scanner: Scanner
     seed: int
     counting: bool = False
-    runner: Runner | None = None
-    progress: Count | None = None
+    work: Work = HERE
 
     @cached_property
     def maxima(self) -> AnyArray:
@@ -58,8 +55,7 @@ class Trials:
             self.scanner,
             MAXIMA,
             seed=self.seed,
-            runner=self.runner,
-            progress=self.progress,
+            work=self.work,
         )
 
     def find(self, threshold: float, target: float) -> Spec:
@@ -77,8 +73,7 @@ class Trials:
             target=target,
             method="counted" if self.counting else "auto",
             targets=Targets(self.chosen.null.table, threshold, self.chosen.reachable),
-            runner=self.runner,
-            progress=self.progress,
+            work=self.work,
         )
         return _describe_global(found)
 

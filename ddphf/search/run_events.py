@@ -8,10 +8,9 @@ from dataclasses import replace
 import numpy as np
 
 from ddphf.arrays import Array, Spec
-from ddphf.compute.blocks import Runner
+from ddphf.compute.work import HERE, Work
 from ddphf.config.analysis import Analysis
 from ddphf.exceptions import InputError
-from ddphf.progress import Count, Stage, silent
 from ddphf.results.provenance import make_provenance
 from ddphf.results.search import SearchResult
 from ddphf.search.boxes import MAX_WINDOWS
@@ -35,9 +34,7 @@ def search_events(
     max_windows: int = MAX_WINDOWS,
     kernel: str = "auto",
     seed: int = 0,
-    stage: Stage = silent,
-    runner: Runner | None = None,
-    progress: Count | None = None,
+    work: Work = HERE,
 ) -> SearchResult:
     """Search every observable of every selection of an analysis's events.
 
@@ -54,9 +51,7 @@ def search_events(
         max_windows: Of one observable; more are refused.
         kernel: ``auto``, ``numba`` or ``numpy``.
         seed: Of everything drawn.
-        stage: Called with a line at each stage.
-        runner: Where flips are drawn and scanned; in this thread by default.
-        progress: Called with (done, total) histograms of flips.
+        work: Where flips are drawn and scanned, in this thread by default; counts flips.
 
     Raises:
         InputError: The events cannot be used, or no selection has enough of them.
@@ -65,7 +60,7 @@ def search_events(
         raise InputError(f"statistic '{statistic}' is unknown; expected {', '.join(STATISTICS)}")
     if top < 1 or flips < 1:
         raise InputError(f"{top} best of {flips} flips: expected one or more of each")
-    stage("events")
+    work.say("events")
     events = read_search_events(
         analysis, windows=windows, nuisances=nuisances, max_windows=max_windows
     )
@@ -80,13 +75,13 @@ def search_events(
             "no efficiency ratio is stated and no maps are given: both samples are taken to be "
             "selected with equal efficiency; a ratio that is 1 % off is found as a signal"
         )
-    stage("label flips")
+    work.say("label flips")
     made = WindowFlips if statistic == "n_sigma" else WholeFlips
-    null = made(many, statistic, flips, seed, runner, progress)
-    stage("ranking")
+    null = made(many, statistic, flips, seed, work)
+    work.say("ranking")
     order = sorted(range(len(many.members)), key=lambda i: (-null.statistics[i], i))
     locals_ = [null.local(i, rank < top) for rank, i in enumerate(order)]
-    overall = null.globals(order[0], stage, progress)
+    overall = null.globals(order[0])
     adjusted = step_down(null.statistics, null.flipped, null.near)
     if overall["p"] is not None:  # an aimed one is finer than counting
         adjusted[order[0]] = overall["p"]

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 from scipy.stats import norm
 
-from ddphf.compute.blocks import Runner
+from ddphf.compute.work import HERE, Work
 from ddphf.exceptions import InputError
-from ddphf.progress import Count, Stage, silent
 from ddphf.results.provenance import make_provenance
 from ddphf.results.search import SearchResult
 from ddphf.search.boxes import MAX_WINDOWS, make_boxes
@@ -31,9 +30,7 @@ def search_null(
     max_windows: int = MAX_WINDOWS,
     kernel: str = "auto",
     seed: int = 0,
-    stage: Stage = silent,
-    runner: Runner | None = None,
-    progress: Count | None = None,
+    work: Work = HERE,
 ) -> SearchResult:
     """Return how often the best of all windows is as good without a signal, by a Gaussian field.
 
@@ -46,9 +43,7 @@ def search_null(
         max_windows: More are refused.
         kernel: ``auto``, ``numba`` or ``numpy``.
         seed: Of everything drawn.
-        stage: Called with a line at each stage.
-        runner: Where fields are drawn and scanned; on threads by default.
-        progress: Called with (done, total) fields drawn.
+        work: Where fields are drawn and scanned, on threads by default; counts fields drawn.
 
     Raises:
         InputError: No threshold, one that no p-value belongs to, or no window.
@@ -64,16 +59,16 @@ def search_null(
         if not -MAX_Z <= z <= MAX_Z:
             raise InputError(f"local Z = {z:g}: expected a number from -{MAX_Z:g} to {MAX_Z:g}")
     wanted = check_direction(direction)
-    stage("windows")
+    work.say("windows")
     table = make_table(make_boxes(shape, windows, max_windows=max_windows))
     scanner = Scanner(table, wanted, kernel)
     chosen = choose_null(None, table, max(thresholds), direction=wanted)
-    trials = Trials(chosen, scanner, seed, runner=runner, progress=progress)
-    stage("null of the maximum")
+    trials = Trials(chosen, scanner, seed, work=work)
+    work.say("null of the maximum")
     law = trials.describe()
     rows = []
     for z in thresholds:
-        stage(f"global p at z = {z:g}")
+        work.say(f"global p at z = {z:g}")
         sides = 2 if wanted == "both" else 1
         local = {"z": float(z), "p": min(sides * float(norm.sf(z)), 1.0)}
         rows.append({"local": local, "global": trials.find(z, precision)})

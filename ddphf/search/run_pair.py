@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from ddphf.compute.blocks import Runner
+from ddphf.compute.work import HERE, Work
 from ddphf.exceptions import InputError
-from ddphf.progress import Count, Stage, silent
 from ddphf.results.provenance import make_provenance
 from ddphf.results.search import SearchResult
 from ddphf.search.boxes import MAX_WINDOWS, make_boxes
@@ -41,9 +40,7 @@ def search_pair(
     max_windows: int = MAX_WINDOWS,
     kernel: str = "auto",
     seed: int = 0,
-    stage: Stage = silent,
-    runner: Runner | None = None,
-    progress: Count | None = None,
+    work: Work = HERE,
 ) -> SearchResult:
     """Search a pair for windows where the two samples differ.
 
@@ -59,9 +56,7 @@ def search_pair(
         max_windows: More are refused.
         kernel: ``auto``, ``numba`` or ``numpy``.
         seed: Of everything drawn.
-        stage: Called with a line at each stage.
-        runner: Where fields are drawn and scanned; on threads by default.
-        progress: Called with (done, total) fields drawn.
+        work: Where fields are drawn and scanned, on threads by default; counts fields drawn.
 
     Raises:
         InputError: No window can be searched, or the null or the statistic asked for cannot be
@@ -81,22 +76,20 @@ def search_pair(
     if top < 1:
         raise InputError(f"best windows: {top} wanted, expected one or more")
     field = pair.field()
-    comparison = compare_pair(pair, field, statistic, direction=wanted, seed=seed, stage=stage)
-    stage("windows")
+    comparison = compare_pair(pair, field, statistic, direction=wanted, seed=seed, stage=work.say)
+    work.say("windows")
     table = make_pair_table(
         make_boxes(pair.shape, windows, max_windows=max_windows), field, pair.n_correlated
     )
     scan = scan_field(field, table, direction=wanted, most=top)
     chosen = _choose(pair, field, scan, null)
     scanner = Scanner(table, wanted, kernel)
-    trials = Trials(
-        chosen, scanner, seed, counting=null == "counting", runner=runner, progress=progress
-    )
-    stage("null of the maximum")
+    trials = Trials(chosen, scanner, seed, counting=null == "counting", work=work)
+    work.say("null of the maximum")
     law = trials.describe()
     best = []
     for rank, found in enumerate(scan.best, start=1):
-        stage(f"global p of window {rank}")
+        work.say(f"global p of window {rank}")
         threshold = _threshold(found.z, wanted)
         overall = trials.find(threshold, precision) if rank == 1 else trials.find_behind(threshold)
         best.append({"rank": rank, **describe_window(pair, field, found), "global": overall})

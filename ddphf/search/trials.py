@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ddphf.arrays import Mask
-from ddphf.compute.blocks import Runner
+from ddphf.compute.work import HERE, Work
 from ddphf.exceptions import InputError
-from ddphf.progress import Count
 from ddphf.search.binomial import (
     GAUSSIAN_BELOW,
     BinomialNull,
@@ -123,8 +122,7 @@ def find_global_p(
     seed: int,
     target: float = 0.01,
     max_samples: int = 2_000_000,
-    runner: Runner | None = None,
-    progress: Count | None = None,
+    work: Work = HERE,
 ) -> GlobalP:
     """Return how often some window reaches a threshold under a chosen null.
 
@@ -135,8 +133,7 @@ def find_global_p(
         seed: Of the draws.
         target: Relative error of p.
         max_samples: Fields, at most.
-        runner: Where fields are drawn and scanned; on threads by default.
-        progress: Called with (done, total) fields.
+        work: Where fields are drawn and scanned, on threads by default; counts fields.
 
     Example:
         >>> table = make_table(make_boxes((12, 12)))
@@ -147,7 +144,7 @@ def find_global_p(
     targets = Targets(chosen.null.table, threshold, chosen.reachable)
     return estimate_global_p(
         chosen.null, scanner, threshold, seed=seed, target=target, max_samples=max_samples,
-        targets=targets, runner=runner, progress=progress,
+        targets=targets, work=work,
     )  # fmt: skip
 
 

@@ -18,9 +18,8 @@ import numpy as np
 from scipy.special import xlogy
 
 from ddphf.arrays import AnyArray, Array, IntArray
-from ddphf.compute.blocks import Runner
+from ddphf.compute.work import HERE, Work
 from ddphf.exceptions import InputError
-from ddphf.progress import Count
 from ddphf.search.flip_blocks import draw_flips
 from ddphf.search.flips import FlippedEvents
 from ddphf.search.histograms import SelectedHistogram
@@ -168,8 +167,7 @@ def whole_flips(
     flips: int,
     *,
     seed: int,
-    runner: Runner | None = None,
-    progress: Count | None = None,
+    work: Work = HERE,
 ) -> tuple[Array, AnyArray]:
     """Return a statistic of every member in the data and in every flip.
 
@@ -178,8 +176,7 @@ def whole_flips(
         which: ``t``, ``ks``, ``chi2`` or ``g``.
         flips: How many; the labels are those of the windows' flips.
         seed: Of the search.
-        runner: Where blocks are done; in this thread by default.
-        progress: Called with (done, total) histograms.
+        work: Where blocks are done, in this thread by default; counts histograms.
 
     Returns:
         Shapes (members,) and (members, flips).
@@ -194,7 +191,7 @@ def whole_flips(
                 "and cumulative shares need one; give one axis, or take another statistic"
             )
     settings = {"many": many, "which": which, "seed": seed}
-    drawn = draw_flips(WholeStatistics, settings, flips, runner, progress)
+    drawn = draw_flips(WholeStatistics, settings, flips, work)
     observed, expected = np.zeros(len(many.members)), {}
     for i, member in enumerate(many.members):
         if member.observable not in expected:
