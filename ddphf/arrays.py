@@ -15,6 +15,8 @@ __all__ = [
     "IntArray",
     "JaxArray",
     "Mask",
+    "Numbers",
+    "Places",
     "Spec",
     "for_programs",
     "on_host",
@@ -29,6 +31,12 @@ IntArray = np.ndarray[Any, np.dtype[np.int64]]
 
 AnyArray = np.ndarray[Any, np.dtype[Any]]
 """Of a type that its user knows: toy numbers, statuses, columns of tables."""
+
+Numbers = tuple[float, ...]
+"""In records and settings, which hold no arrays."""
+
+Places = tuple[int, ...]
+"""Counts and bins there."""
 
 Spec = dict[str, Any]
 """A JSON object: a workspace, or a part of one."""

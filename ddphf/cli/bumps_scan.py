@@ -18,7 +18,7 @@ from ddphf.cli.common import (
     progress_line,
     runner_at,
     text_option,
-)  # fmt: skip
+)
 from ddphf.cli.figures import Drawn, drawn_options, open_outputs, stage_figures
 from ddphf.exceptions import UsageError
 from ddphf.files import to_json

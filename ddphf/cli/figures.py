@@ -14,7 +14,7 @@ from ddphf.cli.common import (
     output_option,
     scheduler_option,
     seed_option,
-)  # fmt: skip
+)
 from ddphf.exceptions import UsageError
 from ddphf.files import to_json
 from ddphf.outputs import Outputs, check_folder

@@ -15,7 +15,7 @@ from ddphf.cli.common import (
     progress_line,
     runner_at,
     text_option,
-)  # fmt: skip
+)
 from ddphf.cli.figures import open_outputs
 from ddphf.cli.learn_common import Asked, learn_options
 from ddphf.cli.search_common import write_found

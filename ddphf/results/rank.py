@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ddphf.arrays import Spec
+from ddphf.arrays import Numbers, Spec
 from ddphf.results.agreement import STALE, Stated, allowed
 from ddphf.results.fit import ParameterResult
 from ddphf.results.growth import Written
@@ -116,9 +116,9 @@ class CorrelationsResult:
     """
 
     names: tuple[str, ...]
-    values: tuple[float, ...]
-    errors: tuple[float, ...]
-    matrix: tuple[tuple[float, ...], ...]
+    values: Numbers
+    errors: Numbers
+    matrix: tuple[Numbers, ...]
 
 
 @dataclass(frozen=True, repr=False)

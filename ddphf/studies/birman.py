@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import norm
 
-from ddphf.arrays import AnyArray, Array
+from ddphf.arrays import AnyArray, Array, Numbers, Places
 from ddphf.compute.blocks import Runner
 from ddphf.compute.streams import seed_of_part
 from ddphf.exceptions import InputError
@@ -338,7 +338,7 @@ def _summarize(
     )
 
 
-def _row(shape: tuple[int, ...], window: Window) -> Array:
+def _row(shape: Places, window: Window) -> Array:
     """Return the weights that make N_sigma of a window of the bins' terms."""
     mask = np.zeros(shape)
     mask[window.slices] = 1.0 / np.sqrt(np.prod(window.size))
@@ -353,5 +353,5 @@ def _best(best: BestWindow) -> dict[str, Any]:
     }
 
 
-def _numbers(values: Any) -> tuple[float, ...]:
+def _numbers(values: Any) -> Numbers:
     return tuple(float(x) for x in np.ravel(values))

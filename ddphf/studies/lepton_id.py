@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
+from ddphf.arrays import Numbers
 from ddphf.compute.blocks import Runner
 from ddphf.config.analysis import Analysis
 from ddphf.config.sections import MapConfig
@@ -184,7 +185,7 @@ def study_pair(
             models, n_toys=n_toys, seed=seed, progress=progress, runner=runner
         )
 
-    def rows(table: Any) -> tuple[tuple[float, ...], ...]:
+    def rows(table: Any) -> tuple[Numbers, ...]:
         return tuple(tuple(float(x) for x in row) for row in table)
 
     return CorrelationResult(

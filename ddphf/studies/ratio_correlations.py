@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ddphf.arrays import Array
+from ddphf.arrays import Array, Numbers
 from ddphf.compute.blocks import Runner
 from ddphf.exceptions import ModelError
 from ddphf.inference.fit import fit_workspace
@@ -94,7 +94,7 @@ def study_ratio(
             models, n_toys=n_toys, seed=seed, progress=progress, runner=runner
         )
 
-    def rows(table: Any) -> tuple[tuple[float, ...], ...]:
+    def rows(table: Any) -> tuple[Numbers, ...]:
         return tuple(tuple(float(x) for x in row) for row in table)
 
     return CorrelationResult(

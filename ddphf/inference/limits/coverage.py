@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import chi2
 
-from ddphf.arrays import Array
+from ddphf.arrays import Array, Numbers
 from ddphf.compute.blocks import Runner, run_blocks
 from ddphf.compute.streams import COVERAGE
 from ddphf.compute.tasks import Task
@@ -44,9 +44,9 @@ class CoverageResult:
     method: str
     n: int
     n_failed: int
-    levels: tuple[float, ...]
-    coverage: tuple[float, ...]
-    error: tuple[float, ...]
+    levels: Numbers
+    coverage: Numbers
+    error: Numbers
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
