@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Unpack
 
 import numpy as np
 
 from ddphf.arrays import AnyArray, Array, Mask, Spec
-from ddphf.compute.work import HERE, Work
 from ddphf.config.analysis import Analysis
 from ddphf.exceptions import InputError
 from ddphf.learning.calibration import count_redraws
 from ddphf.learning.labels import Labels
 from ddphf.learning.pool import Pool, make_pool
-from ddphf.learning.read_labels import LabelledEvents, read_labelled_events
+from ddphf.learning.read_labels import LabelledEvents, Redrawing, begin
 from ddphf.learning.redraws import check_redraws, redraw_residuals
 from ddphf.learning.run_test import describe_events, unresolved
 from ddphf.learning.variables import resolutions
@@ -85,35 +85,24 @@ def _coefficients(pool: Pool, residual: AnyArray) -> Array:
     return np.asarray(kernel.coefficients(dense[: pool.wide], dense[pool.wide : pool.wide + k]))
 
 
-def learn_curve(
-    analysis: Analysis,
-    *,
-    redraws: int | None = None,
-    nuisances: bool = True,
-    seed: int = 0,
-    work: Work = HERE,
-) -> LearnResult:
+def learn_curve(analysis: Analysis, **how: Unpack[Redrawing]) -> LearnResult:
     """Learn f(x) in one or two variables with its bands, and the region and events that drive it.
 
     Args:
         analysis: With sections ``events`` and ``learn``.
-        redraws: Of the labels; the analysis's by default.
-        nuisances: Whether errors of efficiencies and fakes are taken into account.
-        seed: Of everything drawn.
-        work: Who hears of it; done here, as the sums of a curve are few. Counts redraws.
+        how: See :class:`~ddphf.learning.read_labels.Redrawing`; all is done here, as the sums of a
+            curve are few. Counts redraws.
 
     Raises:
         InputError: More than two variables, or events that cannot be used.
     """
-    work.say("events")
-    events = read_labelled_events(analysis, nuisances=nuisances)
+    events, n, seed, work = begin(analysis, **how)
     d = len(events.config.variables)
     if d > 2:
         raise InputError(
             f"learn curve: {d} variables, and a curve has one, a map two; name the one or two to "
             "look at in a copy of the analysis file"
         )
-    n = events.config.redraws if redraws is None else redraws
     check_redraws(n)
     ratio = learn_ratio(events.points, events.labels, resolutions(events.config.variables))
     grid, axes = _grid(events)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from scipy.stats import norm
 
 from ddphf.arrays import AnyArray, Array, Spec
-from ddphf.compute.work import HERE, Work
 from ddphf.config.analysis import Analysis
 from ddphf.exceptions import FitError, InputError
 from ddphf.learning.calibration import (
@@ -22,7 +21,7 @@ from ddphf.learning.calibration import (
     why_not,
 )
 from ddphf.learning.pool import LINEAR, Pool, make_pool
-from ddphf.learning.read_labels import LabelledEvents, read_labelled_events
+from ddphf.learning.read_labels import LabelledEvents, Redrawing, begin
 from ddphf.learning.redraws import redraw_pool
 from ddphf.learning.statistics import Windows
 from ddphf.learning.trained import HEADLINE, TRAINED, train_all
@@ -49,33 +48,22 @@ REACH = 10
 
 
 def learn_test(
-    analysis: Analysis,
-    *,
-    statistic: str | None = None,
-    redraws: int | None = None,
-    nuisances: bool = True,
-    seed: int = 0,
-    work: Work = HERE,
+    analysis: Analysis, *, statistic: str | None = None, **how: Unpack[Redrawing]
 ) -> LearnResult:
     """Test whether the labels of an analysis's events know anything but their probabilities.
 
     Args:
         analysis: With sections ``events`` and ``learn``; it needs no signal.
         statistic: One of :data:`STATISTICS`; the analysis's by default.
-        redraws: Of the labels; the analysis's by default.
-        nuisances: Whether errors of efficiencies and fakes are taken into account.
-        seed: Of everything drawn.
-        work: Where redraws are done, threads of this process by default; counts blocks of redraws.
+        how: See :class:`~ddphf.learning.read_labels.Redrawing`. Counts blocks of redraws.
 
     Raises:
         InputError: The events cannot be used, or the statistic is unknown.
         FitError: t is beyond all redraws and its law is not confirmed by them, or no training
             converged.
     """
-    work.say("events")
-    events = read_labelled_events(analysis, nuisances=nuisances)
+    events, n, seed, work = begin(analysis, **how)
     which = events.config.statistic if statistic is None else statistic
-    n = events.config.redraws if redraws is None else redraws
     if which not in STATISTICS:
         raise InputError(f"statistic '{which}' is unknown; expected {', '.join(STATISTICS)}")
     work.say("redraws of the labels")

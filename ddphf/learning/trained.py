@@ -37,9 +37,6 @@ NAMES = {
 HEADLINE = {"network": "network", "nplm": "t_sym", "classifier": "classifier_in_sample"}
 """The member whose p-value is that of the statistic."""
 
-PART = 16
-"""Redraws of a block: a training takes long."""
-
 
 @dataclass(frozen=True)
 class TrainedStatistics:
@@ -90,6 +87,10 @@ class TrainedStatistics:
         some = residual[:, inner * PART : (inner + 1) * PART]
         tested = np.rint(some + self.labels.share[:, None].astype(np.float32))
         return self.evaluate(tested)[0]
+
+
+PART = 16
+"""Redraws of a block: a training takes long."""
 
 
 def _number(value: float) -> float | None:
