@@ -10,15 +10,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from ddphf.cli.common import (
-    count_option,
-    number_option,
-    print_summary,
-    print_warnings,
-    progress_line,
-    runner_at,
-    text_option,
-)
+from ddphf.cli import common
 from ddphf.cli.figures import Drawn, drawn_options, open_outputs, stage_figures
 from ddphf.exceptions import UsageError
 from ddphf.files import to_json
@@ -34,21 +26,23 @@ SHOWN = 20
 
 @click.command("scan")
 @click.argument("spectra", nargs=-1, required=True)
-@number_option("--width-bins", "W", "Standard deviation of a bump, in bins.", min=0, min_open=True)
-@number_option("--width", "W", "The same in units of the mass.", min=0, min_open=True)
-@text_option(
+@common.number_option(
+    "--width-bins", "W", "Standard deviation of a bump, in bins.", min=0, min_open=True
+)
+@common.number_option("--width", "W", "The same in units of the mass.", min=0, min_open=True)
+@common.text_option(
     "--resolution", "A+B", "The same from the resolution of two objects, such as photon+photon."
 )
-@count_option(
+@common.count_option(
     "--toys", "Of each of the first spectra, for global p-values.", most=1_000_000, default=0
 )
-@count_option("--first", "Spectra that have toys, the largest Z first.", least=1, default=20)
-@text_option(
+@common.count_option("--first", "Spectra that have toys, the largest Z first.", least=1, default=20)
+@common.text_option(
     "--combine", "WORD",
     "Scan sums of neighbours too: of names that differ by one in the number before WORD.",
 )  # fmt: skip
-@number_option("--mass", "M", "State a bump at this mass too, over every function.")
-@text_option("--page", "FILE", "Write the ranking as one sortable HTML page too.")
+@common.number_option("--mass", "M", "State a bump at this mass too, over every function.")
+@common.text_option("--page", "FILE", "Write the ranking as one sortable HTML page too.")
 @drawn_options("Draw the best bump into this folder.")
 def command(
     spectra: tuple[str, ...], width_bins: float | None, width: float | None,
@@ -69,7 +63,7 @@ def command(
         raise UsageError("--page -: standard output is the record's; name a file")
     wanted = Width(width_bins, width, resolution)
     figures, outputs = open_outputs(asked, ("bump",), (), page)
-    with progress_line() as say, runner_at(asked["where"], say) as runner:
+    with common.progress_line() as say, common.runner_at(asked["where"], say) as runner:
         say("reading")
         from ddphf.bumps.run_scan import scan_spectra
         from ddphf.bumps.spectra import read_spectra
@@ -86,7 +80,7 @@ def command(
             work=say.work("blocks", runner),
         )  # fmt: skip
     record = result.to_dict()
-    print_warnings([*said, *result.warnings])
+    common.print_warnings([*said, *result.warnings])
 
     with outputs:
         outputs.write(asked["output"], to_json(record))
@@ -95,14 +89,14 @@ def command(
 
             outputs.write(page, bumps_page(record))
         missing = _stage_figures(outputs, figures, record)
-    print_warnings([f"{figures[name].name}: nothing to draw" for name in missing])
-    print_summary(make_table(record))
-    print_summary(*(_why(s) for s in record["spectra"][:SHOWN] if s.get("why")))
-    print_summary(
+    common.print_warnings([f"{figures[name].name}: nothing to draw" for name in missing])
+    common.print_summary(make_table(record))
+    common.print_summary(*(_why(s) for s in record["spectra"][:SHOWN] if s.get("why")))
+    common.print_summary(
         *(f"{cut_middle(s['name'])}: {w}" for s in record["spectra"][:SHOWN] for w in s["warnings"])
     )
-    print_summary(*(line for s in record["spectra"][:SHOWN] for line in _functions(s)))
-    print_summary(*describe_overall(record))
+    common.print_summary(*(line for s in record["spectra"][:SHOWN] for line in _functions(s)))
+    common.print_summary(*describe_overall(record))
 
 
 def _stage_figures(

@@ -8,17 +8,10 @@ from typing import Any, Unpack
 import click
 from rich.table import Table
 
-from ddphf.cli.common import (
-    choice_option,
-    count_option,
-    print_summary,
-    progress_line,
-    runner_at,
-    text_option,
-)
+from ddphf.cli import common
 from ddphf.cli.figures import open_outputs
 from ddphf.cli.learn_common import Asked, learn_options
-from ddphf.cli.search_common import write_found
+from ddphf.cli.search_common import read_unsigned, write_found
 from ddphf.exceptions import UsageError
 
 __all__ = ["FIGURES", "command", "power_table"]
@@ -32,9 +25,9 @@ FIGURES = ("learn_power",)
     "--inject", required=True, metavar="MEAN:WIDTH",
     help="The signal: a Gaussian in the variable; of several variables one each, with commas.",
 )  # fmt: skip
-@text_option("--strengths", "EVENTS,...", "Expected signal events.", "0,20,50,100,200")
-@choice_option("--into", ["tested", "partner"], "The sample with the signal.", "tested")
-@count_option("--toys", "Of each strength.", least=2, default=200)
+@common.text_option("--strengths", "EVENTS,...", "Expected signal events.", "0,20,50,100,200")
+@common.choice_option("--into", ["tested", "partner"], "The sample with the signal.", "tested")
+@common.count_option("--toys", "Of each strength.", least=2, default=200)
 @learn_options("Draw median Z and power into this folder.")
 def command(
     analysis: str, inject: str, strengths: str, into: str, toys: int, **asked: Unpack[Asked]
@@ -54,13 +47,11 @@ def command(
         raise UsageError(
             f"--inject {inject}: expected MEAN:WIDTH, of several variables with commas"
         )
-    with progress_line() as say, runner_at(asked["where"], say) as runner:
+    with common.progress_line() as say, common.runner_at(asked["where"], say) as runner:
         say("reading")
-        from ddphf.config.analysis import read_analysis
         from ddphf.learning.power import Signal, learn_power
 
-        config = read_analysis(analysis, needs_signal=False)
-        outputs.protect(list(config.files))
+        config = read_unsigned(analysis, outputs)
         means, widths = zip(*pairs, strict=True)
         result = learn_power(
             config, Signal(means, widths, into == "tested"), events, statistic=asked["statistic"],
@@ -68,7 +59,7 @@ def command(
             seed=asked["seed"], work=say.work("toys", runner),
         )  # fmt: skip
     record = write_found(result, analysis, asked["output"], outputs, figures)
-    print_summary(power_table(record))
+    common.print_summary(power_table(record))
 
 
 def _numbers(option: str, text: str, between: str = ",") -> list[float]:

@@ -12,7 +12,7 @@ from rich.text import Text
 from ddphf.cli.common import print_summary, progress_line, runner_at
 from ddphf.cli.figures import open_outputs
 from ddphf.cli.learn_common import Asked, learn_options
-from ddphf.cli.search_common import write_found
+from ddphf.cli.search_common import read_unsigned, write_found
 from ddphf.results.learn import describe_p
 
 __all__ = ["FIGURES", "command"]
@@ -34,11 +34,9 @@ def command(analysis: str, **asked: Unpack[Asked]) -> None:
     figures, outputs = open_outputs(asked, FIGURES, [analysis])
     with progress_line() as say, runner_at(asked["where"], say) as runner:
         say("reading")
-        from ddphf.config.analysis import read_analysis
         from ddphf.learning.run_test import learn_test
 
-        config = read_analysis(analysis, needs_signal=False)
-        outputs.protect(list(config.files))
+        config = read_unsigned(analysis, outputs)
         result = learn_test(
             config, statistic=asked["statistic"], redraws=asked["redraws"],
             nuisances=asked["nuisances"] == "analysis", seed=asked["seed"],

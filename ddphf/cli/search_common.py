@@ -20,6 +20,7 @@ from ddphf.results.data_directed import describe_global
 from ddphf.results.learn import LearnResult
 
 if TYPE_CHECKING:
+    from ddphf.config.analysis import Analysis
     from ddphf.figures.style import Figure
     from ddphf.results.search import SearchResult
 
@@ -32,6 +33,7 @@ __all__ = [
     "file_digest",
     "nuisances_option",
     "precision_option",
+    "read_unsigned",
     "relative_to",
     "statistic_option",
     "top_option",
@@ -93,6 +95,15 @@ def statistic_option(text: str) -> Callable[[F], F]:
 def top_option(default: int, text: str) -> Callable[[F], F]:
     """Return ``--top``, with how many are listed by default and of what."""
     return count_option("--top", text, least=1, default=default)
+
+
+def read_unsigned(analysis: str, outputs: Outputs) -> Analysis:
+    """Read an analysis file that needs no signal; its files are not to be replaced."""
+    from ddphf.config.analysis import read_analysis
+
+    config = read_analysis(analysis, needs_signal=False)
+    outputs.protect(list(config.files))
+    return config
 
 
 def relative_to(path: str, output: str) -> str | None:

@@ -17,6 +17,7 @@ from ddphf.cli.search_common import (
     describe_nuisances,
     direction_option,
     nuisances_option,
+    read_unsigned,
     statistic_option,
     top_option,
     windows_option,
@@ -55,11 +56,9 @@ def command(
     figures, outputs = open_outputs(asked, FIGURES, [analysis])
     with progress_line() as say, runner_at(asked["where"], say) as runner:
         say("reading")
-        from ddphf.config.analysis import read_analysis
         from ddphf.search.run_events import search_events
 
-        config = read_analysis(analysis, needs_signal=False)
-        outputs.protect(list(config.files))
+        config = read_unsigned(analysis, outputs)
         result = search_events(
             config, windows=asked["windows"], direction=asked["direction"], statistic=statistic,
             flips=flips, nuisances=nuisances == "analysis", top=top,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 from ddphf.cli.build import metadata_path
 from ddphf.exceptions import InputError, ModelError
 from ddphf.files import read_json
+from ddphf.outputs import Outputs
 from ddphf.results.measured import DECLARED, PLAIN, Declared
 from ddphf.workspace_json import Workspace
 
@@ -19,6 +21,8 @@ __all__ = [
     "read_binning",
     "read_declared",
     "read_sidecar",
+    "read_statement",
+    "statement_outputs",
 ]
 
 DAMAGED = (AttributeError, IndexError, KeyError, StopIteration, TypeError, ValueError)
@@ -135,6 +139,17 @@ def read_declared(workspace: str, spec: Any) -> tuple[Declared, list[str]]:
         return PLAIN, [f"{error}; what it declares is not used"]
     known, said = _known(data, workspace)
     return Declared.of(known), said
+
+
+def read_statement(workspace: str) -> tuple[Any, Declared, list[str]]:
+    """Return a workspace, what its sidecar says of its measurement, and warnings."""
+    spec = read_json(workspace)
+    return spec, *read_declared(workspace, spec)
+
+
+def statement_outputs(workspace: str, written: list[str | Path], force: bool) -> Outputs:
+    """Return what a statement of a workspace writes: neither this nor its sidecar is replaced."""
+    return Outputs(written, inputs=[workspace, metadata_path(workspace)], force=force)
 
 
 def check_null(workspace: str, spec: Any) -> list[str]:

@@ -30,12 +30,6 @@ from ddphf.search.many import NEAR, ManyHistograms, MemberScans
 
 __all__ = ["AimedBlocks", "AimedP", "aim_flips"]
 
-BEYOND = 0.2
-"""The tilted mean of Z_W lies this far above the threshold."""
-
-TARGET = 0.1
-"""Relative error at which drawing ends."""
-
 
 @dataclass(frozen=True)
 class AimedP:
@@ -52,6 +46,13 @@ class AimedP:
     error: float | None
     z: float | None
     flips: int
+
+
+BEYOND = 0.2
+"""The tilted mean of Z_W lies this far above the threshold."""
+
+TARGET = 0.1
+"""Relative error at which drawing ends."""
 
 
 def aim_flips(
