@@ -20,15 +20,15 @@ from ddphf.search.latest import Latest
 from ddphf.search.lines import LANES
 from ddphf.search.many import ManyHistograms, MemberScans
 
-__all__ = ["LargestWindows", "draw_flips", "flip_maxima", "run_flips"]
+__all__ = ["FlipBlocks", "LargestWindows", "draw_flips", "flip_maxima", "run_flips"]
 
 MOST_NUMBERS = 1 << 28
 """Of 4 bytes that are kept, one of each histogram and flip: 1 GB."""
 
 
 @dataclass(frozen=True)
-class LargestWindows:
-    """The largest statistic of some members in a block of flips.
+class FlipBlocks:
+    """Base of what gives a number of some members in each flip of a block.
 
     Attributes:
         many: The histograms.
@@ -39,19 +39,32 @@ class LargestWindows:
     many: ManyHistograms
     seed: int
     blocks: int
-    _scans: Latest[MemberScans] = field(default_factory=Latest, repr=False, compare=False)
 
     def __call__(self, items: IntArray) -> AnyArray:
-        """Return the maxima, float32, shape (items, LANES).
+        """Return the numbers, float32, shape (items, LANES).
 
         Args:
             items: Member times blocks plus block, of members of one batch and of one block.
         """
-        many, members = self.many, (items // self.blocks).tolist()
-        observable = many.members[members[0]].observable
+        return self.values((items // self.blocks).tolist(), int(items[0] % self.blocks))
+
+    def values(self, members: list[int], block: int) -> AnyArray:
+        """Return the numbers of members of one batch."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class LargestWindows(FlipBlocks):
+    """The largest statistic of some members in a block of flips."""
+
+    _scans: Latest[MemberScans] = field(default_factory=Latest, repr=False, compare=False)
+
+    def values(self, members: list[int], block: int) -> AnyArray:
+        """Return the maxima."""
+        many, observable = self.many, self.many.members[members[0]].observable
         scans = self._scans((observable, members[0]), lambda: MemberScans(many, observable))
         selections = [many.members[m].selection for m in members]
-        differences, pulls = scans.events.flip(self.seed, int(items[0] % self.blocks), selections)
+        differences, pulls = scans.events.flip(self.seed, block, selections)
         out = np.empty((len(members), LANES), dtype=np.float32)
         for row, member in enumerate(members):
             terms = scans.events.terms(selections[row], differences[row], pulls)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Required, TypedDict
 
 import numpy as np
 from scipy.special import log_ndtr, ndtri_exp
@@ -18,7 +18,7 @@ from ddphf.search.lines import LANES
 from ddphf.search.nulls import LATTICE, Null, NullName, Targets
 from ddphf.search.samples import AIMED, COUNTED, Aimed, Counted, Kind, Maxima, draw_samples
 
-__all__ = ["GlobalP", "Method", "draw_maxima", "estimate_global_p"]
+__all__ = ["Drawing", "GlobalP", "Method", "draw_maxima", "estimate_global_p"]
 
 Method = Literal["aimed", "counted"]
 
@@ -64,14 +64,17 @@ class GlobalP:
         return None if self.p is None or self.error is None else self.error / self.p
 
 
-def draw_maxima(
-    null: Null,
-    scanner: Scanner,
-    n: int,
-    *,
-    seed: int,
-    work: Work = HERE,
-) -> AnyArray:
+class Drawing(TypedDict, total=False):
+    """The keywords of :func:`estimate_global_p` that say how p is found, ``seed`` among them."""
+
+    seed: Required[int]
+    target: float
+    max_samples: int
+    method: Literal["auto", "aimed", "counted"]
+    work: Work
+
+
+def draw_maxima(null: Null, scanner: Scanner, n: int, *, seed: int, work: Work = HERE) -> AnyArray:
     """Return the largest statistic of n fields without a signal, float32, shape (n,).
 
     Field i of a seed is the same whatever n is, and however the work is divided.
@@ -84,11 +87,8 @@ def draw_maxima(
         work: Where fields are drawn and scanned, on threads by default; counts fields.
 
     Example:
-        >>> from ddphf.search.boxes import make_boxes
-        >>> from ddphf.search.nulls import GaussianNull
-        >>> from ddphf.search.table import make_table
-        >>> table = make_table(make_boxes((28, 28), "6x6"))
-        >>> found = draw_maxima(GaussianNull(table), Scanner(table), 1024, seed=1)
+        >>> from ddphf.search.examples import many_events
+        >>> found = draw_maxima(*many_events(), 1024, seed=1)
         >>> bool(abs(np.median(found) - 2.656) < 0.1)  # the median of the maximum
         True
     """
@@ -129,11 +129,8 @@ def estimate_global_p(
         InputError: A number makes no sense.
 
     Example:
-        >>> from ddphf.search.boxes import make_boxes
-        >>> from ddphf.search.nulls import GaussianNull
-        >>> from ddphf.search.table import make_table
-        >>> table = make_table(make_boxes((28, 28), "6x6"))
-        >>> found = estimate_global_p(GaussianNull(table), Scanner(table), 5.0, seed=1)
+        >>> from ddphf.search.examples import many_events
+        >>> found = estimate_global_p(*many_events(), 5.0, seed=1)
         >>> abs(found.p - 1.165e-4) < 4 * found.error, found.method
         (True, 'aimed')
     """

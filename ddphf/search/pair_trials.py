@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from scipy.stats import norm
 
 from ddphf.arrays import AnyArray, Spec
 from ddphf.compute.work import HERE, Work
-from ddphf.search.global_p import GlobalP, draw_maxima, estimate_global_p
+from ddphf.search.global_p import GlobalP, draw_maxima
 from ddphf.search.kernels import Scanner
 from ddphf.search.maximum import describe_maxima
-from ddphf.search.nulls import Targets
-from ddphf.search.trials import ChosenNull
+from ddphf.search.trials import ChosenNull, find_global_p
 
 __all__ = ["Trials"]
 
@@ -65,16 +65,11 @@ class Trials:
             threshold: Of the statistic.
             target: Relative error at which drawing ends.
         """
-        found = estimate_global_p(
-            self.chosen.null,
-            self.scanner,
-            threshold,
-            seed=self.seed,
-            target=target,
-            method="counted" if self.counting else "auto",
-            targets=Targets(self.chosen.null.table, threshold, self.chosen.reachable),
+        method: Literal["counted", "auto"] = "counted" if self.counting else "auto"
+        found = find_global_p(
+            self.chosen, self.scanner, threshold, seed=self.seed, target=target, method=method,
             work=self.work,
-        )
+        )  # fmt: skip
         return _describe_global(found)
 
     def find_behind(self, threshold: float) -> Spec:

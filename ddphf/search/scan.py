@@ -9,11 +9,10 @@ import numpy as np
 
 from ddphf.arrays import Array
 from ddphf.exceptions import InputError
-from ddphf.search.field import Field
 from ddphf.search.table import WindowTable
 from ddphf.statistics.windows import Window
 
-__all__ = ["Direction", "Found", "Scan", "check_direction", "scan_field", "scan_terms"]
+__all__ = ["Direction", "Found", "Scan", "check_direction", "scan_terms"]
 
 Direction = Literal["excess", "deficit", "both"]
 
@@ -83,28 +82,6 @@ def statistic(z: Array | float, direction: Direction) -> Array:
     """Return what is largest where a window is interesting."""
     sign = {"excess": z, "deficit": -np.asarray(z), "both": np.abs(z)}
     return np.asarray(sign[direction])
-
-
-def scan_field(
-    field: Field,
-    table: WindowTable,
-    *,
-    direction: str = "excess",
-    most: int = 10,
-    lowest: float = 2.0,
-) -> Scan:
-    """Return Z of every window of a field, and the list of the best: :func:`scan_terms` of t'.
-
-    Example:
-        >>> from ddphf.search.boxes import make_boxes
-        >>> from ddphf.search.field import make_field
-        >>> from ddphf.search.table import make_table
-        >>> field = make_field([[100.0, 130.0, 130.0, 100.0]], [[100.0] * 4])
-        >>> scan = scan_field(field, make_table(make_boxes((1, 4)), field))
-        >>> scan.best[0].window.slices, round(scan.best[0].z, 4)
-        ((slice(0, 1, None), slice(1, 3, None)), 2.7975)
-    """
-    return scan_terms(field.profiled, table, direction=direction, most=most, lowest=lowest)
 
 
 def scan_terms(

@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Unpack
 
 from ddphf.arrays import Mask
-from ddphf.compute.work import HERE, Work
 from ddphf.exceptions import InputError
 from ddphf.search.binomial import (
     GAUSSIAN_BELOW,
@@ -19,7 +18,7 @@ from ddphf.search.binomial import (
 )
 from ddphf.search.boxes import make_boxes
 from ddphf.search.field import Field
-from ddphf.search.global_p import GlobalP, estimate_global_p
+from ddphf.search.global_p import Drawing, GlobalP, estimate_global_p
 from ddphf.search.kernels import Scanner
 from ddphf.search.nulls import GaussianNull, Null, NullName, Targets
 from ddphf.search.scan import Direction
@@ -115,14 +114,7 @@ def choose_null(
 
 
 def find_global_p(
-    chosen: ChosenNull,
-    scanner: Scanner,
-    threshold: float,
-    *,
-    seed: int,
-    target: float = 0.01,
-    max_samples: int = 2_000_000,
-    work: Work = HERE,
+    chosen: ChosenNull, scanner: Scanner, threshold: float, **drawing: Unpack[Drawing]
 ) -> GlobalP:
     """Return how often some window reaches a threshold under a chosen null.
 
@@ -130,10 +122,7 @@ def find_global_p(
         chosen: From :func:`choose_null` for this threshold and direction.
         scanner: Of the same windows.
         threshold: The statistic of the best window of the data.
-        seed: Of the draws.
-        target: Relative error of p.
-        max_samples: Fields, at most.
-        work: Where fields are drawn and scanned, on threads by default; counts fields.
+        drawing: See :class:`~ddphf.search.global_p.Drawing`.
 
     Example:
         >>> table = make_table(make_boxes((12, 12)))
@@ -142,10 +131,7 @@ def find_global_p(
         ('gaussian', 'aimed', True)
     """
     targets = Targets(chosen.null.table, threshold, chosen.reachable)
-    return estimate_global_p(
-        chosen.null, scanner, threshold, seed=seed, target=target, max_samples=max_samples,
-        targets=targets, work=work,
-    )  # fmt: skip
+    return estimate_global_p(chosen.null, scanner, threshold, targets=targets, **drawing)
 
 
 def global_p_value(
