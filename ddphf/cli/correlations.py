@@ -87,15 +87,13 @@ def command(
     outputs = Outputs([output, *figures.values()], inputs=inputs, force=force)
     with common.progress_line() as say, common.runner_at(where, say) as runner:
         say("correlation study")
-        count = say.bar("fits of toys")
+        work = say.work("fits of toys", runner)
         if of_ratio:
             spec = read_json(source)
             sidecar, said = read_sidecar(source, digest_of(spec), spec)
             from ddphf.studies.ratio_correlations import study_ratio
 
-            result = study_ratio(
-                spec, sidecar, at=at, n_toys=toys, seed=seed, progress=count, runner=runner
-            )
+            result = study_ratio(spec, sidecar, at=at, n_toys=toys, seed=seed, work=work)
             if sidecar is None:
                 said.append(
                     "no sidecar of this workspace lies beside it: template bins of equal "
@@ -116,8 +114,7 @@ def command(
                 uncorrelated=uncorrelated or 0.0,
                 n_toys=toys,
                 seed=seed,
-                progress=count,
-                runner=runner,
+                work=work,
             )
     write_record(
         outputs, output, result.to_dict(), figures, lambda: {"correlations": _draw(result)}

@@ -81,8 +81,8 @@ def birman(
             outputs.protect(config.files)
             sample = sample_setup(config)
         result = run_study(
-            toys=toys, seed=seed, sample=sample, window=window, say=say, progress=say.toys,
-            runner=runner,
+            toys=toys, seed=seed, sample=sample, window=window,
+            work=say.work("toys", runner),
         )  # fmt: skip
         say("figures")
         with outputs:

@@ -146,7 +146,7 @@ def fit_model(
         say(f"{toys} toys")
         try:
             source = ToySource.conditional(fitter.require_compiled())
-            sample = toy_ensemble(source, toys, seed=seed, progress=work.count, runner=work.runner)
+            sample = toy_ensemble(source, toys, seed=seed, work=work)
             check_failures(sample)
             discovery = replace(discovery, toys=summarize_toys(sample, discovery.q0).to_dict())
         except (FitError, ModelError) as error:

@@ -293,7 +293,7 @@ def _run_toys(
             map_toys(
                 "ddphf.inference.goodness:DevianceToys",
                 {"source": source, "fixed": fixed, "seed": seed},
-                np.arange(n), runner=work.runner, progress=work.count,
+                np.arange(n), work=work,
             )
         )
     )  # fmt: skip

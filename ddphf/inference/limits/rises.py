@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from ddphf.arrays import AnyArray, Array
-from ddphf.compute.blocks import Runner
 from ddphf.compute.chunks import chunks_of
+from ddphf.compute.work import HERE, Work
 from ddphf.inference.toys.blocks import draw_block, map_toys
 from ddphf.inference.toys.source import ToySource
 from ddphf.likelihood.batch import BLOCK, minimize_batch
@@ -24,8 +22,7 @@ def toy_rises(
     *,
     seed: int,
     first: int = 0,
-    progress: Callable[[int], None] | None = None,
-    runner: Runner | None = None,
+    work: Work = HERE,
 ) -> tuple[Array, int]:
     """Draw toys and return t(mu) of each at the POI that they were drawn with.
 
@@ -37,8 +34,7 @@ def toy_rises(
         n: Number of toys.
         seed: Non-negative integer.
         first: Number of the first toy.
-        progress: Called with the number of toys done since the last call.
-        runner: Where; threads of this process by default.
+        work: Where, threads of this process by default; counts toys.
 
     Returns:
         t of the certified toys, >= 0, and how many have no certificate.
@@ -54,18 +50,9 @@ def toy_rises(
         >>> bool(0.3 < np.mean(t < 1) < 0.95), failed
         (True, 0)
     """
-    before = 0
-
-    def count(done: int, total: int) -> None:
-        nonlocal before
-        del total
-        if progress is not None:
-            progress(done - before)
-        before = done
-
     pieces = map_toys(
         "ddphf.inference.limits.rises:Rises", {"source": source, "seed": seed},
-        np.arange(first, first + n), runner=runner, progress=count,
+        np.arange(first, first + n), work=work,
     )  # fmt: skip
     t = np.concatenate(list(pieces))
     good = t > -BELOW_FREE  # NaN is not

@@ -54,20 +54,11 @@ def limit_by_toys(
         FitError: A fit has no certificate, or too many toys failed.
     """
     tests = [float(x) for x in mu]
-    total, done = n * (len(tests) + 1), 0
-
-    def count(some: int) -> None:
-        nonlocal done
-        done += some
-        if work.count is not None:
-            work.count(done, total)
 
     def draw(poi: float, which: int, at: list[float]) -> ToyStatistics:
         source = ToySource.conditional(observed.model, poi)
-        first = LIMITS.start(which, n)
-        return toy_statistics(
-            source, at, n, seed=seed, first=first, progress=count, runner=work.runner
-        )
+        part = work.part(n * which, n * (len(tests) + 1))
+        return toy_statistics(source, at, n, seed=seed, first=LIMITS.start(which, n), work=part)
 
     background = draw(0.0, 0, tests)
     signals = [draw(test, j + 1, [test]) for j, test in enumerate(tests)]

@@ -117,7 +117,7 @@ def toys_model(
             part = range(toys) if own is None else own.toys
             toy_ensemble(
                 source, len(part), seed=seed, first=part.start, store=store, shard=own,
-                workspace_digest=workspace_digest, progress=work.count, runner=work.runner,
+                workspace_digest=workspace_digest, work=work,
             )  # fmt: skip
     finally:
         if store != path and store.exists():
