@@ -96,8 +96,8 @@ def choose_null(
     if null == "auto" and fraction is not None:
         raise InputError(
             "null of the maximum: a Gaussian field is wrong by more than "
-            f"{binomial.GAUSSIAN_BELOW:.0%} at z = {threshold:g} (skewness {distortion.skewness:.2g}, kurtosis "
-            f"{distortion.kurtosis:.2g}), and the exact null is for counts: bin {fraction[0]} "
+            f"{binomial.GAUSSIAN_BELOW:.0%} at z = {threshold:g} (skewness "
+            f"{distortion.skewness:.2g}, kurtosis {distortion.kurtosis:.2g}), and the exact null is for counts: bin {fraction[0]} "
             f"holds {fraction[1]:g}; give counts, or larger windows or bins, or ask for the "
             "Gaussian null"
         )
