@@ -10,7 +10,11 @@ from ddphf.arrays import Array, Mask
 from ddphf.exceptions import ModelError
 from ddphf.inference.attempts import Attempts, Engine, Fit
 from ddphf.inference.flatness import moved_to
-from ddphf.inference.no_null import find_null_problem, is_without_null
+from ddphf.inference.no_null import (
+    describe_impossible_null,
+    find_null_problem,
+    is_without_null,
+)
 from ddphf.inference.other_starts import try_other_starts
 from ddphf.inference.weakness import warn_of_fits
 from ddphf.likelihood.certificate import Minimum
@@ -158,7 +162,8 @@ class Fitter:
         free = self._fit_free(say).require()
         if self.no_null is not None:
             if self.has_free_poi and not self.declared.measurement:  # others state none
-                free = free.warned(f"no null and no discovery statement: {self.no_null}")
+                why = describe_impossible_null(self.reference) or self.no_null
+                free = free.warned(f"no null and no discovery statement: {why}")
             return self._state(free.minimum, None, free.warnings)
         lowest, null = self._fit_null(free.minimum, say)
         null.require()

@@ -8,7 +8,12 @@ from ddphf.arrays import Array
 from ddphf.likelihood.certificate import EPSILON
 from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
 
-__all__ = ["find_null_problem", "find_signal_only", "is_without_null"]
+__all__ = [
+    "describe_impossible_null",
+    "find_null_problem",
+    "find_signal_only",
+    "is_without_null",
+]
 
 NAMED = 5
 """Bins that a message names."""
@@ -116,6 +121,17 @@ def is_without_null(reference: ReferenceModel) -> bool:
         and _kinds_of(reference, name) == {"normfactor"}
         and find_signal_only(reference, name, reference.data) is not None
     )
+
+
+def describe_impossible_null(reference: ReferenceModel) -> str:
+    """Return a short sentence that names the bins with events of the signal alone, if any."""
+    if not is_without_null(reference):
+        return ""
+    table = reference.parameters
+    assert table.poi is not None
+    name = table.names[table.poi]
+    place = find_signal_only(reference, name, reference.data)
+    return f"only '{name}' explains the events of {place}, so {name} = 0 is impossible"
 
 
 def _find_no_expectation(reference: ReferenceModel) -> str | None:
