@@ -82,7 +82,7 @@ def test_limits_are_those_of_a_plain_calculation(lower):
     assert found.asymptotic.observed == pytest.approx(brentq(cls, 1.5, 20), rel=1e-5)
     median = brentq(lambda mu: np.sqrt(asimov_value(mu)) - norm.isf(0.025), 0.1, 20)
     assert found.asymptotic.expected[2] == pytest.approx(median, rel=1e-6)
-    assert any("channel 'c', bin 2 has events, but only samples" in w for w in found.warnings)
+    assert any("explains the events of channel 'c', bin 2, so" in w for w in found.warnings)
 
 
 def test_all_bins_are_named():

@@ -31,7 +31,7 @@ __all__ = ["POINTS", "LimitToys", "redo_toys", "toy_limits"]
 POINTS = 8
 """Tested signal strengths per hypothesis, from below the -2 sigma limit to beyond the largest."""
 
-BELOW, ABOVE = 0.65, 1.25
+BELOW, ABOVE = 0.65, 1.6
 """Of the lowest and of the highest asymptotic limit: low counts have higher limits by toys."""
 
 NEAR, FEWEST = (0.6, 1.0, 1.4), 4
