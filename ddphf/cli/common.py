@@ -13,6 +13,7 @@ import click
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
 from rich.segment import Segment
+from rich.table import Table
 from rich.text import Text
 
 from ddphf.cli.signals import raise_if_stopped
@@ -45,6 +46,7 @@ __all__ = [
     "stderr",
     "stdout",
     "text_option",
+    "titled",
 ]
 
 
@@ -268,6 +270,11 @@ def runner_at(where: str | None, say: Stages) -> Iterator[Runner | None]:
 def stdout() -> Console:
     """Return the console of the tables that are a command's output."""
     return CleanConsole()
+
+
+def titled(title: str) -> Table:
+    """Return a table with a title; names of foreign files may hold what rich takes for markup."""
+    return Table(title=Text(title), title_justify="left")
 
 
 def print_summary(*parts: Any) -> None:

@@ -8,13 +8,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import click
 
-from ddphf.cli.common import (
-    Command,
-    force_option,
-    output_option,
-    scheduler_option,
-    seed_option,
-)
+from ddphf.cli import common
 from ddphf.exceptions import UsageError
 from ddphf.files import to_json
 from ddphf.outputs import Outputs, check_folder
@@ -57,17 +51,17 @@ class Drawn(TypedDict):
     force: bool
 
 
-def drawn_options(what: str) -> Callable[[Command], Command]:
+def drawn_options(what: str) -> Callable[[common.Command], common.Command]:
     """Add ``--plots``, ``--format``, ``--seed``, ``--scheduler``, ``-o`` and ``--force``.
 
     Args:
         what: Help text of ``--plots``.
     """
 
-    def decorate(function: Command) -> Command:
-        for option in (force_option, output_option, scheduler_option, seed_option):
-            function = option(function)
-        decorated: Command = figure_options(what)(function)
+    def decorate(function: common.Command) -> common.Command:
+        function = common.output_option(common.force_option(function))
+        function = common.seed_option(common.scheduler_option(function))
+        decorated: common.Command = figure_options(what)(function)
         return decorated
 
     return decorate

@@ -9,7 +9,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from ddphf.cli.common import print_summary, progress_line, runner_at
+from ddphf.cli.common import print_summary, progress_line, runner_at, titled
 from ddphf.cli.figures import open_outputs
 from ddphf.cli.learn_common import Asked, learn_options
 from ddphf.cli.search_common import read_unsigned, write_found
@@ -66,13 +66,10 @@ def command(analysis: str, **asked: Unpack[Asked]) -> None:
 def member_table(record: Mapping[str, Any]) -> Table:
     """Return the statistics of a record side by side."""
     labels = record["labels"]
-    table = Table(
-        title=Text(
-            f"{labels['n_tested']} {record['pairing']['tested']} and {labels['n_partner']} "
-            f"{record['pairing']['partner']} events, pi {labels['pi_min']:.3g} to "
-            f"{labels['pi_max']:.3g}"
-        ),
-        title_justify="left",
+    table = titled(
+        f"{labels['n_tested']} {record['pairing']['tested']} and {labels['n_partner']} "
+        f"{record['pairing']['partner']} events, pi {labels['pi_min']:.3g} to "
+        f"{labels['pi_max']:.3g}"
     )
     for column in ("statistic", "t", "p by redraws", "p by law", "found"):
         left = column in ("statistic", "found")

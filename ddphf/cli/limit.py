@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ddphf.cli import common
-from ddphf.cli.figures import figure_options, figure_paths, write_record
-from ddphf.cli.sidecar import read_statement, statement_outputs
+from ddphf.cli.figures import figure_options, write_record
+from ddphf.cli.sidecar import read_statement, statement_files
 from ddphf.exceptions import UsageError
 from ddphf.results.fit import describe_error
 
@@ -59,8 +59,7 @@ def command(
     if toys is not None and "toys" not in methods:
         raise UsageError("--toys: is for --method toys; give it, or leave --toys out")
     common.require_work(where, "toys" in methods, "--method toys")
-    figures = figure_paths(plots, kind, ("limit",))
-    outputs = statement_outputs(workspace, [output, *figures.values()], force)
+    figures, outputs = statement_files(workspace, output, plots, kind, ("limit",), force)
     with common.progress_line() as say, common.runner_at(where, say) as runner:
         say("reading")
         from ddphf.inference.limits.limits import limit_workspace

@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ddphf.cli import common
-from ddphf.cli.figures import figure_options, figure_paths, write_record
-from ddphf.cli.sidecar import read_statement, statement_outputs
+from ddphf.cli.figures import figure_options, write_record
+from ddphf.cli.sidecar import read_statement, statement_files
 from ddphf.exceptions import UsageError
 
 if TYPE_CHECKING:
@@ -78,8 +78,7 @@ def command(
     """
     if engine == "cabinetry" and groups:
         raise UsageError("--group: cabinetry has no grouped impacts; use the engine ddphf")
-    figures = figure_paths(plots, kind, FIGURES)
-    outputs = statement_outputs(workspace, [output, *figures.values()], force)
+    figures, outputs = statement_files(workspace, output, plots, kind, FIGURES, force)
     if engine == "cabinetry" and where is not None:
         raise UsageError("--scheduler: cabinetry refits one after the other; use the engine ddphf")
     with common.progress_line() as say, common.runner_at(where, say) as runner:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from ddphf.cli import common
-from ddphf.cli.figures import figure_options, figure_paths, write_record
-from ddphf.cli.sidecar import read_statement, statement_outputs
+from ddphf.cli.figures import figure_options, write_record
+from ddphf.cli.sidecar import read_statement, statement_files
 from ddphf.results.fit import describe_error
 
 if TYPE_CHECKING:
@@ -53,8 +53,7 @@ def command(
 
     Example: ddphf scan workspace.json --parameter mu -o scan.json
     """
-    figures = figure_paths(plots, kind, ("scan",))
-    outputs = statement_outputs(workspace, [output, *figures.values()], force)
+    figures, outputs = statement_files(workspace, output, plots, kind, ("scan",), force)
     with common.progress_line() as say, common.runner_at(where, say) as runner:
         say("reading")
         spec, declared, said = read_statement(workspace)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from ddphf.cli.build import metadata_path
+from ddphf.cli.figures import figure_paths
 from ddphf.exceptions import InputError, ModelError
 from ddphf.files import read_json
 from ddphf.outputs import Outputs
@@ -22,7 +24,7 @@ __all__ = [
     "read_declared",
     "read_sidecar",
     "read_statement",
-    "statement_outputs",
+    "statement_files",
 ]
 
 DAMAGED = (AttributeError, IndexError, KeyError, StopIteration, TypeError, ValueError)
@@ -147,9 +149,17 @@ def read_statement(workspace: str) -> tuple[Any, Declared, list[str]]:
     return spec, *read_declared(workspace, spec)
 
 
-def statement_outputs(workspace: str, written: list[str | Path], force: bool) -> Outputs:
-    """Return what a statement of a workspace writes: neither this nor its sidecar is replaced."""
-    return Outputs(written, inputs=[workspace, metadata_path(workspace)], force=force)
+def statement_files(
+    workspace: str, output: str, plots: str | None, kind: str | None, names: Iterable[str],
+    force: bool,
+) -> tuple[dict[str, Path], Outputs]:  # fmt: skip
+    """Return the figures of a statement of a workspace, and all that is written.
+
+    Neither the workspace nor its sidecar is replaced.
+    """
+    figures = figure_paths(plots, kind, names)
+    inputs: list[str | Path | None] = [workspace, metadata_path(workspace)]
+    return figures, Outputs([output, *figures.values()], inputs=inputs, force=force)
 
 
 def check_null(workspace: str, spec: Any) -> list[str]:

@@ -103,12 +103,7 @@ def fit_workspace(
 
 
 def fit_model(
-    fitter: Fitter,
-    *,
-    toys: int = 0,
-    seed: int = 0,
-    goodness_toys: int = 0,
-    work: Work = HERE,
+    fitter: Fitter, *, toys: int = 0, seed: int = 0, goodness_toys: int = 0, work: Work = HERE
 ) -> FitResult:
     """Fit a model that is already built; see :func:`fit_workspace`.
 

@@ -44,12 +44,7 @@ LEVEL = 0.6827
 
 
 def measure_goodness(
-    fitter: Fitter,
-    free: Minimum,
-    *,
-    toys: int = 0,
-    seed: int = 0,
-    work: Work = HERE,
+    fitter: Fitter, free: Minimum, *, toys: int = 0, seed: int = 0, work: Work = HERE
 ) -> GoodnessResult:
     """Measure how well a fitted model describes the data.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ddphf.arrays import Numbers, Places
+from ddphf.arrays import Numbers, Places, Rows
 from ddphf.results.growth import Written
 from ddphf.results.shapes import OPEN, fields, listed
 from ddphf.results.shown import find_named
@@ -108,18 +108,13 @@ class SetupResult:
     global_p_error: float
     window_sizes: Places
     window_asimov: Numbers
-    window_bands: tuple[Numbers, ...]
-    window_null_bands: tuple[Numbers, ...]
+    window_bands: Rows
+    window_null_bands: Rows
     injected_z: Numbers
     statistics: tuple[StatisticResult, ...]
 
     BAND_QUANTILES = (0.0228, 0.1587, 0.5, 0.8413, 0.9772)
     """-2, -1, 0, 1, 2 standard deviations of a Gaussian."""
-
-    @property
-    def shape(self) -> Places:
-        """Bins along each axis."""
-        return tuple(len(axis["edges"]) - 1 for axis in self.axes)
 
     def statistic(self, name: str) -> StatisticResult:
         """Return a statistic by name.
@@ -128,6 +123,11 @@ class SetupResult:
             KeyError: There is no such statistic.
         """
         return find_named(self.statistics, name)
+
+    @property
+    def shape(self) -> Places:
+        """Bins along each axis."""
+        return tuple(len(axis["edges"]) - 1 for axis in self.axes)
 
 
 @dataclass(frozen=True)

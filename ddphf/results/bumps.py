@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from ddphf.arrays import Spec
+from ddphf.arrays import Part, Spec
 from ddphf.results import shapes as s
-from ddphf.results.growth import Flat
+from ddphf.results.growth import Warned
 
 __all__ = ["SHAPE", "BumpsResult", "describe_p", "misfits"]
 
 
 @dataclass(frozen=True, repr=False)
-class BumpsResult(Flat):
+class BumpsResult(Warned):
     """What ``ddphf bumps scan`` writes.
 
     Attributes:
@@ -30,19 +30,15 @@ class BumpsResult(Flat):
         toys: Asked for, of each of the first spectra.
         seed: Of everything drawn.
         left_out: Sentences about what was not done.
-        warnings: Sentences for the user.
-        provenance: Versions, and the digest of what was read.
     """
 
     spectra: tuple[Spec, ...]
-    overall: Spec | None
+    overall: Part
     width: Spec
     method: str
     toys: int
     seed: int
     left_out: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-    provenance: dict[str, Any] = field(default_factory=dict)
 
     SCHEMA = "ddphf/bumps/1"
 

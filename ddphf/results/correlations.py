@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ddphf.arrays import Numbers
+from ddphf.arrays import Numbers, Rows
 from ddphf.results.growth import Written
 from ddphf.results.shapes import OPEN, fields
 
@@ -34,9 +34,9 @@ class CorrelationResult(Written):
 
     rho: Numbers
     poi: str
-    closed: tuple[Numbers, ...]
-    toys: tuple[Numbers, ...] | None
-    toy_errors: tuple[Numbers, ...] | None
+    closed: Rows
+    toys: Rows | None
+    toy_errors: Rows | None
     n_toys: int
     n_failed: int
     seed: int | None

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from ddphf.arrays import Spec
+from ddphf.arrays import Hole, Part, Spec
 from ddphf.results import shapes as s
-from ddphf.results.growth import Flat
+from ddphf.results.growth import Found
 
 __all__ = ["SHAPE", "LearnResult", "describe_p", "misfits", "summarize"]
 
@@ -16,7 +16,7 @@ KINDS_OF_LEARNING = ("test", "curve", "power", "study")
 
 
 @dataclass(frozen=True, repr=False)
-class LearnResult(Flat):
+class LearnResult(Found):
     """What ``ddphf learn`` writes. No p-value is 0.
 
     Attributes:
@@ -48,43 +48,32 @@ class LearnResult(Flat):
         power: Of ``power``.
         study: Of ``study nplm``.
         left_out: Sentences about events that are not used.
-        seed: Of everything drawn.
-        data_digest: Of the histograms of both samples in the axes of ``events``, as a search has
-            it; that of the events themselves stands in ``provenance``.
-        analysis: ``file``, relative to where the record is written, and ``digest``.
-        warnings: Sentences for the user.
-        provenance: Versions.
     """
 
     kind: str
     statistic: str
-    t: float | None = None
-    p: float | None = None
+    t: Hole = None
+    p: Hole = None
     p_interval: tuple[float, ...] | None = None
-    z: float | None = None
+    z: Hole = None
     redraws: int = 0
-    p_law: float | None = None
-    significance: Spec | None = None
-    effective_dof: float | None = None
-    law: Spec | None = None
-    chi2_12: Spec | None = None
+    p_law: Hole = None
+    significance: Part = None
+    effective_dof: Hole = None
+    law: Part = None
+    chi2_12: Part = None
     members: tuple[Spec, ...] = ()
-    labels: Spec | None = None
+    labels: Part = None
     variables: tuple[Spec, ...] = ()
-    pairing: Spec | None = None
+    pairing: Part = None
     nuisances: tuple[Spec, ...] = ()
-    treatment: Spec | None = None
-    null: Spec | None = None
-    network: Spec | None = None
-    curve: Spec | None = None
-    power: Spec | None = None
-    study: Spec | None = None
+    treatment: Part = None
+    null: Part = None
+    network: Part = None
+    curve: Part = None
+    power: Part = None
+    study: Part = None
     left_out: tuple[str, ...] = ()
-    seed: int | None = None
-    data_digest: str | None = None
-    analysis: Spec | None = None
-    warnings: tuple[str, ...] = ()
-    provenance: dict[str, Any] = field(default_factory=dict)
 
     SCHEMA = "ddphf/learn/1"
 

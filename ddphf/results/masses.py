@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from ddphf.arrays import Numbers, Spec
+from ddphf.arrays import Numbers, Part, Spec
 from ddphf.results import shapes as s
-from ddphf.results.growth import Flat
+from ddphf.results.growth import Warned
 
 __all__ = ["SHAPE", "MassesResult", "misfits", "summarize"]
 
 
 @dataclass(frozen=True, repr=False)
-class MassesResult(Flat):
+class MassesResult(Warned):
     """What ``ddphf masses`` writes: a row per hypothesis, and what looking at all of them costs.
 
     Attributes:
@@ -36,8 +36,6 @@ class MassesResult(Flat):
             of some hypotheses by pyhf.
         interpolation: Errors of leaving simulated hypotheses out; None without interpolation.
         seed: Of everything drawn; None where nothing was.
-        warnings: Sentences for the user.
-        provenance: Versions and the digest of the arrays.
     """
 
     name: str
@@ -46,13 +44,11 @@ class MassesResult(Flat):
     values: Numbers
     levels: Numbers
     hypotheses: tuple[Spec, ...]
-    overall: Spec | None = None
-    empty_bins: Spec | None = None
-    fits: Spec | None = None
-    interpolation: Spec | None = None
+    overall: Part = None
+    empty_bins: Part = None
+    fits: Part = None
+    interpolation: Part = None
     seed: int | None = None
-    warnings: tuple[str, ...] = ()
-    provenance: dict[str, Any] = field(default_factory=dict)
 
     SCHEMA = "ddphf/masses/1"
 

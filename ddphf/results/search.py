@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from scipy.stats import norm
 
-from ddphf.arrays import Spec
+from ddphf.arrays import Part, Spec
 from ddphf.results import shapes as s
 from ddphf.results.data_directed import describe_global
-from ddphf.results.growth import Flat
+from ddphf.results.growth import Found
 
 __all__ = ["KINDS_OF_SEARCH", "SHAPE", "SearchResult", "misfits", "summarize"]
 
@@ -25,7 +25,7 @@ SUMMARIZED = 5
 
 
 @dataclass(frozen=True, repr=False)
-class SearchResult(Flat):
+class SearchResult(Found):
     """What ``ddphf search`` writes. A local significance never stands without the global one.
 
     Attributes:
@@ -54,34 +54,24 @@ class SearchResult(Flat):
             windows: ``statistic``, ``value``, and ``p``, ``error``, ``z`` among the ``samples`` of
             its own null.
         kernel: What scanned the null's fields.
-        seed: Of everything drawn.
-        data_digest: Of both histograms with their binning.
-        analysis: ``file``, relative to where the record is written, and ``digest`` of the analysis.
-        warnings: Sentences for the user.
-        provenance: Versions.
     """
 
     kind: str
     windows: Spec
     direction: str
     best: tuple[Spec, ...] = ()
-    overall: Spec | None = None
+    overall: Part = None
     table: tuple[Spec, ...] = ()
-    null: Spec | None = None
+    null: Part = None
     nuisances: tuple[Spec, ...] = ()
     left_out: tuple[str, ...] = ()
     axes: tuple[Spec, ...] = ()
-    pairing: Spec | None = None
-    maps: Spec | None = None
+    pairing: Part = None
+    maps: Part = None
     size_curve: tuple[Spec, ...] = ()
     selections: tuple[Spec, ...] = ()
     comparison: tuple[Spec, ...] = ()
     kernel: str = ""
-    seed: int | None = None
-    data_digest: str | None = None
-    analysis: Spec | None = None
-    warnings: tuple[str, ...] = ()
-    provenance: dict[str, Any] = field(default_factory=dict)
 
     SCHEMA = "ddphf/search/1"
 

@@ -43,7 +43,7 @@ class Found:
         n_bins: Its bins that are not empty.
         variance: v_W, what profiling leaves of its variance.
         merged: Windows that overlap with it, are less significant than it and reach at least
-            ``Scan.lowest``: they are not listed for themselves.
+            :data:`LOWEST`: they are not listed for themselves.
     """
 
     window: Window
@@ -84,13 +84,12 @@ def statistic(z: Array | float, direction: Direction) -> Array:
     return np.asarray(sign[direction])
 
 
+LOWEST = 2.0
+"""Beside the best, only windows are listed whose statistic reaches it."""
+
+
 def scan_terms(
-    terms: Array,
-    table: WindowTable,
-    *,
-    direction: str = "excess",
-    most: int = 10,
-    lowest: float = 2.0,
+    terms: Array, table: WindowTable, *, direction: str = "excess", most: int = 10
 ) -> Scan:
     """Return Z of every window, and the list of the best.
 
@@ -102,7 +101,6 @@ def scan_terms(
         table: From :func:`~ddphf.search.table.make_table` for the same data.
         direction: ``excess``, ``deficit`` or ``both``.
         most: Windows of the list.
-        lowest: Beside the first, only windows are listed that reach it.
 
     Raises:
         InputError: The direction is unknown.
@@ -124,17 +122,15 @@ def scan_terms(
     values = statistic(z, wanted)
     values = np.where(np.isnan(values), -np.inf, values)
     by_size = np.maximum.reduceat(values, boxes.first[:-1])
-    best = _list_best(table, z, values, most, lowest)
+    best = _list_best(table, z, values, most)
     return Scan(table, wanted, z, best, np.where(np.isinf(by_size), np.nan, by_size))
 
 
-def _list_best(
-    table: WindowTable, z: Array, values: Array, most: int, lowest: float
-) -> tuple[Found, ...]:
+def _list_best(table: WindowTable, z: Array, values: Array, most: int) -> tuple[Found, ...]:
     """Return the best windows that share no bin."""
     number = int(np.argmax(values >= values.max() - TIE))
     # Of the rest only what reaches the mark can be listed or merged: few of millions.
-    left = np.flatnonzero(values >= min(lowest, float(values[number])))
+    left = np.flatnonzero(values >= min(LOWEST, float(values[number])))
     found: list[Found] = []
     while len(left) and len(found) < max(most, 1):
         high = values[left]

@@ -11,7 +11,7 @@ from typing import TypedDict
 
 import numpy as np
 
-from ddphf.arrays import Array, Numbers, Spec
+from ddphf.arrays import Array, Rows, Spec
 from ddphf.compute.blocks import run_blocks
 from ddphf.compute.streams import generator
 from ddphf.compute.tasks import Task
@@ -161,7 +161,7 @@ def compare_widths(
     if n_toys:
         toys, errors, failed = toy_widths(models(), n_toys=n_toys, seed=seed, work=work)
 
-    def rows(table: Array) -> tuple[Numbers, ...]:
+    def rows(table: Array) -> Rows:
         return tuple(tuple(float(x) for x in row) for row in table)
 
     return CorrelationResult(

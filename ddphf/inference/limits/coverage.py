@@ -59,12 +59,7 @@ class CoverageResult:
 
 
 def coverage_asymptotic(
-    truth: ToySource,
-    n: int,
-    *,
-    seed: int,
-    levels: Sequence[float] = LEVELS,
-    work: Work = HERE,
+    truth: ToySource, n: int, *, seed: int, levels: Sequence[float] = LEVELS, work: Work = HERE
 ) -> CoverageResult:
     """Return how often t(mu) of the true mu is below the chi-square quantile.
 
@@ -94,12 +89,7 @@ def coverage_asymptotic(
 
 
 def coverage_calibrated(
-    truth: ToySource,
-    n: int,
-    *,
-    seed: int,
-    levels: Sequence[float] = LEVELS,
-    work: Work = HERE,
+    truth: ToySource, n: int, *, seed: int, levels: Sequence[float] = LEVELS, work: Work = HERE
 ) -> CoverageResult:
     """Return how often intervals with thresholds from toys hold the true mu.
 

@@ -17,30 +17,17 @@ __all__ = ["toy_rises"]
 
 
 def toy_rises(
-    source: ToySource,
-    n: int,
-    *,
-    seed: int,
-    first: int = 0,
-    work: Work = HERE,
+    source: ToySource, n: int, *, seed: int, first: int = 0, work: Work = HERE
 ) -> tuple[Array, int]:
     """Draw toys and return t(mu) of each at the POI that they were drawn with.
 
     Unlike :func:`ddphf.inference.toys.statistics.toy_statistics` nothing is fitted at mu = 0, which
     is no value of such a POI.
 
-    Args:
-        source: Where they are drawn from.
-        n: Number of toys.
-        seed: Non-negative integer.
-        first: Number of the first toy.
-        work: Where, threads of this process by default; counts toys.
+    The arguments are those of that function, and so is what is refused.
 
     Returns:
         t of the certified toys, >= 0, and how many have no certificate.
-
-    Raises:
-        FitError: More than one in a thousand toys have no certificate.
 
     Example:
         >>> from ddphf.likelihood.compiled import CompiledModel

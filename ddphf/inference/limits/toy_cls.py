@@ -22,10 +22,6 @@ from ddphf.results.limit import ToyLimit
 __all__ = ["limit_by_toys", "value_and_error"]
 
 
-MAX_LOST = 0.2
-"""Share of them that may have no crossing; beyond it the limit is not known."""
-
-
 def limit_by_toys(
     observed: ProfileScan,
     asimov: ProfileScan,
@@ -89,6 +85,10 @@ def limit_by_toys(
         scan_error=found.cls_error[0],
         scan_expected=np.sort(found.cls[1:], axis=0),
     )
+
+
+MAX_LOST = 0.2
+"""Share of bootstraps that may have no crossing; beyond it the limit is not known."""
 
 
 def value_and_error(row: Array) -> tuple[float | None, float | None]:

@@ -16,11 +16,16 @@ from ddphf.exceptions import UsageError
 from ddphf.inference.toys.blocks import FIT_BLOCK, draw_block, map_toys
 from ddphf.inference.toys.fits import ToyFitter
 from ddphf.inference.toys.source import ToySource
-from ddphf.inference.toys.store import Shard, ToySample, add_toys, load_toys, merge_toys
+from ddphf.inference.toys.store import (
+    SAVE_SECONDS,
+    Shard,
+    ToySample,
+    add_toys,
+    load_toys,
+    merge_toys,
+)
 
 __all__ = ["Ensemble", "toy_ensemble"]
-
-SAVE_SECONDS = 10.0
 
 
 def toy_ensemble(
