@@ -13,6 +13,7 @@ import pytest
 import yaml
 from bundles import load, plain_files, publication_of, verify
 from conftest import ANALYSIS, invoke, plain_workspace, write_analysis
+from environments import without_ddphf
 from others_data import OTHERS, needs
 from refusals_studies import PLAIN
 
@@ -42,11 +43,10 @@ def unpack_to(files, folder):
 
 def run_stock(folder, *arguments, program="python"):
     """Run a program of this environment in a folder, ddphf out of sight."""
-    env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     return subprocess.run(
         [Path(sys.executable).with_name(program), *arguments],
         cwd=folder, capture_output=True, text=True, check=False,
-        env={**env, "OPENBLAS_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"},
+        env=without_ddphf(OPENBLAS_NUM_THREADS="1"),
     )  # fmt: skip
 
 

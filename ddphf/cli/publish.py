@@ -76,8 +76,8 @@ def command(
         from ddphf.publish.hepdata import make_submission
         from ddphf.publish.included import read_given, summarize_given_toys
         from ddphf.publish.points import collect_results
-        from ddphf.results.data_directed import digest_of_built
         from ddphf.results.measured import Declared
+        from ddphf.results.provenance import digest_of_built
         from ddphf.results.registry import known_part
 
         if inspire is not None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ddphf.arrays import Array, IntArray, Mask, Spec
-from ddphf.likelihood.interpolation import normsys_coefficients
+from ddphf.likelihood.general.layout import normsys_coefficients
 from ddphf.likelihood.rows.model import RowModel
 
 __all__ = ["UNSTATED", "MassScan", "Norm", "Parameter", "Poi", "Sample"]
