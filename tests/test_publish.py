@@ -301,7 +301,7 @@ def test_every_channel_has_a_table_whatever_its_name(names):
     publication = publication_of(channels_called(*names))
     files = make_files(publication)
     packed, _ = make_archive(files, level=0, seconds=5.0)
-    submitted, notes = make_submission(publication, files, "x.tar.gz", packed)
+    submitted, notes = make_submission(publication, "x.tar.gz", packed)
     assert notes == []
     out = unpack(submitted)
     documents = list(yaml.safe_load_all(out["submission.yaml"]))[1:]
@@ -317,7 +317,7 @@ def test_every_channel_has_a_table_whatever_its_name(names):
 @pytest.fixture(scope="module")
 def submission(plain):
     publication = publication_of(plain_workspace())
-    packed, notes = make_submission(publication, plain, "plain.tar.gz", pack(plain))
+    packed, notes = make_submission(publication, "plain.tar.gz", pack(plain))
     return unpack(packed), notes
 
 
