@@ -53,8 +53,9 @@ def read_hs3(
         >>> from ddphf.interchange.hs3_write import write_hs3
         >>> from ddphf.likelihood.examples import one_bin
         >>> workspace, _ = read_hs3(write_hs3([one_bin()]))
-        >>> workspace["channels"][0]["samples"][1]["modifiers"]
-        [{'name': 'uncorr_bkguncrt', 'type': 'shapesys', 'data': [7.0]}]
+        >>> [modifier] = workspace["channels"][0]["samples"][1]["modifiers"]
+        >>> modifier["type"], round(modifier["data"][0], 12)
+        ('shapesys', 7.0)
     """
     return _Reader(Document(spec), shapesys).read(analysis)
 

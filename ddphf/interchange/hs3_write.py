@@ -25,6 +25,9 @@ __all__ = ["HS3_VERSION", "write_hs3"]
 HS3_VERSION = "0.2.9"
 """Of the standard that is written."""
 
+RESERVED = ("default_domain", "default_values", "e", "pi", "TRUE", "FALSE", "PI", "EULER")
+"""Names with a meaning of their own, to ROOT or in expressions."""
+
 PER_BIN = ("shapefactor", "shapesys", "staterror")
 
 
@@ -46,7 +49,7 @@ def write_hs3(references: Sequence[ReferenceModel]) -> Spec:
         >>> [d["type"] for d in document["distributions"]]
         ['histfactory_dist', 'poisson_dist']
         >>> document["parameter_points"][0]["parameters"][-1]["name"]
-        'nom_gamma_uncorr_bkguncrt_bin_0'
+        'width_gamma_uncorr_bkguncrt_bin_0'
     """
     writer = _Writer(references[0].workspace)
     return writer.document(references)
@@ -57,7 +60,7 @@ class _Writer:
     """The parts of one document, and the names in them."""
 
     workspace: Workspace
-    names: Names = field(default_factory=Names)
+    names: Names = field(default_factory=lambda: Names(RESERVED))
     terms: dict[str, Spec] = field(default_factory=dict)
     functions: dict[str, Spec] = field(default_factory=dict)
 
@@ -72,7 +75,7 @@ class _Writer:
         distributions = [self._channel(channel, sizes) for channel in channels]
         data = [
             {
-                "name": f"observed_{self.names.make(channel['name'])}",
+                "name": self.names.make(f"observed_{channel['name']}", "data"),
                 "type": "binned",
                 "axes": [self._axis(channel)],
                 "contents": observed[channel["name"]],
@@ -84,19 +87,19 @@ class _Writer:
         points: list[Spec] = []
         likelihoods: dict[tuple[str, ...], Spec] = {}
         for reference, components in zip(references, parameters, strict=True):
-            name = self.names.make(str(reference.measurement))
+            name = self.names.make(str(reference.measurement), "analysis")
             main = not analyses
             terms = tuple(term for c in components if (term := self._term(c, name)))
             likelihood = {
-                "name": "likelihood" if not likelihoods else f"likelihood_{name}",
+                "name": self.names.make(f"likelihood_{len(likelihoods)}", "likelihood"),
                 "distributions": [d["name"] for d in distributions],
                 "data": [d["name"] for d in data],
                 "aux_distributions": list(terms),
             }
             if not terms:
                 del likelihood["aux_distributions"]
-            domain = "default_domain" if main else f"domain_{name}"
-            point = "default_values" if main else f"values_{name}"
+            domain = "default_domain" if main else self.names.make(f"domain_{name}", "domain")
+            point = "default_values" if main else self.names.make(f"values_{name}", "point")
             analysis: Spec = {
                 "name": name,
                 "likelihood": likelihoods.setdefault(terms, likelihood)["name"],
@@ -141,7 +144,7 @@ class _Writer:
 
     def _axis(self, channel: ChannelDocument) -> Spec:
         size = len(channel["samples"][0]["data"])
-        name = f"obs_{self.names.make(channel['name'])}"
+        name = self.names.make(f"obs_{channel['name']}", "axis")
         return {"name": name, "min": 0.0, "max": float(size), "nbins": size}
 
     def _channel(self, channel: ChannelDocument, sizes: dict[str, int]) -> Spec:
@@ -159,21 +162,22 @@ class _Writer:
                     )
                 modifiers.append(self._modifier(modifier, size))
             samples.append({
-                "name": self.names.make(sample["name"]),
+                "name": self.names.make(sample["name"], "sample"),
                 "data": {"contents": sample["data"], "errors": [0.0] * size},
                 "modifiers": modifiers,
             })  # fmt: skip
         return {
-            "name": self.names.make(channel["name"]),
+            "name": self.names.make(channel["name"], "channel"),
             "type": "histfactory_dist",
             "axes": [self._axis(channel)],
             "samples": samples,
         }
 
     def _modifier(self, modifier: ModifierDocument, size: int) -> Spec:
-        name = self.names.make(modifier["name"])
-        if modifier["type"] in PER_BIN:
-            parameters = [f"gamma_{name}_bin_{i}" for i in range(size)]
+        original, kind = modifier["name"], modifier["type"]
+        name = self.names.make(original, "modifier")
+        if kind in PER_BIN:
+            parameters = [self._name(original, kind, i) for i in range(size)]
             return {"name": name, "type": "shapefactor", "parameters": parameters}
         if modifier["type"] == "normsys":
             data: Spec = {"hi": modifier["data"]["hi"], "lo": modifier["data"]["lo"]}
@@ -187,16 +191,21 @@ class _Writer:
         return {
             "name": name,
             "type": modifier["type"],
-            "parameter": f"alpha_{name}",
+            "parameter": self._name(original, kind, None),
             "constraint": "Gauss",
             "data": data,
         }
 
     def _parameter(self, component: Component) -> str:
-        name = self.names.make(component.modifier)
-        if component.bin is not None:
-            return f"gamma_{name}_bin_{component.bin}"
-        return f"alpha_{name}" if component.kind in ("normsys", "histosys") else name
+        return self._name(component.modifier, component.kind, component.bin)
+
+    def _name(self, modifier: str, kind: str, index: int | None) -> str:
+        """Name a parameter; the free factor of a sample has the name of its modifier (ROOT)."""
+        if index is not None:
+            return self.names.make(f"gamma_{modifier}_bin_{index}", "parameter")
+        if kind in ("normsys", "histosys"):
+            return self.names.make(f"alpha_{modifier}", "parameter")
+        return self.names.make(modifier, "modifier")
 
     def _term(self, component: Component, measurement: str) -> str | None:
         """Return the name of the distribution of a constraint term; ``Gauss`` implies its own."""
@@ -214,12 +223,16 @@ class _Writer:
                 )
             return None
         # ROOT reads a number in the place of a name to six digits, a constant parameter to all
-        term: Spec = {"name": f"constraint_{parameter}", "x": f"nom_{parameter}"}
+        term: Spec = {
+            "name": self.names.make(f"constraint_{parameter}", "term"),
+            "x": self.names.make(f"nom_{parameter}", "constant"),
+        }
+        width = self.names.make(f"width_{parameter}", "constant")
         if constraint.kind == "gaussian":
-            term |= {"type": "gaussian_dist", "mean": parameter, "sigma": f"width_{parameter}"}
+            term |= {"type": "gaussian_dist", "mean": parameter, "sigma": width}
         else:
-            product = f"expected_{parameter}"
-            factors = [parameter, f"width_{parameter}"]
+            product = self.names.make(f"expected_{parameter}", "function")
+            factors = [parameter, width]
             self.functions[product] = {"name": product, "type": "product", "factors": factors}
             # RooFit would round x down
             term |= {"type": "poisson_dist", "mean": product, "integer": False}
@@ -236,7 +249,8 @@ class _Writer:
             constraint, name = component.constraint, self._parameter(component)
             if constraint is not None and component.kind not in ("normsys", "histosys"):
                 values += [
-                    {"name": f"nom_{name}", "value": constraint.centre, "const": True},
-                    {"name": f"width_{name}", "value": constraint.width, "const": True},
-                ]
+                    {"name": self.names.make(f"{what}_{name}", "constant"), "value": value,
+                     "const": True}
+                    for what, value in (("nom", constraint.centre), ("width", constraint.width))
+                ]  # fmt: skip
         return values

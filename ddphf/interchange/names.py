@@ -5,9 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-__all__ = ["Names", "check_unique"]
-
-from ddphf.exceptions import InputError
+__all__ = ["Names"]
 
 
 class Names:
@@ -20,20 +18,21 @@ class Names:
         >>> names = Names()
         >>> names.make("SR high-mass"), names.make("SR_high_mass"), names.make("2mu")
         ('SR_high_mass', 'SR_high_mass_2', 'n2mu')
-        >>> names.make("SR high-mass")
-        'SR_high_mass'
+        >>> names.make("SR high-mass"), names.make("2mu", kind="parameter")
+        ('SR_high_mass', 'n2mu_2')
         >>> names.changed["n2mu"]
         '2mu'
     """
 
-    def __init__(self) -> None:
+    def __init__(self, reserved: Iterable[str] = ()) -> None:
         self.changed: dict[str, str] = {}
-        self._made: dict[str, str] = {}
-        self._taken: set[str] = set()
+        self._made: dict[tuple[str, str], str] = {}
+        self._taken: set[str] = set(reserved)
 
-    def make(self, original: str) -> str:
-        """Return the name for an original, always the same one."""
-        if original not in self._made:
+    def make(self, original: str, kind: str = "") -> str:
+        """Return the name for an original, always the same one; each kind has names of its own."""
+        key = (kind, original)
+        if key not in self._made:
             plain = re.sub(r"[^A-Za-z0-9_]", "_", original) or "n"
             if not plain[0].isalpha():
                 plain = f"n{plain}"
@@ -42,23 +41,7 @@ class Names:
                 number += 1
                 name = f"{plain}_{number}"
             self._taken.add(name)
-            self._made[original] = name
+            self._made[key] = name
             if name != original:
                 self.changed[name] = original
-        return self._made[original]
-
-
-def check_unique(names: Iterable[str], what: str) -> None:
-    """Refuse two objects of one name.
-
-    Raises:
-        InputError: Names it.
-
-    Example:
-        >>> check_unique(["a", "b"], "parameters")
-    """
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            raise InputError(f"two {what} are called '{name}' in the other format; rename one")
-        seen.add(name)
+        return self._made[key]
