@@ -58,7 +58,8 @@ class CombineCard:
         self.signal = {
             c: int(n) <= 0 for c, n in zip(self.columns, heads["process"][1], strict=True)
         }
-        assert set(heads["rate"][0]) == {"-1"} and set(heads["observation"][0]) == {"-1"}
+        assert set(heads["rate"][0]) == {"-1"}
+        assert set(heads["observation"][0]) == {"-1"}
         bins, processes = heads["bin"][0], {p for _, p in self.columns}
         assert int(heads["imax"][0][0]) == len(bins)
         assert int(heads["jmax"][0][0]) == len(processes) - 1

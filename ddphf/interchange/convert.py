@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from ddphf.arrays import Spec
 from ddphf.exceptions import UsageError
 from ddphf.interchange.agreement import all_measurements, compare
+from ddphf.interchange.combine_write import Datacard, write_card
 from ddphf.interchange.hs3_document import is_hs3
 from ddphf.interchange.hs3_per_bin import ShapesysVals
 from ddphf.interchange.hs3_read import read_hs3
 from ddphf.interchange.hs3_write import write_hs3
+from ddphf.interchange.xml_read import read_xml
+from ddphf.interchange.xml_write import XmlFiles, write_xml
 from ddphf.likelihood.reference import ReferenceModel
 
 __all__ = [
-    "Converted", "Source", "document_as_workspace", "recognise", "to_hs3", "to_pyhf", "warnings_of",
+    "Converted", "Source", "document_as_workspace", "recognise", "to_combine", "to_hs3", "to_pyhf",
+    "to_root",
 ]  # fmt: skip
 
 Source = Literal["hs3", "pyhf", "root"]
@@ -76,16 +83,47 @@ def to_hs3(workspace: Any) -> Converted:
     return Converted(document, compare(references, again), warnings_of(references))
 
 
-def to_pyhf(workspace: Any) -> Converted:
-    """Return a workspace as it was read, checked by pyhf in every measurement.
+def to_pyhf(workspace: Any) -> tuple[str, ...]:
+    """Check a workspace in every measurement, and return what is unusual.
 
     Raises:
         ModelError: The workspace is refused.
     """
+    return warnings_of(all_measurements(workspace))
+
+
+def to_combine(
+    workspace: Any, root_file: str, *, measurement: str | None, exact: bool
+) -> tuple[Datacard, tuple[str, ...]]:
+    """Return one measurement as a Combine datacard, and what is unusual.
+
+    Raises:
+        ModelError: The workspace is refused, or says what a card cannot.
+    """
+    reference = ReferenceModel(workspace, measurement)
+    return write_card(reference, root_file, exact=exact), tuple(reference.warnings)
+
+
+def to_root(workspace: Any, stem: str) -> tuple[XmlFiles, float, tuple[str, ...]]:
+    """Return a workspace as HistFactory XML, read again and compared.
+
+    Returns:
+        The files, by how much 2NLL differences differ when they are read again, and warnings.
+
+    Raises:
+        ModelError: The workspace is refused, or says what XML cannot.
+        FitError: What is read again is another likelihood.
+    """
     references = all_measurements(workspace)
-    return Converted(workspace, 0.0, warnings_of(references))
+    written = write_xml(references, stem)
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in written.files.items():
+            (Path(folder) / name).write_bytes(content)
+        again, said = read_xml(Path(folder) / next(iter(written.files)))
+    difference = compare(all_measurements(written.workspace), again)
+    return written, difference, (*warnings_of(references), *said, *written.notes)
 
 
-def warnings_of(references: list[ReferenceModel]) -> tuple[str, ...]:
+def warnings_of(references: Sequence[ReferenceModel]) -> tuple[str, ...]:
     """Return what is unusual in any measurement, each sentence once."""
     return tuple(dict.fromkeys(line for r in references for line in r.warnings))
