@@ -180,7 +180,7 @@ class _Reader:
         if init is not None:
             document.find("parameter_points", document.points, init)
         # ROOT writes constants into one point and all values into another
-        order = [init, "default_values", *document.points]
+        order = [init, *READ_ANYWAY] if init is not None else [*READ_ANYWAY, *document.points]
         values: dict[str, float] = {}
         held: dict[str, bool] = {}
         for name in dict.fromkeys(name for name in order if name in document.points):
