@@ -205,7 +205,7 @@ def _count_of(use: Use, index: int, meaning: ShapesysVals | None, nominal: float
     if nominal is None:
         raise InputError(
             f"HS3 {where}: what the vals of shapesys '{use.modifier.name}' mean is not said, and "
-            f"readers differ; say it by --shapesys {'|'.join(SHAPESYS)}"
+            f"readers differ; say it by --shapesys: {', '.join(SHAPESYS)}"
         )
     if not any(math.isclose(counts[key], nominal, rel_tol=1e-6) for key in ("relative", "counts")):
         raise InputError(

@@ -75,14 +75,14 @@ class _Reader:
         Raises:
             InputError: One of them is refused.
         """
-        combination = self._read(top, "Combination")
+        combination = self._read(top, "Combination", str(top))
         inputs = [str(entry.text or "").strip() for entry in combination.findall("Input")]
         if not inputs:
             raise InputError(f"{top}: no Input; is this the top file of HistFactory XML?")
         if len(set(inputs)) < len(inputs):
             raise InputError(f"{top}: the same Input twice")
         for name in inputs:
-            self._look_at_channel(self._inside(name, str(top)))
+            self._look_at_channel(self._inside(name, str(top)), name)
 
     def _inside(self, name: str, where: str) -> Path:
         """Return the path of a file, which is in the folder."""
@@ -98,8 +98,7 @@ class _Reader:
             )
         return found
 
-    def _read(self, path: Path, root: str) -> ET.Element:
-        name = str(path)
+    def _read(self, path: Path, root: str, name: str) -> ET.Element:
         raw = read_input(path, name, LARGEST_XML)
         self._count(raw, name)
         try:
@@ -130,9 +129,8 @@ class _Reader:
         except expat.ExpatError as error:
             raise InputError(f"{name}: cannot be read as XML ({error})") from None
 
-    def _look_at_channel(self, path: Path) -> None:
-        channel = self._read(path, "Channel")
-        name = str(path)
+    def _look_at_channel(self, path: Path, name: str) -> None:
+        channel = self._read(path, "Channel", name)
         for parent in channel.iter():
             for child in parent:
                 if child.tag not in KNOWN.get(parent.tag, set()):
@@ -158,14 +156,14 @@ class _Reader:
                 f"{name}: whether the luminosity scales them is not said of {list_names(silent)}; "
                 "pyhf takes no"
             )
-        named = {
-            self._inside(element.attrib[key], name)
+        files = {
+            element.attrib[key]: self._inside(element.attrib[key], name)
             for element in channel.iter()
             for key in FILES
             if key in element.attrib
         }
-        for file in sorted(named):
-            _check_root(file)
+        for given, file in sorted(files.items()):
+            _check_root(file, given)
 
     def _look_at_errors(self, config: ET.Element | None, name: str) -> None:
         attributes = {} if config is None else config.attrib
@@ -242,7 +240,7 @@ def _closed_files() -> Iterator[None]:
         readxml.clear_filecache()
 
 
-def _check_root(path: Path) -> None:
+def _check_root(path: Path, name: str) -> None:
     """Refuse a ROOT file whose histograms unpack to more than is read."""
     try:
         size = path.stat().st_size
@@ -251,13 +249,11 @@ def _check_root(path: Path) -> None:
             for key, kind in file.classnames().items():
                 if kind.startswith("TH"):
                     total += file.key(key).data_uncompressed_bytes
-                    check_decoded(total, size, str(path))
-            if not any(kind.startswith("TH1") for kind in file.classnames().values()):
-                raise InputError(f"{path}: no histogram (TH1) in it")
+                    check_decoded(total, size, name)
     except InputError:
         raise
     except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
+        raise InputError(f"{name}: no such file") from None
     except Exception as error:  # uproot raises many kinds on damaged files
         what = clean_line(f"{type(error).__name__}: {error}")
-        raise InputError(f"{path}: cannot be read as ROOT ({what:.200})") from None
+        raise InputError(f"{name}: cannot be read as ROOT ({what:.200})") from None
