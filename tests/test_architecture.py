@@ -17,8 +17,9 @@ GROUND = {"results", "statistics", "compute"}
 
 MAY_IMPORT = {
     "cli": {
-        "bumps", "config", "figures", "inference", "inputs", "learning", "likelihood", "masses",
-        "measurement", "publish", "report", "search", "studies", "symmetry", "workspace",
+        "bumps", "config", "figures", "inference", "inputs", "interchange", "learning",
+        "likelihood", "masses", "measurement", "publish", "report", "search", "studies",
+        "symmetry", "workspace",
     },
     "studies": {
         "config", "figures", "inference", "inputs", "learning", "likelihood", "measurement",
@@ -31,6 +32,7 @@ MAY_IMPORT = {
     "publish": {"figures", "inference", "likelihood", "masses", "report"},
     "masses": {"inference", "inputs", "likelihood"},
     "inference": {"likelihood"},
+    "interchange": {"inputs", "likelihood"},
     "likelihood": set(),
     "search": {"config", "inputs", "symmetry", "workspace"},
     "bumps": {"config", "inputs", "symmetry", "workspace"},
@@ -44,7 +46,7 @@ MAY_IMPORT = {
     "compute": set(),
 }  # fmt: skip
 """Beside the ground. The left wing (symmetry, search, bumps, learning, measurement, workspace) and
-the right one (likelihood, inference, masses, publish) meet in a file."""
+the right one (likelihood, inference, masses, publish, interchange) meet in a file."""
 
 GROUND_MAY_IMPORT = {"results": {"statistics"}, "statistics": {"compute"}, "compute": set()}
 

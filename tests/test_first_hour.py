@@ -34,7 +34,7 @@ PAGES = (
     "README.md", "docs/fit.md", "docs/rank.md", "docs/limits.md", "docs/discover.md",
     "docs/yields.md", "docs/publish.md", "docs/report.md", "docs/study_birman.md",
     "docs/search.md", "docs/learn.md", "docs/bumps.md", "docs/inject.md", "docs/lepton_id.md",
-    "docs/masses.md",
+    "docs/masses.md", "docs/convert.md",
 )  # fmt: skip
 OTHER_TESTS = {
     "docs/getting_started.md": "test_ten_commands_from_nothing_to_a_report",
