@@ -10,6 +10,7 @@ import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,9 @@ from ddphf.results.verified import FAIL, PASS, Check
 from ddphf.workspace_json import Workspace
 
 __all__ = [
-    "DAMAGE", "OPTIONAL", "PNG", "REQUIRED", "SUMS", "Bundle", "check_contents", "is_named",
-    "is_text", "make_sums", "measure_files", "other_requirements", "stock_script", "wrong_sums",
+    "DAMAGE", "OPTIONAL", "PNG", "REQUIRED", "SUMS", "Bundle", "ask_of_contents",
+    "check_contents", "is_named", "is_text", "make_sums", "measure_files", "other_requirements",
+    "stock_script", "wrong_sums",
 ]  # fmt: skip
 
 
@@ -150,6 +152,18 @@ def make_sums(files: dict[str, bytes]) -> bytes:
     return "".join(lines).encode()
 
 
+def ask_of_contents(checks: list[Check], what: str, question: Callable[[], str]) -> bool:
+    """Record the answer to a question of level 0: empty for yes, a sentence for no."""
+    try:
+        trouble = question()
+    except DdphfError as error:
+        trouble = str(error)
+    except DAMAGE as error:
+        trouble = f"{type(error).__name__}: {error}"
+    checks.append(Check(0, what, FAIL if trouble else PASS, trouble))
+    return not trouble
+
+
 def check_contents(files: dict[str, bytes]) -> tuple[list[Check], Bundle | None]:
     """Run level 0.
 
@@ -160,18 +174,7 @@ def check_contents(files: dict[str, bytes]) -> tuple[list[Check], Bundle | None]
         The checks, and the bundle where all of them pass.
     """
     checks: list[Check] = []
-
-    def ask(what: str, question: Callable[[], str]) -> bool:
-        """Record the answer: empty for yes, a sentence for no."""
-        try:
-            trouble = question()
-        except DdphfError as error:
-            trouble = str(error)
-        except DAMAGE as error:
-            trouble = f"{type(error).__name__}: {error}"
-        checks.append(Check(0, what, FAIL if trouble else PASS, trouble))
-        return not trouble
-
+    ask = partial(ask_of_contents, checks)
     loaded: dict[str, Any] = {}
 
     def load() -> str:
