@@ -10,7 +10,6 @@ import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +38,7 @@ from ddphf.results.verified import FAIL, PASS, Check
 from ddphf.workspace_json import Workspace
 
 __all__ = [
-    "DAMAGE", "OPTIONAL", "PNG", "REQUIRED", "SUMS", "Bundle", "ask_of_contents",
+    "DAMAGE", "OPTIONAL", "PNG", "REQUIRED", "SUMS", "Bundle", "answer_of",
     "check_contents", "is_named", "is_text", "make_sums", "measure_files", "other_requirements",
     "stock_script", "wrong_sums",
 ]  # fmt: skip
@@ -152,16 +151,15 @@ def make_sums(files: dict[str, bytes]) -> bytes:
     return "".join(lines).encode()
 
 
-def ask_of_contents(checks: list[Check], what: str, question: Callable[[], str]) -> bool:
-    """Record the answer to a question of level 0: empty for yes, a sentence for no."""
+def answer_of(what: str, question: Callable[[], str]) -> Check:
+    """Return the answer to a question of level 0: nothing for yes, a sentence for no."""
     try:
         trouble = question()
     except DdphfError as error:
         trouble = str(error)
     except DAMAGE as error:
         trouble = f"{type(error).__name__}: {error}"
-    checks.append(Check(0, what, FAIL if trouble else PASS, trouble))
-    return not trouble
+    return Check(0, what, FAIL if trouble else PASS, trouble)
 
 
 def check_contents(files: dict[str, bytes]) -> tuple[list[Check], Bundle | None]:
@@ -174,7 +172,11 @@ def check_contents(files: dict[str, bytes]) -> tuple[list[Check], Bundle | None]
         The checks, and the bundle where all of them pass.
     """
     checks: list[Check] = []
-    ask = partial(ask_of_contents, checks)
+
+    def ask(what: str, question: Callable[[], str]) -> bool:
+        checks.append(answer_of(what, question))
+        return checks[-1].passed
+
     loaded: dict[str, Any] = {}
 
     def load() -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from ddphf.masses.repeat import Repeatable
 from ddphf.publish.contents import (
     PNG,
     SUMS,
-    ask_of_contents,
+    answer_of,
     is_text,
     measure_files,
     other_requirements,
@@ -90,7 +89,11 @@ def check_scan_contents(files: dict[str, bytes]) -> tuple[list[Check], ScanBundl
         The checks, and the bundle where all of them pass.
     """
     checks: list[Check] = []
-    ask = partial(ask_of_contents, checks)
+
+    def ask(what: str, question: Callable[[], str]) -> bool:
+        checks.append(answer_of(what, question))
+        return checks[-1].passed
+
     loaded: dict[str, Any] = {}
     made: list[Repeatable] = []
 
