@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "measurement": {"config", "inputs", "symmetry", "workspace"},
     "workspace": {"config", "inputs", "symmetry"},
     "symmetry": {"config", "inputs"},
-    "publish": {"figures", "inference", "likelihood", "report"},
+    "publish": {"figures", "inference", "learning", "likelihood", "report"},
     "masses": {"inference", "inputs", "likelihood"},
     "inference": {"likelihood"},
     "likelihood": set(),
@@ -44,7 +44,8 @@ MAY_IMPORT = {
     "compute": set(),
 }  # fmt: skip
 """Beside the ground. The left wing (symmetry, search, bumps, learning, measurement, workspace) and
-the right one (likelihood, inference, masses, publish) meet in a file."""
+the right one (likelihood, inference, masses, publish) meet in a file; `publish` redoes what was
+learned from events, which no workspace holds."""
 
 GROUND_MAY_IMPORT = {"results": {"statistics"}, "statistics": {"compute"}, "compute": set()}
 

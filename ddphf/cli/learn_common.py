@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from ddphf.cli.common import print_summary
 from ddphf.cli.search_common import write_found
 from ddphf.outputs import Outputs
 
@@ -54,4 +55,7 @@ def write_learned(
 
         return draw_learned(record)
 
-    return write_found(result, analysis, output, outputs, figures, draw)
+    record = write_found(result, analysis, output, outputs, figures, draw)
+    for line in record["left_out"]:
+        print_summary(line)
+    return record

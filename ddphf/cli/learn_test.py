@@ -77,16 +77,21 @@ def command(
             f"beyond the redraws' reach, by the closed law that they confirm: p = {told['p']:.3g} "
             f"({told['z']:.2f} sigma)"
         )
-    holds = "holds" if chi2["null_ks_p"] > 0.01 else "does not hold"
-    print_summary(
-        f"chi2 of 12 degrees of freedom {holds} here: KS p of the redraws {chi2['null_ks_p']:.2g}; "
-        f"it would say p = {chi2['p']:.3g}"
-        if chi2["p"] is not None
-        else "chi2 of 12 degrees of freedom: p below any number"
-    )
+    print_summary(_chi2(chi2))
     if record["treatment"] is not None:
         ways = [f"{k} p = {v['p']:.3g}" for k, v in record["treatment"].items()]
         print_summary(f"{len(record['nuisances'])} nuisances: {', '.join(ways)}")
+
+
+def _chi2(chi2: Mapping[str, Any]) -> str:
+    """Return what chi2 with 12 degrees of freedom would say, and whether it holds."""
+    what = "chi2 of 12 degrees of freedom"
+    ks = f"KS p of the redraws {chi2['null_ks_p']:.2g}"
+    if "why" in chi2:
+        return f"{what} is no law of this statistic ({chi2['why']}): {ks}"
+    holds = "holds" if chi2["null_ks_p"] > 0.01 else "does not hold"
+    said = "below any number" if chi2["p"] is None else f"= {chi2['p']:.3g}"
+    return f"{what} {holds} here: {ks}; it would say p {said}"
 
 
 def member_table(record: Mapping[str, Any]) -> Table:

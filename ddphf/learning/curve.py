@@ -15,14 +15,13 @@ from ddphf.learning.labels import Labels
 from ddphf.learning.pool import Pool, make_pool
 from ddphf.learning.read_labels import LabelledEvents, read_labelled_events
 from ddphf.learning.redraws import check_redraws, redraw_residuals
-from ddphf.learning.run_test import describe_events, unresolved
+from ddphf.learning.run_test import describe_events, provenance_of, unresolved
 from ddphf.learning.variables import resolutions
 from ddphf.progress import Count, Stage, silent
 from ddphf.results.learn import LearnResult
-from ddphf.results.provenance import make_provenance
 from ddphf.search.lines import LANES
 
-__all__ = ["CURVE_WIDTHS", "LearnedRatio", "learn_curve", "learn_ratio"]
+__all__ = ["CURVE_WIDTHS", "LearnedRatio", "curve_of_events", "learn_curve", "learn_ratio"]
 
 CURVE_WIDTHS = (0.1, 0.3, 1.0)
 """In standard deviations: a curve shall show narrow differences as well as wide ones."""
@@ -113,6 +112,18 @@ def learn_curve(
     del runner
     stage("events")
     events = read_labelled_events(analysis, nuisances=nuisances)
+    return curve_of_events(events, redraws=redraws, seed=seed, stage=stage, progress=progress)
+
+
+def curve_of_events(
+    events: LabelledEvents,
+    *,
+    redraws: int | None = None,
+    seed: int = 0,
+    stage: Stage = silent,
+    progress: Count | None = None,
+) -> LearnResult:
+    """Learn f(x) of labelled events; arguments and errors as of :func:`learn_curve`."""
     d = len(events.config.variables)
     if d > 2:
         raise InputError(
@@ -152,7 +163,7 @@ def learn_curve(
         warnings.append(unresolved(n))
     return LearnResult(
         kind="curve", statistic="kernel", t=float(pulls[best]), p=counted.p,
-        p_interval=counted.interval, z=counted.z, redraws=n, **describe_events(events, analysis),
+        p_interval=counted.interval, z=counted.z, redraws=n, **describe_events(events),
         curve={
             "axes": [axis.tolist() for axis in axes],
             "values": values.tolist(),
@@ -165,7 +176,7 @@ def learn_curve(
             "events": _driving(ratio, events),
         },
         seed=seed, warnings=tuple(warnings),
-        provenance={**make_provenance(), "events_digest": events.digest},
+        provenance=provenance_of(events),
     )  # fmt: skip
 
 

@@ -21,13 +21,12 @@ from ddphf.learning.labels import Labels, make_labels
 from ddphf.learning.pool import LINEAR, make_pool
 from ddphf.learning.read_labels import LabelledEvents, read_labelled_events
 from ddphf.learning.redraws import PLAIN, redraw_pool
-from ddphf.learning.run_test import DEFAULT, describe_events
+from ddphf.learning.run_test import DEFAULT, describe_events, provenance_of
 from ddphf.learning.variables import resolutions
 from ddphf.progress import Count, Stage, silent
 from ddphf.results.learn import LearnResult
-from ddphf.results.provenance import make_provenance
 
-__all__ = ["PowerToys", "Signal", "learn_power", "limit_of", "median_z"]
+__all__ = ["PowerToys", "Signal", "learn_power", "limit_of", "median_z", "power_of_events"]
 
 LEVEL = 0.05
 """Of a test whose power is told."""
@@ -192,6 +191,26 @@ def learn_power(
     """
     stage("events")
     events = read_labelled_events(analysis, nuisances=nuisances)
+    return power_of_events(
+        events, signal, strengths, statistic=statistic, toys=toys, redraws=redraws, seed=seed,
+        stage=stage, runner=runner, progress=progress,
+    )  # fmt: skip
+
+
+def power_of_events(
+    events: LabelledEvents,
+    signal: Signal,
+    strengths: Sequence[float],
+    *,
+    statistic: str | None = None,
+    toys: int = 200,
+    redraws: int | None = None,
+    seed: int = 0,
+    stage: Stage = silent,
+    runner: Runner | None = None,
+    progress: Count | None = None,
+) -> LearnResult:
+    """Measure sensitivity in labelled events; arguments and errors as of :func:`learn_power`."""
     which = events.config.statistic if statistic is None else statistic
     n = events.config.redraws if redraws is None else redraws
     if which not in ("default", *LINEAR):
@@ -229,16 +248,17 @@ def learn_power(
             }
         )  # fmt: skip
     return LearnResult(
-        kind="power", statistic=which, redraws=n, **describe_events(events, analysis),
+        kind="power", statistic=which, redraws=n, **describe_events(events),
         power={
             "signal": {
                 "means": list(signal.means), "widths": list(signal.widths),
-                "sample": analysis.tested.label if signal.tested else analysis.partner.label,
+                "sample": events.pairing["tested" if signal.tested else "partner"],
+                "tested": signal.tested,
             },
             "toys": toys, "level": LEVEL, "points": points,
         },
         seed=seed, warnings=tuple(warnings),
-        provenance={**make_provenance(), "events_digest": events.digest},
+        provenance=provenance_of(events),
     )  # fmt: skip
 
 

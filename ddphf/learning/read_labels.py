@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,10 +16,15 @@ from ddphf.learning.labels import Labels, make_labels
 from ddphf.learning.variables import far_events, make_points
 from ddphf.results.data_directed import data_digest
 from ddphf.search.event_nuisances import Base, Direction, label_directions, other_directions
-from ddphf.search.read_events import read_base_events
-from ddphf.symmetry.load_events import EventSamples
+from ddphf.search.read_events import BaseEvents, read_base_events
 
-__all__ = ["LabelledEvents", "read_labelled_events"]
+__all__ = ["LabelledEvents", "digest_events", "read_labelled_events"]
+
+NAMES = {
+    "both/observed": "both samples", "tested/fakes": "the tested sample's control region",
+    "partner/fakes": "the partner's control region",
+}  # fmt: skip
+"""Of the tables of events."""
 
 KEPT = 0.01
 """Of a direction of nuisances: the largest part of the variance of any sum that it may add and
@@ -37,6 +43,8 @@ class LabelledEvents:
         config: The section ``learn``.
         nuisances: ``name`` and ``source`` of each that is in the labels.
         fakes: Expected fakes of the tested sample and of its partner, among the events.
+        pairing: Labels of the ``tested`` sample and of its ``partner``.
+        edges: Of each axis of the analysis.
         digest: Of variables, probabilities and labels.
         histograms_digest: Of the histograms of both samples, in the axes of the analysis.
         warnings: Sentences for the user.
@@ -50,6 +58,8 @@ class LabelledEvents:
     config: LearnConfig
     nuisances: tuple[dict[str, str], ...]
     fakes: tuple[float, float]
+    pairing: dict[str, str]
+    edges: tuple[tuple[float, ...], ...]
     digest: str
     histograms_digest: str
     warnings: tuple[str, ...] = ()
@@ -98,12 +108,25 @@ def read_labelled_events(analysis: Analysis, *, nuisances: bool = True) -> Label
         base.tested[used], base.ratio[used], fakes_tested=k_tested[used],
         fakes_partner=k_partner[used], changes=changes, names=[n["name"] for n in said],
     )  # fmt: skip
-    left = [f"{n} events of {key} lie outside the maps" for key, n in read.samples.notes.items()]
+    tested, partner = (read.samples.histograms[k, "observed"] for k in ("tested", "partner"))
+    edges = tuple(axis.edges for axis in tested.axes)
     return LabelledEvents(
-        made, points, raw, base.bins[used], config, tuple(said), fakes, _digest(points, made),
-        _histograms_digest(read.samples),
-        tuple(dict.fromkeys(warnings)), tuple(left),
+        made, points, raw, base.bins[used], config, tuple(said), fakes,
+        {"tested": analysis.tested.label, "partner": analysis.partner.label}, edges,
+        digest_events(points, made),
+        data_digest(tested.values.ravel(), partner.values.ravel(), edges),
+        tuple(dict.fromkeys(warnings)), tuple(_left_out(analysis, read)),
     )  # fmt: skip
+
+
+def _left_out(analysis: Analysis, read: BaseEvents) -> Iterator[str]:
+    """Yield what is said of events that are not used."""
+    config = analysis.lepton_id
+    if config is not None and config.outside == "exclude":
+        for key, n in read.samples.notes.items():
+            yield f"{n} events of {NAMES[key]} have a lepton outside the maps: left out"
+    if read.base.outside:
+        yield f"{read.base.outside} events outside the axes have no efficiency ratio: left out"
 
 
 def _unused_fakes(base: Base, counts: tuple[AnyArray, Array]) -> list[str]:
@@ -210,14 +233,7 @@ def _fake_changes(
     return out
 
 
-def _histograms_digest(samples: EventSamples) -> str:
-    """Return the digest by which a search and a workspace of the same events are known."""
-    tested, partner = (samples.histograms[role, "observed"] for role in ("tested", "partner"))
-    edges = [axis.edges for axis in tested.axes]
-    return data_digest(tested.values.ravel(), partner.values.ravel(), edges)
-
-
-def _digest(points: Array, labels: Labels) -> str:
+def digest_events(points: Array, labels: Labels) -> str:
     """Return the digest of what is tested."""
     found = hashlib.sha256()
     for values in (points, labels.share, labels.tested.astype(float)):

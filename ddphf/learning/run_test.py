@@ -32,8 +32,8 @@ from ddphf.results.learn import LearnResult
 from ddphf.results.provenance import make_provenance
 
 __all__ = [
-    "DEFAULT", "STATISTICS", "describe_events", "describe_null", "judge_pool", "learn_test",
-    "unresolved",
+    "DEFAULT", "STATISTICS", "describe_events", "describe_null", "judge_events", "judge_pool",
+    "learn_test", "provenance_of", "unresolved",
 ]  # fmt: skip
 
 DEFAULT = ("kernel", "scan")
@@ -79,6 +79,23 @@ def learn_test(
     """
     stage("events")
     events = read_labelled_events(analysis, nuisances=nuisances)
+    return judge_events(
+        events, statistic=statistic, redraws=redraws, seed=seed, stage=stage, runner=runner,
+        progress=progress,
+    )  # fmt: skip
+
+
+def judge_events(
+    events: LabelledEvents,
+    *,
+    statistic: str | None = None,
+    redraws: int | None = None,
+    seed: int = 0,
+    stage: Stage = silent,
+    runner: Runner | None = None,
+    progress: Count | None = None,
+) -> LearnResult:
+    """Test labelled events; arguments and errors as of :func:`learn_test`."""
     which = events.config.statistic if statistic is None else statistic
     n = events.config.redraws if redraws is None else redraws
     if which not in STATISTICS:
@@ -96,12 +113,12 @@ def learn_test(
         )
         drawn = redraw_pool(pool, n, seed=seed, runner=runner, progress=progress)
         found = judge_pool(pool, which, drawn)
-    described = describe_events(events, analysis)
+    described = describe_events(events)
     warnings = [*events.warnings, *found.pop("warnings")]
     return LearnResult(
         kind="test", statistic=which, redraws=n, **found, **described, seed=seed,
         warnings=tuple(dict.fromkeys(warnings)),
-        provenance={**make_provenance(), "events_digest": events.digest},
+        provenance=provenance_of(events),
     )  # fmt: skip
 
 
@@ -150,7 +167,7 @@ def judge_pool(pool: Pool, which: str, drawn: AnyArray) -> dict[str, Any]:
     return {
         "t": t, "p": counted.p, "p_interval": counted.interval, "z": counted.z, "p_law": p_law,
         "significance": told, "effective_dof": None if law is None else law["mean"], "law": law,
-        "chi2_12": chi2_12(t, flipped), "members": tuple(members),
+        "chi2_12": chi2_12(which, t, flipped), "members": tuple(members),
         "treatment": _both_ways(which, observed, drawn) if used else None,
         "null": describe_null(flipped), "warnings": warnings,
     }  # fmt: skip
@@ -179,7 +196,7 @@ def _judge_trained(
     return {
         "t": t, "p": counted.p, "p_interval": counted.interval, "z": counted.z,
         "significance": {"p": counted.p, "z": counted.z, "from": "redraws"},
-        "chi2_12": chi2_12(t, finite), "members": tuple(members), "network": said,
+        "chi2_12": chi2_12(which, t, finite), "members": tuple(members), "network": said,
         "null": describe_null(finite), "warnings": warnings,
     }  # fmt: skip
 
@@ -258,7 +275,12 @@ def describe_null(flipped: AnyArray) -> Spec:
     }
 
 
-def describe_events(events: LabelledEvents, analysis: Analysis) -> dict[str, Any]:
+def provenance_of(events: LabelledEvents) -> dict[str, Any]:
+    """Return versions, and the digests of the events and of their histograms."""
+    return make_provenance(events_digest=events.digest, data_digest=events.histograms_digest)
+
+
+def describe_events(events: LabelledEvents) -> dict[str, Any]:
     """Return the fields of the record that describe the events."""
     labels = events.labels
     return {
@@ -271,7 +293,7 @@ def describe_events(events: LabelledEvents, analysis: Analysis) -> dict[str, Any
             "fakes": {"tested": events.fakes[0], "partner": events.fakes[1]},
         },
         "variables": tuple(_describe_variables(events)),
-        "pairing": {"tested": analysis.tested.label, "partner": analysis.partner.label},
+        "pairing": events.pairing,
         "nuisances": events.nuisances,
         "left_out": events.left_out,
         "data_digest": events.histograms_digest,

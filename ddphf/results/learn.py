@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +24,18 @@ from ddphf.results.shapes import (
     maybe,
 )
 
-__all__ = ["SHAPE", "LearnResult", "describe_p", "misfits", "summarize"]
+__all__ = [
+    "EVENTS_FILE",
+    "SHAPE",
+    "LearnResult",
+    "describe_p",
+    "events_file",
+    "misfits",
+    "summarize",
+]
+
+EVENTS_FILE = re.compile(r"events_[0-9a-f]{12}_\d{1,4}\.npz")
+"""Names of the files of events in a bundle."""
 
 KINDS_OF_LEARNING = ("test", "curve", "power", "study")
 
@@ -46,7 +58,8 @@ class LearnResult(Flat):
         effective_dof: Mean of the closed law.
         law: Mean and variance of the closed law and of the redraws, and whether they agree.
         chi2_12: ``p`` of t by chi2 with 12 degrees of freedom, and ``null_ks_p``: of the redraws
-            against it. It holds where that is not small.
+            against it. It holds where that is not small. Of ``default``, ``scan`` and ``energy``
+            ``p`` is None, and ``why`` says the reason.
         members: ``statistic``, ``t``, ``p`` of each, ``p_law``, and what it found.
         labels: ``n_tested``, ``n_partner``, smallest and largest pi, ``rho``, expected ``fakes``.
         variables: ``column``, ``transform``, ``resolution``, ``label``, ``unit``, and the range
@@ -112,7 +125,7 @@ MEMBER = fields(
     {"statistic": TEXT, "t": HOLE, "p": PROBABILITY},
     {"p_law": PROBABILITY, "p_interval": ANY, "found": ANY},
 )
-CHI2 = fields({"p": PROBABILITY, "null_ks_p": HOLE})
+CHI2 = fields({"p": PROBABILITY, "null_ks_p": HOLE}, {"why": TEXT})
 VARIABLE = fields(
     {"column": TEXT, "low": NUMBER, "high": NUMBER},
     {"transform": maybe(TEXT), "resolution": HOLE, "label": TEXT, "unit": TEXT},
@@ -178,5 +191,17 @@ def misfits(record: dict[str, Any]) -> Iterator[str]:
 
 def summarize(record: dict[str, Any]) -> Spec:
     """Return what results.json of a bundle repeats."""
-    keys = ("kind", "statistic", "t", "p", "p_interval", "z", "redraws", "p_law", "members")
-    return {key: record.get(key) for key in keys}
+    keys = ("kind", "statistic", "t", "p", "p_interval", "z", "redraws", "p_law", "members",
+            "labels")  # fmt: skip
+    return {**{key: record.get(key) for key in keys}, "events": events_file(record)}
+
+
+def events_file(record: Mapping[str, Any]) -> str:
+    """Return the name of the events of a record in a bundle: records of the same events share it.
+
+    Example:
+        >>> events_file({"provenance": {"events_digest": "sha256:0123456789abcdef"}})
+        'events_0123456789ab_0.npz'
+    """
+    digest = str(record["provenance"].get("events_digest")).removeprefix("sha256:")
+    return f"events_{digest[:12]}_{len(record.get('nuisances') or ())}.npz"
