@@ -82,6 +82,36 @@ def test_nuisances_are_fitted_in_both_hypotheses():
     assert t[False] < 0.6 * t[True]
 
 
+def test_chosen_starts_find_what_all_of_them_find():
+    """4 of 64 sets of sigmoids, chosen by what their heights alone gain, against all 64."""
+    rng = np.random.default_rng(12)
+    _, labels, events = small(rng, size=400)
+    many = (rng.random((labels.n, 16)) < labels.share[:, None]).astype(float)
+    counts = events.sums(many)
+    few, every = (NetworkTest(events, starts=n).fit(counts).t for n in (4, 64))
+    assert np.all(few < every + 0.05)
+    assert np.mean(few > every - 0.05) > 0.7
+    assert np.mean(every - few) < 0.3
+
+
+def test_a_start_has_the_best_heights_of_its_sigmoids():
+    """Against a fit of a, c alone by scipy, to second order at the null."""
+    _, labels, events = small(np.random.default_rng(13), size=200)
+    test = NetworkTest(events)
+    y = events.sums(labels.tested.astype(float)[:, None])
+    begin = test._begin(y)[0, 0]
+    p = expit(events.offset)
+    f = np.concatenate([test._columns(begin[4:8, None], begin[8:12])])
+    pull, spread = y[:, 0] - events.counts * p, events.counts * p * (1 - p)
+
+    def loss(x):
+        eta = x @ f
+        return -pull @ eta + 0.5 * spread @ eta**2 + 0.5 * np.sum(x[:4] ** 2)
+
+    found = minimize(loss, np.zeros(5)).x
+    assert np.append(begin[:4], begin[12:]) == pytest.approx(found, abs=1e-3)
+
+
 def test_several_variables():
     points, labels = labelled(np.random.default_rng(5), size=150)
     events = group_events(points, labels)

@@ -15,7 +15,7 @@ from ddphf.compute.tasks import Task
 from ddphf.exceptions import FitError
 from ddphf.learning.classifier import SCORES, ClassifierTest
 from ddphf.learning.labels import Labels
-from ddphf.learning.network import NetworkTest, group_events
+from ddphf.learning.network import TRIED, NetworkTest, group_events
 from ddphf.learning.nplm import AdamTest
 from ddphf.learning.redraws import check_redraws, redraw_residuals
 from ddphf.progress import Count
@@ -70,16 +70,20 @@ class TrainedStatistics:
         if self.kind == "classifier":
             found = self._kept(0, lambda: ClassifierTest(self.points, self.labels, **self.options))
             return found.fit(tested), None
-        events = self._kept(0, lambda: group_events(self.points, self.labels))
-        counts = events.sums(tested.astype(float))
         if self.kind == "network":
-            fit = NetworkTest(events, **self.options).fit(counts)
+            test = self._kept(
+                0, lambda: NetworkTest(group_events(self.points, self.labels), **self.options)
+            )
+            events = test.events
+            fit = test.fit(events.sums(tested.astype(float)))
             said = {
-                "starts": NetworkTest(events).starts, "agree": int(fit.agree[0]),
+                "starts": test.starts, "tried": TRIED, "agree": int(fit.agree[0]),
                 "edm": _number(fit.edm[0]), "groups": len(events.counts),
                 "parameters": fit.parameters[0].tolist(),
             }  # fmt: skip
             return fit.t[None], said
+        events = self._kept(0, lambda: group_events(self.points, self.labels))
+        counts = events.sums(tested.astype(float))
         values = [AdamTest(events, loss, **self.options).fit(counts) for loss in ("sym", "ce")]
         return np.array(values), {"groups": len(events.counts), **self.options}
 
