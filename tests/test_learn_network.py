@@ -11,6 +11,7 @@ from ddphf.learning.labels import make_labels
 from ddphf.learning.network import CERTIFIED, NetworkTest, group_events
 from ddphf.learning.nplm import AdamTest
 from ddphf.learning.trained import TrainedStatistics, train_all
+from ddphf.results.learn import describe_band
 
 
 def small(rng, size=150):
@@ -180,6 +181,22 @@ def test_the_classifier_sees_a_difference_in_its_own_events():
     assert observed.shape == (3, 1)
     assert np.mean(null[1] >= observed[1, 0]) < 0.2
     assert null[2].mean() < null[1].mean()  # what it has not seen it does not overfit
+
+
+def test_the_published_band_is_that_of_bootstrap_samples():
+    """Its largest scores lie above those of redraws: events that are there twice are learned."""
+    points, y = toy(np.random.default_rng(11), size=200)
+    options = {"layers": (16,), "epochs": 20, "batch": 50}
+    names, observed, drawn, said = train_all(
+        points, make_labels(y), "classifier", 16, seed=2, options=options
+    )
+    band = said["bootstrap"]
+    assert names[0] == band["statistic"]
+    assert (band["samples"], band["observed"]) == (16, pytest.approx(observed[0]))
+    quantiles = [band["quantiles"][q] for q in ("0.025", "0.16", "0.5", "0.84", "0.975")]
+    assert quantiles == sorted(quantiles)
+    assert band["quantiles"]["0.5"] > np.median(drawn[0])
+    assert describe_band({"network": said}).startswith(f"largest score {observed[0]:.3g}; in 16 ")
 
 
 @pytest.mark.slow

@@ -21,7 +21,7 @@ from ddphf.cli.common import (
 from ddphf.cli.figures import figure_options, figure_paths
 from ddphf.cli.learn_common import learn_options, write_learned
 from ddphf.outputs import Outputs
-from ddphf.results.learn import describe_p
+from ddphf.results.learn import describe_band, describe_p
 
 __all__ = ["FIGURES", "command"]
 
@@ -78,6 +78,8 @@ def command(
             f"({told['z']:.2f} sigma)"
         )
     print_summary(_chi2(chi2))
+    if band := describe_band(record):
+        print_summary(band)
     if record["treatment"] is not None:
         ways = [f"{k} p = {v['p']:.3g}" for k, v in record["treatment"].items()]
         print_summary(f"{len(record['nuisances'])} nuisances: {', '.join(ways)}")

@@ -47,7 +47,7 @@ rounding."""
 
 TOLD = {
     "test": ("t", "p", "p_interval", "z", "p_law", "significance", "effective_dof", "law",
-             "chi2_12", "members", "treatment", "null"),
+             "chi2_12", "members", "treatment", "null", "network"),
     "curve": ("t", "p", "p_interval", "z", "curve"),
     "power": ("power",),
 }  # fmt: skip

@@ -174,7 +174,7 @@ def judge_pool(pool: Pool, which: str, drawn: AnyArray) -> dict[str, Any]:
 
 
 def _judge_trained(
-    which: str, names: Sequence[str], observed: Array, drawn: AnyArray, said: Spec | None
+    which: str, names: Sequence[str], observed: Array, drawn: AnyArray, said: Spec
 ) -> dict[str, Any]:
     """Return the fields of the record that judge a statistic with a training for each redraw."""
     members = [

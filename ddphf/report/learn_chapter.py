@@ -8,7 +8,7 @@ from typing import Any
 from ddphf.figures.learn import draw_learned_curve, draw_learned_null, draw_learned_power
 from ddphf.report.page import draw, note, text
 from ddphf.report.tables import Table, number, with_error
-from ddphf.results.learn import describe_p
+from ddphf.results.learn import describe_band, describe_p
 
 __all__ = ["learn_parts"]
 
@@ -57,6 +57,8 @@ def _parts(record: Record) -> list[str]:
                 f"redraws follow it with a KS p-value of {number(chi2['null_ks_p'], 2)}."
             )
         )
+    if band := describe_band(record):
+        parts.append(text(f"{band}."))
     figures = (
         (draw_learned_null(record), "The statistic in redraws of the labels, and in the data"),
         (draw_learned_curve(record), "Learned log ratio with its bands without a difference"),

@@ -28,6 +28,7 @@ __all__ = [
     "EVENTS_FILE",
     "SHAPE",
     "LearnResult",
+    "describe_band",
     "describe_p",
     "events_file",
     "misfits",
@@ -69,7 +70,9 @@ class LearnResult(Flat):
         treatment: With nuisances, ``p`` of the same statistic by prior predictive redraws alone
             (``prior``) and with them profiled too (``profiled``); None without.
         null: ``quantiles`` and ``histogram`` of t in the redraws.
-        network: Starts, how many agree, certificate; where one was trained.
+        network: Starts, how many agree, certificate; where one was trained. Of the classifier
+            ``bootstrap``: the largest score in the data, and its quantiles in bootstrap samples of
+            both samples together, the published band.
         curve: Of ``curve``.
         power: Of ``power``.
         study: Of ``study nplm``.
@@ -172,6 +175,27 @@ def describe_p(record: dict[str, Any]) -> str:
     low, high = record["p_interval"]
     z = "" if record["z"] is None else f", {record['z']:.2f} sigma"
     return f"p = {record['p']:.3g} ({low:.3g} to {high:.3g}){z}, from {record['redraws']} redraws"
+
+
+def describe_band(record: Mapping[str, Any]) -> str | None:
+    """Return the published band of a classifier's largest score in words; None without one.
+
+    Example:
+        >>> ends = {"0.025": 0.5, "0.16": 0.75, "0.84": 1.5, "0.975": 2.0}
+        >>> found = {"observed": 1.25, "samples": 40, "quantiles": ends}
+        >>> describe_band({"network": {"bootstrap": found}})
+        'largest score 1.25; in 40 bootstrap samples 0.75 to 1.5 (68 %), 0.5 to 2 (95 %): the \
+published band; events are there twice, so it is no p-value'
+    """
+    band = (record.get("network") or {}).get("bootstrap")
+    if band is None:
+        return None
+    q = band["quantiles"]
+    return (
+        f"largest score {band['observed']:.3g}; in {band['samples']} bootstrap samples "
+        f"{q['0.16']:.3g} to {q['0.84']:.3g} (68 %), {q['0.025']:.3g} to {q['0.975']:.3g} (95 %): "
+        "the published band; events are there twice, so it is no p-value"
+    )
 
 
 def misfits(record: dict[str, Any]) -> Iterator[str]:
