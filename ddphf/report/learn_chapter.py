@@ -67,6 +67,8 @@ def _parts(record: Record) -> list[str]:
     parts += [draw(figure, alt, f"{alt}.") for figure, alt in figures if figure is not None]
     if record.get("power"):
         parts.append(_power(record["power"]).to_html())
+    if rows := (record.get("study") or {}).get("table"):
+        parts.append(_paper(rows).to_html())
     return parts + [text(line) for line in record.get("left_out") or ()]
 
 
@@ -76,6 +78,12 @@ def _members(record: Record) -> Table:
         for m in record["members"]
     )
     return Table("statistics", ("", "t", "p by redraws", "p by the closed law"), rows)
+
+
+def _paper(rows: Sequence[Record]) -> Table:
+    columns = ("quantity", "paper", "ours", "why different")
+    cells = tuple((r["quantity"], r["paper"] or "-", r["ours"], r["why"]) for r in rows)
+    return Table("arXiv:2401.09530", columns, cells)
 
 
 def _power(power: Record) -> Table:

@@ -11,7 +11,7 @@ from scipy.stats import chi2, kstest, norm
 from ddphf.arrays import AnyArray, Array, Mask, Spec
 from ddphf.compute.streams import generator, seed_of_part
 from ddphf.config.analysis import Analysis
-from ddphf.learning.calibration import LAW_REDRAWS, count_redraws, own_p_values, smallest_p
+from ddphf.learning.calibration import LAW_REDRAWS, count_redraws, own_p_values
 from ddphf.learning.change_points import change_point_supremum
 from ddphf.learning.ideal import ideal_t, ideal_z, known_background_z, toy_densities
 from ddphf.learning.labels import make_labels
@@ -19,7 +19,7 @@ from ddphf.learning.network import NetworkTest, group_events
 from ddphf.learning.nplm import AdamTest
 from ddphf.learning.pool import make_pool
 from ddphf.learning.redraws import redraw_pool
-from ddphf.learning.run_test import DEFAULT
+from ddphf.learning.run_test import DEFAULT, judge_pool
 from ddphf.progress import Stage, silent
 from ddphf.results.learn import LearnResult
 from ddphf.results.provenance import make_provenance
@@ -195,8 +195,8 @@ def _signal(
         labels = make_labels(y)
         pool = make_pool(points, labels, DEFAULT)
         drawn = redraw_pool(pool, redraws, seed=seed_of_part(seed, number))
-        found, flipped, _ = smallest_p(pool.observed[0], drawn[0])
-        z["default"].append(_z(count_redraws(found, flipped).p))
+        # Beyond the redraws' reach by the closed law, where they confirm it.
+        z["default"].append(_z(judge_pool(pool, "default", drawn)["significance"]["p"]))
         if network and size <= 2_000:
             grouped = group_events(points, labels)
             many = (rng.random((labels.n, few)) < labels.share[:, None]).astype(float)
