@@ -7,8 +7,9 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from ddphf.exceptions import FitError
+from ddphf.learning.groups import group_events
 from ddphf.learning.labels import make_labels
-from ddphf.learning.network import CERTIFIED, NetworkTest, group_events
+from ddphf.learning.network import CERTIFIED, NetworkTest
 from ddphf.learning.nplm import AdamTest
 from ddphf.learning.trained import TrainedStatistics, train_all
 from ddphf.results.learn import describe_band

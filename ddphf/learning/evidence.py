@@ -13,6 +13,7 @@ import numpy as np
 from ddphf.array_guards import check_arrays
 from ddphf.arrays import AnyArray, Spec
 from ddphf.compute.blas import one_blas_thread
+from ddphf.compute.work import Work
 from ddphf.config.analysis import read_analysis
 from ddphf.config.learn import LearnConfig, VariableConfig
 from ddphf.exceptions import InputError
@@ -226,20 +227,19 @@ def again(record: Mapping[str, Any], events: LabelledEvents, progress: Count | N
         InputError: It asks for more than anybody draws again.
     """
     kind, seed, redraws = record["kind"], int(record["seed"]), int(record["redraws"])
+    work = Work(count=progress)
     within("a record of 'ddphf learn'", "redraws", redraws, MOST_TOYS)
     if kind == "test":
-        found = judge_events(
-            events, statistic=record["statistic"], redraws=redraws, seed=seed, progress=progress
-        )
+        found = judge_events(events, redraws, seed, work, statistic=record["statistic"])
     elif kind == "curve":
-        found = curve_of_events(events, redraws=redraws, seed=seed, progress=progress)
+        found = curve_of_events(events, redraws, seed, work)
     else:
         power = record["power"]
         within("a record of 'ddphf learn'", "toys", int(power["toys"]) * redraws, MOST_TOYS)
         strengths = [float(p["strength"]) for p in power["points"]]
         found = power_of_events(
-            events, _signal(record), strengths, statistic=record["statistic"],
-            toys=int(power["toys"]), redraws=redraws, seed=seed, progress=progress,
+            events, redraws, seed, work, _signal(record), strengths,
+            statistic=record["statistic"], toys=int(power["toys"]),
         )  # fmt: skip
     told = found.to_dict()
     return {key: told[key] for key in TOLD[kind]}

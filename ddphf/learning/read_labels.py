@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import TypedDict
 
 import numpy as np
 
 from ddphf.arrays import AnyArray, Array, IntArray
+from ddphf.compute.work import HERE, Work
 from ddphf.config.analysis import Analysis
 from ddphf.config.learn import LearnConfig
 from ddphf.exceptions import InputError
@@ -18,7 +20,7 @@ from ddphf.results.data_directed import data_digest
 from ddphf.search.event_nuisances import Base, Direction, label_directions, other_directions
 from ddphf.search.read_events import BaseEvents, read_base_events
 
-__all__ = ["LabelledEvents", "digest_events", "read_labelled_events"]
+__all__ = ["LabelledEvents", "Redrawing", "begin", "digest_events", "read_labelled_events"]
 
 NAMES = {
     "both/observed": "both samples", "tested/fakes": "the tested sample's control region",
@@ -131,6 +133,32 @@ def _left_out(analysis: Analysis, read: BaseEvents) -> Iterator[str]:
             yield f"{n} events of {NAMES[key]} have a lepton outside the maps: left out"
     if read.base.outside:
         yield f"{read.base.outside} events outside the axes have no efficiency ratio: left out"
+
+
+class Redrawing(TypedDict, total=False):
+    """How the labels of an analysis are redrawn, whatever is learned of them.
+
+    Attributes:
+        redraws: How often; as the analysis says by default.
+        nuisances: Whether errors of efficiencies and fakes are taken into account; they are.
+        seed: Of everything drawn; 0.
+        work: Where it is done, on threads by default, and who hears of it.
+    """
+
+    redraws: int | None
+    nuisances: bool
+    seed: int
+    work: Work
+
+
+def begin(
+    analysis: Analysis, *, redraws: int | None = None, nuisances: bool = True, seed: int = 0,
+    work: Work = HERE,
+) -> tuple[LabelledEvents, int, int, Work]:  # fmt: skip
+    """Return labelled events, how many redraws there are, their seed, and the work."""
+    work.say("events")
+    events = read_labelled_events(analysis, nuisances=nuisances)
+    return events, events.config.redraws if redraws is None else redraws, seed, work
 
 
 def _unused_fakes(base: Base, counts: tuple[AnyArray, Array]) -> list[str]:

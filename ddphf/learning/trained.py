@@ -10,15 +10,16 @@ import numpy as np
 
 from ddphf.arrays import AnyArray, Array, Spec
 from ddphf.compute.blas import ONE_BLAS_THREAD, one_blas_thread
-from ddphf.compute.blocks import Runner, run_blocks
+from ddphf.compute.blocks import run_blocks
 from ddphf.compute.tasks import Task
+from ddphf.compute.work import HERE, Work
 from ddphf.exceptions import FitError
 from ddphf.learning.classifier import SCORES, ClassifierTest
+from ddphf.learning.groups import group_events
 from ddphf.learning.labels import Labels
-from ddphf.learning.network import TRIED, NetworkTest, group_events
+from ddphf.learning.network import TRIED, NetworkTest
 from ddphf.learning.nplm import AdamTest
 from ddphf.learning.redraws import check_redraws, redraw_residuals
-from ddphf.progress import Count
 from ddphf.search.latest import Latest
 from ddphf.search.lines import LANES
 from ddphf.statistics.tails import refuse_failures
@@ -36,9 +37,6 @@ NAMES = {
 
 HEADLINE = {"network": "network", "nplm": "t_sym", "classifier": "classifier_in_sample"}
 """The member whose p-value is that of the statistic."""
-
-PART = 16
-"""Redraws of a block: a training takes long."""
 
 
 MOST_BOOTSTRAPS = 100
@@ -118,6 +116,10 @@ class TrainedStatistics:
         return self.evaluate(tested)[0]
 
 
+PART = 16
+"""Redraws of a block: a training takes long."""
+
+
 def _number(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
@@ -130,8 +132,7 @@ def train_all(
     *,
     seed: int,
     options: Spec | None = None,
-    runner: Runner | None = None,
-    progress: Count | None = None,
+    work: Work = HERE,
 ) -> tuple[Sequence[str], Array, AnyArray, Spec]:
     """Return the members' names, values of the data and of redraws, and what the data's fit says.
 
@@ -144,8 +145,7 @@ def train_all(
         redraws: How many; they are the same labels as those of the other statistics.
         seed: Of the redraws.
         options: Of the test.
-        runner: Where trainings are done; threads of this process by default.
-        progress: Called with (done, total) parts of redraws.
+        work: Where trainings are done, threads of this process by default; counts parts of redraws.
 
     Raises:
         FitError: No start converged for the data, or for too many redraws.
@@ -164,11 +164,12 @@ def train_all(
             )
         task = Task(f"{__name__}:TrainedStatistics", settings, ONE_BLAS_THREAD)
         parts = range(-(-redraws // PART))
-        drawn = list(run_blocks(task, parts, runner=runner, progress=progress))
+        drawn = list(run_blocks(task, parts, runner=work.runner, progress=work.count))
         band = None
         if kind == "classifier":
             task = Task(f"{__name__}:BootstrapMaxima", settings, ONE_BLAS_THREAD)
-            band = list(run_blocks(task, range(min(redraws, MOST_BOOTSTRAPS)), runner=runner))
+            numbers = range(min(redraws, MOST_BOOTSTRAPS))
+            band = list(run_blocks(task, numbers, runner=work.runner))
     values = np.concatenate(drawn, axis=1)[:, :redraws]
     failed = int(np.sum(~np.isfinite(values).all(axis=0)))
     refuse_failures(failed, redraws, f"learn: trainings of the {kind}", "p would mean nothing")

@@ -13,9 +13,10 @@ from ddphf.compute.streams import generator, seed_of_part
 from ddphf.config.analysis import Analysis
 from ddphf.learning.calibration import LAW_REDRAWS, count_redraws, own_p_values
 from ddphf.learning.change_points import change_point_supremum
+from ddphf.learning.groups import group_events
 from ddphf.learning.ideal import ideal_t, ideal_z, known_background_z, toy_densities
 from ddphf.learning.labels import make_labels
-from ddphf.learning.network import NetworkTest, group_events
+from ddphf.learning.network import NetworkTest
 from ddphf.learning.nplm import AdamTest
 from ddphf.learning.pool import make_pool
 from ddphf.learning.redraws import redraw_pool

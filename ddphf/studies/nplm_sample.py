@@ -14,8 +14,9 @@ from ddphf.config.analysis import Analysis
 from ddphf.config.learn import LearnConfig, VariableConfig
 from ddphf.exceptions import InputError
 from ddphf.learning.calibration import DOF, count_redraws
+from ddphf.learning.groups import Grouped, group_events
 from ddphf.learning.labels import Labels, make_labels
-from ddphf.learning.network import Grouped, NetworkTest, group_events
+from ddphf.learning.network import NetworkTest
 from ddphf.learning.nplm import AdamTest
 from ddphf.learning.pool import make_pool
 from ddphf.learning.read_labels import read_labelled_events

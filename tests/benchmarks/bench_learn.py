@@ -10,8 +10,9 @@ import time
 import numpy as np
 
 from ddphf.compute.blas import one_blas_thread
+from ddphf.learning.groups import group_events
 from ddphf.learning.labels import make_labels
-from ddphf.learning.network import NetworkTest, group_events
+from ddphf.learning.network import NetworkTest
 from ddphf.learning.nplm import AdamTest
 from ddphf.learning.pool import make_pool
 from ddphf.learning.redraws import redraw_pool

@@ -68,8 +68,8 @@ def keras(how, folder=None):
 
 
 def main(python, folder):
+    from ddphf.learning.groups import group_events
     from ddphf.learning.labels import make_labels
-    from ddphf.learning.network import group_events
     from ddphf.learning.nplm import AdamTest
 
     x, y = data()
