@@ -16,8 +16,8 @@ from ddphf.learning.evidence import again, compare, pack_events, unpack_events
 from ddphf.learning.read_labels import read_labelled_events
 from ddphf.publish.bundle import make_files
 from ddphf.publish.included import read_given
-from ddphf.results.data_directed import digests_of_data
 from ddphf.results.learn import events_file
+from ddphf.results.provenance import digests_of_data
 
 MADE = {
     "learn.json": ["test", "--redraws", "60"],

@@ -205,7 +205,7 @@ def _check_searches(pile: _Pile) -> None:
     Raises:
         InputError: Two of other data.
     """
-    from ddphf.results.data_directed import digests_of_data
+    from ddphf.results.provenance import digests_of_data
 
     found = pile.found
     data: tuple[str, ...] = ()

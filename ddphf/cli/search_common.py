@@ -16,8 +16,8 @@ from rich.text import Text
 from ddphf.cli.common import choice_option, count_option, print_summary, print_warnings
 from ddphf.cli.figures import Drawn, drawn_options, write_record
 from ddphf.outputs import Outputs
-from ddphf.results.data_directed import describe_global
 from ddphf.results.learn import LearnResult
+from ddphf.results.provenance import describe_global
 
 if TYPE_CHECKING:
     from ddphf.config.analysis import Analysis

@@ -26,7 +26,7 @@ from ddphf.learning.run_test import judge_events
 from ddphf.learning.trained import TRAINED, TrainedStatistics
 from ddphf.learning.variables import transform_values
 from ddphf.progress import Count
-from ddphf.results.data_directed import data_digest
+from ddphf.results.provenance import data_digest
 
 __all__ = ["Difference", "again", "compare", "pack_events", "quick_again", "unpack_events"]
 

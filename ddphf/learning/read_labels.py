@@ -16,7 +16,7 @@ from ddphf.config.learn import LearnConfig
 from ddphf.exceptions import InputError
 from ddphf.learning.labels import Labels, make_labels
 from ddphf.learning.variables import far_events, make_points
-from ddphf.results.data_directed import data_digest
+from ddphf.results.provenance import data_digest
 from ddphf.search.event_nuisances import Base, Direction, label_directions, other_directions
 from ddphf.search.read_events import BaseEvents, read_base_events
 

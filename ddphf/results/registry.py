@@ -219,6 +219,8 @@ KINDS: tuple[RecordKind, ...] = (
     RecordKind(published.PublishedResults, published.SHAPE, "publish"),
     RecordKind(documents.ForeignDocument, documents.ForeignDocument.SHAPE, "publish"),
     RecordKind(documents.CovarianceDocument, documents.CovarianceDocument.SHAPE, "publish"),
+    RecordKind(documents.ScanArraysDocument, documents.ScanArraysDocument.SHAPE, "publish"),
+    RecordKind(documents.ScanPointsDocument, documents.ScanPointsDocument.SHAPE, "publish"),
     RecordKind(verified.VerifyResult, verified.SHAPE, "verify"),
 )  # fmt: skip
 

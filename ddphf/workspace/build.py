@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from ddphf.arrays import Array, Spec
-from ddphf.results.data_directed import data_digest, make_mark
+from ddphf.results.provenance import data_digest, make_mark
 from ddphf.symmetry.closure_variables import close_variables
 from ddphf.symmetry.pair import Pair
 from ddphf.workspace import emit
