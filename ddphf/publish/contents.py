@@ -243,7 +243,7 @@ def check_contents(files: dict[str, bytes]) -> tuple[list[Check], Bundle | None]
         ask("numbers are finite", lambda: not_finite(results)),
         ask("patches make the workspace", lambda: other_patches(loaded, workspace)),
         ask("covariance", lambda: other_covariance(loaded, workspace, metadata)),
-        ask("records that results.json names", lambda: other_records(loaded, results)),
+        ask("records that results.json names", lambda: other_records(loaded, files, results)),
         ask("toys that results.json names", lambda: other_toys(files, results)),
     ]
     if not all(answers):
@@ -270,9 +270,10 @@ def stock_script() -> bytes:
 
 
 def _records(results: PublishedResults) -> tuple[set[str], set[str]]:
-    """Return the files of records and of toys that results.json names."""
+    """Return the files of records, and of toys and events, that results.json names."""
     records = {str(entry["name"]) for entry in results.included}
     toys = {str(entry["file"]) for entry in results.toys if entry["file"] is not None}
+    toys |= {str(entry["events"]) for entry in results.included if entry.get("events")}
     for names, suffix in ((records, ".json"), (toys, ".npz")):
         for name in names:
             if is_named(name) or not name.endswith(suffix):
