@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "measurement": {"config", "inputs", "symmetry", "workspace"},
     "workspace": {"config", "inputs", "symmetry"},
     "symmetry": {"config", "inputs"},
-    "publish": {"figures", "inference", "likelihood", "report"},
+    "publish": {"figures", "inference", "likelihood", "masses", "report"},
     "masses": {"inference", "inputs", "likelihood"},
     "inference": {"likelihood"},
     "interchange": {"inputs", "likelihood"},

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from bundles import load, plain_files, publication_of, verify
 from conftest import ANALYSIS, invoke, plain_workspace, write_analysis
+from environments import without_ddphf
 from others_data import OTHERS, needs
 from refusals_studies import PLAIN
 
@@ -42,11 +43,10 @@ def unpack_to(files, folder):
 
 def run_stock(folder, *arguments, program="python"):
     """Run a program of this environment in a folder, ddphf out of sight."""
-    env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     return subprocess.run(
         [Path(sys.executable).with_name(program), *arguments],
         cwd=folder, capture_output=True, text=True, check=False,
-        env={**env, "OPENBLAS_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"},
+        env=without_ddphf(OPENBLAS_NUM_THREADS="1"),
     )  # fmt: skip
 
 
@@ -301,7 +301,7 @@ def test_every_channel_has_a_table_whatever_its_name(names):
     publication = publication_of(channels_called(*names))
     files = make_files(publication)
     packed, _ = make_archive(files, level=0, seconds=5.0)
-    submitted, notes = make_submission(publication, files, "x.tar.gz", packed)
+    submitted, notes = make_submission(publication, "x.tar.gz", packed)
     assert notes == []
     out = unpack(submitted)
     documents = list(yaml.safe_load_all(out["submission.yaml"]))[1:]
@@ -317,7 +317,7 @@ def test_every_channel_has_a_table_whatever_its_name(names):
 @pytest.fixture(scope="module")
 def submission(plain):
     publication = publication_of(plain_workspace())
-    packed, notes = make_submission(publication, plain, "plain.tar.gz", pack(plain))
+    packed, notes = make_submission(publication, "plain.tar.gz", pack(plain))
     return unpack(packed), notes
 
 

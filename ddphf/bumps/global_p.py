@@ -11,10 +11,10 @@ from ddphf.arrays import Array
 from ddphf.bumps.binning import Binning
 from ddphf.bumps.hunt import hunt
 from ddphf.compute.blas import ONE_BLAS_THREAD, one_blas_thread
-from ddphf.compute.blocks import Runner, run_blocks
+from ddphf.compute.blocks import run_blocks
 from ddphf.compute.streams import BUMPS, block_generator
 from ddphf.compute.tasks import Task
-from ddphf.progress import Count
+from ddphf.compute.work import HERE, Work
 from ddphf.statistics.tails import TIE, refuse_failures, tail_interval
 
 __all__ = ["GlobalP", "combine_all", "toy_maxima", "toy_p"]
@@ -68,8 +68,7 @@ def toy_maxima(
     toys: int,
     *,
     seed: int,
-    runner: Runner | None = None,
-    progress: Count | None = None,
+    work: Work = HERE,
 ) -> Array:
     """Return the z of the best bump of every toy, shape (spectra, toys).
 
@@ -81,8 +80,7 @@ def toy_maxima(
         toys: Of each.
         seed: Toy i of spectrum j is the same whatever their numbers are, but for the number of
             blocks that they have.
-        runner: Where they are scanned; on threads by default.
-        progress: Called with (done, total) blocks of toys.
+        work: Where they are scanned; on threads by default; counts blocks of toys.
     """
     blocks = -(-toys // TOYS_PER_BLOCK)
     task = Task(
@@ -95,7 +93,7 @@ def toy_maxima(
     )  # fmt: skip
     numbers = range(len(binnings) * blocks)
     with one_blas_thread():
-        pieces = list(run_blocks(task, numbers, runner=runner, progress=progress))
+        pieces = list(run_blocks(task, numbers, runner=work.runner, progress=work.count))
     rows = [np.concatenate(pieces[i * blocks : (i + 1) * blocks]) for i in range(len(binnings))]
     return np.array(rows).reshape(len(binnings), toys)
 

@@ -77,7 +77,7 @@ def scan_spectra(
     work.say(f"backgrounds of {len(usable)} spectra")
     hunts = hunt_all(
         [e.prepared.binning for e in usable if e.prepared.binning is not None],
-        [e.prepared.counts for e in usable], runner=work.runner, progress=work.count,
+        [e.prepared.counts for e in usable], work=work,
     )  # fmt: skip
     for entry, found in zip(usable, hunts, strict=True):
         entry.found = found
@@ -152,7 +152,7 @@ def _add_toys(entries: list[_Entry], toys: int, seed: int, work: Work) -> None:
     found = [(e, e.found, e.prepared.binning) for e in entries]
     maxima = toy_maxima(
         [b for _, _, b in found if b is not None], [h.null for _, h, _ in found if h is not None],
-        toys, seed=seed, runner=work.runner, progress=work.count,
+        toys, seed=seed, work=work,
     )  # fmt: skip
     for (entry, hunted, _), row in zip(found, maxima, strict=True):
         assert hunted is not None

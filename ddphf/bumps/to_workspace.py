@@ -28,9 +28,8 @@ from ddphf.bumps.links import IDENTITY, evaluate
 from ddphf.bumps.newton import Models
 from ddphf.bumps.templates import integral_templates
 from ddphf.exceptions import FitError, InputError
-from ddphf.results.data_directed import Mark
 from ddphf.results.documents import BumpModelDocument
-from ddphf.results.provenance import json_digest, make_provenance
+from ddphf.results.provenance import Mark, json_digest, make_provenance
 from ddphf.workspace.emit import (
     Channel,
     Sample,

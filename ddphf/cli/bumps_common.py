@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from ddphf.exceptions import InputError
-from ddphf.files import read_json
 
 __all__ = ["ranked_spectrum", "read_bumps"]
 
@@ -17,15 +16,9 @@ def read_bumps(name: str) -> dict[str, Any]:
         InputError: It is none, or is damaged.
     """
     from ddphf.results.bumps import BumpsResult
-    from ddphf.results.registry import check_record, kind_of
+    from ddphf.results.registry import read_record
 
-    data = read_json(name)
-    kind = kind_of(data)
-    if kind is None or kind.record is not BumpsResult:
-        raise InputError(f"{name}: is no record of 'ddphf bumps scan'")
-    if (wrong := check_record(data)) is not None:
-        raise InputError(f"{name}: is no whole record of 'ddphf bumps scan' ({wrong})")
-    record: dict[str, Any] = BumpsResult.from_dict(data).to_dict()
+    record: dict[str, Any] = read_record(name, BumpsResult, "ddphf bumps scan").to_dict()
     return record
 
 

@@ -9,16 +9,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from ddphf.cli.common import (
-    choices,
-    force_option,
-    output_option,
-    print_summary,
-    progress_line,
-    runner_at,
-    scheduler_option,
-    seed_option,
-)
+from ddphf.cli import common
 from ddphf.files import to_json
 from ddphf.outputs import Outputs
 
@@ -28,56 +19,40 @@ SETS = ("talk", "dijet", "bernstein", "two exponentials")
 
 
 @click.command("evaluate")
-@click.option(
-    "--sets", default="talk", show_default=True, metavar="A,B",
-    help=f"Functions of the backgrounds: {', '.join(SETS)}.",
-)  # fmt: skip
-@click.option(
-    "--signals", type=click.IntRange(min=2), default=300, show_default=True, metavar="N",
-    help="Spectra with a bump, of each set.",
-)  # fmt: skip
-@click.option(
-    "--backgrounds", type=click.IntRange(min=2), default=300, show_default=True, metavar="N",
-    help="Spectra without one.",
-)  # fmt: skip
+@common.text_option("--sets", "A,B", f"Functions of the backgrounds: {', '.join(SETS)}.", "talk")
+@common.count_option("--signals", "Spectra with a bump, of each set.", least=2, default=300)
+@common.count_option("--backgrounds", "Spectra without one.", least=2, default=300)
 @click.option(
     "--width-bins", type=click.FloatRange(0.5, 3), default=1.5, show_default=True, metavar="W",
     help="Standard deviation of a bump, in bins.",
 )  # fmt: skip
-@seed_option
-@scheduler_option
-@output_option
-@force_option
+@common.seed_option
+@common.scheduler_option
+@common.output_option
+@common.force_option
 def command(
-    sets: str,
-    signals: int,
-    backgrounds: int,
-    width_bins: float,
-    seed: int,
-    where: str | None,
-    output: str,
-    force: bool,
-) -> None:
+    sets: str, signals: int, backgrounds: int, width_bins: float, seed: int, where: str | None,
+    output: str, force: bool,
+) -> None:  # fmt: skip
     """Draw spectra of known backgrounds, with and without bumps, and scan them.
 
     Delta Z is the estimated minus the known significance in the bin of the bump.
 
     Example: ddphf bumps evaluate --signals 20 --backgrounds 20 --seed 1 -o evaluation.json
     """
-    wanted = choices("--sets", sets, SETS)
+    wanted = common.choices("--sets", sets, SETS)
     outputs = Outputs([output], force=force)
-    with progress_line() as say, runner_at(where, say) as runner:
+    with common.progress_line() as say, common.runner_at(where, say) as runner:
         from ddphf.bumps.evaluate import evaluate_splines
-        from ddphf.compute.work import Work
 
         result = evaluate_splines(
             wanted, signals=signals, backgrounds=backgrounds, width=width_bins, seed=seed,
-            work=Work(say, say.bar("spectra"), runner),
+            work=say.work("spectra", runner),
         )  # fmt: skip
     record = result.to_dict()
     with outputs:
         outputs.write(output, to_json(record))
-    print_summary(make_table(record))
+    common.print_summary(make_table(record))
 
 
 def _number(value: Mapping[str, Any] | None) -> str:

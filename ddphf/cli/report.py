@@ -205,7 +205,7 @@ def _check_searches(pile: _Pile) -> None:
     Raises:
         InputError: Two of other data.
     """
-    from ddphf.results.data_directed import digest_of_built
+    from ddphf.results.provenance import digest_of_built
 
     found = pile.found
     data = None

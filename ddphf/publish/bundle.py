@@ -26,14 +26,22 @@ from ddphf.results.published import PublishedResults
 from ddphf.results.verified import VerifyResult
 from ddphf.workspace_json import Workspace
 
-__all__ = ["Publication", "foreign_metadata", "make_archive", "make_files"]
+__all__ = [
+    "SCAN_LICENSE", "Publication", "foreign_metadata", "make_archive", "make_citation",
+    "make_files",
+]  # fmt: skip
 
 
-LICENSE = """To the extent possible under law, the authors have waived all copyright and related or
+WAIVED = """To the extent possible under law, the authors have waived all copyright and related or
 neighbouring rights to the data of this archive: Creative Commons CC0 1.0 Universal,
 https://creativecommons.org/publicdomain/zero/1.0/legalcode
 
-verify_stock.py is part of ddphf: BSD-3-Clause, https://opensource.org/license/bsd-3-clause
+"""
+LICENSE = f"""{WAIVED}verify_stock.py is part of ddphf: BSD-3-Clause, \
+https://opensource.org/license/bsd-3-clause
+"""
+SCAN_LICENSE = f"""{WAIVED}verify_scan.py and make_workspace.py are part of ddphf: BSD-3-Clause,
+https://opensource.org/license/bsd-3-clause
 """
 
 
@@ -131,7 +139,9 @@ def make_files(publication: Publication) -> dict[str, bytes]:
     files["requirements.txt"] = make_requirements(results.environment["versions"]).encode()
     files["verify_stock.py"] = Path(__file__).with_name("verify_stock.py").read_bytes()
     files["LICENSE"] = (publication.license or LICENSE).encode()
-    files["CITATION.cff"] = (publication.citation or _citation(results)).encode()
+    files["CITATION.cff"] = (
+        publication.citation or make_citation(results.name, results.environment["versions"])
+    ).encode()
     files["README.md"] = make_readme(files, workspace, metadata, results).encode()
     files[SUMS] = make_sums(files)
     return files
@@ -167,13 +177,13 @@ def _signals(publication: Publication) -> dict[str, bytes]:
     return files
 
 
-def _citation(results: PublishedResults) -> str:
-    versions = results.environment["versions"]
+def make_citation(name: str, versions: Mapping[str, str]) -> str:
+    """Return a plain CITATION.cff of a publication."""
     data = {
         "cff-version": "1.2.0",
         "message": "If you use these numbers, please cite their publication, and pyhf.",
         "type": "dataset",
-        "title": f"Statistical model: {results.name}",
+        "title": f"Statistical model: {name}",
         "authors": [{"name": "The authors of this analysis"}],
         "license": "CC0-1.0",
         "references": [

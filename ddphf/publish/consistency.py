@@ -19,9 +19,8 @@ from ddphf.likelihood.patches import apply_patch
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.likelihood.schemas import check_schema, validate
 from ddphf.publish.points import describe_channels
-from ddphf.results.data_directed import digest_of_built
 from ddphf.results.documents import ForeignDocument, SidecarDocument
-from ddphf.results.provenance import json_digest
+from ddphf.results.provenance import digest_of_built, json_digest
 from ddphf.results.published import INTERPOLATION, PublishedResults
 from ddphf.results.registry import check_record
 from ddphf.workspace_json import Workspace

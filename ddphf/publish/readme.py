@@ -9,7 +9,7 @@ from ddphf.arrays import Spec
 from ddphf.publish.markdown import cell, code, prose, tail
 from ddphf.publish.measured import lines_of_measured
 from ddphf.publish.summaries import publishing_of
-from ddphf.results.data_directed import read_mark
+from ddphf.results.provenance import read_mark
 from ddphf.results.published import PublishedResults
 from ddphf.results.registry import KINDS, load_function
 from ddphf.text import clean_text
