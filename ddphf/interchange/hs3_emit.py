@@ -12,7 +12,7 @@ from ddphf.exceptions import InputError
 from ddphf.interchange.hs3_channels import SCALAR, Channel, Modifier
 from ddphf.interchange.hs3_per_bin import Group, Use, classify
 from ddphf.interchange.terms import Constraint
-from ddphf.results.data_directed import read_mark
+from ddphf.results.provenance import read_mark
 from ddphf.text import list_names
 
 __all__ = ["Point", "emit"]

@@ -17,7 +17,7 @@ from ddphf.exceptions import ModelError
 from ddphf.interchange.names import Names
 from ddphf.interchange.terms import Component, read_components
 from ddphf.likelihood.reference import ReferenceModel
-from ddphf.results.data_directed import read_mark
+from ddphf.results.provenance import read_mark
 from ddphf.workspace_json import ChannelDocument, ModifierDocument, Workspace
 
 __all__ = ["HS3_VERSION", "write_hs3"]
