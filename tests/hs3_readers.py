@@ -7,6 +7,7 @@ imports neither ddphf nor pyhf, so that any environment that has the tool can ru
 """
 
 import json
+import math
 import sys
 import warnings
 
@@ -46,8 +47,10 @@ def by_root(path, analysis, points):
             for i in range(data.numEntries()):
                 axis.setVal(data.get(i).getRealValue(axis.GetName()))
                 count, rate = data.weight(i), rates.getVal()
-                total += 2 * (rate - (count * ROOT.TMath.Log(rate) if count else 0))
-        yield total - 2 * sum(ROOT.TMath.Log(term.getVal()) for term in terms.values())
+                # against the data themselves: terms stay small where counts are large
+                likely = count * math.log(count / rate) if count else 0.0
+                total += 2 * (rate - count + likely)
+        yield total - 2 * sum(math.log(term.getVal()) for term in terms.values())
 
 
 def by_pyhs3(path, analysis, points):
