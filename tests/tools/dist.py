@@ -60,13 +60,15 @@ EXTRA_FILES = """
 import numpy as np
 rng = np.random.default_rng(1)
 n = 2000
-np.savez("events.npz", x=rng.normal(size=n), flavour=np.where(rng.random(n) < 0.5, 13, 11))
+flavour = np.where(rng.random(n) < 0.5, 13, 11)
+np.savez("events.npz", x=rng.normal(size=n), pt=np.full(n, 30.0), flavour=flavour)
 open("events.yml", "w").write('''
 schema: ddphf/analysis/1
 name: learned
 events:
   file: events.npz
   axes: [{column: x, edges: {bins: 4, low: -4, high: 4}}]
+  leptons: [{flavour: flavour, pt: pt, eta: x}]
 tested: {label: mue, select: flavour == 13}
 partner: {label: emu, select: flavour == 11}
 efficiency_ratio: 1.0
