@@ -11,7 +11,7 @@ from scipy.optimize import minimize_scalar
 from scipy.stats import kstest
 
 from ddphf.bumps.binning import Binning
-from ddphf.bumps.evaluate import evaluate_splines
+from ddphf.bumps.evaluate import evaluate_bumps
 from ddphf.bumps.generator import SETS, draw_background, draw_sample
 from ddphf.bumps.global_p import toy_maxima
 from ddphf.bumps.hunt import hunt
@@ -41,14 +41,14 @@ def test_samples_fall_and_hold_what_is_asked_for(which):
 def test_samples_are_those_of_their_seed():
     one, other = (draw_sample(np.random.default_rng(3), "talk", signal=True) for _ in range(2))
     assert np.array_equal(one.counts, other.counts)
-    assert evaluate_splines(["talk"], signals=3, backgrounds=3, seed=5) == evaluate_splines(
+    assert evaluate_bumps(["talk"], signals=3, backgrounds=3, seed=5) == evaluate_bumps(
         ["talk"], signals=3, backgrounds=3, seed=5
     )
 
 
 @pytest.mark.slow
 def test_in_family():
-    found = evaluate_splines(["talk"], signals=400, backgrounds=400, seed=1).sets[0]
+    found = evaluate_bumps(["talk"], signals=400, backgrounds=400, seed=1).sets[0]
     assert found["failed"] == 0
     assert found["signals_stated"] >= 300
     assert abs(found["delta_z"]["bias"]) < 0.15
@@ -60,7 +60,7 @@ def test_in_family():
 @pytest.mark.slow
 @pytest.mark.parametrize("which", [name for name in SETS if name != "talk"])
 def test_unseen_smooth_families(which):
-    found = evaluate_splines([which], signals=400, backgrounds=200, seed=1).sets[0]
+    found = evaluate_bumps([which], signals=400, backgrounds=200, seed=1).sets[0]
     assert found["failed"] == 0
     assert abs(found["delta_z"]["bias"]) < 0.3
     assert found["delta_z"]["half_range"] < 1.0
@@ -69,7 +69,7 @@ def test_unseen_smooth_families(which):
 @pytest.mark.slow
 def test_rate_of_false_bumps():
     """10 000 spectra without a bump: the largest Z is beyond 5 in at most one of a thousand."""
-    found = evaluate_splines(["talk"], signals=2, backgrounds=10_000, seed=2).sets[0]
+    found = evaluate_bumps(["talk"], signals=2, backgrounds=10_000, seed=2).sets[0]
     five = next(row for row in found["false_positives"] if row["z"] == 5.0)
     assert five["interval"][1] < 1e-3
     assert five["interval"][0] <= five["rate"] <= five["interval"][1]

@@ -10,6 +10,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from ddphf.cli.bumps_common import METHODS, network_of, weights_option
 from ddphf.cli.common import (
     force_option,
     output_option,
@@ -56,6 +57,15 @@ SHOWN = 20
     help="Spectra that have toys, the largest Z first.",
 )  # fmt: skip
 @click.option(
+    "--partner", metavar="FILE",
+    help="Counts of the partner sample of a symmetry, as background in the place of splines.",
+)  # fmt: skip
+@click.option(
+    "--method", type=click.Choice(METHODS), default=METHODS[0], show_default=True,
+    help="What ranks; what is stated has splines.",
+)  # fmt: skip
+@weights_option
+@click.option(
     "--combine", metavar="WORD",
     help="Scan sums of neighbours too: of names that differ by one in the number before WORD.",
 )  # fmt: skip
@@ -78,6 +88,9 @@ def command(
     resolution: str | None,
     toys: int,
     first: int,
+    partner: str | None,
+    method: str,
+    weights: str | None,
     combine: str | None,
     mass: float | None,
     page: str | None,
@@ -92,7 +105,7 @@ def command(
 
     SPECTRA are files (CSV with mass_low, mass_high and counts; npz, UHI JSON, ROOT),
     FILE:NAME, or patterns such as 'spectra/*.csv'. What is called background in a file
-    is a known one.
+    is a known one, what is called partner the partner sample of a symmetry.
 
     Example: ddphf bumps scan spectrum.csv --width-bins 1.5 --toys 99 -o b.json
     """
@@ -102,14 +115,15 @@ def command(
         raise UsageError("--page -: standard output is the record's; name a file")
     wanted = Width(width_bins, width, resolution)
     figures = figure_paths(plots, kind, ("bump",))
-    outputs = Outputs([output, page, *figures.values()], force=force)
+    outputs = Outputs([output, page, *figures.values()], inputs=[weights], force=force)
     with progress_line() as say, runner_at(where, say) as runner:
         say("reading")
         from ddphf.bumps.run_scan import scan_spectra
         from ddphf.bumps.spectra import read_spectra
         from ddphf.compute.work import Work
 
-        read, files = read_spectra(spectra)
+        network = network_of(method, weights)
+        read, files = read_spectra(spectra, partner)
         outputs.protect(files)
         said: list[str] = []
         if combine is not None:
@@ -117,7 +131,9 @@ def command(
 
             read, said = add_neighbours(read, combine)
         work = Work(say, say.bar("blocks"), runner)
-        result = scan_spectra(read, wanted, toys=toys, first=first, mass=mass, seed=seed, work=work)
+        result = scan_spectra(
+            read, wanted, toys=toys, first=first, mass=mass, network=network, seed=seed, work=work
+        )
     record = result.to_dict()
     print_warnings([*said, *result.warnings])
 
@@ -176,7 +192,9 @@ def make_table(record: Mapping[str, Any]) -> Table:
     table = Table(title=Text(f"bumps in {len(spectra)} spectra"), title_justify="left")
     for column in ("", "spectrum", "status"):
         table.add_column(column)
-    for column in ("mass", "events", "Z local", "Z known", "rho", "p local"):
+    asked = record["method"] == "network"
+    columns = ("mass", "events", "Z local", "Z known", "rho", "p local")
+    for column in (*columns, "Z network") if asked else columns:
         table.add_column(column, justify="right")
     table.add_column("global")
     for spectrum in spectra[:SHOWN]:
@@ -189,12 +207,22 @@ def make_table(record: Mapping[str, Any]) -> Table:
             _number(best["mass"], ".5g"), _number(best["events"], ".4g") + error,
             _number(best["z"], ".2f"), _number(best["z_known"], ".2f"),
             _number(best["rho"], ".2f"), _number(best["p_local"], ".2g"),
+            *([_network(spectrum)] if asked else []),
             describe_p(best) if spectrum["best"] else "-",
         )  # fmt: skip
     if len(spectra) > SHOWN:
         table.caption = f"and {len(spectra) - SHOWN} more in the record"
         table.caption_justify = "left"
     return table
+
+
+def _network(spectrum: Mapping[str, Any]) -> str:
+    """Return the largest z by the network and where it is; no p-value comes of it."""
+    found = spectrum.get("network")
+    if found is None:
+        return "-"
+    flag = " !" if found["differs"] else ""
+    return f"{found['best']['z']:.2f} at {found['best']['mass']:.5g}{flag}"
 
 
 def describe_overall(record: Mapping[str, Any]) -> list[str]:

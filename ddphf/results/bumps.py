@@ -40,11 +40,12 @@ class BumpsResult(Flat):
             with functions for the background.
         overall: How often the best of all spectra is as good: ``p``, ``p_interval``, ``spectra``.
         width: How wide a bump was taken to be.
-        method: What ranks: ``spline`` or ``network``.
+        method: What ranks before there are toys: ``spline`` or ``network``.
         toys: Asked for, of each of the first spectra.
         seed: Of everything drawn.
         left_out: Sentences about what was not done.
         warnings: Sentences for the user.
+        network: Its version, digest and training; None where it was not asked.
         provenance: Versions, and the digest of what was read.
     """
 
@@ -56,6 +57,7 @@ class BumpsResult(Flat):
     seed: int
     left_out: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    network: Spec | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
 
     SCHEMA = "ddphf/bumps/1"
@@ -81,6 +83,13 @@ FAMILY = fields(
     {"family": TEXT, "z": HOLE, "events": HOLE, "deviance": HOLE, "p": HOLE},
     {"parameters": ANY, "why": TEXT, "edm": HOLE, "z_plug": HOLE},
 )
+NETWORK = fields(
+    {
+        "z": HOLES,
+        "best": fields({"mass": NUMBER, "z": NUMBER}, {"bin": COUNT, "z_spline": HOLE}),
+        "differs": {"type": "boolean"},
+    }
+)
 SPECTRUM = fields(
     {
         "name": TEXT,
@@ -94,7 +103,7 @@ SPECTRUM = fields(
                 {
                     "expected_deviance": HOLE, "expected": HOLES, "without_bump": HOLES,
                     "coordinate": TEXT, "link": TEXT, "freedom": HOLE, "strength": HOLE,
-                    "edm": HOLE, "given": HOLES,
+                    "edm": HOLE, "given": HOLES, "failed_candidates": COUNT,
                 },
             )
         ),
@@ -104,7 +113,8 @@ SPECTRUM = fields(
         "rank": COUNT, "why": TEXT, "edges": listed(NUMBER, minItems=2), "observed": HOLES,
         "start": COUNT, "widths": HOLES, "excluded": listed({"type": ["string", "null"]}),
         "unit": TEXT, "digest": TEXT, "families": listed(FAMILY), "spread": ANY, "at": ANY,
-        "network": ANY, "sources": listed(TEXT), "warnings": listed(TEXT),
+        "network": NETWORK, "partner": HOLES, "ratio": HOLES, "sources": listed(TEXT),
+        "warnings": listed(TEXT),
     },
 )  # fmt: skip
 SHAPE = fields(
@@ -121,7 +131,7 @@ SHAPE = fields(
         "toys": COUNT,
         "seed": COUNT,
     },
-    {"left_out": listed(TEXT), **WARNINGS, "provenance": OPEN},
+    {"left_out": listed(TEXT), **WARNINGS, "network": maybe(OPEN), "provenance": OPEN},
 )
 BumpsResult.SHAPE = SHAPE
 
@@ -156,8 +166,12 @@ def misfits(record: dict[str, Any]) -> Iterator[str]:
             continue
         if not increases(edges):
             yield f"{where}.edges: edges that do not increase"
-        for key in ("observed", "z_known", "z_profiled", "rho", "excluded", "widths"):
-            values = spectrum.get(key)
+        lists = {**spectrum, "network.z": (spectrum.get("network") or {}).get("z")}
+        for key in (
+            "observed", "z_known", "z_profiled", "rho", "excluded", "widths", "partner", "ratio",
+            "network.z",
+        ):  # fmt: skip
+            values = lists.get(key)
             if values and len(values) != len(edges) - 1:
                 yield f"{where}.{key}: {len(values)} entries for {len(edges) - 1} bins"
         best = spectrum.get("best")
