@@ -246,6 +246,12 @@ def test_resolutions_of_objects():
     electron = np.sqrt(0.05**2 + (1.7e-3 * m / 2) ** 2)
     mixed = mass_resolution("electron:1.5+jet:5,.8,.05")(m)
     assert mixed == pytest.approx(m * np.hypot(jet, electron) / 2)
+    third = np.sqrt((5 / (m / 6)) ** 2 + 0.64 / (m / 6) + 0.05**2)  # of each of three jets
+    top = mass_resolution("electron:1.5+top:5,.8,.05")(m)
+    assert top == pytest.approx(m * np.hypot(third / np.sqrt(3), electron) / 2)
+    two = np.sqrt((5 / (m / 4)) ** 2 + 0.64 / (m / 4) + 0.05**2)
+    w = mass_resolution("w:5,.8,.05+electron:1.5")(m)
+    assert w == pytest.approx(m * np.hypot(two / np.sqrt(2), electron) / 2)
     edges = resolution_edges(100.0, 300.0, "muon+muon", 2.0)
     sigma = mass_resolution("muon+muon")(edges[:-1])
     assert sigma / np.diff(edges) == pytest.approx(np.full(len(edges) - 1, 2.0))

@@ -177,6 +177,9 @@ def read_network(path: str | Path) -> Network:
 
 def _read(content: bytes, path: str) -> Network:
     try:
+        with zipfile.ZipFile(io.BytesIO(content)) as packed:
+            if sum(one.file_size for one in packed.infolist()) > LARGEST:
+                raise ValueError("is larger unpacked")
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
             arrays = {name: np.asarray(file[name]) for name in file.files}
         about = json.loads(str(arrays.pop("about")))
@@ -184,10 +187,8 @@ def _read(content: bytes, path: str) -> Network:
         channels = int(about["channels"])
         low, high = (float(x) for x in about["widths"])
         version = about["version"]
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(
-            f"{path}: is no file of weights of 'ddphf bumps train' ({error})"
-        ) from None
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
+        raise InputError(f"{path}: is no file of weights of 'ddphf bumps train'") from None
     if version != VERSION:
         raise InputError(f"{path}: weights of version {version}; expected {VERSION}: train again")
     wanted = shapes(channels) if 0 < channels <= 256 else {}

@@ -119,9 +119,11 @@ def train_network(
     plan = optax.warmup_cosine_decay_schedule(0.0, RATE, max(1, steps // 100), steps)
     chain = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(plan))
 
+    slope_of: Any = eqx.filter_value_and_grad(loss)
+
     @eqx.filter_jit
     def step(net: Any, state: Any, *data: Any) -> tuple[Any, Any, Any]:
-        value, slopes = eqx.filter_value_and_grad(loss)(net, *data)
+        value, slopes = slope_of(net, *data)
         updates, state = chain.update(slopes, state)
         return eqx.apply_updates(net, updates), state, value
 
