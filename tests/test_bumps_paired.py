@@ -18,6 +18,7 @@ from ddphf.bumps.run_scan import scan_spectra
 from ddphf.bumps.spectra import Spectrum, read_spectra
 from ddphf.bumps.to_workspace import bump_workspace
 from ddphf.compute.processes import Processes
+from ddphf.compute.work import Work
 from ddphf.exceptions import InputError
 from ddphf.inference.fit import fit_workspace
 from ddphf.results.registry import check_record
@@ -115,7 +116,7 @@ def test_toys_do_not_depend_on_where_they_are_drawn():
     settings = ([places], [smooth()], [np.ones(50)], 40)
     here = pair_maxima(*settings, seed=3)
     with Processes(2) as runner:
-        assert np.array_equal(here, pair_maxima(*settings, seed=3, runner=runner))
+        assert np.array_equal(here, pair_maxima(*settings, seed=3, work=Work(runner=runner)))
 
 
 def test_the_workspace_is_the_paired_model():

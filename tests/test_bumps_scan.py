@@ -205,7 +205,7 @@ def test_toys_are_the_same_wherever_they_are_drawn():
     places, b = Binning(EDGES, np.full(50, 3.0)), smooth()
     here = toy_maxima([places, places], [b, b / 2], 40, seed=3)
     with Processes(2) as runner:
-        there = toy_maxima([places, places], [b, b / 2], 40, seed=3, runner=runner)
+        there = toy_maxima([places, places], [b, b / 2], 40, seed=3, work=Work(runner=runner))
     assert np.array_equal(here, there)
     assert np.array_equal(here[:, :33], toy_maxima([places, places], [b, b / 2], 33, seed=3))
     assert not np.array_equal(here[0], here[1])

@@ -12,10 +12,10 @@ from ddphf.bumps.binning import Binning
 from ddphf.bumps.hunt import hunt
 from ddphf.bumps.paired import largest_z
 from ddphf.compute.blas import ONE_BLAS_THREAD, one_blas_thread
-from ddphf.compute.blocks import Runner, run_blocks
+from ddphf.compute.blocks import run_blocks
 from ddphf.compute.streams import BUMPS, block_generator
 from ddphf.compute.tasks import Task
-from ddphf.progress import Count
+from ddphf.compute.work import HERE, Work
 from ddphf.statistics.tails import TIE, refuse_failures, tail_interval
 
 __all__ = ["GlobalP", "combine_all", "pair_maxima", "toy_maxima", "toy_p"]
@@ -72,8 +72,7 @@ def toy_maxima(
     toys: int,
     *,
     seed: int,
-    runner: Runner | None = None,
-    progress: Count | None = None,
+    work: Work = HERE,
 ) -> Array:
     """Return the z of the best bump of every toy, shape (spectra, toys).
 
@@ -85,8 +84,7 @@ def toy_maxima(
         toys: Of each.
         seed: Toy i of spectrum j is the same whatever their numbers are, but for the number of
             blocks that they have.
-        runner: Where they are scanned; on threads by default.
-        progress: Called with (done, total) blocks of toys.
+        work: Where they are scanned; on threads by default; counts blocks of toys.
     """
     task = Task(
         f"{__name__}:make_toys",
@@ -96,16 +94,15 @@ def toy_maxima(
         },
         begin=ONE_BLAS_THREAD,
     )  # fmt: skip
-    return _run(task, len(binnings), toys, runner, progress)
+    return _run(task, len(binnings), toys, work)
 
 
-def _run(
-    task: Task, spectra: int, toys: int, runner: Runner | None, progress: Count | None
-) -> Array:
+def _run(task: Task, spectra: int, toys: int, work: Work) -> Array:
     """Return what blocks of toys give, shape (spectra, toys)."""
     blocks = -(-toys // TOYS_PER_BLOCK)
     with one_blas_thread():
-        pieces = list(run_blocks(task, range(spectra * blocks), runner=runner, progress=progress))
+        numbers = range(spectra * blocks)
+        pieces = list(run_blocks(task, numbers, runner=work.runner, progress=work.count))
     rows = [np.concatenate(pieces[i * blocks : (i + 1) * blocks]) for i in range(spectra)]
     return np.array(rows).reshape(spectra, toys)
 
@@ -147,8 +144,7 @@ def pair_maxima(
     toys: int,
     *,
     seed: int,
-    runner: Runner | None = None,
-    progress: Count | None = None,
+    work: Work = HERE,
 ) -> Array:
     """Return the z of the best bump of every toy of pairs, shape (pairs, toys).
 
@@ -158,15 +154,14 @@ def pair_maxima(
         ratios: Of the efficiencies of each.
         toys: Of each.
         seed: As of :func:`toy_maxima`, other random numbers.
-        runner: Where they are scanned; on threads by default.
-        progress: Called with (done, total) blocks of toys.
+        work: Where they are scanned; on threads by default; counts blocks of toys.
     """
     settings = {
         "binnings": [(b.edges, b.widths) for b in binnings], "backgrounds": list(backgrounds),
         "ratios": list(ratios), "seed": seed, "toys": toys,
     }  # fmt: skip
     task = Task(f"{__name__}:PairToys", settings, begin=ONE_BLAS_THREAD)
-    return _run(task, len(binnings), toys, runner, progress)
+    return _run(task, len(binnings), toys, work)
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,7 @@ def _hunt(entries: Sequence[Entry], work: Work) -> None:
     smooth = [e for e in entries if e.prepared.spectrum.partner is None]
     found = hunt_all(
         [e.prepared.binning for e in smooth if e.prepared.binning is not None],
-        [e.prepared.counts for e in smooth], runner=work.runner, progress=work.count,
+        [e.prepared.counts for e in smooth], work=work,
     )  # fmt: skip
     for entry, one in zip(smooth, found, strict=True):
         entry.found = one
@@ -177,12 +177,12 @@ def _add_toys(entries: list[Entry], toys: int, seed: int, work: Work) -> None:
     pairs = [one for one in whole if one[0].prepared.spectrum.partner is not None]
     maxima = toy_maxima(
         [b for _, _, b in smooth], [h.null for _, h, _ in smooth],
-        toys, seed=seed, runner=work.runner, progress=work.count,
+        toys, seed=seed, work=work,
     )  # fmt: skip
     more = pair_maxima(
         [b for _, _, b in pairs], [h.null for _, h, _ in pairs],
         [e.prepared.spectrum.ratios for e, _, _ in pairs],
-        toys, seed=seed, runner=work.runner, progress=work.count,
+        toys, seed=seed, work=work,
     )  # fmt: skip
     for (entry, hunted, _), row in zip((*smooth, *pairs), (*maxima, *more), strict=True):
         entry.overall = toy_p(hunted.z, row, entry.prepared.spectrum.name)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import click
-
+from ddphf.cli import common
 from ddphf.exceptions import InputError, UsageError
-from ddphf.files import read_json
 
 if TYPE_CHECKING:
     from ddphf.bumps.network import Network
@@ -16,9 +14,9 @@ __all__ = ["METHODS", "network_of", "ranked_spectrum", "read_bumps", "weights_op
 
 METHODS = ("spline", "network")
 
-weights_option = click.option(
-    "--weights", metavar="FILE",
-    help="Of the network, from 'ddphf bumps train'; those that ddphf brings by default.",
+weights_option = common.text_option(
+    "--weights", "FILE",
+    "Of the network, from 'ddphf bumps train'; those that ddphf brings by default.",
 )  # fmt: skip
 
 
@@ -45,15 +43,9 @@ def read_bumps(name: str) -> dict[str, Any]:
         InputError: It is none, or is damaged.
     """
     from ddphf.results.bumps import BumpsResult
-    from ddphf.results.registry import check_record, kind_of
+    from ddphf.results.registry import read_record
 
-    data = read_json(name)
-    kind = kind_of(data)
-    if kind is None or kind.record is not BumpsResult:
-        raise InputError(f"{name}: is no record of 'ddphf bumps scan'")
-    if (wrong := check_record(data)) is not None:
-        raise InputError(f"{name}: is no whole record of 'ddphf bumps scan' ({wrong})")
-    record: dict[str, Any] = BumpsResult.from_dict(data).to_dict()
+    record: dict[str, Any] = read_record(name, BumpsResult, "ddphf bumps scan").to_dict()
     return record
 
 

@@ -4,26 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import click
 from rich.table import Table
 from rich.text import Text
 
+from ddphf.cli import common
 from ddphf.cli.bumps_common import METHODS, network_of, weights_option
-from ddphf.cli.common import (
-    choices,
-    force_option,
-    output_option,
-    print_summary,
-    progress_line,
-    runner_at,
-    scheduler_option,
-    seed_option,
-)
-from ddphf.cli.figures import figure_options, figure_paths, write_record
+from ddphf.cli.figures import Drawn, drawn_options, open_outputs, write_record
 from ddphf.exceptions import UsageError
-from ddphf.outputs import Outputs
 
 __all__ = ["command"]
 
@@ -36,63 +26,35 @@ SETS = ("talk", "dijet", "bernstein", "two exponentials")
 
 
 @click.command("evaluate")
-@click.option(
-    "--sets", default="talk", show_default=True, metavar="A,B",
-    help=f"Functions of the backgrounds: {', '.join(SETS)}.",
+@common.text_option("--sets", "A,B", f"Functions of the backgrounds: {', '.join(SETS)}.", "talk")
+@common.count_option("--signals", "Spectra with a bump, of each set.", least=2, default=300)
+@common.count_option("--backgrounds", "Spectra without one.", least=2, default=300)
+@common.text_option(
+    "--width-bins", "W",
+    "Standard deviation of a bump, in bins; LOW:HIGH draws one for each spectrum.", "1.5",
 )  # fmt: skip
-@click.option(
-    "--signals", type=click.IntRange(min=2), default=300, show_default=True, metavar="N",
-    help="Spectra with a bump, of each set.",
-)  # fmt: skip
-@click.option(
-    "--backgrounds", type=click.IntRange(min=2), default=300, show_default=True, metavar="N",
-    help="Spectra without one.",
-)  # fmt: skip
-@click.option(
-    "--width-bins", default="1.5", show_default=True, metavar="W",
-    help="Standard deviation of a bump, in bins; LOW:HIGH draws one for each spectrum.",
-)  # fmt: skip
-@click.option(
-    "--method", type=click.Choice(METHODS), default=METHODS[0], show_default=True,
-    help="What estimates.",
-)  # fmt: skip
+@common.choice_option("--method", METHODS, "What estimates.", METHODS[0])
 @weights_option
-@figure_options("Draw Delta Z and the curve of false and true positives into this folder.")
-@seed_option
-@scheduler_option
-@output_option
-@force_option
+@drawn_options("Draw Delta Z and the curve of false and true positives into this folder.")
 def command(
-    sets: str,
-    signals: int,
-    backgrounds: int,
-    width_bins: str,
-    method: str,
-    weights: str | None,
-    plots: str | None,
-    kind: str | None,
-    seed: int,
-    where: str | None,
-    output: str,
-    force: bool,
-) -> None:
+    sets: str, signals: int, backgrounds: int, width_bins: str, method: str,
+    weights: str | None, **asked: Unpack[Drawn],
+) -> None:  # fmt: skip
     """Draw spectra of known backgrounds, with and without bumps, and scan them.
 
     Delta Z is the estimated minus the known significance in the bin of the bump.
 
     Example: ddphf bumps evaluate --signals 20 --backgrounds 20 --seed 1 -o evaluation.json
     """
-    wanted, widths = choices("--sets", sets, SETS), _widths(width_bins)
-    figures = figure_paths(plots, kind, FIGURES)
-    outputs = Outputs([output, *figures.values()], inputs=[weights], force=force)
-    with progress_line() as say, runner_at(where, say) as runner:
+    wanted, widths = common.choices("--sets", sets, SETS), _widths(width_bins)
+    figures, outputs = open_outputs(asked, FIGURES, [weights] if weights else [])
+    with common.progress_line() as say, common.runner_at(asked["where"], say) as runner:
         from ddphf.bumps.evaluate import evaluate_bumps
-        from ddphf.compute.work import Work
 
         result = evaluate_bumps(
             wanted, signals=signals, backgrounds=backgrounds, widths=widths,
-            network=network_of(method, weights), seed=seed,
-            work=Work(say, say.bar("spectra"), runner),
+            network=network_of(method, weights), seed=asked["seed"],
+            work=say.work("spectra", runner),
         )  # fmt: skip
     record = result.to_dict()
 
@@ -101,9 +63,9 @@ def command(
 
         return {FIGURES[0]: draw_evaluation(record)}
 
-    write_record(outputs, output, record, figures, draw)
-    print_summary(make_table(record))
-    print_summary(*(line for found in record["sets"] for line in _thresholds(found)))
+    write_record(outputs, asked["output"], record, figures, draw)
+    common.print_summary(make_table(record))
+    common.print_summary(*(line for found in record["sets"] for line in _thresholds(found)))
 
 
 def _widths(text: str) -> tuple[float, float]:

@@ -4,24 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import click
 from rich.table import Table
 from rich.text import Text
 
+from ddphf.cli import common
 from ddphf.cli.bumps_common import METHODS, network_of, weights_option
-from ddphf.cli.common import (
-    force_option,
-    output_option,
-    print_summary,
-    print_warnings,
-    progress_line,
-    runner_at,
-    scheduler_option,
-    seed_option,
-)
-from ddphf.cli.figures import figure_options, figure_paths, stage_figures
+from ddphf.cli.figures import Drawn, drawn_options, open_outputs, stage_figures
 from ddphf.exceptions import UsageError
 from ddphf.files import to_json
 from ddphf.outputs import Outputs
@@ -36,71 +27,36 @@ SHOWN = 20
 
 @click.command("scan")
 @click.argument("spectra", nargs=-1, required=True)
-@click.option(
-    "--width-bins", type=click.FloatRange(0, min_open=True), metavar="W",
-    help="Standard deviation of a bump, in bins.",
+@common.number_option(
+    "--width-bins", "W", "Standard deviation of a bump, in bins.", min=0, min_open=True
+)
+@common.number_option("--width", "W", "The same in units of the mass.", min=0, min_open=True)
+@common.text_option(
+    "--resolution", "A+B", "The same from the resolution of two objects, such as photon+photon."
+)
+@common.count_option(
+    "--toys", "Of each of the first spectra, for global p-values.", most=1_000_000, default=0
+)
+@common.count_option("--first", "Spectra that have toys, the largest Z first.", least=1, default=20)
+@common.text_option(
+    "--partner", "FILE",
+    "Counts of the partner sample of a symmetry, as background in the place of splines.",
 )  # fmt: skip
-@click.option(
-    "--width", type=click.FloatRange(0, min_open=True), metavar="W",
-    help="The same in units of the mass.",
-)  # fmt: skip
-@click.option(
-    "--resolution", metavar="A+B",
-    help="The same from the resolution of two objects, such as photon+photon.",
-)  # fmt: skip
-@click.option(
-    "--toys", type=click.IntRange(0, 1_000_000), default=0, show_default=True, metavar="N",
-    help="Of each of the first spectra, for global p-values.",
-)  # fmt: skip
-@click.option(
-    "--first", type=click.IntRange(min=1), default=20, show_default=True, metavar="N",
-    help="Spectra that have toys, the largest Z first.",
-)  # fmt: skip
-@click.option(
-    "--partner", metavar="FILE",
-    help="Counts of the partner sample of a symmetry, as background in the place of splines.",
-)  # fmt: skip
-@click.option(
-    "--method", type=click.Choice(METHODS), default=METHODS[0], show_default=True,
-    help="What ranks; what is stated has splines.",
-)  # fmt: skip
+@common.choice_option("--method", METHODS, "What ranks; what is stated has splines.", METHODS[0])
 @weights_option
-@click.option(
-    "--combine", metavar="WORD",
-    help="Scan sums of neighbours too: of names that differ by one in the number before WORD.",
+@common.text_option(
+    "--combine", "WORD",
+    "Scan sums of neighbours too: of names that differ by one in the number before WORD.",
 )  # fmt: skip
-@click.option(
-    "--mass", type=float, metavar="M",
-    help="State a bump at this mass too, over every function.",
-)  # fmt: skip
-@click.option(
-    "--page", metavar="FILE", help="Write the ranking as one sortable HTML page too.",
-)  # fmt: skip
-@figure_options("Draw the best bump into this folder.")
-@seed_option
-@scheduler_option
-@output_option
-@force_option
+@common.number_option("--mass", "M", "State a bump at this mass too, over every function.")
+@common.text_option("--page", "FILE", "Write the ranking as one sortable HTML page too.")
+@drawn_options("Draw the best bump into this folder.")
 def command(
-    spectra: tuple[str, ...],
-    width_bins: float | None,
-    width: float | None,
-    resolution: str | None,
-    toys: int,
-    first: int,
-    partner: str | None,
-    method: str,
-    weights: str | None,
-    combine: str | None,
-    mass: float | None,
-    page: str | None,
-    plots: str | None,
-    kind: str | None,
-    seed: int,
-    where: str | None,
-    output: str,
-    force: bool,
-) -> None:
+    spectra: tuple[str, ...], width_bins: float | None, width: float | None,
+    resolution: str | None, toys: int, first: int, partner: str | None, method: str,
+    weights: str | None, combine: str | None, mass: float | None, page: str | None,
+    **asked: Unpack[Drawn],
+) -> None:  # fmt: skip
     """Find the best bump of each of SPECTRA.
 
     SPECTRA are files (CSV with mass_low, mass_high and counts; npz, UHI JSON, ROOT),
@@ -114,13 +70,11 @@ def command(
     if page == "-":
         raise UsageError("--page -: standard output is the record's; name a file")
     wanted = Width(width_bins, width, resolution)
-    figures = figure_paths(plots, kind, ("bump",))
-    outputs = Outputs([output, page, *figures.values()], inputs=[weights], force=force)
-    with progress_line() as say, runner_at(where, say) as runner:
+    figures, outputs = open_outputs(asked, ("bump",), [weights] if weights else [], page)
+    with common.progress_line() as say, common.runner_at(asked["where"], say) as runner:
         say("reading")
         from ddphf.bumps.run_scan import scan_spectra
         from ddphf.bumps.spectra import read_spectra
-        from ddphf.compute.work import Work
 
         network = network_of(method, weights)
         read, files = read_spectra(spectra, partner)
@@ -130,28 +84,28 @@ def command(
             from ddphf.bumps.neighbours import add_neighbours
 
             read, said = add_neighbours(read, combine)
-        work = Work(say, say.bar("blocks"), runner)
         result = scan_spectra(
-            read, wanted, toys=toys, first=first, mass=mass, network=network, seed=seed, work=work
-        )
+            read, wanted, toys=toys, first=first, mass=mass, network=network,
+            seed=asked["seed"], work=say.work("blocks", runner),
+        )  # fmt: skip
     record = result.to_dict()
-    print_warnings([*said, *result.warnings])
+    common.print_warnings([*said, *result.warnings])
 
     with outputs:
-        outputs.write(output, to_json(record))
+        outputs.write(asked["output"], to_json(record))
         if page is not None:
             from ddphf.report.bumps_page import bumps_page
 
             outputs.write(page, bumps_page(record))
         missing = _stage_figures(outputs, figures, record)
-    print_warnings([f"{figures[name].name}: nothing to draw" for name in missing])
-    print_summary(make_table(record))
-    print_summary(*(_why(s) for s in record["spectra"][:SHOWN] if s.get("why")))
-    print_summary(
+    common.print_warnings([f"{figures[name].name}: nothing to draw" for name in missing])
+    common.print_summary(make_table(record))
+    common.print_summary(*(_why(s) for s in record["spectra"][:SHOWN] if s.get("why")))
+    common.print_summary(
         *(f"{cut_middle(s['name'])}: {w}" for s in record["spectra"][:SHOWN] for w in s["warnings"])
     )
-    print_summary(*(line for s in record["spectra"][:SHOWN] for line in _functions(s)))
-    print_summary(*describe_overall(record))
+    common.print_summary(*(line for s in record["spectra"][:SHOWN] for line in _functions(s)))
+    common.print_summary(*describe_overall(record))
 
 
 def _stage_figures(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ddphf.cli.common import force_option, print_summary, progress_line, seed_option
+from ddphf.cli import common
 from ddphf.exceptions import UsageError
 from ddphf.outputs import Outputs
 
@@ -15,15 +15,15 @@ STEPS = 2000
 
 
 @click.command("train")
-@click.option(
-    "--steps", type=click.IntRange(1, 1_000_000), default=STEPS, show_default=True, metavar="N",
-    help="Of 128 spectra each; 5 to 10 in a processor second.",
+@common.count_option(
+    "--steps", "Of 128 spectra each; 5 to 10 in a processor second.", least=1, most=1_000_000,
+    default=STEPS,
 )  # fmt: skip
-@seed_option
+@common.seed_option
 @click.option(
     "-o", "--output", required=True, metavar="FILE", help="Where to write the weights, as npz.",
 )  # fmt: skip
-@force_option
+@common.force_option
 def command(steps: int, seed: int, output: str, force: bool) -> None:
     """Train the network on drawn spectra whose backgrounds are known.
 
@@ -35,7 +35,7 @@ def command(steps: int, seed: int, output: str, force: bool) -> None:
     if output == "-" or not output.endswith(".npz"):
         raise UsageError(f"-o {output}: weights are a file of numpy; name one that ends with .npz")
     outputs = Outputs([output], force=force)
-    with progress_line() as say:
+    with common.progress_line() as say:
         from ddphf.bumps.train import train_network
 
         say("training")
@@ -44,7 +44,7 @@ def command(steps: int, seed: int, output: str, force: bool) -> None:
     with outputs:
         outputs.write_bytes(output, content)
     about = network.describe()
-    print_summary(
+    common.print_summary(
         f"{output}: {about['parameters']} parameters, {len(content)} bytes, {about['digest']}; "
         f"mean loss of the last steps {about['loss']:.4f}"
     )

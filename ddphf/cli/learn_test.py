@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import click
 from rich.table import Table
 from rich.text import Text
 
-from ddphf.cli.common import (
-    force_option,
-    output_option,
-    print_summary,
-    progress_line,
-    runner_at,
-    scheduler_option,
-    seed_option,
-)
-from ddphf.cli.figures import figure_options, figure_paths
-from ddphf.cli.learn_common import learn_options, write_learned
-from ddphf.outputs import Outputs
+from ddphf.cli.common import print_summary, progress_line, runner_at, titled
+from ddphf.cli.figures import open_outputs
+from ddphf.cli.learn_common import Asked, learn_options
+from ddphf.cli.search_common import read_unsigned, write_found
 from ddphf.results.learn import describe_p
 
 __all__ = ["FIGURES", "command"]
@@ -30,24 +22,8 @@ FIGURES = ("learn_null",)
 
 @click.command("test")
 @click.argument("analysis", type=click.Path(dir_okay=False))
-@learn_options
-@figure_options("Draw the null into this folder.")
-@seed_option
-@scheduler_option
-@output_option
-@force_option
-def command(
-    analysis: str,
-    statistic: str | None,
-    redraws: int | None,
-    nuisances: str,
-    plots: str | None,
-    kind: str | None,
-    seed: int,
-    where: str | None,
-    output: str,
-    force: bool,
-) -> None:
+@learn_options("Draw the null into this folder.")
+def command(analysis: str, **asked: Unpack[Asked]) -> None:
     """Test whether the events of ANALYSIS know their labels.
 
     ANALYSIS is an analysis file with sections events and learn; it needs no signal.
@@ -55,20 +31,18 @@ def command(
 
     Example: ddphf learn test events.yml --seed 1 -o learn.json
     """
-    figures = figure_paths(plots, kind, FIGURES)
-    outputs = Outputs([output, *figures.values()], inputs=[analysis], force=force)
-    with progress_line() as say, runner_at(where, say) as runner:
+    figures, outputs = open_outputs(asked, FIGURES, [analysis])
+    with progress_line() as say, runner_at(asked["where"], say) as runner:
         say("reading")
-        from ddphf.config.analysis import read_analysis
         from ddphf.learning.run_test import learn_test
 
-        config = read_analysis(analysis, needs_signal=False)
-        outputs.protect(list(config.files))
+        config = read_unsigned(analysis, outputs)
         result = learn_test(
-            config, statistic=statistic, redraws=redraws, nuisances=nuisances == "analysis",
-            seed=seed, stage=say, runner=runner, progress=say.bar("blocks of redraws"),
+            config, statistic=asked["statistic"], redraws=asked["redraws"],
+            nuisances=asked["nuisances"] == "analysis", seed=asked["seed"],
+            work=say.work("blocks of redraws", runner),
         )  # fmt: skip
-    record = write_learned(result, analysis, output, outputs, figures)
+    record = write_found(result, analysis, asked["output"], outputs, figures)
     print_summary(member_table(record))
     print_summary(f"{record['statistic']}: t = {record['t']:.4g}; {describe_p(record)}")
     told, chi2 = record["significance"], record["chi2_12"]
@@ -92,13 +66,10 @@ def command(
 def member_table(record: Mapping[str, Any]) -> Table:
     """Return the statistics of a record side by side."""
     labels = record["labels"]
-    table = Table(
-        title=Text(
-            f"{labels['n_tested']} {record['pairing']['tested']} and {labels['n_partner']} "
-            f"{record['pairing']['partner']} events, pi {labels['pi_min']:.3g} to "
-            f"{labels['pi_max']:.3g}"
-        ),
-        title_justify="left",
+    table = titled(
+        f"{labels['n_tested']} {record['pairing']['tested']} and {labels['n_partner']} "
+        f"{record['pairing']['partner']} events, pi {labels['pi_min']:.3g} to "
+        f"{labels['pi_max']:.3g}"
     )
     for column in ("statistic", "t", "p by redraws", "p by law", "found"):
         left = column in ("statistic", "found")

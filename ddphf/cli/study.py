@@ -7,14 +7,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.table import Table
 
-from ddphf.cli.common import (
-    force_option,
-    print_summary,
-    progress_line,
-    runner_at,
-    scheduler_option,
-    seed_option,
-)
+from ddphf.cli import common
 from ddphf.cli.figures import stage_figures
 from ddphf.exceptions import InputError
 from ddphf.files import to_json
@@ -44,10 +37,7 @@ def command() -> None:
     "-o", "--output", default="birman", show_default=True, metavar="DIR",
     help="Folder of study.json, table.md and the figures.",
 )  # fmt: skip
-@click.option(
-    "--toys", type=click.IntRange(min=0), default=20_000, show_default=True,
-    help="Per ensemble and background.",
-)  # fmt: skip
+@common.count_option("--toys", "Per ensemble and background.", default=20_000)
 @click.option(
     "--analysis", type=click.Path(dir_okay=False), metavar="FILE",
     help="Analysis file of a simulated sample with a known background, to run beside the flat "
@@ -57,9 +47,9 @@ def command() -> None:
     "--window", type=int, default=6, show_default=True, metavar="K",
     help="N_sigma of K x K bins, where it is largest on Asimov data.",
 )  # fmt: skip
-@seed_option
-@scheduler_option
-@force_option
+@common.seed_option
+@common.scheduler_option
+@common.force_option
 def birman(
     output: str,
     toys: int,
@@ -78,7 +68,7 @@ def birman(
     folder = check_folder("-o", output)
     targets = [folder / name for name in ("study.json", "table.md", *FIGURES)]
     outputs = Outputs(targets, inputs=[analysis], force=force)
-    with progress_line() as say, runner_at(where, say) as runner:
+    with common.progress_line() as say, common.runner_at(where, say) as runner:
         say("loading")
         from ddphf.config.analysis import read_analysis
         from ddphf.figures.birman import draw_birman
@@ -91,8 +81,8 @@ def birman(
             outputs.protect(config.files)
             sample = sample_setup(config)
         result = run_study(
-            toys=toys, seed=seed, sample=sample, window=window, say=say, progress=say.toys,
-            runner=runner,
+            toys=toys, seed=seed, sample=sample, window=window,
+            work=say.work("toys", runner),
         )  # fmt: skip
         say("figures")
         with outputs:
@@ -100,13 +90,13 @@ def birman(
             outputs.write(targets[1], make_text(result))
             drawn = dict(draw_birman(result))
             stage_figures(outputs, {name: folder / name for name in drawn}, drawn)
-    print_summary(make_table(result))
+    common.print_summary(make_table(result))
     if sample is None:
-        print_summary(
+        common.print_summary(
             "the sample was not run: give --analysis workspaces/higgs_lfv/analysis.yml of the "
             "repository, or your own"
         )
-    print_summary(f"{folder}: study.json, table.md and {len(FIGURES)} figures")
+    common.print_summary(f"{folder}: study.json, table.md and {len(FIGURES)} figures")
 
 
 @command.command("nplm")
@@ -114,16 +104,13 @@ def birman(
     "-o", "--output", default="nplm", show_default=True, metavar="DIR",
     help="Folder of study.json and table.md.",
 )  # fmt: skip
-@click.option(
-    "--toys", type=click.IntRange(min=2), default=24, show_default=True,
-    help="Of each row; a row of 50 000 epochs takes a third of a second for each.",
+@common.count_option(
+    "--toys", "Of each row; a row of 50 000 epochs takes a third of a second for each.",
+    least=2, default=24,
 )  # fmt: skip
-@click.option(
-    "--redraws", type=click.IntRange(min=1), default=199, show_default=True,
-    help="Of the labels of each toy.",
-)  # fmt: skip
-@seed_option
-@force_option
+@common.count_option("--redraws", "Of the labels of each toy.", least=1, default=199)
+@common.seed_option
+@common.force_option
 def nplm(output: str, toys: int, redraws: int, seed: int, force: bool) -> None:
     """Symmetrised NPLM (arXiv:2401.09530): its null against epochs, its signals, its limits.
 
@@ -132,7 +119,7 @@ def nplm(output: str, toys: int, redraws: int, seed: int, force: bool) -> None:
     folder = check_folder("-o", output)
     targets = [folder / name for name in ("study.json", "table.md")]
     outputs = Outputs(targets, force=force)
-    with progress_line() as say:
+    with common.progress_line() as say:
         say("loading")
         from ddphf.studies.nplm import run_nplm_study
         from ddphf.studies.nplm_table import nplm_text
@@ -143,7 +130,7 @@ def nplm(output: str, toys: int, redraws: int, seed: int, force: bool) -> None:
         with outputs:
             outputs.write(targets[0], to_json(result.to_dict()))
             outputs.write(targets[1], text)
-    print_summary(text)
+    common.print_summary(text)
 
 
 def _cells(row: TableRow) -> tuple[str, str, str]:

@@ -308,8 +308,7 @@ def _null_toys(fitter: Fitter, options: _Options) -> ToySample:
             source,
             options.toys,
             seed=options.seed,
-            progress=options.work.count,
-            runner=options.work.runner,
+            work=options.work,
         )
     elif (sample.fingerprint, sample.mu) != (source.fingerprint, 0.0):
         raise InputError(
@@ -327,7 +326,7 @@ def _expect_by_toys(
 ) -> ExpectedResult:
     toys = toy_ensemble(
         signal, options.toys, seed=options.seed, first=EXPECTED.start(0, options.toys),
-        progress=options.work.count, runner=options.work.runner,
+        work=options.work,
     )  # fmt: skip
     check_failures(toys)
     bands = np.quantile(toys.z0[toys.status != FAILED], norm.cdf(N_SIGMA))

@@ -103,12 +103,7 @@ def fit_workspace(
 
 
 def fit_model(
-    fitter: Fitter,
-    *,
-    toys: int = 0,
-    seed: int = 0,
-    goodness_toys: int = 0,
-    work: Work = HERE,
+    fitter: Fitter, *, toys: int = 0, seed: int = 0, goodness_toys: int = 0, work: Work = HERE
 ) -> FitResult:
     """Fit a model that is already built; see :func:`fit_workspace`.
 
@@ -146,7 +141,7 @@ def fit_model(
         say(f"{toys} toys")
         try:
             source = ToySource.conditional(fitter.require_compiled())
-            sample = toy_ensemble(source, toys, seed=seed, progress=work.count, runner=work.runner)
+            sample = toy_ensemble(source, toys, seed=seed, work=work)
             check_failures(sample)
             discovery = replace(discovery, toys=summarize_toys(sample, discovery.q0).to_dict())
         except (FitError, ModelError) as error:

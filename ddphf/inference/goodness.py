@@ -44,12 +44,7 @@ LEVEL = 0.6827
 
 
 def measure_goodness(
-    fitter: Fitter,
-    free: Minimum,
-    *,
-    toys: int = 0,
-    seed: int = 0,
-    work: Work = HERE,
+    fitter: Fitter, free: Minimum, *, toys: int = 0, seed: int = 0, work: Work = HERE
 ) -> GoodnessResult:
     """Measure how well a fitted model describes the data.
 
@@ -293,7 +288,7 @@ def _run_toys(
             map_toys(
                 "ddphf.inference.goodness:DevianceToys",
                 {"source": source, "fixed": fixed, "seed": seed},
-                np.arange(n), runner=work.runner, progress=work.count,
+                np.arange(n), work=work,
             )
         )
     )  # fmt: skip

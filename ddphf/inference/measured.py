@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from scipy.stats import chi2, norm
 
@@ -87,8 +89,8 @@ def state_measurement(
     name = table.names[poi]
     value, error = float(free.parameters[poi]), free.error(poi)
     warnings: list[str] = []
-    up = down = statistical = systematic = None
-    frozen = None
+    up = down = None
+    split: dict[str, Any] = {"statistical": None, "systematic": None, "frozen": None}
     intervals: list[dict[str, float | None]] = []
     if model is None:
         warnings.append(
@@ -104,10 +106,11 @@ def state_measurement(
         if error:
             statistical, frozen = _split(model, free, poi, error)
             systematic = float(np.sqrt(max(error**2 - statistical**2, 0.0)))
+            split = {"statistical": statistical, "systematic": systematic, "frozen": frozen}
     tested = None
     if declared.tested is not None:
         tested = _test(fitter, free, poi, declared.tested)
-    derived = [rule.apply(value, error or None, statistical) for rule in declared.derived]
+    derived = [rule.apply(value, error or None, split["statistical"]) for rule in declared.derived]
     warnings += [
         f"'{rule.name}' is not defined at {name} = {value:g}"
         for rule, found in zip(declared.derived, derived, strict=True)
@@ -119,9 +122,7 @@ def state_measurement(
         error=error,
         error_up=up,
         error_down=down,
-        statistical=statistical,
-        systematic=systematic,
-        frozen=frozen,
+        **split,
         intervals=tuple(intervals),
         tested=tested,
         derived=tuple(found for found in derived if found is not None),

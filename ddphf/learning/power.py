@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Unpack
 
 import numpy as np
 from scipy.stats import chi2, ncx2, norm
 
 from ddphf.arrays import AnyArray, Array, Mask
 from ddphf.compute.blas import ONE_BLAS_THREAD
-from ddphf.compute.blocks import Runner, run_blocks
+from ddphf.compute.blocks import run_blocks
 from ddphf.compute.streams import LEARNING, block_generator, generator, seed_of_part
 from ddphf.compute.tasks import Task
 from ddphf.config.analysis import Analysis
@@ -19,11 +20,10 @@ from ddphf.learning.calibration import count_redraws, smallest_p
 from ddphf.learning.ideal import ideal_t, ideal_z
 from ddphf.learning.labels import Labels, make_labels
 from ddphf.learning.pool import LINEAR, make_pool
-from ddphf.learning.read_labels import LabelledEvents, read_labelled_events
+from ddphf.learning.read_labels import LabelledEvents, Redrawing, begin
 from ddphf.learning.redraws import PLAIN, redraw_pool
 from ddphf.learning.run_test import DEFAULT, describe_events
 from ddphf.learning.variables import resolutions
-from ddphf.progress import Count, Stage, silent
 from ddphf.results.learn import LearnResult
 from ddphf.results.provenance import make_provenance
 
@@ -164,12 +164,7 @@ def learn_power(
     *,
     statistic: str | None = None,
     toys: int = 200,
-    redraws: int | None = None,
-    nuisances: bool = True,
-    seed: int = 0,
-    stage: Stage = silent,
-    runner: Runner | None = None,
-    progress: Count | None = None,
+    **how: Unpack[Redrawing],
 ) -> LearnResult:
     """Measure the sensitivity of a statistic to a signal in the events of an analysis.
 
@@ -179,21 +174,15 @@ def learn_power(
         strengths: Expected signal events.
         statistic: ``default``, ``kernel``, ``scan`` or ``energy``; the analysis's by default.
         toys: Of each strength.
-        redraws: Of each toy.
-        nuisances: Whether errors of efficiencies and fakes are drawn and profiled.
-        seed: Of everything drawn.
-        stage: Called with a line at each stage.
-        runner: Where toys are done; threads of this process by default.
-        progress: Called with (done, total) toys.
+        how: See :class:`~ddphf.learning.read_labels.Redrawing`; the redraws are those of each toy.
+            Counts toys.
 
     Raises:
         InputError: A signal of another number of variables, or a statistic that is trained anew for
             each redraw.
     """
-    stage("events")
-    events = read_labelled_events(analysis, nuisances=nuisances)
+    events, n, seed, work = begin(analysis, **how)
     which = events.config.statistic if statistic is None else statistic
-    n = events.config.redraws if redraws is None else redraws
     if which not in ("default", *LINEAR):
         raise InputError(
             f"learn power: the statistic '{which}' takes a training for every redraw of every toy; "
@@ -207,9 +196,9 @@ def learn_power(
         "signal": signal, "strengths": tuple(map(float, strengths)), "statistic": which,
         "redraws": n, "resolution": resolutions(variables), "seed": seed,
     }  # fmt: skip
-    stage("toys")
+    work.say("toys")
     task = Task(f"{__name__}:PowerToys", settings, ONE_BLAS_THREAD)
-    p = np.array(list(run_blocks(task, range(toys), runner=runner, progress=progress)))
+    p = np.array(list(run_blocks(task, range(toys), runner=work.runner, progress=work.count)))
     points, warnings = [], list(events.warnings)
     if float(np.median(p, axis=0).min()) < 2.5 / (n + 1):
         warnings.append(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from typing import TypedDict
 
 import numpy as np
 
 from ddphf.arrays import AnyArray, Array, IntArray
+from ddphf.compute.work import HERE, Work
 from ddphf.config.analysis import Analysis
 from ddphf.config.learn import LearnConfig
 from ddphf.exceptions import InputError
@@ -18,7 +20,7 @@ from ddphf.search.event_nuisances import Base, Direction, label_directions, othe
 from ddphf.search.read_events import read_base_events
 from ddphf.symmetry.load_events import EventSamples
 
-__all__ = ["LabelledEvents", "read_labelled_events"]
+__all__ = ["LabelledEvents", "Redrawing", "begin", "read_labelled_events"]
 
 KEPT = 0.01
 """Of a direction of nuisances: the largest part of the variance of any sum that it may add and
@@ -104,6 +106,32 @@ def read_labelled_events(analysis: Analysis, *, nuisances: bool = True) -> Label
         _histograms_digest(read.samples),
         tuple(dict.fromkeys(warnings)), tuple(left),
     )  # fmt: skip
+
+
+class Redrawing(TypedDict, total=False):
+    """How the labels of an analysis are redrawn, whatever is learned of them.
+
+    Attributes:
+        redraws: How often; as the analysis says by default.
+        nuisances: Whether errors of efficiencies and fakes are taken into account; they are.
+        seed: Of everything drawn; 0.
+        work: Where it is done, on threads by default, and who hears of it.
+    """
+
+    redraws: int | None
+    nuisances: bool
+    seed: int
+    work: Work
+
+
+def begin(
+    analysis: Analysis, *, redraws: int | None = None, nuisances: bool = True, seed: int = 0,
+    work: Work = HERE,
+) -> tuple[LabelledEvents, int, int, Work]:  # fmt: skip
+    """Return labelled events, how many redraws there are, their seed, and the work."""
+    work.say("events")
+    events = read_labelled_events(analysis, nuisances=nuisances)
+    return events, events.config.redraws if redraws is None else redraws, seed, work
 
 
 def _unused_fakes(base: Base, counts: tuple[AnyArray, Array]) -> list[str]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from scipy.stats import norm
 
 from ddphf.arrays import AnyArray, Array, Spec
-from ddphf.compute.blocks import Runner
 from ddphf.config.analysis import Analysis
 from ddphf.exceptions import FitError, InputError
 from ddphf.learning.calibration import (
@@ -22,12 +21,11 @@ from ddphf.learning.calibration import (
     why_not,
 )
 from ddphf.learning.pool import LINEAR, Pool, make_pool
-from ddphf.learning.read_labels import LabelledEvents, read_labelled_events
+from ddphf.learning.read_labels import LabelledEvents, Redrawing, begin
 from ddphf.learning.redraws import redraw_pool
 from ddphf.learning.statistics import Windows
 from ddphf.learning.trained import HEADLINE, TRAINED, train_all
 from ddphf.learning.variables import resolutions
-from ddphf.progress import Count, Stage, silent
 from ddphf.results.learn import LearnResult
 from ddphf.results.provenance import make_provenance
 
@@ -50,51 +48,34 @@ REACH = 10
 
 
 def learn_test(
-    analysis: Analysis,
-    *,
-    statistic: str | None = None,
-    redraws: int | None = None,
-    nuisances: bool = True,
-    seed: int = 0,
-    stage: Stage = silent,
-    runner: Runner | None = None,
-    progress: Count | None = None,
+    analysis: Analysis, *, statistic: str | None = None, **how: Unpack[Redrawing]
 ) -> LearnResult:
     """Test whether the labels of an analysis's events know anything but their probabilities.
 
     Args:
         analysis: With sections ``events`` and ``learn``; it needs no signal.
         statistic: One of :data:`STATISTICS`; the analysis's by default.
-        redraws: Of the labels; the analysis's by default.
-        nuisances: Whether errors of efficiencies and fakes are taken into account.
-        seed: Of everything drawn.
-        stage: Called with a line at each stage.
-        runner: Where redraws are done; threads of this process by default.
-        progress: Called with (done, total) blocks of redraws.
+        how: See :class:`~ddphf.learning.read_labels.Redrawing`. Counts blocks of redraws.
 
     Raises:
         InputError: The events cannot be used, or the statistic is unknown.
         FitError: t is beyond all redraws and its law is not confirmed by them, or no training
             converged.
     """
-    stage("events")
-    events = read_labelled_events(analysis, nuisances=nuisances)
+    events, n, seed, work = begin(analysis, **how)
     which = events.config.statistic if statistic is None else statistic
-    n = events.config.redraws if redraws is None else redraws
     if which not in STATISTICS:
         raise InputError(f"statistic '{which}' is unknown; expected {', '.join(STATISTICS)}")
-    stage("redraws of the labels")
+    work.say("redraws of the labels")
     if which in TRAINED:
-        trained = train_all(
-            events.points, events.labels, which, n, seed=seed, runner=runner, progress=progress
-        )
+        trained = train_all(events.points, events.labels, which, n, seed=seed, work=work)
         found = _judge_trained(which, *trained)
     else:
         names = DEFAULT if which == "default" else (which,)
         pool = make_pool(
             events.points, events.labels, names, resolution=resolutions(events.config.variables)
         )
-        drawn = redraw_pool(pool, n, seed=seed, runner=runner, progress=progress)
+        drawn = redraw_pool(pool, n, seed=seed, work=work)
         found = judge_pool(pool, which, drawn)
     described = describe_events(events, analysis)
     warnings = [*events.warnings, *found.pop("warnings")]

@@ -31,12 +31,6 @@ from ddphf.symmetry.load_events import make_axes
 
 __all__ = ["Fold", "held_out_z", "learn_templates", "split_halves"]
 
-FLOOR = 0.5
-"""Background assumed in bins of the template in which the held-out half has no events."""
-
-SPLIT = 1
-"""Part of the seed that splits the events."""
-
 
 @dataclass(frozen=True)
 class Fold:
@@ -61,6 +55,13 @@ class Fold:
     tested_on: int
     events: Mapping[str, float]
     warnings: tuple[str, ...]
+
+
+FLOOR = 0.5
+"""Background assumed in bins of the template in which the held-out half has no events."""
+
+SPLIT = 1
+"""Part of the seed that splits the events."""
 
 
 def split_halves(n: int, seed: int) -> Mask:

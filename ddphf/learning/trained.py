@@ -10,15 +10,15 @@ import numpy as np
 
 from ddphf.arrays import AnyArray, Array, Spec
 from ddphf.compute.blas import ONE_BLAS_THREAD, one_blas_thread
-from ddphf.compute.blocks import Runner, run_blocks
+from ddphf.compute.blocks import run_blocks
 from ddphf.compute.tasks import Task
+from ddphf.compute.work import HERE, Work
 from ddphf.exceptions import FitError
 from ddphf.learning.classifier import SCORES, ClassifierTest
 from ddphf.learning.labels import Labels
 from ddphf.learning.network import NetworkTest, group_events
 from ddphf.learning.nplm import AdamTest
 from ddphf.learning.redraws import check_redraws, redraw_residuals
-from ddphf.progress import Count
 from ddphf.search.latest import Latest
 from ddphf.search.lines import LANES
 from ddphf.statistics.tails import refuse_failures
@@ -36,9 +36,6 @@ NAMES = {
 
 HEADLINE = {"network": "network", "nplm": "t_sym", "classifier": "classifier_in_sample"}
 """The member whose p-value is that of the statistic."""
-
-PART = 16
-"""Redraws of a block: a training takes long."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +89,10 @@ class TrainedStatistics:
         return self.evaluate(tested)[0]
 
 
+PART = 16
+"""Redraws of a block: a training takes long."""
+
+
 def _number(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
 
@@ -104,8 +105,7 @@ def train_all(
     *,
     seed: int,
     options: Spec | None = None,
-    runner: Runner | None = None,
-    progress: Count | None = None,
+    work: Work = HERE,
 ) -> tuple[Sequence[str], Array, AnyArray, Spec | None]:
     """Return the members' names, values of the data and of redraws, and what the data's fit says.
 
@@ -118,8 +118,7 @@ def train_all(
         redraws: How many; they are the same labels as those of the other statistics.
         seed: Of the redraws.
         options: Of the test.
-        runner: Where trainings are done; threads of this process by default.
-        progress: Called with (done, total) parts of redraws.
+        work: Where trainings are done, threads of this process by default; counts parts of redraws.
 
     Raises:
         FitError: No start converged for the data, or for too many redraws.
@@ -138,7 +137,7 @@ def train_all(
             )
         task = Task(f"{__name__}:TrainedStatistics", settings, ONE_BLAS_THREAD)
         parts = range(-(-redraws // PART))
-        drawn = list(run_blocks(task, parts, runner=runner, progress=progress))
+        drawn = list(run_blocks(task, parts, runner=work.runner, progress=work.count))
     values = np.concatenate(drawn, axis=1)[:, :redraws]
     failed = int(np.sum(~np.isfinite(values).all(axis=0)))
     refuse_failures(failed, redraws, f"learn: trainings of the {kind}", "p would mean nothing")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ddphf.arrays import Spec
+from ddphf.compute.work import Work
 from ddphf.exceptions import InputError
 from ddphf.files import parse_json, read_input
 from ddphf.inference.fitter import Fitter
@@ -222,5 +223,5 @@ def _reproduced(source: ToySource, toys: ToySample, progress: Count | None) -> b
     """Whether the first toys drawn here are the recorded ones: fingerprints hold per machine."""
     seed, first, n = segments(toys)[0]
     n = min(n, COMPARED_TOYS)
-    again = toy_ensemble(source, n, seed=seed, first=first, progress=progress)
+    again = toy_ensemble(source, n, seed=seed, first=first, work=Work(count=progress))
     return bool(np.allclose(again.q0, toys.q0[:n], rtol=1e-6, atol=1e-6, equal_nan=True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from ddphf.figures.learn import draw_learned_curve, draw_learned_null, draw_learned_power
@@ -22,16 +22,12 @@ TITLES = {
 }
 
 
-def learn_parts(records: Sequence[Record]) -> list[str]:
-    """Return tables and figures of each record.
+def learn_parts(record: Record) -> list[str]:
+    """Return tables and figures of a record.
 
     Args:
-        records: JSON forms of records.
+        record: JSON form of the record.
     """
-    return [part for record in records for part in _parts(record)]
-
-
-def _parts(record: Record) -> list[str]:
     kind = record["kind"]
     names = ", ".join(v.get("label") or v["column"] for v in record.get("variables") or ())
     parts = [note(f"Learned: {TITLES[kind]}" + (f", in {names}" if names else ""))]

@@ -3,25 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from ddphf.arrays import Spec
-from ddphf.results.growth import Flat
-from ddphf.results.shapes import (
-    ANY,
-    COUNT,
-    HOLE,
-    NUMBER,
-    OPEN,
-    PAIRING,
-    PROBABILITY,
-    TEXT,
-    WARNINGS,
-    fields,
-    listed,
-    maybe,
-)
+from ddphf.arrays import Hole, Part, Spec
+from ddphf.results import shapes as s
+from ddphf.results.growth import Found
 
 __all__ = ["SHAPE", "LearnResult", "describe_p", "misfits", "summarize"]
 
@@ -29,7 +16,7 @@ KINDS_OF_LEARNING = ("test", "curve", "power", "study")
 
 
 @dataclass(frozen=True, repr=False)
-class LearnResult(Flat):
+class LearnResult(Found):
     """What ``ddphf learn`` writes. No p-value is 0.
 
     Attributes:
@@ -61,88 +48,82 @@ class LearnResult(Flat):
         power: Of ``power``.
         study: Of ``study nplm``.
         left_out: Sentences about events that are not used.
-        seed: Of everything drawn.
-        data_digest: Of the histograms of both samples in the axes of ``events``, as a search has
-            it; that of the events themselves stands in ``provenance``.
-        analysis: ``file``, relative to where the record is written, and ``digest``.
-        warnings: Sentences for the user.
-        provenance: Versions.
     """
 
     kind: str
     statistic: str
-    t: float | None = None
-    p: float | None = None
+    t: Hole = None
+    p: Hole = None
     p_interval: tuple[float, ...] | None = None
-    z: float | None = None
+    z: Hole = None
     redraws: int = 0
-    p_law: float | None = None
-    significance: Spec | None = None
-    effective_dof: float | None = None
-    law: Spec | None = None
-    chi2_12: Spec | None = None
+    p_law: Hole = None
+    significance: Part = None
+    effective_dof: Hole = None
+    law: Part = None
+    chi2_12: Part = None
     members: tuple[Spec, ...] = ()
-    labels: Spec | None = None
+    labels: Part = None
     variables: tuple[Spec, ...] = ()
-    pairing: Spec | None = None
+    pairing: Part = None
     nuisances: tuple[Spec, ...] = ()
-    treatment: Spec | None = None
-    null: Spec | None = None
-    network: Spec | None = None
-    curve: Spec | None = None
-    power: Spec | None = None
-    study: Spec | None = None
+    treatment: Part = None
+    null: Part = None
+    network: Part = None
+    curve: Part = None
+    power: Part = None
+    study: Part = None
     left_out: tuple[str, ...] = ()
-    seed: int | None = None
-    data_digest: str | None = None
-    analysis: Spec | None = None
-    warnings: tuple[str, ...] = ()
-    provenance: dict[str, Any] = field(default_factory=dict)
 
     SCHEMA = "ddphf/learn/1"
 
 
-LABELS = fields(
+LABELS = s.fields(
     {
-        "n_tested": COUNT, "n_partner": COUNT, "pi_min": NUMBER, "pi_max": NUMBER, "rho": NUMBER,
+        "n_tested": s.COUNT, "n_partner": s.COUNT, "pi_min": s.NUMBER, "pi_max": s.NUMBER,
+        "rho": s.NUMBER,
     },
-    {"fakes": ANY},
+    {"fakes": s.ANY},
 )  # fmt: skip
-MEMBER = fields(
-    {"statistic": TEXT, "t": HOLE, "p": PROBABILITY},
-    {"p_law": PROBABILITY, "p_interval": ANY, "found": ANY},
+MEMBER = s.fields(
+    {"statistic": s.TEXT, "t": s.HOLE, "p": s.PROBABILITY},
+    {"p_law": s.PROBABILITY, "p_interval": s.ANY, "found": s.ANY},
 )
-CHI2 = fields({"p": PROBABILITY, "null_ks_p": HOLE})
-VARIABLE = fields(
-    {"column": TEXT, "low": NUMBER, "high": NUMBER},
-    {"transform": maybe(TEXT), "resolution": HOLE, "label": TEXT, "unit": TEXT},
+CHI2 = s.fields({"p": s.PROBABILITY, "null_ks_p": s.HOLE})
+VARIABLE = s.fields(
+    {"column": s.TEXT, "low": s.NUMBER, "high": s.NUMBER},
+    {"transform": s.maybe(s.TEXT), "resolution": s.HOLE, "label": s.TEXT, "unit": s.TEXT},
 )
-NULL = fields(
-    {"quantiles": OPEN},
-    {"histogram": maybe(fields({"edges": listed(NUMBER), "counts": listed(COUNT)}))},
+NULL = s.fields(
+    {"quantiles": s.OPEN},
+    {"histogram": s.maybe(s.fields({"edges": s.listed(s.NUMBER), "counts": s.listed(s.COUNT)}))},
 )
-POINT = fields(
-    {"strength": NUMBER, "median_z": HOLE, "error": HOLE, "power": HOLE},
-    {"power_error": HOLE, "ideal": OPEN, "q0_l1": OPEN},
+POINT = s.fields(
+    {"strength": s.NUMBER, "median_z": s.HOLE, "error": s.HOLE, "power": s.HOLE},
+    {"power_error": s.HOLE, "ideal": s.OPEN, "q0_l1": s.OPEN},
 )
-SHAPE = LearnResult.SHAPE = fields(
-    {"provenance": OPEN, "kind": {"enum": list(KINDS_OF_LEARNING)}, "statistic": TEXT},
+SHAPE = LearnResult.SHAPE = s.fields(
+    {"provenance": s.OPEN, "kind": {"enum": list(KINDS_OF_LEARNING)}, "statistic": s.TEXT},
     {
-        "t": HOLE, "p": PROBABILITY, "p_interval": maybe(listed(NUMBER, minItems=2, maxItems=2)),
-        "z": HOLE, "redraws": COUNT, "p_law": PROBABILITY,
-        "significance": maybe(fields({"p": PROBABILITY, "z": HOLE, "from": TEXT})),
-        "effective_dof": HOLE, "law": maybe(OPEN), "chi2_12": maybe(CHI2),
-        "members": listed(MEMBER), "labels": maybe(LABELS), "variables": listed(VARIABLE),
-        "pairing": maybe(PAIRING), "nuisances": listed(fields({"name": TEXT, "source": TEXT})),
-        "treatment": maybe(fields({"prior": OPEN, "profiled": OPEN})), "null": maybe(NULL),
-        "network": maybe(OPEN), "curve": maybe(OPEN), "study": maybe(OPEN),
-        "power": maybe(
-            fields({"points": listed(POINT)}, {"signal": OPEN, "toys": COUNT, "level": NUMBER})
+        "t": s.HOLE, "p": s.PROBABILITY,
+        "p_interval": s.maybe(s.listed(s.NUMBER, minItems=2, maxItems=2)),
+        "z": s.HOLE, "redraws": s.COUNT, "p_law": s.PROBABILITY,
+        "significance": s.maybe(s.fields({"p": s.PROBABILITY, "z": s.HOLE, "from": s.TEXT})),
+        "effective_dof": s.HOLE, "law": s.maybe(s.OPEN), "chi2_12": s.maybe(CHI2),
+        "members": s.listed(MEMBER), "labels": s.maybe(LABELS), "variables": s.listed(VARIABLE),
+        "pairing": s.maybe(s.PAIRING), "nuisances": s.listed(s.fields({"name": s.TEXT,
+        "source": s.TEXT})),
+        "treatment": s.maybe(s.fields({"prior": s.OPEN, "profiled": s.OPEN})),
+        "null": s.maybe(NULL),
+        "network": s.maybe(s.OPEN), "curve": s.maybe(s.OPEN), "study": s.maybe(s.OPEN),
+        "power": s.maybe(
+            s.fields({"points": s.listed(POINT)}, {"signal": s.OPEN, "toys": s.COUNT,
+            "level": s.NUMBER})
         ),
-        "left_out": listed(TEXT), "seed": {"type": ["integer", "null"]},
-        "data_digest": maybe(TEXT),
-        "analysis": maybe(fields({"file": maybe(TEXT), "digest": maybe(TEXT)})),
-        **WARNINGS,
+        "left_out": s.listed(s.TEXT), "seed": {"type": ["integer", "null"]},
+        "data_digest": s.maybe(s.TEXT),
+        "analysis": s.maybe(s.fields({"file": s.maybe(s.TEXT), "digest": s.maybe(s.TEXT)})),
+        **s.WARNINGS,
     },
 )  # fmt: skip
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import jsonschema
 
 from ddphf.arrays import Spec
+from ddphf.exceptions import InputError
+from ddphf.files import read_json
 from ddphf.results import (
     birman,
     bumps,
@@ -30,7 +32,7 @@ from ddphf.results import (
     yields,
 )
 from ddphf.results.agreement import Stated
-from ddphf.results.growth import describe_unknown, split_known
+from ddphf.results.growth import Written, describe_unknown, split_known
 
 if TYPE_CHECKING:
     from ddphf.results.published import PublishedResults
@@ -44,7 +46,10 @@ __all__ = [
     "kind_of",
     "known_part",
     "load_function",
+    "read_record",
 ]
+
+R = TypeVar("R", bound=Written)
 
 
 class Record(Protocol):
@@ -241,6 +246,26 @@ def check_record(record: dict[str, Any]) -> str | None:
     path = ".".join(map(str, error.absolute_path)) or "the top"
     message = error.message if len(error.message) < 160 else f"... {error.message[-120:]}"
     return f"at {path}: {message}"
+
+
+def read_record(name: str, record: type[R], command: str) -> R:
+    """Return the record of one kind that a file holds.
+
+    Args:
+        name: Of the file; ``-`` is standard input.
+        record: Its class.
+        command: That writes such records, for the messages.
+
+    Raises:
+        InputError: It is no such record, or is damaged.
+    """
+    data = read_json(name)
+    kind = kind_of(data)
+    if kind is None or kind.schema != record.SCHEMA:
+        raise InputError(f"{name}: is no record of '{command}'")
+    if (wrong := check_record(data)) is not None:
+        raise InputError(f"{name}: is no whole record of '{command}' ({wrong})")
+    return record.from_dict(data)
 
 
 def known_part(record: dict[str, Any]) -> tuple[dict[str, Any], str]:

@@ -136,8 +136,7 @@ def inject_model(
             toys=toys,
             kind=kind,
             seed=seed,
-            progress=work.count,
-            runner=work.runner,
+            work=work,
         )
     warnings = list(fitter.warnings)
     warnings += [line for line in with_signal.warnings if line not in warnings]

@@ -229,8 +229,6 @@ def _intervals_alone(
         level=level,
         mu_hat=observed.mu_hat,
         mu_error=error,
-        asymptotic=None,
-        toys=None,
         intervals=intervals,
         warnings=(*fits.warnings, *missing),
         provenance=poi_bounds_stated(fitter.reference.poi_bounds),
