@@ -22,7 +22,7 @@ WIDE, HIGH = 150, 44
 
 STYLE = """
 :root { color-scheme: light; --ink: #1a1a1a; --soft: #595959; --line: #c9c9c9; }
-body { margin: 0 auto; max-width: 78rem; padding: 1rem 1.25rem 3rem; color: var(--ink);
+body { margin: 0 auto; max-width: 86rem; padding: 1rem 1.25rem 3rem; color: var(--ink);
   background: #fff; font: 15px/1.45 system-ui, "Segoe UI", "Helvetica Neue", Arial, sans-serif; }
 h1 { font-size: 1.5rem; margin: .5rem 0 .2rem; }
 p { max-width: 50rem; margin: .4rem 0; } .soft { color: var(--soft); }
