@@ -20,7 +20,7 @@ from ddphf.masses.repeat import Repeatable
 from ddphf.publish.contents import (
     PNG,
     SUMS,
-    answer_of,
+    asking,
     is_text,
     measure_files,
     other_requirements,
@@ -88,12 +88,7 @@ def check_scan_contents(files: dict[str, bytes]) -> tuple[list[Check], ScanBundl
     Returns:
         The checks, and the bundle where all of them pass.
     """
-    checks: list[Check] = []
-
-    def ask(what: str, question: Callable[[], str]) -> bool:
-        checks.append(answer_of(what, question))
-        return checks[-1].passed
-
+    checks, ask = asking()
     loaded: dict[str, Any] = {}
     made: list[Repeatable] = []
 
