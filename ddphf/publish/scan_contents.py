@@ -80,14 +80,7 @@ def scan_script() -> bytes:
 
 
 def check_scan_contents(files: dict[str, bytes]) -> tuple[list[Check], ScanBundle | None]:
-    """Run level 0.
-
-    Args:
-        files: Content by name.
-
-    Returns:
-        The checks, and the bundle where all of them pass.
-    """
+    """Run level 0 of a scan's bundle; arguments and results are as of ``check_contents``."""
     checks, ask = asking()
     loaded: dict[str, Any] = {}
     made: list[Repeatable] = []
