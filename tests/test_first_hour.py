@@ -44,6 +44,10 @@ OTHER_TESTS = {
     "docs/hepdata.md": "tests/test_publish_docs.py",
     "docs/reproduce.md": "tests/test_publish_docs.py",
 }
+SAMPLES = {
+    f"workspaces/{name}/README.md": name
+    for name in ("flat_reference", "higgs_lfv_asymmetric", "tau_ratio", "zprime_scan", "published")
+}
 MINUTES = ("study birman", "verify", "pyhf", "correlations")
 TOYS, WEIGHTED = 100, 1000
 """Of the fast replay; importance sampling asks for enough of them beyond the observed q0."""
@@ -214,6 +218,25 @@ def test_the_page_of_ratios(folder):
         shutil.copy(ROOT / "workspaces/tau_ratio" / name, folder)
     for line in commands((ROOT / "docs/ratio.md").read_text()):
         run_line(re.sub(r"--toys \d+", "--toys 4", line), {})
+
+
+def replay_sample(page):
+    Path("workspaces").symlink_to(ROOT / "workspaces")
+    Path("build/published/higgs_lfv_window").mkdir(parents=True)
+    for line in commands((ROOT / page).read_text()):
+        if not line.removeprefix("ddphf ").startswith(MINUTES):
+            line = re.sub(r"--toys \d+", f"--toys {WEIGHTED}", line)
+            run_line(line.replace("../../../", ""), {})
+
+
+@pytest.mark.parametrize("page", sorted(set(SAMPLES) - {"workspaces/published/README.md"}))
+def test_commands_of_the_samples(folder, page):
+    replay_sample(page)
+
+
+@pytest.mark.slow
+def test_commands_of_the_published_bundles(folder):
+    replay_sample("workspaces/published/README.md")
 
 
 def test_the_steps_of_the_analysis_file(folder):

@@ -164,6 +164,10 @@ def read_analysis(path: str | Path, *, needs_signal: bool = True) -> Analysis:
 
     Raises:
         ConfigError: The file is missing or no YAML, or breaks the schema or its meaning.
+
+    Example:
+        >>> read_analysis("workspaces/flat_reference/analysis.yml").name
+        'flat_reference'
     """
     text = read_text(path)
     if str(path) == "-":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ddphf.arrays import Array
-from ddphf.likelihood.interpolation import normsys_coefficients
+from ddphf.likelihood.general.layout import normsys_coefficients
 
 __all__ = ["code4_formula", "largest_difference", "lognormal"]
 

@@ -38,8 +38,9 @@ from ddphf.results.verified import FAIL, PASS, Check
 from ddphf.workspace_json import Workspace
 
 __all__ = [
-    "DAMAGE", "OPTIONAL", "PNG", "REQUIRED", "SUMS", "Bundle", "check_contents", "is_named",
-    "is_text", "make_sums", "measure_files", "other_requirements", "stock_script", "wrong_sums",
+    "DAMAGE", "OPTIONAL", "PNG", "REQUIRED", "SUMS", "Bundle", "answer_of",
+    "check_contents", "is_named", "is_text", "make_sums", "measure_files", "other_requirements",
+    "stock_script", "wrong_sums",
 ]  # fmt: skip
 
 
@@ -150,6 +151,17 @@ def make_sums(files: dict[str, bytes]) -> bytes:
     return "".join(lines).encode()
 
 
+def answer_of(what: str, question: Callable[[], str]) -> Check:
+    """Return the answer to a question of level 0: nothing for yes, a sentence for no."""
+    try:
+        trouble = question()
+    except DdphfError as error:
+        trouble = str(error)
+    except DAMAGE as error:
+        trouble = f"{type(error).__name__}: {error}"
+    return Check(0, what, FAIL if trouble else PASS, trouble)
+
+
 def check_contents(files: dict[str, bytes]) -> tuple[list[Check], Bundle | None]:
     """Run level 0.
 
@@ -162,15 +174,8 @@ def check_contents(files: dict[str, bytes]) -> tuple[list[Check], Bundle | None]
     checks: list[Check] = []
 
     def ask(what: str, question: Callable[[], str]) -> bool:
-        """Record the answer: empty for yes, a sentence for no."""
-        try:
-            trouble = question()
-        except DdphfError as error:
-            trouble = str(error)
-        except DAMAGE as error:
-            trouble = f"{type(error).__name__}: {error}"
-        checks.append(Check(0, what, FAIL if trouble else PASS, trouble))
-        return not trouble
+        checks.append(answer_of(what, question))
+        return checks[-1].passed
 
     loaded: dict[str, Any] = {}
 

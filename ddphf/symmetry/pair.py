@@ -51,6 +51,10 @@ class Template:
         systematics: Correlated uncertainties.
         description: How it was made, for the sidecar, or None.
         warnings: Sentences for the user.
+
+    Example:
+        >>> Template([3.0, 1.0], error=[0.3, 0.1]).error_kind
+        'shapesys'
     """
 
     yields: Any
@@ -67,10 +71,15 @@ class Channel:
 
     Attributes:
         label: Short name, such as ``mue``; letters, digits and underscores.
-        observed: Counts per bin: a Histogram, hist.Hist or array.
+        observed: Counts per bin, of any dimension: a Histogram, hist.Hist or array; the samples and
+            templates of a pair have one shape.
         signal: Signal events at the stated strength, or None.
         fakes: Non-prompt events, or None.
         systematics: Relative uncertainties of the symmetric background in this channel.
+
+    Example:
+        >>> Channel("mue", [12, 9]).label
+        'mue'
     """
 
     label: str

@@ -51,8 +51,8 @@ class NormsysFactors:
 
     Args:
         parameter: The parameter of each entry, shape (entries,).
-        coefficients: Shape (entries, 8), see :func:`ddphf.likelihood.general.layout
-            .normsys_coefficients`.
+        coefficients: Shape (entries, 8), see ``normsys_coefficients`` of
+            :mod:`ddphf.likelihood.general.layout`.
         code: ``"code1"`` or ``"code4"``.
 
     Example:
