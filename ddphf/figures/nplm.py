@@ -42,7 +42,10 @@ def _draw_null(study: Mapping[str, Any]) -> Figure:
             fmt="o-", color=color, ms=4, capsize=2, label=unit,
         )  # fmt: skip
     panel.axhline(12, color=GREY, ls="--", lw=1, label="chi2 of 12 degrees of freedom")
+    epochs = sorted({row["epochs"] for row in study["epochs"]})
     panel.set_xscale("log")
+    panel.set_xticks(epochs, [f"{n}" for n in epochs])
+    panel.minorticks_off()
     panel.set_ylim(bottom=0)
     panel.set_xlabel("epochs of Adam")
     panel.set_ylabel("mean t without a signal")
