@@ -43,7 +43,11 @@ def _draw_null(study: Mapping[str, Any]) -> Figure:
             fmt="o-", color=color, ms=4, capsize=2, label=unit,
         )  # fmt: skip
     panel.axhline(12, color=GREY, ls="--", lw=1, label="chi2 of 12 degrees of freedom")
+    epochs = sorted({row["epochs"] for row in study["epochs"]})
     panel.set_xscale("log")
+    panel.set_xticks(epochs, [f"{n}" for n in epochs])
+    panel.minorticks_off()
+    panel.set_ylim(bottom=0)
     _say(panel, "epochs of Adam", "mean t without a signal")
     panel.legend(frameon=False, fontsize=8)
     return figure
