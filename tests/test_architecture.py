@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "measurement": {"config", "inputs", "symmetry", "workspace"},
     "workspace": {"config", "inputs", "symmetry"},
     "symmetry": {"config", "inputs"},
-    "publish": {"figures", "inference", "likelihood", "masses", "report"},
+    "publish": {"figures", "inference", "learning", "likelihood", "masses", "report"},
     "masses": {"inference", "inputs", "likelihood"},
     "inference": {"likelihood"},
     "interchange": {"inputs", "likelihood"},
@@ -46,7 +46,8 @@ MAY_IMPORT = {
     "compute": set(),
 }  # fmt: skip
 """Beside the ground. The left wing (symmetry, search, bumps, learning, measurement, workspace) and
-the right one (likelihood, inference, masses, publish, interchange) meet in a file."""
+the right one (likelihood, inference, masses, publish, interchange) meet in a file; `publish` redoes
+what was learned from events, which no workspace holds."""
 
 GROUND_MAY_IMPORT = {"results": {"statistics"}, "statistics": {"compute"}, "compute": set()}
 

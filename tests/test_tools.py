@@ -20,6 +20,7 @@ def load(path):
 typed_share = load("tests/tools/typed_share.py")
 compare = load("tests/benchmarks/compare.py")
 matrix = load("tests/tools/matrix.py")
+dist = load("tests/tools/dist.py")
 
 REPORT = """
                 Name   Anys  Exprs  Coverage
@@ -109,6 +110,13 @@ def test_the_matrix_finds_what_runs_and_no_other(tmp_path, monkeypatch):
     assert list(matrix.rows()) == [
         "3.11 oldest", "3.11 newest", "3.12 newest", "3.13 newest", "wheel",
     ]  # fmt: skip
+
+
+def test_the_wheel_runs_every_command():
+    from ddphf.cli.main import COMMANDS
+
+    assert set(COMMANDS) <= {line.split()[0] for line in dist.LINES}
+    assert set(dist.ROWS.values()) == set(matrix.PYTHONS)
 
 
 def test_the_matrix_tests_the_bounds_of_every_extra():

@@ -7,12 +7,7 @@ from typing import Any, cast
 
 import click
 
-from ddphf.cli.common import (
-    force_option,
-    print_summary,
-    print_warnings,
-    progress_line,
-)
+from ddphf.cli import common
 from ddphf.exceptions import UsageError
 from ddphf.files import read_json, to_json
 from ddphf.outputs import Outputs
@@ -56,7 +51,7 @@ SHAPESYS = ("relative", "absolute", "counts", "root-counts")
     help="Where to write; - is standard output, for JSON. A datacard NAME.txt has NAME.root beside "
     "it, NAME.xml has NAME_CHANNEL.xml, NAME.root and NAME.dtd.",
 )  # fmt: skip
-@force_option
+@common.force_option
 def command(
     model: str, target: str, source: str | None, analysis: str | None, shapesys: str | None,
     basedir: str | None, measurement: str | None, exact: bool, output: str, force: bool,
@@ -83,7 +78,7 @@ def command(
     if histograms == path:
         raise UsageError(f"{output}: is the name of the histograms; call the datacard NAME.txt")
     outputs = Outputs([output, histograms], inputs=[model], force=force)
-    with progress_line() as say:
+    with common.progress_line() as say:
         say("reading")
         from ddphf.interchange.convert import to_combine, to_hs3, to_pyhf, to_root
 
@@ -111,7 +106,7 @@ def command(
             files = {path.parent / name: content for name, content in written.files.items()}
             summary = _agree(difference)
             outputs = Outputs(files, inputs=[model], force=force)
-    print_warnings([*left_out, *said])
+    common.print_warnings([*left_out, *said])
     with outputs:
         for name, content in files.items():
             if isinstance(content, str):
@@ -124,7 +119,7 @@ def command(
             with outputs.stage(histograms) as temporary:
                 write_histograms(tables, temporary)
     if output != "-":
-        print_summary(f"{output}: {summary}")
+        common.print_summary(f"{output}: {summary}")
 
 
 def _agree(difference: float) -> str:

@@ -22,7 +22,10 @@ from ddphf.likelihood.paired.closed_form import RecognisedPair
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.text import list_names
 
-__all__ = ["Attempts", "Engine", "Fit", "find_dead", "moved_to", "refuse_flat", "refuse_singular"]
+__all__ = [
+    "Attempts", "Engine", "Fit", "Fits", "find_dead", "moved_to", "refuse_flat",
+    "refuse_singular",
+]  # fmt: skip
 
 Engine = Literal["ddphf", "pyhf"]
 
@@ -54,6 +57,21 @@ class Fit:
         if self.failure:
             raise FitError(self.failure)
         return self
+
+
+@dataclass(frozen=True)
+class Fits:
+    """The fits of one measurement, certified.
+
+    Attributes:
+        free: The fit with everything free.
+        null: The fit at mu = 0; None where there is none.
+        warnings: What is unusual about the workspace and about how the fits went.
+    """
+
+    free: Minimum
+    null: Minimum | None
+    warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True)

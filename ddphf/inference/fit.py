@@ -11,7 +11,8 @@ import numpy as np
 from ddphf.compute.blocks import Runner
 from ddphf.compute.work import HERE, Work
 from ddphf.exceptions import FitError, ModelError
-from ddphf.inference.fitter import Engine, Fits, Fitter
+from ddphf.inference.attempts import Engine, Fits
+from ddphf.inference.fitter import Fitter
 from ddphf.inference.goodness import measure_goodness, warn_of_goodness
 from ddphf.inference.measured import state_measurement
 from ddphf.inference.toys.ensembles import toy_ensemble

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
 
 from ddphf.arrays import Array, Mask
 from ddphf.exceptions import ModelError
-from ddphf.inference.attempts import Attempts, Engine, Fit, moved_to
+from ddphf.inference.attempts import Attempts, Engine, Fit, Fits, moved_to
 from ddphf.inference.doubts import try_other_starts, warn_of_fits
 from ddphf.likelihood.certificate import EPSILON, Minimum
 from ddphf.likelihood.compiled import CannotCompileError, CompiledModel
@@ -20,7 +20,7 @@ from ddphf.progress import Stage
 from ddphf.results.measured import PLAIN, Declared
 from ddphf.statistics.signed import BELOW_FREE
 
-__all__ = ["Engine", "Fits", "Fitter", "find_null_problem", "find_signal_only"]
+__all__ = ["Fitter", "find_null_problem", "find_signal_only"]
 
 NAMED = 5
 """Bins that a message names."""
@@ -147,21 +147,6 @@ def _find_no_expectation(reference: ReferenceModel) -> str | None:
 
 
 STEPS_TO_NULL = 8
-
-
-@dataclass(frozen=True)
-class Fits:
-    """The fits of one measurement, certified.
-
-    Attributes:
-        free: The fit with everything free.
-        null: The fit at mu = 0; None where there is none.
-        warnings: What is unusual about the workspace and about how the fits went.
-    """
-
-    free: Minimum
-    null: Minimum | None
-    warnings: tuple[str, ...]
 
 
 class Fitter:

@@ -24,8 +24,8 @@ from ddphf.results.shapes import ANY, COUNT, HOLE, TEXT, fields, maybe
 
 __all__ = [
     "DATA_DIRECTED", "MARK", "Mark", "data_digest", "describe_global", "digest_of_built",
-    "json_digest", "made_of", "make_mark", "make_provenance", "mark_of", "poi_bounds_stated",
-    "read_mark", "seal_of",
+    "digests_of_data", "json_digest", "made_of", "make_mark", "make_provenance", "mark_of",
+    "poi_bounds_stated", "read_mark", "seal_of",
 ]  # fmt: skip
 
 PACKAGES = ("pyhf", "jax", "numpy", "scipy", "iminuit")
@@ -200,6 +200,20 @@ def digest_of_built(
         return None
     edges = [axis["edges"] for axis in sidecar["binning"]["axes"]]
     return data_digest(counts[names[0]], counts[names[1]], edges)
+
+
+def digests_of_data(
+    workspace: Mapping[str, object], sidecar: Mapping[str, Any] | None
+) -> tuple[str, ...]:
+    """Return the digests of the data that records beside a workspace may be about.
+
+    They are its own, and, where its signal was learned from one half of a sample for the other, the
+    digest of the whole sample.
+    """
+    own = digest_of_built(workspace, sidecar)
+    learned = None if own is None or sidecar is None else sidecar.get("learned")
+    whole = None if learned is None else learned.get("sample_digest")
+    return tuple(str(digest) for digest in (own, whole) if digest is not None)
 
 
 def describe_global(entry: Mapping[str, Any]) -> str:

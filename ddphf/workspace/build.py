@@ -89,6 +89,8 @@ def build_workspace(
     metadata = make_metadata(name, yields, workspace, scale=scale, sigma=sigma / scale)
     if chosen is not None:
         metadata["data_directed"] = {**chosen, "on_the_choosing_data": local}
+    if pair.learned is not None:
+        metadata["learned"] = dict(pair.learned)
     closure, side = state_closure(workspace, metadata["pairing"])
     if pair.closure is not None:
         closure["variables"] = close_variables(pair, side)

@@ -70,7 +70,7 @@ def options(context: click.Context) -> list[str]:
     rows = []
     for parameter in context.command.get_params(context):
         record = parameter.get_help_record(context)
-        if record is not None:
+        if record is not None and (record[1] or isinstance(parameter, click.Option)):
             names, text = record
             rows.append(f"| `{names.replace('|', chr(92) + '|')}` | {cell(text)} |")
     return ["| option | what it does |", "|---|---|", *rows]
@@ -101,10 +101,9 @@ def page(name: str) -> str:
     for found in below:
         out += section(found, "##" if isinstance(command, click.Group) else "#")
     *guides, statistics = READ_ON[name]
-    links = ", ".join(f"[{guide}](../{guide})" for guide in guides)
+    links = ", ".join(f"[](../{guide})" for guide in guides)
     out += [
-        f"How it is used: {links or 'see the report'}. "
-        f"What it computes: [the statistics](../{statistics}). "
+        f"How it is used: {links}. What it computes: [the statistics](../{statistics}). "
         "What it refuses: [refusals](../refusals.md).",
         "",
     ]

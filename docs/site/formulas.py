@@ -8,15 +8,21 @@ from docutils import nodes
 from latex2mathml.converter import convert
 
 
+def mathml(text: str, display: str = "inline") -> str:
+    """Return a formula; a function's name keeps a distance from what follows."""
+    out: str = convert(text, display=display)
+    return out.replace("<mi>ln</mi>", '<mi>ln</mi><mspace width="0.17em" />')
+
+
 def inline(self: Any, node: nodes.math) -> None:
     """Write a formula within a line."""
-    self.body.append(convert(node.astext()))
+    self.body.append(mathml(node.astext()))
     raise nodes.SkipNode
 
 
 def block(self: Any, node: nodes.math_block) -> None:
     """Write a formula of its own line."""
-    self.body.append(f'<div class="math">{convert(node.astext(), display="block")}</div>')
+    self.body.append(f'<div class="math">{mathml(node.astext(), "block")}</div>')
     raise nodes.SkipNode
 
 

@@ -144,7 +144,8 @@ def write(folder: Path) -> None:
         "Drawn by the commands above them, from the shipped samples, when this site was built.", "",
     ]  # fmt: skip
     for number, (entry, work) in enumerate(zip(ENTRIES, works, strict=True)):
-        lines += [f"## {entry.title}", "", f"    {entry.command}", "", f"[How]({entry.page})", ""]
+        how = f"[How it is used]({entry.page})."
+        lines += [f"## {entry.title}", "", f"    {entry.command}", "", how, ""]
         for name, caption in entry.shown.items():
             drawn = work / "figures" / name
             if not drawn.exists():

@@ -27,7 +27,9 @@ RENAMED = {"search.md": "data_directed_search.md"}
 """Sphinx has a search.html of its own."""
 
 LINK = re.compile(r"(!?\[(?:[^\]\[]|\[[^\]]*\])*\]\()([^()\s#]+)?(#[\w.-]+)?(\))")
-CODE = re.compile(r"(^(?:```|~~~).*?^(?:```|~~~)|`[^`\n]+`|(?:^    [^\n]*\n)+)", re.M | re.S)
+CODE = re.compile(
+    r"(^(?:```|~~~).*?^(?:```|~~~)|`[^`\n]*\]\([^`\n]*`|(?:^    [^\n]*\n)+)", re.M | re.S
+)
 
 
 def pages() -> dict[Path, Path]:
@@ -58,6 +60,8 @@ def rewrite(text: str, page: Path, known: dict[Path, Path], folder: Path) -> str
         path = Path(os.path.normpath(page.parent / target))
         if path in known:
             place = known[path]
+            if place.parts[0] == "tutorials":
+                place = place.with_suffix(".ipynb")  # `tutorials.py` writes these in their place
         elif path.parts[0] in ("api", "commands", "gallery.md") or path.parts[:2] in GENERATED:
             place = Path(*path.parts[path.parts[0] == "docs" :])
         elif (ROOT / path).is_file():

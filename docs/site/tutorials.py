@@ -21,6 +21,13 @@ MOST_S = {"first_pair": 60.0}
 """Processor seconds; others have `OTHERS_S`."""
 
 OTHERS_S = 120.0
+PLAIN = """import os
+for name in ("FORCE_COLOR", "CLICOLOR_FORCE", "CLICOLOR", "PY_COLORS"):
+    os.environ.pop(name, None)
+os.environ.update(NO_COLOR="1", COLUMNS="92")
+"""
+"""A kernel asks commands for colours, which a page would have to take out again."""
+
 TIMER = """import resource
 print(sum(sum(resource.getrusage(who)[:2]) for who in (0, -1)))
 """
@@ -38,12 +45,14 @@ def execute(page: Path) -> float:
         SystemExit: A cell failed.
     """
     notebook = jupytext.read(page)
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(PLAIN))
     notebook.cells.append(nbformat.v4.new_code_cell(TIMER))
     client = NotebookClient(notebook, timeout=600, startup_timeout=300, kernel_name="python3")
     try:
         client.execute(cwd=str(page.parent.resolve()))
     except CellExecutionError as error:
         raise SystemExit(f"{page.name}: {error}") from None
+    notebook.cells.pop(0)
     seconds = float(notebook.cells.pop().outputs[0].text)
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
