@@ -7,8 +7,8 @@ BIN := $(VENV)/bin
 SAMPLE := workspaces/higgs_lfv
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: run test test-fast test-slow test-matrix coverage lint bench bench-compare bench-record \
-  workspaces report bundles lock clean
+.PHONY: run test test-fast test-slow test-matrix coverage lint docs dist bench bench-compare \
+  bench-record workspaces report bundles lock licences clean
 
 run: $(VENV)/run.stamp
 	$(BIN)/ddphf build $(SAMPLE)/analysis.yml -o build/higgs_lfv.json --force
@@ -44,6 +44,16 @@ lint: $(VENV)/test.stamp
 	$(BIN)/mypy --any-exprs-report build/typed
 	$(BIN)/python tests/tools/typed_share.py build/typed/any-exprs.txt
 
+# The site, in build/site/html: pages laid out, tutorials run, figures drawn, all links checked.
+SITE := build/site
+docs: $(VENV)/docs.stamp
+	$(BIN)/python docs/site/stage.py $(SITE)/source
+	$(BIN)/python docs/site/gallery.py $(SITE)/source
+	$(BIN)/python docs/site/tutorials.py $(SITE)/source/tutorials
+	rm -rf $(SITE)/html
+	PYTHONPATH=. $(BIN)/sphinx-build -q -W --keep-going -n -j 2 -c docs/site $(SITE)/source $(SITE)/html
+	$(BIN)/python docs/site/check_links.py $(SITE)/html
+
 # Measured on an otherwise idle machine; docs/performance.md says what was found.
 bench: $(VENV)/test.stamp
 	$(BIN)/python tests/benchmarks/bench_engine.py -o build/performance.json
@@ -53,6 +63,10 @@ bench: $(VENV)/test.stamp
 	$(BIN)/python tests/benchmarks/bench_masses.py workspaces/zprime_scan/scan.yml -o build/performance_masses.json
 	OPENBLAS_NUM_THREADS=1 $(BIN)/python tests/benchmarks/bench_flips.py -o build/performance_flips.json
 	$(BIN)/python tests/benchmarks/bench_cost.py -o build/performance_cost.json --figure docs/cost.png
+
+# A wheel and a source distribution, and both used in clean environments of every Python found.
+dist: $(VENV)/test.stamp
+	$(BIN)/python tests/tools/dist.py dist
 
 # The results of the last `make bench` against the recorded ones; 1 where a time is slower than the
 # noise explains. `make bench-record` makes them the recorded ones.
@@ -154,6 +168,14 @@ $(VENV)/test.stamp: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(PIP_INSTALL) -e ".[dev]"
 	touch $@ $(VENV)/run.stamp
+
+$(VENV)/docs.stamp: $(VENV)/test.stamp
+	$(PIP_INSTALL) -e ".[docs]"
+	touch $@
+
+# Of every version that is tested, the licence that its files state.
+licences: $(VENV)/docs.stamp
+	$(BIN)/python docs/site/licences.py docs/licences.md
 
 clean:
 	rm -rf $(VENV) build

@@ -8,6 +8,10 @@ class DdphfError(Exception):
 
     Attributes:
         exit_code: What the command line returns for this error.
+
+    Example:
+        >>> issubclass(ConfigError, DdphfError), ConfigError("no such file").exit_code
+        (True, 3)
     """
 
     exit_code = 3

@@ -146,6 +146,26 @@ def test_a_law_that_rare_labels_break_tells_no_significance():
     assert any("longer tails than its closed law" in line for line in found["warnings"])
 
 
+@pytest.mark.parametrize("values", [2, 3, 13, 40])
+def test_few_values_leave_windows_that_tell_something(values):
+    """A window of all cells holds all events; of two cells each is a window, by hand."""
+    rng = np.random.default_rng(14)
+    x, y = rng.integers(0, values, 600) * 1.0, rng.random(600) < 0.4
+    labels = make_labels(y)
+    pool = make_pool(x[:, None], labels, ("scan",), resolution=np.array([1.0]))
+    assert np.isfinite(redraw_pool(pool, 100, seed=1)).all()
+    residual, share = labels.residual, y.mean()
+    counts = np.bincount(x.astype(int), minlength=values)
+    sums = np.bincount(x.astype(int), residual, values)
+    z = []
+    for size in range(1 if values <= 12 else 2, min(12, values - 1) + 1):
+        for start in range(values - size + 1):
+            n = counts[start : start + size].sum()
+            variance = share * (1 - share) * n * (1 - n / 600)
+            z.append(abs(sums[start : start + size].sum()) / np.sqrt(variance))
+    assert pool.observed[0, 0] == pytest.approx(max(z), rel=1e-5)
+
+
 def test_redraws_are_the_same_in_whatever_number():
     points, labels = labelled(np.random.default_rng(10), size=200)
     pool = make_pool(points, labels)
@@ -208,3 +228,38 @@ def test_plain_permutation_is_wrong_there(case):
         points, y, *_ = unequal(rng, size=4000, **CASES[case])
         p.append(p_of(make_pool(points, make_labels(y), LINEAR), 199, seed))
     assert np.mean(np.array(p) < 0.05) > 0.08
+
+
+def with_nuisances(rng, size=2000):
+    """Return variables, r and the change of pi per sigma of two nuisances; and labels of a truth.
+
+    The true efficiencies are the nominal ones moved by nuisances that are drawn from their prior:
+    10 % of the ratio at low pT, and a tilt in the mass.
+    """
+    points, _, ratio, _ = unequal(rng, size=size)
+    share = ratio / (1 + ratio)
+    tilt = np.clip((points[:, 0] - 90) / 40, -1, 1)
+    log_ratio = np.stack([0.10 * (points[:, 1] < 40), 0.08 * tilt], axis=1)
+    truth = ratio * np.exp(log_ratio @ rng.standard_normal(2))
+    y = rng.random(len(points)) < truth / (1 + truth)
+    return points, y, ratio, (share * (1 - share))[:, None] * log_ratio
+
+
+@pytest.mark.slow
+def test_p_values_are_uniform_where_true_efficiencies_are_drawn_from_their_prior():
+    """By prior predictive redraws alone and with nuisances profiled; not without either."""
+    rng = np.random.default_rng(15)
+    p = {"prior": [], "profiled": [], "neither": []}
+    for seed in range(500):
+        points, y, ratio, changes = with_nuisances(rng)
+        pool = make_pool(points, make_labels(y, ratio, changes=changes))
+        drawn = redraw_pool(pool, 199, seed=seed)
+        for row, name in enumerate(("prior", "profiled")):
+            t, flipped, _ = smallest_p(pool.observed[row], drawn[row])
+            p[name].append(count_redraws(t, flipped).p)
+        p["neither"].append(p_of(make_pool(points, make_labels(y, ratio)), 199, seed))
+    for name in ("prior", "profiled"):
+        print(name, kstest(p[name], "uniform").pvalue, np.mean(np.array(p[name]) < 0.05))
+        assert kstest(p[name], "uniform").pvalue > 1e-3
+        assert np.mean(np.array(p[name]) < 0.05) < 0.05 + 3.5 * np.sqrt(0.05 * 0.95 / 500)
+    assert np.mean(np.array(p["neither"]) < 0.05) > 0.2

@@ -20,6 +20,7 @@ def load(path):
 typed_share = load("tests/tools/typed_share.py")
 compare = load("tests/benchmarks/compare.py")
 matrix = load("tests/tools/matrix.py")
+dist = load("tests/tools/dist.py")
 
 REPORT = """
                 Name   Anys  Exprs  Coverage
@@ -111,12 +112,19 @@ def test_the_matrix_finds_what_runs_and_no_other(tmp_path, monkeypatch):
     ]  # fmt: skip
 
 
+def test_the_wheel_runs_every_command():
+    from ddphf.cli.main import COMMANDS
+
+    assert set(COMMANDS) <= {line.split()[0] for line in dist.LINES}
+    assert set(dist.ROWS.values()) == set(matrix.PYTHONS)
+
+
 def test_the_matrix_tests_the_bounds_of_every_extra():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     tested = set(extras["dev"])
     assert matrix.PRODUCT.endswith("[dev]")
-    for name in extras.keys() - {"simulation"}:  # one version, and nothing imports it
+    for name in extras.keys() - {"simulation", "docs"}:  # nothing imports them
         assert set(extras[name]) <= tested, name
     bare = [line for line in tested | set(project["dependencies"]) if not re.search(r"[=<>]", line)]
     assert bare == []

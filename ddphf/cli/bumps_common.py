@@ -1,12 +1,39 @@
-"""What the subcommands of ``ddphf bumps`` share: records that they read."""
+"""What the subcommands of ``ddphf bumps`` share: records and weights that they read."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ddphf.exceptions import InputError
+from ddphf.cli import common
+from ddphf.exceptions import InputError, UsageError
 
-__all__ = ["ranked_spectrum", "read_bumps"]
+if TYPE_CHECKING:
+    from ddphf.bumps.network import Network
+
+__all__ = ["METHODS", "network_of", "ranked_spectrum", "read_bumps", "weights_option"]
+
+METHODS = ("spline", "network")
+
+weights_option = common.text_option(
+    "--weights", "FILE",
+    "Of the network, from 'ddphf bumps train'; those that ddphf brings by default.",
+)  # fmt: skip
+
+
+def network_of(method: str, weights: str | None) -> Network | None:
+    """Return the network that was asked for, None for splines.
+
+    Raises:
+        UsageError: Weights without the network.
+        InputError: The file holds none.
+    """
+    if method != "network":
+        if weights is not None:
+            raise UsageError("--weights: is for --method network")
+        return None
+    from ddphf.bumps.network import read_network, shipped_network
+
+    return shipped_network() if weights is None else read_network(weights)
 
 
 def read_bumps(name: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ddphf.cli import common
+from ddphf.cli.bumps_common import METHODS, network_of, weights_option
 from ddphf.cli.figures import Drawn, drawn_options, open_outputs, stage_figures
 from ddphf.exceptions import UsageError
 from ddphf.files import to_json
@@ -38,6 +39,12 @@ SHOWN = 20
 )
 @common.count_option("--first", "Spectra that have toys, the largest Z first.", least=1, default=20)
 @common.text_option(
+    "--partner", "FILE",
+    "Counts of the partner sample of a symmetry, as background in the place of splines.",
+)  # fmt: skip
+@common.choice_option("--method", METHODS, "What ranks; what is stated has splines.", METHODS[0])
+@weights_option
+@common.text_option(
     "--combine", "WORD",
     "Scan sums of neighbours too: of names that differ by one in the number before WORD.",
 )  # fmt: skip
@@ -46,14 +53,15 @@ SHOWN = 20
 @drawn_options("Draw the best bump into this folder.")
 def command(
     spectra: tuple[str, ...], width_bins: float | None, width: float | None,
-    resolution: str | None, toys: int, first: int, combine: str | None, mass: float | None,
-    page: str | None, **asked: Unpack[Drawn],
+    resolution: str | None, toys: int, first: int, partner: str | None, method: str,
+    weights: str | None, combine: str | None, mass: float | None, page: str | None,
+    **asked: Unpack[Drawn],
 ) -> None:  # fmt: skip
     """Find the best bump of each of SPECTRA.
 
     SPECTRA are files (CSV with mass_low, mass_high and counts; npz, UHI JSON, ROOT),
     FILE:NAME, or patterns such as 'spectra/*.csv'. What is called background in a file
-    is a known one.
+    is a known one, what is called partner the partner sample of a symmetry.
 
     Example: ddphf bumps scan spectrum.csv --width-bins 1.5 --toys 99 -o b.json
     """
@@ -62,13 +70,14 @@ def command(
     if page == "-":
         raise UsageError("--page -: standard output is the record's; name a file")
     wanted = Width(width_bins, width, resolution)
-    figures, outputs = open_outputs(asked, ("bump",), (), page)
+    figures, outputs = open_outputs(asked, ("bump",), [weights] if weights else [], page)
     with common.progress_line() as say, common.runner_at(asked["where"], say) as runner:
         say("reading")
         from ddphf.bumps.run_scan import scan_spectra
         from ddphf.bumps.spectra import read_spectra
 
-        read, files = read_spectra(spectra)
+        network = network_of(method, weights)
+        read, files = read_spectra(spectra, partner)
         outputs.protect(files)
         said: list[str] = []
         if combine is not None:
@@ -76,8 +85,8 @@ def command(
 
             read, said = add_neighbours(read, combine)
         result = scan_spectra(
-            read, wanted, toys=toys, first=first, mass=mass, seed=asked["seed"],
-            work=say.work("blocks", runner),
+            read, wanted, toys=toys, first=first, mass=mass, network=network,
+            seed=asked["seed"], work=say.work("blocks", runner),
         )  # fmt: skip
     record = result.to_dict()
     common.print_warnings([*said, *result.warnings])
@@ -137,7 +146,9 @@ def make_table(record: Mapping[str, Any]) -> Table:
     table = Table(title=Text(f"bumps in {len(spectra)} spectra"), title_justify="left")
     for column in ("", "spectrum", "status"):
         table.add_column(column)
-    for column in ("mass", "events", "Z local", "Z known", "rho", "p local"):
+    asked = record["method"] == "network"
+    columns = ("mass", "events", "Z local", "Z known", "rho", "p local")
+    for column in (*columns, "Z network") if asked else columns:
         table.add_column(column, justify="right")
     table.add_column("global")
     for spectrum in spectra[:SHOWN]:
@@ -150,12 +161,22 @@ def make_table(record: Mapping[str, Any]) -> Table:
             _number(best["mass"], ".5g"), _number(best["events"], ".4g") + error,
             _number(best["z"], ".2f"), _number(best["z_known"], ".2f"),
             _number(best["rho"], ".2f"), _number(best["p_local"], ".2g"),
+            *([_network(spectrum)] if asked else []),
             describe_p(best) if spectrum["best"] else "-",
         )  # fmt: skip
     if len(spectra) > SHOWN:
         table.caption = f"and {len(spectra) - SHOWN} more in the record"
         table.caption_justify = "left"
     return table
+
+
+def _network(spectrum: Mapping[str, Any]) -> str:
+    """Return the largest z by the network and where it is; no p-value comes of it."""
+    found = spectrum.get("network")
+    if found is None:
+        return "-"
+    flag = " !" if found["differs"] else ""
+    return f"{found['best']['z']:.2f} at {found['best']['mass']:.5g}{flag}"
 
 
 def describe_overall(record: Mapping[str, Any]) -> list[str]:

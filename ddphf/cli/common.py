@@ -234,8 +234,8 @@ def progress_line() -> Iterator[Stages]:
     """Show the running stage and its time on stderr, when that is a terminal."""
     logging.getLogger("pyhf").setLevel(logging.CRITICAL)
     columns = [SpinnerColumn(), TextColumn("{task.description}", markup=False), _Counts()]
-    # rich would still print an empty line without a terminal
-    hidden = LEVEL.quiet or not stderr.is_terminal
+    # rich would still print an empty line without a terminal, and in a notebook takes it for one
+    hidden = LEVEL.quiet or not (stderr.is_terminal and sys.stderr.isatty())
     log = StageLog(lambda line: stderr.print(line, markup=False), hidden=hidden)
     with Progress(*columns, console=stderr, transient=True, disable=hidden) as bar:
         stages = Stages(bar, log)

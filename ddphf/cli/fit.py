@@ -21,7 +21,7 @@ from ddphf.workspace_json import Workspace
 
 if TYPE_CHECKING:
     from ddphf.figures.style import Figure
-    from ddphf.inference.fitter import Engine
+    from ddphf.inference.attempts import Engine
     from ddphf.results.fit import DiscoveryResult, FitResult
     from ddphf.results.goodness import GoodnessResult
     from ddphf.results.measured import MeasurementStatement

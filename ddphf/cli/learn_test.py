@@ -13,7 +13,7 @@ from ddphf.cli.common import print_summary, progress_line, runner_at, titled
 from ddphf.cli.figures import open_outputs
 from ddphf.cli.learn_common import Asked, learn_options
 from ddphf.cli.search_common import read_unsigned, write_found
-from ddphf.results.learn import describe_p
+from ddphf.results.learn import describe_band, describe_p
 
 __all__ = ["FIGURES", "command"]
 
@@ -51,16 +51,23 @@ def command(analysis: str, **asked: Unpack[Asked]) -> None:
             f"beyond the redraws' reach, by the closed law that they confirm: p = {told['p']:.3g} "
             f"({told['z']:.2f} sigma)"
         )
-    holds = "holds" if chi2["null_ks_p"] > 0.01 else "does not hold"
-    print_summary(
-        f"chi2 of 12 degrees of freedom {holds} here: KS p of the redraws {chi2['null_ks_p']:.2g}; "
-        f"it would say p = {chi2['p']:.3g}"
-        if chi2["p"] is not None
-        else "chi2 of 12 degrees of freedom: p below any number"
-    )
+    print_summary(_chi2(chi2))
+    if band := describe_band(record):
+        print_summary(band)
     if record["treatment"] is not None:
         ways = [f"{k} p = {v['p']:.3g}" for k, v in record["treatment"].items()]
         print_summary(f"{len(record['nuisances'])} nuisances: {', '.join(ways)}")
+
+
+def _chi2(chi2: Mapping[str, Any]) -> str:
+    """Return what chi2 with 12 degrees of freedom would say, and whether it holds."""
+    what = "chi2 of 12 degrees of freedom"
+    ks = f"KS p of the redraws {chi2['null_ks_p']:.2g}"
+    if "why" in chi2:
+        return f"{what} is no law of this statistic ({chi2['why']}): {ks}"
+    holds = "holds" if chi2["null_ks_p"] > 0.01 else "does not hold"
+    said = "below any number" if chi2["p"] is None else f"= {chi2['p']:.3g}"
+    return f"{what} {holds} here: {ks}; it would say p {said}"
 
 
 def member_table(record: Mapping[str, Any]) -> Table:

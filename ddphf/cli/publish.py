@@ -62,11 +62,11 @@ def command(
 ) -> None:  # fmt: skip
     """Publish SOURCE, an analysis file (.yml) or a pyhf workspace (.json), with its RESULTS.
 
-    RESULTS are files of `ddphf fit`, `toys`, `rank`, `discover` and `limit`, and JSON Patches of
-    further signals. SOURCE may be a mass scan too, its file or a background-only workspace; then
-    RESULTS are that of `ddphf masses`, and the patchset of the workspace. Everything is fitted
-    again; nothing is written unless it verifies. Beside NAME.tar.gz goes the submission
-    NAME.hepdata.tar.gz.
+    RESULTS are files of `ddphf fit`, `toys`, `rank`, `discover`, `limit`, `scan`, `inject`,
+    `search pair` and `learn`, and JSON Patches of further signals. SOURCE may be a mass scan
+    too, its file or a background-only workspace; then RESULTS are that of `ddphf masses`, and
+    the patchset of the workspace. Everything is fitted again; nothing is written unless it
+    verifies. Beside NAME.tar.gz goes the submission NAME.hepdata.tar.gz.
 
     Example: ddphf publish analysis.yml fit.json -o pair.tar.gz
     """
@@ -138,8 +138,9 @@ def _publish(
     from ddphf.publish.hepdata import make_submission
     from ddphf.publish.included import read_given, summarize_given_toys
     from ddphf.publish.points import collect_results
-    from ddphf.results.data_directed import digest_of_built
+    from ddphf.publish.summaries import publishing_of
     from ddphf.results.measured import Declared
+    from ddphf.results.provenance import digests_of_data
     from ddphf.results.registry import known_part
 
     found = _read_source(source)
@@ -148,12 +149,20 @@ def _publish(
     metadata = found.metadata
     if metadata is None:
         metadata = foreign_metadata(workspace, label)
-    searched = digest_of_built(workspace, found.metadata)
-    given = read_given(list(results), metadata["workspace_digest"], searched)
+    about = digests_of_data(workspace, found.metadata)
+    given = read_given(list(results), metadata["workspace_digest"], about)
     others = [(record.path, record.data) for record in given.others.values()]
     for path, data in ((metadata_path(source), metadata), *given.fits.items(), *others):
         if said := known_part(data)[1]:
             warnings.append(f"{path}: {said}")
+    for path, data in others:
+        if publishing_of(data).attach:
+            labels = data.get("labels") or {}
+            n = labels.get("n_tested", 0) + labels.get("n_partner", 0)
+            warnings.append(
+                f"{path}: variables, probabilities and labels of its {n} events go into the "
+                "bundle, so that 'ddphf verify' can redo it; leave it out if they are secret"
+            )
     declared = Declared.of(found.metadata)
     collected = collect_results(workspace, name=label, declared=declared, progress=say)
     say("toys")

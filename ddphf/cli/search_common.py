@@ -13,11 +13,11 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from ddphf.cli.common import choice_option, count_option, print_warnings
+from ddphf.cli.common import choice_option, count_option, print_summary, print_warnings
 from ddphf.cli.figures import Drawn, drawn_options, write_record
 from ddphf.outputs import Outputs
-from ddphf.results.data_directed import describe_global
 from ddphf.results.learn import LearnResult
+from ddphf.results.provenance import describe_global
 
 if TYPE_CHECKING:
     from ddphf.config.analysis import Analysis
@@ -148,6 +148,9 @@ def write_found(
     stated = {"file": relative_to(analysis, output), "digest": file_digest(analysis)}
     record = replace(result, analysis=stated).to_dict()
     print_warnings(result.warnings)
+    if record["schema"] == LearnResult.SCHEMA:
+        for line in record["left_out"]:
+            print_summary(line)
 
     def wanted() -> dict[str, Figure | None]:
         if record["schema"] == LearnResult.SCHEMA:

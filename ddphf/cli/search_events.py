@@ -23,7 +23,7 @@ from ddphf.cli.search_common import (
     windows_option,
     write_found,
 )
-from ddphf.results.data_directed import describe_global
+from ddphf.results.provenance import describe_global
 
 __all__ = ["FIGURES", "command", "selection_table"]
 

@@ -14,7 +14,7 @@ from ddphf.cli.search_common import file_digest
 from ddphf.cli.search_pair import load_search_pair
 from ddphf.exceptions import InputError
 from ddphf.outputs import Outputs
-from ddphf.results.data_directed import describe_global
+from ddphf.results.provenance import describe_global
 
 __all__ = ["command"]
 

@@ -13,7 +13,7 @@ from ddphf.cli.common import (
 from ddphf.cli.search_common import nuisances_option, window_table, write_found
 from ddphf.cli.search_pair import load_search_pair
 from ddphf.outputs import Outputs
-from ddphf.results.data_directed import describe_global
+from ddphf.results.provenance import describe_global
 
 __all__ = ["command"]
 

@@ -26,6 +26,8 @@ FIGURES = (
     "figure5_injected.png",
 )
 
+NPLM_FIGURES = ("null.png", "luminosity.png", "permutation.png")
+
 
 @click.group("study")
 def command() -> None:
@@ -102,7 +104,13 @@ def birman(
 @command.command("nplm")
 @click.option(
     "-o", "--output", default="nplm", show_default=True, metavar="DIR",
-    help="Folder of study.json and table.md.",
+    help="Folder of study.json, table.md and the figures.",
+)  # fmt: skip
+@click.option(
+    "--analysis", type=click.Path(dir_okay=False), metavar="FILE",
+    help="Analysis file of events whose collinear mass, or first variable of the section learn, is "
+    "tested too; workspaces/higgs_lfv_asymmetric/analysis.yml of the repository is the shipped "
+    "one.",
 )  # fmt: skip
 @common.count_option(
     "--toys", "Of each row; a row of 50 000 epochs takes a third of a second for each.",
@@ -111,25 +119,35 @@ def birman(
 @common.count_option("--redraws", "Of the labels of each toy.", least=1, default=199)
 @common.seed_option
 @common.force_option
-def nplm(output: str, toys: int, redraws: int, seed: int, force: bool) -> None:
+def nplm(
+    output: str, analysis: str | None, toys: int, redraws: int, seed: int, force: bool
+) -> None:
     """Symmetrised NPLM (arXiv:2401.09530): its null against epochs, its signals, its limits.
 
     Example: ddphf study nplm -o nplm --toys 24
     """
     folder = check_folder("-o", output)
-    targets = [folder / name for name in ("study.json", "table.md")]
-    outputs = Outputs(targets, force=force)
+    targets = [folder / name for name in ("study.json", "table.md", *NPLM_FIGURES)]
+    outputs = Outputs(targets, inputs=[analysis], force=force)
     with common.progress_line() as say:
         say("loading")
+        from ddphf.config.analysis import read_analysis
+        from ddphf.figures.nplm import draw_nplm
         from ddphf.studies.nplm import run_nplm_study
         from ddphf.studies.nplm_table import nplm_text
 
-        result = run_nplm_study(toys=toys, redraws=redraws, seed=seed, stage=say)
+        sample = None
+        if analysis is not None:
+            sample = read_analysis(analysis, needs_signal=False)
+            outputs.protect(sample.files)
+        result = run_nplm_study(sample=sample, toys=toys, redraws=redraws, seed=seed, stage=say)
         assert result.study is not None
         text = nplm_text(result.study, seed)
         with outputs:
             outputs.write(targets[0], to_json(result.to_dict()))
             outputs.write(targets[1], text)
+            drawn = dict(draw_nplm(result.study))
+            stage_figures(outputs, {name: folder / name for name in drawn}, drawn)
     common.print_summary(text)
 
 

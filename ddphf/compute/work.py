@@ -8,7 +8,7 @@ from ddphf.compute.blocks import Runner
 from ddphf.compute.chunks import told
 from ddphf.progress import Count, Stage, silent
 
-__all__ = ["HERE", "Work", "work_of"]
+__all__ = ["HERE", "Work"]
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,3 @@ class Work:
 
 HERE = Work()
 """On threads of this process, and nobody hears of it."""
-
-
-def work_of(progress: Stage | None, count: Count | None, runner: Runner | None = None) -> Work:
-    """Return what the keywords of a public function say.
-
-    Example:
-        >>> work_of(None, print).count is print
-        True
-    """
-    return Work(silent if progress is None else progress, count, runner)

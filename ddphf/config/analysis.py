@@ -31,7 +31,7 @@ from ddphf.config.validation import validate
 from ddphf.config.window import WindowConfig, parse_window
 from ddphf.exceptions import ConfigError, InputError
 from ddphf.files import read_input
-from ddphf.results.data_directed import seal_of
+from ddphf.results.provenance import seal_of
 from ddphf.yaml_text import parse_yaml
 
 __all__ = [
@@ -164,6 +164,10 @@ def read_analysis(path: str | Path, *, needs_signal: bool = True) -> Analysis:
 
     Raises:
         ConfigError: The file is missing or no YAML, or breaks the schema or its meaning.
+
+    Example:
+        >>> read_analysis("workspaces/flat_reference/analysis.yml").name
+        'flat_reference'
     """
     text = read_text(path)
     if str(path) == "-":

@@ -23,7 +23,7 @@ from ddphf.inference.toys.blocks import draw_block, map_toys
 from ddphf.inference.toys.source import ToySource, rates_to_draw
 from ddphf.likelihood.certificate import Minimum
 from ddphf.likelihood.compiled import CannotCompileError, CompiledModel
-from ddphf.likelihood.errors.propagation import held_by_data, propagate
+from ddphf.likelihood.errors.edges import held_by_data, propagate
 from ddphf.likelihood.expansion import Constraints
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.results.goodness import ChannelPulls, GoodnessResult

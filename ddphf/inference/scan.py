@@ -14,18 +14,18 @@ from scipy.stats import chi2
 from ddphf.arrays import Array
 from ddphf.compute.blocks import Runner
 from ddphf.compute.chunks import chunks_of
-from ddphf.compute.work import HERE, Work, work_of
+from ddphf.compute.work import HERE, Work
 from ddphf.exceptions import FitError, ModelError, UsageError
 from ddphf.inference.fitter import Fitter
 from ddphf.inference.refits import Refits, refit_all
 from ddphf.inference.selection import find_parameter
 from ddphf.likelihood.certificate import Minimum
 from ddphf.likelihood.compiled import CompiledModel
+from ddphf.likelihood.errors.edges import held_by_data
 from ddphf.likelihood.errors.profile import profile_errors
-from ddphf.likelihood.errors.propagation import held_by_data
 from ddphf.likelihood.fits import minimize
 from ddphf.likelihood.reference import ReferenceModel
-from ddphf.progress import Count, Stage
+from ddphf.progress import Count, Stage, silent
 from ddphf.results.measured import PLAIN, Declared
 from ddphf.results.provenance import made_of, poi_bounds_stated
 from ddphf.results.scan import ScanAxis, ScanResult
@@ -94,7 +94,7 @@ def scan_parameters(
     """
     found = scan_model(
         Fitter(ReferenceModel(workspace, measurement, poi_bounds), declared=declared), names,
-        points=points, ranges=ranges, work=work_of(progress, refit_progress, runner),
+        points=points, ranges=ranges, work=Work(progress or silent, refit_progress, runner),
     )  # fmt: skip
     return made_of(found, workspace)
 

@@ -8,6 +8,7 @@ from typing import Unpack
 import numpy as np
 
 from ddphf.arrays import AnyArray, Array, Mask, Spec
+from ddphf.compute.work import HERE, Work
 from ddphf.config.analysis import Analysis
 from ddphf.exceptions import InputError
 from ddphf.learning.calibration import count_redraws
@@ -15,13 +16,12 @@ from ddphf.learning.labels import Labels
 from ddphf.learning.pool import Pool, make_pool
 from ddphf.learning.read_labels import LabelledEvents, Redrawing, begin
 from ddphf.learning.redraws import check_redraws, redraw_residuals
-from ddphf.learning.run_test import describe_events, unresolved
+from ddphf.learning.run_test import describe_events, provenance_of, unresolved
 from ddphf.learning.variables import resolutions
 from ddphf.results.learn import LearnResult
-from ddphf.results.provenance import make_provenance
 from ddphf.search.lines import LANES
 
-__all__ = ["CURVE_WIDTHS", "LearnedRatio", "learn_curve", "learn_ratio"]
+__all__ = ["CURVE_WIDTHS", "LearnedRatio", "curve_of_events", "learn_curve", "learn_ratio"]
 
 CURVE_WIDTHS = (0.1, 0.3, 1.0)
 """In standard deviations: a curve shall show narrow differences as well as wide ones."""
@@ -96,7 +96,11 @@ def learn_curve(analysis: Analysis, **how: Unpack[Redrawing]) -> LearnResult:
     Raises:
         InputError: More than two variables, or events that cannot be used.
     """
-    events, n, seed, work = begin(analysis, **how)
+    return curve_of_events(*begin(analysis, **how))
+
+
+def curve_of_events(events: LabelledEvents, n: int, seed: int, work: Work = HERE) -> LearnResult:
+    """Learn f(x) of labelled events, with n redraws; errors as of :func:`learn_curve`."""
     d = len(events.config.variables)
     if d > 2:
         raise InputError(
@@ -135,7 +139,7 @@ def learn_curve(analysis: Analysis, **how: Unpack[Redrawing]) -> LearnResult:
         warnings.append(unresolved(n))
     return LearnResult(
         kind="curve", statistic="kernel", t=float(pulls[best]), p=counted.p,
-        p_interval=counted.interval, z=counted.z, redraws=n, **describe_events(events, analysis),
+        p_interval=counted.interval, z=counted.z, redraws=n, **describe_events(events),
         curve={
             "axes": [axis.tolist() for axis in axes],
             "values": values.tolist(),
@@ -148,7 +152,7 @@ def learn_curve(analysis: Analysis, **how: Unpack[Redrawing]) -> LearnResult:
             "events": _driving(ratio, events),
         },
         seed=seed, warnings=tuple(warnings),
-        provenance={**make_provenance(), "events_digest": events.digest},
+        provenance=provenance_of(events),
     )  # fmt: skip
 
 

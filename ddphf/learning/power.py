@@ -14,6 +14,7 @@ from ddphf.compute.blas import ONE_BLAS_THREAD
 from ddphf.compute.blocks import run_blocks
 from ddphf.compute.streams import LEARNING, block_generator, generator, seed_of_part
 from ddphf.compute.tasks import Task
+from ddphf.compute.work import Work
 from ddphf.config.analysis import Analysis
 from ddphf.exceptions import InputError
 from ddphf.learning.calibration import count_redraws, smallest_p
@@ -22,12 +23,11 @@ from ddphf.learning.labels import Labels, make_labels
 from ddphf.learning.pool import LINEAR, make_pool
 from ddphf.learning.read_labels import LabelledEvents, Redrawing, begin
 from ddphf.learning.redraws import PLAIN, redraw_pool
-from ddphf.learning.run_test import DEFAULT, describe_events
+from ddphf.learning.run_test import DEFAULT, describe_events, provenance_of
 from ddphf.learning.variables import resolutions
 from ddphf.results.learn import LearnResult
-from ddphf.results.provenance import make_provenance
 
-__all__ = ["PowerToys", "Signal", "learn_power", "limit_of", "median_z"]
+__all__ = ["PowerToys", "Signal", "learn_power", "limit_of", "median_z", "power_of_events"]
 
 LEVEL = 0.05
 """Of a test whose power is told."""
@@ -181,7 +181,22 @@ def learn_power(
         InputError: A signal of another number of variables, or a statistic that is trained anew for
             each redraw.
     """
-    events, n, seed, work = begin(analysis, **how)
+    begun = begin(analysis, **how)
+    return power_of_events(*begun, signal, strengths, statistic=statistic, toys=toys)
+
+
+def power_of_events(
+    events: LabelledEvents,
+    n: int,
+    seed: int,
+    work: Work,
+    signal: Signal,
+    strengths: Sequence[float],
+    *,
+    statistic: str | None = None,
+    toys: int = 200,
+) -> LearnResult:
+    """Measure sensitivity in labelled events, with n redraws; errors as of :func:`learn_power`."""
     which = events.config.statistic if statistic is None else statistic
     if which not in ("default", *LINEAR):
         raise InputError(
@@ -218,16 +233,17 @@ def learn_power(
             }
         )  # fmt: skip
     return LearnResult(
-        kind="power", statistic=which, redraws=n, **describe_events(events, analysis),
+        kind="power", statistic=which, redraws=n, **describe_events(events),
         power={
             "signal": {
                 "means": list(signal.means), "widths": list(signal.widths),
-                "sample": analysis.tested.label if signal.tested else analysis.partner.label,
+                "sample": events.pairing["tested" if signal.tested else "partner"],
+                "tested": signal.tested,
             },
             "toys": toys, "level": LEVEL, "points": points,
         },
         seed=seed, warnings=tuple(warnings),
-        provenance={**make_provenance(), "events_digest": events.digest},
+        provenance=provenance_of(events),
     )  # fmt: skip
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.stats import norm
 
 from ddphf.arrays import AnyArray, Array, Spec
+from ddphf.compute.work import HERE, Work
 from ddphf.config.analysis import Analysis
 from ddphf.exceptions import FitError, InputError
 from ddphf.learning.calibration import (
@@ -30,8 +31,8 @@ from ddphf.results.learn import LearnResult
 from ddphf.results.provenance import make_provenance
 
 __all__ = [
-    "DEFAULT", "STATISTICS", "describe_events", "describe_null", "judge_pool", "learn_test",
-    "unresolved",
+    "DEFAULT", "STATISTICS", "describe_events", "describe_null", "judge_events", "judge_pool",
+    "learn_test", "provenance_of", "unresolved",
 ]  # fmt: skip
 
 DEFAULT = ("kernel", "scan")
@@ -62,7 +63,13 @@ def learn_test(
         FitError: t is beyond all redraws and its law is not confirmed by them, or no training
             converged.
     """
-    events, n, seed, work = begin(analysis, **how)
+    return judge_events(*begin(analysis, **how), statistic=statistic)
+
+
+def judge_events(
+    events: LabelledEvents, n: int, seed: int, work: Work = HERE, *, statistic: str | None = None
+) -> LearnResult:
+    """Test labelled events, with n redraws; errors as of :func:`learn_test`."""
     which = events.config.statistic if statistic is None else statistic
     if which not in STATISTICS:
         raise InputError(f"statistic '{which}' is unknown; expected {', '.join(STATISTICS)}")
@@ -77,12 +84,12 @@ def learn_test(
         )
         drawn = redraw_pool(pool, n, seed=seed, work=work)
         found = judge_pool(pool, which, drawn)
-    described = describe_events(events, analysis)
+    described = describe_events(events)
     warnings = [*events.warnings, *found.pop("warnings")]
     return LearnResult(
         kind="test", statistic=which, redraws=n, **found, **described, seed=seed,
         warnings=tuple(dict.fromkeys(warnings)),
-        provenance={**make_provenance(), "events_digest": events.digest},
+        provenance=provenance_of(events),
     )  # fmt: skip
 
 
@@ -131,14 +138,14 @@ def judge_pool(pool: Pool, which: str, drawn: AnyArray) -> dict[str, Any]:
     return {
         "t": t, "p": counted.p, "p_interval": counted.interval, "z": counted.z, "p_law": p_law,
         "significance": told, "effective_dof": None if law is None else law["mean"], "law": law,
-        "chi2_12": chi2_12(t, flipped), "members": tuple(members),
+        "chi2_12": chi2_12(which, t, flipped), "members": tuple(members),
         "treatment": _both_ways(which, observed, drawn) if used else None,
         "null": describe_null(flipped), "warnings": warnings,
     }  # fmt: skip
 
 
 def _judge_trained(
-    which: str, names: Sequence[str], observed: Array, drawn: AnyArray, said: Spec | None
+    which: str, names: Sequence[str], observed: Array, drawn: AnyArray, said: Spec
 ) -> dict[str, Any]:
     """Return the fields of the record that judge a statistic with a training for each redraw."""
     members = [
@@ -160,7 +167,7 @@ def _judge_trained(
     return {
         "t": t, "p": counted.p, "p_interval": counted.interval, "z": counted.z,
         "significance": {"p": counted.p, "z": counted.z, "from": "redraws"},
-        "chi2_12": chi2_12(t, finite), "members": tuple(members), "network": said,
+        "chi2_12": chi2_12(which, t, finite), "members": tuple(members), "network": said,
         "null": describe_null(finite), "warnings": warnings,
     }  # fmt: skip
 
@@ -239,7 +246,12 @@ def describe_null(flipped: AnyArray) -> Spec:
     }
 
 
-def describe_events(events: LabelledEvents, analysis: Analysis) -> dict[str, Any]:
+def provenance_of(events: LabelledEvents) -> dict[str, Any]:
+    """Return versions, and the digests of the events and of their histograms."""
+    return make_provenance(events_digest=events.digest, data_digest=events.histograms_digest)
+
+
+def describe_events(events: LabelledEvents) -> dict[str, Any]:
     """Return the fields of the record that describe the events."""
     labels = events.labels
     return {
@@ -252,7 +264,7 @@ def describe_events(events: LabelledEvents, analysis: Analysis) -> dict[str, Any
             "fakes": {"tested": events.fakes[0], "partner": events.fakes[1]},
         },
         "variables": tuple(_describe_variables(events)),
-        "pairing": {"tested": analysis.tested.label, "partner": analysis.partner.label},
+        "pairing": events.pairing,
         "nuisances": events.nuisances,
         "left_out": events.left_out,
         "data_digest": events.histograms_digest,

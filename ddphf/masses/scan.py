@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ddphf.arrays import Array, IntArray, Mask, Spec
-from ddphf.likelihood.interpolation import normsys_coefficients
+from ddphf.likelihood.general.layout import normsys_coefficients
 from ddphf.likelihood.rows.model import RowModel, Shifts
 from ddphf.masses.stated import Globals, set_globals
 

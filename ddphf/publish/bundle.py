@@ -18,11 +18,12 @@ from ddphf.publish.clean_venv import make_requirements
 from ddphf.publish.contents import SUMS, make_sums
 from ddphf.publish.included import GivenFiles, check_given
 from ddphf.publish.readme import make_readme
-from ddphf.publish.summaries import summarize_record
+from ddphf.publish.summaries import publishing_of, summarize_record
 from ddphf.publish.verify import verify_archive
 from ddphf.results.documents import ForeignDocument
 from ddphf.results.provenance import json_digest
 from ddphf.results.published import PublishedResults
+from ddphf.results.registry import load_function
 from ddphf.results.verified import VerifyResult
 from ddphf.workspace_json import Workspace
 
@@ -125,6 +126,10 @@ def make_files(publication: Publication) -> dict[str, bytes]:
     files = {"workspace.json": _json(workspace), "results.json": _json(results.to_dict())}
     files |= {name: record.content for name, record in given.others.items()}
     files |= {name: content for name, (_, content) in given.toys.items()}
+    for name, record in given.others.items():
+        if attach := publishing_of(record.data).attach:
+            beside = summarize_record(name, record.data)["events"]
+            files[beside] = load_function(attach)(record.data, record.path)
     files |= publication.figures
     files |= _signals(publication)
     metadata = dict(publication.metadata)

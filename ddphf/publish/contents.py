@@ -38,8 +38,9 @@ from ddphf.results.verified import FAIL, PASS, Check
 from ddphf.workspace_json import Workspace
 
 __all__ = [
-    "DAMAGE", "OPTIONAL", "PNG", "REQUIRED", "SUMS", "Bundle", "check_contents", "is_named",
-    "is_text", "make_sums", "measure_files", "other_requirements", "stock_script", "wrong_sums",
+    "DAMAGE", "OPTIONAL", "PNG", "REQUIRED", "SUMS", "Bundle", "asking",
+    "check_contents", "is_named", "is_text", "make_sums", "measure_files", "other_requirements",
+    "stock_script", "wrong_sums",
 ]  # fmt: skip
 
 
@@ -150,19 +151,11 @@ def make_sums(files: dict[str, bytes]) -> bytes:
     return "".join(lines).encode()
 
 
-def check_contents(files: dict[str, bytes]) -> tuple[list[Check], Bundle | None]:
-    """Run level 0.
-
-    Args:
-        files: Content by name.
-
-    Returns:
-        The checks, and the bundle where all of them pass.
-    """
+def asking() -> tuple[list[Check], Callable[[str, Callable[[], str]], bool]]:
+    """Return the answers of level 0, and what asks for one: empty for yes, a sentence for no."""
     checks: list[Check] = []
 
     def ask(what: str, question: Callable[[], str]) -> bool:
-        """Record the answer: empty for yes, a sentence for no."""
         try:
             trouble = question()
         except DdphfError as error:
@@ -172,6 +165,19 @@ def check_contents(files: dict[str, bytes]) -> tuple[list[Check], Bundle | None]
         checks.append(Check(0, what, FAIL if trouble else PASS, trouble))
         return not trouble
 
+    return checks, ask
+
+
+def check_contents(files: dict[str, bytes]) -> tuple[list[Check], Bundle | None]:
+    """Run level 0.
+
+    Args:
+        files: Content by name.
+
+    Returns:
+        The checks, and the bundle where all of them pass.
+    """
+    checks, ask = asking()
     loaded: dict[str, Any] = {}
 
     def load() -> str:
@@ -238,7 +244,7 @@ def check_contents(files: dict[str, bytes]) -> tuple[list[Check], Bundle | None]
         ask("numbers are finite", lambda: not_finite(results)),
         ask("patches make the workspace", lambda: other_patches(loaded, workspace)),
         ask("covariance", lambda: other_covariance(loaded, workspace, metadata)),
-        ask("records that results.json names", lambda: other_records(loaded, results)),
+        ask("records that results.json names", lambda: other_records(loaded, files, results)),
         ask("toys that results.json names", lambda: other_toys(files, results)),
     ]
     if not all(answers):
@@ -265,9 +271,10 @@ def stock_script() -> bytes:
 
 
 def _records(results: PublishedResults) -> tuple[set[str], set[str]]:
-    """Return the files of records and of toys that results.json names."""
+    """Return the files of records, and of toys and events, that results.json names."""
     records = {str(entry["name"]) for entry in results.included}
     toys = {str(entry["file"]) for entry in results.toys if entry["file"] is not None}
+    toys |= {str(entry["events"]) for entry in results.included if entry.get("events")}
     for names, suffix in ((records, ".json"), (toys, ".npz")):
         for name in names:
             if is_named(name) or not name.endswith(suffix):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,14 +67,14 @@ class GivenFiles:
     patches: dict[str, Patch]
 
 
-def read_given(paths: list[str], digest: str, data_digest: str | None = None) -> GivenFiles:
+def read_given(paths: list[str], digest: str, data_digests: Sequence[str] = ()) -> GivenFiles:
     """Read the files given beside the workspace.
 
     Args:
         paths: Of ``fit.json``, ``rank.json``, ``toys.npz``, JSON Patches, ...
         digest: ``sha256:...`` of the workspace, which JSON results must state.
-        data_digest: Of its data with their binning, which a search must state; None where they are
-            not known.
+        data_digests: Of its data with their binning, one of which a search, and what was learned,
+            must state; none where they are not known.
 
     Raises:
         InputError: A file that cannot be read or is not known, another workspace's, or a name
@@ -102,11 +103,11 @@ def read_given(paths: list[str], digest: str, data_digest: str | None = None) ->
                 f"{path}: schema {schema!r}; expected a result of 'ddphf {_commands()}, toys, or "
                 "a JSON Patch"
             )
-        if not {digest, data_digest} & set(stated := _digests(data, kind.published)) - {None}:
+        if not {digest, *data_digests} & set(stated := _digests(data, kind.published)):
             if "data_digest" in kind.published.digests:
                 raise InputError(
                     f"{path}: is about other data than those of this workspace, or its sidecar is "
-                    "not there to tell; search these, or publish the analysis file"
+                    "not there to tell; search or test these, or publish the analysis file"
                 )
             raise InputError(
                 f"{path}: is about the workspace {stated[0]}, this one is {digest}; make it again"

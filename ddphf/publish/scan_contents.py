@@ -11,7 +11,6 @@ from typing import Any
 from scipy.stats import norm
 
 from ddphf.arrays import Spec
-from ddphf.exceptions import DdphfError
 from ddphf.files import parse_json
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.masses.patchset import read_hypotheses
@@ -19,9 +18,9 @@ from ddphf.masses.portable import FILES as ARRAYS
 from ddphf.masses.portable import read_array_files, script
 from ddphf.masses.repeat import Repeatable
 from ddphf.publish.contents import (
-    DAMAGE,
     PNG,
     SUMS,
+    asking,
     is_text,
     measure_files,
     other_requirements,
@@ -29,7 +28,7 @@ from ddphf.publish.contents import (
 )
 from ddphf.results.published import INTERPOLATION
 from ddphf.results.registry import check_record, known_part
-from ddphf.results.verified import FAIL, PASS, Check
+from ddphf.results.verified import PASS, Check
 from ddphf.statistics.signed import signed_z
 
 __all__ = ["ScanBundle", "check_scan_contents", "is_scan", "scan_script"]
@@ -81,27 +80,8 @@ def scan_script() -> bytes:
 
 
 def check_scan_contents(files: dict[str, bytes]) -> tuple[list[Check], ScanBundle | None]:
-    """Run level 0.
-
-    Args:
-        files: Content by name.
-
-    Returns:
-        The checks, and the bundle where all of them pass.
-    """
-    checks: list[Check] = []
-
-    def ask(what: str, question: Callable[[], str]) -> bool:
-        """Record the answer: empty for yes, a sentence for no."""
-        try:
-            trouble = question()
-        except DdphfError as error:
-            trouble = str(error)
-        except DAMAGE as error:
-            trouble = f"{type(error).__name__}: {error}"
-        checks.append(Check(0, what, FAIL if trouble else PASS, trouble))
-        return not trouble
-
+    """Run level 0 of a scan's bundle; arguments and results are as of ``check_contents``."""
+    checks, ask = asking()
     loaded: dict[str, Any] = {}
     made: list[Repeatable] = []
 

@@ -26,10 +26,11 @@ class BumpsResult(Warned):
             with functions for the background.
         overall: How often the best of all spectra is as good: ``p``, ``p_interval``, ``spectra``.
         width: How wide a bump was taken to be.
-        method: What ranks: ``spline`` or ``network``.
+        method: What ranks before there are toys: ``spline`` or ``network``.
         toys: Asked for, of each of the first spectra.
         seed: Of everything drawn.
         left_out: Sentences about what was not done.
+        network: Its version, digest and training; None where it was not asked.
     """
 
     spectra: tuple[Spec, ...]
@@ -39,6 +40,7 @@ class BumpsResult(Warned):
     toys: int
     seed: int
     left_out: tuple[str, ...] = ()
+    network: Part = None
 
     SCHEMA = "ddphf/bumps/1"
 
@@ -63,6 +65,13 @@ FAMILY = s.fields(
     {"family": s.TEXT, "z": s.HOLE, "events": s.HOLE, "deviance": s.HOLE, "p": s.HOLE},
     {"parameters": s.ANY, "why": s.TEXT, "edm": s.HOLE, "z_plug": s.HOLE},
 )
+NETWORK = s.fields(
+    {
+        "z": s.HOLES,
+        "best": s.fields({"mass": s.NUMBER, "z": s.NUMBER}, {"bin": s.COUNT, "z_spline": s.HOLE}),
+        "differs": {"type": "boolean"},
+    }
+)
 SPECTRUM = s.fields(
     {
         "name": s.TEXT,
@@ -77,6 +86,7 @@ SPECTRUM = s.fields(
                     "expected_deviance": s.HOLE, "expected": s.HOLES, "without_bump": s.HOLES,
                     "coordinate": s.TEXT, "link": s.TEXT, "freedom": s.HOLE, "strength": s.HOLE,
                     "edm": s.HOLE, "given": s.HOLES,
+                    "failed_candidates": s.COUNT,
                 },
             )
         ),
@@ -88,7 +98,8 @@ SPECTRUM = s.fields(
         "start": s.COUNT, "widths": s.HOLES, "excluded": s.listed({"type": ["string", "null"]}),
         "unit": s.TEXT, "digest": s.TEXT, "families": s.listed(FAMILY), "spread": s.ANY,
         "at": s.ANY,
-        "network": s.ANY, "sources": s.listed(s.TEXT), "warnings": s.listed(s.TEXT),
+        "network": NETWORK, "partner": s.HOLES, "ratio": s.HOLES, "sources": s.listed(s.TEXT),
+        "warnings": s.listed(s.TEXT),
     },
 )  # fmt: skip
 SHAPE = s.fields(
@@ -105,7 +116,12 @@ SHAPE = s.fields(
         "toys": s.COUNT,
         "seed": s.COUNT,
     },
-    {"left_out": s.listed(s.TEXT), **s.WARNINGS, "provenance": s.OPEN},
+    {
+        "left_out": s.listed(s.TEXT),
+        **s.WARNINGS,
+        "network": s.maybe(s.OPEN),
+        "provenance": s.OPEN,
+    },
 )
 BumpsResult.SHAPE = SHAPE
 
@@ -140,8 +156,12 @@ def misfits(record: dict[str, Any]) -> Iterator[str]:
             continue
         if not s.increases(edges):
             yield f"{where}.edges: edges that do not increase"
-        for key in ("observed", "z_known", "z_profiled", "rho", "excluded", "widths"):
-            values = spectrum.get(key)
+        lists = {**spectrum, "network.z": (spectrum.get("network") or {}).get("z")}
+        for key in (
+            "observed", "z_known", "z_profiled", "rho", "excluded", "widths", "partner", "ratio",
+            "network.z",
+        ):  # fmt: skip
+            values = lists.get(key)
             if values and len(values) != len(edges) - 1:
                 yield f"{where}.{key}: {len(values)} entries for {len(edges) - 1} bins"
         best = spectrum.get("best")

@@ -11,10 +11,10 @@ from scipy.stats import norm
 
 from ddphf.arrays import Numbers, Spec
 from ddphf.results.agreement import Stated, stated_by_statement
-from ddphf.results.data_directed import DATA_DIRECTED
 from ddphf.results.fit import DiscoveryResult
 from ddphf.results.growth import Written
 from ddphf.results.nulls import COMPARISON, IMPORTANCE, ImportanceResult, NullComparison
+from ddphf.results.provenance import DATA_DIRECTED
 from ddphf.results.shapes import (
     ANY,
     BANDS,

@@ -105,6 +105,7 @@ class SidecarDocument(Document):
                 (
                     "efficiency_ratio", "background", "signal", "fakes", "modifier_sources",
                     "closure", "covariance_matrix", "versions", "data_directed", "ratio",
+                    "learned",
                 ),
                 ANY,
             ),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,19 @@ from ddphf.arrays import Hole, Part, Spec
 from ddphf.results import shapes as s
 from ddphf.results.growth import Found
 
-__all__ = ["SHAPE", "LearnResult", "describe_p", "misfits", "summarize"]
+__all__ = [
+    "EVENTS_FILE",
+    "SHAPE",
+    "LearnResult",
+    "describe_band",
+    "describe_p",
+    "events_file",
+    "misfits",
+    "summarize",
+]
+
+EVENTS_FILE = re.compile(r"events_[0-9a-f]{12}_\d{1,4}\.npz")
+"""Names of the files of events in a bundle."""
 
 KINDS_OF_LEARNING = ("test", "curve", "power", "study")
 
@@ -33,7 +46,8 @@ class LearnResult(Found):
         effective_dof: Mean of the closed law.
         law: Mean and variance of the closed law and of the redraws, and whether they agree.
         chi2_12: ``p`` of t by chi2 with 12 degrees of freedom, and ``null_ks_p``: of the redraws
-            against it. It holds where that is not small.
+            against it. It holds where that is not small. Of ``default``, ``scan`` and ``energy``
+            ``p`` is None, and ``why`` says the reason.
         members: ``statistic``, ``t``, ``p`` of each, ``p_law``, and what it found.
         labels: ``n_tested``, ``n_partner``, smallest and largest pi, ``rho``, expected ``fakes``.
         variables: ``column``, ``transform``, ``resolution``, ``label``, ``unit``, and the range
@@ -43,7 +57,9 @@ class LearnResult(Found):
         treatment: With nuisances, ``p`` of the same statistic by prior predictive redraws alone
             (``prior``) and with them profiled too (``profiled``); None without.
         null: ``quantiles`` and ``histogram`` of t in the redraws.
-        network: Starts, how many agree, certificate; where one was trained.
+        network: Starts, how many agree, certificate; where one was trained. Of the classifier
+            ``bootstrap``: the largest score in the data, and its quantiles in bootstrap samples of
+            both samples together, the published band.
         curve: Of ``curve``.
         power: Of ``power``.
         study: Of ``study nplm``.
@@ -89,7 +105,7 @@ MEMBER = s.fields(
     {"statistic": s.TEXT, "t": s.HOLE, "p": s.PROBABILITY},
     {"p_law": s.PROBABILITY, "p_interval": s.ANY, "found": s.ANY},
 )
-CHI2 = s.fields({"p": s.PROBABILITY, "null_ks_p": s.HOLE})
+CHI2 = s.fields({"p": s.PROBABILITY, "null_ks_p": s.HOLE}, {"why": s.TEXT})
 VARIABLE = s.fields(
     {"column": s.TEXT, "low": s.NUMBER, "high": s.NUMBER},
     {"transform": s.maybe(s.TEXT), "resolution": s.HOLE, "label": s.TEXT, "unit": s.TEXT},
@@ -142,6 +158,27 @@ def describe_p(record: dict[str, Any]) -> str:
     return f"p = {record['p']:.3g} ({low:.3g} to {high:.3g}){z}, from {record['redraws']} redraws"
 
 
+def describe_band(record: Mapping[str, Any]) -> str | None:
+    """Return the published band of a classifier's largest score in words; None without one.
+
+    Example:
+        >>> ends = {"0.025": 0.5, "0.16": 0.75, "0.84": 1.5, "0.975": 2.0}
+        >>> found = {"observed": 1.25, "samples": 40, "quantiles": ends}
+        >>> describe_band({"network": {"bootstrap": found}})
+        'largest score 1.25; in 40 bootstrap samples 0.75 to 1.5 (68 %), 0.5 to 2 (95 %): the \
+published band; events are there twice, so it is no p-value'
+    """
+    band = (record.get("network") or {}).get("bootstrap")
+    if band is None:
+        return None
+    q = band["quantiles"]
+    return (
+        f"largest score {band['observed']:.3g}; in {band['samples']} bootstrap samples "
+        f"{q['0.16']:.3g} to {q['0.84']:.3g} (68 %), {q['0.025']:.3g} to {q['0.975']:.3g} (95 %): "
+        "the published band; events are there twice, so it is no p-value"
+    )
+
+
 def misfits(record: dict[str, Any]) -> Iterator[str]:
     """Yield a p outside its interval, and curves whose bands have another length."""
     interval = record.get("p_interval")
@@ -159,5 +196,17 @@ def misfits(record: dict[str, Any]) -> Iterator[str]:
 
 def summarize(record: dict[str, Any]) -> Spec:
     """Return what results.json of a bundle repeats."""
-    keys = ("kind", "statistic", "t", "p", "p_interval", "z", "redraws", "p_law", "members")
-    return {key: record.get(key) for key in keys}
+    keys = ("kind", "statistic", "t", "p", "p_interval", "z", "redraws", "p_law", "members",
+            "labels")  # fmt: skip
+    return {**{key: record.get(key) for key in keys}, "events": events_file(record)}
+
+
+def events_file(record: Mapping[str, Any]) -> str:
+    """Return the name of the events of a record in a bundle: records of the same events share it.
+
+    Example:
+        >>> events_file({"provenance": {"events_digest": "sha256:0123456789abcdef"}})
+        'events_0123456789ab_0.npz'
+    """
+    digest = str(record["provenance"].get("events_digest")).removeprefix("sha256:")
+    return f"events_{digest[:12]}_{len(record.get('nuisances') or ())}.npz"

@@ -89,6 +89,9 @@ class Published:
         refit: ``(bundle, name, record, say) -> checks`` of level 5.
         refit_by_toys: ``(bundle, name, record, say, progress) -> checks`` of level 5 by toys.
         redraw: The same for level 6.
+        attach: ``(record, path) -> bytes`` of the file beside it that results.json names as its
+            ``events``.
+        inspect: ``(record, bytes) -> sentence`` of what is wrong with that file, for level 0.
     """
 
     included: bool = True
@@ -100,6 +103,8 @@ class Published:
     refit: str = ""
     refit_by_toys: str = ""
     redraw: str = ""
+    attach: str = ""
+    inspect: str = ""
 
 
 @dataclass(frozen=True)
@@ -138,6 +143,7 @@ class RecordKind:
 RERUN = "ddphf.publish.rerun_records"
 RERUN_TOYS = "ddphf.publish.rerun_toys"
 LINES = "ddphf.publish.record_lines"
+LEARNED = "ddphf.publish.learned"
 
 KINDS: tuple[RecordKind, ...] = (
     RecordKind(
@@ -186,6 +192,12 @@ KINDS: tuple[RecordKind, ...] = (
     ),
     RecordKind(
         learn.LearnResult, learn.SHAPE, "learn test", learn.misfits, chapter="learn", several=True,
+        published=Published(
+            about="what was learned from the labels of the events", summarize=learn.summarize,
+            digests=("data_digest",), lines=f"{LEARNED}:lines_of_learned",
+            refit=f"{LEARNED}:check_learned", redraw=f"{LEARNED}:check_trained",
+            attach=f"{LEARNED}:attach_events", inspect=f"{LEARNED}:inspect_events",
+        ),
     ),
     RecordKind(
         documents.SidecarDocument, documents.SidecarDocument.SHAPE, "build",

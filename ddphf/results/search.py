@@ -10,8 +10,8 @@ from scipy.stats import norm
 
 from ddphf.arrays import Part, Spec
 from ddphf.results import shapes as s
-from ddphf.results.data_directed import describe_global
 from ddphf.results.growth import Found
+from ddphf.results.provenance import describe_global
 
 __all__ = ["KINDS_OF_SEARCH", "SHAPE", "SearchResult", "misfits", "summarize"]
 

@@ -55,9 +55,9 @@ class Pairs:
     """Pairs without a signal, with the n of each bin of the data.
 
     Attributes:
-        tested: B, shape (n, *bins).
-        difference: B - f_B - r (A - f_A), with the fakes of the data, (n, *bins).
-        matrices: Error matrices, nuisances profiled, (n, *bins).
+        tested: B, shape ``(n, *bins)``.
+        difference: B - f_B - r (A - f_A), with the fakes of the data, ``(n, *bins)``.
+        matrices: Error matrices, nuisances profiled, ``(n, *bins)``.
     """
 
     tested: Array
@@ -78,6 +78,9 @@ def error_matrix(data: Pair | Field) -> Array:
 
     Returns:
         Shape of the histogram.
+
+    Raises:
+        InputError: Samples that no search can compare, such as weighted counts.
 
     Example:
         >>> from ddphf.symmetry.pair import Channel
@@ -207,8 +210,8 @@ def compare_statistic(
     Args:
         data: The data, a pair or a field of the search.
         statistic: ``t``, ``ks``, ``chi2`` or ``g``; or a function of error matrices of shape
-            (n, *bins), such as a trained network, that returns (n,) numbers, large where they are
-            interesting.
+            ``(n, *bins)``, such as a trained network, that returns (n,) numbers, large where they
+            are interesting.
         direction: Of t: ``excess``, ``deficit`` or ``both``.
         samples: Pairs drawn.
         seed: Of the draws.

@@ -28,7 +28,7 @@ class Field:
         tested: B.
         tested_rate: Expectation of B under the null, given n: n r / (1 + r) without fakes.
         partner_rate: Of A.
-        shifts: Change of the two rates per sigma of each nuisance, shape (2, k, *shape).
+        shifts: Change of the two rates per sigma of each nuisance, shape ``(2, k, *shape)``.
         variance: v.
         ratio: r.
         profile: The nuisances' projection, over the flat bins.

@@ -30,8 +30,8 @@ class Nuisances:
     """What each nuisance parameter does to the null, per sigma.
 
     Attributes:
-        ratio: Relative change of the efficiency ratio in each bin, shape (k, *bins).
-        fakes_tested: Change of the fakes of the tested sample, in events, (k, *bins).
+        ratio: Relative change of the efficiency ratio in each bin, shape ``(k, *bins)``.
+        fakes_tested: Change of the fakes of the tested sample, in events, ``(k, *bins)``.
         fakes_partner: Of its partner's.
         free: Not constrained by a measurement, shape (k,); its unit is then arbitrary.
         names: Of the k nuisances.
@@ -58,7 +58,7 @@ class Nuisances:
 
         Args:
             shape: Bins of the histogram.
-            ratio: (k, *bins), or anything that broadcasts to it; so are the fakes' changes.
+            ratio: ``(k, *bins)``, or anything that broadcasts to it; so are the fakes' changes.
             fakes_tested: Of the tested sample.
             fakes_partner: Of its partner.
             free: For all, or of each.

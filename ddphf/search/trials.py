@@ -98,8 +98,8 @@ def choose_null(
             "null of the maximum: a Gaussian field is wrong by more than "
             f"{binomial.GAUSSIAN_BELOW:.0%} at z = {threshold:g} (skewness "
             f"{distortion.skewness:.2g}, kurtosis {distortion.kurtosis:.2g}), and the exact null "
-            f"is for counts: bin {fraction[0]} holds {fraction[1]:g}; give counts, or larger windows or bins, or ask for the "
-            "Gaussian null"
+            f"is for counts: bin {fraction[0]} holds {fraction[1]:g}; give counts, or larger "
+            "windows or bins, or ask for the Gaussian null"
         )
     can = binomial.reachable(field, table, threshold, direction)
     return ChosenNull(binomial.BinomialNull(field, table), distortion, can, few)

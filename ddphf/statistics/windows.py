@@ -199,6 +199,9 @@ def find_best_window(terms: Array, sizes: Iterable[Sequence[int]]) -> BestWindow
 def all_squares(shape: Sequence[int]) -> Iterator[tuple[int, ...]]:
     """Yield the cubes of every size that fits, smallest first.
 
+    Args:
+        shape: Bins of each axis.
+
     Example:
         >>> list(all_squares((2, 3)))
         [(1, 1), (2, 2)]

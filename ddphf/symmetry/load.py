@@ -35,8 +35,20 @@ def load_pair(analysis: Analysis) -> Pair:
     With an event table the samples are selected and filled from it, and with efficiency maps the
     ratio of efficiencies is theirs.
 
+    Args:
+        analysis: From :func:`~ddphf.config.analysis.read_analysis`.
+
+    Returns:
+        Both samples, counts and templates of one shape; edges in the units of the analysis.
+
     Raises:
         InputError: A file or histogram is missing or unreadable, or the events cannot be used.
+
+    Example:
+        >>> import ddphf
+        >>> analysis = ddphf.read_analysis("workspaces/flat_reference/analysis.yml")
+        >>> ddphf.load_pair(analysis).tested.observed.values.shape
+        (28, 28)
     """
     samples = read_samples(analysis)
 
@@ -113,6 +125,7 @@ def load_pair(analysis: Analysis) -> Pair:
         warnings=tuple(samples.reading),
         closure=_closure_events(analysis, samples, ratio_beside_maps),
         data_directed=analysis.data_directed,
+        learned=None if analysis.learned is None else analysis.learned.section,
     )
 
 

@@ -51,6 +51,10 @@ class Template:
         systematics: Correlated uncertainties.
         description: How it was made, for the sidecar, or None.
         warnings: Sentences for the user.
+
+    Example:
+        >>> Template([3.0, 1.0], error=[0.3, 0.1]).error_kind
+        'shapesys'
     """
 
     yields: Any
@@ -67,10 +71,15 @@ class Channel:
 
     Attributes:
         label: Short name, such as ``mue``; letters, digits and underscores.
-        observed: Counts per bin: a Histogram, hist.Hist or array.
+        observed: Counts per bin, of any dimension: a Histogram, hist.Hist or array; the samples and
+            templates of a pair have one shape.
         signal: Signal events at the stated strength, or None.
         fakes: Non-prompt events, or None.
         systematics: Relative uncertainties of the symmetric background in this channel.
+
+    Example:
+        >>> Channel("mue", [12, 9]).label
+        'mue'
     """
 
     label: str
@@ -97,6 +106,7 @@ class Pair:
         warnings: Sentences for the user, from reading the input.
         closure: Events for the closure in variables that the histograms do not have, or None.
         data_directed: How a search found the signal, as the analysis file says; or None.
+        learned: From which events the signal was learned, as the analysis file says; or None.
 
     Example:
         >>> pair = Pair(Channel("mue", [18, 33], signal=Template([1.0, 2.0])),
@@ -117,6 +127,7 @@ class Pair:
     warnings: tuple[str, ...] = ()
     closure: ClosureEvents | None = None
     data_directed: Mapping[str, Any] | None = None
+    learned: Mapping[str, Any] | None = None
     binning: tuple[Axis, ...] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from ddphf.arrays import Array, Spec
-from ddphf.results.data_directed import data_digest, make_mark
+from ddphf.results.provenance import data_digest, make_mark
 from ddphf.symmetry.closure_variables import close_variables
 from ddphf.symmetry.pair import Pair
 from ddphf.workspace import emit
@@ -89,6 +89,8 @@ def build_workspace(
     metadata = make_metadata(name, yields, workspace, scale=scale, sigma=sigma / scale)
     if chosen is not None:
         metadata["data_directed"] = {**chosen, "on_the_choosing_data": local}
+    if pair.learned is not None:
+        metadata["learned"] = dict(pair.learned)
     closure, side = state_closure(workspace, metadata["pairing"])
     if pair.closure is not None:
         closure["variables"] = close_variables(pair, side)

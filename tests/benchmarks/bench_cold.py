@@ -1,4 +1,4 @@
-"""The cold command: processor and wall seconds of one `ddphf fit` in a process of its own.
+"""The first minute: processor and wall seconds of commands in processes of their own.
 
 python bench_cold.py -o X. Processor time does not depend on what else the machine does; on an idle
 one the wall time is not above it.
@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,7 +18,17 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-IMPORTS = ("numpy", "jax", "pyhf", "ddphf.inference.fit")
+WINDOW = "workspaces/higgs_lfv_window"
+COMMANDS = {
+    "--help": "--help",
+    "fit, 65 parameters": f"fit {WINDOW}/workspace.json -o {{0}}/fit.json",
+    "report": f"report {WINDOW}/workspace.json {{0}}/fit.json -o {{0}}/report.html",
+    "publish": f"publish {WINDOW}/analysis.yml {{0}}/fit.json -o {{0}}/pair.tar.gz",
+    "verify": "verify {0}/pair.tar.gz",
+}
+"""What a new user runs first, {0} being where they write."""
+
+IMPORTS = ("numpy", "scipy.stats", "jax", "pyhf", "ddphf", "ddphf.inference.fit")
 
 
 def spend(command, **environment):
@@ -44,6 +55,17 @@ def main():
         fit += ["-o", f"{folder}/fit.json"]
         for name in ("without_cache", "with_cache", "with_cache_again"):
             out[name] = spend(fit, XDG_CACHE_HOME=folder)
+    out["commands"] = {name: {} for name in COMMANDS}
+    with tempfile.TemporaryDirectory() as cache:
+        for state in ("without_cache", "filling", "with_cache"):
+            with tempfile.TemporaryDirectory() as folder:
+                for name, line in COMMANDS.items():
+                    if state == "without_cache":
+                        shutil.rmtree(cache, ignore_errors=True)
+                    words = [sys.executable, "-m", "ddphf", *line.format(folder).split()]
+                    spent = spend(words, XDG_CACHE_HOME=cache)
+                    if state != "filling":
+                        out["commands"][name][state] = spent
     out["load_at_end"] = os.getloadavg()[0]
     options.output.write_text(json.dumps(out, indent=1, sort_keys=True) + "\n")
     print(json.dumps(out))
