@@ -66,7 +66,7 @@ def command(
     """
     wanted = choices("--sets", sets, SETS)
     outputs = Outputs([output], force=force)
-    with progress_line() as say, runner_at(where, say) as runner:
+    with progress_line(compiles=False) as say, runner_at(where, say) as runner:
         from ddphf.bumps.evaluate import evaluate_splines
         from ddphf.compute.work import Work
 

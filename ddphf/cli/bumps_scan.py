@@ -103,7 +103,7 @@ def command(
     wanted = Width(width_bins, width, resolution)
     figures = figure_paths(plots, kind, ("bump",))
     outputs = Outputs([output, page, *figures.values()], force=force)
-    with progress_line() as say, runner_at(where, say) as runner:
+    with progress_line(compiles=False) as say, runner_at(where, say) as runner:
         say("reading")
         from ddphf.bumps.run_scan import scan_spectra
         from ddphf.bumps.spectra import read_spectra

@@ -58,7 +58,7 @@ def command(
     """
     figures = figure_paths(asked["plots"], asked["kind"], FIGURES)
     outputs = Outputs([asked["output"], *figures.values()], inputs=[analysis], force=asked["force"])
-    with progress_line() as say, runner_at(asked["where"], say) as runner:
+    with progress_line(compiles=False) as say, runner_at(asked["where"], say) as runner:
         say("reading")
         from ddphf.config.analysis import read_analysis
         from ddphf.search.run_events import search_events

@@ -56,7 +56,7 @@ def command(
     """
     figures = figure_paths(asked["plots"], asked["kind"], ("search_null",))
     outputs = Outputs([asked["output"], *figures.values()], force=asked["force"])
-    with progress_line() as say, runner_at(asked["where"], say) as runner:
+    with progress_line(compiles=False) as say, runner_at(asked["where"], say) as runner:
         from ddphf.search.run_null import search_null
 
         result = search_null(
