@@ -8,7 +8,7 @@ import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,8 +16,9 @@ import numpy as np
 
 from ddphf.exceptions import InputError
 from ddphf.guards import MOST_ARRAYS, check_decoded, within
+from ddphf.text import short_error
 
-__all__ = ["check_arrays"]
+__all__ = ["check_arrays", "load_arrays"]
 
 NUMPY_HEADER = 4096
 """Bytes of the header of one array, more than numpy writes for a record of 64 columns."""
@@ -84,6 +85,35 @@ def _members_size(file: BinaryIO, packed: int, name: str, wanted: Sequence[str] 
                     _array_size(stream, member.file_size, f"{name}, '{array}'")
             total += member.file_size
     return total
+
+
+def load_arrays(
+    file: Path,
+    address: str,
+    wanted: Sequence[str] | None = None,
+    choose: Callable[[list[str]], Iterable[str]] = iter,
+) -> dict[str, Any]:
+    """Return arrays of an npz file, none of which may ask for more than the file holds.
+
+    Args:
+        file: The file.
+        address: What it is called in messages.
+        wanted: The only arrays whose sizes matter; all where None.
+        choose: Returns which of the names in the file are read; all by default.
+
+    Raises:
+        InputError: It is no npz file, is damaged, or too large.
+    """
+    if not zipfile.is_zipfile(file):  # numpy would offer to unpickle it
+        raise InputError(f"{address}: cannot be read as npz (no zip archive)")
+    try:
+        check_arrays(file, address, wanted)
+        with np.load(file, allow_pickle=False) as archive:
+            return {name: archive[name] for name in choose(archive.files)}
+    except InputError:
+        raise
+    except Exception as error:  # zipfile, zlib and numpy raise many kinds on damaged files
+        raise InputError(f"{address}: cannot be read as npz ({short_error(error)})") from None
 
 
 def _check_directory(file: BinaryIO, packed: int, name: str) -> None:

@@ -11,10 +11,15 @@ __all__ = [
     "Array",
     "Bool",
     "Float",
+    "Hole",
     "Int",
     "IntArray",
     "JaxArray",
     "Mask",
+    "Numbers",
+    "Part",
+    "Places",
+    "Rows",
     "Spec",
     "for_programs",
     "on_host",
@@ -30,8 +35,23 @@ IntArray = np.ndarray[Any, np.dtype[np.int64]]
 AnyArray = np.ndarray[Any, np.dtype[Any]]
 """Of a type that its user knows: toy numbers, statuses, columns of tables."""
 
+Numbers = tuple[float, ...]
+"""In records and settings, which hold no arrays."""
+
+Rows = tuple[Numbers, ...]
+"""A table there."""
+
+Places = tuple[int, ...]
+"""Counts and bins there."""
+
 Spec = dict[str, Any]
 """A JSON object: a workspace, or a part of one."""
+
+Hole = float | None
+"""A number that may not exist: null in JSON."""
+
+Part = Spec | None
+"""A part of a record that may be absent."""
 
 # Shapes in signatures: Float[Array, "fits n"]. Type checkers see the array alone, and so does who
 # runs the program; only the tests put jaxtyping in their place, which has shapes checked.

@@ -6,7 +6,16 @@ import difflib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["LONGEST_LINE", "clean_line", "clean_text", "cut_middle", "did_you_mean", "list_names"]
+__all__ = [
+    "LONGEST_LINE",
+    "clean_line",
+    "clean_text",
+    "cut_middle",
+    "did_you_mean",
+    "is_number",
+    "list_names",
+    "short_error",
+]  # fmt: skip
 
 LONGEST_LINE = 2000
 """Characters of one message on a terminal."""
@@ -93,3 +102,29 @@ def list_names(names: Sequence[str], most: int = 5) -> str:
         'a, b, ...'
     """
     return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+
+
+def short_error(error: Exception) -> str:
+    r"""Return the first line of what a library says, cut; its kind where it says nothing.
+
+    Example:
+        >>> short_error(ValueError("no header\nat byte 3")), short_error(KeyError())
+        ('no header', 'KeyError')
+    """
+    text = str(error).strip().splitlines()
+    line = text[0] if text else type(error).__name__
+    return line if len(line) < 120 else line[:117] + "..."
+
+
+def is_number(text: str) -> bool:
+    """Return whether a cell of a table is a number, as Python reads it.
+
+    Example:
+        >>> is_number("1e-3"), is_number("0,5")
+        (True, False)
+    """
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -10,6 +10,7 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 
 from ddphf.compute.runners import open_runner
+from ddphf.compute.work import Work
 from ddphf.inference.limits.coverage import coverage_asymptotic, coverage_calibrated
 from ddphf.inference.nulls import compare_nulls
 from ddphf.inference.toys.ensembles import toy_ensemble
@@ -82,7 +83,7 @@ def print_tables(options, runner):
     print("|---|---|---|---|---|---|---|")
     print("| asymptotic | 0 | 1 | 0 | " + " | ".join(f"{norm.sf(z):.3g}" for z in (1, 2, 3)) + " |")
     for mean in MEANS:
-        toys = toy_ensemble(truth(mean, 0.0), options.toys, seed=1, runner=runner)
+        toys = toy_ensemble(truth(mean, 0.0), options.toys, seed=1, work=Work(runner=runner))
         ok = toys.status != 2
         found, z0 = compare_nulls(toys), toys.z0[ok]
         tails = " | ".join(tail(int(np.sum(z0 >= z)), len(z0)) for z in (1, 2, 3))
@@ -93,10 +94,12 @@ def print_tables(options, runner):
     for mean in MEANS:
         for z in (0.0, 3.0):
             source = truth(mean, z)
-            plain = coverage_asymptotic(source, options.data_sets, seed=1, runner=runner)
+            plain = coverage_asymptotic(source, options.data_sets, seed=1, work=Work(runner=runner))
             cells = list(map(with_error, plain.coverage, plain.error))
             if mean <= 5:
-                by_toys = coverage_calibrated(source, options.calibrated, seed=1, runner=runner)
+                by_toys = coverage_calibrated(
+                    source, options.calibrated, seed=1, work=Work(runner=runner)
+                )
                 cells += map(with_error, by_toys.coverage, by_toys.error)
             else:
                 cells += ["", ""]

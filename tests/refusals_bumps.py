@@ -64,6 +64,26 @@ def workspace(record, *options, prepare):
 
 KINK = np.where(np.arange(50) < 25, 20000.0, 4000.0) * np.exp(-np.arange(50) / 40)
 
+
+def copied(folder):
+    for name in ("one.csv", "other.csv"):
+        write_spectrum(folder / name, {"observed": FALLING})
+
+
+def paired(folder):
+    write_spectrum(folder / "s.csv", {"observed": FALLING})
+    write_spectrum(folder / "partner.csv", {"x": FALLING, "y": FALLING})
+
+
+def scanned_pair(folder):
+    write_spectrum(folder / "s.csv", {"observed": FALLING, "partner": drawn(smooth(), 2)})
+    run("bumps scan s.csv --width-bins 1.5 -o b.json")
+
+
+def line(text, prepare=lambda folder: None):
+    return {"arguments": text.split(), "prepare": prepare}
+
+
 BUMPS = {
     "too few bins for a bump": scan(FALLING[:10], edges=EDGES[:11]),
     "a spectrum of fractions": scan(changed(7, 511.5)),
@@ -87,6 +107,43 @@ BUMPS = {
         **scan(FALLING), "arguments": ["bumps", "scan", "spectrum.csv", "spectrum.csv",
                                        "--width-bins", "1.5", "-o", "b.json"],
     },
+    "one spectrum by two names": line(
+        "bumps scan one.csv other.csv --width-bins 1.5 -o b.json", copied
+    ),
+    "a partner of several": line(
+        "bumps scan s.csv --partner partner.csv --width-bins 1.5 -o b.json", paired
+    ),
+    "a partner twice": scan(
+        FALLING, "--partner", "spectrum.csv:partner", more={"partner": drawn(smooth(), 2)}
+    ),
+    "a ratio without a partner": scan(FALLING, more={"ratio": np.ones(50)}),
+    "partner and spectrum of other bins": line(
+        "bumps scan s.csv --partner short.csv --width-bins 1.5 -o b.json",
+        lambda folder: (
+            paired(folder), write_spectrum(folder / "short.csv", {"n": FALLING[:40]}, EDGES[:41])
+        ),
+    ),
+    "a partner of another shape": scan(FALLING, more={"partner": FALLING[::-1]}),
+    "a function over a partner sample": workspace(
+        "b.json", "--background", "bernstein-4", prepare=scanned_pair
+    ),
+    "weights that are none": line(
+        "bumps scan s.csv --width-bins 1.5 --method network --weights s.csv -o b.json", paired
+    ),
+    "weights for splines": scan(FALLING, "--weights", "network.npz"),
+    "weights that are not there": scan(
+        FALLING, "--method", "network", "--weights", "absent.npz"
+    ),
+    "weights on standard output": line("bumps train -o -"),
+    "training without its extra": {
+        **line("bumps train --steps 1 -o network.npz"), "absent": ["equinox"]
+    },
+    "bumps that no drawn spectrum has room for": line(
+        "bumps evaluate --width-bins 1:9 -o e.json"
+    ),
+    "bumps that the network has never seen": line(
+        "bumps evaluate --method network --width-bins .5 -o e.json"
+    ),
     "no spectrum of a pattern": {
         "arguments": ["bumps", "scan", "no*.csv", "--width-bins", "1.5", "-o", "b.json"],
     },

@@ -1,6 +1,8 @@
 """Refusals of `ddphf learn`, for test_refusals.py: test_lepton_id_build's files, edited."""
 
 import numpy as np
+import yaml
+from conftest import invoke
 from refusals_events import change, events
 from test_lepton_id_build import make_tables
 
@@ -39,6 +41,26 @@ def many_fakes(analysis):
 
 def one_bin_of_fakes(analysis):
     analysis["tested"]["fakes"]["weight"] = "9 * (mass > 30) * (mass < 40)"
+
+
+def learned(change, command=("build", "again.yml", "-o", "out/pair.json")):
+    """Return a case: the analysis file of a learned template, edited."""
+
+    def prepare(folder):
+        assert invoke("learn", "template", "analysis.yml", "--seed", "1", "-o", "h.yml").code == 0
+        document = yaml.safe_load((folder / "h.yml").read_text())
+        change(document)
+        (folder / "again.yml").write_text(yaml.safe_dump(document))
+
+    return edited(lambda a: None, arguments=list(command), prepare=prepare)
+
+
+def without_its_analysis(folder):
+    """The record of a test whose analysis file is not there any more."""
+    arguments = ("learn", "test", "analysis.yml", "--redraws", "20", "-o", "l.json")
+    assert invoke(*arguments).code == 0
+    assert invoke("build", "analysis.yml", "-o", "pair.json").code == 0
+    (folder / "analysis.yml").unlink()
 
 
 SPLIT = np.where(make_tables()["events"]["mass"] > 50, 13, 11)
@@ -81,6 +103,17 @@ LEARN = {
                                    "--redraws", "40", "-o", "l.json"]),
         **events(f1=SPLIT, f2=24 - SPLIT),
     },
+    "events that a template was learned from": learned(
+        lambda d: d["events"].update(file="events.npz")
+    ),
+    "a training half that was edited": learned(lambda d: d["learned"].update(coincidences=2000)),
+    "a template learned for a learned one": learned(
+        lambda d: None, ("learn", "template", "again.yml", "-o", "out/h.yml")
+    ),
+    "what was learned, published without its events": edited(
+        lambda a: None, prepare=without_its_analysis,
+        arguments=["publish", "pair.json", "l.json", "-o", "out.tar.gz"],
+    ),
     "a template written to standard output": edited(
         lambda a: None, arguments=["learn", "template", "analysis.yml", "-o", "-"]
     ),

@@ -90,5 +90,20 @@ MASSES = {
     "errors beside weighted events": masses(
         background={"yields": {"events": "b.npz"}, "error": [[1.0], [1.0]]}, window=WINDOW
     ),
+    "a systematic of a mass scan of an unknown type": masses(
+        background__systematics=[{"name": "a", "type": "shapesys", "up": 1.1, "down": 0.9}]
+    ),
+    "a histosys of a mass scan without its yields": masses(
+        background__systematics=[{"name": "a", "type": "histosys", "up": [[3.0, 4.0], [4.0, 5.0]]}]
+    ),
+    "a luminosity of a mass scan without an error": masses(signal__systematics=[{"type": "lumi"}]),
+    "a luminosity of a mass scan that nothing has": masses(luminosity={"relative_error": 0.02}),
+    "a histosys of a signal between masses": masses(
+        signal__simulated=[1.0, 2.0],
+        edges=[0.0, 1.0, 2.0],
+        signal__systematics=[
+            {"name": "a", "type": "histosys", "up": [[1.0, 2.0]] * 2, "down": [[1.0, 2.0]] * 2}
+        ],
+    ),
     "a confidence level of a mass scan": masses("--cl", "95"),
 }

@@ -3,11 +3,17 @@
 import io
 import json
 import tarfile
+import tempfile
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pyhf
 from conftest import plain_workspace
+from refusals_masses import SCAN
 
+from ddphf.masses.config import read_scan
+from ddphf.masses.run import run_scan
 from ddphf.publish.archive import pack
 
 DIGEST = f"sha256:{pyhf.utils.digest(plain_workspace())}"
@@ -71,6 +77,31 @@ SIGNAL = ["--signal", "SR_mue=new.csv:new"]
 TABLE = "x_low,x_high,new,negative,none\n0,1,2,2,0\n1,2,6,-6,0\n2,3,4,4,0\n"
 NEW = {"new.csv": TABLE}
 
+COMMON = {**SCAN, "observed": [[3, 5]] * 2,
+          "background": {"yields": [[3.0, 4.0]] * 2, "error": [[0.5, 0.6]] * 2}}  # fmt: skip
+
+
+@cache
+def record_of(document):
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "scan.yml").write_text(document)
+        return run_scan(read_scan(f"{folder}/scan.yml")[0]).to_dict()
+
+
+def masses_record(document=SCAN):
+    return json.dumps(record_of(json.dumps(document)))
+
+
+def scan(*given, files=None, document=None):
+    """Publish a scan, whose second hypothesis has other data than its record."""
+    if document is None:
+        document = {**SCAN, "observed": [[3, 5], [4, 7]]}
+    return command(
+        "publish", "scan.yml", *given, "-o", "out.tar.gz",
+        files={"scan.yml": json.dumps(document), **(files or {})},
+    )  # fmt: skip
+
+
 PUBLISH = {
     "a bundle of another kind": command("publish", "workspace.json", "-o", "out.zip"),
     "an existing bundle": publish(files={"out.tar.gz": "x"}),
@@ -117,6 +148,17 @@ PUBLISH = {
     ),
     "a patch of more than channels": publish(
         "heavy.json", files={"heavy.json": '[{"op": "remove", "path": "/observations/0"}]'}
+    ),
+    "a mass scan without its record": scan(),
+    "a mass scan with other results": scan(
+        "rank.json", files={"rank.json": result("ddphf/rank/1")}
+    ),
+    "a record of another mass scan": scan("masses.json", files={"masses.json": masses_record()}),
+    "a published patchset of a mass scan without an id": scan(
+        "masses.json", files={"masses.json": masses_record(COMMON)}, document=COMMON
+    ),
+    "a background-only workspace without its patchset": publish(
+        "masses.json", files={"masses.json": masses_record()}
     ),
     "a patchset without a signal": publish(
         "--inspire", "ins1234567",

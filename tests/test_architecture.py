@@ -17,8 +17,9 @@ GROUND = {"results", "statistics", "compute"}
 
 MAY_IMPORT = {
     "cli": {
-        "bumps", "config", "figures", "inference", "inputs", "learning", "likelihood", "masses",
-        "measurement", "publish", "report", "search", "studies", "symmetry", "workspace",
+        "bumps", "config", "figures", "inference", "inputs", "interchange", "learning",
+        "likelihood", "masses", "measurement", "publish", "report", "search", "studies",
+        "symmetry", "workspace",
     },
     "studies": {
         "config", "figures", "inference", "inputs", "learning", "likelihood", "measurement",
@@ -28,9 +29,10 @@ MAY_IMPORT = {
     "measurement": {"config", "inputs", "symmetry", "workspace"},
     "workspace": {"config", "inputs", "symmetry"},
     "symmetry": {"config", "inputs"},
-    "publish": {"figures", "inference", "likelihood", "report"},
+    "publish": {"figures", "inference", "learning", "likelihood", "masses", "report"},
     "masses": {"inference", "inputs", "likelihood"},
     "inference": {"likelihood"},
+    "interchange": {"inputs", "likelihood"},
     "likelihood": set(),
     "search": {"config", "inputs", "symmetry", "workspace"},
     "bumps": {"config", "inputs", "symmetry", "workspace"},
@@ -44,7 +46,8 @@ MAY_IMPORT = {
     "compute": set(),
 }  # fmt: skip
 """Beside the ground. The left wing (symmetry, search, bumps, learning, measurement, workspace) and
-the right one (likelihood, inference, masses, publish) meet in a file."""
+the right one (likelihood, inference, masses, publish, interchange) meet in a file; `publish` redoes
+what was learned from events, which no workspace holds."""
 
 GROUND_MAY_IMPORT = {"results": {"statistics"}, "statistics": {"compute"}, "compute": set()}
 

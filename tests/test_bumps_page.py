@@ -54,7 +54,7 @@ def test_foreign_strings_are_text():
     assert "img" not in tags.found
     assert "\x1b" not in page
     assert "\u202e" not in page
-    assert "<script>alert" not in "".join(bumps_parts([record]))
+    assert "<script>alert" not in "".join(bumps_parts(record))
 
 
 def test_long_names_are_cut_where_they_are_shown():

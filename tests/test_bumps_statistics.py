@@ -11,7 +11,8 @@ from scipy.optimize import minimize_scalar
 from scipy.stats import kstest
 
 from ddphf.bumps.binning import Binning
-from ddphf.bumps.evaluate import evaluate_splines
+from ddphf.bumps.evaluate import evaluate_bumps
+from ddphf.bumps.evaluation_tables import QUIET, Row, summarize
 from ddphf.bumps.generator import SETS, draw_background, draw_sample
 from ddphf.bumps.global_p import toy_maxima
 from ddphf.bumps.hunt import hunt
@@ -41,38 +42,72 @@ def test_samples_fall_and_hold_what_is_asked_for(which):
 def test_samples_are_those_of_their_seed():
     one, other = (draw_sample(np.random.default_rng(3), "talk", signal=True) for _ in range(2))
     assert np.array_equal(one.counts, other.counts)
-    assert evaluate_splines(["talk"], signals=3, backgrounds=3, seed=5) == evaluate_splines(
+    assert evaluate_bumps(["talk"], signals=3, backgrounds=3, seed=5) == evaluate_bumps(
         ["talk"], signals=3, backgrounds=3, seed=5
     )
 
 
+def test_tables_of_an_evaluation_are_those_of_its_rows():
+    """A thousand backgrounds and some signals of known numbers."""
+    quiet = np.linspace(0.0, 5.0, 2000)
+    rows = [Row("f", False, (0.0, 0.0), False, (z, z, z), (0.0, 50.0, 0.5, 60.0, 1.5), True, 0)
+            for z in quiet]  # fmt: skip
+    for i in range(40):
+        largest = (9.0, 9.0, QUIET if i < 10 else 9.0)
+        about = (5.0, 50.0, 0.5, 60.0, 1.0 + i / 40)
+        rows.append(Row("g", True, (5.0, 5.0 + i / 40), i >= 10, largest, about, True, 0))
+    found = summarize("set", rows)
+    assert found["auc"]["value"] == found["auc_stated"]["value"] == 1.0
+    assert found["auc_missed"]["value"] == pytest.approx(0.75)
+    assert (found["delta_z"]["n"], found["delta_z_all"]["n"]) == (30, 40)
+    assert found["delta_z_all"]["bias"] == pytest.approx(19.5 / 40)
+    at = found["threshold"]
+    assert (at["rate"], at["signals"]) == (1e-3, 0.75)
+    assert at["z"] == quiet[-2]
+    assert at["z_interval"][0] < at["z"] <= at["z_interval"][1]
+    four = next(row for row in found["false_positives"] if row["z"] == 4.0)
+    assert four["n"] == np.sum(quiet >= 4.0)
+    assert sum(row["n"] for row in found["against"]["width"]) == 40
+    assert sum(found["delta_z_histogram"]["counts"]) == 40
+    assert [row["true"] for row in found["roc"]] == [1.0] * 12
+    assert summarize("few", rows[:500])["threshold"] is None
+
+
 @pytest.mark.slow
 def test_in_family():
-    found = evaluate_splines(["talk"], signals=400, backgrounds=400, seed=1).sets[0]
+    found = evaluate_bumps(["talk"], signals=400, backgrounds=400, seed=1).sets[0]
     assert found["failed"] == 0
-    assert found["signals_stated"] >= 300
-    assert abs(found["delta_z"]["bias"]) < 0.15
-    assert found["delta_z"]["half_range"] < 0.8
-    assert found["auc_stated"]["value"] > 0.93
-    assert found["auc_stated"]["value"] < found["auc_known"]["value"]
+    assert found["signals"] == 400
+    for key in ("delta_z_all", "delta_z"):  # of all signals, and where Z is stated
+        assert found[key]["n"] > 300
+        assert abs(found[key]["bias"]) < 0.15
+        assert found[key]["half_range"] < 0.8
+    assert found["auc"]["value"] > 0.93
+    assert found["auc_missed"]["value"] < found["auc"]["value"] < found["auc_known"]["value"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("which", [name for name in SETS if name != "talk"])
 def test_unseen_smooth_families(which):
-    found = evaluate_splines([which], signals=400, backgrounds=200, seed=1).sets[0]
+    found = evaluate_bumps([which], signals=400, backgrounds=200, seed=1).sets[0]
     assert found["failed"] == 0
-    assert abs(found["delta_z"]["bias"]) < 0.3
-    assert found["delta_z"]["half_range"] < 1.0
+    assert abs(found["delta_z_all"]["bias"]) < 0.3
+    assert found["delta_z_all"]["half_range"] < 1.0
+    assert found["auc"]["value"] > 0.93
 
 
 @pytest.mark.slow
 def test_rate_of_false_bumps():
     """10 000 spectra without a bump: the largest Z is beyond 5 in at most one of a thousand."""
-    found = evaluate_splines(["talk"], signals=2, backgrounds=10_000, seed=2).sets[0]
+    found = evaluate_bumps(["talk"], signals=2, backgrounds=10_000, seed=2).sets[0]
     five = next(row for row in found["false_positives"] if row["z"] == 5.0)
     assert five["interval"][1] < 1e-3
     assert five["interval"][0] <= five["rate"] <= five["interval"][1]
+    at = found["threshold"]
+    assert at["rate"] == pytest.approx(1e-3)
+    assert at["rate_interval"][0] < 1e-3 < at["rate_interval"][1]
+    assert 3.5 < at["z"] < 5
+    assert at["z_interval"][0] <= at["z"] <= at["z_interval"][1]
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ from conftest import invoke
 from scipy.optimize import minimize_scalar
 from test_lepton_id_build import write_event_analysis
 
+from ddphf.compute.work import Work
 from ddphf.config.analysis import read_analysis
 from ddphf.exceptions import ModelError
 from ddphf.inference.fit import fit_workspace
@@ -385,7 +386,7 @@ def test_models_are_of_one_shape_and_give_what_their_own_shape_gives():
     assert alike[0].pair.structure == alike[1].pair.structure
     said = []
     options = {"n_toys": 30, "seed": 2}
-    widths, errors, _ = toy_widths(alike, progress=lambda *n: said.append(n), **options)
+    widths, errors, _ = toy_widths(alike, work=Work(count=lambda *n: said.append(n)), **options)
     expected, expected_errors, _ = toy_widths(plain, **options)
     assert widths == pytest.approx(expected, rel=1e-9)
     assert errors == pytest.approx(expected_errors, rel=1e-9)

@@ -21,9 +21,10 @@ from ddphf.likelihood.direct import newton
 from ddphf.likelihood.direct.approach import approach
 from ddphf.likelihood.direct.first_order import Factors
 from ddphf.likelihood.direct.interpolation import NormsysFactors, histosys_weights
-from ddphf.likelihood.direct.matrix import factorise
+from ddphf.likelihood.direct.model import factorise
 from ddphf.likelihood.fits import minimize, minimize_starts
-from ddphf.likelihood.interpolation import normsys_coefficients, normsys_factor
+from ddphf.likelihood.general.layout import normsys_coefficients
+from ddphf.likelihood.interpolation import normsys_factor
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.statistics.tails import FAILED
 

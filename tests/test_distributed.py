@@ -29,6 +29,7 @@ from ddphf.compute.blocks import run_blocks
 from ddphf.compute.runners import open_runner
 from ddphf.compute.tasks import Task, do_blocks
 from ddphf.compute.threads import Threads
+from ddphf.compute.work import Work
 from ddphf.exceptions import FitError, ModelError, UsageError
 from ddphf.inference.limits.coverage import coverage_asymptotic, coverage_calibrated
 from ddphf.inference.toys.ensembles import Ensemble, toy_ensemble
@@ -198,7 +199,7 @@ def test_two_processes_one_of_which_is_killed(source, serial, processes):
             os.kill(killed[0], signal.SIGKILL)
 
     found = toy_ensemble(
-        source, N, seed=3, fit_block_size=SIZE, runner=processes, progress=progress
+        source, N, seed=3, fit_block_size=SIZE, work=Work(count=progress, runner=processes)
     )
     assert_bits(found, serial)
     assert said == [(SIZE * (i + 1), N) for i in range(N // SIZE)]
@@ -220,7 +221,7 @@ def test_a_block_that_is_always_lost_ends_the_work(source):
         hunter.start()
         try:
             with pytest.raises(FitError, match=r"items 0 to 63: 4 times the worker that did them"):
-                toy_ensemble(source, 100, seed=3, fit_block_size=SIZE, runner=runner)
+                toy_ensemble(source, 100, seed=3, fit_block_size=SIZE, work=Work(runner=runner))
         finally:
             stop.set()
             hunter.join()
@@ -234,7 +235,7 @@ def test_an_error_in_a_worker_is_the_error(source, processes):
     fixed[table.poi] = True
     held = replace(source.model, parameters=replace(table, fixed=fixed))
     with pytest.raises(ModelError, match="the POI is fixed in this measurement") as caught:
-        toy_ensemble(replace(source, model=held), 10, seed=1, runner=processes)
+        toy_ensemble(replace(source, model=held), 10, seed=1, work=Work(runner=processes))
     assert "In a worker process" in caught.value.__notes__[0]
 
 
@@ -254,7 +255,7 @@ def test_every_statement_is_the_same_by_processes(processes):
         yield ddphf.scan_parameters(spec, ["mu", "symmetric_shape[0]"], points=9, runner=runner)
         ranked = ddphf.rank_parameters(spec, parameters=["symmetric_shape*"], runner=runner)
         yield replace(ranked, provenance={})
-        study = run_study(toys=40, seed=1, setups=flat_setups()[:1], runner=runner)
+        study = run_study(toys=40, seed=1, setups=flat_setups()[:1], work=Work(runner=runner))
         yield replace(study, provenance={})
 
     for own, other in zip(statements(None), statements(processes), strict=True):
@@ -263,10 +264,10 @@ def test_every_statement_is_the_same_by_processes(processes):
 
 def test_coverage_and_correlation_studies_are_the_same_by_processes(source, processes):
     def work(runner=None):
-        plain = coverage_asymptotic(source, 300, seed=1, runner=runner)
-        by_toys = coverage_calibrated(source, 6, seed=1, runner=runner)
+        plain = coverage_asymptotic(source, 300, seed=1, work=Work(runner=runner))
+        by_toys = coverage_calibrated(source, 6, seed=1, work=Work(runner=runner))
         models = [source.model, replace(source.model)]
-        return plain, by_toys, toy_widths(models, n_toys=70, seed=1, runner=runner)
+        return plain, by_toys, toy_widths(models, n_toys=70, seed=1, work=Work(runner=runner))
 
     for one, other in zip(work(), work(processes), strict=True):
         np.testing.assert_equal(one, other)
@@ -279,8 +280,8 @@ def test_the_null_of_a_search_is_the_same_by_processes(processes):
         scanner = Scanner(table, "both")
         one, two = (
             (
-                draw_maxima(null, scanner, 1500, seed=1, runner=runner),
-                estimate_global_p(null, scanner, 4.0, seed=1, target=0.1, runner=runner),
+                draw_maxima(null, scanner, 1500, seed=1, work=Work(runner=runner)),
+                estimate_global_p(null, scanner, 4.0, seed=1, target=0.1, work=Work(runner=runner)),
             )
             for runner in (None, processes)
         )
@@ -294,9 +295,9 @@ def test_flips_of_a_search_are_the_same_by_processes_and_in_any_order(processes,
     many = ManyHistograms(*prepare(columns, ratio, slopes=np.full((400, 1), 0.05)))
     one, *others = (
         (
-            flip_maxima(many, 300, seed=1, runner=runner),
-            whole_flips(many, "g", 300, seed=1, runner=runner)[1],
-            aim_flips(many, 4.0, 2048, seed=1, runner=runner),
+            flip_maxima(many, 300, seed=1, work=Work(runner=runner)),
+            whole_flips(many, "g", 300, seed=1, work=Work(runner=runner))[1],
+            aim_flips(many, 4.0, 2048, seed=1, work=Work(runner=runner)),
         )
         for runner in (None, processes, Threads(2), Late(3, 1))
     )
@@ -380,7 +381,7 @@ def test_a_dask_cluster_one_of_whose_workers_is_killed(source, serial):
                 os.kill(killed[0], signal.SIGKILL)
 
         found = toy_ensemble(
-            source, N, seed=3, fit_block_size=SIZE, runner=runner, progress=progress
+            source, N, seed=3, fit_block_size=SIZE, work=Work(count=progress, runner=runner)
         )
         assert said == [(SIZE * (i + 1), N) for i in range(N // SIZE)]
         assert killed[0] not in runner._client.run(os.getpid).values()

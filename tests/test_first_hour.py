@@ -5,7 +5,6 @@ leaves out what takes minutes; the slow one changes nothing. Both print each com
 seconds.
 """
 
-import os
 import re
 import shlex
 import shutil
@@ -21,6 +20,7 @@ import yaml
 from bump_data import drawn, smooth, with_bump, write_spectrum
 from click.testing import CliRunner
 from conftest import Outcome, invoke
+from environments import with_tree
 from layers import processor_seconds
 from test_correlations import write_published
 from test_lepton_id_build import write_event_analysis
@@ -34,7 +34,7 @@ PAGES = (
     "README.md", "docs/fit.md", "docs/rank.md", "docs/limits.md", "docs/discover.md",
     "docs/yields.md", "docs/publish.md", "docs/report.md", "docs/study_birman.md",
     "docs/search.md", "docs/learn.md", "docs/bumps.md", "docs/inject.md", "docs/lepton_id.md",
-    "docs/masses.md",
+    "docs/masses.md", "docs/convert.md",
 )  # fmt: skip
 OTHER_TESTS = {
     "docs/getting_started.md": "test_ten_commands_from_nothing_to_a_report",
@@ -295,9 +295,8 @@ def test_completion_of_bash_offers_the_commands():
         r'^    (eval "\$\(_DDPHF_COMPLETE=.*?\)")', (ROOT / "README.md").read_text(), re.M
     )[1]
     script = f'ddphf() {{ "{sys.executable}" -m ddphf "$@"; }}; {line}; complete -p ddphf'
-    env = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        ["bash", "-c", script], env=env, capture_output=True, text=True, check=False
+        ["bash", "-c", script], env=with_tree(), capture_output=True, text=True, check=False
     )
     assert "-F _ddphf_completion ddphf" in done.stdout, done.stderr
     for typed, offered in (("ddphf li", "limit"), ("ddphf fit --me", "--measurement")):

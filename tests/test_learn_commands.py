@@ -57,6 +57,30 @@ def test_the_record_has_its_keys(here):
     assert LearnResult.from_dict(record).to_dict() == record
 
 
+@pytest.mark.parametrize("statistic", ["default", "scan", "energy", "kernel"])
+def test_chi2_12_is_told_of_what_may_follow_it(here, statistic):
+    chi2 = run("--statistic", statistic, "--redraws", "100")["chi2_12"]
+    assert (chi2["p"] is None) == ("why" in chi2) == (statistic != "kernel")
+    assert 0 < chi2["null_ks_p"] <= 1
+
+
+def test_events_that_are_left_out_are_told(here):
+    def change(analysis):
+        analysis["lepton_id"]["outside"] = "exclude"
+
+    write(here, change)
+    table = dict(np.load("events.npz"))
+    table["pt1"][:7] = 90.0
+    np.savez("events.npz", **table)
+    found = invoke("learn", "test", "analysis.yml", "--redraws", "20", "-o", "l.json")
+    with open("l.json") as file:
+        left_out = json.load(file)["left_out"]
+    assert left_out == ["7 events of both samples have a lepton outside the maps: left out"]
+    assert left_out[0] in found.err
+    assert invoke("report", "l.json", "-o", "page.html").code == 0
+    assert left_out[0] in (here / "page.html").read_text()
+
+
 def test_probabilities_are_those_of_maps_and_fakes_by_hand(here):
     """pi_i = s_i (1 - k_B) + k_B, event by event, with rho from sum pi = N_B."""
     events = read_labelled_events(read_analysis(here / "analysis.yml", needs_signal=False))

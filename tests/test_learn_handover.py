@@ -145,6 +145,42 @@ def test_a_build_on_the_training_half_is_refused(tmp_path, monkeypatch):
             assert "among those that the template was learned from" in found.err
 
 
+@pytest.mark.parametrize(
+    "change", [{"coincidences": 1500}, {"columns": ["x"]}, {"seed": 9}, {"tested_on": 1}]
+)
+def test_a_changed_section_of_the_training_half_is_refused(tmp_path, monkeypatch, change):
+    """Else a number edited by hand would let a build on the training half pass."""
+    make_events(tmp_path, size=200)
+    monkeypatch.chdir(tmp_path)
+    invoke("learn", "template", "analysis.yml", "-o", "h.yml")
+    document = yaml.safe_load((tmp_path / "h.yml").read_text())
+    document["learned"].update(change)
+    (tmp_path / "again.yml").write_text(yaml.safe_dump(document))
+    found = invoke("build", "again.yml", "-o", "w.json")
+    assert found.code == 3
+    assert "at learned: was changed since 'ddphf learn template' wrote it" in found.err
+
+
+def test_the_sidecar_says_what_was_learned_from(tmp_path, monkeypatch):
+    make_events(tmp_path, strength=100, size=200)
+    monkeypatch.chdir(tmp_path)
+    invoke("learn", "template", "analysis.yml", "-o", "h.yml")
+    invoke("learn", "test", "analysis.yml", "--redraws", "20", "-o", "l.json")
+    (tmp_path / "far").mkdir()
+    (tmp_path / "h_training.npz").rename(tmp_path / "far" / "t.npz")  # it may be moved
+    document = yaml.safe_load((tmp_path / "h.yml").read_text())
+    document["learned"]["training"] = "far/t.npz"
+    (tmp_path / "h.yml").write_text(yaml.safe_dump(document))
+    found = invoke("build", "h.yml", "-o", "w.json")
+    assert found.code == 0, found.err
+    sidecar = json.loads((tmp_path / "w.metadata.json").read_text())
+    whole = json.loads((tmp_path / "l.json").read_text())
+    assert sidecar["learned"]["sample_digest"] == whole["data_digest"]
+    assert sidecar["learned"]["learned_from"] + sidecar["learned"]["tested_on"] == sum(
+        whole["labels"][key] for key in ("n_tested", "n_partner")
+    )
+
+
 def test_halves_are_those_of_the_seed():
     one, again, other = split_halves(1001, 1), split_halves(1001, 1), split_halves(1001, 2)
     assert np.array_equal(one, again)

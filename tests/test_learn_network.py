@@ -7,10 +7,12 @@ from scipy.optimize import minimize
 from scipy.special import expit
 
 from ddphf.exceptions import FitError
+from ddphf.learning.groups import group_events
 from ddphf.learning.labels import make_labels
-from ddphf.learning.network import CERTIFIED, NetworkTest, group_events
+from ddphf.learning.network import CERTIFIED, NetworkTest
 from ddphf.learning.nplm import AdamTest
 from ddphf.learning.trained import TrainedStatistics, train_all
+from ddphf.results.learn import describe_band
 
 
 def small(rng, size=150):
@@ -82,6 +84,36 @@ def test_nuisances_are_fitted_in_both_hypotheses():
     assert t[False] < 0.6 * t[True]
 
 
+def test_chosen_starts_find_what_all_of_them_find():
+    """4 of 64 sets of sigmoids, chosen by what their heights alone gain, against all 64."""
+    rng = np.random.default_rng(12)
+    _, labels, events = small(rng, size=400)
+    many = (rng.random((labels.n, 16)) < labels.share[:, None]).astype(float)
+    counts = events.sums(many)
+    few, every = (NetworkTest(events, starts=n).fit(counts).t for n in (4, 64))
+    assert np.all(few < every + 0.05)
+    assert np.mean(few > every - 0.05) > 0.7
+    assert np.mean(every - few) < 0.3
+
+
+def test_a_start_has_the_best_heights_of_its_sigmoids():
+    """Against a fit of a, c alone by scipy, to second order at the null."""
+    _, labels, events = small(np.random.default_rng(13), size=200)
+    test = NetworkTest(events)
+    y = events.sums(labels.tested.astype(float)[:, None])
+    begin = test._begin(y)[0, 0]
+    p = expit(events.offset)
+    f = np.concatenate([test._columns(begin[4:8, None], begin[8:12])])
+    pull, spread = y[:, 0] - events.counts * p, events.counts * p * (1 - p)
+
+    def loss(x):
+        eta = x @ f
+        return -pull @ eta + 0.5 * spread @ eta**2 + 0.5 * np.sum(x[:4] ** 2)
+
+    found = minimize(loss, np.zeros(5)).x
+    assert np.append(begin[:4], begin[12:]) == pytest.approx(found, abs=1e-3)
+
+
 def test_several_variables():
     points, labels = labelled(np.random.default_rng(5), size=150)
     events = group_events(points, labels)
@@ -150,6 +182,22 @@ def test_the_classifier_sees_a_difference_in_its_own_events():
     assert observed.shape == (3, 1)
     assert np.mean(null[1] >= observed[1, 0]) < 0.2
     assert null[2].mean() < null[1].mean()  # what it has not seen it does not overfit
+
+
+def test_the_published_band_is_that_of_bootstrap_samples():
+    """Its largest scores lie above those of redraws: events that are there twice are learned."""
+    points, y = toy(np.random.default_rng(11), size=200)
+    options = {"layers": (16,), "epochs": 20, "batch": 50}
+    names, observed, drawn, said = train_all(
+        points, make_labels(y), "classifier", 16, seed=2, options=options
+    )
+    band = said["bootstrap"]
+    assert names[0] == band["statistic"]
+    assert (band["samples"], band["observed"]) == (16, pytest.approx(observed[0]))
+    quantiles = [band["quantiles"][q] for q in ("0.025", "0.16", "0.5", "0.84", "0.975")]
+    assert quantiles == sorted(quantiles)
+    assert band["quantiles"]["0.5"] > np.median(drawn[0])
+    assert describe_band({"network": said}).startswith(f"largest score {observed[0]:.3g}; in 16 ")
 
 
 @pytest.mark.slow

@@ -208,3 +208,38 @@ def test_plain_permutation_is_wrong_there(case):
         points, y, *_ = unequal(rng, size=4000, **CASES[case])
         p.append(p_of(make_pool(points, make_labels(y), LINEAR), 199, seed))
     assert np.mean(np.array(p) < 0.05) > 0.08
+
+
+def with_nuisances(rng, size=2000):
+    """Return variables, r and the change of pi per sigma of two nuisances; and labels of a truth.
+
+    The true efficiencies are the nominal ones moved by nuisances that are drawn from their prior:
+    10 % of the ratio at low pT, and a tilt in the mass.
+    """
+    points, _, ratio, _ = unequal(rng, size=size)
+    share = ratio / (1 + ratio)
+    tilt = np.clip((points[:, 0] - 90) / 40, -1, 1)
+    log_ratio = np.stack([0.10 * (points[:, 1] < 40), 0.08 * tilt], axis=1)
+    truth = ratio * np.exp(log_ratio @ rng.standard_normal(2))
+    y = rng.random(len(points)) < truth / (1 + truth)
+    return points, y, ratio, (share * (1 - share))[:, None] * log_ratio
+
+
+@pytest.mark.slow
+def test_p_values_are_uniform_where_true_efficiencies_are_drawn_from_their_prior():
+    """By prior predictive redraws alone and with nuisances profiled; not without either."""
+    rng = np.random.default_rng(15)
+    p = {"prior": [], "profiled": [], "neither": []}
+    for seed in range(500):
+        points, y, ratio, changes = with_nuisances(rng)
+        pool = make_pool(points, make_labels(y, ratio, changes=changes))
+        drawn = redraw_pool(pool, 199, seed=seed)
+        for row, name in enumerate(("prior", "profiled")):
+            t, flipped, _ = smallest_p(pool.observed[row], drawn[row])
+            p[name].append(count_redraws(t, flipped).p)
+        p["neither"].append(p_of(make_pool(points, make_labels(y, ratio)), 199, seed))
+    for name in ("prior", "profiled"):
+        print(name, kstest(p[name], "uniform").pvalue, np.mean(np.array(p[name]) < 0.05))
+        assert kstest(p[name], "uniform").pvalue > 1e-3
+        assert np.mean(np.array(p[name]) < 0.05) < 0.05 + 3.5 * np.sqrt(0.05 * 0.95 / 500)
+    assert np.mean(np.array(p["neither"]) < 0.05) > 0.2

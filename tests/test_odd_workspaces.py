@@ -27,7 +27,7 @@ from ddphf.inference.limits.limits import limit_workspace
 from ddphf.inference.ranking.impacts import rank_parameters
 from ddphf.inference.scan import scan_parameters
 from ddphf.inference.yields import predict_yields
-from ddphf.likelihood.auxiliary import auxiliary_pulls
+from ddphf.likelihood.expansion import auxiliary_pulls
 from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
 
 

@@ -12,9 +12,10 @@ import pyhf
 import pytest
 import yaml
 from bundles import load, plain_files, publication_of, verify
-from conftest import ANALYSIS, invoke, plain_workspace, write_analysis
+from conftest import invoke, plain_workspace, write_analysis
+from environments import without_ddphf
 from others_data import OTHERS, needs
-from refusals_studies import PLAIN
+from test_lepton_id_build import write_event_analysis
 
 from ddphf.files import to_json
 from ddphf.likelihood.patches import apply_patch
@@ -42,11 +43,10 @@ def unpack_to(files, folder):
 
 def run_stock(folder, *arguments, program="python"):
     """Run a program of this environment in a folder, ddphf out of sight."""
-    env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
     return subprocess.run(
         [Path(sys.executable).with_name(program), *arguments],
         cwd=folder, capture_output=True, text=True, check=False,
-        env={**env, "OPENBLAS_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"},
+        env=without_ddphf(OPENBLAS_NUM_THREADS="1"),
     )  # fmt: skip
 
 
@@ -227,11 +227,11 @@ def test_publish_takes_every_kind_that_its_page_promises(folder):
     page = (Path(__file__).parents[1] / "docs" / "publish.md").read_text()
     promised = re.search(r"The others are results: (.*?)\. They must", page, re.DOTALL).group(1)
     named = set(re.findall(r"`(?:ddphf )?([\w ]+)`", promised))
-    analysis = {**ANALYSIS, **PLAIN}
-    del analysis["background"]
-    write_analysis(folder, analysis)
+    learn = {"variables": [{"column": "mass"}], "redraws": 40}
+    write_event_analysis(folder, lambda analysis: analysis.update(learn=learn))
     assert invoke("build", "analysis.yml", "-o", "workspace.json").code == 0
     made = {
+        "learn test": ["learn", "test", "analysis.yml", "-o", "learn.json"],
         "search pair": ["search", "pair", "analysis.yml", "--precision", ".3", "-o", "search.json"],
         "fit": ["fit", "workspace.json", "-o", "fit.json"],
         "toys": ["toys", "workspace.json", "-o", "toys.npz", "--toys", "100"],
@@ -246,13 +246,14 @@ def test_publish_takes_every_kind_that_its_page_promises(folder):
         done = invoke(*arguments)
         assert done.code == 0, done.err
     given = ["fit.json", "toys.npz", "rank.json", "discover.json", "limit.json", "scan.json",
-             "search.json", "five.injection.json"]  # fmt: skip
+             "search.json", "five.injection.json", "learn.json"]  # fmt: skip
     done = invoke("publish", "workspace.json", *given, "-o", "all.tar.gz")
     assert done.code == 0, done.err
     files = unpack(read_archive("all.tar.gz"))
-    kinds = ("rank", "discover", "limit", "scan", "search", "injection")
+    kinds = ("rank", "discover", "limit", "scan", "search", "injection", "learn")
     records = {f"{kind}.json" for kind in kinds}
     assert records | {"toys.npz"} <= set(files)
+    assert "of its 4000 events go into the bundle" in done.err
     assert {entry["name"] for entry in load(files, "results.json")["included"]} == records
     done = invoke("verify", "all.tar.gz", "--level", "3")
     assert done.code == 0, done.err
@@ -301,7 +302,7 @@ def test_every_channel_has_a_table_whatever_its_name(names):
     publication = publication_of(channels_called(*names))
     files = make_files(publication)
     packed, _ = make_archive(files, level=0, seconds=5.0)
-    submitted, notes = make_submission(publication, files, "x.tar.gz", packed)
+    submitted, notes = make_submission(publication, "x.tar.gz", packed)
     assert notes == []
     out = unpack(submitted)
     documents = list(yaml.safe_load_all(out["submission.yaml"]))[1:]
@@ -317,7 +318,7 @@ def test_every_channel_has_a_table_whatever_its_name(names):
 @pytest.fixture(scope="module")
 def submission(plain):
     publication = publication_of(plain_workspace())
-    packed, notes = make_submission(publication, plain, "plain.tar.gz", pack(plain))
+    packed, notes = make_submission(publication, "plain.tar.gz", pack(plain))
     return unpack(packed), notes
 
 

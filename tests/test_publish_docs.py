@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import invoke, write_analysis
+from environments import without_ddphf
 
 from ddphf.publish.archive import read_archive, unpack
 
@@ -28,10 +29,9 @@ def test_python_of_reproduce(tmp_path):
         (tmp_path / name).write_bytes(content)
     text = (ROOT / "docs" / "reproduce.md").read_text()
     code, printed = re.search(r"```python\n(.*?)```\n\nprints `(.*?)`", text, re.DOTALL).groups()
-    env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"PYTHONWARNINGS": "ignore"}
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True,
-        check=False,
+        [sys.executable, "-c", code], cwd=tmp_path, env=without_ddphf(), capture_output=True,
+        text=True, check=False,
     )  # fmt: skip
     assert done.stdout.strip() == printed, done.stderr
 

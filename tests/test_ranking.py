@@ -20,7 +20,7 @@ from ddphf.inference.ranking.priors import read_priors
 from ddphf.inference.refits import compiled_meanwhile, refit_all
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.dense import minimize_dense
-from ddphf.likelihood.errors.propagation import held_by_data, propagate
+from ddphf.likelihood.errors.edges import held_by_data, propagate
 from ddphf.likelihood.fits import minimize
 from ddphf.likelihood.paired.newton import minimize_profiles
 from ddphf.likelihood.reference import ReferenceModel, pyhf_backend

@@ -9,6 +9,7 @@ import sys
 from contextlib import redirect_stdout
 from pathlib import Path
 
+from environments import with_tree
 from rich.console import Console
 
 import ddphf.cli.fit as fit_command
@@ -44,12 +45,8 @@ def test_commands_on_your_own_histograms(tmp_path):
     commands = re.findall(r"^    ((?:ddphf|pyhf) .*)$", section, re.MULTILINE)
     assert [c.split()[1] for c in commands] == ["build", "inspect", "fit", "fit", "fit", "fit"]
     bin_folder = str(Path(sys.executable).parent)
-    env = {
-        **os.environ,
-        "PATH": f"{bin_folder}{os.pathsep}{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT),
-        "OPENBLAS_NUM_THREADS": "1",
-    }
+    path = f"{bin_folder}{os.pathsep}{os.environ['PATH']}"
+    env = with_tree(PATH=path, OPENBLAS_NUM_THREADS="1")
     values = []
     for command in commands:
         command = command.replace("ddphf ", f"{sys.executable} -m ddphf ", 1)

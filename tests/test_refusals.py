@@ -15,6 +15,7 @@ import pytest
 import yaml
 from conftest import ANALYSIS, COLUMNS, EDGES, invoke, plain_workspace, write_table
 from refusals_bumps import BUMPS
+from refusals_convert import CONVERT
 from refusals_discover import DISCOVER, LIMIT
 from refusals_distributed import DISTRIBUTED, SHARDS
 from refusals_events import EVENTS
@@ -485,6 +486,7 @@ GROUPS = (
     ("ratio", RATIO),
     ("search", SEARCH),
     ("bumps", BUMPS),
+    ("convert", CONVERT),
     ("masses", MASSES),
     ("masses", PATCHSETS),
     ("ranking", RANKING),

@@ -185,8 +185,10 @@ def written(tmp_path_factory):
         patch.chdir(folder)
         make_inputs(folder)
         made = {}
-        # The bundle of an analysis has a covariance.
-        for number, (name, line) in enumerate((*COMMANDS.items(), ("publish", MORE.split()))):
+        # The bundle of an analysis has a covariance, that of a scan what its arrays are.
+        scan = MORE_OF_SCANS.format(list(COMMANDS).index("masses"))
+        more = (("publish", MORE.split()), ("publish", scan.split()))
+        for number, (name, line) in enumerate((*COMMANDS.items(), *more)):
             done = invoke(*line)
             assert done.code == 0, (name, done.err)
             place = Path("new").rename(folder / str(number))
@@ -195,6 +197,7 @@ def written(tmp_path_factory):
 
 
 MORE = "publish events/analysis.yml -o new/lepton_id.tar.gz"
+MORE_OF_SCANS = "publish masses.yml {}/m.json -o new/scan.tar.gz --inspire ins1234567"
 
 
 def documents(path):

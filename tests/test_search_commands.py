@@ -16,7 +16,7 @@ from ddphf.exceptions import ConfigError, InputError
 from ddphf.files import read_json
 from ddphf.inputs.histogram import Axis
 from ddphf.report.search_chapter import search_parts
-from ddphf.results.data_directed import Mark, digest_of_built, read_mark
+from ddphf.results.provenance import Mark, digest_of_built, read_mark
 from ddphf.results.search import SearchResult, misfits
 from ddphf.search.field import make_field
 from ddphf.search.freeze import estimate_events

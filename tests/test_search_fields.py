@@ -10,13 +10,15 @@ from ddphf.exceptions import InputError
 from ddphf.search.boxes import make_boxes
 from ddphf.search.field import make_field
 from ddphf.search.nuisances import Nuisances
-from ddphf.search.scan import scan_field
+from ddphf.search.scan import scan_terms
 from ddphf.search.table import make_table
 from ddphf.statistics.background import profile_background
 
 
 def scan(field, windows="all", **options):
-    return scan_field(field, make_table(make_boxes(field.shape, windows), field), **options)
+    return scan_terms(
+        field.profiled, make_table(make_boxes(field.shape, windows), field), **options
+    )
 
 
 @pytest.mark.parametrize(("error", "z"), PROFILED.items())

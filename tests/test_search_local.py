@@ -10,7 +10,7 @@ from ddphf.search.boxes import make_boxes
 from ddphf.search.field import make_field
 from ddphf.search.local_p import log_tail_of_sum, window_p
 from ddphf.search.nuisances import Nuisances
-from ddphf.search.scan import scan_field
+from ddphf.search.scan import scan_terms
 from ddphf.search.table import make_table
 from ddphf.statistics.windows import Window
 
@@ -75,7 +75,7 @@ def test_ends_of_the_saddlepoint():
 def test_a_ratio_error_lowers_the_local_significance_as_in_the_profiled_z(error):
     field = ratio_field(error, signal=83.0)
     found = window_p(field, SIGNAL)
-    z = scan_field(field, make_table(make_boxes((28, 28), "6x6"), field)).best[0].z
+    z = scan_terms(field.profiled, make_table(make_boxes((28, 28), "6x6"), field)).best[0].z
     assert found.averaged
     assert found.z == pytest.approx(z, abs=2e-3)
     without = window_p(make_field(*flat_pair(83.0)), SIGNAL)

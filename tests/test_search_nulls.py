@@ -22,7 +22,7 @@ from ddphf.search.global_p import draw_maxima, estimate_global_p
 from ddphf.search.kernels import Scanner
 from ddphf.search.nuisances import Nuisances
 from ddphf.search.nulls import GaussianNull, Targets
-from ddphf.search.scan import scan_field
+from ddphf.search.scan import scan_terms
 from ddphf.search.table import make_table
 from ddphf.search.trials import choose_null, find_global_p
 from ddphf.statistics.windows import scan_positions
@@ -191,7 +191,7 @@ def p_values(pairs, windows, n, **assumed):
     for i, (tested, partner) in enumerate(pairs):
         field = make_field(tested, partner, **assumed)
         table = make_table(make_boxes(field.shape, windows), field)
-        scan = scan_field(field, table)
+        scan = scan_terms(field.profiled, table)
         null = choose_null(field, table, scan.statistic).null
         maxima = draw_maxima(null, Scanner(table), n, seed=i)
         larger, same = (

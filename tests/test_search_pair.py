@@ -20,7 +20,7 @@ from ddphf.search.pair import prepare_pair
 from ddphf.search.pair_table import make_pair_table
 from ddphf.search.run_null import search_null
 from ddphf.search.run_pair import search_pair
-from ddphf.search.scan import scan_field
+from ddphf.search.scan import scan_terms
 from ddphf.search.table import make_table
 from ddphf.search.trials import choose_null, find_global_p
 from ddphf.statistics.n_sigma import exact_p_value
@@ -52,7 +52,7 @@ def profiled_z(pair, window):
     field = given.field()
     boxes = make_boxes(given.shape, [window.size])
     table = make_pair_table(boxes, field, given.n_correlated)
-    return float(scan_field(field, table, direction="both").z[boxes.number(window)])
+    return float(scan_terms(field.profiled, table, direction="both").z[boxes.number(window)])
 
 
 def likelihood_z(pair):

@@ -141,8 +141,7 @@ def test_closure_of_a_symmetric_sample_before_and_after():
 
 def test_restored_expectation_of_the_worked_example():
     restored = restore_expectation(
-        [10000], 0.85, fakes_partner=200, fakes_tested=350, fakes_partner_error=20,
-        fakes_tested_error=35, ratio_error=0.01,
+        [10000], 0.85, fakes_partner=(200, 20), fakes_tested=(350, 35), ratio_error=0.01,
     )  # fmt: skip
     assert restored.expected[0] == pytest.approx(8680, rel=1e-14)
     assert np.sqrt(restored.variance[0]) == pytest.approx(135.436332, abs=5e-7)
@@ -165,8 +164,7 @@ def test_the_variance_is_that_of_toys():
     drawn = (rng.poisson(a, n) - rng.normal(fa, s_fa, n)) * rng.normal(r, s_r, n)
     drawn = drawn + rng.normal(fb, s_fb, n)
     restored = restore_expectation(
-        [a], r, fakes_partner=fa, fakes_tested=fb, fakes_partner_error=s_fa,
-        fakes_tested_error=s_fb, ratio_error=s_r,
+        [a], r, fakes_partner=(fa, s_fa), fakes_tested=(fb, s_fb), ratio_error=s_r,
     )  # fmt: skip
     # Second order (s_R^2 times the variance of A) is .04 % here; the band is 5 sigma of the toys.
     assert np.var(drawn) == pytest.approx(restored.variance[0], rel=5 * np.sqrt(2 / n) + 4e-4)

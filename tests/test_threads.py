@@ -1,19 +1,15 @@
 """Commands end whatever the number of XLA's threads, which ``NPROC`` sets."""
 
 import json
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from environments import ROOT, with_tree
 from others_data import others
 from watchdogs import run_watched
 
-import ddphf
-
-ROOT = Path(ddphf.__file__).parents[1]
 COUNT_THREADS = """
 import os
 import jax.numpy as jnp
@@ -44,10 +40,7 @@ def many_normsys(n):
 
 
 def run(folder, threads, seconds, *arguments):
-    environment = {
-        **os.environ, "NPROC": str(threads), "XDG_CACHE_HOME": str(folder),
-        "PYTHONPATH": str(ROOT),
-    }  # fmt: skip
+    environment = with_tree(NPROC=str(threads), XDG_CACHE_HOME=str(folder))
     done = run_watched([sys.executable, *arguments], cpu_s=seconds, env=environment)
     assert done.returncode == 0, done.stderr
     return done.stdout

@@ -5,6 +5,7 @@ import pytest
 from engine_models import eigen_variations, gaussian_signal, make_pair, rectangle_signal
 from scipy.stats import kstest
 
+from ddphf.compute.work import Work
 from ddphf.exceptions import InputError, UsageError
 from ddphf.inference.toys.ensembles import toy_ensemble
 from ddphf.inference.toys.fits import ToyFitter
@@ -57,13 +58,15 @@ def test_resume_merge_and_interrupt(source, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        toy_ensemble(source, 300, seed=7, store=store, progress=interrupt, fit_block_size=64)
+        toy_ensemble(
+            source, 300, seed=7, store=store, work=Work(count=interrupt), fit_block_size=64
+        )
     kept = len(load_toys(store))  # a block is done beside others
     assert kept in (64, 128, 192)
     seen = []
     resumed = toy_ensemble(
         source, 300, seed=7, store=store, fit_block_size=64,
-        progress=lambda done, n: seen.append((done, n)),
+        work=Work(count=lambda done, n: seen.append((done, n))),
     )  # fmt: skip
     assert seen[0][0] > kept
     assert seen[-1] == (300, 300)

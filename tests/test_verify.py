@@ -420,19 +420,16 @@ def test_points_off_the_held_values_do_not_count(plain):
 
 def test_a_lower_point_at_a_negative_rate_is_unphysical():
     """pyhf rewards a negative rate of an empty bin; that is not a better point."""
-    from ddphf.publish.stock_fits import StockFit
-    from ddphf.publish.verify import _judge
-    from ddphf.results.published import PublishedResults
+    from ddphf.publish.stock_fits import StockFit, judge_stock
     from ddphf.results.verified import FAIL, LIMITED, PASS, UNPHYSICAL
 
-    point = PublishedResults.from_dict(load(plain_files(), "results.json")).points[0]
-    value = point.minimum.twice_nll
-    assert _judge(StockFit(value - 1.0, False), point)[0] == UNPHYSICAL
-    assert _judge(StockFit(value - 1.0, True), point)[0] == FAIL
-    assert _judge(StockFit(value - 5e-4, True), point)[0] == PASS
-    assert _judge(StockFit(value + 5e-3, True), point)[0] == PASS
-    assert _judge(StockFit(value + 0.1, True), point)[0] == LIMITED
-    assert _judge(StockFit(None, True, "says that it failed"), point)[0] == LIMITED
+    value = 12.0
+    assert judge_stock(StockFit(value - 1.0, False), value)[0] == UNPHYSICAL
+    assert judge_stock(StockFit(value - 1.0, True), value)[0] == FAIL
+    assert judge_stock(StockFit(value - 5e-4, True), value)[0] == PASS
+    assert judge_stock(StockFit(value + 5e-3, True), value)[0] == PASS
+    assert judge_stock(StockFit(value + 0.1, True), value)[0] == LIMITED
+    assert judge_stock(StockFit(None, True, "says that it failed"), value)[0] == LIMITED
 
 
 def test_a_negative_rate_of_the_command_line_is_told_from_a_lower_minimum():

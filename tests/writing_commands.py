@@ -17,7 +17,9 @@ COMMANDS = {
     "build": "build analysis.yml -o new/w.json",
     "bumps evaluate": "bumps evaluate --signals 3 --backgrounds 3 -o new/e.json",
     "bumps scan": "bumps scan spectrum.csv --width-bins 1.5 --toys 20 -o new/b.json --plots new/f",
+    "bumps train": "bumps train --steps 1 -o new/n.npz",
     "bumps workspace": "bumps workspace b.json -o new/w.json",
+    "convert": "convert w.json --to hs3 -o new/w.hs3.json",
     "correlations": "correlations events/analysis.yml --toys 20 -o new/c.json --plots new/figures",
     "discover": "discover w.json --null asymptotic,toys --toys 300 -o new/d.json --plots new/f",
     "fit": "fit w.json -o new/fit.json --plots new/figures",
@@ -58,7 +60,7 @@ STUDIES = (LONG, "study nplm")
 INPUTS = {
     name: line[len(name.split())]
     for name, line in COMMANDS.items()
-    if name not in ("bumps evaluate", "init", "search null", *STUDIES)
+    if name not in ("bumps evaluate", "bumps train", "init", "search null", *STUDIES)
 }
 """A file that each command reads."""
 

@@ -13,12 +13,6 @@ from ddphf.bumps.links import IDENTITY, LOGARITHMIC
 
 __all__ = ["SPLINES", "Design", "polynomial_null", "spline_design"]
 
-SPLINES = 20
-"""Cubic B-splines of a background."""
-
-ORDER = 3
-"""Differences of neighbouring coefficients that are penalised: a quadratic costs nothing."""
-
 
 @dataclass(frozen=True, eq=False)
 class Design:
@@ -72,6 +66,13 @@ class Design:
             i = np.arange(p - d)
             out[..., i + d, i] = out[..., i, i + d] = band[..., d, : p - d]
         return out
+
+
+SPLINES = 20
+"""Cubic B-splines of a background."""
+
+ORDER = 3
+"""Differences of neighbouring coefficients that are penalised: a quadratic costs nothing."""
 
 
 def polynomial_null(p: int) -> Array:

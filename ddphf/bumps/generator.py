@@ -111,7 +111,13 @@ class Sample:
 
 
 def draw_sample(
-    rng: Rng, which: str, *, signal: bool, width: float = 1.5, off: float = 4.0
+    rng: Rng,
+    which: str,
+    *,
+    signal: bool,
+    width: float = 1.5,
+    off: float = 4.0,
+    bins: int | None = None,
 ) -> Sample:
     """Draw one spectrum of 30 to 100 bins.
 
@@ -121,13 +127,15 @@ def draw_sample(
         signal: Whether there is a bump: of 1 to 20 standard deviations over the known background.
         width: Of the signal, in bins.
         off: Its distance to the ends, in widths.
+        bins: How many, in the place of the drawn number.
 
     Example:
         >>> sample = draw_sample(np.random.default_rng(1), "talk", signal=True)
         >>> sample.family in FAMILIES_OF["talk"], 30 <= len(sample.counts) <= 100
         (True, True)
     """
-    bins = int(rng.integers(30, 101))
+    if bins is None:
+        bins = int(rng.integers(30, 101))
     family = str(rng.choice(list(SETS[which])))
     background = draw_background(rng, bins, SETS[which][family])
     if not signal:

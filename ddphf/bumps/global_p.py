@@ -10,17 +10,21 @@ import numpy as np
 from ddphf.arrays import Array
 from ddphf.bumps.binning import Binning
 from ddphf.bumps.hunt import hunt
+from ddphf.bumps.paired import largest_z
 from ddphf.compute.blas import ONE_BLAS_THREAD, one_blas_thread
-from ddphf.compute.blocks import Runner, run_blocks
+from ddphf.compute.blocks import run_blocks
 from ddphf.compute.streams import BUMPS, block_generator
 from ddphf.compute.tasks import Task
-from ddphf.progress import Count
+from ddphf.compute.work import HERE, Work
 from ddphf.statistics.tails import TIE, refuse_failures, tail_interval
 
-__all__ = ["GlobalP", "combine_all", "toy_maxima", "toy_p"]
+__all__ = ["GlobalP", "combine_all", "pair_maxima", "toy_maxima", "toy_p"]
 
 TOYS_PER_BLOCK = 32
 """Small enough for the caches: of 60 bins, a block's arrays are a megabyte each."""
+
+PAIRS_FROM = 1 << 30
+"""Number of the first pair among the ensembles of toys: before it are spectra without partner."""
 
 LEVEL = 0.6827
 
@@ -68,8 +72,7 @@ def toy_maxima(
     toys: int,
     *,
     seed: int,
-    runner: Runner | None = None,
-    progress: Count | None = None,
+    work: Work = HERE,
 ) -> Array:
     """Return the z of the best bump of every toy, shape (spectra, toys).
 
@@ -81,10 +84,8 @@ def toy_maxima(
         toys: Of each.
         seed: Toy i of spectrum j is the same whatever their numbers are, but for the number of
             blocks that they have.
-        runner: Where they are scanned; on threads by default.
-        progress: Called with (done, total) blocks of toys.
+        work: Where they are scanned; on threads by default; counts blocks of toys.
     """
-    blocks = -(-toys // TOYS_PER_BLOCK)
     task = Task(
         f"{__name__}:make_toys",
         {
@@ -93,11 +94,74 @@ def toy_maxima(
         },
         begin=ONE_BLAS_THREAD,
     )  # fmt: skip
-    numbers = range(len(binnings) * blocks)
+    return _run(task, len(binnings), toys, work)
+
+
+def _run(task: Task, spectra: int, toys: int, work: Work) -> Array:
+    """Return what blocks of toys give, shape (spectra, toys)."""
+    blocks = -(-toys // TOYS_PER_BLOCK)
     with one_blas_thread():
-        pieces = list(run_blocks(task, numbers, runner=runner, progress=progress))
-    rows = [np.concatenate(pieces[i * blocks : (i + 1) * blocks]) for i in range(len(binnings))]
-    return np.array(rows).reshape(len(binnings), toys)
+        numbers = range(spectra * blocks)
+        pieces = list(run_blocks(task, numbers, runner=work.runner, progress=work.count))
+    rows = [np.concatenate(pieces[i * blocks : (i + 1) * blocks]) for i in range(spectra)]
+    return np.array(rows).reshape(spectra, toys)
+
+
+@dataclass(frozen=True, eq=False)
+class PairToys:
+    """The best bump of each toy of pairs, both samples drawn.
+
+    Attributes:
+        binnings: Edges and widths of each pair.
+        backgrounds: Expected counts of each tested sample without a bump.
+        ratios: Of the efficiencies of each, tested over partner.
+        seed: Of the scan.
+        toys: Of each pair.
+    """
+
+    binnings: Sequence[tuple[Array, Array]]
+    backgrounds: Sequence[Array]
+    ratios: Sequence[Array]
+    seed: int
+    toys: int
+
+    def __call__(self, item: int) -> Array:
+        """Return the largest z of each toy; NaN for a failure."""
+        blocks = -(-self.toys // TOYS_PER_BLOCK)
+        number, block = divmod(item, blocks)
+        b, r = self.backgrounds[number], self.ratios[number]
+        rng = block_generator(self.seed, BUMPS.start(PAIRS_FROM + number, blocks) + block)
+        n = rng.poisson(b, size=(TOYS_PER_BLOCK, len(b))).astype(float)
+        a = rng.poisson(b / r, size=(TOYS_PER_BLOCK, len(b))).astype(float)
+        kept = slice(self.toys - block * TOYS_PER_BLOCK)
+        return largest_z(Binning(*self.binnings[number]), n[kept], a[kept], r)
+
+
+def pair_maxima(
+    binnings: Sequence[Binning],
+    backgrounds: Sequence[Array],
+    ratios: Sequence[Array],
+    toys: int,
+    *,
+    seed: int,
+    work: Work = HERE,
+) -> Array:
+    """Return the z of the best bump of every toy of pairs, shape (pairs, toys).
+
+    Args:
+        binnings: Of each pair.
+        backgrounds: Expected counts of each tested sample without a bump.
+        ratios: Of the efficiencies of each.
+        toys: Of each.
+        seed: As of :func:`toy_maxima`, other random numbers.
+        work: Where they are scanned; on threads by default; counts blocks of toys.
+    """
+    settings = {
+        "binnings": [(b.edges, b.widths) for b in binnings], "backgrounds": list(backgrounds),
+        "ratios": list(ratios), "seed": seed, "toys": toys,
+    }  # fmt: skip
+    task = Task(f"{__name__}:PairToys", settings, begin=ONE_BLAS_THREAD)
+    return _run(task, len(binnings), toys, work)
 
 
 @dataclass(frozen=True)

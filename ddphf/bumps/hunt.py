@@ -33,8 +33,9 @@ class Hunt:
     Attributes:
         z_profiled: Signed sqrt of the likelihood ratio with the background fitted in both terms, in
             each bin; NaN where it was not fitted, shape (n,).
-        z_known: The same with the background of the best bump's fit held; an estimate of what a
-            known background would give.
+        z_known: The same with the background of one fit held: that with the likeliest bump of all
+            places that are far from the ends, of whatever rho. It estimates what a known background
+            would give, and ranks.
         rho: sqrt of the part of a bump's information that the fitted background leaves.
         searched: Bins whose significance is stated.
         best: Bin of the best bump; None where there is no bin to state one in.
@@ -73,6 +74,14 @@ class Hunt:
         """Of the best bump; minus infinity where there is none."""
         return -np.inf if self.best is None else float(self.z_profiled[self.best])
 
+    def ranks(self, inner: Mask) -> float:
+        """Return the largest estimate of z_known, which every spectrum has: what ranks it.
+
+        Args:
+            inner: Places that are far enough from both ends.
+        """
+        return float(self.z_known[inner].max())
+
 
 def hunt(binning: Binning, counts: Array, *, best_alone: bool = False) -> list[Hunt]:
     """Hunt for bumps.
@@ -93,9 +102,12 @@ def hunt(binning: Binning, counts: Array, *, best_alone: bool = False) -> list[H
     places = np.flatnonzero(binning.inner) if best_alone else np.arange(len(binning.centres))
     score, rho = score_bumps(binning, chosen.models, chosen.null, data, places)
     wanted = rho >= LEAST_RHO
+    inner = binning.inner[places]
+    likeliest = np.argmax(np.where(inner & np.isfinite(score), score, -np.inf), axis=1)
     if best_alone:
         most = np.max(np.where(wanted, score, -np.inf), axis=1, keepdims=True)
         wanted &= score >= most - WITHIN
+    wanted[np.arange(len(wanted)), likeliest] |= inner[likeliest]
     items, columns = np.nonzero(wanted)
     fits = chosen.null.take(items)
     if items.size:
@@ -127,7 +139,7 @@ def _describe(binning: Binning, chosen: Chosen, h: int, profiles: _Profiles, cou
     """Return what was found in the h-th spectrum of a batch."""
     places, z, fits, rho = profiles
     z_profiled = np.full(len(counts), np.nan)
-    z_profiled[places] = z
+    z_profiled[places] = np.where(rho[places] >= LEAST_RHO, z, np.nan)
     design = chosen.models.designs[int(chosen.models.group[h])]
     freedom = float(FREEDOMS[int(chosen.freedom[h])])
 
@@ -143,9 +155,11 @@ def _describe(binning: Binning, chosen: Chosen, h: int, profiles: _Profiles, cou
         events = (float(fits.mu[at]), float(1 / np.sqrt(fits.information[at])))
         b, parameters = background(fits.theta[at]), parameters + 1
         rate = b + events[0] * binning.templates[best]
+    z_inner = np.where(binning.inner[places] & np.isfinite(z), z, -np.inf)
+    likeliest = background(fits.theta[int(np.argmax(z_inner))]) if np.isfinite(z_inner).any() else b
     return Hunt(
         z_profiled=z_profiled,
-        z_known=fit_signal(counts, b, binning.templates).z,
+        z_known=fit_signal(counts, likeliest, binning.templates).z,
         rho=rho,
         searched=searched,
         best=best,

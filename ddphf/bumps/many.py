@@ -11,9 +11,9 @@ from ddphf.arrays import Array
 from ddphf.bumps.binning import Binning
 from ddphf.bumps.hunt import Hunt, hunt
 from ddphf.compute.blas import ONE_BLAS_THREAD, one_blas_thread
-from ddphf.compute.blocks import Runner, run_blocks
+from ddphf.compute.blocks import run_blocks
 from ddphf.compute.tasks import Task
-from ddphf.progress import Count
+from ddphf.compute.work import HERE, Work
 
 __all__ = ["hunt_all"]
 
@@ -45,16 +45,14 @@ def hunt_all(
     binnings: Sequence[Binning],
     counts: Sequence[Array],
     *,
-    runner: Runner | None = None,
-    progress: Count | None = None,
+    work: Work = HERE,
 ) -> list[Hunt]:
     """Hunt for bumps in many spectra.
 
     Args:
         binnings: Of each.
         counts: Of each.
-        runner: Where it is done; on threads by default.
-        progress: Called with (done, total) spectra.
+        work: Where it is done; on threads by default; counts spectra.
     """
     known: dict[bytes, int] = {}
     shared: list[int] = []
@@ -72,7 +70,7 @@ def hunt_all(
         begin=ONE_BLAS_THREAD,
     )
     with one_blas_thread():
-        pieces = run_blocks(task, blocks, runner=runner, progress=progress)
+        pieces = run_blocks(task, blocks, runner=work.runner, progress=work.count)
         found = {
             i: one
             for block, piece in zip(blocks, pieces, strict=True)

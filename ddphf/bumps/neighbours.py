@@ -48,6 +48,14 @@ def add_neighbours(spectra: Sequence[Spectrum], word: str) -> tuple[list[Spectru
         if not np.array_equal(one.edges, other.edges):
             said.append(f"{one.name} and {other.name} have different bins, so no sum is scanned")
             continue
+        if (one.partner is None) != (other.partner is None) or not np.array_equal(
+            one.ratios, other.ratios
+        ):
+            said.append(
+                f"{one.name} and {other.name} have no partner samples with one ratio of "
+                "efficiencies, so no sum is scanned"
+            )
+            continue
         both = (one.background, other.background)
         background = None if both[0] is None or both[1] is None else both[0] + both[1]
         sums.append(
@@ -55,6 +63,8 @@ def add_neighbours(spectra: Sequence[Spectrum], word: str) -> tuple[list[Spectru
                 one, name=f"{head}{n}+{n + 1}{tail}", counts=one.counts + other.counts,
                 background=background, weighted=one.weighted or other.weighted,
                 sources=(one.name, other.name),
+                partner=None if one.partner is None or other.partner is None
+                else one.partner + other.partner,
             )
         )  # fmt: skip
     if not sums and not said:

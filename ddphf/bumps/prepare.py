@@ -109,6 +109,8 @@ def prepare(spectrum: Spectrum, width: Width) -> Prepared:
                 f"a bump is {in_bins[number]:.3g} bins wide at bin {number}; expected "
                 f"{NARROWEST:g} to {WIDEST:g}"
             )
+    if spectrum.partner is not None:  # nothing has to be smooth: all of it is scanned
+        return Prepared(spectrum, 0, Binning(spectrum.edges, widths), spectrum.counts)
     exposure = wide / wide.mean()
     typical = float(np.median(in_bins))
     start = find_start(spectrum.counts, exposure, typical)

@@ -1,7 +1,8 @@
 """How wide a narrow resonance of two objects is measured: from their resolutions.
 
 Angles neglected and both at pT = m/2: sigma_m / m = sqrt(r1^2 + r2^2) / 2. Electrons, muons and
-photons as in the ATLAS card of Delphes (|eta| up to 0.5, 1.5, 2.5).
+photons as in the ATLAS card of Delphes (|eta| up to 0.5, 1.5, 2.5). What decays to jets has the
+resolution of their sum: a top quark counts as three jets of a third of its pT each, a W as two.
 """
 
 from __future__ import annotations
@@ -22,8 +23,12 @@ PHOTON = (0.0017, 0.101)
 
 FORMS = (
     "expected two objects such as muon+muon:1.5: electron or muon, with :0.5, :1.5 or :2.5 the "
-    "region of eta (0.5 where none is named), photon, or jet:N,S,C with its three constants"
+    "region of eta (0.5 where none is named), photon, or jet:N,S,C with its three constants, of "
+    "which top:N,S,C has three and w:N,S,C two"
 )
+
+JETS = {"jet": 1, "w": 2, "top": 3}
+"""Jets of an object."""
 
 
 def _object(text: str) -> Callable[[Array], Array]:
@@ -36,11 +41,17 @@ def _object(text: str) -> Callable[[Array], Array]:
         a, c = regions[detail or "0.5"]
         return lambda pt: np.sqrt(a**2 + (c * pt) ** 2)
     number = r"\d+\.?\d*(?:e-?\d+)?|\.\d+"
-    found = re.fullmatch(rf"({number}),({number}),({number})", detail) if kind == "jet" else None
+    found = re.fullmatch(rf"({number}),({number}),({number})", detail) if kind in JETS else None
     if found is None:
         raise UsageError(f"--resolution: '{text}': {FORMS}")
     noise, stochastic, constant = map(float, found.groups())
-    return lambda pt: np.sqrt((noise / pt) ** 2 + stochastic**2 / pt + constant**2)
+    k = JETS[kind]
+
+    def relative(pt: Array) -> Array:
+        each = pt / k  # r of a sum of k equal ones is that of one over sqrt(k)
+        return np.asarray(np.sqrt(((noise / each) ** 2 + stochastic**2 / each + constant**2) / k))
+
+    return relative
 
 
 def mass_resolution(objects: str) -> Callable[[Array], Array]:

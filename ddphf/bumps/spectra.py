@@ -16,10 +16,19 @@ from ddphf.exceptions import InputError
 from ddphf.inputs.histogram import Histogram
 from ddphf.inputs.readers import histogram_names, read_histogram
 
-__all__ = ["BACKGROUND", "FEWEST_BINS", "MOST_BINS", "Spectrum", "check_counts", "read_spectra"]
+__all__ = [
+    "BACKGROUND", "FEWEST_BINS", "MOST_BINS", "PARTNER", "RATIO", "Spectrum", "check_counts",
+    "read_spectra",
+]  # fmt: skip
 
 BACKGROUND = "background"
 """Column or histogram of a file that is a known background of the others, not a spectrum."""
+
+PARTNER, RATIO = "partner", "ratio"
+"""Those that are counts of the partner sample of a symmetry, and the ratio of its efficiencies
+(that of the spectrum over that of the partner)."""
+
+BESIDE = (BACKGROUND, PARTNER, RATIO)
 
 FEWEST_BINS, MOST_BINS = 12, 300
 
@@ -41,6 +50,8 @@ class Spectrum:
         unit: Of the mass.
         weighted: Whether it was filled with weights.
         sources: Spectra that it is the sum of.
+        partner: Counts of the partner sample of a symmetry, or None.
+        ratio: Of the efficiencies, spectrum over partner, shape (n,); None for 1.
     """
 
     name: str
@@ -50,40 +61,69 @@ class Spectrum:
     unit: str = ""
     weighted: bool = False
     sources: tuple[str, ...] = ()
+    partner: Array | None = None
+    ratio: Array | None = None
+
+    @property
+    def ratios(self) -> Array:
+        """Of the efficiencies, 1 where none was stated, shape (n,)."""
+        return np.ones(len(self.counts)) if self.ratio is None else self.ratio
 
     @property
     def digest(self) -> str:
-        """SHA-256 of edges and counts."""
-        both = np.concatenate([self.edges, self.counts]).astype("<f8")
+        """SHA-256 of edges and counts, and of the partner sample with its ratio."""
+        beside = [] if self.partner is None else [self.partner, self.ratios]
+        both = np.concatenate([self.edges, self.counts, *beside]).astype("<f8")
         return f"sha256:{hashlib.sha256(both.tobytes()).hexdigest()}"
 
 
-def read_spectra(addresses: Sequence[str]) -> tuple[list[Spectrum], list[str]]:
+def read_spectra(
+    addresses: Sequence[str], partner: str | None = None
+) -> tuple[list[Spectrum], list[str]]:
     """Read spectra.
 
     Args:
         addresses: Files with all their histograms of one axis, ``file:name`` for one of them; with
             ``*``, ``?`` and ``[]`` in the name of a file all that match, in order of their names.
+        partner: File, or ``file:name``, with the partner sample of all of them and, by that name,
+            the ratio of efficiencies.
 
     Returns:
         The spectra, and the files.
 
     Raises:
-        InputError: A file that is not there or cannot be read, a histogram of several axes, or
-            nothing at all.
+        InputError: A file that is not there or cannot be read, a histogram of several axes, one
+            spectrum twice, or nothing at all.
     """
     spectra: list[Spectrum] = []
     files: dict[str, None] = {}
+    shared: dict[str, Histogram] = {}
+    if partner is not None:
+        file, shared = _read_partner(partner)
+        files[file] = None
     for address in addresses:
         for file, name in _expand(address):
             files[file] = None
-            spectra += _read_file(file, name)
+            spectra += _read_file(file, name, shared)
     for name, count in Counter(spectrum.name for spectrum in spectra).items():
         if count > 1:
             raise InputError(f"{name}: is there {count} times; name every spectrum once")
+    _refuse_copies(spectra)
     if not spectra:
         raise InputError(f"{', '.join(addresses)}: no spectrum of one axis")
     return spectra, list(files)
+
+
+def _refuse_copies(spectra: Sequence[Spectrum]) -> None:
+    """Refuse the same counts by two names: they would count twice in what is said of all."""
+    known: dict[str, Spectrum] = {}
+    for spectrum in spectra:
+        other = known.setdefault(spectrum.digest, spectrum)
+        if other is not spectrum and spectrum.counts.any():
+            raise InputError(
+                f"{spectrum.name}: has the bins and counts of {other.name}; one spectrum counts "
+                "once: leave one of them out"
+            )
 
 
 def _expand(address: str) -> list[tuple[str, str | None]]:
@@ -101,12 +141,37 @@ def _expand(address: str) -> list[tuple[str, str | None]]:
     return [(path, name) for path in matching]
 
 
-def _read_file(file: str, name: str | None) -> list[Spectrum]:
+def _read_partner(address: str) -> tuple[str, dict[str, Histogram]]:
+    """Return the file of ``--partner``, and what it holds."""
+    ((file, name), *more) = _expand(address)
+    if more:
+        raise InputError(f"--partner {address}: {len(more) + 1} files match; name one")
     known = histogram_names(file)
-    wanted = [n for n in known if n != BACKGROUND] if name is None else [name]
+    if name is None:
+        found = [n for n in known if n not in BESIDE] or [n for n in known if n == PARTNER]
+        found = [PARTNER] if PARTNER in known else found
+        if len(found) != 1:
+            raise InputError(
+                f"--partner {file}: holds {', '.join(known)}; name one, as in {file}:{known[0]}"
+            )
+        (name,) = found
+    out = {PARTNER: _read(file, name)}
+    if RATIO in known and name != RATIO:
+        out[RATIO] = _read(file, RATIO)
+    if any(len(one.axes) != 1 for one in out.values()):
+        raise InputError(f"--partner {file}: has several axes; expected one, the mass")
+    return file, out
+
+
+def _read_file(file: str, name: str | None, shared: dict[str, Histogram]) -> list[Spectrum]:
+    known = histogram_names(file)
+    wanted = [n for n in known if n not in BESIDE] if name is None else [name]
     if not wanted:
         raise InputError(f"{file}: holds no spectrum beside '{BACKGROUND}'")
-    background = _read(file, BACKGROUND) if BACKGROUND in known and len(known) > 1 else None
+    beside = {n: _read(file, n) for n in BESIDE if n in known and len(known) > 1 and n != name}
+    if PARTNER in beside and shared:
+        raise InputError(f"{file}: holds a '{PARTNER}' of its own; leave --partner out")
+    beside |= shared
     out = []
     for one in wanted:
         found = _read(file, one)
@@ -114,7 +179,7 @@ def _read_file(file: str, name: str | None) -> list[Spectrum]:
             if name is None:
                 continue
             raise InputError(f"{file}:{one}: has {len(found.axes)} axes; expected one, the mass")
-        out.append(_spectrum(file, one, found, background))
+        out.append(_spectrum(file, one, found, beside))
     return out
 
 
@@ -122,21 +187,34 @@ def _read(file: str, name: str) -> Histogram:
     return read_histogram(f"{file}:{name}" if name else file)
 
 
-def _spectrum(file: str, name: str, found: Histogram, background: Histogram | None) -> Spectrum:
-    axis, known = found.axes[0], None
+def _spectrum(file: str, name: str, found: Histogram, beside: dict[str, Histogram]) -> Spectrum:
+    axis = found.axes[0]
     label = f"{Path(file).as_posix()}:{name}" if name else Path(file).as_posix()
-    if background is not None and len(background.axes) == 1:
-        if not axis.same_edges(background.axes[0]):
-            raise InputError(f"{label}: its bins are not those of '{BACKGROUND}' in the same file")
-        known = background.flat
-        if not (np.all(np.isfinite(known)) and np.all(known > 0)):
-            raise InputError(f"{file}: '{BACKGROUND}' must be above 0 in every bin")
-    counts = found.flat
-    variances = found.variances
-    weighted = found.weighted or bool(
-        variances is not None and not np.allclose(variances, counts, rtol=1e-6, atol=1e-9)
+    values: dict[str, Array] = {}
+    for what, other in beside.items():
+        if len(other.axes) != 1:
+            continue
+        if not axis.same_edges(other.axes[0]):
+            raise InputError(f"{label}: its bins are not those of '{what}'")
+        values[what] = other.flat
+        if what != PARTNER and not (np.all(np.isfinite(other.flat)) and np.all(other.flat > 0)):
+            raise InputError(f"{file}: '{what}' must be above 0 in every bin")
+    partner = beside.get(PARTNER) if PARTNER in values else None
+    if RATIO in values and partner is None:
+        raise InputError(f"{file}: holds a '{RATIO}' of efficiencies and no '{PARTNER}'")
+    return Spectrum(
+        label, np.array(axis.edges), found.flat, values.get(BACKGROUND), axis.unit,
+        _is_weighted(found) or (partner is not None and _is_weighted(partner)),
+        partner=values.get(PARTNER), ratio=values.get(RATIO),
+    )  # fmt: skip
+
+
+def _is_weighted(found: Histogram) -> bool:
+    """Return whether the errors of a histogram are not those of counts."""
+    v = found.variances
+    return found.weighted or bool(
+        v is not None and not np.allclose(v, found.flat, rtol=1e-6, atol=1e-9)
     )
-    return Spectrum(label, np.array(axis.edges), counts, known, axis.unit, weighted)
 
 
 def check_counts(spectrum: Spectrum) -> str | None:
@@ -149,6 +227,21 @@ def check_counts(spectrum: Spectrum) -> str | None:
     n, counts = len(spectrum.counts), spectrum.counts
     if not FEWEST_BINS <= n <= MOST_BINS:
         return f"{n} bins; expected {FEWEST_BINS} to {MOST_BINS}"
+    wrong = _not_counts(counts)
+    if wrong is None and spectrum.partner is not None:
+        wrong = _not_counts(spectrum.partner)
+        wrong = wrong and f"partner: {wrong}"
+    if wrong is not None:
+        return wrong
+    if spectrum.weighted:
+        return "its errors are not those of counts: weighted events have no Poisson law"
+    if counts.sum() < FEWEST_EVENTS:
+        return f"{counts.sum():g} events; expected at least {FEWEST_EVENTS}"
+    return None
+
+
+def _not_counts(counts: Array) -> str | None:
+    """Return which bin holds no count, None where all do."""
     bad = np.flatnonzero(~np.isfinite(counts))
     if bad.size:
         return f"bin {bad[0]} holds {counts[bad[0]]:g}; expected a count"
@@ -161,10 +254,6 @@ def check_counts(spectrum: Spectrum) -> str | None:
             f"bin {bad[0]} holds {counts[bad[0]]:g}; expected whole numbers: weighted events or "
             "fractions have no Poisson law"
         )
-    if spectrum.weighted:
-        return "its errors are not those of counts: weighted events have no Poisson law"
     if counts.max() > 1e12:
         return f"bin {int(counts.argmax())} holds {counts.max():g}; expected at most 1e12"
-    if counts.sum() < FEWEST_EVENTS:
-        return f"{counts.sum():g} events; expected at least {FEWEST_EVENTS}"
     return None

@@ -26,11 +26,11 @@ from ddphf.bumps.fits import Fits, fit, start
 from ddphf.bumps.linear import LinearModel, linear_z
 from ddphf.bumps.links import IDENTITY, evaluate
 from ddphf.bumps.newton import Models
+from ddphf.bumps.paired_workspace import FORM, paired_workspace
 from ddphf.bumps.templates import integral_templates
 from ddphf.exceptions import FitError, InputError
-from ddphf.results.data_directed import Mark
 from ddphf.results.documents import BumpModelDocument
-from ddphf.results.provenance import json_digest, make_provenance
+from ddphf.results.provenance import Mark, json_digest, make_provenance
 from ddphf.workspace.emit import (
     Channel,
     Sample,
@@ -79,6 +79,8 @@ def bump_workspace(row: Mapping[str, Any], background: str = SPLINE) -> tuple[Wo
     best = row["best"]
     if best is None:
         raise InputError(f"{row['name']}: {row['status']}, so there is no bump to write")
+    if row.get("partner"):
+        return _over_partner(row, background)
     first = row["start"]
     edges = np.array(row["edges"][first:], dtype=float)
     counts = np.array(row["observed"][first:], dtype=float)
@@ -109,24 +111,59 @@ def bump_workspace(row: Mapping[str, Any], background: str = SPLINE) -> tuple[Wo
         )
     scale = max(events, 2 * float(1 / np.sqrt(bump.information[0])))
     workspace = _emit(form, counts, template * scale, _mark(row))
-    about = {
+    made = {"name": background, "form": form.form, "strength": strength}
+    z_of = {"direct": direct, "workspace": z, "residual": residual}
+    events_of = {"direct": float(bump.mu[0]), "workspace": events}
+    return workspace, _about(row, workspace, edges, scale, made, z_of, events_of)
+
+
+def _over_partner(row: Mapping[str, Any], background: str) -> tuple[Workspace, Spec]:
+    """Return the same of a spectrum that has a partner sample: the paired model."""
+    if background != SPLINE:
+        raise InputError(
+            f"--background {background}: {row['name']} was scanned over its partner sample, which "
+            "is its background"
+        )
+    workspace, edges, scale, fit = paired_workspace(row)
+    mark = _mark(row)
+    for measurement in workspace["measurements"]:
+        measurement["config"]["parameters"].append({**mark})
+    z, events = float(fit.z), float(fit.mu)
+    made = {"name": "partner", "form": FORM, "strength": 0.0}
+    about = _about(
+        row, workspace, edges, scale, made, {"direct": z, "workspace": z, "residual": 0.0},
+        {"direct": events, "workspace": events},
+    )  # fmt: skip
+    return workspace, about
+
+
+def _about(
+    row: Mapping[str, Any], workspace: Workspace, edges: Array, scale: float, background: Spec,
+    z: Spec, events: Spec,
+) -> Spec:  # fmt: skip
+    """Return what stands beside a workspace."""
+    best = row["best"]
+    return {
         "schema": BumpModelDocument.SCHEMA,
         "workspace_digest": json_digest(workspace),
-        "spectrum": {"name": row["name"], "digest": row.get("digest", ""), "start": first},
+        "spectrum": {
+            "name": row["name"], "digest": row.get("digest", ""), "start": row["start"],
+        },
         "edges": floats(edges),
         "unit": row.get("unit", ""),
-        "bump": {"mass": float(mass[0]), "width": float(width[0]), "events_at_mu_1": scale},
-        "background": {"name": background, "form": form.form, "strength": strength},
-        "z": {"direct": direct, "workspace": z, "residual": residual},
-        "events": {"direct": float(bump.mu[0]), "workspace": events},
+        "bump": {
+            "mass": float(best["mass"]), "width": float(best["width"]), "events_at_mu_1": scale,
+        },
+        "background": background,
+        "z": z,
+        "events": events,
         "chosen_on_the_same_data": {
             "z": best["z"],
             "p_global": best["p_global"],
             "p_global_interval": best["p_global_interval"],
         },
         "provenance": make_provenance(),
-    }
-    return workspace, about
+    }  # fmt: skip
 
 
 def _design(row: Mapping[str, Any], binning: Binning, background: str) -> tuple[Design, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from ddphf.cli import bumps_evaluate, bumps_scan, bumps_workspace
+from ddphf.cli import bumps_evaluate, bumps_scan, bumps_train, bumps_workspace
 
 __all__ = ["command"]
 
@@ -18,5 +18,5 @@ def command() -> None:
     """
 
 
-for _module in (bumps_evaluate, bumps_scan, bumps_workspace):
+for _module in (bumps_evaluate, bumps_scan, bumps_train, bumps_workspace):
     command.add_command(_module.command)

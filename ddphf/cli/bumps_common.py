@@ -1,13 +1,39 @@
-"""What the subcommands of ``ddphf bumps`` share: records that they read."""
+"""What the subcommands of ``ddphf bumps`` share: records and weights that they read."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ddphf.exceptions import InputError
-from ddphf.files import read_json
+from ddphf.cli import common
+from ddphf.exceptions import InputError, UsageError
 
-__all__ = ["ranked_spectrum", "read_bumps"]
+if TYPE_CHECKING:
+    from ddphf.bumps.network import Network
+
+__all__ = ["METHODS", "network_of", "ranked_spectrum", "read_bumps", "weights_option"]
+
+METHODS = ("spline", "network")
+
+weights_option = common.text_option(
+    "--weights", "FILE",
+    "Of the network, from 'ddphf bumps train'; those that ddphf brings by default.",
+)  # fmt: skip
+
+
+def network_of(method: str, weights: str | None) -> Network | None:
+    """Return the network that was asked for, None for splines.
+
+    Raises:
+        UsageError: Weights without the network.
+        InputError: The file holds none.
+    """
+    if method != "network":
+        if weights is not None:
+            raise UsageError("--weights: is for --method network")
+        return None
+    from ddphf.bumps.network import read_network, shipped_network
+
+    return shipped_network() if weights is None else read_network(weights)
 
 
 def read_bumps(name: str) -> dict[str, Any]:
@@ -17,15 +43,9 @@ def read_bumps(name: str) -> dict[str, Any]:
         InputError: It is none, or is damaged.
     """
     from ddphf.results.bumps import BumpsResult
-    from ddphf.results.registry import check_record, kind_of
+    from ddphf.results.registry import read_record
 
-    data = read_json(name)
-    kind = kind_of(data)
-    if kind is None or kind.record is not BumpsResult:
-        raise InputError(f"{name}: is no record of 'ddphf bumps scan'")
-    if (wrong := check_record(data)) is not None:
-        raise InputError(f"{name}: is no whole record of 'ddphf bumps scan' ({wrong})")
-    record: dict[str, Any] = BumpsResult.from_dict(data).to_dict()
+    record: dict[str, Any] = read_record(name, BumpsResult, "ddphf bumps scan").to_dict()
     return record
 
 

@@ -4,23 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import click
 from rich.table import Table
 from rich.text import Text
 
-from ddphf.cli.common import (
-    force_option,
-    output_option,
-    print_summary,
-    print_warnings,
-    progress_line,
-    runner_at,
-    scheduler_option,
-    seed_option,
-)
-from ddphf.cli.figures import figure_options, figure_paths, stage_figures
+from ddphf.cli import common
+from ddphf.cli.bumps_common import METHODS, network_of, weights_option
+from ddphf.cli.figures import Drawn, drawn_options, open_outputs, stage_figures
 from ddphf.exceptions import UsageError
 from ddphf.files import to_json
 from ddphf.outputs import Outputs
@@ -35,64 +27,41 @@ SHOWN = 20
 
 @click.command("scan")
 @click.argument("spectra", nargs=-1, required=True)
-@click.option(
-    "--width-bins", type=click.FloatRange(0, min_open=True), metavar="W",
-    help="Standard deviation of a bump, in bins.",
+@common.number_option(
+    "--width-bins", "W", "Standard deviation of a bump, in bins.", min=0, min_open=True
+)
+@common.number_option("--width", "W", "The same in units of the mass.", min=0, min_open=True)
+@common.text_option(
+    "--resolution", "A+B", "The same from the resolution of two objects, such as photon+photon."
+)
+@common.count_option(
+    "--toys", "Of each of the first spectra, for global p-values.", most=1_000_000, default=0
+)
+@common.count_option("--first", "Spectra that have toys, the largest Z first.", least=1, default=20)
+@common.text_option(
+    "--partner", "FILE",
+    "Counts of the partner sample of a symmetry, as background in the place of splines.",
 )  # fmt: skip
-@click.option(
-    "--width", type=click.FloatRange(0, min_open=True), metavar="W",
-    help="The same in units of the mass.",
+@common.choice_option("--method", METHODS, "What ranks; what is stated has splines.", METHODS[0])
+@weights_option
+@common.text_option(
+    "--combine", "WORD",
+    "Scan sums of neighbours too: of names that differ by one in the number before WORD.",
 )  # fmt: skip
-@click.option(
-    "--resolution", metavar="A+B",
-    help="The same from the resolution of two objects, such as photon+photon.",
-)  # fmt: skip
-@click.option(
-    "--toys", type=click.IntRange(0, 1_000_000), default=0, show_default=True, metavar="N",
-    help="Of each of the first spectra, for global p-values.",
-)  # fmt: skip
-@click.option(
-    "--first", type=click.IntRange(min=1), default=20, show_default=True, metavar="N",
-    help="Spectra that have toys, the largest Z first.",
-)  # fmt: skip
-@click.option(
-    "--combine", metavar="WORD",
-    help="Scan sums of neighbours too: of names that differ by one in the number before WORD.",
-)  # fmt: skip
-@click.option(
-    "--mass", type=float, metavar="M",
-    help="State a bump at this mass too, over every function.",
-)  # fmt: skip
-@click.option(
-    "--page", metavar="FILE", help="Write the ranking as one sortable HTML page too.",
-)  # fmt: skip
-@figure_options("Draw the best bump into this folder.")
-@seed_option
-@scheduler_option
-@output_option
-@force_option
+@common.number_option("--mass", "M", "State a bump at this mass too, over every function.")
+@common.text_option("--page", "FILE", "Write the ranking as one sortable HTML page too.")
+@drawn_options("Draw the best bump into this folder.")
 def command(
-    spectra: tuple[str, ...],
-    width_bins: float | None,
-    width: float | None,
-    resolution: str | None,
-    toys: int,
-    first: int,
-    combine: str | None,
-    mass: float | None,
-    page: str | None,
-    plots: str | None,
-    kind: str | None,
-    seed: int,
-    where: str | None,
-    output: str,
-    force: bool,
-) -> None:
+    spectra: tuple[str, ...], width_bins: float | None, width: float | None,
+    resolution: str | None, toys: int, first: int, partner: str | None, method: str,
+    weights: str | None, combine: str | None, mass: float | None, page: str | None,
+    **asked: Unpack[Drawn],
+) -> None:  # fmt: skip
     """Find the best bump of each of SPECTRA.
 
     SPECTRA are files (CSV with mass_low, mass_high and counts; npz, UHI JSON, ROOT),
     FILE:NAME, or patterns such as 'spectra/*.csv'. What is called background in a file
-    is a known one.
+    is a known one, what is called partner the partner sample of a symmetry.
 
     Example: ddphf bumps scan spectrum.csv --width-bins 1.5 --toys 99 -o b.json
     """
@@ -101,41 +70,42 @@ def command(
     if page == "-":
         raise UsageError("--page -: standard output is the record's; name a file")
     wanted = Width(width_bins, width, resolution)
-    figures = figure_paths(plots, kind, ("bump",))
-    outputs = Outputs([output, page, *figures.values()], force=force)
-    with progress_line(compiles=False) as say, runner_at(where, say) as runner:
+    figures, outputs = open_outputs(asked, ("bump",), [weights] if weights else [], page)
+    with common.progress_line() as say, common.runner_at(asked["where"], say) as runner:
         say("reading")
         from ddphf.bumps.run_scan import scan_spectra
         from ddphf.bumps.spectra import read_spectra
-        from ddphf.compute.work import Work
 
-        read, files = read_spectra(spectra)
+        network = network_of(method, weights)
+        read, files = read_spectra(spectra, partner)
         outputs.protect(files)
         said: list[str] = []
         if combine is not None:
             from ddphf.bumps.neighbours import add_neighbours
 
             read, said = add_neighbours(read, combine)
-        work = Work(say, say.bar("blocks"), runner)
-        result = scan_spectra(read, wanted, toys=toys, first=first, mass=mass, seed=seed, work=work)
+        result = scan_spectra(
+            read, wanted, toys=toys, first=first, mass=mass, network=network,
+            seed=asked["seed"], work=say.work("blocks", runner),
+        )  # fmt: skip
     record = result.to_dict()
-    print_warnings([*said, *result.warnings])
+    common.print_warnings([*said, *result.warnings])
 
     with outputs:
-        outputs.write(output, to_json(record))
+        outputs.write(asked["output"], to_json(record))
         if page is not None:
             from ddphf.report.bumps_page import bumps_page
 
             outputs.write(page, bumps_page(record))
         missing = _stage_figures(outputs, figures, record)
-    print_warnings([f"{figures[name].name}: nothing to draw" for name in missing])
-    print_summary(make_table(record))
-    print_summary(*(_why(s) for s in record["spectra"][:SHOWN] if s.get("why")))
-    print_summary(
+    common.print_warnings([f"{figures[name].name}: nothing to draw" for name in missing])
+    common.print_summary(make_table(record))
+    common.print_summary(*(_why(s) for s in record["spectra"][:SHOWN] if s.get("why")))
+    common.print_summary(
         *(f"{cut_middle(s['name'])}: {w}" for s in record["spectra"][:SHOWN] for w in s["warnings"])
     )
-    print_summary(*(line for s in record["spectra"][:SHOWN] for line in _functions(s)))
-    print_summary(*describe_overall(record))
+    common.print_summary(*(line for s in record["spectra"][:SHOWN] for line in _functions(s)))
+    common.print_summary(*describe_overall(record))
 
 
 def _stage_figures(
@@ -176,7 +146,9 @@ def make_table(record: Mapping[str, Any]) -> Table:
     table = Table(title=Text(f"bumps in {len(spectra)} spectra"), title_justify="left")
     for column in ("", "spectrum", "status"):
         table.add_column(column)
-    for column in ("mass", "events", "Z local", "Z known", "rho", "p local"):
+    asked = record["method"] == "network"
+    columns = ("mass", "events", "Z local", "Z known", "rho", "p local")
+    for column in (*columns, "Z network") if asked else columns:
         table.add_column(column, justify="right")
     table.add_column("global")
     for spectrum in spectra[:SHOWN]:
@@ -189,12 +161,22 @@ def make_table(record: Mapping[str, Any]) -> Table:
             _number(best["mass"], ".5g"), _number(best["events"], ".4g") + error,
             _number(best["z"], ".2f"), _number(best["z_known"], ".2f"),
             _number(best["rho"], ".2f"), _number(best["p_local"], ".2g"),
+            *([_network(spectrum)] if asked else []),
             describe_p(best) if spectrum["best"] else "-",
         )  # fmt: skip
     if len(spectra) > SHOWN:
         table.caption = f"and {len(spectra) - SHOWN} more in the record"
         table.caption_justify = "left"
     return table
+
+
+def _network(spectrum: Mapping[str, Any]) -> str:
+    """Return the largest z by the network and where it is; no p-value comes of it."""
+    found = spectrum.get("network")
+    if found is None:
+        return "-"
+    flag = " !" if found["differs"] else ""
+    return f"{found['best']['z']:.2f} at {found['best']['mass']:.5g}{flag}"
 
 
 def describe_overall(record: Mapping[str, Any]) -> list[str]:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
+from ddphf.cli import common
 from ddphf.cli.bumps_common import ranked_spectrum, read_bumps
-from ddphf.cli.common import force_option, print_summary, progress_line
 from ddphf.exceptions import UsageError
 from ddphf.files import to_json
 from ddphf.outputs import Outputs
@@ -18,19 +18,16 @@ __all__ = ["command"]
 
 @click.command("workspace")
 @click.argument("bumps", type=click.Path(dir_okay=False))
-@click.option(
-    "--rank", type=click.IntRange(min=1), default=1, show_default=True, metavar="N",
-    help="Of the spectrum in the record.",
-)  # fmt: skip
-@click.option(
-    "--background", default="spline", show_default=True, metavar="NAME",
-    help="The splines that were chosen, or a function such as bernstein-4.",
+@common.count_option("--rank", "Of the spectrum in the record.", least=1, default=1)
+@common.text_option(
+    "--background", "NAME", "The splines that were chosen, or a function such as bernstein-4.",
+    "spline",
 )  # fmt: skip
 @click.option(
     "-o", "--output", required=True, metavar="FILE",
     help="Where to write the workspace; beside it NAME.bump.json says how it was made.",
 )  # fmt: skip
-@force_option
+@common.force_option
 def command(bumps: str, rank: int, background: str, output: str, force: bool) -> None:
     """Write the workspace of the best bump of a spectrum of BUMPS.
 
@@ -44,7 +41,7 @@ def command(bumps: str, rank: int, background: str, output: str, force: bool) ->
         raise UsageError("-o -: a file stands beside the workspace; name a file")
     companion = Path(output).parent / f"{Path(output).stem}.bump.json"
     outputs = Outputs([output, companion], inputs=[bumps], force=force)
-    with progress_line() as say:
+    with common.progress_line() as say:
         say("reading")
         row = ranked_spectrum(read_bumps(bumps), rank, bumps)
         from ddphf.bumps.to_workspace import bump_workspace
@@ -54,7 +51,7 @@ def command(bumps: str, rank: int, background: str, output: str, force: bool) ->
         outputs.write(output, to_json(workspace))
         outputs.write(companion, to_json(about))
     z = about["z"]
-    print_summary(
+    common.print_summary(
         f"{output}: bump at {about['bump']['mass']:.6g}, mu = 1 is "
         f"{about['bump']['events_at_mu_1']:.6g} events; {about['background']['form']}",
         f"local Z = {z['workspace']:.4f} (direct fit {z['direct']:.4f}); the place was chosen on "

@@ -7,12 +7,13 @@ import logging
 import math
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import click
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
 from rich.segment import Segment
+from rich.table import Table
 from rich.text import Text
 
 from ddphf.cli.signals import raise_if_stopped
@@ -20,15 +21,19 @@ from ddphf.cli.verbosity import LEVEL, StageLog
 from ddphf.compute.blocks import Runner
 from ddphf.compute.runners import open_runner, read_place
 from ddphf.compute.streams import LARGEST_SEED
+from ddphf.compute.work import Work
 from ddphf.exceptions import UsageError
 from ddphf.progress import Count
 from ddphf.text import clean_line, clean_text
 
 __all__ = [
     "CleanConsole",
+    "choice_option",
     "choices",
+    "count_option",
     "force_option",
     "measurement_option",
+    "number_option",
     "output_option",
     "poi_bounds_option",
     "print_summary",
@@ -40,6 +45,8 @@ __all__ = [
     "seed_option",
     "stderr",
     "stdout",
+    "text_option",
+    "titled",
 ]
 
 
@@ -122,6 +129,58 @@ force_option = click.option("--force", is_flag=True, help="Replace existing outp
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
+class Option(Protocol):
+    """What adds an option to a command."""
+
+    def __call__(self, command: Command, /) -> Command: ...
+
+
+def count_option(
+    name: str, text: str, *, least: int = 0, most: int | None = None, default: int | None = None
+) -> Option:
+    """Return an option whose value is a number of something.
+
+    Args:
+        name: With its dashes.
+        text: Its help.
+        least: Smallest number.
+        most: Largest number.
+        default: Shown in the help.
+    """
+    return click.option(
+        name, type=click.IntRange(least, most), default=default, show_default=True, metavar="N",
+        help=text,
+    )  # fmt: skip
+
+
+def text_option(name: str, value: str, text: str, default: str | None = None) -> Option:
+    """Return an option whose value is a name, a file or a list.
+
+    Args:
+        name: With its dashes.
+        value: What stands for the value in the help.
+        text: Its help.
+        default: Shown in the help.
+    """
+    return click.option(name, metavar=value, default=default, show_default=True, help=text)
+
+
+def number_option(name: str, value: str, text: str, **kind: Any) -> Option:
+    """Return an option whose value is a number; ``kind`` is as in :class:`click.FloatRange`."""
+    return click.option(
+        name, type=click.FloatRange(**kind) if kind else float, metavar=value, help=text
+    )
+
+
+def choice_option(
+    name: str, values: Sequence[str], text: str, default: str | None = None
+) -> Option:
+    """Return an option whose value is one of some words; a default is shown in the help."""
+    return click.option(
+        name, type=click.Choice(values), default=default, show_default=True, help=text
+    )
+
+
 def statement_options(command: Command) -> Command:
     """Add what the statements of fits end with: ``--poi-bounds``, ``--scheduler``, ``--force``."""
     return poi_bounds_option(scheduler_option(force_option(command)))
@@ -143,6 +202,10 @@ class Stages:
     def toys(self, done: int, total: int) -> None:
         """Say how many toys are done."""
         self.bar("toys")(done, total)
+
+    def work(self, what: str, runner: Runner | None = None) -> Work:
+        """Return what long work is handed: where it is done, and who hears of what it counts."""
+        return Work(self, self.bar(what), runner)
 
     def bar(self, what: str) -> Count:
         """Return what says how many of something are done."""
@@ -212,6 +275,11 @@ def runner_at(where: str | None, say: Stages) -> Iterator[Runner | None]:
 def stdout() -> Console:
     """Return the console of the tables that are a command's output."""
     return CleanConsole()
+
+
+def titled(title: str) -> Table:
+    """Return a table with a title; names of foreign files may hold what rich takes for markup."""
+    return Table(title=Text(title), title_justify="left")
 
 
 def print_summary(*parts: Any) -> None:

@@ -9,17 +9,8 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from ddphf.cli import common
 from ddphf.cli.build import metadata_path
-from ddphf.cli.common import (
-    force_option,
-    output_option,
-    print_summary,
-    print_warnings,
-    progress_line,
-    require_work,
-    runner_at,
-    scheduler_option,
-)
 from ddphf.cli.figures import figure_options, figure_paths, write_record
 from ddphf.cli.sidecar import digest_of, read_sidecar
 from ddphf.exceptions import UsageError
@@ -37,10 +28,10 @@ NAMES = {"mu": "mu", "ratio": "R"}
 
 @click.command("correlations")
 @click.argument("source", type=click.Path(dir_okay=False))
-@output_option
-@click.option(
-    "--axis", metavar="NAME",
-    help="Axis of the maps along which the correlation of a pair is varied.  [default: pt]",
+@common.output_option
+@common.text_option(
+    "--axis", "NAME",
+    "Axis of the maps along which the correlation of a pair is varied.  [default: pt]",
 )  # fmt: skip
 @click.option(
     "--poi", type=click.Choice(["mu", "ratio"]),
@@ -51,18 +42,17 @@ NAMES = {"mu": "mu", "ratio": "R"}
     "--uncorrelated", type=click.FloatRange(0.0, 0.2),
     help="Relative error per bin (a shapesys) added to a pair's tested background.  [default: 0]",
 )  # fmt: skip
-@click.option(
-    "--at", type=float, metavar="VALUE",
-    help="Value of the POI of a ratio workspace; its best fit by default.",
-)  # fmt: skip
+@common.number_option(
+    "--at", "VALUE", "Value of the POI of a ratio workspace; its best fit by default."
+)
 @click.option(
     "--toys", default=1000, show_default=True, type=click.IntRange(0, 1_000_000),
     help="Per correlation of the data; 0 for the closed form alone.",
 )  # fmt: skip
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(0), help="Of the toys.")
-@scheduler_option
+@common.scheduler_option
 @figure_options("Draw the heat map into this folder.")
-@force_option
+@common.force_option
 def command(
     source: str,
     output: str,
@@ -92,27 +82,25 @@ def command(
             kind_of = "the analysis file of a pair" if of_ratio else "the workspace of a ratio"
             raise UsageError(f"{option}: is for {kind_of}; leave it out")
     figures = figure_paths(plots, kind, ("correlations",))
-    require_work(where, toys, "--toys")
+    common.require_work(where, toys, "--toys")
     inputs: list[str | Path | None] = [source, metadata_path(source) if of_ratio else None]
     outputs = Outputs([output, *figures.values()], inputs=inputs, force=force)
-    with progress_line() as say, runner_at(where, say) as runner:
+    with common.progress_line() as say, common.runner_at(where, say) as runner:
         say("correlation study")
-        count = say.bar("fits of toys")
+        work = say.work("fits of toys", runner)
         if of_ratio:
             spec = read_json(source)
             sidecar, said = read_sidecar(source, digest_of(spec), spec)
             from ddphf.studies.ratio_correlations import study_ratio
 
-            result = study_ratio(
-                spec, sidecar, at=at, n_toys=toys, seed=seed, progress=count, runner=runner
-            )
+            result = study_ratio(spec, sidecar, at=at, n_toys=toys, seed=seed, work=work)
             if sidecar is None:
                 said.append(
                     "no sidecar of this workspace lies beside it: template bins of equal "
                     "variations are taken for one calibration bin, and the correlation of the "
                     "workspace for the full one"
                 )
-            print_warnings(said)
+            common.print_warnings(said)
         else:
             from ddphf.config.analysis import read_analysis
             from ddphf.studies.lepton_id import study_analysis
@@ -126,16 +114,15 @@ def command(
                 uncorrelated=uncorrelated or 0.0,
                 n_toys=toys,
                 seed=seed,
-                progress=count,
-                runner=runner,
+                work=work,
             )
     write_record(
         outputs, output, result.to_dict(), figures, lambda: {"correlations": _draw(result)}
     )
-    print_summary(make_table(result))
+    common.print_summary(make_table(result))
     if result.n_failed:
-        print_summary(f"{result.n_failed} fits of toys without a certificate are left out")
-    print_summary(result.advice)
+        common.print_summary(f"{result.n_failed} fits of toys without a certificate are left out")
+    common.print_summary(result.advice)
 
 
 def _draw(result: CorrelationResult) -> Figure:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import click
 
+from ddphf.cli import common
 from ddphf.exceptions import UsageError
 from ddphf.files import to_json
 from ddphf.outputs import Outputs, check_folder
@@ -15,7 +16,10 @@ from ddphf.outputs import Outputs, check_folder
 if TYPE_CHECKING:
     from ddphf.figures.style import Figure
 
-__all__ = ["FORMATS", "figure_options", "figure_paths", "stage_figures", "write_record"]
+__all__ = [
+    "FORMATS", "Drawn", "drawn_options", "figure_options", "figure_paths", "open_outputs",
+    "stage_figures", "write_record",
+]  # fmt: skip
 
 FORMATS = ("png", "pdf", "svg")
 
@@ -34,6 +38,52 @@ def figure_options(what: str) -> Callable[[Any], Any]:
         return click.option("--plots", metavar="DIR", help=what)(kind(function))
 
     return decorate
+
+
+class Drawn(TypedDict):
+    """What commands of long work with figures are asked: :func:`drawn_options`."""
+
+    plots: str | None
+    kind: str | None
+    seed: int
+    where: str | None
+    output: str
+    force: bool
+
+
+def drawn_options(what: str) -> Callable[[common.Command], common.Command]:
+    """Add ``--plots``, ``--format``, ``--seed``, ``--scheduler``, ``-o`` and ``--force``.
+
+    Args:
+        what: Help text of ``--plots``.
+    """
+
+    def decorate(function: common.Command) -> common.Command:
+        function = common.output_option(common.force_option(function))
+        function = common.seed_option(common.scheduler_option(function))
+        decorated: common.Command = figure_options(what)(function)
+        return decorated
+
+    return decorate
+
+
+def open_outputs(
+    asked: Drawn, names: Iterable[str], inputs: Sequence[str] = (), *more: str | None
+) -> tuple[dict[str, Path], Outputs]:
+    """Return the file of each figure, and all that a command writes.
+
+    Args:
+        asked: Of the command.
+        names: Of its figures.
+        inputs: Files that no output may replace.
+        more: Further files that are written.
+
+    Raises:
+        UsageError: A file cannot be written, or would replace another.
+    """
+    figures = figure_paths(asked["plots"], asked["kind"], names)
+    written = [asked["output"], *more, *figures.values()]
+    return figures, Outputs(written, inputs=inputs, force=asked["force"])
 
 
 def figure_paths(plots: str | None, kind: str | None, names: Iterable[str]) -> dict[str, Path]:

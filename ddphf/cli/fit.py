@@ -21,7 +21,7 @@ from ddphf.workspace_json import Workspace
 
 if TYPE_CHECKING:
     from ddphf.figures.style import Figure
-    from ddphf.inference.fitter import Engine
+    from ddphf.inference.attempts import Engine
     from ddphf.results.fit import DiscoveryResult, FitResult
     from ddphf.results.goodness import GoodnessResult
     from ddphf.results.measured import MeasurementStatement
@@ -32,26 +32,17 @@ __all__ = ["command", "describe_goodness", "make_table"]
 @click.command("fit")
 @click.argument("workspace")
 @common.output_option
-@click.option("--measurement", metavar="NAME", help="Which one to fit; the first by default.")
+@common.text_option("--measurement", "NAME", "Which one to fit; the first by default.")
 @click.option(
     "--engine", type=click.Choice(["ddphf", "pyhf"]), default="ddphf", show_default=True,
     help="pyhf: its jax backend with iminuit, polished; for comparison.",
 )  # fmt: skip
-@click.option(
-    "--toys",
-    type=click.IntRange(min=0),
-    default=0,
-    metavar="N",
-    help="Draw N toys of the null too.",
-)
+@common.count_option("--toys", "Draw N toys of the null too.", default=0)
 @common.seed_option
-@click.option(
-    "--goodness-toys", type=click.IntRange(min=0), default=0, metavar="N",
-    help="Draw N toys of the fit, for its goodness.",
-)  # fmt: skip
-@click.option(
-    "--tested", type=float, metavar="VALUE",
-    help="Value of the POI to test in a measurement without a null; the sidecar's by default.",
+@common.count_option("--goodness-toys", "Draw N toys of the fit, for its goodness.", default=0)
+@common.number_option(
+    "--tested", "VALUE",
+    "Value of the POI to test in a measurement without a null; the sidecar's by default.",
 )  # fmt: skip
 @figure_options("Draw pre- and post-fit spectra into this folder.")
 @common.statement_options

@@ -9,16 +9,7 @@ from typing import TYPE_CHECKING, cast
 import click
 from rich.table import Table
 
-from ddphf.cli.common import (
-    force_option,
-    print_summary,
-    print_warnings,
-    progress_line,
-    require_work,
-    runner_at,
-    scheduler_option,
-    seed_option,
-)
+from ddphf.cli import common
 from ddphf.cli.sidecar import check_null
 from ddphf.exceptions import ConfigError
 from ddphf.files import read_json, to_json
@@ -38,15 +29,14 @@ __all__ = ["command"]
     "-o", "--output", default="-", show_default=True, metavar="FILE",
     help="Workspace with the injected data; FILE gets NAME.injection.json beside it.",
 )  # fmt: skip
-@click.option("--z", type=float, metavar="Z", help="Asimov significance to reach; < 0: a deficit.")
-@click.option("--mu", type=float, metavar="MU", help="Strength to inject, instead of --z.")
-@click.option(
-    "--measurement", metavar="NAME",
-    help="The first by default (L2 of a pair); known_background is L1.",
-)  # fmt: skip
-@click.option(
-    "--background", type=click.Choice(["fit", "known"]), default="fit", show_default=True,
-    help="Free parameters as fitted to the data at mu = 0, or those of known_background.",
+@common.number_option("--z", "Z", "Asimov significance to reach; < 0: a deficit.")
+@common.number_option("--mu", "MU", "Strength to inject, instead of --z.")
+@common.text_option(
+    "--measurement", "NAME", "The first by default (L2 of a pair); known_background is L1."
+)
+@common.choice_option(
+    "--background", ["fit", "known"],
+    "Free parameters as fitted to the data at mu = 0, or those of known_background.", "fit",
 )  # fmt: skip
 @click.option(
     "--data", "kind", type=click.Choice(["asimov", "shift", "poisson"]), default="asimov",
@@ -56,12 +46,10 @@ __all__ = ["command"]
     "--toys", type=click.IntRange(min=0), default=0, metavar="N",
     help="Scan strengths with N toys each: bias, widths, coverage.",
 )  # fmt: skip
-@click.option(
-    "--scan", metavar="MU,MU,...", help="Strengths of the scan; 0, mu/2 and mu by default."
-)
-@seed_option
-@scheduler_option
-@force_option
+@common.text_option("--scan", "MU,MU,...", "Strengths of the scan; 0, mu/2 and mu by default.")
+@common.seed_option
+@common.scheduler_option
+@common.force_option
 def command(
     workspace: str, output: str, z: float | None, mu: float | None, measurement: str | None,
     background: str, kind: str, toys: int, scan: str | None, seed: int, where: str | None,
@@ -83,11 +71,11 @@ def command(
         raise ConfigError("--scan without toys has nothing to fit; give --toys N with N >= 2")
     if toys == 1:
         raise ConfigError("--toys 1: a width needs a spread; give 2 or more")
-    require_work(where, toys, "--toys N")
+    common.require_work(where, toys, "--toys N")
     path = Path(output)
     record = None if output == "-" else path.parent / f"{path.stem}.injection.json"
     outputs = Outputs([output, record], inputs=[workspace], force=force)
-    with progress_line() as say, runner_at(where, say) as runner:
+    with common.progress_line() as say, common.runner_at(where, say) as runner:
         say("reading")
         from ddphf.inference.injection.record import inject_signal
 
@@ -99,14 +87,14 @@ def command(
             scan=strengths, toys=toys, seed=seed, progress=say, toy_progress=say.toys,
             runner=runner,
         )  # fmt: skip
-    print_warnings([*said, *result.warnings])
+    common.print_warnings([*said, *result.warnings])
     with outputs:
         outputs.write(output, to_json(written))
         if record is not None:
             outputs.write(record, to_json(result.to_dict()))
-    print_summary(make_summary(result))
+    common.print_summary(make_summary(result))
     for table in make_tables(result) if result.scan else ():
-        print_summary(table)
+        common.print_summary(table)
 
 
 def _read_scan(text: str | None) -> list[float]:

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import click
 
-from ddphf.cli.common import (
-    force_option,
-    output_option,
-    print_summary,
-    progress_line,
-    seed_option,
-)
+from ddphf.cli import common
 from ddphf.cli.figures import figure_options, figure_paths
-from ddphf.cli.learn_common import nuisances_option, redraws_option, write_learned
+from ddphf.cli.learn_common import known_option, redraws_option
+from ddphf.cli.search_common import read_unsigned, write_found
 from ddphf.outputs import Outputs
 from ddphf.results.learn import describe_p
 
@@ -24,11 +19,11 @@ FIGURES = ("learn_curve",)
 @click.command("curve")
 @click.argument("analysis", type=click.Path(dir_okay=False))
 @redraws_option
-@nuisances_option
+@known_option
 @figure_options("Draw the curve, or the map of two variables, into this folder.")
-@seed_option
-@output_option
-@force_option
+@common.seed_option
+@common.output_option
+@common.force_option
 def command(
     analysis: str,
     redraws: int | None,
@@ -48,28 +43,26 @@ def command(
     """
     figures = figure_paths(plots, kind, FIGURES)
     outputs = Outputs([output, *figures.values()], inputs=[analysis], force=force)
-    with progress_line() as say:
+    with common.progress_line() as say:
         say("reading")
-        from ddphf.config.analysis import read_analysis
         from ddphf.learning.curve import learn_curve
 
-        config = read_analysis(analysis, needs_signal=False)
-        outputs.protect(list(config.files))
+        config = read_unsigned(analysis, outputs)
         result = learn_curve(
-            config, redraws=redraws, nuisances=nuisances == "analysis", seed=seed, stage=say,
-            progress=say.bar("redraws"),
+            config, redraws=redraws, nuisances=nuisances == "analysis", seed=seed,
+            work=say.work("redraws"),
         )  # fmt: skip
-    record = write_learned(result, analysis, output, outputs, figures)
+    record = write_found(result, analysis, output, outputs, figures)
     curve = record["curve"]
     at = ", ".join(f"{x:.4g}" for x in curve["largest"]["at"])
-    print_summary(
+    common.print_summary(
         f"largest |f| / sd: {curve['largest']['pull']:.2f} at {at}; for all points at once "
         f"{describe_p(record)}"
     )
     region = curve["region"]
     ends = "; ".join(", ".join(f"{a:.4g} to {b:.4g}" for a, b in box) for box in region["boxes"])
     what = "outside the band" if region["outside_band"] else "nowhere outside the band; nearest"
-    print_summary(
+    common.print_summary(
         f"{what}: {ends}, with {region['tested']} {record['pairing']['tested']} "
         f"({region['expected_tested']:.1f} expected) and {region['partner']} "
         f"{record['pairing']['partner']} events"

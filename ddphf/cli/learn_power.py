@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import click
 from rich.table import Table
 
-from ddphf.cli.common import (
-    force_option,
-    output_option,
-    print_summary,
-    progress_line,
-    runner_at,
-    scheduler_option,
-    seed_option,
-)
-from ddphf.cli.figures import figure_options, figure_paths
-from ddphf.cli.learn_common import learn_options, write_learned
+from ddphf.cli import common
+from ddphf.cli.figures import open_outputs
+from ddphf.cli.learn_common import Asked, learn_options
+from ddphf.cli.search_common import read_unsigned, write_found
 from ddphf.exceptions import UsageError
-from ddphf.outputs import Outputs
 
 __all__ = ["FIGURES", "command", "power_table"]
 
@@ -33,38 +25,12 @@ FIGURES = ("learn_power",)
     "--inject", required=True, metavar="MEAN:WIDTH",
     help="The signal: a Gaussian in the variable; of several variables one each, with commas.",
 )  # fmt: skip
-@click.option(
-    "--strengths", default="0,20,50,100,200", show_default=True, metavar="EVENTS,...",
-    help="Expected signal events.",
-)  # fmt: skip
-@click.option(
-    "--into", type=click.Choice(["tested", "partner"]), default="tested", show_default=True,
-    help="The sample with the signal.",
-)  # fmt: skip
-@click.option(
-    "--toys", type=click.IntRange(min=2), default=200, show_default=True, help="Of each strength."
-)
-@learn_options
-@figure_options("Draw median Z and power into this folder.")
-@seed_option
-@scheduler_option
-@output_option
-@force_option
+@common.text_option("--strengths", "EVENTS,...", "Expected signal events.", "0,20,50,100,200")
+@common.choice_option("--into", ["tested", "partner"], "The sample with the signal.", "tested")
+@common.count_option("--toys", "Of each strength.", least=2, default=200)
+@learn_options("Draw median Z and power into this folder.")
 def command(
-    analysis: str,
-    inject: str,
-    strengths: str,
-    into: str,
-    toys: int,
-    statistic: str | None,
-    redraws: int | None,
-    nuisances: str,
-    plots: str | None,
-    kind: str | None,
-    seed: int,
-    where: str | None,
-    output: str,
-    force: bool,
+    analysis: str, inject: str, strengths: str, into: str, toys: int, **asked: Unpack[Asked]
 ) -> None:
     """Tell median Z and power of a test for a signal in the events of ANALYSIS.
 
@@ -74,29 +40,26 @@ def command(
 
     Example: ddphf learn power events.yml --inject 50:2 --toys 10 --redraws 50 -o power.json
     """
-    figures = figure_paths(plots, kind, FIGURES)
-    outputs = Outputs([output, *figures.values()], inputs=[analysis], force=force)
+    figures, outputs = open_outputs(asked, FIGURES, [analysis])
     events = _numbers("--strengths", strengths)
     pairs = [_numbers("--inject", part, ":") for part in inject.split(",")]
     if any(len(pair) != 2 for pair in pairs):
         raise UsageError(
             f"--inject {inject}: expected MEAN:WIDTH, of several variables with commas"
         )
-    with progress_line() as say, runner_at(where, say) as runner:
+    with common.progress_line() as say, common.runner_at(asked["where"], say) as runner:
         say("reading")
-        from ddphf.config.analysis import read_analysis
         from ddphf.learning.power import Signal, learn_power
 
-        config = read_analysis(analysis, needs_signal=False)
-        outputs.protect(list(config.files))
+        config = read_unsigned(analysis, outputs)
         means, widths = zip(*pairs, strict=True)
         result = learn_power(
-            config, Signal(means, widths, into == "tested"), events, statistic=statistic,
-            toys=toys, redraws=redraws, nuisances=nuisances == "analysis", seed=seed, stage=say,
-            runner=runner, progress=say.toys,
+            config, Signal(means, widths, into == "tested"), events, statistic=asked["statistic"],
+            toys=toys, redraws=asked["redraws"], nuisances=asked["nuisances"] == "analysis",
+            seed=asked["seed"], work=say.work("toys", runner),
         )  # fmt: skip
-    record = write_learned(result, analysis, output, outputs, figures)
-    print_summary(power_table(record))
+    record = write_found(result, analysis, asked["output"], outputs, figures)
+    common.print_summary(power_table(record))
 
 
 def _numbers(option: str, text: str, between: str = ",") -> list[float]:

@@ -9,13 +9,7 @@ from typing import Any
 import click
 import yaml
 
-from ddphf.cli.common import (
-    force_option,
-    print_summary,
-    print_warnings,
-    progress_line,
-    seed_option,
-)
+from ddphf.cli import common
 from ddphf.exceptions import UsageError
 from ddphf.outputs import Outputs
 
@@ -33,13 +27,13 @@ HEADER = """\
     "--folds", type=click.IntRange(1, 2), default=1, show_default=True,
     help="2: also learn from the second half, for the first.",
 )  # fmt: skip
-@seed_option
+@common.seed_option
 @click.option(
     "-o", "--output", required=True, metavar="FILE",
     help="Where to write the analysis file; its events and template stand beside it. Of two folds "
     "the second has _2 in its name.",
 )  # fmt: skip
-@force_option
+@common.force_option
 def command(analysis: str, folds: int, seed: int, output: str, force: bool) -> None:
     """Learn a signal template from half of the events of ANALYSIS, for the other half.
 
@@ -59,7 +53,7 @@ def command(analysis: str, folds: int, seed: int, output: str, force: bool) -> N
         ends = ("_held_out.npz", "_training.npz", "_template.csv")
         targets.append([yml, *(stem.with_name(stem.name + end) for end in ends)])
     outputs = Outputs([t for some in targets for t in some], inputs=[analysis], force=force)
-    with progress_line() as say:
+    with common.progress_line() as say:
         say("reading")
         from ddphf.config.addresses import move_addresses
         from ddphf.config.analysis import read_analysis
@@ -81,7 +75,7 @@ def command(analysis: str, folds: int, seed: int, output: str, force: bool) -> N
         folds_made = learn_templates(
             config, move_addresses(document, change), [stem.name for stem in stems], seed=seed
         )
-    print_warnings(folds_made[0].warnings)
+    common.print_warnings(folds_made[0].warnings)
     with outputs:
         for fold, (yml, held_out, training, template) in zip(folds_made, targets, strict=True):
             text = yaml.safe_dump(fold.document, sort_keys=False, allow_unicode=True, width=100)
@@ -91,7 +85,7 @@ def command(analysis: str, folds: int, seed: int, output: str, force: bool) -> N
             outputs.write(template, fold.template)
     for fold, (yml, *_) in zip(folds_made, targets, strict=True):
         found = ", ".join(f"{v:.1f} in {config_label(config, k)}" for k, v in fold.events.items())
-        print_summary(
+        common.print_summary(
             f"{yml}: learned from {fold.learned_from} events, to be tested on {fold.tested_on} "
             f"others; mu = 1 before scaling is {found}. Next: ddphf build {yml}"
         )

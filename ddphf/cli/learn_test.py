@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Unpack
 
 import click
 from rich.table import Table
 from rich.text import Text
 
-from ddphf.cli.common import (
-    force_option,
-    output_option,
-    print_summary,
-    progress_line,
-    runner_at,
-    scheduler_option,
-    seed_option,
-)
-from ddphf.cli.figures import figure_options, figure_paths
-from ddphf.cli.learn_common import learn_options, write_learned
-from ddphf.outputs import Outputs
-from ddphf.results.learn import describe_p
+from ddphf.cli.common import print_summary, progress_line, runner_at, titled
+from ddphf.cli.figures import open_outputs
+from ddphf.cli.learn_common import Asked, learn_options
+from ddphf.cli.search_common import read_unsigned, write_found
+from ddphf.results.learn import describe_band, describe_p
 
 __all__ = ["FIGURES", "command"]
 
@@ -30,24 +22,8 @@ FIGURES = ("learn_null",)
 
 @click.command("test")
 @click.argument("analysis", type=click.Path(dir_okay=False))
-@learn_options
-@figure_options("Draw the null into this folder.")
-@seed_option
-@scheduler_option
-@output_option
-@force_option
-def command(
-    analysis: str,
-    statistic: str | None,
-    redraws: int | None,
-    nuisances: str,
-    plots: str | None,
-    kind: str | None,
-    seed: int,
-    where: str | None,
-    output: str,
-    force: bool,
-) -> None:
+@learn_options("Draw the null into this folder.")
+def command(analysis: str, **asked: Unpack[Asked]) -> None:
     """Test whether the events of ANALYSIS know their labels.
 
     ANALYSIS is an analysis file with sections events and learn; it needs no signal.
@@ -55,20 +31,18 @@ def command(
 
     Example: ddphf learn test events.yml --seed 1 -o learn.json
     """
-    figures = figure_paths(plots, kind, FIGURES)
-    outputs = Outputs([output, *figures.values()], inputs=[analysis], force=force)
-    with progress_line() as say, runner_at(where, say) as runner:
+    figures, outputs = open_outputs(asked, FIGURES, [analysis])
+    with progress_line() as say, runner_at(asked["where"], say) as runner:
         say("reading")
-        from ddphf.config.analysis import read_analysis
         from ddphf.learning.run_test import learn_test
 
-        config = read_analysis(analysis, needs_signal=False)
-        outputs.protect(list(config.files))
+        config = read_unsigned(analysis, outputs)
         result = learn_test(
-            config, statistic=statistic, redraws=redraws, nuisances=nuisances == "analysis",
-            seed=seed, stage=say, runner=runner, progress=say.bar("blocks of redraws"),
+            config, statistic=asked["statistic"], redraws=asked["redraws"],
+            nuisances=asked["nuisances"] == "analysis", seed=asked["seed"],
+            work=say.work("blocks of redraws", runner),
         )  # fmt: skip
-    record = write_learned(result, analysis, output, outputs, figures)
+    record = write_found(result, analysis, asked["output"], outputs, figures)
     print_summary(member_table(record))
     print_summary(f"{record['statistic']}: t = {record['t']:.4g}; {describe_p(record)}")
     told, chi2 = record["significance"], record["chi2_12"]
@@ -77,28 +51,32 @@ def command(
             f"beyond the redraws' reach, by the closed law that they confirm: p = {told['p']:.3g} "
             f"({told['z']:.2f} sigma)"
         )
-    holds = "holds" if chi2["null_ks_p"] > 0.01 else "does not hold"
-    print_summary(
-        f"chi2 of 12 degrees of freedom {holds} here: KS p of the redraws {chi2['null_ks_p']:.2g}; "
-        f"it would say p = {chi2['p']:.3g}"
-        if chi2["p"] is not None
-        else "chi2 of 12 degrees of freedom: p below any number"
-    )
+    print_summary(_chi2(chi2))
+    if band := describe_band(record):
+        print_summary(band)
     if record["treatment"] is not None:
         ways = [f"{k} p = {v['p']:.3g}" for k, v in record["treatment"].items()]
         print_summary(f"{len(record['nuisances'])} nuisances: {', '.join(ways)}")
 
 
+def _chi2(chi2: Mapping[str, Any]) -> str:
+    """Return what chi2 with 12 degrees of freedom would say, and whether it holds."""
+    what = "chi2 of 12 degrees of freedom"
+    ks = f"KS p of the redraws {chi2['null_ks_p']:.2g}"
+    if "why" in chi2:
+        return f"{what} is no law of this statistic ({chi2['why']}): {ks}"
+    holds = "holds" if chi2["null_ks_p"] > 0.01 else "does not hold"
+    said = "below any number" if chi2["p"] is None else f"= {chi2['p']:.3g}"
+    return f"{what} {holds} here: {ks}; it would say p {said}"
+
+
 def member_table(record: Mapping[str, Any]) -> Table:
     """Return the statistics of a record side by side."""
     labels = record["labels"]
-    table = Table(
-        title=Text(
-            f"{labels['n_tested']} {record['pairing']['tested']} and {labels['n_partner']} "
-            f"{record['pairing']['partner']} events, pi {labels['pi_min']:.3g} to "
-            f"{labels['pi_max']:.3g}"
-        ),
-        title_justify="left",
+    table = titled(
+        f"{labels['n_tested']} {record['pairing']['tested']} and {labels['n_partner']} "
+        f"{record['pairing']['partner']} events, pi {labels['pi_min']:.3g} to "
+        f"{labels['pi_max']:.3g}"
     )
     for column in ("statistic", "t", "p by redraws", "p by law", "found"):
         left = column in ("statistic", "found")

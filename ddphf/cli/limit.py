@@ -9,12 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ddphf.cli import common
-from ddphf.cli.build import metadata_path
-from ddphf.cli.figures import figure_options, figure_paths, write_record
-from ddphf.cli.sidecar import read_declared
+from ddphf.cli.figures import figure_options, write_record
+from ddphf.cli.sidecar import read_statement, statement_files
 from ddphf.exceptions import UsageError
-from ddphf.files import read_json
-from ddphf.outputs import Outputs
 from ddphf.results.fit import describe_error
 
 if TYPE_CHECKING:
@@ -62,16 +59,12 @@ def command(
     if toys is not None and "toys" not in methods:
         raise UsageError("--toys: is for --method toys; give it, or leave --toys out")
     common.require_work(where, "toys" in methods, "--method toys")
-    figures = figure_paths(plots, kind, ("limit",))
-    outputs = Outputs(
-        [output, *figures.values()], inputs=[workspace, metadata_path(workspace)], force=force
-    )
+    figures, outputs = statement_files(workspace, output, plots, kind, ("limit",), force)
     with common.progress_line() as say, common.runner_at(where, say) as runner:
         say("reading")
         from ddphf.inference.limits.limits import limit_workspace
 
-        spec = read_json(workspace)
-        declared, said = read_declared(workspace, spec)
+        spec, declared, said = read_statement(workspace)
         result = limit_workspace(
             spec, declared=declared, measurement=measurement, level=level,
             methods=cast("tuple[LimitMethod, ...]", methods), poi_bounds=poi_bounds,

@@ -29,6 +29,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 COMMANDS = {
     "build": "Emit the pyhf workspace of an analysis file.",
     "bumps": "Search mass spectra for bumps over backgrounds that no model tells.",
+    "convert": "Write a model in the format of another tool: HS3, Combine, HistFactory XML.",
     "correlations": "Say which correlation of the lepton-ID errors is conservative.",
     "discover": "State the observed and expected significance, by asymptotics and toys.",
     "fit": "Fit any pyhf workspace, certify the fit, state its significance.",

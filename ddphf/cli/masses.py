@@ -10,20 +10,8 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from ddphf.cli.common import (
-    choices,
-    force_option,
-    output_option,
-    print_summary,
-    print_warnings,
-    progress_line,
-    require_work,
-    runner_at,
-    scheduler_option,
-    seed_option,
-)
+from ddphf.cli import common
 from ddphf.cli.figures import figure_options, figure_paths, write_record
-from ddphf.compute.work import work_of
 from ddphf.exceptions import UsageError
 from ddphf.files import read_json
 from ddphf.outputs import Outputs, check_folder
@@ -55,47 +43,38 @@ def _read_levels(context: click.Context, option: click.Parameter, text: str) -> 
 
 @click.command("masses")
 @click.argument("scan")
-@output_option
+@common.output_option
 @click.option(
     "--cl", "levels", default="0.95", show_default=True, metavar="LEVELS", callback=_read_levels,
     help="Confidence levels of the limits, with commas.",
 )  # fmt: skip
-@click.option(
-    "--empty-bins", type=click.Choice(["keep", "drop", "floor", "merge"]),
-    help="What is done to bins without simulated background, instead of what SCAN says.",
+@common.choice_option(
+    "--empty-bins", ["keep", "drop", "floor", "merge"],
+    "What is done to bins without simulated background, instead of what SCAN says.",
 )  # fmt: skip
-@click.option(
-    "--method", default="asymptotic", show_default=True, metavar="LIST",
-    help="Of the limits: asymptotic, toys, or both with a comma.",
-)  # fmt: skip
-@click.option(
-    "--toys", type=click.IntRange(min=1), default=None, metavar="N",
-    help="Toys per ensemble of limits by toys; nine ensembles per hypothesis.  [default: 1000]",
-)  # fmt: skip
-@click.option(
-    "--global-toys", type=click.IntRange(min=0), default=0, show_default=True, metavar="N",
-    help="Toys of all hypotheses, for the global p-value.",
-)  # fmt: skip
-@click.option(
-    "--patchset", metavar="FILE",
-    help="A pyhf patchset, one patch per hypothesis, of the background-only workspace SCAN.",
-)  # fmt: skip
-@click.option(
-    "--parameter", metavar="LABEL", help="Which label of the patchset is scanned; the only one."
+@common.text_option(
+    "--method", "LIST", "Of the limits: asymptotic, toys, or both with a comma.", "asymptotic"
 )
-@click.option(
-    "--workspaces", metavar="DIR",
-    help="Write what gives every hypothesis's pyhf workspace there: BkgOnly.json and patchset.json "
-    "of a common background, else scan.npz, scan.json and make_workspace.py.",
+@common.count_option(
+    "--toys", "Toys per ensemble of limits by toys; nine ensembles per hypothesis.  "
+    "[default: 1000]", least=1,
 )  # fmt: skip
-@click.option(
-    "--inspire", metavar="ID", help="Such as ins1234567, which patchset.json has to state."
-)
-@click.option("--keep", metavar="DIR", help="Keep finished pieces there: what was stopped goes on.")
+@common.count_option("--global-toys", "Toys of all hypotheses, for the global p-value.", default=0)
+@common.text_option(
+    "--patchset", "FILE",
+    "A pyhf patchset, one patch per hypothesis, of the background-only workspace SCAN.",
+)  # fmt: skip
+@common.text_option("--parameter", "LABEL", "Which label of the patchset is scanned; the only one.")
+@common.text_option(
+    "--workspaces", "DIR", "Write what gives every hypothesis's pyhf workspace there: BkgOnly.json "
+    "and patchset.json of a common background, else scan.npz, scan.json and make_workspace.py.",
+)  # fmt: skip
+@common.text_option("--inspire", "ID", "Such as ins1234567, which patchset.json has to state.")
+@common.text_option("--keep", "DIR", "Keep finished pieces there: what was stopped goes on.")
 @figure_options("Draw limits, p0 and mu_hat against the parameter into this folder.")
-@seed_option
-@scheduler_option
-@force_option
+@common.seed_option
+@common.scheduler_option
+@common.force_option
 def command(
     scan: str, output: str, levels: tuple[float, ...], empty_bins: str | None, method: str,
     toys: int | None, global_toys: int, patchset: str | None, parameter: str | None,
@@ -109,12 +88,12 @@ def command(
 
     Example: ddphf masses scan.yml -o masses.json --plots figures
     """
-    methods = choices("--method", method, METHODS)
+    methods = common.choices("--method", method, METHODS)
     if toys is not None and "toys" not in methods:
         raise UsageError("--toys: is for --method toys; give it, or leave --toys out")
     drawn = "toys" in methods or global_toys > 0
     long = drawn or patchset is not None  # hypotheses one by one
-    require_work(where, long, "--method toys, --global-toys or --patchset")
+    common.require_work(where, long, "--method toys, --global-toys or --patchset")
     if keep is not None and not long:
         raise UsageError(
             "--keep: is for --method toys, --global-toys or --patchset; give one, or leave it out"
@@ -126,12 +105,12 @@ def command(
     inputs = [scan] if patchset is None else [scan, patchset]
     targets: list[str | Path] = [output, *figures.values(), *published.values()]
     outputs = Outputs(targets, inputs=inputs, force=force)
-    with progress_line() as say, runner_at(where, say) as runner:
+    with common.progress_line() as say, common.runner_at(where, say) as runner:
         say("reading")
         beside: dict[Path, bytes] = {}
         settings: dict[str, Any] = {
             "levels": levels, "methods": methods, "toys": 1000 if toys is None else toys,
-            "seed": seed, "folder": folder, "work": work_of(say, say.bar("toys"), runner),
+            "seed": seed, "folder": folder, "work": say.work("toys", runner),
         }  # fmt: skip
         if patchset is not None:
             result = _run_patchset(scan, patchset, parameter, empty_bins, settings)
@@ -146,7 +125,7 @@ def command(
                 found = replace(found, poi=replace(found.poi, upper=upper))
                 beside = _workspace_files(found, published, inspire)
     record = result.to_dict()
-    print_warnings(result.warnings)
+    common.print_warnings(result.warnings)
 
     def draw() -> dict[str, Any]:
         from ddphf.figures.masses import draw_masses
@@ -154,9 +133,9 @@ def command(
         return draw_masses(record)
 
     missing = write_record(outputs, output, record, figures, draw, beside)
-    print_warnings([f"{figures[name].name}: nothing to draw" for name in missing])
-    print_summary(make_table(record))
-    print_summary(_looking_everywhere(record, windows=patchset is None))
+    common.print_warnings([f"{figures[name].name}: nothing to draw" for name in missing])
+    common.print_summary(make_table(record))
+    common.print_summary(_looking_everywhere(record, windows=patchset is None))
 
 
 def _published_paths(

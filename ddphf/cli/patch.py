@@ -7,13 +7,7 @@ from typing import Any
 
 import click
 
-from ddphf.cli.common import (
-    force_option,
-    output_option,
-    print_summary,
-    print_warnings,
-    progress_line,
-)
+from ddphf.cli import common
 from ddphf.cli.fit import make_table
 from ddphf.cli.sidecar import digest_of, read_binning
 from ddphf.exceptions import InputError, UsageError
@@ -42,11 +36,11 @@ SANE_ERROR = (0.05, 5.0)
     "--scale", type=click.FloatRange(min=0.0, min_open=True), default=1.0, show_default=True,
     help="mu = 1 means the histograms times this.",
 )  # fmt: skip
-@click.option(
-    "--inspire", metavar="ID", help="Such as ins1234567: writes a pyhf patchset instead of a patch."
+@common.text_option(
+    "--inspire", "ID", "Such as ins1234567: writes a pyhf patchset instead of a patch."
 )
-@output_option
-@force_option
+@common.output_option
+@common.force_option
 def command(
     base: str, signals: tuple[str, ...], errors: tuple[str, ...], name: str, scale: float,
     inspire: str | None, output: str, force: bool,
@@ -68,7 +62,7 @@ def command(
     outputs.protect([*files, *(a.rpartition(":")[0] for a in files if ":" in a)])
     if extra := sorted(set(addresses["--error"]) - set(addresses["--signal"])):
         raise UsageError(f"--error {extra[0]}=...: there is no --signal for this channel")
-    with progress_line() as say:
+    with common.progress_line() as say:
         say("reading")
         from ddphf.inference.fit import fit_workspace
         from ddphf.inputs.alignment import align
@@ -129,10 +123,10 @@ def command(
         warnings.append(
             f"{mu.name} is at its lower bound {mu.value:g}: the data have no excess of this signal"
         )
-    print_warnings(warnings)
+    common.print_warnings(warnings)
     with outputs:
         outputs.write(output, to_json(text))
-    print_summary(make_table(result))
+    common.print_summary(make_table(result))
 
 
 def _power(error: float) -> float:

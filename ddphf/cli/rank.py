@@ -9,12 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ddphf.cli import common
-from ddphf.cli.build import metadata_path
-from ddphf.cli.figures import figure_options, figure_paths, write_record
-from ddphf.cli.sidecar import read_declared
+from ddphf.cli.figures import figure_options, write_record
+from ddphf.cli.sidecar import read_statement, statement_files
 from ddphf.exceptions import UsageError
-from ddphf.files import read_json
-from ddphf.outputs import Outputs
 
 if TYPE_CHECKING:
     from ddphf.figures.style import Figure
@@ -81,16 +78,12 @@ def command(
     """
     if engine == "cabinetry" and groups:
         raise UsageError("--group: cabinetry has no grouped impacts; use the engine ddphf")
-    figures = figure_paths(plots, kind, FIGURES)
-    outputs = Outputs(
-        [output, *figures.values()], inputs=[workspace, metadata_path(workspace)], force=force
-    )
+    figures, outputs = statement_files(workspace, output, plots, kind, FIGURES, force)
     if engine == "cabinetry" and where is not None:
         raise UsageError("--scheduler: cabinetry refits one after the other; use the engine ddphf")
     with common.progress_line() as say, common.runner_at(where, say) as runner:
         say("reading")
-        spec = read_json(workspace)
-        declared, said = read_declared(workspace, spec)
+        spec, declared, said = read_statement(workspace)
         groups = groups or declared.groups
         if engine == "cabinetry":
             from ddphf.inference.ranking.by_cabinetry import rank_with_cabinetry

@@ -205,20 +205,20 @@ def _check_searches(pile: _Pile) -> None:
     Raises:
         InputError: Two of other data.
     """
-    from ddphf.results.data_directed import digest_of_built
+    from ddphf.results.provenance import digests_of_data
 
     found = pile.found
-    data = None
+    data: tuple[str, ...] = ()
     if "workspace" in found:
-        data = digest_of_built(found["workspace"], found.get("sidecar"))
+        data = digests_of_data(found["workspace"], found.get("sidecar"))
     for name, digest in pile.searched:
         if digest is None:
             continue  # a table without data
-        data = digest if data is None else data
-        if digest != data:
+        data = data or (digest,)
+        if digest not in data:
             raise InputError(
                 f"{name}: is about the data {digest[:19]}..., the others are about "
-                f"{data[:19]}...; give files of the same data"
+                f"{data[0][:19]}...; give files of the same data"
             )
 
 

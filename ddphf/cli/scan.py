@@ -7,11 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 from ddphf.cli import common
-from ddphf.cli.build import metadata_path
-from ddphf.cli.figures import figure_options, figure_paths, write_record
-from ddphf.cli.sidecar import read_declared
-from ddphf.files import read_json
-from ddphf.outputs import Outputs
+from ddphf.cli.figures import figure_options, write_record
+from ddphf.cli.sidecar import read_statement, statement_files
 from ddphf.results.fit import describe_error
 
 if TYPE_CHECKING:
@@ -56,14 +53,10 @@ def command(
 
     Example: ddphf scan workspace.json --parameter mu -o scan.json
     """
-    figures = figure_paths(plots, kind, ("scan",))
-    outputs = Outputs(
-        [output, *figures.values()], inputs=[workspace, metadata_path(workspace)], force=force
-    )
+    figures, outputs = statement_files(workspace, output, plots, kind, ("scan",), force)
     with common.progress_line() as say, common.runner_at(where, say) as runner:
         say("reading")
-        spec = read_json(workspace)
-        declared, said = read_declared(workspace, spec)
+        spec, declared, said = read_statement(workspace)
         from ddphf.inference.scan import scan_parameters
 
         result = scan_parameters(

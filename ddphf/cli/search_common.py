@@ -7,26 +7,21 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from rich.table import Table
 from rich.text import Text
 
-from ddphf.cli.common import (
-    force_option,
-    output_option,
-    print_warnings,
-    scheduler_option,
-    seed_option,
-)
-from ddphf.cli.figures import figure_options, write_record
+from ddphf.cli.common import choice_option, count_option, print_summary, print_warnings
+from ddphf.cli.figures import Drawn, drawn_options, write_record
 from ddphf.outputs import Outputs
-from ddphf.results.data_directed import describe_global
+from ddphf.results.learn import LearnResult
+from ddphf.results.provenance import describe_global
 
 if TYPE_CHECKING:
+    from ddphf.config.analysis import Analysis
     from ddphf.figures.style import Figure
-    from ddphf.results.learn import LearnResult
     from ddphf.results.search import SearchResult
 
 __all__ = [
@@ -38,47 +33,41 @@ __all__ = [
     "file_digest",
     "nuisances_option",
     "precision_option",
+    "read_unsigned",
     "relative_to",
     "statistic_option",
     "top_option",
     "window_table",
     "windows_option",
     "write_found",
-    "write_search",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+DIRECTIONS = ("excess", "deficit", "both")
 
 windows_option = click.option(
     "--windows", default="all", show_default=True, metavar="RULE",
     help="all, ladder, squares, sizes such as 6x6, or several of these with commas.",
 )  # fmt: skip
-direction_option = click.option(
-    "--direction", type=click.Choice(["excess", "deficit", "both"]), default="excess",
-    show_default=True, help="Of the tested sample over what its partner tells.",
-)  # fmt: skip
+direction_option = choice_option(
+    "--direction", DIRECTIONS, "Of the tested sample over what its partner tells.", "excess"
+)
 precision_option = click.option(
     "--precision", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.05,
     show_default=True, metavar="PART", help="Relative error of the global p-value.",
 )  # fmt: skip
-max_windows_option = click.option(
-    "--max-windows", type=click.IntRange(min=1), default=20_000_000, show_default=True,
-    metavar="N", help="Refuse more windows than this.",
-)  # fmt: skip
+max_windows_option = count_option(
+    "--max-windows", "Refuse more windows than this.", least=1, default=20_000_000
+)
 
 
-class Asked(TypedDict):
+class Asked(Drawn):
     """What every search is asked: :data:`windows_option` and what follows, and common options."""
 
     windows: str
     direction: str
     max_windows: int
-    plots: str | None
-    kind: str | None
-    seed: int
-    where: str | None
-    output: str
-    force: bool
 
 
 def common_options(plots: str) -> Callable[[F], F]:
@@ -87,40 +76,34 @@ def common_options(plots: str) -> Callable[[F], F]:
     Args:
         plots: Help of ``--plots``.
     """
-
-    def decorate(function: F) -> F:
-        for option in (
-            force_option, output_option, scheduler_option, seed_option, figure_options(plots),
-            max_windows_option,
-        ):  # fmt: skip
-            function = option(function)
-        return function
-
-    return decorate
+    return lambda function: max_windows_option(drawn_options(plots)(function))
 
 
 def nuisances_option(known: str) -> Callable[[F], F]:
     """Return ``--nuisances``, with what ``none`` takes as known."""
-    return click.option(
-        "--nuisances", type=click.Choice(["analysis", "none"]), default="analysis",
-        show_default=True, help=f"none takes {known} as known exactly.",
-    )  # fmt: skip
+    text = f"none takes {known} as known exactly."
+    return choice_option("--nuisances", ["analysis", "none"], text, default="analysis")
 
 
 def statistic_option(text: str) -> Callable[[F], F]:
     """Return ``--statistic``, of the best window or of whole histograms, with its help."""
-    return click.option(
-        "--statistic", type=click.Choice(["n_sigma", "t", "ks", "chi2", "g"]), default="n_sigma",
-        show_default=True, help=text,
-    )  # fmt: skip
+    return choice_option(
+        "--statistic", ["n_sigma", "t", "ks", "chi2", "g"], text, default="n_sigma"
+    )
 
 
 def top_option(default: int, text: str) -> Callable[[F], F]:
     """Return ``--top``, with how many are listed by default and of what."""
-    return click.option(
-        "--top", type=click.IntRange(min=1), default=default, show_default=True, metavar="N",
-        help=text,
-    )  # fmt: skip
+    return count_option("--top", text, least=1, default=default)
+
+
+def read_unsigned(analysis: str, outputs: Outputs) -> Analysis:
+    """Read an analysis file that needs no signal; its files are not to be replaced."""
+    from ddphf.config.analysis import read_analysis
+
+    config = read_analysis(analysis, needs_signal=False)
+    outputs.protect(list(config.files))
+    return config
 
 
 def relative_to(path: str, output: str) -> str | None:
@@ -143,30 +126,12 @@ def file_digest(path: str | Path) -> str | None:
     return f"sha256:{hashlib.sha256(Path(path).read_bytes()).hexdigest()}"
 
 
-def write_search(
-    result: SearchResult,
-    analysis: str,
-    output: str,
-    outputs: Outputs,
-    figures: Mapping[str, Path],
-) -> dict[str, Any]:
-    """Write the record of a search with its figures; see :func:`write_found`."""
-
-    def draw(record: Mapping[str, Any]) -> Mapping[str, Figure | None]:
-        from ddphf.figures.search import draw_search
-
-        return draw_search(record)
-
-    return write_found(result, analysis, output, outputs, figures, draw)
-
-
 def write_found(
     result: SearchResult | LearnResult,
     analysis: str,
     output: str,
     outputs: Outputs,
     figures: Mapping[str, Path],
-    draw: Callable[[Mapping[str, Any]], Mapping[str, Figure | None]],
 ) -> dict[str, Any]:
     """Write a record that names its analysis, with its figures, and say what it warns of.
 
@@ -176,7 +141,6 @@ def write_found(
         output: File of the record; ``-`` is standard output.
         outputs: What the command writes.
         figures: File of each figure; none where no figures are asked for.
-        draw: Returns all figures of a record.
 
     Returns:
         The record as written.
@@ -184,8 +148,15 @@ def write_found(
     stated = {"file": relative_to(analysis, output), "digest": file_digest(analysis)}
     record = replace(result, analysis=stated).to_dict()
     print_warnings(result.warnings)
+    if record["schema"] == LearnResult.SCHEMA:
+        for line in record["left_out"]:
+            print_summary(line)
 
     def wanted() -> dict[str, Figure | None]:
+        if record["schema"] == LearnResult.SCHEMA:
+            from ddphf.figures.learn import draw_learned as draw
+        else:
+            from ddphf.figures.search import draw_search as draw
         return {name: figure for name, figure in draw(record).items() if name in figures}
 
     missing = write_record(outputs, output, record, figures, wanted)

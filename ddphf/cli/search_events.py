@@ -9,21 +9,21 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from ddphf.cli.common import print_summary, progress_line, runner_at
-from ddphf.cli.figures import figure_paths
+from ddphf.cli.common import count_option, print_summary, progress_line, runner_at
+from ddphf.cli.figures import open_outputs
 from ddphf.cli.search_common import (
     Asked,
     common_options,
     describe_nuisances,
     direction_option,
     nuisances_option,
+    read_unsigned,
     statistic_option,
     top_option,
     windows_option,
-    write_search,
+    write_found,
 )
-from ddphf.outputs import Outputs
-from ddphf.results.data_directed import describe_global
+from ddphf.results.provenance import describe_global
 
 __all__ = ["FIGURES", "command", "selection_table"]
 
@@ -38,10 +38,7 @@ SHOWN = 15
 @windows_option
 @direction_option
 @statistic_option("n_sigma: the best window; the others are of whole histograms.")
-@click.option(
-    "--flips", type=click.IntRange(min=1), default=1000, show_default=True, metavar="N",
-    help="Label flips of the null.",
-)  # fmt: skip
+@count_option("--flips", "Label flips of the null.", least=1, default=1000)
 @nuisances_option("efficiencies and fakes")
 @top_option(10, "Histograms whose best windows are listed.")
 @common_options("Draw the ranked selections and the null into this folder.")
@@ -56,22 +53,19 @@ def command(
 
     Example: ddphf search events analysis.yml --flips 1000 --seed 1 -o search.json
     """
-    figures = figure_paths(asked["plots"], asked["kind"], FIGURES)
-    outputs = Outputs([asked["output"], *figures.values()], inputs=[analysis], force=asked["force"])
+    figures, outputs = open_outputs(asked, FIGURES, [analysis])
     with progress_line(compiles=False) as say, runner_at(asked["where"], say) as runner:
         say("reading")
-        from ddphf.config.analysis import read_analysis
         from ddphf.search.run_events import search_events
 
-        config = read_analysis(analysis, needs_signal=False)
-        outputs.protect(list(config.files))
+        config = read_unsigned(analysis, outputs)
         result = search_events(
             config, windows=asked["windows"], direction=asked["direction"], statistic=statistic,
             flips=flips, nuisances=nuisances == "analysis", top=top,
-            max_windows=asked["max_windows"], seed=asked["seed"], stage=say, runner=runner,
-            progress=say.bar("histograms"),
+            max_windows=asked["max_windows"], seed=asked["seed"],
+            work=say.work("histograms", runner),
         )  # fmt: skip
-    record = write_search(result, analysis, asked["output"], outputs, figures)
+    record = write_found(result, analysis, asked["output"], outputs, figures)
     print_summary(selection_table(record))
     left = len(record["left_out"])
     print_summary(

@@ -9,13 +9,12 @@ from typing import Any
 import click
 import yaml
 
-from ddphf.cli.common import force_option, print_summary, print_warnings, progress_line
+from ddphf.cli import common
 from ddphf.cli.search_common import file_digest
 from ddphf.cli.search_pair import load_search_pair
 from ddphf.exceptions import InputError
-from ddphf.files import read_json
 from ddphf.outputs import Outputs
-from ddphf.results.data_directed import describe_global
+from ddphf.results.provenance import describe_global
 
 __all__ = ["command"]
 
@@ -27,14 +26,10 @@ HEADER = """\
 
 @click.command("freeze")
 @click.argument("search", type=click.Path(dir_okay=False))
-@click.option(
-    "--rank", type=click.IntRange(min=1), default=1, show_default=True, metavar="N",
-    help="Of the window in the list of the best.",
-)  # fmt: skip
-@click.option(
-    "--template", type=click.Choice(["flat", "sqrt", "gaussian"]), default="flat",
-    show_default=True,
-    help="Events of the signal: the same in each bin, as the root of the counts, or a bell.",
+@common.count_option("--rank", "Of the window in the list of the best.", least=1, default=1)
+@common.choice_option(
+    "--template", ["flat", "sqrt", "gaussian"],
+    "Events of the signal: the same in each bin, as the root of the counts, or a bell.", "flat",
 )  # fmt: skip
 @click.option(
     "--analysis", type=click.Path(dir_okay=False), metavar="FILE",
@@ -44,7 +39,7 @@ HEADER = """\
     "-o", "--output", default="-", show_default=True, metavar="FILE",
     help="Where to write the analysis file; - is standard output.",
 )  # fmt: skip
-@force_option
+@common.force_option
 def command(
     search: str, rank: int, template: str, analysis: str | None, output: str, force: bool
 ) -> None:
@@ -56,13 +51,13 @@ def command(
     Example: ddphf search freeze search.json --rank 1 -o hypothesis.yml
     """
     outputs = Outputs([output], inputs=[search, analysis], force=force)
-    with progress_line(compiles=False) as say:
+    with common.progress_line(compiles=False) as say:
         say("reading")
         text, said = _freeze(search, rank, template, analysis, output, outputs)
-    print_warnings(said[1:])
+    common.print_warnings(said[1:])
     with outputs:
         outputs.write(output, text)
-    print_summary(said[0])
+    common.print_summary(said[0])
 
 
 def _freeze(
@@ -71,19 +66,13 @@ def _freeze(
     """Return the text of the analysis file, and what is to be said."""
     from ddphf.config.addresses import move_addresses
     from ddphf.config.analysis import parse_analysis
-    from ddphf.results.registry import check_record, kind_of
+    from ddphf.results.registry import read_record
     from ddphf.results.search import SearchResult
     from ddphf.search.freeze import freeze_window, ranked_window
     from ddphf.search.shared_data import table_digests
     from ddphf.yaml_text import parse_yaml
 
-    data = read_json(search)
-    kind = kind_of(data)
-    if kind is None or kind.record is not SearchResult:
-        raise InputError(f"{search}: is no record of 'ddphf search pair'")
-    if (wrong := check_record(data)) is not None:
-        raise InputError(f"{search}: is no whole record of 'ddphf search pair' ({wrong})")
-    record = SearchResult.from_dict(data)
+    record = read_record(search, SearchResult, "ddphf search pair")
     found = ranked_window(record, rank)
     source = _find_analysis(search, record.analysis or {}, analysis)
     outputs.protect([source])

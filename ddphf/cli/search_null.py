@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ddphf.cli.common import print_summary, progress_line, runner_at
-from ddphf.cli.figures import figure_paths, write_record
+from ddphf.cli.figures import open_outputs, write_record
 from ddphf.cli.search_common import (
     Asked,
     common_options,
@@ -20,7 +20,6 @@ from ddphf.cli.search_common import (
     windows_option,
 )
 from ddphf.exceptions import UsageError
-from ddphf.outputs import Outputs
 
 __all__ = ["command"]
 
@@ -54,15 +53,14 @@ def command(
 
     Example: ddphf search null --shape 28,28 --windows 6x6 --z 5 -o n.json
     """
-    figures = figure_paths(asked["plots"], asked["kind"], ("search_null",))
-    outputs = Outputs([asked["output"], *figures.values()], force=asked["force"])
+    figures, outputs = open_outputs(asked, ("search_null",))
     with progress_line(compiles=False) as say, runner_at(asked["where"], say) as runner:
         from ddphf.search.run_null import search_null
 
         result = search_null(
             shape, thresholds, windows=asked["windows"], direction=asked["direction"],
-            precision=precision, max_windows=asked["max_windows"], seed=asked["seed"], stage=say,
-            runner=runner, progress=say.bar("fields"),
+            precision=precision, max_windows=asked["max_windows"], seed=asked["seed"],
+            work=say.work("fields", runner),
         )  # fmt: skip
     record = result.to_dict()
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Unpack
 import click
 
 from ddphf.cli.common import print_summary, progress_line, runner_at
-from ddphf.cli.figures import figure_paths
+from ddphf.cli.figures import open_outputs
 from ddphf.cli.search_common import (
     Asked,
     common_options,
@@ -21,9 +21,8 @@ from ddphf.cli.search_common import (
     top_option,
     window_table,
     windows_option,
-    write_search,
+    write_found,
 )
-from ddphf.outputs import Outputs
 from ddphf.results.search import describe_compared
 
 if TYPE_CHECKING:
@@ -59,8 +58,7 @@ def command(
 
     Example: ddphf search pair analysis.yml --seed 1 -o search.json
     """
-    figures = figure_paths(asked["plots"], asked["kind"], FIGURES)
-    outputs = Outputs([asked["output"], *figures.values()], inputs=[analysis], force=asked["force"])
+    figures, outputs = open_outputs(asked, FIGURES, [analysis])
     with progress_line(compiles=False) as say, runner_at(asked["where"], say) as runner:
         say("reading")
         from ddphf.search.run_pair import search_pair
@@ -70,9 +68,9 @@ def command(
         result = search_pair(
             pair, windows=asked["windows"], direction=asked["direction"], statistic=statistic,
             null=null, precision=precision, top=top, max_windows=asked["max_windows"],
-            seed=asked["seed"], stage=say, runner=runner, progress=say.bar("fields"),
+            seed=asked["seed"], work=say.work("fields", runner),
         )  # fmt: skip
-    record = write_search(result, analysis, asked["output"], outputs, figures)
+    record = write_found(result, analysis, asked["output"], outputs, figures)
     print_summary(window_table(record), describe_best(record))
     print_summary(*map(describe_compared, record["comparison"]))
     quantiles = record["null"]["quantiles"]

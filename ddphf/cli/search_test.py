@@ -10,10 +10,10 @@ from ddphf.cli.common import (
     print_summary,
     progress_line,
 )
-from ddphf.cli.search_common import nuisances_option, window_table, write_search
+from ddphf.cli.search_common import nuisances_option, window_table, write_found
 from ddphf.cli.search_pair import load_search_pair
 from ddphf.outputs import Outputs
-from ddphf.results.data_directed import describe_global
+from ddphf.results.provenance import describe_global
 
 __all__ = ["command"]
 
@@ -42,7 +42,7 @@ def command(hypothesis: str, new: str, nuisances: str, output: str, force: bool)
         pair, config = load_search_pair(new, nuisances=nuisances == "analysis")
         outputs.protect(config.files)
         result = run_test(frozen, pair, config)
-    record = write_search(result, new, output, outputs, {})
+    record = write_found(result, new, output, outputs, {})
     overall = describe_global(record["global"])
     print_summary(
         window_table(record), f"one window, chosen on other data: local and global {overall}"

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from ddphf.cli.build import metadata_path
+from ddphf.cli.figures import figure_paths
 from ddphf.exceptions import InputError, ModelError
 from ddphf.files import read_json
+from ddphf.outputs import Outputs
 from ddphf.results.measured import DECLARED, PLAIN, Declared
 from ddphf.workspace_json import Workspace
 
@@ -19,6 +23,8 @@ __all__ = [
     "read_binning",
     "read_declared",
     "read_sidecar",
+    "read_statement",
+    "statement_files",
 ]
 
 DAMAGED = (AttributeError, IndexError, KeyError, StopIteration, TypeError, ValueError)
@@ -135,6 +141,25 @@ def read_declared(workspace: str, spec: Any) -> tuple[Declared, list[str]]:
         return PLAIN, [f"{error}; what it declares is not used"]
     known, said = _known(data, workspace)
     return Declared.of(known), said
+
+
+def read_statement(workspace: str) -> tuple[Any, Declared, list[str]]:
+    """Return a workspace, what its sidecar says of its measurement, and warnings."""
+    spec = read_json(workspace)
+    return spec, *read_declared(workspace, spec)
+
+
+def statement_files(
+    workspace: str, output: str, plots: str | None, kind: str | None, names: Iterable[str],
+    force: bool,
+) -> tuple[dict[str, Path], Outputs]:  # fmt: skip
+    """Return the figures of a statement of a workspace, and all that is written.
+
+    Neither the workspace nor its sidecar is replaced.
+    """
+    figures = figure_paths(plots, kind, names)
+    inputs: list[str | Path | None] = [workspace, metadata_path(workspace)]
+    return figures, Outputs([output, *figures.values()], inputs=inputs, force=force)
 
 
 def check_null(workspace: str, spec: Any) -> list[str]:

@@ -7,14 +7,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.table import Table
 
-from ddphf.cli.common import (
-    force_option,
-    print_summary,
-    progress_line,
-    runner_at,
-    scheduler_option,
-    seed_option,
-)
+from ddphf.cli import common
 from ddphf.cli.figures import stage_figures
 from ddphf.exceptions import InputError
 from ddphf.files import to_json
@@ -33,6 +26,8 @@ FIGURES = (
     "figure5_injected.png",
 )
 
+NPLM_FIGURES = ("null.png", "luminosity.png", "permutation.png")
+
 
 @click.group("study")
 def command() -> None:
@@ -44,10 +39,7 @@ def command() -> None:
     "-o", "--output", default="birman", show_default=True, metavar="DIR",
     help="Folder of study.json, table.md and the figures.",
 )  # fmt: skip
-@click.option(
-    "--toys", type=click.IntRange(min=0), default=20_000, show_default=True,
-    help="Per ensemble and background.",
-)  # fmt: skip
+@common.count_option("--toys", "Per ensemble and background.", default=20_000)
 @click.option(
     "--analysis", type=click.Path(dir_okay=False), metavar="FILE",
     help="Analysis file of a simulated sample with a known background, to run beside the flat "
@@ -57,9 +49,9 @@ def command() -> None:
     "--window", type=int, default=6, show_default=True, metavar="K",
     help="N_sigma of K x K bins, where it is largest on Asimov data.",
 )  # fmt: skip
-@seed_option
-@scheduler_option
-@force_option
+@common.seed_option
+@common.scheduler_option
+@common.force_option
 def birman(
     output: str,
     toys: int,
@@ -78,7 +70,7 @@ def birman(
     folder = check_folder("-o", output)
     targets = [folder / name for name in ("study.json", "table.md", *FIGURES)]
     outputs = Outputs(targets, inputs=[analysis], force=force)
-    with progress_line() as say, runner_at(where, say) as runner:
+    with common.progress_line() as say, common.runner_at(where, say) as runner:
         say("loading")
         from ddphf.config.analysis import read_analysis
         from ddphf.figures.birman import draw_birman
@@ -91,8 +83,8 @@ def birman(
             outputs.protect(config.files)
             sample = sample_setup(config)
         result = run_study(
-            toys=toys, seed=seed, sample=sample, window=window, say=say, progress=say.toys,
-            runner=runner,
+            toys=toys, seed=seed, sample=sample, window=window,
+            work=say.work("toys", runner),
         )  # fmt: skip
         say("figures")
         with outputs:
@@ -100,50 +92,63 @@ def birman(
             outputs.write(targets[1], make_text(result))
             drawn = dict(draw_birman(result))
             stage_figures(outputs, {name: folder / name for name in drawn}, drawn)
-    print_summary(make_table(result))
+    common.print_summary(make_table(result))
     if sample is None:
-        print_summary(
+        common.print_summary(
             "the sample was not run: give --analysis workspaces/higgs_lfv/analysis.yml of the "
             "repository, or your own"
         )
-    print_summary(f"{folder}: study.json, table.md and {len(FIGURES)} figures")
+    common.print_summary(f"{folder}: study.json, table.md and {len(FIGURES)} figures")
 
 
 @command.command("nplm")
 @click.option(
     "-o", "--output", default="nplm", show_default=True, metavar="DIR",
-    help="Folder of study.json and table.md.",
+    help="Folder of study.json, table.md and the figures.",
 )  # fmt: skip
 @click.option(
-    "--toys", type=click.IntRange(min=2), default=24, show_default=True,
-    help="Of each row; a row of 50 000 epochs takes a third of a second for each.",
+    "--analysis", type=click.Path(dir_okay=False), metavar="FILE",
+    help="Analysis file of events whose collinear mass, or first variable of the section learn, is "
+    "tested too; workspaces/higgs_lfv_asymmetric/analysis.yml of the repository is the shipped "
+    "one.",
 )  # fmt: skip
-@click.option(
-    "--redraws", type=click.IntRange(min=1), default=199, show_default=True,
-    help="Of the labels of each toy.",
+@common.count_option(
+    "--toys", "Of each row; a row of 50 000 epochs takes a third of a second for each.",
+    least=2, default=24,
 )  # fmt: skip
-@seed_option
-@force_option
-def nplm(output: str, toys: int, redraws: int, seed: int, force: bool) -> None:
+@common.count_option("--redraws", "Of the labels of each toy.", least=1, default=199)
+@common.seed_option
+@common.force_option
+def nplm(
+    output: str, analysis: str | None, toys: int, redraws: int, seed: int, force: bool
+) -> None:
     """Symmetrised NPLM (arXiv:2401.09530): its null against epochs, its signals, its limits.
 
     Example: ddphf study nplm -o nplm --toys 24
     """
     folder = check_folder("-o", output)
-    targets = [folder / name for name in ("study.json", "table.md")]
-    outputs = Outputs(targets, force=force)
-    with progress_line() as say:
+    targets = [folder / name for name in ("study.json", "table.md", *NPLM_FIGURES)]
+    outputs = Outputs(targets, inputs=[analysis], force=force)
+    with common.progress_line() as say:
         say("loading")
+        from ddphf.config.analysis import read_analysis
+        from ddphf.figures.nplm import draw_nplm
         from ddphf.studies.nplm import run_nplm_study
         from ddphf.studies.nplm_table import nplm_text
 
-        result = run_nplm_study(toys=toys, redraws=redraws, seed=seed, stage=say)
+        sample = None
+        if analysis is not None:
+            sample = read_analysis(analysis, needs_signal=False)
+            outputs.protect(sample.files)
+        result = run_nplm_study(sample=sample, toys=toys, redraws=redraws, seed=seed, stage=say)
         assert result.study is not None
         text = nplm_text(result.study, seed)
         with outputs:
             outputs.write(targets[0], to_json(result.to_dict()))
             outputs.write(targets[1], text)
-    print_summary(text)
+            drawn = dict(draw_nplm(result.study))
+            stage_figures(outputs, {name: folder / name for name in drawn}, drawn)
+    common.print_summary(text)
 
 
 def _cells(row: TableRow) -> tuple[str, str, str]:

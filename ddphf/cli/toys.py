@@ -64,7 +64,7 @@ def command(
         sample, warnings = toys_workspace(
             spec, Path(output), measurement=measurement, toys=toys, mu=mu,
             seed=seed, merge=[Path(name) for name in merge], shard=numbers,
-            replace=force and not resume, progress=say, toy_progress=say.toys, runner=runner,
+            replace=force and not resume, work=say.work("toys", runner),
         )  # fmt: skip
     common.print_warnings([*said, *warnings])
     of_shard = "" if sample.shard is None else f"{sample.shard}, "

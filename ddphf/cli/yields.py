@@ -7,15 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ddphf.cli import common
 from ddphf.cli.build import metadata_path
-from ddphf.cli.common import (
-    force_option,
-    output_option,
-    print_summary,
-    print_warnings,
-    progress_line,
-    stdout,
-)
 from ddphf.cli.figures import figure_options, figure_paths, stage_figures
 from ddphf.cli.sidecar import digest_of, read_binning, read_declared
 from ddphf.cli.verbosity import LEVEL
@@ -36,12 +29,12 @@ FIGURES = ("prefit", "postfit", "null", "asymmetry", "z_map", "pulls", "correlat
 
 @click.command("yields")
 @click.argument("workspace")
-@output_option
+@common.output_option
 @click.option("--fit", "fit_file", metavar="FILE", help="fit.json of this workspace; else fitted.")
 @click.option("--measurement", metavar="NAME", help="Which one to fit; the first by default.")
 @click.option("--tables", metavar="DIR", help="Write CSV and LaTeX tables into this folder.")
 @figure_options("Draw spectra, asymmetry, Z map, pulls, correlations.")
-@force_option
+@common.force_option
 def command(
     workspace: str,
     output: str,
@@ -66,7 +59,7 @@ def command(
     outputs = Outputs([output, *table_paths, *figures.values()], inputs=inputs, force=force)
     if fit_file is not None and measurement is not None:
         raise UsageError("--fit and --measurement: the fit has its measurement; give one of them")
-    with progress_line() as say:
+    with common.progress_line() as say:
         say("reading")
         spec = read_json(workspace)
         digest = digest_of(spec)
@@ -83,7 +76,7 @@ def command(
             fit = read_fit(fit_file, digest)
         say("propagating errors")
         result = predict_yields(spec, fit, **binning)
-        print_warnings([*warnings, *fit.warnings, *result.warnings])
+        common.print_warnings([*warnings, *fit.warnings, *result.warnings])
         say("writing")
         with outputs:
             outputs.write(output, to_json(result.to_dict()))
@@ -94,9 +87,9 @@ def command(
 
     table = channel_table(result).to_rich()
     if output == "-":
-        print_summary(table)
+        common.print_summary(table)
     elif not LEVEL.quiet:
-        stdout().print(table)
+        common.stdout().print(table)
 
 
 def read_fit(path: str, digest: str) -> FitResult:

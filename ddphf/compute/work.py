@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ddphf.compute.blocks import Runner
+from ddphf.compute.chunks import told
 from ddphf.progress import Count, Stage, silent
 
-__all__ = ["HERE", "Work", "work_of"]
+__all__ = ["HERE", "Work"]
 
 
 @dataclass(frozen=True)
@@ -24,16 +25,31 @@ class Work:
     count: Count | None = None
     runner: Runner | None = None
 
+    def part(self, before: int, total: int) -> Work:
+        """Return the work of one chunk, whose count is that of the whole.
+
+        Args:
+            before: Items before this chunk.
+            total: Items in all.
+
+        Example:
+            >>> Work(count=lambda *said: print(*said)).part(64, 100).count(8, 32)
+            72 100
+        """
+        return replace(self, count=told(self.count, before, total))
+
+    def of(self, size: int) -> Work:
+        """Return the work of blocks of so many items, whose count is of blocks.
+
+        Example:
+            >>> Work(count=lambda *said: print(*said)).of(128).count(1, 2)
+            128 256
+        """
+        count = self.count
+        if count is None:
+            return self
+        return replace(self, count=lambda done, total: count(done * size, total * size))
+
 
 HERE = Work()
 """On threads of this process, and nobody hears of it."""
-
-
-def work_of(progress: Stage | None, count: Count | None, runner: Runner | None = None) -> Work:
-    """Return what the keywords of a public function say.
-
-    Example:
-        >>> work_of(None, print).count is print
-        True
-    """
-    return Work(silent if progress is None else progress, count, runner)

@@ -31,7 +31,7 @@ from ddphf.config.validation import validate
 from ddphf.config.window import WindowConfig, parse_window
 from ddphf.exceptions import ConfigError, InputError
 from ddphf.files import read_input
-from ddphf.results.data_directed import seal_of
+from ddphf.results.provenance import seal_of
 from ddphf.yaml_text import parse_yaml
 
 __all__ = [

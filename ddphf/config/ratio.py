@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from ddphf.arrays import Hole
 from ddphf.config.analysis import named_files
 from ddphf.config.placeholders import fill, match_samples
 from ddphf.config.ratio_meaning import check_ratio
@@ -174,7 +175,7 @@ class RatioConfig:
     numerator: RatioChannelConfig
     denominator: RatioChannelConfig
     control: ControlConfig | None = None
-    luminosity_error: float | None = None
+    luminosity_error: Hole = None
     lepton_id: tuple[RatioMapConfig, ...] = ()
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
     derived: tuple[dict[str, Any], ...] = ()

@@ -14,6 +14,7 @@ from ddphf.arrays import Array
 from ddphf.figures.style import (
     BLUE,
     FONT,
+    GREEN,
     GREY,
     ORANGE,
     is_uneven,
@@ -110,6 +111,9 @@ def _draw_z(panel: Axes, edges: Array, spectrum: Record) -> None:
     label = "background given" if given else "background of the best fit held"
     _step(panel, edges, known, color=GREY, lw=1.0, label=label)
     _step(panel, edges, z, color=BLUE, lw=1.4, label="background profiled")
+    asked = spectrum.get("network")
+    if asked:
+        _step(panel, edges, numbers(asked["z"]), color=GREEN, lw=1.0, label="network, an estimate")
     excluded = spectrum.get("excluded") or []
     for i, why in enumerate(excluded):
         if why is not None:

@@ -12,16 +12,7 @@ from matplotlib.figure import Figure
 from scipy.stats import norm
 
 from ddphf.arrays import Array
-from ddphf.figures.style import (
-    BLUE,
-    FONT,
-    ORANGE,
-    is_uneven,
-    log_scale,
-    numbers,
-    panels_of,
-    short_name,
-)
+from ddphf.figures import style
 
 __all__ = ["bin_toys", "draw_null"]
 
@@ -64,14 +55,14 @@ def draw_null(comparison: Mapping[str, Any], observed: float | None, name: str) 
         ('null of discovery: 3 toys', 1)
     """
     ks, quantiles = comparison.get("ks"), comparison.get("quantiles")
-    title = f"null of {short_name(name)}: {comparison['n']} toys"
+    title = f"null of {style.short_name(name)}: {comparison['n']} toys"
     if ks:
         p = "" if ks["p_value"] is None else f" (p = {ks['p_value']:.2g})"
         title += f", KS distance {ks['distance']:.4f}{p}"
-    with mpl.rc_context(FONT):
+    with mpl.rc_context(style.FONT):
         width = 8.6 if quantiles else 5.4
         figure = Figure(figsize=(width, 3.9), layout="constrained")
-        panels = panels_of(figure, 1, 2 if quantiles else 1)[0]
+        panels = style.panels_of(figure, 1, 2 if quantiles else 1)[0]
         _draw_histogram(panels[0], comparison, observed)
         if quantiles:
             _draw_quantiles(panels[1], quantiles, comparison["n"])
@@ -80,15 +71,15 @@ def draw_null(comparison: Mapping[str, Any], observed: float | None, name: str) 
 
 
 def _draw_histogram(panel: Axes, comparison: Mapping[str, Any], z0: float | None) -> None:
-    edges = numbers(comparison["histogram"]["edges"])
-    counts = numbers(comparison["histogram"]["counts"])
+    edges = style.numbers(comparison["histogram"]["edges"])
+    counts = style.numbers(comparison["histogram"]["counts"])
     n, centres = comparison["n"], 0.5 * (edges[1:] + edges[:-1])
     expected = n * np.diff(norm.cdf(edges))
     if comparison.get("reference") == "normal_capped" and edges[0] <= 0 < edges[-1]:
         first = int(np.searchsorted(edges, 0.0, side="right")) - 1
         expected[:first] = 0.0
         expected[first] += 0.5 * n
-    panel.stairs(expected, edges, color=BLUE, lw=1.5, label="asymptotic", baseline=None)
+    panel.stairs(expected, edges, color=style.BLUE, lw=1.5, label="asymptotic", baseline=None)
     seen, outside = counts > 0, n - counts.sum()
     label = "toys" if outside <= 0 else f"toys, {outside:g} outside"
     panel.errorbar(
@@ -97,26 +88,27 @@ def _draw_histogram(panel: Axes, comparison: Mapping[str, Any], z0: float | None
     if z0 is not None:
         shown = float(np.clip(z0, edges[0], edges[-1]))
         label = f"observed Z = {z0:.2f}" + ("" if shown == z0 else " (outside)")
-        panel.axvline(shown, color=ORANGE, lw=1.5, ls="--", label=label)
-    log_scale(panel.yaxis)
+        panel.axvline(shown, color=style.ORANGE, lw=1.5, ls="--", label=label)
+    style.log_scale(panel.yaxis)
     panel.set_ylim(0.5, 20 * max(counts.max(), expected.max(), 1.0))
     panel.set_xlim(edges[0], edges[-1])
     panel.set_xlabel("signed significance Z")
-    panel.set_ylabel(f"toys / {'bin' if is_uneven(edges) else format(edges[1] - edges[0], 'g')}")
+    width = "bin" if style.is_uneven(edges) else format(edges[1] - edges[0], "g")
+    panel.set_ylabel(f"toys / {width}")
     panel.legend(fontsize=8, frameon=False, loc="upper left")
 
 
 def _draw_quantiles(panel: Axes, quantiles: Mapping[str, Any], n: int) -> None:
-    p, x, y = (numbers(quantiles[key]) for key in ("probability", "asymptotic", "toys"))
+    p, x, y = (style.numbers(quantiles[key]) for key in ("probability", "asymptotic", "toys"))
     if len(p) == 0 or n == 0:
         panel.text(0.5, 0.5, "too few toys", ha="center", transform=panel.transAxes)
         panel.set_axis_off()
         return
     error = np.sqrt(p * (1 - p) / n) / norm.pdf(norm.ppf(p))
     ends = [float(min(x.min(), y.min())) - 0.3, float(max(x.max(), y.max())) + 0.3]
-    panel.fill_between(x, x - error, x + error, color=BLUE, alpha=0.25, lw=0,
+    panel.fill_between(x, x - error, x + error, color=style.BLUE, alpha=0.25, lw=0,
                        label="68 % of samples of this size")  # fmt: skip
-    panel.plot(ends, ends, color=BLUE, lw=1)
+    panel.plot(ends, ends, color=style.BLUE, lw=1)
     panel.plot(x, y, "k.", ms=4, label="toys")
     panel.set_xlim(*ends)
     panel.set_ylim(*ends)

@@ -15,7 +15,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodF
 from ddphf.arrays import Array
 from ddphf.figures.selections import draw_selections
 from ddphf.figures.style import BLUE, FONT, GREY, ORANGE, axis_label, numbers
-from ddphf.results.data_directed import describe_global
+from ddphf.results.provenance import describe_global
 
 __all__ = ["draw_map", "draw_maximum", "draw_search", "draw_sizes"]
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from ddphf.figures.style import BLUE, FONT, GREY, ORANGE, numbers
-from ddphf.results.data_directed import describe_global
+from ddphf.results.provenance import describe_global
 
 __all__ = ["draw_selections"]
 

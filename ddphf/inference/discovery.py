@@ -11,11 +11,10 @@ from scipy.stats import norm
 
 from ddphf.compute.blocks import Runner
 from ddphf.compute.streams import EXPECTED
-from ddphf.compute.work import HERE, Work, work_of
+from ddphf.compute.work import HERE, Work
 from ddphf.exceptions import FitError, InputError, ModelError
 from ddphf.inference.fit import KNOWN, check_failures, make_discovery
-from ddphf.inference.fitter import Fitter
-from ddphf.inference.no_null import find_signal_only
+from ddphf.inference.fitter import Fitter, find_signal_only
 from ddphf.inference.nulls import compare_nulls
 from ddphf.inference.toys.ensembles import toy_ensemble
 from ddphf.inference.toys.importance import sample_importance
@@ -24,8 +23,7 @@ from ddphf.inference.toys.store import ToySample, summarize_toys
 from ddphf.likelihood.certificate import Minimum
 from ddphf.likelihood.fits import minimize
 from ddphf.likelihood.reference import ReferenceModel
-from ddphf.progress import Count, Stage
-from ddphf.results.data_directed import mark_of
+from ddphf.progress import Count, Stage, silent
 from ddphf.results.discover import (
     N_SIGMA,
     DiscoverResult,
@@ -35,7 +33,7 @@ from ddphf.results.discover import (
 )
 from ddphf.results.fit import DiscoveryResult
 from ddphf.results.nulls import ImportanceResult
-from ddphf.results.provenance import made_of, poi_bounds_stated
+from ddphf.results.provenance import made_of, mark_of, poi_bounds_stated
 from ddphf.statistics.tails import FAILED
 
 __all__ = [
@@ -118,7 +116,7 @@ def discover_workspace(
     found = discover_model(
         Fitter(ReferenceModel(workspace, measurement, poi_bounds)), nulls=nulls, toys=toys,
         seed=seed, mu_expected=mu_expected, sample=sample,
-        work=work_of(progress, toy_progress, runner),
+        work=Work(progress or silent, toy_progress, runner),
     )  # fmt: skip
     return made_of(found, workspace)
 
@@ -308,8 +306,7 @@ def _null_toys(fitter: Fitter, options: _Options) -> ToySample:
             source,
             options.toys,
             seed=options.seed,
-            progress=options.work.count,
-            runner=options.work.runner,
+            work=options.work,
         )
     elif (sample.fingerprint, sample.mu) != (source.fingerprint, 0.0):
         raise InputError(
@@ -327,7 +324,7 @@ def _expect_by_toys(
 ) -> ExpectedResult:
     toys = toy_ensemble(
         signal, options.toys, seed=options.seed, first=EXPECTED.start(0, options.toys),
-        progress=options.work.count, runner=options.work.runner,
+        work=options.work,
     )  # fmt: skip
     check_failures(toys)
     bands = np.quantile(toys.z0[toys.status != FAILED], norm.cdf(N_SIGMA))

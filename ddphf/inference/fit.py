@@ -9,19 +9,19 @@ from types import MappingProxyType
 import numpy as np
 
 from ddphf.compute.blocks import Runner
-from ddphf.compute.work import HERE, Work, work_of
+from ddphf.compute.work import HERE, Work
 from ddphf.exceptions import FitError, ModelError
-from ddphf.inference.fitter import Engine, Fits, Fitter
+from ddphf.inference.attempts import Engine, Fits
+from ddphf.inference.fitter import Fitter
 from ddphf.inference.goodness import measure_goodness, warn_of_goodness
-from ddphf.inference.measured import declared_of, state_measurement
+from ddphf.inference.measured import state_measurement
 from ddphf.inference.toys.ensembles import toy_ensemble
 from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.store import ToySample, summarize_toys
 from ddphf.likelihood.certificate import Minimum, compare_values
 from ddphf.likelihood.errors.profile import profile_errors
 from ddphf.likelihood.reference import ReferenceModel
-from ddphf.progress import Count, Stage
-from ddphf.results.data_directed import mark_of
+from ddphf.progress import Count, Stage, silent
 from ddphf.results.fit import (
     CertificateResult,
     DiscoveryResult,
@@ -30,7 +30,7 @@ from ddphf.results.fit import (
     ParameterResult,
 )
 from ddphf.results.measured import PLAIN, Declared, MeasurementStatement
-from ddphf.results.provenance import json_digest, make_provenance
+from ddphf.results.provenance import json_digest, make_provenance, mark_of
 from ddphf.statistics.signed import signed_statement
 from ddphf.statistics.tails import FAILED, refuse_failures
 
@@ -98,17 +98,12 @@ def fit_workspace(
     fitter = Fitter(ReferenceModel(workspace, measurement, poi_bounds), engine, declared)
     return fit_model(
         fitter, toys=toys, seed=seed, goodness_toys=goodness_toys,
-        work=work_of(progress, toy_progress, runner),
+        work=Work(progress or silent, toy_progress, runner),
     )  # fmt: skip
 
 
 def fit_model(
-    fitter: Fitter,
-    *,
-    toys: int = 0,
-    seed: int = 0,
-    goodness_toys: int = 0,
-    work: Work = HERE,
+    fitter: Fitter, *, toys: int = 0, seed: int = 0, goodness_toys: int = 0, work: Work = HERE
 ) -> FitResult:
     """Fit a model that is already built; see :func:`fit_workspace`.
 
@@ -131,7 +126,7 @@ def fit_model(
     if goodness_toys:
         fitter.require_compiled("toys")
     states = not fitter.has_null and fitter.has_free_poi
-    declared = declared_of(fitter)
+    declared = _declared_of(fitter)
     fits = fitter.fit_both(say)
     free, null = fits.free, fits.null
     missing: list[str] = []
@@ -146,7 +141,7 @@ def fit_model(
         say(f"{toys} toys")
         try:
             source = ToySource.conditional(fitter.require_compiled())
-            sample = toy_ensemble(source, toys, seed=seed, progress=work.count, runner=work.runner)
+            sample = toy_ensemble(source, toys, seed=seed, work=work)
             check_failures(sample)
             discovery = replace(discovery, toys=summarize_toys(sample, discovery.q0).to_dict())
         except (FitError, ModelError) as error:
@@ -250,6 +245,39 @@ def _record(
         ),
         status=minimum.status,
     )
+
+
+def _declared_of(fitter: Fitter) -> Declared:
+    """Return what is to be tested and derived of a measurement, checked before any work.
+
+    The sidecar speaks of the POI of the workspace's first measurement.
+
+    Raises:
+        ModelError: There is a null, so that a value is tested by q0; or the value is outside the
+            bounds of the POI.
+    """
+    declared, reference = fitter.declared, fitter.reference
+    table, name = reference.parameters, reference.measurement
+    main = reference.workspace["measurements"][0]["config"]["poi"]
+    if table.poi is None or not fitter.has_free_poi or table.names[table.poi] != main:
+        return Declared(declared.measurement)
+    tested = declared.tested
+    if tested is None:
+        return declared
+    if fitter.has_null:
+        raise ModelError(
+            f"measurement '{name}': a tested value is for a measurement without a null, and this "
+            f"one has the null {main} = 0; say 'statement: measurement' in its sidecar if "
+            f"'{main}' is no signal strength"
+        )
+    low, high = float(table.lower[table.poi]), float(table.upper[table.poi])
+    if not low <= tested <= high:
+        raise ModelError(
+            f"measurement '{name}': the tested value {tested:g} of '{main}' is outside its bounds "
+            f"[{low:g}, {high:g}]; test another, or widen them: --poi-bounds "
+            f"{min(low, tested):g},{max(high, tested):g}"
+        )
+    return declared
 
 
 def make_discovery(free: Minimum, null: Minimum, poi: int) -> DiscoveryResult:

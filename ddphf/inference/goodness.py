@@ -23,7 +23,7 @@ from ddphf.inference.toys.blocks import draw_block, map_toys
 from ddphf.inference.toys.source import ToySource, rates_to_draw
 from ddphf.likelihood.certificate import Minimum
 from ddphf.likelihood.compiled import CannotCompileError, CompiledModel
-from ddphf.likelihood.errors.propagation import held_by_data, propagate
+from ddphf.likelihood.errors.edges import held_by_data, propagate
 from ddphf.likelihood.expansion import Constraints
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.results.goodness import ChannelPulls, GoodnessResult
@@ -44,12 +44,7 @@ LEVEL = 0.6827
 
 
 def measure_goodness(
-    fitter: Fitter,
-    free: Minimum,
-    *,
-    toys: int = 0,
-    seed: int = 0,
-    work: Work = HERE,
+    fitter: Fitter, free: Minimum, *, toys: int = 0, seed: int = 0, work: Work = HERE
 ) -> GoodnessResult:
     """Measure how well a fitted model describes the data.
 
@@ -293,7 +288,7 @@ def _run_toys(
             map_toys(
                 "ddphf.inference.goodness:DevianceToys",
                 {"source": source, "fixed": fixed, "seed": seed},
-                np.arange(n), runner=work.runner, progress=work.count,
+                np.arange(n), work=work,
             )
         )
     )  # fmt: skip

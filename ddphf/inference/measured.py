@@ -2,57 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from scipy.stats import chi2, norm
 
-from ddphf.exceptions import FitError, ModelError
+from ddphf.exceptions import FitError
+from ddphf.inference.attempts import moved_to
 from ddphf.inference.fitter import Fitter
-from ddphf.inference.flatness import moved_to
 from ddphf.inference.ranking.decomposition import statistical_variance
 from ddphf.inference.ranking.priors import read_priors
 from ddphf.likelihood.certificate import Minimum
 from ddphf.likelihood.compiled import CompiledModel
+from ddphf.likelihood.errors.edges import held_by_data, propagate
 from ddphf.likelihood.errors.profile import profile_errors
-from ddphf.likelihood.errors.propagation import held_by_data, propagate
 from ddphf.results.measured import Declared, MeasurementStatement, ValueTest
 from ddphf.statistics.signed import BELOW_FREE
 
-__all__ = ["declared_of", "state_measurement"]
+__all__ = ["state_measurement"]
 
 LEVELS = (0.6827, 0.9545)
-
-
-def declared_of(fitter: Fitter) -> Declared:
-    """Return what is to be tested and derived of a measurement, checked before any work.
-
-    The sidecar speaks of the POI of the workspace's first measurement.
-
-    Raises:
-        ModelError: There is a null, so that a value is tested by q0; or the value is outside the
-            bounds of the POI.
-    """
-    declared, reference = fitter.declared, fitter.reference
-    table, name = reference.parameters, reference.measurement
-    main = reference.workspace["measurements"][0]["config"]["poi"]
-    if table.poi is None or not fitter.has_free_poi or table.names[table.poi] != main:
-        return Declared(declared.measurement)
-    tested = declared.tested
-    if tested is None:
-        return declared
-    if fitter.has_null:
-        raise ModelError(
-            f"measurement '{name}': a tested value is for a measurement without a null, and this "
-            f"one has the null {main} = 0; say 'statement: measurement' in its sidecar if "
-            f"'{main}' is no signal strength"
-        )
-    low, high = float(table.lower[table.poi]), float(table.upper[table.poi])
-    if not low <= tested <= high:
-        raise ModelError(
-            f"measurement '{name}': the tested value {tested:g} of '{main}' is outside its bounds "
-            f"[{low:g}, {high:g}]; test another, or widen them: --poi-bounds "
-            f"{min(low, tested):g},{max(high, tested):g}"
-        )
-    return declared
 
 
 def state_measurement(
@@ -63,7 +32,7 @@ def state_measurement(
     Args:
         fitter: Of the measurement; its POI is free.
         free: Its fit.
-        declared: What is to be tested and derived, see :func:`declared_of`.
+        declared: What is to be tested and derived, checked by :mod:`~ddphf.inference.fit`.
 
     Returns:
         The statement, and warnings: profile errors and the split need the compiled likelihood.
@@ -87,8 +56,8 @@ def state_measurement(
     name = table.names[poi]
     value, error = float(free.parameters[poi]), free.error(poi)
     warnings: list[str] = []
-    up = down = statistical = systematic = None
-    frozen = None
+    up = down = None
+    split: dict[str, Any] = {"statistical": None, "systematic": None, "frozen": None}
     intervals: list[dict[str, float | None]] = []
     if model is None:
         warnings.append(
@@ -104,10 +73,11 @@ def state_measurement(
         if error:
             statistical, frozen = _split(model, free, poi, error)
             systematic = float(np.sqrt(max(error**2 - statistical**2, 0.0)))
+            split = {"statistical": statistical, "systematic": systematic, "frozen": frozen}
     tested = None
     if declared.tested is not None:
         tested = _test(fitter, free, poi, declared.tested)
-    derived = [rule.apply(value, error or None, statistical) for rule in declared.derived]
+    derived = [rule.apply(value, error or None, split["statistical"]) for rule in declared.derived]
     warnings += [
         f"'{rule.name}' is not defined at {name} = {value:g}"
         for rule, found in zip(declared.derived, derived, strict=True)
@@ -119,9 +89,7 @@ def state_measurement(
         error=error,
         error_up=up,
         error_down=down,
-        statistical=statistical,
-        systematic=systematic,
-        frozen=frozen,
+        **split,
         intervals=tuple(intervals),
         tested=tested,
         derived=tuple(found for found in derived if found is not None),

@@ -13,19 +13,19 @@ from scipy.stats import chi2
 
 from ddphf.arrays import Array
 from ddphf.compute.blocks import Runner
-from ddphf.compute.chunks import chunks_of, told
-from ddphf.compute.work import HERE, Work, work_of
+from ddphf.compute.chunks import chunks_of
+from ddphf.compute.work import HERE, Work
 from ddphf.exceptions import FitError, ModelError, UsageError
 from ddphf.inference.fitter import Fitter
 from ddphf.inference.refits import Refits, refit_all
 from ddphf.inference.selection import find_parameter
 from ddphf.likelihood.certificate import Minimum
 from ddphf.likelihood.compiled import CompiledModel
+from ddphf.likelihood.errors.edges import held_by_data
 from ddphf.likelihood.errors.profile import profile_errors
-from ddphf.likelihood.errors.propagation import held_by_data
 from ddphf.likelihood.fits import minimize
 from ddphf.likelihood.reference import ReferenceModel
-from ddphf.progress import Count, Stage
+from ddphf.progress import Count, Stage, silent
 from ddphf.results.measured import PLAIN, Declared
 from ddphf.results.provenance import made_of, poi_bounds_stated
 from ddphf.results.scan import ScanAxis, ScanResult
@@ -94,7 +94,7 @@ def scan_parameters(
     """
     found = scan_model(
         Fitter(ReferenceModel(workspace, measurement, poi_bounds), declared=declared), names,
-        points=points, ranges=ranges, work=work_of(progress, refit_progress, runner),
+        points=points, ranges=ranges, work=Work(progress or silent, refit_progress, runner),
     )  # fmt: skip
     return made_of(found, workspace)
 
@@ -254,10 +254,10 @@ def _refit(
     fixed[places] = True
     out = Refits(np.full((n, len(fixed)), np.nan), np.full(n, np.nan), {})
 
-    def run(rows: Any, origins: Array, report: Count | None) -> None:
+    def run(rows: Any, origins: Array, work: Work) -> None:
         start = origins.copy()
         start[:, places] = values[rows]
-        found = refit_all(model, start=start, fixed=fixed, work=replace(work, count=report))
+        found = refit_all(model, start=start, fixed=fixed, work=work)
         out.points[rows], out.twice_nll[rows] = found.points, found.twice_nll
         for j, row in enumerate(map(int, rows)):
             out.reasons.pop(row, None)
@@ -265,14 +265,14 @@ def _refit(
                 out.reasons[row] = found.reasons[j]
 
     for rows in chunks_of(n, CHUNK):
-        say = told(work.count, int(rows[0]), n)
-        run(rows, np.repeat(free.parameters[None], len(rows), axis=0), say)
+        origins = np.repeat(free.parameters[None], len(rows), axis=0)
+        run(rows, origins, work.part(int(rows[0]), n))
     good = np.flatnonzero(np.isfinite(out.twice_nll))
     bad = np.array(sorted(out.reasons), dtype=int)
     if bad.size and good.size:  # once more, from the nearest certified point
         scale = np.ptp(values, axis=0)
         near = [good[np.argmin(np.sum(((values[good] - values[j]) / scale) ** 2, 1))] for j in bad]
-        run(bad, out.points[near], None)
+        run(bad, out.points[near], replace(work, count=None))
     return out
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import re
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ddphf.array_guards import check_arrays
+from ddphf.array_guards import load_arrays
 from ddphf.exceptions import InputError
 from ddphf.files import is_file
 from ddphf.guards import check_decoded
@@ -26,7 +25,7 @@ from ddphf.inputs.lepton_pairs import (
     read_collection,
 )
 from ddphf.inputs.root_file import open_root
-from ddphf.text import did_you_mean
+from ddphf.text import did_you_mean, short_error
 
 __all__ = [
     "EXACT",
@@ -159,7 +158,7 @@ def _read_parquet(
     except InputError:
         raise
     except Exception as error:  # pyarrow raises many kinds on damaged files
-        raise InputError(f"{address}: cannot be read as parquet ({_short(error)})") from None
+        raise InputError(f"{address}: cannot be read as parquet ({short_error(error)})") from None
     holes = [name for name in table.column_names if table.column(name).null_count]
     if holes:
         raise InputError(f"{address}: column '{holes[0]}' has empty cells; fill or drop those rows")
@@ -240,16 +239,7 @@ def _parquet_branches(data: Any, address: str) -> Branches:
 
 
 def _read_npz(file: Path, address: str, columns: Sequence[str] | None) -> dict[str, Any]:
-    if not zipfile.is_zipfile(file):  # numpy would offer to unpickle it
-        raise InputError(f"{address}: cannot be read as npz (no zip archive)")
-    try:
-        check_arrays(file, address, columns)
-        with np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in _wanted(columns, archive.files, address)}
-    except InputError:
-        raise
-    except Exception as error:  # zipfile, zlib and numpy raise many kinds on damaged files
-        raise InputError(f"{address}: cannot be read as npz ({_short(error)})") from None
+    return load_arrays(file, address, columns, lambda names: _wanted(columns, names, address))
 
 
 def _read_root(
@@ -276,7 +266,7 @@ def _read_root(
     except InputError:
         raise
     except Exception as error:  # uproot and awkward raise many kinds on damaged files
-        raise InputError(f"{address}: cannot be read as ROOT ({_short(error)})") from None
+        raise InputError(f"{address}: cannot be read as ROOT ({short_error(error)})") from None
 
 
 def _columns(
@@ -314,9 +304,3 @@ def _columns(
         if column not in out:
             out[column] = branches.column(column)
     return out
-
-
-def _short(error: Exception) -> str:
-    text = str(error).strip().splitlines()
-    line = text[0] if text else type(error).__name__
-    return line if len(line) < 120 else line[:117] + "..."

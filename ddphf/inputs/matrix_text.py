@@ -10,6 +10,7 @@ import numpy as np
 from ddphf.arrays import Array
 from ddphf.exceptions import InputError
 from ddphf.inputs.text_table import read_cells
+from ddphf.text import is_number
 
 __all__ = ["read_text_matrix"]
 
@@ -49,27 +50,19 @@ def read_text_matrix(file: Path, address: str) -> Array:
     return out
 
 
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
 def _without_names(cells: list[list[str]], address: str) -> list[list[str]]:
     """Leave out the names of columns and rows, or their numbers as pandas writes them."""
     first, below = cells[0], cells[1:]
-    words = not any(_is_number(c) or "," in c for c in first)  # 0,5 is a number, badly written
+    words = not any(is_number(c) or "," in c for c in first)  # 0,5 is a number, badly written
     numbered = len(below) == len(first) and first == [str(i) for i in range(len(first))]
     if not below or not (words or numbered or first[0].lower() in CORNERS):
-        if len(cells) > 1 and all(row and not _is_number(row[0]) for row in cells):
+        if len(cells) > 1 and all(row and not is_number(row[0]) for row in cells):
             return [row[1:] for row in cells]
         return cells
     names = first
     labels = [row[0] for row in below if row]
     shorter = all(len(row) == len(first) + 1 for row in below)  # no corner, as R writes it
-    if shorter or first[0].lower() in CORNERS or not all(map(_is_number, labels)):
+    if shorter or first[0].lower() in CORNERS or not all(map(is_number, labels)):
         below = [row[1:] for row in below]
         names = first if shorter else first[1:]
         if len(labels) == len(names) and set(labels) == set(names) and labels != names:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ddphf.array_guards import check_arrays
+from ddphf.array_guards import load_arrays
 from ddphf.arrays import Array
 from ddphf.exceptions import InputError
 from ddphf.files import is_file, read_json
@@ -19,7 +18,7 @@ from ddphf.guards import check_decoded
 from ddphf.inputs.csv_table import BinTable, read_bin_table
 from ddphf.inputs.histogram import LABEL_WITH_UNIT, Axis, Histogram, make_histogram
 from ddphf.inputs.root_file import open_root
-from ddphf.text import did_you_mean
+from ddphf.text import did_you_mean, short_error
 
 __all__ = ["histogram_names", "read_histogram"]
 
@@ -95,7 +94,7 @@ def histogram_names(file: str | Path) -> list[str]:
                 raise InputError(f"{address}: expected a UHI histogram or a mapping of them")
             return [""] if "axes" in data else [name for name, _ in _uhi_entries(data)]
         case ".npz":
-            return _npz_names(_load_npz(path, address))
+            return _npz_names(load_arrays(path, address))
     table = read_bin_table(path, address)
     errors = {error for labels in table.errors.values() for error in labels}
     signed = {f"{error} {sign}" for error in errors for sign in "+-"}
@@ -109,7 +108,7 @@ def _root_names(file: Path, address: str) -> list[str]:
     except InputError:
         raise
     except Exception as error:  # uproot raises many kinds on damaged files
-        raise InputError(f"{address}: cannot be read as ROOT ({_short(error)})") from None
+        raise InputError(f"{address}: cannot be read as ROOT ({short_error(error)})") from None
     return [name for name, kind in kinds.items() if HISTOGRAM_CLASS.fullmatch(kind)]
 
 
@@ -160,7 +159,7 @@ def _read_root(file: Path, name: str, address: str) -> Histogram:
     except InputError:
         raise
     except Exception as error:  # uproot raises many kinds on damaged files
-        raise InputError(f"{address}: cannot be read as ROOT ({_short(error)})") from None
+        raise InputError(f"{address}: cannot be read as ROOT ({short_error(error)})") from None
 
 
 def _split_cycle(name: str) -> tuple[str, str | None]:
@@ -190,7 +189,7 @@ def _read_uhi(file: Path, name: str, address: str) -> Histogram:
     except InputError:
         raise
     except Exception as error:  # the serialisation raises KeyError, TypeError, ValueError, ...
-        raise InputError(f"{address}: is no UHI histogram ({_short(error)})") from None
+        raise InputError(f"{address}: is no UHI histogram ({short_error(error)})") from None
 
 
 def _uhi_entries(data: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
@@ -214,26 +213,13 @@ def _arrays(node: Any) -> Any:
     return {**node, "storage": storage, "axes": axes}
 
 
-def _load_npz(file: Path, address: str) -> dict[str, Any]:
-    if not zipfile.is_zipfile(file):  # numpy would offer to unpickle it
-        raise InputError(f"{address}: cannot be read as npz (no zip archive)")
-    try:
-        check_arrays(file, address)
-        with np.load(file, allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
-    except InputError:
-        raise
-    except Exception as error:  # zipfile, zlib and numpy raise many kinds on damaged files
-        raise InputError(f"{address}: cannot be read as npz ({_short(error)})") from None
-
-
 def _npz_names(arrays: dict[str, Any]) -> list[str]:
     reserved = ("edges_", "axis_names", "axis_units")
     return [k for k in arrays if not k.startswith(reserved) and not k.endswith("_variances")]
 
 
 def _read_npz(file: Path, name: str, address: str) -> Histogram:
-    arrays = _load_npz(file, address)
+    arrays = load_arrays(file, address)
     name = _pick(_npz_names(arrays), name, address)
     values = arrays[name]
     if values.dtype.kind not in "iufb":
@@ -329,9 +315,3 @@ def _named_axis(text: str, edges: tuple[float, ...]) -> Axis:
     label, unit = (match["label"], match["unit"]) if match else (text, "")
     unit = {"GEV": "GeV", "MEV": "MeV", "TEV": "TeV"}.get(unit, unit)
     return Axis(label, edges, label, unit)
-
-
-def _short(error: Exception) -> str:
-    text = str(error).strip().splitlines()
-    line = text[0] if text else type(error).__name__
-    return line if len(line) < 120 else line[:117] + "..."

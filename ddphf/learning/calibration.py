@@ -141,8 +141,29 @@ def why_not(law: Spec) -> str:
     )
 
 
-def chi2_12(observed: float, redraws: AnyArray) -> Spec:
-    """Return p by chi2 with 12 degrees of freedom, and the KS p-value of the redraws against it."""
-    ks = float(kstest(redraws.astype(float), chi2(DOF).cdf).pvalue)
+NO_CHI2 = {
+    "default": "t is -2 ln of the smallest p-value of its members",
+    "scan": "t is the largest |Z| of windows",
+    "energy": "t has the unit of the variable",
+}
+"""Statistics that are no log likelihood ratio, nor like one: chi2 says nothing of their tail."""
+
+
+def chi2_12(statistic: str, observed: float, redraws: AnyArray) -> Spec:
+    """Return p by chi2 with 12 degrees of freedom, and the KS p-value of the redraws against it.
+
+    Args:
+        statistic: Its name; of some p is None, and ``why`` says the reason.
+        observed: Its value.
+        redraws: Its values, (n,).
+
+    Example:
+        >>> found = chi2_12("scan", 3.0, np.array([1.0, 2.0]))
+        >>> found["p"] is None, found["why"]
+        (True, 't is the largest |Z| of windows')
+    """
+    ks = max(float(kstest(redraws.astype(float), chi2(DOF).cdf).pvalue), SMALLEST)
+    if statistic in NO_CHI2:
+        return {"p": None, "null_ks_p": ks, "why": NO_CHI2[statistic]}
     p = float(chi2.sf(observed, DOF))
-    return {"p": p if p > 0 else None, "null_ks_p": max(ks, SMALLEST)}
+    return {"p": p if p > 0 else None, "null_ks_p": ks}

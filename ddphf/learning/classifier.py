@@ -18,7 +18,7 @@ import numpy as np
 from scipy.special import logit
 
 from ddphf.arrays import AnyArray, Array, JaxArray, for_programs
-from ddphf.compute.streams import generator
+from ddphf.compute.streams import LEARNING, block_generator, generator
 from ddphf.learning.adam import Weights, adam_step, nothing_like
 from ddphf.learning.features import standardize
 from ddphf.learning.labels import Labels
@@ -32,6 +32,9 @@ LAYERS = (50, 50, 50)
 EPOCHS, BATCH = 20, 200
 
 SEED = 5_050
+
+BOOTSTRAPS = 2
+"""Ensemble of blocks of bootstrap samples."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,24 @@ class ClassifierTest:
             gain = [_gain(offset, f, y) for f in (whole, cross)]
             out.append([float(whole.max()), *gain])
         return np.array(out).T
+
+    def bootstrap(self, seed: int, number: int) -> float:
+        """Return the largest score of a bootstrap sample of both samples together.
+
+        The published null: events are drawn with replacement, and labelled with their
+        probabilities. Events that are there twice are learned by heart, so that it is no p-value's.
+
+        Args:
+            seed: Of the test.
+            number: Of the bootstrap sample.
+        """
+        rng = block_generator(seed, LEARNING.start(BOOTSTRAPS, number + 1) + number)
+        rows = rng.integers(self.labels.n, size=self.labels.n)
+        y = (rng.random(self.labels.n) < self.labels.share[rows]).astype(np.float32)
+        mean, deviation = standardize(self.points)
+        z = ((self.points[rows] - mean) / deviation).astype(np.float32)
+        offset = logit(self.labels.share[rows]).astype(np.float32)
+        return float(self._score(z, offset, y, np.arange(len(rows)), z).max())
 
     def _score(
         self, z: AnyArray, offset: AnyArray, y: AnyArray, rows: AnyArray, wanted: AnyArray

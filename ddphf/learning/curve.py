@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Unpack
 
 import numpy as np
 
 from ddphf.arrays import AnyArray, Array, Mask, Spec
-from ddphf.compute.blocks import Runner
+from ddphf.compute.work import HERE, Work
 from ddphf.config.analysis import Analysis
 from ddphf.exceptions import InputError
 from ddphf.learning.calibration import count_redraws
 from ddphf.learning.labels import Labels
 from ddphf.learning.pool import Pool, make_pool
-from ddphf.learning.read_labels import LabelledEvents, read_labelled_events
+from ddphf.learning.read_labels import LabelledEvents, Redrawing, begin
 from ddphf.learning.redraws import check_redraws, redraw_residuals
-from ddphf.learning.run_test import describe_events, unresolved
+from ddphf.learning.run_test import describe_events, provenance_of, unresolved
 from ddphf.learning.variables import resolutions
-from ddphf.progress import Count, Stage, silent
 from ddphf.results.learn import LearnResult
-from ddphf.results.provenance import make_provenance
 from ddphf.search.lines import LANES
 
-__all__ = ["CURVE_WIDTHS", "LearnedRatio", "learn_curve", "learn_ratio"]
+__all__ = ["CURVE_WIDTHS", "LearnedRatio", "curve_of_events", "learn_curve", "learn_ratio"]
 
 CURVE_WIDTHS = (0.1, 0.3, 1.0)
 """In standard deviations: a curve shall show narrow differences as well as wide ones."""
@@ -86,40 +85,28 @@ def _coefficients(pool: Pool, residual: AnyArray) -> Array:
     return np.asarray(kernel.coefficients(dense[: pool.wide], dense[pool.wide : pool.wide + k]))
 
 
-def learn_curve(
-    analysis: Analysis,
-    *,
-    redraws: int | None = None,
-    nuisances: bool = True,
-    seed: int = 0,
-    stage: Stage = silent,
-    runner: Runner | None = None,
-    progress: Count | None = None,
-) -> LearnResult:
+def learn_curve(analysis: Analysis, **how: Unpack[Redrawing]) -> LearnResult:
     """Learn f(x) in one or two variables with its bands, and the region and events that drive it.
 
     Args:
         analysis: With sections ``events`` and ``learn``.
-        redraws: Of the labels; the analysis's by default.
-        nuisances: Whether errors of efficiencies and fakes are taken into account.
-        seed: Of everything drawn.
-        stage: Called with a line at each stage.
-        runner: Not used: the sums of a curve are few.
-        progress: Called with (done, total) redraws.
+        how: See :class:`~ddphf.learning.read_labels.Redrawing`; all is done here, as the sums of a
+            curve are few. Counts redraws.
 
     Raises:
         InputError: More than two variables, or events that cannot be used.
     """
-    del runner
-    stage("events")
-    events = read_labelled_events(analysis, nuisances=nuisances)
+    return curve_of_events(*begin(analysis, **how))
+
+
+def curve_of_events(events: LabelledEvents, n: int, seed: int, work: Work = HERE) -> LearnResult:
+    """Learn f(x) of labelled events, with n redraws; errors as of :func:`learn_curve`."""
     d = len(events.config.variables)
     if d > 2:
         raise InputError(
             f"learn curve: {d} variables, and a curve has one, a map two; name the one or two to "
             "look at in a copy of the analysis file"
         )
-    n = events.config.redraws if redraws is None else redraws
     check_redraws(n)
     ratio = learn_ratio(events.points, events.labels, resolutions(events.config.variables))
     grid, axes = _grid(events)
@@ -127,13 +114,13 @@ def learn_curve(
     weights = events.labels.spread / events.labels.spread.sum()
     mean = ratio.pool.columns[:, : ratio.pool.wide].astype(float).T @ weights
     values = (table - mean) @ ratio.coefficients
-    stage("redraws of the labels")
+    work.say("redraws of the labels")
     drawn = []
     for block in range(-(-n // LANES)):
         beta = _coefficients(ratio.pool, redraw_residuals(events.labels, seed, block))
         drawn.append((table - mean) @ beta)
-        if progress is not None:
-            progress(min((block + 1) * LANES, n), n)
+        if work.count is not None:
+            work.count(min((block + 1) * LANES, n), n)
     null = np.concatenate(drawn, axis=1)[:, :n]
     deviation = np.sqrt(np.mean(null**2, axis=1))
     pulls, flipped = np.abs(values) / deviation, np.abs(null) / deviation[:, None]
@@ -152,7 +139,7 @@ def learn_curve(
         warnings.append(unresolved(n))
     return LearnResult(
         kind="curve", statistic="kernel", t=float(pulls[best]), p=counted.p,
-        p_interval=counted.interval, z=counted.z, redraws=n, **describe_events(events, analysis),
+        p_interval=counted.interval, z=counted.z, redraws=n, **describe_events(events),
         curve={
             "axes": [axis.tolist() for axis in axes],
             "values": values.tolist(),
@@ -165,7 +152,7 @@ def learn_curve(
             "events": _driving(ratio, events),
         },
         seed=seed, warnings=tuple(warnings),
-        provenance={**make_provenance(), "events_digest": events.digest},
+        provenance=provenance_of(events),
     )  # fmt: skip
 
 

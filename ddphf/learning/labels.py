@@ -133,11 +133,13 @@ def make_labels(
             f"{in_partner[k]:.3g} of the events there are expected to be fakes; take coarser axes "
             "in 'events', in whose bins fakes are compared with events, or correct the fakes"
         )
-    given = np.zeros((n, 0)) if changes is None else np.asarray(changes)
+    given = np.zeros((n, 0), dtype=np.float32) if changes is None else np.asarray(changes)
     unit = r / (1 + r) ** 2  # s (1 - s) at rho = 1
+    moved = given.astype(np.float32, copy=True)
+    moved *= (s * (1 - s) / unit).astype(np.float32)[:, None]
     return Labels(
         share=share, tested=y, slope=s * (1 - s) * prompt,
-        changes=np.asarray(given * (s * (1 - s) / unit)[:, None], dtype=np.float32),
+        changes=moved,
         rho=rho, names=tuple(names) or tuple(map(str, range(given.shape[1]))),
     )  # fmt: skip
 

@@ -10,19 +10,16 @@ whole second derivative. Nuisances of the labels are fitted in both hypotheses, 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-from scipy.special import expit, logit
+from scipy.special import expit
 
-from ddphf.arrays import AnyArray, Array, IntArray, Mask
+from ddphf.arrays import Array, IntArray, Mask
 from ddphf.compute.streams import generator
-from ddphf.learning.features import standardize
-from ddphf.learning.labels import Labels
+from ddphf.learning.groups import Grouped
 
-__all__ = ["GROUPS", "Grouped", "NetworkFit", "NetworkTest", "group_events"]
-
-GROUPS = 400
-"""Of one variable: events so near to each other are one to a network."""
+__all__ = ["TRIED", "NetworkFit", "NetworkTest"]
 
 PRIOR = (1.0, 15.0, 15.0)
 """Standard deviations of a, w and b, in standardised variables: chosen on toys of the model of
@@ -37,78 +34,27 @@ CERTIFIED = 1e-4
 
 ITERATIONS = 200
 
-FIRST_DAMPING, LARGEST_DAMPING = 1e-2, 1e8
+FIRST_DAMPING, LARGEST_DAMPING = 1e-1, 1e8
 
 LEAST_CURVATURE = 1e-7
 """In units of the information's: below it a point is no minimum."""
 
-TOGETHER = 128
-"""Fits at once: their derivatives stay in a few megabytes."""
+TOGETHER = 12_800
+"""Fits at once, times groups: their derivatives stay in the cache."""
+
+TRIED = 64
+"""Sets of sigmoids of which the starts are chosen."""
+
+FIRST_SLOPE = 4.0
+"""Of a sigmoid that is tried, in standard deviations of the variable."""
+
+HOPE = 2.0
+"""A fit may gain so many times (in -ln L) its estimated distance (in t, which is twice that)."""
+
+NULL_STEP = 1e-12
 
 AGREE = 0.02
 """In t: starts that end so near to the best have found the same minimum, or one as good."""
-
-
-@dataclass(frozen=True)
-class Grouped:
-    """Events in groups.
-
-    Attributes:
-        points: Standardised variables of each group, (g, d).
-        group: Of each event, (n,).
-        counts: Events of each group, (g,).
-        offset: logit of the mean pi of each group, (g,).
-        linear: Change of the logit per sigma of each nuisance, after a column of ones, (g, 1 + k).
-        mean: Of the variables.
-        deviation: Of the variables.
-    """
-
-    points: Array
-    group: IntArray
-    counts: Array
-    offset: Array
-    linear: Array
-    mean: Array
-    deviation: Array
-
-    def sums(self, values: AnyArray) -> Array:
-        """Return sums over the groups of values (n, ...), (g, ...)."""
-        flat = values.reshape(len(self.group), -1).T
-        sums = [np.bincount(self.group, column, len(self.counts)) for column in flat]
-        return np.asarray(
-            np.stack(sums, axis=1).reshape(len(self.counts), *values.shape[1:]), float
-        )
-
-
-def group_events(points: Array, labels: Labels, groups: int = GROUPS) -> Grouped:
-    """Return events in groups: of one variable neighbours together, otherwise each for itself.
-
-    Example:
-        >>> from ddphf.learning.labels import make_labels
-        >>> labels = make_labels([True, False] * 500)
-        >>> group_events(np.linspace(0, 1, 1000)[:, None], labels).counts.max()
-        np.float64(3.0)
-    """
-    mean, deviation = standardize(points)
-    z = (points - mean) / deviation
-    n = len(z)
-    group = np.arange(n)
-    if points.shape[1] == 1 and n > groups:
-        edges = np.unique(np.quantile(z[:, 0], np.arange(1, groups) / groups))
-        _, group = np.unique(np.searchsorted(edges, z[:, 0], side="right"), return_inverse=True)
-        group = group.ravel()
-    counts = np.bincount(group).astype(float)
-
-    def average(values: Array) -> Array:
-        sums = [np.bincount(group, column) / counts for column in values.reshape(n, -1).T]
-        return np.stack(sums, axis=1)
-
-    share = average(labels.share)[:, 0]
-    moves = average(np.asarray(labels.changes, dtype=float)) if labels.changes.shape[1] else None
-    linear = np.ones((len(counts), 1))
-    if moves is not None:
-        linear = np.concatenate([linear, moves / (share * (1 - share))[:, None]], axis=1)
-    return Grouped(average(z), group, counts, logit(share), linear, mean, deviation)
 
 
 @dataclass(frozen=True)
@@ -146,7 +92,7 @@ class NetworkTest:
     starts: int = STARTS
     prior: tuple[float, float, float] = PRIOR
 
-    @property
+    @cached_property
     def _precision(self) -> Array:
         """1 / variance of the prior of each parameter."""
         d, k = self.events.points.shape[1], self.events.linear.shape[1]
@@ -156,18 +102,50 @@ class NetworkTest:
             [np.full(h, a), np.full(h * d, w), np.full(h, b), [0.0], np.ones(k - 1)]
         )
 
-    def _starts(self) -> Array:
-        """Return where fits begin, (starts, p): sigmoids that rise at places where events are."""
+    @cached_property
+    def _tried(self) -> list[_Tried]:
+        """Sets of sigmoids that rise where events are, with the best heights of each."""
         rng = generator(START_SEED)
-        z, h = self.events.points, self.hidden
+        e, h = self.events, self.hidden
+        z, (_, s_w, s_b) = e.points, self.prior
+        linear = self._precision[-e.linear.shape[1] :]
+        precision = np.diag(np.append(self._precision[:h], linear))
+        p = expit(e.offset)
         out = []
-        for _ in range(self.starts):
-            w = rng.normal(0.0, 4.0, (h, z.shape[1]))
-            place = z[rng.integers(len(z), size=h)]
-            b = -np.sum(w * place, axis=1)
-            out.append(np.concatenate([rng.normal(0, 0.3, h), w.ravel(), b,
-                                       np.zeros(self.events.linear.shape[1])]))  # fmt: skip
-        return np.array(out)
+        for _ in range(max(TRIED, self.starts)):
+            w = rng.normal(0.0, FIRST_SLOPE, (h, z.shape[1]))
+            b = -np.sum(w * z[rng.integers(len(z), size=h)], axis=1)
+            f = self._columns(w, b)
+            curve = f @ ((e.counts * p * (1 - p)) * f).T + precision
+            lost = float(np.sum(w**2) / s_w**2 + np.sum(b**2) / s_b**2)
+            out.append(_Tried(w, b, np.asarray(np.linalg.inv(curve), dtype=np.float64), lost))
+        return out
+
+    def _columns(self, w: Array, b: Array) -> Array:
+        """Return the sigmoids of each group, then c and the nuisances, (h + 1 + k, g)."""
+        sigma = _sigmoid(w @ self.events.points.T + b[:, None])
+        return np.concatenate([sigma, self.events.linear.T])
+
+    def _begin(self, tested: Array) -> Array:
+        """Return where the fits of some labellings begin, (m, starts, p).
+
+        Of the sets of sigmoids that are tried those whose heights alone gain most, to second order:
+        one product of matrices for all labellings.
+        """
+        e, h = self.events, self.hidden
+        residual = tested - (e.counts * expit(e.offset))[:, None]
+        gains, steps = [], []
+        for one in self._tried:
+            pull = self._columns(one.w, one.b) @ residual
+            steps.append(one.inverse @ pull)
+            gains.append(np.sum(pull * steps[-1], axis=0) - one.lost)
+        best = np.argsort(-np.array(gains), axis=0, kind="stable")[: self.starts]
+        found = []
+        for number, chosen in enumerate(best.T):
+            for i in chosen:
+                one, step = self._tried[i], steps[i][:, number]
+                found.append(np.concatenate([step[:h], one.w.ravel(), one.b, step[h:]]))
+        return np.array(found).reshape(tested.shape[1], self.starts, -1)
 
     def value(self, parameters: Array, points: Array) -> Array:
         """Return f without its constant and nuisances, of raw points (m, d), (m,)."""
@@ -195,15 +173,17 @@ class NetworkTest:
             slope = e.linear.T @ (tested - e.counts[:, None] * p) - prior[:, None] * theta.T
             spread = e.counts[:, None] * p * (1 - p)
             curve = np.einsum("gi,gm,gj->mij", e.linear, spread, e.linear) + np.diag(prior)
-            theta += np.linalg.solve(curve, slope.T[..., None])[..., 0]
+            step = np.linalg.solve(curve, slope.T[..., None])[..., 0]
+            theta += step
+            if np.max(np.abs(step)) < NULL_STEP:
+                break
         eta = e.offset[:, None] + e.linear @ theta.T
         return np.asarray(self._nll(eta.T, tested.T) + 0.5 * np.sum(prior * theta**2, axis=1))
 
     def _nll(self, eta: Array, tested: Array) -> Array:
         """Return -ln L of logits and tested counts (m, g), (m,)."""
-        return np.asarray(
-            np.logaddexp(0.0, eta) @ self.events.counts - np.sum(tested * eta, axis=1)
-        )
+        softplus = np.maximum(eta, 0.0) + np.log1p(np.exp(-np.abs(eta)))
+        return np.asarray(softplus @ self.events.counts - np.sum(tested * eta, axis=1))
 
     def fit(self, tested: Array) -> NetworkFit:
         """Fit many labellings; t is NaN where no start converged.
@@ -211,79 +191,106 @@ class NetworkTest:
         Args:
             tested: Tested events of each group in each labelling, (g, m).
         """
-        m, s = tested.shape[1], self.starts
-        begin = self._starts()
+        m = tested.shape[1]
         null = self.null(tested)
-        step = max(1, TOGETHER // s)
-        parts = []
-        for first in range(0, m, step):
-            some = tested[:, first : first + step].T
-            parts.append(self._minimize(np.tile(begin, (len(some), 1)), np.repeat(some, s, axis=0)))
-        theta, value, edm = (np.concatenate(p) for p in zip(*parts, strict=True))
-        t = 2 * (np.repeat(null, s) - value).reshape(m, s)
-        edm = edm.reshape(m, s)
+        theta, value, edm = self._minimize(self._begin(tested), tested.T)
+        t = 2 * (null[:, None] - value)
         sure = edm < CERTIFIED
         best = np.argmax(np.where(sure, t, -np.inf), axis=1)
         rows = np.arange(m)
         highest = np.where(sure[rows, best], t[rows, best], np.nan)
         agree = np.sum(sure & (t > highest[:, None] - AGREE), axis=1)
-        theta = theta.reshape(m, s, -1)
         return NetworkFit(
             highest, theta[rows, best], edm[rows, best], sure[rows, best], agree.astype(np.int64)
         )
 
     def _forward(self, theta: Array) -> tuple[Array, Array]:
-        """Return logits (m, g) and the sigmoids (m, g, h)."""
+        """Return logits (m, g) and the sigmoids (m, h, g)."""
         e = self.events
         a, w, b = self._split(theta)
-        sigma = expit(np.einsum("gd,mhd->mgh", e.points, w) + b[:, None, :])
+        sigma = _sigmoid(w @ e.points.T + b[:, :, None])
         linear = theta[:, -e.linear.shape[1] :] @ e.linear.T
-        return e.offset + linear + np.einsum("mgh,mh->mg", sigma, a), sigma
+        return e.offset + linear + np.matmul(a[:, None, :], sigma)[:, 0], sigma
 
-    def _bending(self, a: Array, sigma: Array, pull: Array, p: int) -> Array:
-        """Return the part of the second derivatives of -ln L that is not the information.
-
-        Args:
-            a: Heights, (m, h).
-            sigma: Sigmoids, (m, g, h).
-            pull: Derivative of -ln L by each group's logit, (m, g).
-            p: Parameters.
-        """
-        e, h, d = self.events, self.hidden, self.events.points.shape[1]
-        first = pull[..., None] * sigma * (1 - sigma)
-        second = first * (1 - 2 * sigma) * a[:, None, :]
-        wide = np.concatenate([e.points, np.ones((len(e.counts), 1))], axis=1)
-        rise = np.einsum("mgh,gi->mhi", first, wide)
-        bend = np.einsum("mgh,gi,gj->mhij", second, wide, wide, optimize=True)
-        out = np.zeros((len(a), p, p))
+    def _derivatives(
+        self, theta: Array, eta: Array, sigma: Array, tested: Array
+    ) -> tuple[Array, Array, Array]:
+        """Return slope (m, p), second derivatives and information (m, p, p) of -ln L - ln prior."""
+        e, h, (m, p) = self.events, self.hidden, theta.shape
+        d, x = e.points.shape[1], e.points.T
+        a, _, _ = self._split(theta)
+        rise = sigma * (1 - sigma)
+        jac = np.empty((m, p, len(e.counts)))
+        jac[:, :h] = sigma
+        np.multiply(a[:, :, None], rise, out=jac[:, h + h * d : 2 * h + h * d])
+        inner = jac[:, h + h * d : 2 * h + h * d]
+        for i in range(d):
+            np.multiply(inner, x[i], out=jac[:, h + i : h + h * d : d])
+        jac[:, 2 * h + h * d :] = e.linear.T
+        probability = _sigmoid(eta)
+        pull = e.counts * probability - tested
+        slope = np.matmul(jac, pull[:, :, None])[..., 0] + theta * self._precision
+        weighted = jac * (e.counts * probability * (1 - probability))[:, None, :]
+        information = np.matmul(jac, weighted.transpose(0, 2, 1)) + np.diag(self._precision)
+        # What the sigmoids bend: (w, b) of each with its height, and with themselves.
+        curve = information.copy()
+        rise *= pull[:, None, :]
+        once = rise @ self._wide
+        rise *= 1 - 2 * sigma
+        twice = (rise @ self._products) * a[:, :, None]
         for k in range(h):
             own = np.append(h + k * d + np.arange(d), h + h * d + k)
-            out[:, k, own] = out[:, own, k] = rise[:, k]
-            out[:, own[:, None], own] = bend[:, k]
-        return out
+            curve[:, k, own] += once[:, k]
+            curve[:, own, k] += once[:, k]
+            curve[:, own[:, None], own] += twice[:, k].reshape(m, d + 1, d + 1)
+        return slope, curve, information
 
-    def _minimize(self, theta: Array, tested: Array) -> tuple[Array, Array, Array]:
-        """Return parameters, -ln L - ln prior and estimated distance (in t) of each fit."""
-        e, precision = self.events, self._precision
-        m, p = theta.shape
-        damping, open_ = np.full(m, FIRST_DAMPING), np.arange(m)
-        edm = np.full(m, np.inf)
-        eta, sigma = self._forward(theta)
-        value = self._nll(eta, tested) + 0.5 * (theta**2) @ precision
-        for _ in range(ITERATIONS):
-            now = theta[open_]
-            a, _, _ = self._split(now)
-            inner = a[:, None, :] * sigma * (1 - sigma)
-            along = np.einsum("mgh,gd->mghd", inner, e.points).reshape(len(now), len(e.counts), -1)
-            wide = np.broadcast_to(e.linear, (len(now), *e.linear.shape))
-            jac = np.concatenate([sigma, along, inner, wide], axis=2)
-            h = expit(eta)
-            pull = e.counts * h - tested[open_]
-            slope = np.einsum("mgp,mg->mp", jac, pull) + now * precision
-            weighted = jac * (e.counts * h * (1 - h))[..., None]
-            curve = np.matmul(jac.transpose(0, 2, 1), weighted) + np.diag(precision)
-            scale = 1 / np.sqrt(np.einsum("mii->mi", curve) + 1e-12)
-            curve += self._bending(a, sigma, pull, p)
+    @cached_property
+    def _wide(self) -> Array:
+        """Points with a one, (g, d + 1)."""
+        e = self.events
+        return np.concatenate([e.points, np.ones((len(e.counts), 1))], axis=1)
+
+    @cached_property
+    def _products(self) -> Array:
+        """Products of two of these, (g, (d + 1)^2)."""
+        square = self._wide[:, :, None] * self._wide[:, None, :]
+        return np.asarray(square.reshape(len(self._wide), -1), dtype=np.float64)
+
+    def _minimize(self, begin: Array, tested: Array) -> tuple[Array, Array, Array]:
+        """Return parameters, -ln L - ln prior and estimated distance (in t) of each fit.
+
+        Some fits go at once, and the next one begins where one has ended. A fit ends where it is
+        certified, where no step helps, or where it cannot reach what another start of the same
+        labels has reached already.
+
+        Args:
+            begin: Parameters, (m, starts, p).
+            tested: Tested events of each group in each labelling, (m, g).
+        """
+        m, s, p = begin.shape
+        theta = begin.reshape(m * s, p).copy()
+        labelling = np.repeat(np.arange(m), s)
+        value, edm = np.zeros(m * s), np.full(m * s, np.inf)
+        damping, spent = np.full(m * s, FIRST_DAMPING), np.zeros(m * s, dtype=np.int64)
+        reached = np.full(m, np.inf)
+        together = max(s, TOGETHER // len(self.events.counts))
+        open_, following = np.zeros(0, dtype=np.int64), 0
+        eta, sigma = np.zeros((0, len(self.events.counts))), np.zeros((0, 0, 0))
+        while True:
+            if len(open_) <= together // 2 and following < m * s:
+                more = np.arange(following, min(following + together - len(open_), m * s))
+                following = int(more[-1]) + 1
+                new_eta, new_sigma = self._forward(theta[more])
+                value[more] = self._value(theta[more], new_eta, tested[labelling[more]])
+                eta = np.concatenate([eta, new_eta])
+                sigma = new_sigma if not len(open_) else np.concatenate([sigma, new_sigma])
+                open_ = np.concatenate([open_, more])
+            if not len(open_):
+                return theta.reshape(m, s, p), value.reshape(m, s), edm.reshape(m, s)
+            now, seen = theta[open_], tested[labelling[open_]]
+            slope, curve, information = self._derivatives(now, eta, sigma, seen)
+            scale = 1 / np.sqrt(np.einsum("mii->mi", information) + 1e-12)
             values, axes = np.linalg.eigh(curve * scale[:, :, None] * scale[:, None, :])
             along_axes = np.einsum("mpq,mp->mq", axes, slope * scale)
             sure = values[:, 0] > LEAST_CURVATURE
@@ -292,14 +299,45 @@ class NetworkTest:
             along_axes /= size + damping[open_, None]
             new = now - scale * np.einsum("mpq,mq->mp", axes, along_axes)
             new_eta, new_sigma = self._forward(new)
-            new_value = self._nll(new_eta, tested[open_]) + 0.5 * (new**2) @ precision
+            new_value = self._value(new, new_eta, seen)
             better = new_value <= value[open_]
             taken = open_[better]
             theta[taken], value[taken] = new[better], new_value[better]
             eta[better], sigma[better] = new_eta[better], new_sigma[better]
-            damping[open_] = np.where(better, damping[open_] * 0.2, damping[open_] * 8.0)
+            damping[open_] = np.where(better, damping[open_] * 0.3, damping[open_] * 8.0)
+            spent[open_] += 1
             left = (edm[open_] > 0.1 * CERTIFIED) & (damping[open_] < LARGEST_DAMPING)
+            done = open_[edm[open_] < CERTIFIED]
+            np.minimum.at(reached, labelling[done], value[done])
+            left &= value[open_] - HOPE * edm[open_] < reached[labelling[open_]] + 0.5 * AGREE
+            left &= spent[open_] < ITERATIONS
             open_, eta, sigma = open_[left], eta[left], sigma[left]
-            if not len(open_):
-                break
-        return theta, value, edm
+
+    def _value(self, theta: Array, eta: Array, tested: Array) -> Array:
+        """Return -ln L - ln prior of parameters (m, p) and their logits, (m,)."""
+        return np.asarray(self._nll(eta, tested) + 0.5 * (theta**2) @ self._precision)
+
+
+@dataclass(frozen=True)
+class _Tried:
+    """One set of sigmoids to begin with.
+
+    Attributes:
+        w: Slopes, (h, d).
+        b: Offsets, (h,).
+        inverse: Of the second derivatives by heights, c and nuisances at the null.
+        lost: What the prior takes for w and b, in t.
+    """
+
+    w: Array
+    b: Array
+    inverse: Array
+    lost: float
+
+
+def _sigmoid(u: Array) -> Array:
+    """Return 1 / (1 + exp(-u)), which numpy does in wide registers by its tanh."""
+    out: Array = np.tanh(0.5 * u)
+    out += 1.0
+    out *= 0.5
+    return out

@@ -21,7 +21,7 @@ import numpy as np
 from ddphf.arrays import AnyArray, Array, JaxArray, for_programs
 from ddphf.compute.streams import generator
 from ddphf.learning.adam import Weights, adam_step, nothing_like
-from ddphf.learning.network import Grouped
+from ddphf.learning.groups import Grouped
 
 __all__ = ["EPOCHS", "AdamTest"]
 

@@ -4,30 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Unpack
 
 import numpy as np
 from scipy.stats import chi2, ncx2, norm
 
 from ddphf.arrays import AnyArray, Array, Mask
 from ddphf.compute.blas import ONE_BLAS_THREAD
-from ddphf.compute.blocks import Runner, run_blocks
+from ddphf.compute.blocks import run_blocks
 from ddphf.compute.streams import LEARNING, block_generator, generator, seed_of_part
 from ddphf.compute.tasks import Task
+from ddphf.compute.work import Work
 from ddphf.config.analysis import Analysis
 from ddphf.exceptions import InputError
 from ddphf.learning.calibration import count_redraws, smallest_p
 from ddphf.learning.ideal import ideal_t, ideal_z
 from ddphf.learning.labels import Labels, make_labels
 from ddphf.learning.pool import LINEAR, make_pool
-from ddphf.learning.read_labels import LabelledEvents, read_labelled_events
+from ddphf.learning.read_labels import LabelledEvents, Redrawing, begin
 from ddphf.learning.redraws import PLAIN, redraw_pool
-from ddphf.learning.run_test import DEFAULT, describe_events
+from ddphf.learning.run_test import DEFAULT, describe_events, provenance_of
 from ddphf.learning.variables import resolutions
-from ddphf.progress import Count, Stage, silent
 from ddphf.results.learn import LearnResult
-from ddphf.results.provenance import make_provenance
 
-__all__ = ["PowerToys", "Signal", "learn_power", "limit_of", "median_z"]
+__all__ = ["PowerToys", "Signal", "learn_power", "limit_of", "median_z", "power_of_events"]
 
 LEVEL = 0.05
 """Of a test whose power is told."""
@@ -164,12 +164,7 @@ def learn_power(
     *,
     statistic: str | None = None,
     toys: int = 200,
-    redraws: int | None = None,
-    nuisances: bool = True,
-    seed: int = 0,
-    stage: Stage = silent,
-    runner: Runner | None = None,
-    progress: Count | None = None,
+    **how: Unpack[Redrawing],
 ) -> LearnResult:
     """Measure the sensitivity of a statistic to a signal in the events of an analysis.
 
@@ -179,21 +174,30 @@ def learn_power(
         strengths: Expected signal events.
         statistic: ``default``, ``kernel``, ``scan`` or ``energy``; the analysis's by default.
         toys: Of each strength.
-        redraws: Of each toy.
-        nuisances: Whether errors of efficiencies and fakes are drawn and profiled.
-        seed: Of everything drawn.
-        stage: Called with a line at each stage.
-        runner: Where toys are done; threads of this process by default.
-        progress: Called with (done, total) toys.
+        how: See :class:`~ddphf.learning.read_labels.Redrawing`; the redraws are those of each toy.
+            Counts toys.
 
     Raises:
         InputError: A signal of another number of variables, or a statistic that is trained anew for
             each redraw.
     """
-    stage("events")
-    events = read_labelled_events(analysis, nuisances=nuisances)
+    begun = begin(analysis, **how)
+    return power_of_events(*begun, signal, strengths, statistic=statistic, toys=toys)
+
+
+def power_of_events(
+    events: LabelledEvents,
+    n: int,
+    seed: int,
+    work: Work,
+    signal: Signal,
+    strengths: Sequence[float],
+    *,
+    statistic: str | None = None,
+    toys: int = 200,
+) -> LearnResult:
+    """Measure sensitivity in labelled events, with n redraws; errors as of :func:`learn_power`."""
     which = events.config.statistic if statistic is None else statistic
-    n = events.config.redraws if redraws is None else redraws
     if which not in ("default", *LINEAR):
         raise InputError(
             f"learn power: the statistic '{which}' takes a training for every redraw of every toy; "
@@ -207,9 +211,9 @@ def learn_power(
         "signal": signal, "strengths": tuple(map(float, strengths)), "statistic": which,
         "redraws": n, "resolution": resolutions(variables), "seed": seed,
     }  # fmt: skip
-    stage("toys")
+    work.say("toys")
     task = Task(f"{__name__}:PowerToys", settings, ONE_BLAS_THREAD)
-    p = np.array(list(run_blocks(task, range(toys), runner=runner, progress=progress)))
+    p = np.array(list(run_blocks(task, range(toys), runner=work.runner, progress=work.count)))
     points, warnings = [], list(events.warnings)
     if float(np.median(p, axis=0).min()) < 2.5 / (n + 1):
         warnings.append(
@@ -229,16 +233,17 @@ def learn_power(
             }
         )  # fmt: skip
     return LearnResult(
-        kind="power", statistic=which, redraws=n, **describe_events(events, analysis),
+        kind="power", statistic=which, redraws=n, **describe_events(events),
         power={
             "signal": {
                 "means": list(signal.means), "widths": list(signal.widths),
-                "sample": analysis.tested.label if signal.tested else analysis.partner.label,
+                "sample": events.pairing["tested" if signal.tested else "partner"],
+                "tested": signal.tested,
             },
             "toys": toys, "level": LEVEL, "points": points,
         },
         seed=seed, warnings=tuple(warnings),
-        provenance={**make_provenance(), "events_digest": events.digest},
+        provenance=provenance_of(events),
     )  # fmt: skip
 
 

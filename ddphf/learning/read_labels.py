@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import TypedDict
 
 import numpy as np
 
 from ddphf.arrays import AnyArray, Array, IntArray
+from ddphf.compute.work import HERE, Work
 from ddphf.config.analysis import Analysis
 from ddphf.config.learn import LearnConfig
 from ddphf.exceptions import InputError
 from ddphf.learning.labels import Labels, make_labels
 from ddphf.learning.variables import far_events, make_points
-from ddphf.results.data_directed import data_digest
+from ddphf.results.provenance import data_digest
 from ddphf.search.event_nuisances import Base, Direction, label_directions, other_directions
-from ddphf.search.read_events import read_base_events
-from ddphf.symmetry.load_events import EventSamples
+from ddphf.search.read_events import BaseEvents, read_base_events
 
-__all__ = ["LabelledEvents", "read_labelled_events"]
+__all__ = ["LabelledEvents", "Redrawing", "begin", "digest_events", "read_labelled_events"]
+
+NAMES = {
+    "both/observed": "both samples", "tested/fakes": "the tested sample's control region",
+    "partner/fakes": "the partner's control region",
+}  # fmt: skip
+"""Of the tables of events."""
 
 KEPT = 0.01
 """Of a direction of nuisances: the largest part of the variance of any sum that it may add and
 still be left out; as in the search."""
+
+MOST_FAKES = 40
+"""Directions of the fakes, the largest first: each is a column of all events."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +48,8 @@ class LabelledEvents:
         config: The section ``learn``.
         nuisances: ``name`` and ``source`` of each that is in the labels.
         fakes: Expected fakes of the tested sample and of its partner, among the events.
+        pairing: Labels of the ``tested`` sample and of its ``partner``.
+        edges: Of each axis of the analysis.
         digest: Of variables, probabilities and labels.
         histograms_digest: Of the histograms of both samples, in the axes of the analysis.
         warnings: Sentences for the user.
@@ -50,6 +63,8 @@ class LabelledEvents:
     config: LearnConfig
     nuisances: tuple[dict[str, str], ...]
     fakes: tuple[float, float]
+    pairing: dict[str, str]
+    edges: tuple[tuple[float, ...], ...]
     digest: str
     histograms_digest: str
     warnings: tuple[str, ...] = ()
@@ -81,12 +96,13 @@ def read_labelled_events(analysis: Analysis, *, nuisances: bool = True) -> Label
     counts = _count(base)
     k_tested, k_partner, fakes = _fakes_of(base, counts)
     said: list[dict[str, str]] = []
-    changes = np.zeros((len(used), 0))
+    changes: AnyArray = np.zeros((len(used), 0))
+    left_out: list[str] = []
     if nuisances:
         labels = label_directions(analysis, read.samples, base)
         others = other_directions(analysis, read.samples, base)
-        changes, said = _changes(base, counts, labels, others, used)
-    warnings = list(read.warnings)
+        changes, said, left_out = _changes(base, counts, labels, others, used)
+    warnings = [*read.warnings, *left_out]
     if analysis.lepton_id is None and not analysis.ratio_stated:
         warnings.append(
             "no efficiency ratio is stated and no maps are given: both samples are taken to be "
@@ -98,12 +114,51 @@ def read_labelled_events(analysis: Analysis, *, nuisances: bool = True) -> Label
         base.tested[used], base.ratio[used], fakes_tested=k_tested[used],
         fakes_partner=k_partner[used], changes=changes, names=[n["name"] for n in said],
     )  # fmt: skip
-    left = [f"{n} events of {key} lie outside the maps" for key, n in read.samples.notes.items()]
+    tested, partner = (read.samples.histograms[k, "observed"] for k in ("tested", "partner"))
+    edges = tuple(axis.edges for axis in tested.axes)
     return LabelledEvents(
-        made, points, raw, base.bins[used], config, tuple(said), fakes, _digest(points, made),
-        _histograms_digest(read.samples),
-        tuple(dict.fromkeys(warnings)), tuple(left),
+        made, points, raw, base.bins[used], config, tuple(said), fakes,
+        {"tested": analysis.tested.label, "partner": analysis.partner.label}, edges,
+        digest_events(points, made),
+        data_digest(tested.values.ravel(), partner.values.ravel(), edges),
+        tuple(dict.fromkeys(warnings)), tuple(_left_out(analysis, read)),
     )  # fmt: skip
+
+
+def _left_out(analysis: Analysis, read: BaseEvents) -> Iterator[str]:
+    """Yield what is said of events that are not used."""
+    config = analysis.lepton_id
+    if config is not None and config.outside == "exclude":
+        for key, n in read.samples.notes.items():
+            yield f"{n} events of {NAMES[key]} have a lepton outside the maps: left out"
+    if read.base.outside:
+        yield f"{read.base.outside} events outside the axes have no efficiency ratio: left out"
+
+
+class Redrawing(TypedDict, total=False):
+    """How the labels of an analysis are redrawn, whatever is learned of them.
+
+    Attributes:
+        redraws: How often; as the analysis says by default.
+        nuisances: Whether errors of efficiencies and fakes are taken into account; they are.
+        seed: Of everything drawn; 0.
+        work: Where it is done, on threads by default, and who hears of it.
+    """
+
+    redraws: int | None
+    nuisances: bool
+    seed: int
+    work: Work
+
+
+def begin(
+    analysis: Analysis, *, redraws: int | None = None, nuisances: bool = True, seed: int = 0,
+    work: Work = HERE,
+) -> tuple[LabelledEvents, int, int, Work]:  # fmt: skip
+    """Return labelled events, how many redraws there are, their seed, and the work."""
+    work.say("events")
+    events = read_labelled_events(analysis, nuisances=nuisances)
+    return events, events.config.redraws if redraws is None else redraws, seed, work
 
 
 def _unused_fakes(base: Base, counts: tuple[AnyArray, Array]) -> list[str]:
@@ -156,33 +211,61 @@ def _changes(
     labels: list[Direction],
     others: list[Direction],
     used: AnyArray,
-) -> tuple[Array, list[dict[str, str]]]:
+) -> tuple[AnyArray, list[dict[str, str]], list[str]]:
     """Return the change of pi per sigma of each nuisance at rho = 1, (n, k), and what they are.
 
-    The directions of the fakes, one per bin for their counting error, are turned into the few that
-    move any sum.
+    Returns:
+        The changes, float32; ``name`` and ``source`` of each; and sentences about what is left out.
     """
-    q, r = base.share[used], base.ratio[used]
+    q = base.share[used]
     spread = q * (1 - q)
-    columns = [np.asarray(d.values[used], dtype=float) * spread for d in labels]
+    columns = [np.asarray(d.values[used] * spread, dtype=np.float32) for d in labels]
     said = [{"name": d.name, "source": d.source} for d in labels]
+    fakes, left_out = _fake_columns(base, counts, _fake_changes(base, counts, others), used)
+    source = f"fakes: {', '.join(d.name for d in others) or 'none'}; counts of control regions"
+    said += [{"name": f"fakes_{i:02d}", "source": source} for i in range(fakes.shape[1])]
+    tables = [np.stack(columns, axis=1)] if columns else []
+    return np.concatenate([*tables, fakes], axis=1), said, left_out
+
+
+def _fake_columns(
+    base: Base, counts: tuple[AnyArray, Array], changes: list[tuple[Array, Array]], used: AnyArray
+) -> tuple[AnyArray, list[str]]:
+    """Return the change of pi by the few directions of the fakes that move any sum.
+
+    A change of the fakes is one number per bin and sample, u and v; that of pi at an event of the
+    bin is u (1 - s) - v s. So the directions are turned in sums over the bins, and no table of all
+    of them and all events is made: there is one for the counting error of every bin.
+
+    Returns:
+        (n, k), float32, and sentences about what is left out.
+    """
     place, n = counts
+    if not changes:
+        return np.zeros((len(used), 0), dtype=np.float32), []
+    q, r, at = base.share[used], base.ratio[used], place[used]
+    over = np.divide(1.0, n, out=np.zeros(len(n)), where=n > 0)
+    u, v = (np.array([pair[i] for pair in changes]) * over for i in (0, 1))
     s = r / (1 + r)
-    fakes = []
-    for change_b, change_a in _fake_changes(base, counts, others):
-        k_b, k_a = (
-            np.divide(c, n, out=np.zeros(len(n)), where=n > 0)[place][used]
-            for c in (change_b, change_a)
-        )
-        fakes.append(k_b - s * (k_b + k_a))
-    if fakes:
-        table = np.stack(fakes, axis=1)
-        sizes, turns = np.linalg.eigh(table.T @ (table / spread[:, None]))
-        kept = np.flatnonzero(sizes > KEPT)[::-1]
-        columns += list((table @ turns[:, kept]).T)
-        source = f"fakes: {', '.join(d.name for d in others) or 'none'}; counts of control regions"
-        said += [{"name": f"fakes_{i:02d}", "source": source} for i in range(len(kept))]
-    return np.stack(columns, axis=1) if columns else np.zeros((len(used), 0)), said
+    factors = (1 - s, -s)
+    gram = np.zeros((len(changes),) * 2)
+    for one, left in zip(factors, (u, v), strict=True):
+        for two, right in zip(factors, (u, v), strict=True):
+            weight = np.bincount(at, one * two / (q * (1 - q)), len(n))
+            gram += (left * weight) @ right.T
+    sizes, turns = np.linalg.eigh(gram)
+    moving = np.flatnonzero(sizes > KEPT)[::-1]
+    kept, left_out = moving[:MOST_FAKES], []
+    if len(moving) > MOST_FAKES:
+        left_out = [
+            f"of {len(changes)} directions of the fakes, mostly counting errors of one bin each, "
+            f"{MOST_FAKES} are taken; the others add at most {sizes[moving[MOST_FAKES]]:.2%} to "
+            "the variance of any sum; coarser axes have fewer"
+        ]
+    out = np.empty((len(used), len(kept)), dtype=np.float32)
+    for column, turn in enumerate(turns[:, kept].T):
+        out[:, column] = factors[0] * (turn @ u)[at] + factors[1] * (turn @ v)[at]
+    return out, left_out
 
 
 def _fake_changes(
@@ -210,14 +293,7 @@ def _fake_changes(
     return out
 
 
-def _histograms_digest(samples: EventSamples) -> str:
-    """Return the digest by which a search and a workspace of the same events are known."""
-    tested, partner = (samples.histograms[role, "observed"] for role in ("tested", "partner"))
-    edges = [axis.edges for axis in tested.axes]
-    return data_digest(tested.values.ravel(), partner.values.ravel(), edges)
-
-
-def _digest(points: Array, labels: Labels) -> str:
+def digest_events(points: Array, labels: Labels) -> str:
     """Return the digest of what is tested."""
     found = hashlib.sha256()
     for values in (points, labels.share, labels.tested.astype(float)):

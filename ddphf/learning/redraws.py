@@ -9,13 +9,13 @@ import numpy as np
 
 from ddphf.arrays import AnyArray
 from ddphf.compute.blas import ONE_BLAS_THREAD, one_blas_thread
-from ddphf.compute.blocks import Runner, run_blocks
+from ddphf.compute.blocks import run_blocks
 from ddphf.compute.streams import LEARNING, block_generator
 from ddphf.compute.tasks import Task
+from ddphf.compute.work import HERE, Work
 from ddphf.exceptions import InputError
 from ddphf.learning.labels import Labels
 from ddphf.learning.pool import Pool
-from ddphf.progress import Count
 from ddphf.search.latest import Latest
 from ddphf.search.lines import LANES
 
@@ -108,8 +108,7 @@ def redraw_pool(
     *,
     seed: int,
     ensemble: int = PLAIN,
-    runner: Runner | None = None,
-    progress: Count | None = None,
+    work: Work = HERE,
 ) -> AnyArray:
     """Return all statistics of a pool in every redraw, (treatments, members, redraws), float32.
 
@@ -120,8 +119,7 @@ def redraw_pool(
         redraws: How many.
         seed: Of the test.
         ensemble: Whose redraws these are.
-        runner: Where blocks are done; threads of this process by default.
-        progress: Called with (done, total) blocks.
+        work: Where blocks are done, threads of this process by default; counts blocks.
 
     Raises:
         InputError: No redraw is asked for, or more than can be kept.
@@ -134,7 +132,7 @@ def redraw_pool(
     blocks = -(-redraws // LANES)
     LEARNING.start(ensemble, blocks)
     with one_blas_thread():
-        parts = list(run_blocks(task, range(blocks), runner=runner, progress=progress))
+        parts = list(run_blocks(task, range(blocks), runner=work.runner, progress=work.count))
     return np.concatenate(parts, axis=-1)[..., :redraws]
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from scipy.stats import norm
 
 from ddphf.arrays import AnyArray, Array, Spec
-from ddphf.compute.blocks import Runner
+from ddphf.compute.work import HERE, Work
 from ddphf.config.analysis import Analysis
 from ddphf.exceptions import FitError, InputError
 from ddphf.learning.calibration import (
@@ -22,18 +22,17 @@ from ddphf.learning.calibration import (
     why_not,
 )
 from ddphf.learning.pool import LINEAR, Pool, make_pool
-from ddphf.learning.read_labels import LabelledEvents, read_labelled_events
+from ddphf.learning.read_labels import LabelledEvents, Redrawing, begin
 from ddphf.learning.redraws import redraw_pool
 from ddphf.learning.statistics import Windows
 from ddphf.learning.trained import HEADLINE, TRAINED, train_all
 from ddphf.learning.variables import resolutions
-from ddphf.progress import Count, Stage, silent
 from ddphf.results.learn import LearnResult
 from ddphf.results.provenance import make_provenance
 
 __all__ = [
-    "DEFAULT", "STATISTICS", "describe_events", "describe_null", "judge_pool", "learn_test",
-    "unresolved",
+    "DEFAULT", "STATISTICS", "describe_events", "describe_null", "judge_events", "judge_pool",
+    "learn_test", "provenance_of", "unresolved",
 ]  # fmt: skip
 
 DEFAULT = ("kernel", "scan")
@@ -50,58 +49,47 @@ REACH = 10
 
 
 def learn_test(
-    analysis: Analysis,
-    *,
-    statistic: str | None = None,
-    redraws: int | None = None,
-    nuisances: bool = True,
-    seed: int = 0,
-    stage: Stage = silent,
-    runner: Runner | None = None,
-    progress: Count | None = None,
+    analysis: Analysis, *, statistic: str | None = None, **how: Unpack[Redrawing]
 ) -> LearnResult:
     """Test whether the labels of an analysis's events know anything but their probabilities.
 
     Args:
         analysis: With sections ``events`` and ``learn``; it needs no signal.
         statistic: One of :data:`STATISTICS`; the analysis's by default.
-        redraws: Of the labels; the analysis's by default.
-        nuisances: Whether errors of efficiencies and fakes are taken into account.
-        seed: Of everything drawn.
-        stage: Called with a line at each stage.
-        runner: Where redraws are done; threads of this process by default.
-        progress: Called with (done, total) blocks of redraws.
+        how: See :class:`~ddphf.learning.read_labels.Redrawing`. Counts blocks of redraws.
 
     Raises:
         InputError: The events cannot be used, or the statistic is unknown.
         FitError: t is beyond all redraws and its law is not confirmed by them, or no training
             converged.
     """
-    stage("events")
-    events = read_labelled_events(analysis, nuisances=nuisances)
+    return judge_events(*begin(analysis, **how), statistic=statistic)
+
+
+def judge_events(
+    events: LabelledEvents, n: int, seed: int, work: Work = HERE, *, statistic: str | None = None
+) -> LearnResult:
+    """Test labelled events, with n redraws; errors as of :func:`learn_test`."""
     which = events.config.statistic if statistic is None else statistic
-    n = events.config.redraws if redraws is None else redraws
     if which not in STATISTICS:
         raise InputError(f"statistic '{which}' is unknown; expected {', '.join(STATISTICS)}")
-    stage("redraws of the labels")
+    work.say("redraws of the labels")
     if which in TRAINED:
-        trained = train_all(
-            events.points, events.labels, which, n, seed=seed, runner=runner, progress=progress
-        )
+        trained = train_all(events.points, events.labels, which, n, seed=seed, work=work)
         found = _judge_trained(which, *trained)
     else:
         names = DEFAULT if which == "default" else (which,)
         pool = make_pool(
             events.points, events.labels, names, resolution=resolutions(events.config.variables)
         )
-        drawn = redraw_pool(pool, n, seed=seed, runner=runner, progress=progress)
+        drawn = redraw_pool(pool, n, seed=seed, work=work)
         found = judge_pool(pool, which, drawn)
-    described = describe_events(events, analysis)
+    described = describe_events(events)
     warnings = [*events.warnings, *found.pop("warnings")]
     return LearnResult(
         kind="test", statistic=which, redraws=n, **found, **described, seed=seed,
         warnings=tuple(dict.fromkeys(warnings)),
-        provenance={**make_provenance(), "events_digest": events.digest},
+        provenance=provenance_of(events),
     )  # fmt: skip
 
 
@@ -150,14 +138,14 @@ def judge_pool(pool: Pool, which: str, drawn: AnyArray) -> dict[str, Any]:
     return {
         "t": t, "p": counted.p, "p_interval": counted.interval, "z": counted.z, "p_law": p_law,
         "significance": told, "effective_dof": None if law is None else law["mean"], "law": law,
-        "chi2_12": chi2_12(t, flipped), "members": tuple(members),
+        "chi2_12": chi2_12(which, t, flipped), "members": tuple(members),
         "treatment": _both_ways(which, observed, drawn) if used else None,
         "null": describe_null(flipped), "warnings": warnings,
     }  # fmt: skip
 
 
 def _judge_trained(
-    which: str, names: Sequence[str], observed: Array, drawn: AnyArray, said: Spec | None
+    which: str, names: Sequence[str], observed: Array, drawn: AnyArray, said: Spec
 ) -> dict[str, Any]:
     """Return the fields of the record that judge a statistic with a training for each redraw."""
     members = [
@@ -179,7 +167,7 @@ def _judge_trained(
     return {
         "t": t, "p": counted.p, "p_interval": counted.interval, "z": counted.z,
         "significance": {"p": counted.p, "z": counted.z, "from": "redraws"},
-        "chi2_12": chi2_12(t, finite), "members": tuple(members), "network": said,
+        "chi2_12": chi2_12(which, t, finite), "members": tuple(members), "network": said,
         "null": describe_null(finite), "warnings": warnings,
     }  # fmt: skip
 
@@ -258,7 +246,12 @@ def describe_null(flipped: AnyArray) -> Spec:
     }
 
 
-def describe_events(events: LabelledEvents, analysis: Analysis) -> dict[str, Any]:
+def provenance_of(events: LabelledEvents) -> dict[str, Any]:
+    """Return versions, and the digests of the events and of their histograms."""
+    return make_provenance(events_digest=events.digest, data_digest=events.histograms_digest)
+
+
+def describe_events(events: LabelledEvents) -> dict[str, Any]:
     """Return the fields of the record that describe the events."""
     labels = events.labels
     return {
@@ -271,7 +264,7 @@ def describe_events(events: LabelledEvents, analysis: Analysis) -> dict[str, Any
             "fakes": {"tested": events.fakes[0], "partner": events.fakes[1]},
         },
         "variables": tuple(_describe_variables(events)),
-        "pairing": {"tested": analysis.tested.label, "partner": analysis.partner.label},
+        "pairing": events.pairing,
         "nuisances": events.nuisances,
         "left_out": events.left_out,
         "data_digest": events.histograms_digest,

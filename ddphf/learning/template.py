@@ -15,6 +15,7 @@ import numpy as np
 from ddphf.arrays import AnyArray, Array, Mask
 from ddphf.compute.streams import generator
 from ddphf.config.analysis import Analysis, TemplateConfig
+from ddphf.config.learned import seal_learned
 from ddphf.config.sections import EventsConfig
 from ddphf.exceptions import InputError, UsageError
 from ddphf.inputs.events import EventTable
@@ -30,12 +31,6 @@ from ddphf.symmetry.learned import digest_numbers, event_numbers
 from ddphf.symmetry.load_events import make_axes
 
 __all__ = ["Fold", "held_out_z", "learn_templates", "split_halves"]
-
-FLOOR = 0.5
-"""Background assumed in bins of the template in which the held-out half has no events."""
-
-SPLIT = 1
-"""Part of the seed that splits the events."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +56,13 @@ class Fold:
     tested_on: int
     events: Mapping[str, float]
     warnings: tuple[str, ...]
+
+
+FLOOR = 0.5
+"""Background assumed in bins of the template in which the held-out half has no events."""
+
+SPLIT = 1
+"""Part of the seed that splits the events."""
 
 
 def split_halves(n: int, seed: int) -> Mask:
@@ -113,6 +115,7 @@ def learn_templates(
             "learned from other events; take the analysis file that it was learned with"
         )
     table = _read_all(analysis, events)
+    whole = read_labelled_events(analysis, nuisances=False).histograms_digest
     first = split_halves(table.n_events, seed)
     out = []
     with tempfile.TemporaryDirectory() as folder:
@@ -120,7 +123,9 @@ def learn_templates(
             learning = first if number == 0 else ~first
             part = float(learning.mean())
             learned = _learn(analysis, events, table.select(learning), Path(folder), part)
-            out.append(_fold(analysis, document, table, learning, learned, name, number + 1, seed))
+            out.append(
+                _fold(analysis, document, table, learning, learned, name, number + 1, seed, whole)
+            )
     return out
 
 
@@ -197,6 +202,7 @@ def _fold(
     name: str,
     number: int,
     seed: int,
+    whole: str,
 ) -> Fold:
     ratio, read = learned
     events = analysis.events
@@ -238,9 +244,13 @@ def _fold(
         "training_digest": digest_numbers(numbers),
         "held_out_digest": digest_numbers(own),
         "data_digest": read.digest,
+        "sample_digest": whole,
+        "learned_from": half.n_events,
+        "tested_on": other.n_events,
         "fold": number,
         "seed": seed,
     }
+    out["learned"]["seal"] = seal_learned(out["learned"])
     return Fold(
         document=out, held_out=_npz(_plain(other)), training=_npz({"contents": numbers}),
         template=_csv(histograms, axes), learned_from=half.n_events, tested_on=other.n_events,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 from scipy.stats import rankdata
@@ -13,7 +14,7 @@ from ddphf.exceptions import InputError
 from ddphf.inputs.events import EventTable
 from ddphf.symmetry.expressions import evaluate
 
-__all__ = ["far_events", "make_points", "resolutions"]
+__all__ = ["far_events", "make_points", "resolutions", "transform_values"]
 
 TIED = 10
 """Events per distinct value from which on values are rounded, and say so or are refused."""
@@ -61,11 +62,22 @@ def make_points(table: EventTable, variables: Sequence[VariableConfig], rows: In
                     f"{where} is {low:g} for {np.sum(values <= 0)} events, which have no "
                     "logarithm; take 'transform: rank', or drop them with 'events.select'"
                 )
-            values = np.log(values)
-        elif variable.transform == "rank":
-            values = (rankdata(values) - 0.5) / len(values)
-        columns.append(values)
+        columns.append(transform_values(values, variable.transform))
     return np.stack(columns, axis=1)
+
+
+def transform_values(values: Array, kind: Literal["log", "rank"] | None) -> Array:
+    """Return the values of a variable as the test sees them, (n,).
+
+    Example:
+        >>> transform_values(np.array([5.0, 7.0]), "rank").tolist()
+        [0.25, 0.75]
+    """
+    if kind == "log":
+        return np.asarray(np.log(values))
+    if kind == "rank":
+        return np.asarray((rankdata(values) - 0.5) / len(values))
+    return values
 
 
 def far_events(config: LearnConfig, points: Array) -> list[str]:

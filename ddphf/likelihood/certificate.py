@@ -34,24 +34,6 @@ Either = TypeVar("Either", JaxArray, AnyArray)
 
 CONVERGED = "converged"
 
-EDM_TOLERANCE = 1e-8
-"""Largest accepted estimated distance to the minimum, in units of -2 ln L."""
-
-EDM_TOLERANCE_PYHF = 1e-6
-"""The same for fits by pyhf's own optimizers."""
-
-EDM_ROUNDING = 1e-10
-"""EDM below which a step that does not quarter it shows rounding: Newton would square it."""
-
-EPSILON = 2.3e-16
-"""Of a number in double precision."""
-
-ROUNDING_OF_Q0 = 2e-16
-"""Of q0, a difference of two sums, in units of the absolute values of their terms."""
-
-ROUNDING_OF_VALUES = 1e-13
-"""By which two programs that add the same terms may differ, in units of their absolute values."""
-
 
 @dataclass(frozen=True)
 class Minimum:
@@ -97,6 +79,25 @@ class Minimum:
         """Return the errors of all parameters, None where an edge leaves none."""
         pairs = zip(self.errors.tolist(), self.at_edge, strict=True)
         return [None if stopped else error for error, stopped in pairs]
+
+
+EDM_TOLERANCE = 1e-8
+"""Largest accepted estimated distance to the minimum, in units of -2 ln L."""
+
+EDM_TOLERANCE_PYHF = 1e-6
+"""The same for fits by pyhf's own optimizers."""
+
+EDM_ROUNDING = 1e-10
+"""EDM below which a step that does not quarter it shows rounding: Newton would square it."""
+
+EPSILON = 2.3e-16
+"""Of a number in double precision."""
+
+ROUNDING_OF_Q0 = 2e-16
+"""Of q0, a difference of two sums, in units of the absolute values of their terms."""
+
+ROUNDING_OF_VALUES = 1e-13
+"""By which two programs that add the same terms may differ, in units of their absolute values."""
 
 
 def free_directions(

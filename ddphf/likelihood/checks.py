@@ -15,7 +15,7 @@ import numpy as np
 
 from ddphf.exceptions import ModelError
 from ddphf.guards import check_model
-from ddphf.likelihood.dropped import check_staterrors, warn_of_dropped
+from ddphf.likelihood.schemas import check_staterrors, warn_of_dropped
 from ddphf.text import did_you_mean
 from ddphf.workspace_json import (
     ChannelDocument,

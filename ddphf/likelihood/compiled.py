@@ -91,18 +91,9 @@ class CompiledModel:
             pair = find_pair(expansion, table)
         except CannotCompileError as error:
             reason = str(error)
+        values = np.asarray(data, dtype=float)
         return cls(
-            parameters=table,
-            data=np.asarray(data, dtype=float),
-            n_main=n_main,
-            expansion=expansion,
-            codes=codes,
-            arrays=arrays,
-            cells=cells,
-            direct=direct,
-            pair=pair,
-            not_a_pair=reason,
-            stated=stated,
+            table, values, n_main, expansion, codes, arrays, cells, direct, pair, reason, stated
         )
 
     @cached_property

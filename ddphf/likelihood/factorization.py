@@ -62,18 +62,13 @@ def solve_lower(chol: Square, right: Columns) -> Columns:
         >>> solve_lower(jnp.array([[2.0, 0.0], [1.0, 2.0]]), jnp.array([[2.0], [3.0]])).tolist()
         [[1.0], [1.0]]
     """
-    n = chol.shape[-1]
-    if n > SMALL:
+    if chol.shape[-1] > SMALL:
         return _over_leading_axes(_solve_lower_alone, chol.ndim - 2)(chol, right)
     return _stack(_forward(chol, right), right)
 
 
 def cho_solve(chol: Square, right: Columns) -> Columns:
-    """Solve with the matrix that a factor belongs to.
-
-    Args:
-        chol: Lower triangular, shape (..., n, n).
-        right: Shape (..., n, m), the same leading axes.
+    """Solve with the matrix that a factor belongs to; shapes as in :func:`solve_lower`.
 
     Example:
         >>> cho_solve(jnp.array([[2.0, 0.0], [1.0, 2.0]]), jnp.array([[6.0], [7.0]])).tolist()

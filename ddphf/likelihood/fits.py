@@ -21,8 +21,7 @@ from ddphf.likelihood.direct.approach import approach
 from ddphf.likelihood.errors.edges import edge_errors, edge_terms
 from ddphf.likelihood.general.newton import GeneralResult
 from ddphf.likelihood.general.zero_rates import minimize_at_zero
-from ddphf.likelihood.paired.careful import PairFit
-from ddphf.likelihood.paired.likelihood import PairLikelihood
+from ddphf.likelihood.paired.likelihood import PairFit, PairLikelihood
 
 __all__ = ["minimize", "minimize_starts"]
 

@@ -15,20 +15,7 @@ import numpy as np
 from ddphf.arrays import Array, Float, JaxArray
 from ddphf.likelihood import precision  # noqa: F401
 
-__all__ = ["histosys_weights", "is_symmetric", "normsys_coefficients", "normsys_factor"]
-
-
-# Rows: coefficients a_1..a_6 of code4's polynomial from value, slope and curvature at +-1.
-_CODE4 = np.array(
-    [
-        [15 / 16, -15 / 16, -7 / 16, -7 / 16, 1 / 16, -1 / 16],
-        [3 / 2, 3 / 2, -9 / 16, 9 / 16, 1 / 16, 1 / 16],
-        [-5 / 8, 5 / 8, 5 / 8, 5 / 8, -1 / 8, 1 / 8],
-        [-3 / 2, -3 / 2, 7 / 8, -7 / 8, -1 / 8, -1 / 8],
-        [3 / 16, -3 / 16, -3 / 16, -3 / 16, 1 / 16, -1 / 16],
-        [1 / 2, 1 / 2, -5 / 16, 5 / 16, 1 / 16, 1 / 16],
-    ]
-)
+__all__ = ["histosys_weights", "is_symmetric", "normsys_factor"]
 
 
 def is_symmetric(
@@ -59,28 +46,6 @@ def histosys_weights(alpha: Float[JaxArray, "*points"], code: str) -> tuple[JaxA
     return up, down
 
 
-def normsys_coefficients(
-    low: Float[Array, "entries"], high: Float[Array, "entries"], code: str
-) -> Float[Array, "entries 8"]:
-    """Return what :func:`normsys_factor` needs, shape (entries, 8), from the factors at -1, +1."""
-    low, high = np.asarray(low, dtype=float), np.asarray(high, dtype=float)
-    log_low, log_high = np.log(low), np.log(high)
-    polynomial = np.zeros((low.size, 6))
-    if code == "code4":
-        conditions = np.stack(
-            [
-                high - 1.0,
-                low - 1.0,
-                log_high * high,
-                -log_low * low,
-                log_high**2 * high,
-                log_low**2 * low,
-            ]
-        )
-        polynomial = (_CODE4 @ conditions).T
-    return np.concatenate([log_low[:, None], log_high[:, None], polynomial], axis=1)
-
-
 def normsys_factor(
     alpha: Float[JaxArray, "*points entries"],
     coefficients: Float[JaxArray, "*one entries 8"],
@@ -90,7 +55,8 @@ def normsys_factor(
 
     Args:
         alpha: Shape (..., entries).
-        coefficients: Shape (entries, 8), or with leading axes of length 1.
+        coefficients: Of :func:`~ddphf.likelihood.general.layout.normsys_coefficients`, shape
+            (entries, 8), or with leading axes of length 1.
         code: ``"code1"`` or ``"code4"``.
     """
     log_low, log_high = coefficients[..., 0], coefficients[..., 1]

@@ -18,14 +18,13 @@ import pyhf
 
 from ddphf.arrays import Array
 from ddphf.exceptions import ModelError
-from ddphf.likelihood.auxiliary import warn_of_auxiliary_data
 from ddphf.likelihood.checks import (
     Content,
     check_measurement,
     check_workspace,
     select_measurement,
 )
-from ddphf.likelihood.expansion import Constraints, read_constraints
+from ddphf.likelihood.expansion import Constraints, read_constraints, warn_of_auxiliary_data
 from ddphf.likelihood.schemas import check_schema
 from ddphf.workspace_json import MeasurementDocument, Workspace
 

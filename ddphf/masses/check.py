@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from ddphf.arrays import Array, Spec
@@ -12,7 +14,7 @@ from ddphf.likelihood.rows.fits import RowFits
 from ddphf.likelihood.rows.model import RowData
 from ddphf.masses.engine import ScanEngine
 
-__all__ = ["check_by_pyhf"]
+__all__ = ["check_by_pyhf", "point_of"]
 
 CHECKED = 3
 """Hypotheses that pyhf evaluates once more: the first, the last and the best."""
@@ -33,7 +35,9 @@ def check_by_pyhf(engine: ScanEngine, free: RowFits, null: RowFits, q0: Array) -
     for index in chosen:
         reference = ReferenceModel(engine.scan.workspace(index))
         values = [
-            reference.twice_nll(_point(engine, reference, fits, index, dark), backend="numpy")
+            reference.twice_nll(
+                point_of(engine, reference, fits, index, dark=dark), backend="numpy"
+            )
             for fits, dark in ((free, False), (null, True))
         ]
         by_rows = 2.0 * float(null.value[index] - free.value[index])
@@ -46,10 +50,20 @@ def check_by_pyhf(engine: ScanEngine, free: RowFits, null: RowFits, q0: Array) -
     return {"hypotheses": chosen, "largest_difference": largest}
 
 
-def _point(
-    engine: ScanEngine, reference: ReferenceModel, fits: RowFits, index: int, dark: bool
-) -> Array:
-    """Return all parameters of a row's fit in pyhf's order."""
+def point_of(
+    engine: ScanEngine, reference: ReferenceModel, fits: RowFits, index: int, *, dark: bool,
+    places: Mapping[str, int] | None = None,
+) -> Array:  # fmt: skip
+    """Return all parameters of a row's fit in pyhf's order.
+
+    Args:
+        engine: The scan's.
+        reference: Of the hypothesis's workspace.
+        fits: Of all hypotheses.
+        index: Of the hypothesis.
+        dark: Whether the signal was held at 0.
+        places: First bin of the row that errors of bins of a name belong to; 0 where None.
+    """
     model, table = engine.model, reference.parameters
     data = model.observed.take(slice(index, index + 1))
     if dark:
@@ -62,5 +76,6 @@ def _point(
         if name in model.names:
             out[i] = fits.theta[index, model.names.index(name)]
         elif not table.fixed[i]:
-            out[i] = gamma[0, live[int(name.rpartition("[")[2][:-1])]]
+            base, _, number = name.rpartition("[")
+            out[i] = gamma[0, live[(places or {}).get(base, 0) + int(number[:-1])]]
     return out

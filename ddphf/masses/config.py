@@ -15,8 +15,9 @@ from ddphf.files import read_input
 from ddphf.guards import within
 from ddphf.masses.empty_bins import treat_empty_bins
 from ddphf.masses.morphing import Morphed, morph_signal
-from ddphf.masses.scan import UNSTATED, MassScan, Norm, Parameter, Poi, Sample
+from ddphf.masses.scan import UNSTATED, MassScan, Norm, Parameter, Poi, Sample, Scale, Shift
 from ddphf.masses.schema import SCHEMA, check_scan_file
+from ddphf.masses.stated import LUMI, lumi_entry
 from ddphf.masses.tables import Tables, split_address
 from ddphf.masses.windows import fill_windows
 from ddphf.text import list_names
@@ -142,8 +143,18 @@ def _make(data: Mapping[str, Any], tables: Tables) -> MassScan:
             f"at poi.bounds: [{lower:g}, {upper:g}] have no 0 below the upper one, so there is no "
             "background-only hypothesis and no upper limit; widen them"
         )
-    if poi["name"] in {norm.name for s in (*backgrounds, signal) for norm in s.norms}:
+    used = [name for s in (*backgrounds, signal) for name in s.nuisances]
+    if poi["name"] in {*used, LUMI}:
         raise InputError(f"at poi.name: '{poi['name']}' is the name of a systematic too")
+    if LUMI in used:
+        raise InputError(f"at systematics: '{LUMI}' is the name of type lumi alone; rename it")
+    measured = any(s.scales for s in (*backgrounds, signal))
+    stated = (lumi_entry(data["luminosity"]["relative_error"]),) if measured else ()
+    if "luminosity" in data and not measured:
+        raise InputError(
+            "at luminosity: no sample has a systematic of type lumi; add '- {type: lumi}', or "
+            "leave it out"
+        )
     return MassScan(
         name=data["name"],
         parameter=Parameter(parameter["name"], parameter.get("unit", ""), values),
@@ -157,6 +168,7 @@ def _make(data: Mapping[str, Any], tables: Tables) -> MassScan:
         warnings=(*said, *(morphed.warnings if morphed else ())),
         between=morphed.between if morphed else None,
         interpolation=morphed.record if morphed else None,
+        stated=stated,
     )
 
 
@@ -257,8 +269,8 @@ class _Reader:
                     raise InputError(f"at {where}.error: hypothesis {row}, bin {column} has {why}")
         elif "error_kind" in entry:
             raise InputError(f"at {where}.error_kind: there is no error; give it too")
-        norms = self.norms(entry, where)
-        return Sample(entry.get("name", name), yields, error, shapesys, norms)
+        sample = Sample(entry.get("name", name), yields, error, shapesys)
+        return self.with_systematics(sample, entry, where)
 
     def signal(
         self, entry: Mapping[str, Any], values: Array, edges: Array | None
@@ -279,16 +291,37 @@ class _Reader:
             reader.sample(alone, "signal", "signal"), at, values, edges,
             log=entry.get("interpolate_yields") == "log", name=self.parameter,
         )  # fmt: skip
-        return replace(found.signal, norms=self.norms(entry, "signal")), found
-
-    def norms(self, entry: Mapping[str, Any], where: str) -> tuple[Norm, ...]:
-        norms = []
         for i, norm in enumerate(entry.get("systematics", ())):
+            if norm["type"] == "histosys":
+                raise InputError(
+                    f"at signal.systematics.{i}: a histosys of a signal that is interpolated would "
+                    "have to be interpolated too; take normsys, or simulate every value"
+                )
+        return self.with_systematics(found.signal, entry, "signal"), found
+
+    def with_systematics(self, sample: Sample, entry: Mapping[str, Any], where: str) -> Sample:
+        """Return the sample with the correlated errors of its section."""
+        norms: list[Norm] = []
+        shifts: list[Shift] = []
+        scales: list[Scale] = []
+        for i, given in enumerate(entry.get("systematics", ())):
             place = f"{where}.systematics.{i}"
-            up, down = (self.numbers(norm[key], f"{place}.{key}") for key in ("up", "down"))
-            if np.any(up <= 0) or np.any(down <= 0):
-                raise InputError(f"at {place}: factors at +1 and -1 sigma, expected above 0")
-            norms.append(Norm(norm["name"], up, down))
-        if len({norm.name for norm in norms}) < len(norms):
-            raise InputError(f"at {where}.systematics: a name appears twice")
-        return tuple(norms)
+            if given["type"] == "lumi":
+                scales.append(Scale(LUMI, "lumi"))
+            elif given["type"] == "histosys":
+                shifts.append(self.shift(sample, given, place))
+            else:
+                up, down = (self.numbers(given[key], f"{place}.{key}") for key in ("up", "down"))
+                if np.any(up <= 0) or np.any(down <= 0):
+                    raise InputError(f"at {place}: factors at +1 and -1 sigma, expected above 0")
+                norms.append(Norm(given["name"], up, down))
+        for found in (norms, shifts, scales):
+            if len({one.name for one in found}) < len(found):
+                raise InputError(f"at {where}.systematics: a name appears twice")
+        return replace(sample, norms=tuple(norms), shifts=tuple(shifts), scales=tuple(scales))
+
+    def shift(self, sample: Sample, given: Mapping[str, Any], place: str) -> Shift:
+        up, down = (self.yields(given[key], f"{place}.{key}") for key in ("up", "down"))
+        if given.get("relative", False):
+            up, down = up * sample.yields, down * sample.yields
+        return Shift(given["name"], up, down)

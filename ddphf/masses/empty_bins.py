@@ -59,19 +59,21 @@ def _map(scan: MassScan, change: Callable[[Array], Array]) -> MassScan:
 
     def of(sample: Sample) -> Sample:
         error = None if sample.error is None else np.sqrt(change(sample.error**2))
-        return replace(sample, yields=change(sample.yields), error=error)
+        return replace(sample.change(change), error=error)
 
     return replace(
         scan,
         counts=change(scan.counts),
         backgrounds=tuple(map(of, scan.backgrounds)),
         signal=of(scan.signal),
+        more_signals=tuple(map(of, scan.more_signals)),
     )
 
 
 def _drop(scan: MassScan, empty: Mask) -> MassScan:
     changed = _map(scan, lambda values: np.where(empty, 0.0, values))
-    lost = np.flatnonzero(changed.signal.yields.sum(axis=1) <= 0)
+    left = sum(sample.yields.sum(axis=1) for sample in changed.signals)
+    lost = np.flatnonzero(np.asarray(left) <= 0)
     if len(lost):
         raise InputError(
             f"at empty_bins: 'drop' leaves no signal at {scan.parameter.name} = "
@@ -99,8 +101,7 @@ def _floor(scan: MassScan, empty: Mask) -> MassScan:
         )
     value = np.broadcast_to(weight[:, None], empty.shape)
     changed = replace(
-        first,
-        yields=np.where(empty, value, first.yields),
+        first.change(lambda table: np.where(empty, value, table)),
         error=np.where(empty, value, first.error),
     )
     return replace(scan, backgrounds=(changed, *scan.backgrounds[1:]))

@@ -13,7 +13,7 @@ from ddphf.likelihood.fits import minimize
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.likelihood.rows.fits import RowFits, fit_rows
 from ddphf.likelihood.rows.kernel import evaluate, profile
-from ddphf.likelihood.rows.model import RowData, RowModel, factors
+from ddphf.likelihood.rows.model import RowData, RowModel
 from ddphf.masses.scan import MassScan
 from ddphf.statistics.signed import BELOW_FREE
 from ddphf.statistics.tails import CAREFUL, FAILED
@@ -39,6 +39,7 @@ class ScanEngine:
     def __init__(self, scan: MassScan) -> None:
         self.scan = scan
         self.model: RowModel = scan.rows()
+        self._null = self.model.null()
         self.signal_only: Mask = self.model.without_signal()
         self._signal = self.model.yields[:, self.model.linear[:, 0] > 0].sum(axis=(1, 2))
         self._others = self.model.yields[:, self.model.linear[:, 0] == 0].sum(axis=(1, 2))
@@ -63,14 +64,15 @@ class ScanEngine:
             row: Hypothesis of each, shape (fits,), or one number.
             start: Global parameters to begin at, shape (fits, k).
         """
-        begin = np.tile(self.model.centre, (len(data), 1)) if start is None else start.copy()
+        begin = np.tile(self.model.start, (len(data), 1)) if start is None else start.copy()
         begin[:, 0] = mu
         if np.any(mu == 0):
             nothing = self.signal_only[row] & (mu == 0)[:, None]
             data = RowData(np.where(nothing, 0.0, data.counts), data.centre, data.local)
         mask = np.zeros(begin.shape[1], dtype=bool)
         mask[0] = True
-        return self._careful(fit_rows(self.model, data, begin, mask, row=row), data, row, mask)
+        model = self._null if np.all(mu == 0) else self.model
+        return self._careful(fit_rows(model, data, begin, mask, row=row), data, row, mask)
 
     def free(self, data: RowData, row: AnyArray | int, start: Array | None = None) -> RowFits:
         """Fit with everything free.
@@ -80,7 +82,7 @@ class ScanEngine:
             row: Hypothesis of each, shape (fits,), or one number.
             start: Nuisances to begin at; the POI begins where the events are enough.
         """
-        begin = np.tile(self.model.centre, (len(data), 1)) if start is None else start.copy()
+        begin = np.tile(self.model.start, (len(data), 1)) if start is None else start.copy()
         signal = np.where(self._signal[row] > 0, self._signal[row], 1.0)
         events = data.counts.sum(axis=1)
         needed = np.sum(np.where(self.signal_only[row], data.counts, 0.0), axis=1)
@@ -125,10 +127,7 @@ class ScanEngine:
             row: Hypothesis of each fit.
         """
         model = self.model.take(np.atleast_1d(row))
-        value = np.prod(factors(model, theta)[0], axis=2)
-        parts = value[:, :, None] * model.yields
-        a = parts[:, model.wobbling].sum(axis=1)
-        b = parts[:, ~model.wobbling].sum(axis=1)
+        a, b = model.split(theta)
         with np.errstate(under="ignore"):
             gamma, rate, _, _ = profile(model, data, a, b)
         return np.where(rate < 1e-90, 0.0, rate), gamma

@@ -27,6 +27,12 @@ def make_workspace(folder: Path, index: int) -> dict[str, Any]:
         for norm in sample["norms"]:
             factors = {"hi": float(table[norm["up"]]), "lo": float(table[norm["down"]])}
             modifiers.append({"name": norm["name"], "type": "normsys", "data": factors})
+        for shift in sample["shifts"]:
+            ends = {"hi_data": table[shift["up"]], "lo_data": table[shift["down"]]}
+            tables = {key: values[live].tolist() for key, values in ends.items()}
+            modifiers.append({"name": shift["name"], "type": "histosys", "data": tables})
+        for scale in sample["scales"]:
+            modifiers.append({"name": scale["name"], "type": scale["type"], "data": None})
         error = sample["error"]
         if error is not None:
             errors = table[error["table"]][live].tolist()
@@ -34,7 +40,7 @@ def make_workspace(folder: Path, index: int) -> dict[str, Any]:
         yields = table[sample["yields"]][live].tolist()
         samples.append({"name": sample["name"], "data": yields, "modifiers": modifiers})
     channel = form["channel"]
-    config = {"poi": poi["name"], "parameters": [poi]}
+    config = {"poi": poi["name"], "parameters": [poi, *form["stated"]]}
     return {
         "version": "1.0.0",
         "channels": [{"name": channel, "samples": samples}],

@@ -18,12 +18,6 @@ from ddphf.masses.scan import Sample
 
 __all__ = ["Morphed", "Templates", "morph_signal"]
 
-TOO_FAR = 3.0
-"""Standard deviations: a template that was left out and is missed by more gets a warning."""
-
-FEWEST = 10.0
-"""Simulated events that a bin of the comparison has at least: fewer have no chi2."""
-
 
 @dataclass(frozen=True)
 class Morphed:
@@ -40,6 +34,13 @@ class Morphed:
     between: Array
     record: Spec
     warnings: tuple[str, ...]
+
+
+TOO_FAR = 3.0
+"""Standard deviations: a template that was left out and is missed by more gets a warning."""
+
+FEWEST = 10.0
+"""Simulated events that a bin of the comparison has at least: fewer have no chi2."""
 
 
 class Templates:

@@ -21,7 +21,7 @@ from ddphf.results.limit import LimitResult
 from ddphf.results.masses import MassesResult
 from ddphf.results.provenance import json_digest, make_provenance
 
-__all__ = ["OneByOne", "run_one_by_one"]
+__all__ = ["OneByOne", "digest_of", "hypothesis_of", "run_one_by_one"]
 
 FITTED = ("mu_hat", "mu_error", "q0", "z0", "p0")
 
@@ -95,6 +95,12 @@ class OneByOne:
         return out
 
 
+def digest_of(found: Hypotheses) -> str:
+    """Return what the data of hypotheses one by one are known again by."""
+    parts: list[Any] = [found.background, list(found.patches), list(found.names)]
+    return json_digest([*parts, found.values.tolist()])
+
+
 def run_one_by_one(
     found: Hypotheses,
     reason: str,
@@ -127,7 +133,7 @@ def run_one_by_one(
         raise InputError(f"toys: {toys}, expected at least {MIN_TOYS} per scanned signal strength")
     ordered = ("asymptotic", *(["toys"] if "toys" in methods else []))
     work.say(f"{len(found)} hypotheses one by one")
-    inputs = json_digest([found.background, list(found.patches), list(found.names)])
+    inputs = digest_of(found)
     settings = {"levels": tuple(levels), "methods": ordered, "toys": toys, "seed": seed}
     digest = work_digest([found.values], inputs, sorted(settings.items()))
     pieces = list(
@@ -156,7 +162,7 @@ def run_one_by_one(
         values=tuple(found.values.tolist()),
         levels=tuple(levels),
         hypotheses=tuple(
-            _hypothesis(name, piece, levels, found)
+            hypothesis_of(name, piece, levels, found)
             for name, piece in zip(found.names, pieces, strict=True)
         ),
         fits={"careful": len(found) - sum(failed), "failed": sum(failed)},
@@ -165,7 +171,7 @@ def run_one_by_one(
             f"hypotheses are fitted one by one by the engine of single workspaces: {reason}",
             *_gather(list(said), found),
         ),
-        provenance=make_provenance(data_digest=f"sha256:{digest}"),
+        provenance=make_provenance(data_digest=digest_of(found)),
     )
 
 
@@ -181,7 +187,8 @@ def _gather(said: Sequence[tuple[str, int]], found: Hypotheses) -> list[str]:
     return out
 
 
-def _hypothesis(name: str, piece: Piece, levels: Sequence[float], found: Hypotheses) -> Spec:
+def hypothesis_of(name: str, piece: Piece, levels: Sequence[float], found: Hypotheses) -> Spec:
+    """Return a row of the record, of what the work returned."""
     limits: list[Spec] = []
     for k, level in enumerate(levels):
         values = _list(piece[f"asymptotic_{k}"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +11,17 @@ import numpy as np
 from ddphf.arrays import Array, Spec
 from ddphf.likelihood.patches import split_signal
 from ddphf.masses.patchset import Hypotheses
-from ddphf.masses.scan import UNSTATED, MassScan, Norm, Parameter, Poi, Sample
+from ddphf.masses.scan import (
+    UNSTATED,
+    MassScan,
+    Norm,
+    Parameter,
+    Poi,
+    Sample,
+    Scale,
+    Shift,
+)
+from ddphf.masses.stated import KEYS
 
 __all__ = ["NoRows", "make_rows", "poi_of"]
 
@@ -21,32 +31,40 @@ class NoRows(Exception):
 
 
 @dataclass
-class _Parts:
-    """One sample of a channel, in arrays of the bins of all channels."""
+class _Part:
+    """One sample of one channel, in arrays of the bins of all channels."""
 
     yields: Array
-    errors: dict[str, Array] = field(default_factory=dict)
+    error: Array | None = None
+    shapesys: bool = False
     norms: dict[str, tuple[float, float]] = field(default_factory=dict)
+    shifts: dict[str, tuple[Array, Array]] = field(default_factory=dict)
+    scales: tuple[Scale, ...] = ()
 
 
-def poi_of(background: Mapping[str, Any]) -> Poi:
+def poi_of(background: Mapping[str, Any]) -> tuple[Poi, tuple[Spec, ...]]:
     """Return the POI of the first measurement, with pyhf's bounds where none are stated.
 
+    Beside it what is stated of other parameters.
+
     Raises:
-        NoRows: More is stated of parameters than bounds and start of the POI.
+        NoRows: Something is stated that rows do not have.
     """
     config = background["measurements"][0]["config"]
-    (lower, upper), stated = UNSTATED, False
+    (lower, upper), stated, others = UNSTATED, False, []
     for entry in config["parameters"]:
+        if extra := sorted(set(entry) - set(KEYS)):
+            raise NoRows(f"the measurement states {extra[0]} of '{entry['name']}'")
         if entry["name"] != config["poi"]:
-            raise NoRows(f"the measurement states '{entry['name']}'")
+            others.append(dict(entry))
+            continue
         if extra := sorted(set(entry) - {"name", "bounds", "inits"}):
             raise NoRows(f"the measurement states {extra[0]} of its POI")
         if "bounds" in entry:
             (lower, upper), stated = map(float, entry["bounds"][0]), True
     if lower > 0 or upper <= 0:
         raise NoRows("the bounds of the POI exclude 0")
-    return Poi(config["poi"], "", lower, upper, stated)
+    return Poi(config["poi"], "", lower, upper, stated), tuple(others)
 
 
 def make_rows(found: Hypotheses) -> MassScan:
@@ -66,24 +84,25 @@ def make_rows(found: Hypotheses) -> MassScan:
         (['SR.bkg', 'CR.bkg', 'signal'], (3, 4))
     """
     base = found.background
-    poi, n = poi_of(base), len(found)
-    if len(found.background["measurements"]) > 1:
+    (poi, stated), n = poi_of(base), len(found)
+    if len(base["measurements"]) > 1:
         raise NoRows("there are several measurements")
     layout = _Layout(base, poi.name)
     backgrounds = []
     for channel in base["channels"]:
         for sample in channel["samples"]:
             name = sample["name"] if layout.single else f"{channel['name']}.{sample['name']}"
-            part = layout.read(channel["name"], dict(sample), None)
-            backgrounds.append(_sample(name, [part] * n, layout.shapesys))
-    signals = [layout.signal(split) for split in _signals(found)]
-    signal = _sample("signal", signals, frozenset())
-    names = [sample.name for sample in (*backgrounds, signal)]
+            part = layout.read(channel["name"], dict(sample), signal=False)
+            backgrounds.append(_sample(name, [part] * n))
+    signals = _signals(found, layout)
+    names = [sample.name for sample in (*backgrounds, *signals)]
     if len(set(names)) < len(names):
         raise NoRows("a background sample is called 'signal', or two samples have one name")
-    locals_ = [s for s in (*backgrounds, signal) if s.error is not None]
+    locals_ = [s for s in (*backgrounds, *signals) if s.error is not None]
     if any(s.shapesys for s in locals_) and len(locals_) > 1:
         raise NoRows("a shapesys stands beside other errors of bins")
+    if own := sorted({str(entry["name"]) for entry in stated} & set(layout.of_bins)):
+        raise NoRows(f"the measurement states '{own[0]}', an error of bins")
     observed = {o["name"]: o["data"] for o in base["observations"]}
     counts = np.concatenate([observed[c["name"]] for c in base["channels"]]).astype(float)
     if np.any(counts < 0) or np.any(counts != np.round(counts)):
@@ -95,23 +114,37 @@ def make_rows(found: Hypotheses) -> MassScan:
         poi=poi,
         counts=np.tile(counts, (n, 1)),
         backgrounds=tuple(backgrounds),
-        signal=signal,
+        signal=signals[0],
+        more_signals=tuple(signals[1:]),
         live=np.ones(shape, dtype=bool),
         empty=np.zeros(shape, dtype=bool),
+        stated=stated,
     )
 
 
-def _signals(found: Hypotheses) -> Iterator[list[tuple[str, Spec]]]:
-    """Yield the signal samples of each hypothesis, with their channels."""
+def _signals(found: Hypotheses, layout: _Layout) -> list[Sample]:
+    """Return the samples that the POI scales, one for each place in a channel that has some."""
+    channels = [c["name"] for c in found.background["channels"]]
+    parts: dict[tuple[str, int], list[_Part | None]] = {}
     for index in range(len(found)):
         split = split_signal(found.workspace(index))
-        steps = split[1] if split is not None else []
-        channels = [c["name"] for c in found.background["channels"]]
-        yield [(channels[int(step["path"].split("/")[2])], step["value"]) for step in steps]
+        here: dict[str, int] = {}
+        for step in split[1] if split is not None else []:
+            channel = channels[int(step["path"].split("/")[2])]
+            place = channel, here.get(channel, 0)
+            here[channel] = place[1] + 1
+            column = parts.setdefault(place, [None] * len(found))
+            column[index] = layout.read(channel, dict(step["value"]), signal=True)
+    out = []
+    for (channel, number), column in sorted(parts.items(), key=lambda one: (
+            channels.index(one[0][0]), one[0][1])):  # fmt: skip
+        name = "signal" if len(parts) == 1 else f"{channel}.signal{number or ''}"
+        out.append(_sample(name, column))
+    return out
 
 
 class _Layout:
-    """Where the bins of channels are, and the names of the errors of bins."""
+    """Where the bins of channels are, and what modifiers of one name are."""
 
     def __init__(self, base: Mapping[str, Any], poi: str) -> None:
         self.poi, self.single = poi, len(base["channels"]) == 1
@@ -122,42 +155,57 @@ class _Layout:
             self.places[channel["name"]] = slice(end, end + size)
             end += size
         self.n = end
-        self.staterrors: dict[str, str] = {}
+        self.of_bins: dict[str, str] = {}
         self.shapesys: frozenset[str] = frozenset()
         self.kinds: dict[str, str] = {poi: "normfactor"}
 
-    def read(self, channel: str, sample: Spec, signal: _Parts | None) -> _Parts:
-        """Read a sample, or add one of another channel to a signal."""
-        part = _Parts(np.zeros(self.n)) if signal is None else signal
+    def read(self, channel: str, sample: Spec, *, signal: bool) -> _Part:
+        """Read a sample of a channel."""
         place = self.places[channel]
         data = np.array(sample["data"], dtype=float)
         if np.any(data < 0):
             raise NoRows(f"sample '{sample['name']}' has negative yields")
+        part = _Part(np.zeros(self.n))
         part.yields[place] = data
-        norms: dict[str, tuple[float, float]] = {}
+        scaled = 0
         for modifier in sample["modifiers"]:
             name, kind = modifier["name"], modifier["type"]
-            if self.kinds.setdefault(name, kind) != kind:
+            same = "normsys" if kind == "histosys" else kind
+            if self.kinds.setdefault(name, same) != same:
                 raise NoRows(f"'{name}' is the name of modifiers of two types")
             if kind == "normsys":
                 up, down = modifier["data"]["hi"], modifier["data"]["lo"]
-                if up <= 0 or down <= 0 or name in norms:
+                if up <= 0 or down <= 0 or name in part.norms:
                     raise NoRows(f"factors of '{name}' are not above 0, or there twice")
-                norms[name] = float(up), float(down)
+                part.norms[name] = float(up), float(down)
+            elif kind == "histosys":
+                if name in part.shifts:
+                    raise NoRows(f"'{name}' is there twice in one sample")
+                ends = [np.zeros(self.n), np.zeros(self.n)]
+                for end, key in zip(ends, ("hi_data", "lo_data"), strict=True):
+                    end[place] = modifier["data"][key]
+                part.shifts[name] = ends[0], ends[1]
             elif kind in ("staterror", "shapesys"):
-                self._error(channel, sample, modifier, part, of_signal=signal is not None)
-            elif not (kind == "normfactor" and name == self.poi and signal is not None):
+                self._error(channel, sample, modifier, part, of_signal=signal)
+            elif kind == "normfactor" and name == self.poi and signal:
+                scaled += 1
+            elif kind in ("lumi", "normfactor") and name != self.poi:
+                if Scale(name, kind) in part.scales:
+                    raise NoRows(f"'{name}' is there twice in one sample")
+                part.scales += (Scale(name, kind),)
+            else:
                 raise NoRows(f"sample '{sample['name']}' has the {kind} '{name}'")
-        part.norms = norms
+        if scaled > 1:
+            raise NoRows(f"sample '{sample['name']}' has the POI twice")
         return part
 
     def _error(
-        self, channel: str, sample: Spec, modifier: Spec, part: _Parts, *, of_signal: bool
+        self, channel: str, sample: Spec, modifier: Spec, part: _Part, *, of_signal: bool
     ) -> None:
         name, kind, place = modifier["name"], modifier["type"], self.places[channel]
-        if self.staterrors.setdefault(name, channel) != channel:
+        if self.of_bins.setdefault(name, channel) != channel:
             raise NoRows(f"'{name}' is in two channels")
-        others = [n for n, c in self.staterrors.items() if c == channel and n != name]
+        others = [n for n, c in self.of_bins.items() if c == channel and n != name]
         if others:
             raise NoRows(f"channel '{channel}' has errors of bins '{name}' and '{others[0]}'")
         if kind == "shapesys":
@@ -169,40 +217,30 @@ class _Layout:
             raise NoRows(f"'{name}' has errors where '{sample['name']}' has no yield")
         if kind == "shapesys" and np.any((part.yields[place] > 0) & (error == 0)):
             raise NoRows(f"the shapesys '{name}' is 0 in a bin")
-        values = part.errors.setdefault(kind, np.zeros(self.n))
-        values[place] = error
-
-    def signal(self, samples: Sequence[tuple[str, Spec]]) -> _Parts:
-        """Read the signal of one hypothesis from all channels that have it."""
-        channels = [channel for channel, _ in samples]
-        if len(set(channels)) < len(channels):
-            raise NoRows("a channel has two signal samples")
-        part = _Parts(np.zeros(self.n))
-        for channel, sample in samples:
-            poi = [m for m in sample["modifiers"] if m["type"] == "normfactor"]
-            if len(poi) != 1:
-                raise NoRows(f"sample '{sample['name']}' has several normfactors")
-            before = part.norms
-            self.read(channel, sample, part)
-            if channel != channels[0] and part.norms != before:
-                raise NoRows("correlated errors of the signal differ from channel to channel")
-        having = {c for c, s in samples if any(m["type"] == "staterror" for m in s["modifiers"])}
-        if having and having != set(channels):
-            raise NoRows("the signal has a staterror in some of its channels alone")
-        return part
+        part.shapesys = kind == "shapesys"
+        part.error = np.zeros(self.n)
+        part.error[place] = error
 
 
-def _sample(name: str, parts: Sequence[_Parts], shapesys: frozenset[str]) -> Sample:
-    """Return one sample of all hypotheses; an error that one of them lacks has factors of 1."""
-    if len({tuple(part.errors) for part in parts}) > 1:
-        raise NoRows("some signals have errors of their bins, others have none")
+def _sample(name: str, found: Sequence[_Part | None]) -> Sample:
+    """Return one sample of all hypotheses; what one of them lacks changes nothing there."""
+    have = [part for part in found if part is not None]
+    bins = len(have[0].yields)
+    parts = [_Part(np.zeros(bins)) if part is None else part for part in found]
+    if len({(part.error is None, part.scales) for part in have}) > 1:
+        raise NoRows("some signals have errors of their bins or factors, others have none")
     error = None
-    if parts[0].errors:
-        error = np.array([next(iter(part.errors.values())) for part in parts])
-    names = dict.fromkeys(key for part in parts for key in part.norms)
+    if have[0].error is not None:
+        error = np.array([np.zeros(bins) if p.error is None else p.error for p in parts])
     norms = []
-    for key in names:
+    for key in dict.fromkeys(key for part in parts for key in part.norms):
         up, down = np.array([part.norms.get(key, (1.0, 1.0)) for part in parts]).T
         norms.append(Norm(key, up, down))
+    shifts = []
+    for key in dict.fromkeys(key for part in parts for key in part.shifts):
+        ends = [part.shifts.get(key, (part.yields, part.yields)) for part in parts]
+        shifts.append(Shift(key, np.array([e[0] for e in ends]), np.array([e[1] for e in ends])))
     yields = np.array([part.yields for part in parts])
-    return Sample(name, yields, error, "shapesys" in parts[0].errors, tuple(norms))
+    return Sample(
+        name, yields, error, have[0].shapesys, tuple(norms), tuple(shifts), have[0].scales
+    )

@@ -19,12 +19,6 @@ from ddphf.workspace_json import Workspace
 
 __all__ = ["Hypotheses", "read_hypotheses"]
 
-MOST = 100_000
-"""Patches of a patchset."""
-
-LARGEST = 1e15
-"""Of a value, as in the tables of a scan file."""
-
 
 @dataclass(frozen=True)
 class Hypotheses:
@@ -50,6 +44,13 @@ class Hypotheses:
     def workspace(self, index: int) -> Workspace:
         """Return the workspace of one hypothesis, as ``pyhf patchset apply`` makes it."""
         return apply_patch(self.background, self.patches[index], name=f"patch {self.names[index]}")
+
+
+MOST = 100_000
+"""Patches of a patchset."""
+
+LARGEST = 1e15
+"""Of a value, as in the tables of a scan file."""
 
 
 def read_hypotheses(background: Any, patchset: Any, parameter: str | None = None) -> Hypotheses:

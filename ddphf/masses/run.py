@@ -27,7 +27,7 @@ from ddphf.statistics.one_sided import is_one_sided
 from ddphf.statistics.signed import signed_z
 from ddphf.statistics.tails import CAREFUL, FAILED
 
-__all__ = ["Fitted", "fit_scan", "run_scan"]
+__all__ = ["Fitted", "digest_of", "fit_scan", "run_scan"]
 
 WORDS = {CAREFUL: "careful", FAILED: "failed"}
 
@@ -162,10 +162,13 @@ def run_scan(
         interpolation=scan.interpolation,
         seed=seed if global_toys or "toys" in methods else None,
         warnings=(*said, *scan.warnings, *_warn(fitted, limits)),
-        provenance=make_provenance(
-            data_digest=f"sha256:{work_digest(fitted.engine.model.digest_parts(), scan.name)}"
-        ),
+        provenance=make_provenance(data_digest=digest_of(scan)),
     )
+
+
+def digest_of(scan: MassScan) -> str:
+    """Return what a scan is known again by: its rows and its name."""
+    return f"sha256:{work_digest(scan.rows().digest_parts(), scan.name)}"
 
 
 def _asymptotic(

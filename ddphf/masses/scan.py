@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from ddphf.arrays import Array, IntArray, Mask, Spec
-from ddphf.likelihood.interpolation import normsys_coefficients
-from ddphf.likelihood.rows.model import RowModel
+from ddphf.likelihood.general.layout import normsys_coefficients
+from ddphf.likelihood.rows.model import RowModel, Shifts
+from ddphf.masses.stated import Globals, set_globals
 
-__all__ = ["UNSTATED", "MassScan", "Norm", "Parameter", "Poi", "Sample"]
+__all__ = ["UNSTATED", "MassScan", "Norm", "Parameter", "Poi", "Sample", "Scale", "Shift"]
 
 CHANNEL = "window"
 UNSTATED = (0.0, 10.0)
 """Bounds of a POI of which nothing is said, as pyhf's."""
-
-NUISANCE = (-5.0, 5.0)
-"""Bounds of a normsys, which pyhf sets."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +35,29 @@ class Norm:
 
 
 @dataclass(frozen=True)
+class Shift:
+    """A histosys of one sample: its yields at +1 and -1 sigma in each hypothesis.
+
+    Attributes:
+        name: Of the nuisance.
+        up: Shape (n, bins).
+        down: Shape (n, bins).
+    """
+
+    name: str
+    up: Array
+    down: Array
+
+
+@dataclass(frozen=True)
+class Scale:
+    """A parameter that multiplies a sample: its name, and ``lumi`` or ``normfactor``."""
+
+    name: str
+    kind: str
+
+
+@dataclass(frozen=True)
 class Sample:
     """Expected events.
 
@@ -45,6 +67,8 @@ class Sample:
         error: Absolute errors of the simulation, shape (n, bins), or None.
         shapesys: Whether they are those of an auxiliary Poisson measurement, not staterrors.
         norms: Correlated errors.
+        shifts: Correlated errors that differ from bin to bin.
+        scales: Parameters that multiply it, other than the POI.
     """
 
     name: str
@@ -52,6 +76,18 @@ class Sample:
     error: Array | None = None
     shapesys: bool = False
     norms: tuple[Norm, ...] = ()
+    shifts: tuple[Shift, ...] = ()
+    scales: tuple[Scale, ...] = ()
+
+    @property
+    def nuisances(self) -> tuple[str, ...]:
+        """Names of its correlated errors."""
+        return (*(norm.name for norm in self.norms), *(shift.name for shift in self.shifts))
+
+    def change(self, of: Callable[[Array], Array]) -> Sample:
+        """Return the sample whose tables are changed, errors as they are."""
+        shifts = tuple(Shift(s.name, of(s.up), of(s.down)) for s in self.shifts)
+        return replace(self, yields=of(self.yields), shifts=shifts)
 
 
 @dataclass(frozen=True)
@@ -96,6 +132,8 @@ class MassScan:
         between: Simulated values between which the signal is interpolated, shape (n, 2), nan where
             it is simulated; None without interpolation.
         interpolation: How that was done, and what leaving simulated values out says.
+        more_signals: What the signal strength multiplies beside ``signal``, as in other channels.
+        stated: Entries of a measurement for parameters other than the POI, as pyhf has them.
     """
 
     name: str
@@ -113,14 +151,21 @@ class MassScan:
     group: IntArray | None = None
     between: Array | None = None
     interpolation: Spec | None = None
+    more_signals: tuple[Sample, ...] = ()
+    stated: tuple[Spec, ...] = ()
 
     def __len__(self) -> int:
         return len(self.counts)
 
     @property
     def samples(self) -> tuple[Sample, ...]:
-        """Backgrounds, then the signal."""
-        return (*self.backgrounds, self.signal)
+        """Backgrounds, then what the signal strength multiplies."""
+        return (*self.backgrounds, *self.signals)
+
+    @property
+    def signals(self) -> tuple[Sample, ...]:
+        """All that the signal strength multiplies."""
+        return (self.signal, *self.more_signals)
 
     @property
     def background(self) -> Array:
@@ -130,7 +175,19 @@ class MassScan:
     @property
     def nuisances(self) -> tuple[str, ...]:
         """Names of the correlated errors, in the order of the samples."""
-        return tuple(dict.fromkeys(norm.name for s in self.samples for norm in s.norms))
+        return tuple(dict.fromkeys(name for s in self.samples for name in s.nuisances))
+
+    @property
+    def scales(self) -> tuple[Scale, ...]:
+        """Parameters that multiply samples, other than the POI."""
+        return tuple(dict.fromkeys(scale for s in self.samples for scale in s.scales))
+
+    @property
+    def globals(self) -> Globals:
+        """Bounds, start and auxiliary data of all parameters but those of single bins."""
+        kinds = dict.fromkeys(self.nuisances, "normsys")
+        kinds |= {scale.name: scale.kind for scale in self.scales}
+        return set_globals((self.poi.name, self.poi.lower, self.poi.upper), kinds, self.stated)
 
     def take(self, rows: IntArray) -> MassScan:
         """Return some hypotheses."""
@@ -138,7 +195,7 @@ class MassScan:
         def some(sample: Sample) -> Sample:
             norms = tuple(Norm(n.name, n.up[rows], n.down[rows]) for n in sample.norms)
             error = None if sample.error is None else sample.error[rows]
-            return replace(sample, yields=sample.yields[rows], error=error, norms=norms)
+            return replace(sample.change(lambda x: x[rows]), error=error, norms=norms)
 
         return replace(
             self,
@@ -146,6 +203,7 @@ class MassScan:
             counts=self.counts[rows],
             backgrounds=tuple(map(some, self.backgrounds)),
             signal=some(self.signal),
+            more_signals=tuple(map(some, self.more_signals)),
             live=self.live[rows],
             edges=None if self.edges is None else self.edges[rows],
             empty=self.empty[rows],
@@ -156,10 +214,12 @@ class MassScan:
 
     def rows(self) -> RowModel:
         """Return the hypotheses as rows of one model."""
-        names = (self.poi.name, *self.nuisances)
-        samples, (n, bins) = self.samples, self.counts.shape
+        own = self.globals
+        names, samples, (n, bins) = own.names, self.samples, self.counts.shape
         linear = np.zeros((len(samples), len(names)))
-        linear[-1, 0] = 1.0
+        linear[-len(self.signals) :, 0] = 1.0
+        for i, sample in enumerate(samples):
+            linear[i, [names.index(scale.name) for scale in sample.scales]] = 1.0
         coefficients = np.zeros((n, len(samples), len(names), 8))
         for s, sample in enumerate(samples):
             for norm in sample.norms:
@@ -177,9 +237,6 @@ class MassScan:
             else:
                 total, square = total + sample.yields, square + sample.error**2
         sigma = np.sqrt(square) / np.where(total > 0, total, 1.0)
-        bounded = np.zeros(len(names)), np.full(len(names), NUISANCE[1])
-        bounded[0][1:] = NUISANCE[0]
-        bounded[0][0], bounded[1][0] = self.poi.lower, self.poi.upper
         return RowModel(
             names=names,
             yields=np.stack([sample.yields for sample in samples], axis=1),
@@ -187,13 +244,31 @@ class MassScan:
             linear=linear,
             coefficients=coefficients,
             code="code4",
-            lower=bounded[0],
-            upper=bounded[1],
-            centre=np.zeros(len(names)),
-            width=np.array([0.0] + [1.0] * (len(names) - 1)),
+            lower=own.lower,
+            upper=own.upper,
+            centre=own.centre,
+            width=own.width,
             sigma=np.where(total > 0, sigma, 0.0),
             tau=tau,
             counts=self.counts,
+            start=own.start,
+            held=own.held,
+            shifts=self._shifts(names),
+        )
+
+    def _shifts(self, names: Sequence[str]) -> Shifts:
+        """Return the histosys of all samples as pairs of sample and parameter."""
+        pairs = [(i, one) for i, sample in enumerate(self.samples) for one in sample.shifts]
+        if not pairs:
+            return Shifts.none(*self.counts.shape)
+        yields = [self.samples[i].yields for i, _ in pairs]
+        return Shifts(
+            component=np.array([i for i, _ in pairs]),
+            parameter=np.array([names.index(one.name) for _, one in pairs]),
+            up=np.stack([one.up - y for (_, one), y in zip(pairs, yields, strict=True)], axis=1),
+            down=np.stack(
+                [y - one.down for (_, one), y in zip(pairs, yields, strict=True)], axis=1
+            ),
         )
 
     def workspace(self, index: int) -> Spec:
@@ -202,11 +277,17 @@ class MassScan:
         samples = []
         for sample in self.samples:
             modifiers: list[Spec] = []
-            if sample is self.signal:
+            if any(sample is one for one in self.signals):
                 modifiers.append({"name": self.poi.name, "type": "normfactor", "data": None})
             for norm in sample.norms:
                 data = {"hi": float(norm.up[index]), "lo": float(norm.down[index])}
                 modifiers.append({"name": norm.name, "type": "normsys", "data": data})
+            for shift in sample.shifts:
+                ends = {"hi_data": shift.up, "lo_data": shift.down}
+                tables = {key: value[index, live].tolist() for key, value in ends.items()}
+                modifiers.append({"name": shift.name, "type": "histosys", "data": tables})
+            for scale in sample.scales:
+                modifiers.append({"name": scale.name, "type": scale.kind, "data": None})
             if sample.error is not None:
                 kind = "shapesys" if sample.shapesys else "staterror"
                 name = f"{sample.name}_error" if sample.shapesys else f"{kind}_{CHANNEL}"
@@ -230,6 +311,9 @@ class MassScan:
             "channels": [{"name": CHANNEL, "samples": samples}],
             "observations": [{"name": CHANNEL, "data": self.counts[index, live].tolist()}],
             "measurements": [
-                {"name": self.name, "config": {"poi": self.poi.name, "parameters": [poi]}}
+                {
+                    "name": self.name,
+                    "config": {"poi": self.poi.name, "parameters": [poi, *self.stated]},
+                }
             ],
         }

@@ -32,11 +32,22 @@ def _object(required: Spec, optional: Spec | None = None) -> Spec:
     }
 
 
-NORM = _object({"name": NAME, "type": {"const": "normsys"}, "up": NUMBERS, "down": NUMBERS})
+KINDS = {
+    "normsys": _object(
+        {"name": NAME, "type": {"const": "normsys"}, "up": NUMBERS, "down": NUMBERS}
+    ),
+    "histosys": _object(
+        {"name": NAME, "type": {"const": "histosys"}, "up": TABLE, "down": TABLE},
+        {"relative": {"type": "boolean"}},
+    ),
+    "lumi": _object({"type": {"const": "lumi"}}),
+}
+"""Systematics of a sample, by type: each is looked at on its own, so that a message says what."""
+
 ERRORS: Spec = {
     "error": TABLE,
     "error_kind": {"enum": ["staterror", "shapesys"]},
-    "systematics": {"type": "array", "items": NORM},
+    "systematics": {"type": "array", "items": {"type": "object"}},
 }
 EVENTS = _object({"events": {"type": ["string", "array"]}}, {"weight": {"type": "string"}})
 MADE = _object(
@@ -81,6 +92,8 @@ SCAN = _object(
     {
         "edges": TABLE,
         "window": WINDOW,
+        "luminosity": _object({"relative_error": {"type": "number", "exclusiveMinimum": 0,
+                                                  "maximum": 1}}),
         "empty_bins": {"enum": ["keep", "drop", "floor", "merge"]},
     },
 )  # fmt: skip
@@ -101,8 +114,42 @@ def check_scan_file(data: Any) -> None:
         jsonschema.Draft202012Validator(schema).iter_errors(data)
     )
     if error is None:
+        _check_systematics(data)
         return
-    path = ".".join(map(str, error.absolute_path))
+    _refuse(error, "")
+
+
+def _check_systematics(data: Mapping[str, Any]) -> None:
+    given = data["background"]
+    places = [("signal", data["signal"])]
+    places += (
+        [(f"background.{i}", one) for i, one in enumerate(given)]
+        if isinstance(given, list)
+        else [("background", given)]
+    )
+    for where, sample in places:
+        for i, entry in enumerate(sample.get("systematics", ())):
+            place = f"{where}.systematics.{i}"
+            kind = entry.get("type")
+            if kind not in KINDS:
+                raise ConfigError(
+                    f"at {place}.type: {json.dumps(kind)}: expected one of {', '.join(KINDS)}"
+                )
+            error = jsonschema.exceptions.best_match(
+                jsonschema.Draft202012Validator(KINDS[kind]).iter_errors(entry)
+            )
+            if error is not None:
+                _refuse(error, place)
+            if kind == "lumi" and "luminosity" not in data:
+                raise ConfigError(
+                    f"at {place}: there is no 'luminosity: {{relative_error: ...}}' to tell its "
+                    "width"
+                )
+
+
+def _refuse(error: Any, start: str) -> None:
+    """Say what is wrong, at a place that begins so."""
+    path = ".".join(map(str, [*filter(None, [start]), *error.absolute_path]))
     where = f"at {path}" if path else "at the top"
     if error.validator == "required":
         missing = next(key for key in error.validator_value if key not in error.instance)

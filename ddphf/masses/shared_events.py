@@ -175,8 +175,9 @@ class SharedEvents:
             drawn = weight * rng.poisson(np.where(weight > 0, mean, 0.0))
             again += self._bins(self.cells.sums(drawn))
             once += sample.yields
-        if scan.signal.error is not None:  # its own simulation is not looked at
-            again, once = again + scan.signal.yields, once + scan.signal.yields
+        for sample in scan.signals:
+            if sample.error is not None:  # its own simulation is not looked at
+                again, once = again + sample.yields, once + sample.yields
         ratio = np.where(once > 0, again / np.where(once > 0, once, 1.0), 1.0)
         return RowData(counts, centre, _local(model, ratio))
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ddphf.array_guards import check_arrays
+from ddphf.array_guards import load_arrays
 from ddphf.arrays import Array
 from ddphf.exceptions import InputError
 from ddphf.files import is_file, parse_json, read_input
-from ddphf.text import did_you_mean, list_names
+from ddphf.text import did_you_mean, is_number, list_names
 
 __all__ = ["Tables", "split_address"]
 
@@ -112,24 +111,7 @@ def _read(path: Path, address: str) -> dict[str, Any]:
         return data if isinstance(data, dict) else {"": data}
     if kind == ".csv":
         return {"": _read_csv(path)}
-    if not zipfile.is_zipfile(path):  # numpy would offer to unpickle it
-        raise InputError(f"{address}: cannot be read as npz (no zip archive)")
-    try:
-        check_arrays(path, address)
-        with np.load(path, allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
-    except InputError:
-        raise
-    except Exception as error:  # zipfile, zlib and numpy raise many kinds on damaged files
-        raise InputError(f"{address}: cannot be read as npz ({type(error).__name__})") from None
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    return load_arrays(path, address)
 
 
 def _read_csv(path: Path) -> list[Any]:
@@ -143,7 +125,7 @@ def _read_csv(path: Path) -> list[Any]:
         try:
             rows.append([float(cell) for cell in cells])
         except ValueError:
-            if not rows and number == 1 and not any(map(_is_number, cells)):
+            if not rows and number == 1 and not any(map(is_number, cells)):
                 continue
             shown = json.dumps(line[:40])
             raise InputError(f"{path}: line {number} is no row of numbers: {shown}") from None

@@ -26,7 +26,7 @@ from ddphf.masses.scan import MassScan
 from ddphf.results.discover import N_SIGMA
 from ddphf.statistics.tails import MAX_FAILED
 
-__all__ = ["POINTS", "LimitToys", "toy_limits"]
+__all__ = ["POINTS", "LimitToys", "redo_toys", "toy_limits"]
 
 POINTS = 8
 """Tested signal strengths per hypothesis, from below the -2 sigma limit to beyond the largest."""
@@ -189,8 +189,7 @@ def toy_limits(
         for i in range(len(scan)):
             points = scan_points(limit, i, scan.poi.upper)
             if len(points) >= POINTS:
-                ensemble = 1 + (k * len(scan) + i) * ENSEMBLES
-                jobs.append(LimitJob(i, limit.level, points, ensemble))
+                jobs.append(LimitJob(i, limit.level, points, _ensemble(scan, k, i)))
                 places.append((k, i))
     digest = work_digest(
         [*scan.rows().digest_parts(), *(job.points for job in jobs)], "limits", n, seed,
@@ -206,17 +205,42 @@ def toy_limits(
     )
     out: list[list[Spec | None]] = [[None] * len(scan) for _ in limits]
     for (k, i), piece in zip(places, pieces, strict=True):
-        value, error = (
-            [float(x) if np.isfinite(x) else None for x in piece[key]]
-            for key in ("limits", "errors")
-        )
-        out[k][i] = {
-            "observed": value[0],
-            "error": error[0],
-            "expected": value[1:],
-            "expected_error": error[1:],
-            "n": n,
-            "n_failed": int(piece["failed"]),
-            "points": piece["points"].tolist(),
-        }
+        out[k][i] = _state(piece, n)
     return out
+
+
+def redo_toys(
+    scan: MassScan, index: int, which: int, level: float, points: Array, n: int, seed: int
+) -> Spec:
+    """Return the limit by toys of one hypothesis, as :func:`toy_limits` has found it.
+
+    Args:
+        scan: The scan.
+        index: Of the hypothesis.
+        which: Number of the level among those that were asked for.
+        level: Confidence level.
+        points: Tested signal strengths.
+        n: Toys of each ensemble.
+        seed: Of them.
+    """
+    job = LimitJob(index, level, points, _ensemble(scan, which, index))
+    return _state(LimitToys(scan, n, seed)(job), n)
+
+
+def _ensemble(scan: MassScan, which: int, index: int) -> int:
+    return 1 + (which * len(scan) + index) * ENSEMBLES
+
+
+def _state(piece: Piece, n: int) -> Spec:
+    value, error = (
+        [float(x) if np.isfinite(x) else None for x in piece[key]] for key in ("limits", "errors")
+    )
+    return {
+        "observed": value[0],
+        "error": error[0],
+        "expected": value[1:],
+        "expected_error": error[1:],
+        "n": n,
+        "n_failed": int(piece["failed"]),
+        "points": piece["points"].tolist(),
+    }

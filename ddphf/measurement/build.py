@@ -29,16 +29,17 @@ from ddphf.results.documents import SidecarDocument
 from ddphf.results.provenance import json_digest
 from ddphf.text import did_you_mean
 from ddphf.workspace.emit import (
-    FACTOR_FLOOR,
     Channel,
     Sample,
     emit_measurement,
     emit_workspace,
     factor,
+    lumi_parameter,
     nuisance_parameters,
     per_bin_error,
     varied,
 )
+from ddphf.workspace.metadata import describe_binning
 from ddphf.workspace_json import ModifierDocument, ParameterDocument, Workspace
 
 __all__ = ["BuiltRatio", "build_ratio"]
@@ -168,14 +169,7 @@ def _measurement(config: RatioConfig, channels: Iterable[Channel]) -> Any:
     kinds = {m["type"] for c in ordered for s in c.samples for m in s.modifiers}
     if "lumi" in kinds:
         assert config.luminosity_error is not None
-        error = config.luminosity_error
-        settings[LUMI] = {
-            "name": LUMI,
-            "auxdata": [1.0],
-            "sigmas": [error],
-            "inits": [1.0],
-            "bounds": [[max(FACTOR_FLOOR, 1 - 5 * error), 1 + 5 * error]],
-        }
+        settings[LUMI] = lumi_parameter(LUMI, config.luminosity_error)
     if config.control is not None:
         settings[CONTROL_RATE] = {
             "name": CONTROL_RATE, "inits": [1.0], "bounds": [list(RATE_BOUNDS)],
@@ -276,18 +270,7 @@ def _metadata(
         }
     axes = channels[0].axes
     if all(channel.axes == axes for channel in channels):
-        out["binning"] = {
-            "order": "flattened in C order, the last axis fastest",
-            "axes": [
-                {
-                    "name": axis.name,
-                    "label": axis.label or axis.name,
-                    "unit": axis.unit,
-                    "edges": list(axis.edges),
-                }
-                for axis in axes
-            ],
-        }
+        out["binning"] = describe_binning(axes)
     return out
 
 

@@ -20,15 +20,13 @@ from ddphf.inputs.alignment import align
 from ddphf.inputs.histogram import Axis, Histogram, describe_bin, error_from_variances
 from ddphf.inputs.readers import read_histogram
 from ddphf.statistics.one_sided import say_one_sided
+from ddphf.statistics.positive import describe_negative
 from ddphf.workspace_json import PerBinKind, VariedKind
 
 __all__ = ["RatioChannel", "RatioErrors", "RatioSample", "RatioVariation", "read_channels"]
 
 LARGEST = 1e30
 """No yield: a larger number is damage, and its powers overflow."""
-
-N_SIGMA_POSITIVE = 5.0
-"""A template must stay positive when its nuisances reach this many sigma together."""
 
 
 @dataclass(frozen=True)
@@ -264,19 +262,11 @@ def refuse_turning_negative(sample: RatioSample, axes: Sequence[Axis], where: st
     Raises:
         ModelError: Names the worst bin.
     """
-    total = np.zeros_like(sample.yields)
-    for v in sample.variations:
-        if v.kind == "histosys":
-            total = total + np.maximum(np.abs(v.up - 1), np.abs(v.down - 1)) ** 2
-    reach = N_SIGMA_POSITIVE * np.sqrt(total)
-    bad = np.flatnonzero((reach >= 1) & (sample.yields > 0))
-    if bad.size:
-        index = int(bad[np.argmax(reach[bad])])
-        raise ModelError(
-            f"{where}, {describe_bin(axes, index)}: relative variations add up to "
-            f"{np.sqrt(total[index]):.3g} in quadrature, so the template turns negative within "
-            f"{N_SIGMA_POSITIVE:g} sigma; merge the bin with others, or use a normsys"
-        )
+    found = describe_negative(
+        sample.variations, sample.yields, "merge the bin with others, or use a normsys"
+    )
+    if found is not None:
+        raise ModelError(f"{where}, {describe_bin(axes, found[0])}: {found[1]}")
 
 
 def _read(config: RatioConfig, address: str, where: str) -> Histogram:

@@ -18,22 +18,31 @@ from ddphf.publish.clean_venv import make_requirements
 from ddphf.publish.contents import SUMS, make_sums
 from ddphf.publish.included import GivenFiles, check_given
 from ddphf.publish.readme import make_readme
-from ddphf.publish.summaries import summarize_record
+from ddphf.publish.summaries import publishing_of, summarize_record
 from ddphf.publish.verify import verify_archive
 from ddphf.results.documents import ForeignDocument
 from ddphf.results.provenance import json_digest
 from ddphf.results.published import PublishedResults
+from ddphf.results.registry import load_function
 from ddphf.results.verified import VerifyResult
 from ddphf.workspace_json import Workspace
 
-__all__ = ["Publication", "foreign_metadata", "make_archive", "make_files"]
+__all__ = [
+    "SCAN_LICENSE", "Publication", "foreign_metadata", "make_archive", "make_citation",
+    "make_files",
+]  # fmt: skip
 
 
-LICENSE = """To the extent possible under law, the authors have waived all copyright and related or
+WAIVED = """To the extent possible under law, the authors have waived all copyright and related or
 neighbouring rights to the data of this archive: Creative Commons CC0 1.0 Universal,
 https://creativecommons.org/publicdomain/zero/1.0/legalcode
 
-verify_stock.py is part of ddphf: BSD-3-Clause, https://opensource.org/license/bsd-3-clause
+"""
+LICENSE = f"""{WAIVED}verify_stock.py is part of ddphf: BSD-3-Clause, \
+https://opensource.org/license/bsd-3-clause
+"""
+SCAN_LICENSE = f"""{WAIVED}verify_scan.py and make_workspace.py are part of ddphf: BSD-3-Clause,
+https://opensource.org/license/bsd-3-clause
 """
 
 
@@ -117,6 +126,10 @@ def make_files(publication: Publication) -> dict[str, bytes]:
     files = {"workspace.json": _json(workspace), "results.json": _json(results.to_dict())}
     files |= {name: record.content for name, record in given.others.items()}
     files |= {name: content for name, (_, content) in given.toys.items()}
+    for name, record in given.others.items():
+        if attach := publishing_of(record.data).attach:
+            beside = summarize_record(name, record.data)["events"]
+            files[beside] = load_function(attach)(record.data, record.path)
     files |= publication.figures
     files |= _signals(publication)
     metadata = dict(publication.metadata)
@@ -131,7 +144,9 @@ def make_files(publication: Publication) -> dict[str, bytes]:
     files["requirements.txt"] = make_requirements(results.environment["versions"]).encode()
     files["verify_stock.py"] = Path(__file__).with_name("verify_stock.py").read_bytes()
     files["LICENSE"] = (publication.license or LICENSE).encode()
-    files["CITATION.cff"] = (publication.citation or _citation(results)).encode()
+    files["CITATION.cff"] = (
+        publication.citation or make_citation(results.name, results.environment["versions"])
+    ).encode()
     files["README.md"] = make_readme(files, workspace, metadata, results).encode()
     files[SUMS] = make_sums(files)
     return files
@@ -167,13 +182,13 @@ def _signals(publication: Publication) -> dict[str, bytes]:
     return files
 
 
-def _citation(results: PublishedResults) -> str:
-    versions = results.environment["versions"]
+def make_citation(name: str, versions: Mapping[str, str]) -> str:
+    """Return a plain CITATION.cff of a publication."""
     data = {
         "cff-version": "1.2.0",
         "message": "If you use these numbers, please cite their publication, and pyhf.",
         "type": "dataset",
-        "title": f"Statistical model: {results.name}",
+        "title": f"Statistical model: {name}",
         "authors": [{"name": "The authors of this analysis"}],
         "license": "CC0-1.0",
         "references": [

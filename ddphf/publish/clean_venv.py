@@ -13,7 +13,8 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,10 @@ from ddphf.progress import Stage
 from ddphf.publish.contents import Bundle, stock_script
 from ddphf.results.verified import FAIL, LIMITED, NOT_RUN, PASS, UNPHYSICAL, Check
 
-__all__ = ["LOCK", "check_command_line", "locked_versions", "make_requirements"]
+__all__ = [
+    "LOCK", "CleanRun", "check_command_line", "check_in_clean_environment", "locked_versions",
+    "make_requirements",
+]  # fmt: skip
 
 LOWER, HIGHER = 1e-3, 1e-2
 INSTALL_SECONDS = 600.0
@@ -65,21 +69,68 @@ def locked_versions() -> dict[str, str]:
     return dict(re.findall(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", text, re.MULTILINE))
 
 
+@dataclass(frozen=True)
+class CleanRun:
+    """One run of pyhf's command line.
+
+    Attributes:
+        what: What it is called.
+        arguments: Of ``pyhf``; those that are files of the bundle lie beside it.
+        recorded: 2NLL that it must print; None where it must only succeed.
+        reference: The likelihood of that.
+    """
+
+    what: str
+    arguments: Sequence[str]
+    recorded: float | None = None
+    reference: ReferenceModel | None = None
+
+
 def check_command_line(bundle: Bundle, seconds: float, say: Stage) -> Iterator[Check]:
-    """Level 4: make the environment, run verify_stock.py, fit every measurement cold.
+    """Level 4: run verify_stock.py and fit every measurement cold in a clean environment."""
+    runs = []
+    for point in bundle.results.points:
+        if point.poi_value is not None:
+            continue  # no measurement states it, so the command line cannot fit it
+        sources = [["workspace.json"]]
+        if "patch_signal.json" in bundle.files and point is bundle.results.points[0]:
+            sources.append(["BkgOnly.json", "-p", "patch_signal.json"])
+        for source in sources:
+            what = f"pyhf fit --measurement {point.measurement} {' '.join(source)}"
+            arguments = ["fit", "--value", f"--measurement={point.measurement}", *source]
+            reference = bundle.references[point.measurement]
+            runs.append(CleanRun(what, arguments, point.minimum.twice_nll, reference))
+    yield from check_in_clean_environment(
+        bundle.files, "verify_stock.py", stock_script(), runs, seconds, say
+    )
+
+
+def check_in_clean_environment(
+    files: Mapping[str, bytes], name: str, own: bytes, runs: Sequence[CleanRun], seconds: float,
+    say: Stage,
+) -> Iterator[Check]:  # fmt: skip
+    """Level 4: make the environment, run this ddphf's script on the files, and pyhf's own commands.
 
     Needs a package index; without one, or for versions that this ddphf was not tested with, the
     level is NOT RUN.
+
+    Args:
+        files: Of the bundle, by name.
+        name: Of the script in the bundle.
+        own: This ddphf's.
+        runs: What pyhf is asked.
+        seconds: After which one of them is stopped.
+        say: Called with a line for each stage.
     """
-    if trouble := _other_versions(bundle.files["requirements.txt"].decode()):
+    if trouble := _other_versions(files["requirements.txt"].decode()):
         yield Check(4, "clean environment", NOT_RUN, trouble)
         return
-    with tempfile.TemporaryDirectory(prefix="ddphf-verify-") as name:
-        base = Path(name)
+    with tempfile.TemporaryDirectory(prefix="ddphf-verify-") as folder:
+        base = Path(folder)
         data, empty = base / "bundle", base / "empty"
         data.mkdir()
         empty.mkdir()
-        for file, content in bundle.files.items():
+        for file, content in files.items():
             (data / file).write_bytes(content)
         say("level 4: installing pyhf")
         trouble = _make_venv(base, empty)
@@ -87,36 +138,32 @@ def check_command_line(bundle: Bundle, seconds: float, say: Stage) -> Iterator[C
         if trouble:
             return
         python = [_program(base), "-I", "-X", "utf8"]
-        say("level 4: verify_stock.py")
-        script = base / "verify_stock.py"
-        script.write_bytes(stock_script())
-        same = stock_script() == bundle.files["verify_stock.py"]
-        note = "" if same else "this ddphf's script was run, the bundle has an earlier one"
+        say(f"level 4: {name}")
+        script = base / name
+        script.write_bytes(own)
+        note = (
+            ""
+            if own == files[name]
+            else "this ddphf's script was run, the bundle has an earlier one"
+        )
         done = _run([*python, str(script), str(data)], empty, INSTALL_SECONDS)
         good = done is not None and done.returncode == 0
         lines = ["out of time"] if done is None else (done.stdout + done.stderr).splitlines()
         trouble = " ".join(line for line in lines if line.startswith("FAIL  ")) or " ".join(
             lines[-1:]
         )
-        yield Check(4, "verify_stock.py", PASS if good else FAIL, note if good else trouble[:200])
-        for point in bundle.results.points:
-            if point.poi_value is not None:
-                continue  # no measurement states it, so the command line cannot fit it
-            recorded = point.minimum.twice_nll
-            sources = [["workspace.json"]]
-            if "patch_signal.json" in bundle.files and point is bundle.results.points[0]:
-                sources.append(["BkgOnly.json", "-p", "patch_signal.json"])
-            for source in sources:
-                what = f"pyhf fit --measurement {point.measurement} {' '.join(source)}"
-                say(f"level 4: {what}")
-                paths = [part if part == "-p" else str(data / part) for part in source]
-                command = [*python, "-c", "from pyhf.cli import cli; cli()", "fit", "--value",
-                           f"--measurement={point.measurement}", *paths]  # fmt: skip
-                status, detail, found = _judge(
-                    _run(command, empty, seconds), recorded, seconds,
-                    bundle.references[point.measurement],
-                )  # fmt: skip
-                yield Check(4, what, status, detail, recorded, found)
+        yield Check(4, name, PASS if good else FAIL, note if good else trouble[:200])
+        for run in runs:
+            say(f"level 4: {run.what}")
+            arguments = [str(data / part) if part in files else part for part in run.arguments]
+            command = [*python, "-c", "from pyhf.cli import cli; cli()", *arguments]
+            done = _run(command, empty, seconds)
+            if run.recorded is None or run.reference is None:
+                good = done is not None and done.returncode == 0
+                yield Check(4, run.what, PASS if good else FAIL)
+                continue
+            status, detail, found = _judge(done, run.recorded, seconds, run.reference)
+            yield Check(4, run.what, status, detail, run.recorded, found)
 
 
 def _other_versions(requirements: str) -> str:

@@ -19,9 +19,8 @@ from ddphf.likelihood.patches import apply_patch
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.likelihood.schemas import check_schema, validate
 from ddphf.publish.points import describe_channels
-from ddphf.results.data_directed import digest_of_built
 from ddphf.results.documents import ForeignDocument, SidecarDocument
-from ddphf.results.provenance import json_digest
+from ddphf.results.provenance import digests_of_data, json_digest
 from ddphf.results.published import INTERPOLATION, PublishedResults
 from ddphf.results.registry import check_record
 from ddphf.workspace_json import Workspace
@@ -53,7 +52,7 @@ def other_digest(loaded: dict[str, Any], workspace: Workspace) -> str:
         if provenance.get("written_digest") == digest:
             continue  # the injection that wrote this workspace
         searched = provenance.get("data_digest")
-        if searched is not None and searched != digest_of_built(
+        if searched is not None and searched not in digests_of_data(
             workspace, loaded.get("metadata.json")
         ):
             return f"{name} is about the data {searched}, which are not those of workspace.json"

@@ -38,9 +38,9 @@ from ddphf.results.verified import FAIL, PASS, Check
 from ddphf.workspace_json import Workspace
 
 __all__ = [
-    "DAMAGE", "OPTIONAL", "REQUIRED", "SUMS", "Bundle", "check_contents", "is_named", "is_text",
-    "make_sums",
-    "stock_script",
+    "DAMAGE", "OPTIONAL", "PNG", "REQUIRED", "SUMS", "Bundle", "answer_of",
+    "check_contents", "is_named", "is_text", "make_sums", "measure_files", "other_requirements",
+    "stock_script", "wrong_sums",
 ]  # fmt: skip
 
 
@@ -89,6 +89,11 @@ class Bundle:
     _fitters: dict[tuple[str, tuple[float, float] | None], Fitter] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
+
+    @property
+    def name(self) -> str:
+        """Of the publication."""
+        return self.results.name
 
     def fitter_of(self, measurement: str, record: Spec | None = None) -> Fitter:
         """Return the model that a record was made with, compiled once for all of them.
@@ -146,6 +151,17 @@ def make_sums(files: dict[str, bytes]) -> bytes:
     return "".join(lines).encode()
 
 
+def answer_of(what: str, question: Callable[[], str]) -> Check:
+    """Return the answer to a question of level 0: nothing for yes, a sentence for no."""
+    try:
+        trouble = question()
+    except DdphfError as error:
+        trouble = str(error)
+    except DAMAGE as error:
+        trouble = f"{type(error).__name__}: {error}"
+    return Check(0, what, FAIL if trouble else PASS, trouble)
+
+
 def check_contents(files: dict[str, bytes]) -> tuple[list[Check], Bundle | None]:
     """Run level 0.
 
@@ -158,28 +174,21 @@ def check_contents(files: dict[str, bytes]) -> tuple[list[Check], Bundle | None]
     checks: list[Check] = []
 
     def ask(what: str, question: Callable[[], str]) -> bool:
-        """Record the answer: empty for yes, a sentence for no."""
-        try:
-            trouble = question()
-        except DdphfError as error:
-            trouble = str(error)
-        except DAMAGE as error:
-            trouble = f"{type(error).__name__}: {error}"
-        checks.append(Check(0, what, FAIL if trouble else PASS, trouble))
-        return not trouble
+        checks.append(answer_of(what, question))
+        return checks[-1].passed
 
     loaded: dict[str, Any] = {}
 
     def load() -> str:
         names = [name for name in sorted(files) if is_named(name) and name.endswith(".json")]
-        _measure(files, names)
+        measure_files(files, names)
         for name in names:
             loaded[name] = parse_json(files[name], name)
         return ""
 
-    if not ask("files", lambda: _missing(files) or _strange(files) or _other_requirements(files)):
+    if not ask("files", lambda: _missing(files) or _strange(files) or other_requirements(files)):
         return checks, None
-    if not ask("SHA256SUMS", lambda: _wrong_sums(files)):
+    if not ask("SHA256SUMS", lambda: wrong_sums(files)):
         return checks, None
     if not ask("JSON without NaN", load):
         return checks, None
@@ -217,7 +226,7 @@ def check_contents(files: dict[str, bytes]) -> tuple[list[Check], Bundle | None]
             return f"in the archive, but not named in results.json: {', '.join(extra)}"
         if lost := sorted((records | toys) - others):
             return f"named in results.json, but not in the archive: {', '.join(lost)}"
-        _measure(files, [name for name in files if name.endswith(".json")])
+        measure_files(files, [name for name in files if name.endswith(".json")])
         for name in sorted(records):
             loaded[name] = parse_json(files[name], name)
         return ""
@@ -234,7 +243,7 @@ def check_contents(files: dict[str, bytes]) -> tuple[list[Check], Bundle | None]
         ask("numbers are finite", lambda: not_finite(results)),
         ask("patches make the workspace", lambda: other_patches(loaded, workspace)),
         ask("covariance", lambda: other_covariance(loaded, workspace, metadata)),
-        ask("records that results.json names", lambda: other_records(loaded, results)),
+        ask("records that results.json names", lambda: other_records(loaded, files, results)),
         ask("toys that results.json names", lambda: other_toys(files, results)),
     ]
     if not all(answers):
@@ -261,9 +270,10 @@ def stock_script() -> bytes:
 
 
 def _records(results: PublishedResults) -> tuple[set[str], set[str]]:
-    """Return the files of records and of toys that results.json names."""
+    """Return the files of records, and of toys and events, that results.json names."""
     records = {str(entry["name"]) for entry in results.included}
     toys = {str(entry["file"]) for entry in results.toys if entry["file"] is not None}
+    toys |= {str(entry["events"]) for entry in results.included if entry.get("events")}
     for names, suffix in ((records, ".json"), (toys, ".npz")):
         for name in names:
             if is_named(name) or not name.endswith(suffix):
@@ -271,7 +281,7 @@ def _records(results: PublishedResults) -> tuple[set[str], set[str]]:
     return records, toys
 
 
-def _measure(files: dict[str, bytes], names: list[str]) -> None:
+def measure_files(files: dict[str, bytes], names: list[str]) -> None:
     """Refuse more JSON than a bundle may hold, before any of it is parsed."""
     sizes = [check_json(files[name], name) for name in names]
     within("the JSON files together", "values", sum(s.values for s in sizes), MOST_VALUES)
@@ -320,7 +330,7 @@ def is_text(content: bytes) -> bool:
     )
 
 
-def _other_requirements(files: dict[str, bytes]) -> str:
+def other_requirements(files: dict[str, bytes]) -> str:
     """Level 4 installs what this file names, so it names nothing else."""
     for line in files["requirements.txt"].decode(errors="replace").splitlines():
         if not REQUIREMENT.fullmatch(line):
@@ -328,7 +338,8 @@ def _other_requirements(files: dict[str, bytes]) -> str:
     return ""
 
 
-def _wrong_sums(files: dict[str, bytes]) -> str:
+def wrong_sums(files: dict[str, bytes]) -> str:
+    """Return what SHA256SUMS says otherwise; empty where it agrees."""
     try:
         lines = files[SUMS].decode().splitlines()
     except UnicodeDecodeError:

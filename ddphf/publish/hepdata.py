@@ -18,9 +18,9 @@ from ddphf.arrays import Spec
 from ddphf.exceptions import InputError, UsageError
 from ddphf.publish.archive import pack, unpack
 from ddphf.publish.bundle import Publication
-from ddphf.publish.hepdata_tables import Column, make_tables
+from ddphf.publish.hepdata_tables import Column, Table, make_tables
 
-__all__ = ["check_label", "make_submission", "validate_submission"]
+__all__ = ["check_label", "make_submission", "pack_submission", "validate_submission"]
 
 LABEL = "HistFactory"
 LARGEST_TABLE = 10_485_760
@@ -31,38 +31,54 @@ KEYWORDS = ("cmenergies", "observables", "reactions", "phrases")
 
 
 def make_submission(
-    publication: Publication, files: dict[str, bytes], bundle_name: str, packed: bytes
+    publication: Publication, bundle_name: str, packed: bytes
 ) -> tuple[bytes, list[str]]:
     """Return the submission as one archive to upload, and notes for the user.
 
     Args:
         publication: What is published.
-        files: Files of the bundle.
         bundle_name: File name of the bundle.
         packed: The bundle.
 
     Raises:
         InputError: It does not validate.
     """
-    tables = make_tables(publication)
     results = publication.results
+    return pack_submission(
+        f"{results.name}: {len(results.channels)} channels, statistical model with all its "
+        "uncertainties, and the results that it gives.",
+        "Archive of the statistical model as a pyhf workspace, with background-only workspace and "
+        "signal patches, recorded minima, a README.md with the commands that reproduce them, and "
+        "a script that checks them.",
+        make_tables(publication), bundle_name, packed,
+    )  # fmt: skip
+
+
+def pack_submission(
+    comment: str, description: str, tables: Mapping[str, Table], bundle_name: str, packed: bytes
+) -> tuple[bytes, list[str]]:
+    """Return a submission of tables and a bundle as one archive, and notes for the user.
+
+    Args:
+        comment: On all of it.
+        description: Of the bundle.
+        tables: By name.
+        bundle_name: File name of the bundle.
+        packed: The bundle.
+
+    Raises:
+        InputError: It does not validate.
+    """
     first = {
-        "comment": f"{results.name}: {len(results.channels)} channels, statistical model with all "
-        "its uncertainties, and the results that it gives.",
+        "comment": comment,
         "additional_resources": [
-            {
-                "description": "Archive of the statistical model as a pyhf workspace, with "
-                "background-only workspace and signal patches, recorded minima, a README.md with "
-                "the commands that reproduce them, and a script that checks them.",
-                "location": bundle_name,
-                "type": LABEL,
-            }
+            {"description": description, "location": bundle_name, "type": LABEL}
         ],
     }
     documents: list[Spec] = [first]
     out = {bundle_name: packed}
     notes: list[str] = []
-    for name, (description, independent, dependent) in tables.items():
+    for name, (about, independent, dependent) in tables.items():
         file = _free_file(name, out)
         text = _yaml(_table(independent, dependent))
         if len(text) > LARGEST_TABLE:
@@ -71,7 +87,7 @@ def make_submission(
         out[file] = text
         documents.append({
             "name": name,
-            "description": description,
+            "description": about,
             "keywords": [{"name": key, "values": []} for key in KEYWORDS],
             "data_file": file,
         })  # fmt: skip

@@ -17,16 +17,19 @@ from ddphf.publish.consistency import relative_variations
 from ddphf.results.fit import FitResult
 from ddphf.text import clean_text
 
-__all__ = ["Column", "make_tables"]
+__all__ = ["Column", "Table", "make_tables"]
 
 Column = tuple[str, str, Any]
 """Name, unit and values."""
+
+Table = tuple[str, list[Column], list[Column]]
+"""Description, independent and dependent variables."""
 
 LONGEST = 64
 """Characters of the name of a table that HEPData takes."""
 
 
-def make_tables(publication: Publication) -> dict[str, tuple[str, list[Column], list[Column]]]:
+def make_tables(publication: Publication) -> dict[str, Table]:
     """Return description, independent and dependent variables of every table, by name."""
     tables = {**_yields(publication), **_results(publication), **_fit_covariance(publication)}
     return tables | _variations(publication) | _calibration(publication)

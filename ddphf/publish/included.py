@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ddphf.arrays import Spec
+from ddphf.compute.work import Work
 from ddphf.exceptions import InputError
 from ddphf.files import parse_json, read_input
 from ddphf.inference.fitter import Fitter
@@ -65,14 +67,14 @@ class GivenFiles:
     patches: dict[str, Patch]
 
 
-def read_given(paths: list[str], digest: str, data_digest: str | None = None) -> GivenFiles:
+def read_given(paths: list[str], digest: str, data_digests: Sequence[str] = ()) -> GivenFiles:
     """Read the files given beside the workspace.
 
     Args:
         paths: Of ``fit.json``, ``rank.json``, ``toys.npz``, JSON Patches, ...
         digest: ``sha256:...`` of the workspace, which JSON results must state.
-        data_digest: Of its data with their binning, which a search must state; None where they are
-            not known.
+        data_digests: Of its data with their binning, one of which a search, and what was learned,
+            must state; none where they are not known.
 
     Raises:
         InputError: A file that cannot be read or is not known, another workspace's, or a name
@@ -101,11 +103,11 @@ def read_given(paths: list[str], digest: str, data_digest: str | None = None) ->
                 f"{path}: schema {schema!r}; expected a result of 'ddphf {_commands()}, toys, or "
                 "a JSON Patch"
             )
-        if not {digest, data_digest} & set(stated := _digests(data, kind.published)) - {None}:
+        if not {digest, *data_digests} & set(stated := _digests(data, kind.published)):
             if "data_digest" in kind.published.digests:
                 raise InputError(
                     f"{path}: is about other data than those of this workspace, or its sidecar is "
-                    "not there to tell; search these, or publish the analysis file"
+                    "not there to tell; search or test these, or publish the analysis file"
                 )
             raise InputError(
                 f"{path}: is about the workspace {stated[0]}, this one is {digest}; make it again"
@@ -222,5 +224,5 @@ def _reproduced(source: ToySource, toys: ToySample, progress: Count | None) -> b
     """Whether the first toys drawn here are the recorded ones: fingerprints hold per machine."""
     seed, first, n = segments(toys)[0]
     n = min(n, COMPARED_TOYS)
-    again = toy_ensemble(source, n, seed=seed, first=first, progress=progress)
+    again = toy_ensemble(source, n, seed=seed, first=first, work=Work(count=progress))
     return bool(np.allclose(again.q0, toys.q0[:n], rtol=1e-6, atol=1e-6, equal_nan=True))

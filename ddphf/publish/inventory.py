@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from ddphf.publish.readme import print_numbers
-from ddphf.publish.summaries import summarize_record
+from ddphf.publish.summaries import publishing_of, summarize_record
 from ddphf.publish.toy_files import read_toys, summarize_file
 from ddphf.results.agreement import STALE
 from ddphf.results.published import PublishedResults
-from ddphf.results.registry import check_record
+from ddphf.results.registry import check_record, load_function
 
 __all__ = ["other_numbers", "other_records", "other_toys"]
 
@@ -20,14 +20,20 @@ COUNTED = ("mu", "seeds", "fingerprint", "n", "n_failed", "n_ge")
 """What is the same on every machine."""
 
 
-def other_records(loaded: dict[str, Any], results: PublishedResults) -> str:
-    """Compare the records that results.json names with what it says about them."""
+def other_records(
+    loaded: dict[str, Any], files: dict[str, bytes], results: PublishedResults
+) -> str:
+    """Compare the records that results.json names with what it says, and with what is beside."""
     for entry in results.included:
         name = entry["name"]
         if trouble := check_record(loaded[name]):
             return f"{name}: {trouble}"
         if not _says(entry, summarize_record(name, loaded[name])):
             return f"{name}: results.json says other numbers about it"
+        if inspect := publishing_of(loaded[name]).inspect:
+            trouble = load_function(inspect)(loaded[name], files[entry["events"]])
+            if trouble:
+                return f"{name}: {trouble}"
     return ""
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from scipy.stats import chi2
 
 from ddphf.arrays import Spec
+from ddphf.inference.attempts import moved_to
 from ddphf.inference.fitter import Fitter
-from ddphf.inference.flatness import moved_to
 from ddphf.likelihood.certificate import Minimum
 from ddphf.progress import Stage
 from ddphf.publish.markdown import code, prose

@@ -9,7 +9,8 @@ from ddphf.arrays import Spec
 from ddphf.publish.markdown import cell, code, prose, tail
 from ddphf.publish.measured import lines_of_measured
 from ddphf.publish.summaries import publishing_of
-from ddphf.results.data_directed import read_mark
+from ddphf.results.learn import EVENTS_FILE
+from ddphf.results.provenance import read_mark
 from ddphf.results.published import PublishedResults
 from ddphf.results.registry import KINDS, load_function
 from ddphf.text import clean_text
@@ -74,6 +75,8 @@ def _table(files: Mapping[str, bytes]) -> str:
         elif name.startswith("patch_"):
             signal = name.removeprefix("patch_").removesuffix(".json")
             what = f"JSON Patch: the signal `{signal}` on BkgOnly.json"
+        elif EVENTS_FILE.fullmatch(name):
+            what = "events of what was learned: variables, probabilities, labels"
         elif name.endswith(".npz"):
             what = "toys: signed q0, mu_hat and status of each"
         else:
@@ -181,6 +184,13 @@ def _meaning(workspace: Workspace, metadata: Spec, results: PublishedResults) ->
         lines.append(
             f"- {code(pairing['tested'])} is tested for a signal; {code(pairing['partner'])} "
             "tells its background, one free number per bin that both share (`symmetric_shape`)."
+        )
+    learned = metadata.get("learned")
+    if learned is not None:
+        lines.append(
+            f"- The signal is a template that was learned from {learned['learned_from']} events of "
+            f"the same samples, none of which is among the {learned['tested_on']} that it is "
+            "tested on."
         )
     names = [m["name"] for m in workspace["measurements"]]
     if "known_background" in names:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ddphf.arrays import Spec
 from ddphf.publish.markdown import code, number, tail
-from ddphf.results.data_directed import describe_global
+from ddphf.results.provenance import describe_global
 
 __all__ = ["lines_of_discovery", "lines_of_limit", "lines_of_ranking", "lines_of_search"]
 

@@ -101,7 +101,7 @@ def _ensemble(
     within(what, "toys", entry["n"], MOST_TOYS)
     parts: list[Segment] = segments(old) if old is not None else [(entry["seed"], 0, entry["n"])]
     new = merge_toys([
-        toy_ensemble(source, n, seed=seed, first=first, progress=progress)
+        toy_ensemble(source, n, seed=seed, first=first, work=Work(count=progress))
         for seed, first, n in parts
     ])  # fmt: skip
     summary = summarize_toys(new, entry["q0"])

@@ -14,8 +14,15 @@ from threadpoolctl import threadpool_limits
 
 from ddphf.arrays import Array, Mask
 from ddphf.likelihood.reference import BackendName, ReferenceModel, pyhf_backend
+from ddphf.results.verified import FAIL, LIMITED, PASS, UNPHYSICAL
 
-__all__ = ["STOCK", "StockFit", "fit_stock"]
+__all__ = ["STOCK", "Optimizer", "StockFit", "fit_stock", "judge_stock"]
+
+LOWER = 1e-3
+"""A stock optimizer further below than this has found a better point."""
+
+HIGHER = 1e-2
+"""A stock optimizer further above than this has stopped early."""
 
 Optimizer = Literal["scipy", "minuit"]
 
@@ -166,3 +173,23 @@ def fit_stock(
     if not np.isfinite(value):
         return StockFit(None, True, note or "ended where 2NLL is no number")
     return StockFit(value, bool(np.all(np.asarray(rates) >= 0)), note)
+
+
+def judge_stock(fit: StockFit, recorded: float) -> tuple[str, str]:
+    """Return status and detail of where a stock optimizer ended.
+
+    Args:
+        fit: Where it did.
+        recorded: 2NLL of the recorded minimum.
+    """
+    if fit.twice_nll is None:
+        return LIMITED, fit.note
+    above = fit.twice_nll - recorded
+    if above < -LOWER:
+        if fit.physical:
+            return FAIL, f"lower by {-above:.3g}: the recorded point is no minimum"
+        return UNPHYSICAL, f"lower by {-above:.3g} where an expected rate is negative"
+    if above > HIGHER:
+        note = f"; {fit.note}" if fit.note else ""
+        return LIMITED, f"stops {above:.3g} above{note}"
+    return PASS, fit.note

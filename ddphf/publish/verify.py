@@ -21,11 +21,12 @@ from ddphf.publish.archive import DamagedArchiveError, unpack
 from ddphf.publish.contents import DAMAGE, Bundle, check_contents
 from ddphf.publish.inventory import other_numbers
 from ddphf.publish.measured import check_measured
-from ddphf.publish.stock_fits import STOCK, Optimizer, StockFit, fit_stock
+from ddphf.publish.scan_contents import ScanBundle, check_scan_contents, is_scan
+from ddphf.publish.stock_fits import STOCK, Optimizer, fit_stock, judge_stock
 from ddphf.publish.summaries import stale_record
 from ddphf.results.provenance import make_provenance
 from ddphf.results.published import PointResult
-from ddphf.results.verified import FAIL, LIMITED, PASS, UNPHYSICAL, Check, VerifyResult
+from ddphf.results.verified import FAIL, LIMITED, PASS, Check, VerifyResult
 from ddphf.statistics.signed import signed_statement
 from ddphf.text import clean_text
 
@@ -37,12 +38,6 @@ SAME = 1e-6
 
 ERRORS = 1e-3
 """Largest relative difference of a recorded error from that of a refit."""
-
-LOWER = 1e-3
-"""A stock optimizer further below than this has found a better point."""
-
-HIGHER = 1e-2
-"""A stock optimizer further above than this has stopped early."""
 
 SECONDS = 60.0
 """Time of one fit by a stock optimizer."""
@@ -76,14 +71,14 @@ def verify_archive(
     say = progress if progress is not None else (lambda line: None)
     say("level 0: contents")
     checks: list[Check] = []
-    bundle: Bundle | None = None
+    bundle: Bundle | ScanBundle | None = None
     try:
         files = unpack(packed, name=name)
     except DamagedArchiveError as error:
         checks.append(Check(0, "archive", FAIL, str(error)))
     else:
         checks.append(Check(0, "archive", PASS))
-        found, bundle = check_contents(files)
+        found, bundle = check_scan_contents(files) if is_scan(files) else check_contents(files)
         checks += found
     if bundle is not None:
         for number in range(1, level + 1):
@@ -92,11 +87,9 @@ def verify_archive(
                 break
         else:
             if records and level < 5:
-                from ddphf.publish.rerun_records import check_records
-
-                checks += _checked(5, check_records(bundle, say, toys=False))
+                checks += _checked(5, _asymptotic_records(bundle, say))
     return VerifyResult(
-        name="" if bundle is None else bundle.results.name,
+        name="" if bundle is None else bundle.name,
         digest=f"sha256:{hashlib.sha256(packed).hexdigest()}",
         level=level,
         # Names by anybody reach a terminal.
@@ -118,14 +111,29 @@ def _checked(level: int, found: Iterator[Check]) -> Iterator[Check]:
         yield Check(level, "records", FAIL, f"damaged: {type(error).__name__}: {error}")
 
 
+def _asymptotic_records(bundle: Bundle | ScanBundle, say: Stage) -> Iterator[Check]:
+    """Level 5 as far as it takes no toys."""
+    if isinstance(bundle, ScanBundle):
+        from ddphf.publish.scan_verify import check_limits
+
+        return check_limits(bundle, say)
+    from ddphf.publish.rerun_records import check_records
+
+    return check_records(bundle, say, toys=False)
+
+
 def _run_level(
-    bundle: Bundle,
+    bundle: Bundle | ScanBundle,
     level: int,
     seconds: float,
     say: Stage,
     toys: Count | None,
 ) -> Iterator[Check]:
-    if level == 1:
+    if isinstance(bundle, ScanBundle):
+        from ddphf.publish.scan_verify import run_scan_level
+
+        yield from run_scan_level(bundle, level, seconds, say, toys)
+    elif level == 1:
         yield from check_values(bundle, say)
     elif level == 2:
         yield from check_minima(bundle, seconds, say)
@@ -275,7 +283,7 @@ def _warm(
     fit = fit_stock(
         place.reference, backend, optimizer, start=place.values, fixed=place.fixed, seconds=seconds
     )
-    status, detail = _judge(fit, place.point)
+    status, detail = judge_stock(fit, place.point.minimum.twice_nll)
     return Check(
         level, f"{place.point.name}, {backend} and {optimizer}, warm", status, detail,
         place.point.minimum.twice_nll, fit.twice_nll,
@@ -292,25 +300,10 @@ def check_cold(bundle: Bundle, seconds: float, say: Stage) -> Iterator[Check]:
                 place.reference, backend, optimizer, start=place.cold, fixed=place.fixed,
                 seconds=seconds,
             )  # fmt: skip
-            status, detail = _judge(fit, point)
+            status, detail = judge_stock(fit, point.minimum.twice_nll)
             yield Check(
                 3, f"{point.name}, {backend} and {optimizer}, cold", status, detail,
                 point.minimum.twice_nll, fit.twice_nll,
             )  # fmt: skip
             if status == LIMITED:
                 yield _warm(place, backend, optimizer, seconds, level=3)
-
-
-def _judge(fit: StockFit, point: PointResult) -> tuple[str, str]:
-    """Return status and detail of where a stock optimizer ended."""
-    if fit.twice_nll is None:
-        return LIMITED, fit.note
-    above = fit.twice_nll - point.minimum.twice_nll
-    if above < -LOWER:
-        if fit.physical:
-            return FAIL, f"lower by {-above:.3g}: the recorded point is no minimum"
-        return UNPHYSICAL, f"lower by {-above:.3g} where an expected rate is negative"
-    if above > HIGHER:
-        note = f"; {fit.note}" if fit.note else ""
-        return LIMITED, f"stops {above:.3g} above{note}"
-    return PASS, fit.note

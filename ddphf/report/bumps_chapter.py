@@ -18,16 +18,12 @@ MOST_ROWS, DRAWN = 20, 3
 """Spectra of the table, and of those the first that are drawn."""
 
 
-def bumps_parts(records: Sequence[Record]) -> list[str]:
-    """Return tables and figures of each scan.
+def bumps_parts(record: Record) -> list[str]:
+    """Return tables and figures of a scan.
 
     Args:
-        records: JSON forms of records.
+        record: JSON form of the record.
     """
-    return [part for record in records for part in _parts(record)]
-
-
-def _parts(record: Record) -> list[str]:
     spectra = record["spectra"]
     parts = [note(f"Bumps in {len(spectra)} mass spectra")]
     overall = record["global"]

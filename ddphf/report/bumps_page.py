@@ -22,7 +22,7 @@ WIDE, HIGH = 150, 44
 
 STYLE = """
 :root { color-scheme: light; --ink: #1a1a1a; --soft: #595959; --line: #c9c9c9; }
-body { margin: 0 auto; max-width: 78rem; padding: 1rem 1.25rem 3rem; color: var(--ink);
+body { margin: 0 auto; max-width: 86rem; padding: 1rem 1.25rem 3rem; color: var(--ink);
   background: #fff; font: 15px/1.45 system-ui, "Segoe UI", "Helvetica Neue", Arial, sans-serif; }
 h1 { font-size: 1.5rem; margin: .5rem 0 .2rem; }
 p { max-width: 50rem; margin: .4rem 0; } .soft { color: var(--soft); }
@@ -84,17 +84,22 @@ def bumps_page(record: Record) -> str:
     """
     record = clean_text(dict(record))
     spectra = record["spectra"]
-    columns = (
+    columns: tuple[tuple[str, str], ...] = (
         ("rank", ""), ("spectrum", "text"), ("status", "text"), ("mass", ""), ("events", ""),
         ("Z local", ""), ("Z known", ""), ("rho", ""), ("p local", ""), ("p global", ""),
     )  # fmt: skip
+    asked = any(spectrum.get("network") for spectrum in spectra)
+    if asked:
+        columns = (*columns, ("Z network", ""))
     head = "".join(
         f'<th scope="col"{" data-text class=name" if kind else ""}'
         f"{' aria-sort=ascending' if name == 'rank' else ''}>"
         f'<button type="button">{html.escape(name)}</button></th>'
         for name, kind in columns
     )
-    body = "\n".join(_row(spectrum, place) for place, spectrum in enumerate(spectra, start=1))
+    body = "\n".join(
+        _row(spectrum, place, asked) for place, spectrum in enumerate(spectra, start=1)
+    )
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
@@ -118,6 +123,11 @@ def _lead(record: Record) -> str:
         "Sorted by global p, then by local Z; a click on a heading sorts by it. A local Z is that "
         "of one bin as if no other had been looked at; p global counts all bins of its spectrum."
     )
+    if any(spectrum.get("network") for spectrum in record["spectra"]):
+        lines.append(
+            "Z network is an estimate that ranks, and has no p-value; where it and splines are "
+            "more than 2 apart it is marked with !."
+        )
     lines += [f"{line}." for line in record.get("left_out") or ()]
     return "\n".join(f'<p class="soft">{html.escape(line)}</p>' for line in lines)
 
@@ -134,7 +144,17 @@ def _text(value: str, more: str = "") -> str:
     return f'<td class="name" data-key="{whole}" title="{whole}">{shown}{why}</td>'
 
 
-def _row(spectrum: Record, place: int) -> str:
+def _network(spectrum: Record) -> str:
+    """Return the cell of the network's largest z, marked where splines say something else."""
+    found = spectrum.get("network")
+    if not found:
+        return _cell(None, "")
+    flag = ' <strong title="differs from splines by more than 2">!</strong>'
+    z = found["best"]["z"]
+    return f'<td data-key="{z:.9g}">{z:.2f}{flag if found["differs"] else ""}</td>'
+
+
+def _row(spectrum: Record, place: int, asked: bool) -> str:
     best = spectrum["best"] or {}
     p = best.get("p_global")
     interval = best.get("p_global_interval")
@@ -147,6 +167,7 @@ def _row(spectrum: Record, place: int) -> str:
         f"{_cell(best.get('z'), '.2f')}{_cell(best.get('z_known'), '.2f')}"
         f"{_cell(best.get('rho'), '.2f')}{_cell(best.get('p_local'), '.2g')}"
         f'<td data-key="{"" if key is None else f"{key:.9g}"}">{html.escape(stated)}</td>'
+        f"{_network(spectrum) if asked else ''}"
         f"<td>{thumbnail(spectrum)}</td></tr>"
     )
 

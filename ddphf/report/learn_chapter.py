@@ -8,7 +8,7 @@ from typing import Any
 from ddphf.figures.learn import draw_learned_curve, draw_learned_null, draw_learned_power
 from ddphf.report.page import draw, note, text
 from ddphf.report.tables import Table, number, with_error
-from ddphf.results.learn import describe_p
+from ddphf.results.learn import describe_band, describe_p
 
 __all__ = ["learn_parts"]
 
@@ -22,16 +22,12 @@ TITLES = {
 }
 
 
-def learn_parts(records: Sequence[Record]) -> list[str]:
-    """Return tables and figures of each record.
+def learn_parts(record: Record) -> list[str]:
+    """Return tables and figures of a record.
 
     Args:
-        records: JSON forms of records.
+        record: JSON form of the record.
     """
-    return [part for record in records for part in _parts(record)]
-
-
-def _parts(record: Record) -> list[str]:
     kind = record["kind"]
     names = ", ".join(v.get("label") or v["column"] for v in record.get("variables") or ())
     parts = [note(f"Learned: {TITLES[kind]}" + (f", in {names}" if names else ""))]
@@ -57,6 +53,8 @@ def _parts(record: Record) -> list[str]:
                 f"redraws follow it with a KS p-value of {number(chi2['null_ks_p'], 2)}."
             )
         )
+    if band := describe_band(record):
+        parts.append(text(f"{band}."))
     figures = (
         (draw_learned_null(record), "The statistic in redraws of the labels, and in the data"),
         (draw_learned_curve(record), "Learned log ratio with its bands without a difference"),
@@ -65,6 +63,8 @@ def _parts(record: Record) -> list[str]:
     parts += [draw(figure, alt, f"{alt}.") for figure, alt in figures if figure is not None]
     if record.get("power"):
         parts.append(_power(record["power"]).to_html())
+    if rows := (record.get("study") or {}).get("table"):
+        parts.append(_paper(rows).to_html())
     return parts + [text(line) for line in record.get("left_out") or ()]
 
 
@@ -74,6 +74,12 @@ def _members(record: Record) -> Table:
         for m in record["members"]
     )
     return Table("statistics", ("", "t", "p by redraws", "p by the closed law"), rows)
+
+
+def _paper(rows: Sequence[Record]) -> Table:
+    columns = ("quantity", "paper", "ours", "why different")
+    cells = tuple((r["quantity"], r["paper"] or "-", r["ours"], r["why"]) for r in rows)
+    return Table("arXiv:2401.09530", columns, cells)
 
 
 def _power(power: Record) -> Table:

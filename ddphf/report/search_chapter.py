@@ -9,7 +9,7 @@ from ddphf.figures.search import draw_map, draw_maximum, draw_sizes
 from ddphf.figures.selections import draw_selections
 from ddphf.report.page import draw, note, text
 from ddphf.report.tables import Table, number, with_error
-from ddphf.results.data_directed import describe_global
+from ddphf.results.provenance import describe_global
 from ddphf.results.search import describe_compared
 
 __all__ = ["search_parts"]

@@ -11,8 +11,8 @@ from ddphf.figures.null import bin_toys, draw_null
 from ddphf.report.measured_chapter import measured_parts
 from ddphf.report.page import draw, headline, note, text
 from ddphf.report.tables import Table, number
-from ddphf.results.data_directed import describe_global
 from ddphf.results.fit import DiscoveryResult, FitResult, describe_error
+from ddphf.results.provenance import describe_global
 
 __all__ = ["doubts", "null_parts", "result_parts"]
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from ddphf.arrays import Numbers, Places, Rows
 from ddphf.results.growth import Written
 from ddphf.results.shapes import OPEN, fields, listed
 from ddphf.results.shown import find_named
 
 __all__ = ["BirmanResult", "SetupResult", "StatisticResult", "TableRow"]
-
-Numbers = tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -98,29 +97,24 @@ class SetupResult:
     signal: Numbers
     mu_known: float
     mu_pair: float
-    window_start: tuple[int, ...]
-    window_size: tuple[int, ...]
+    window_start: Places
+    window_size: Places
     window_fraction: float
     signal_fraction: float
-    best_start: tuple[int, ...]
-    best_size: tuple[int, ...]
+    best_start: Places
+    best_size: Places
     best_n_sigma: float
     global_p: float
     global_p_error: float
-    window_sizes: tuple[int, ...]
+    window_sizes: Places
     window_asimov: Numbers
-    window_bands: tuple[Numbers, ...]
-    window_null_bands: tuple[Numbers, ...]
+    window_bands: Rows
+    window_null_bands: Rows
     injected_z: Numbers
     statistics: tuple[StatisticResult, ...]
 
     BAND_QUANTILES = (0.0228, 0.1587, 0.5, 0.8413, 0.9772)
     """-2, -1, 0, 1, 2 standard deviations of a Gaussian."""
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Bins along each axis."""
-        return tuple(len(axis["edges"]) - 1 for axis in self.axes)
 
     def statistic(self, name: str) -> StatisticResult:
         """Return a statistic by name.
@@ -129,6 +123,11 @@ class SetupResult:
             KeyError: There is no such statistic.
         """
         return find_named(self.statistics, name)
+
+    @property
+    def shape(self) -> Places:
+        """Bins along each axis."""
+        return tuple(len(axis["edges"]) - 1 for axis in self.axes)
 
 
 @dataclass(frozen=True)

@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from ddphf.arrays import Spec
-from ddphf.results.growth import Flat
-from ddphf.results.shapes import (
-    ANY,
-    COUNT,
-    HOLE,
-    HOLES,
-    NUMBER,
-    OPEN,
-    PROBABILITY,
-    TEXT,
-    WARNINGS,
-    fields,
-    increases,
-    listed,
-    maybe,
-)
+from ddphf.arrays import Part, Spec
+from ddphf.results import shapes as s
+from ddphf.results.growth import Warned
 
 __all__ = ["SHAPE", "BumpsResult", "describe_p", "misfits"]
 
 
 @dataclass(frozen=True, repr=False)
-class BumpsResult(Flat):
+class BumpsResult(Warned):
     """What ``ddphf bumps scan`` writes.
 
     Attributes:
@@ -40,88 +26,102 @@ class BumpsResult(Flat):
             with functions for the background.
         overall: How often the best of all spectra is as good: ``p``, ``p_interval``, ``spectra``.
         width: How wide a bump was taken to be.
-        method: What ranks: ``spline`` or ``network``.
+        method: What ranks before there are toys: ``spline`` or ``network``.
         toys: Asked for, of each of the first spectra.
         seed: Of everything drawn.
         left_out: Sentences about what was not done.
-        warnings: Sentences for the user.
-        provenance: Versions, and the digest of what was read.
+        network: Its version, digest and training; None where it was not asked.
     """
 
     spectra: tuple[Spec, ...]
-    overall: Spec | None
+    overall: Part
     width: Spec
     method: str
     toys: int
     seed: int
     left_out: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-    provenance: dict[str, Any] = field(default_factory=dict)
+    network: Part = None
 
     SCHEMA = "ddphf/bumps/1"
 
 
-INTERVAL = maybe(listed(NUMBER, minItems=2, maxItems=2))
-BEST = fields(
+INTERVAL = s.maybe(s.listed(s.NUMBER, minItems=2, maxItems=2))
+BEST = s.fields(
     {
-        "mass": NUMBER,
-        "width": NUMBER,
-        "events": HOLE,
-        "z": HOLE,
-        "p_local": PROBABILITY,
-        "p_global": PROBABILITY,
+        "mass": s.NUMBER,
+        "width": s.NUMBER,
+        "events": s.HOLE,
+        "z": s.HOLE,
+        "p_local": s.PROBABILITY,
+        "p_global": s.PROBABILITY,
         "p_global_interval": INTERVAL,
     },
     {
-        "bin": COUNT, "events_error": HOLE, "z_known": HOLE, "rho": HOLE, "toys": COUNT,
-        "toys_failed": COUNT, "z_global": HOLE, "width_bins": HOLE,
+        "bin": s.COUNT, "events_error": s.HOLE, "z_known": s.HOLE, "rho": s.HOLE, "toys": s.COUNT,
+        "toys_failed": s.COUNT, "z_global": s.HOLE, "width_bins": s.HOLE,
     },
 )  # fmt: skip
-FAMILY = fields(
-    {"family": TEXT, "z": HOLE, "events": HOLE, "deviance": HOLE, "p": HOLE},
-    {"parameters": ANY, "why": TEXT, "edm": HOLE, "z_plug": HOLE},
+FAMILY = s.fields(
+    {"family": s.TEXT, "z": s.HOLE, "events": s.HOLE, "deviance": s.HOLE, "p": s.HOLE},
+    {"parameters": s.ANY, "why": s.TEXT, "edm": s.HOLE, "z_plug": s.HOLE},
 )
-SPECTRUM = fields(
+NETWORK = s.fields(
     {
-        "name": TEXT,
-        "z_known": HOLES,
-        "z_profiled": HOLES,
-        "rho": HOLES,
-        "best": maybe(BEST),
-        "background": maybe(
-            fields(
-                {"method": TEXT, "deviance": HOLE, "p": HOLE},
+        "z": s.HOLES,
+        "best": s.fields({"mass": s.NUMBER, "z": s.NUMBER}, {"bin": s.COUNT, "z_spline": s.HOLE}),
+        "differs": {"type": "boolean"},
+    }
+)
+SPECTRUM = s.fields(
+    {
+        "name": s.TEXT,
+        "z_known": s.HOLES,
+        "z_profiled": s.HOLES,
+        "rho": s.HOLES,
+        "best": s.maybe(BEST),
+        "background": s.maybe(
+            s.fields(
+                {"method": s.TEXT, "deviance": s.HOLE, "p": s.HOLE},
                 {
-                    "expected_deviance": HOLE, "expected": HOLES, "without_bump": HOLES,
-                    "coordinate": TEXT, "link": TEXT, "freedom": HOLE, "strength": HOLE,
-                    "edm": HOLE, "given": HOLES,
+                    "expected_deviance": s.HOLE, "expected": s.HOLES, "without_bump": s.HOLES,
+                    "coordinate": s.TEXT, "link": s.TEXT, "freedom": s.HOLE, "strength": s.HOLE,
+                    "edm": s.HOLE, "given": s.HOLES,
+                    "failed_candidates": s.COUNT,
                 },
             )
         ),
-        "status": TEXT,
+        "status": s.TEXT,
     },
     {
-        "rank": COUNT, "why": TEXT, "edges": listed(NUMBER, minItems=2), "observed": HOLES,
-        "start": COUNT, "widths": HOLES, "excluded": listed({"type": ["string", "null"]}),
-        "unit": TEXT, "digest": TEXT, "families": listed(FAMILY), "spread": ANY, "at": ANY,
-        "network": ANY, "sources": listed(TEXT), "warnings": listed(TEXT),
+        "rank": s.COUNT, "why": s.TEXT, "edges": s.listed(s.NUMBER, minItems=2),
+        "observed": s.HOLES,
+        "start": s.COUNT, "widths": s.HOLES, "excluded": s.listed({"type": ["string", "null"]}),
+        "unit": s.TEXT, "digest": s.TEXT, "families": s.listed(FAMILY), "spread": s.ANY,
+        "at": s.ANY,
+        "network": NETWORK, "partner": s.HOLES, "ratio": s.HOLES, "sources": s.listed(s.TEXT),
+        "warnings": s.listed(s.TEXT),
     },
 )  # fmt: skip
-SHAPE = fields(
+SHAPE = s.fields(
     {
-        "spectra": listed(SPECTRUM),
-        "global": maybe(
-            fields(
-                {"p": PROBABILITY, "spectra": COUNT},
-                {"p_interval": INTERVAL, "z": HOLE, "name": TEXT},
+        "spectra": s.listed(SPECTRUM),
+        "global": s.maybe(
+            s.fields(
+                {"p": s.PROBABILITY, "spectra": s.COUNT},
+                {"p_interval": INTERVAL, "z": s.HOLE, "name": s.TEXT},
             )
         ),
-        "width": OPEN,
-        "method": TEXT,
-        "toys": COUNT,
-        "seed": COUNT,
+        "width": s.OPEN,
+        "method": s.TEXT,
+        "toys": s.COUNT,
+        "seed": s.COUNT,
     },
-    {"left_out": listed(TEXT), **WARNINGS, "provenance": OPEN},
+    {
+        "left_out": s.listed(s.TEXT),
+        **s.WARNINGS,
+        "network": s.maybe(s.OPEN),
+        "provenance": s.OPEN,
+    },
 )
 BumpsResult.SHAPE = SHAPE
 
@@ -154,10 +154,14 @@ def misfits(record: dict[str, Any]) -> Iterator[str]:
         edges = spectrum.get("edges")
         if edges is None:
             continue
-        if not increases(edges):
+        if not s.increases(edges):
             yield f"{where}.edges: edges that do not increase"
-        for key in ("observed", "z_known", "z_profiled", "rho", "excluded", "widths"):
-            values = spectrum.get(key)
+        lists = {**spectrum, "network.z": (spectrum.get("network") or {}).get("z")}
+        for key in (
+            "observed", "z_known", "z_profiled", "rho", "excluded", "widths", "partner", "ratio",
+            "network.z",
+        ):  # fmt: skip
+            values = lists.get(key)
             if values and len(values) != len(edges) - 1:
                 yield f"{where}.{key}: {len(values)} entries for {len(edges) - 1} bins"
         best = spectrum.get("best")

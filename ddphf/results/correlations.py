@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ddphf.arrays import Numbers, Rows
 from ddphf.results.growth import Written
 from ddphf.results.shapes import OPEN, fields
 
@@ -31,11 +32,11 @@ class CorrelationResult(Written):
         provenance: Versions.
     """
 
-    rho: tuple[float, ...]
+    rho: Numbers
     poi: str
-    closed: tuple[tuple[float, ...], ...]
-    toys: tuple[tuple[float, ...], ...] | None
-    toy_errors: tuple[tuple[float, ...], ...] | None
+    closed: Rows
+    toys: Rows | None
+    toy_errors: Rows | None
     n_toys: int
     n_failed: int
     seed: int | None

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy.stats import norm
 
-from ddphf.arrays import Spec
+from ddphf.arrays import Numbers, Spec
 from ddphf.results.agreement import Stated, stated_by_statement
-from ddphf.results.data_directed import DATA_DIRECTED
 from ddphf.results.fit import DiscoveryResult
 from ddphf.results.growth import Written
 from ddphf.results.nulls import COMPARISON, IMPORTANCE, ImportanceResult, NullComparison
+from ddphf.results.provenance import DATA_DIRECTED
 from ddphf.results.shapes import (
     ANY,
     BANDS,
@@ -63,7 +63,7 @@ class ExpectedResult:
     q0: float
     z0: float
     p0: float | None
-    z0_asymptotic: tuple[float, ...]
+    z0_asymptotic: Numbers
     toys: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from ddphf.results.shapes import (
     WARNINGS,
     fields,
     listed,
+    maybe,
     misfits_of_axes,
 )
 
@@ -27,6 +28,8 @@ __all__ = [
     "BumpModelDocument",
     "CovarianceDocument",
     "ForeignDocument",
+    "ScanArraysDocument",
+    "ScanPointsDocument",
     "SidecarDocument",
     "SummaryDocument",
     "misfits_of_sidecar",
@@ -102,6 +105,7 @@ class SidecarDocument(Document):
                 (
                     "efficiency_ratio", "background", "signal", "fakes", "modifier_sources",
                     "closure", "covariance_matrix", "versions", "data_directed", "ratio",
+                    "learned",
                 ),
                 ANY,
             ),
@@ -143,6 +147,64 @@ class CovarianceDocument(Document):
 
     SCHEMA = "ddphf/covariance/1"
     SHAPE = fields({"labels": listed(ANY), "matrix": listed(listed(NUMBER))})
+
+
+class ScanPointsDocument(Document):
+    """Minima of some hypotheses of a mass scan with all parameters, in its bundle."""
+
+    SCHEMA = "ddphf/scan_points/1"
+    _MINIMUM = fields({"twice_nll": NUMBER, "parameters": OPEN})
+    SHAPE = fields(
+        {
+            "name": TEXT,
+            "points": listed(
+                fields({"index": COUNT, "free": _MINIMUM, "null": maybe(_MINIMUM)}), minItems=1
+            ),
+        },
+        {"interpolation": OPEN, "environment": OPEN},
+    )
+
+
+class ScanArraysDocument(Document):
+    """What the arrays of a mass scan are, beside them."""
+
+    SCHEMA = "ddphf/scan_arrays/1"
+    _ERROR = fields({"name": TEXT, "type": {"enum": ["staterror", "shapesys"]}, "table": TEXT})
+    _NORM = fields({"name": TEXT, "up": TEXT, "down": TEXT})
+    _SCALE = fields({"name": TEXT, "type": {"enum": ["lumi", "normfactor"]}})
+    _ONE = listed(NUMBER, minItems=1, maxItems=1)
+    _STATED = fields(
+        {"name": TEXT},
+        {
+            "auxdata": _ONE, "sigmas": _ONE, "inits": _ONE, "fixed": {"type": "boolean"},
+            "bounds": listed(listed(NUMBER, minItems=2, maxItems=2), minItems=1, maxItems=1),
+        },
+    )  # fmt: skip
+    _POI = fields(
+        {
+            "name": TEXT,
+            "bounds": listed(listed(NUMBER, minItems=2, maxItems=2), minItems=1, maxItems=1),
+            "inits": listed(NUMBER, minItems=1, maxItems=1),
+        }
+    )
+    _SAMPLE = fields(
+        {
+            "name": TEXT, "signal": {"type": "boolean"}, "yields": TEXT, "error": maybe(_ERROR),
+            "norms": listed(_NORM), "shifts": listed(_NORM), "scales": listed(_SCALE),
+        }
+    )  # fmt: skip
+    SHAPE = fields(
+        {
+            "name": TEXT,
+            "channel": TEXT,
+            "parameter": fields({"name": TEXT, "unit": TEXT}),
+            "poi": _POI,
+            "poi_unit": TEXT,
+            "policy": TEXT,
+            "stated": listed(_STATED),
+            "samples": listed(_SAMPLE, minItems=2),
+        }
+    )
 
 
 class BumpModelDocument(Document):

@@ -18,12 +18,17 @@ class BumpsEvaluation(Flat):
 
     Attributes:
         sets: Of each set of functions its ``name``, numbers of spectra, ``delta_z`` (``bias``: the
-            median of estimated minus known z, ``half_range``: half of its 16-84 % range), ``auc``
-            of the best bump's z (of all spectra; of those whose z is stated; of the known
-            background), ``false_positives`` with 95 % intervals, ``against`` what Delta Z is told.
-        method: ``spline``.
-        width_bins: Of the bumps.
+            median of estimated minus known z, ``half_range``: half of its 16-84 % range; where Z
+            is stated, and ``delta_z_all``), ``auc`` of the largest estimate (of all spectra; of
+            those whose Z is stated in the bin of the bump; ``auc_missed`` of the largest stated Z,
+            below all where there is none; of the known background), ``false_positives`` of the
+            stated Z with 95 % intervals, ``threshold`` that one background in a thousand reaches,
+            ``against`` what Delta Z is told.
+        method: ``spline`` or ``network``.
+        width_bins: Of the bumps, geometric mean of smallest and largest.
         seed: Of all that was drawn.
+        width_range: Smallest and largest.
+        network: Its version, digest and training; None for splines.
         provenance: Versions.
     """
 
@@ -31,6 +36,8 @@ class BumpsEvaluation(Flat):
     method: str
     width_bins: float
     seed: int
+    width_range: tuple[float, ...] = ()
+    network: Spec | None = None
     provenance: dict[str, Any] = field(default_factory=dict)
 
     SCHEMA = "ddphf/bumps_evaluation/1"
@@ -38,7 +45,7 @@ class BumpsEvaluation(Flat):
 
 SPREAD = {"n": COUNT, "bias": HOLE, "bias_error": HOLE, "half_range": HOLE}
 ROW = fields(SPREAD, {"low": NUMBER, "high": NUMBER, "family": TEXT})
-AGAINST = ("z", "counts", "place", "bins", "family")
+AGAINST = ("z", "counts", "place", "bins", "width", "family")
 AUC = maybe(fields({"value": NUMBER, "error": NUMBER}))
 SHAPE = fields(
     {
@@ -61,13 +68,33 @@ SHAPE = fields(
                         )
                     ),
                     "against": fields({}, dict.fromkeys(AGAINST, listed(ROW))),
-                }
+                },
+                {
+                    "delta_z_all": fields(SPREAD),
+                    "delta_z_histogram": fields(
+                        {"edges": listed(NUMBER, minItems=2), "counts": listed(COUNT)}
+                    ),
+                    "auc_missed": AUC,
+                    "roc": listed(fields({"false": NUMBER, "true": HOLE})),
+                    "threshold": maybe(
+                        fields(
+                            {
+                                "rate": NUMBER,
+                                "rate_interval": listed(NUMBER),
+                                "z": NUMBER,
+                                "z_interval": listed(NUMBER),
+                                "signals": HOLE,
+                            }
+                        )
+                    ),
+                },
             )
         ),
         "method": TEXT,
         "width_bins": NUMBER,
         "seed": COUNT,
         "provenance": OPEN,
-    }
+    },
+    {"width_range": listed(NUMBER), "network": maybe(OPEN)},
 )
 BumpsEvaluation.SHAPE = SHAPE

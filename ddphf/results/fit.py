@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ddphf.results.agreement import STALE, Stated, stated_by_measurement, stated_by_statement
-from ddphf.results.data_directed import DATA_DIRECTED
 from ddphf.results.goodness import GOODNESS, GoodnessResult
 from ddphf.results.growth import Written
 from ddphf.results.measured import MEASUREMENT, MeasurementStatement
+from ddphf.results.provenance import DATA_DIRECTED
 from ddphf.results.shapes import COMMON, MINIMUM, STATEMENT, TEXT, WARNINGS, fields, maybe
 from ddphf.results.shown import Shown, find_named
 

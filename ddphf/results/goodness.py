@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ddphf.arrays import Numbers
 from ddphf.results.shapes import ANY, COUNT, HOLE, HOLES, NUMBER, TEXT, fields, listed, maybe
 
 __all__ = ["GOODNESS", "ChannelPulls", "GoodnessResult"]
@@ -23,9 +24,9 @@ class ChannelPulls:
     """
 
     name: str
-    observed: tuple[float, ...]
-    expected: tuple[float, ...]
-    pulls: tuple[float, ...]
+    observed: Numbers
+    expected: Numbers
+    pulls: Numbers
 
 
 @dataclass(frozen=True)

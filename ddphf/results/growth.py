@@ -6,14 +6,15 @@ version, which older readers refuse.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from dataclasses import fields as fields_of
+from inspect import get_annotations
 from typing import Any, ClassVar, Self
 
-from ddphf.arrays import Spec
+from ddphf.arrays import Part, Spec
 from ddphf.results.shown import Shown
 
-__all__ = ["Flat", "Written", "describe_unknown", "open_record", "split_known"]
+__all__ = ["Flat", "Found", "Warned", "Written", "describe_unknown", "open_record", "split_known"]
 
 SHOWN = 10
 """Names in a sentence."""
@@ -63,10 +64,16 @@ class Flat(Written):
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form; ``overall`` is called ``global`` there."""
         out: dict[str, Any] = {"schema": self.SCHEMA}
-        for name in (f.name for f in fields_of(self)):
+        for name in self._order():
             value = getattr(self, name)
             out[self.CALLED.get(name, name)] = list(value) if isinstance(value, tuple) else value
         return out
+
+    @classmethod
+    def _order(cls) -> list[str]:
+        """Return the fields as they stand in the file: those of bases are the last ones."""
+        known = {f.name for f in fields_of(cls)}
+        return [n for c in cls.__mro__ for n in get_annotations(c) if n in known]
 
     @classmethod
     def _read(cls, data: dict[str, Any]) -> Self:
@@ -77,6 +84,34 @@ class Flat(Written):
             if key != "schema"
         }
         return cls(**values)
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Warned(Flat):
+    """Base of those that end with what is to be said of them.
+
+    Attributes:
+        warnings: Sentences for the user.
+        provenance: Versions, and digests of what was read.
+    """
+
+    warnings: tuple[str, ...] = ()
+    provenance: Spec = field(default_factory=dict)
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Found(Warned):
+    """Base of what was found in the data of an analysis file.
+
+    Attributes:
+        seed: Of everything drawn.
+        data_digest: Of the histograms of both samples with their binning.
+        analysis: ``file``, relative to where the record is written, and ``digest``.
+    """
+
+    seed: int | None = None
+    data_digest: str | None = None
+    analysis: Part = None
 
 
 def open_record(data: dict[str, Any], schema: str, shape: Spec) -> dict[str, Any]:

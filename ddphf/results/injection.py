@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ddphf.arrays import Numbers
 from ddphf.results.agreement import Stated, stated_by_statement
 from ddphf.results.fit import DiscoveryResult
 from ddphf.results.growth import Written
@@ -58,9 +59,9 @@ class StrengthResult:
     z_mean_error: float
     z_sd: float
     z_sd_error: float
-    covered_error: tuple[float, ...]
-    covered_profile: tuple[float, ...]
-    coverage_error: tuple[float, ...]
+    covered_error: Numbers
+    covered_profile: Numbers
+    coverage_error: Numbers
 
 
 @dataclass(frozen=True, repr=False)

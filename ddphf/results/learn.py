@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from ddphf.arrays import Spec
-from ddphf.results.growth import Flat
-from ddphf.results.shapes import (
-    ANY,
-    COUNT,
-    HOLE,
-    NUMBER,
-    OPEN,
-    PAIRING,
-    PROBABILITY,
-    TEXT,
-    WARNINGS,
-    fields,
-    listed,
-    maybe,
-)
+from ddphf.arrays import Hole, Part, Spec
+from ddphf.results import shapes as s
+from ddphf.results.growth import Found
 
-__all__ = ["SHAPE", "LearnResult", "describe_p", "misfits", "summarize"]
+__all__ = [
+    "EVENTS_FILE",
+    "SHAPE",
+    "LearnResult",
+    "describe_band",
+    "describe_p",
+    "events_file",
+    "misfits",
+    "summarize",
+]
+
+EVENTS_FILE = re.compile(r"events_[0-9a-f]{12}_\d{1,4}\.npz")
+"""Names of the files of events in a bundle."""
 
 KINDS_OF_LEARNING = ("test", "curve", "power", "study")
 
 
 @dataclass(frozen=True, repr=False)
-class LearnResult(Flat):
+class LearnResult(Found):
     """What ``ddphf learn`` writes. No p-value is 0.
 
     Attributes:
@@ -46,7 +46,8 @@ class LearnResult(Flat):
         effective_dof: Mean of the closed law.
         law: Mean and variance of the closed law and of the redraws, and whether they agree.
         chi2_12: ``p`` of t by chi2 with 12 degrees of freedom, and ``null_ks_p``: of the redraws
-            against it. It holds where that is not small.
+            against it. It holds where that is not small. Of ``default``, ``scan`` and ``energy``
+            ``p`` is None, and ``why`` says the reason.
         members: ``statistic``, ``t``, ``p`` of each, ``p_law``, and what it found.
         labels: ``n_tested``, ``n_partner``, smallest and largest pi, ``rho``, expected ``fakes``.
         variables: ``column``, ``transform``, ``resolution``, ``label``, ``unit``, and the range
@@ -56,93 +57,89 @@ class LearnResult(Flat):
         treatment: With nuisances, ``p`` of the same statistic by prior predictive redraws alone
             (``prior``) and with them profiled too (``profiled``); None without.
         null: ``quantiles`` and ``histogram`` of t in the redraws.
-        network: Starts, how many agree, certificate; where one was trained.
+        network: Starts, how many agree, certificate; where one was trained. Of the classifier
+            ``bootstrap``: the largest score in the data, and its quantiles in bootstrap samples of
+            both samples together, the published band.
         curve: Of ``curve``.
         power: Of ``power``.
         study: Of ``study nplm``.
         left_out: Sentences about events that are not used.
-        seed: Of everything drawn.
-        data_digest: Of the histograms of both samples in the axes of ``events``, as a search has
-            it; that of the events themselves stands in ``provenance``.
-        analysis: ``file``, relative to where the record is written, and ``digest``.
-        warnings: Sentences for the user.
-        provenance: Versions.
     """
 
     kind: str
     statistic: str
-    t: float | None = None
-    p: float | None = None
+    t: Hole = None
+    p: Hole = None
     p_interval: tuple[float, ...] | None = None
-    z: float | None = None
+    z: Hole = None
     redraws: int = 0
-    p_law: float | None = None
-    significance: Spec | None = None
-    effective_dof: float | None = None
-    law: Spec | None = None
-    chi2_12: Spec | None = None
+    p_law: Hole = None
+    significance: Part = None
+    effective_dof: Hole = None
+    law: Part = None
+    chi2_12: Part = None
     members: tuple[Spec, ...] = ()
-    labels: Spec | None = None
+    labels: Part = None
     variables: tuple[Spec, ...] = ()
-    pairing: Spec | None = None
+    pairing: Part = None
     nuisances: tuple[Spec, ...] = ()
-    treatment: Spec | None = None
-    null: Spec | None = None
-    network: Spec | None = None
-    curve: Spec | None = None
-    power: Spec | None = None
-    study: Spec | None = None
+    treatment: Part = None
+    null: Part = None
+    network: Part = None
+    curve: Part = None
+    power: Part = None
+    study: Part = None
     left_out: tuple[str, ...] = ()
-    seed: int | None = None
-    data_digest: str | None = None
-    analysis: Spec | None = None
-    warnings: tuple[str, ...] = ()
-    provenance: dict[str, Any] = field(default_factory=dict)
 
     SCHEMA = "ddphf/learn/1"
 
 
-LABELS = fields(
+LABELS = s.fields(
     {
-        "n_tested": COUNT, "n_partner": COUNT, "pi_min": NUMBER, "pi_max": NUMBER, "rho": NUMBER,
+        "n_tested": s.COUNT, "n_partner": s.COUNT, "pi_min": s.NUMBER, "pi_max": s.NUMBER,
+        "rho": s.NUMBER,
     },
-    {"fakes": ANY},
+    {"fakes": s.ANY},
 )  # fmt: skip
-MEMBER = fields(
-    {"statistic": TEXT, "t": HOLE, "p": PROBABILITY},
-    {"p_law": PROBABILITY, "p_interval": ANY, "found": ANY},
+MEMBER = s.fields(
+    {"statistic": s.TEXT, "t": s.HOLE, "p": s.PROBABILITY},
+    {"p_law": s.PROBABILITY, "p_interval": s.ANY, "found": s.ANY},
 )
-CHI2 = fields({"p": PROBABILITY, "null_ks_p": HOLE})
-VARIABLE = fields(
-    {"column": TEXT, "low": NUMBER, "high": NUMBER},
-    {"transform": maybe(TEXT), "resolution": HOLE, "label": TEXT, "unit": TEXT},
+CHI2 = s.fields({"p": s.PROBABILITY, "null_ks_p": s.HOLE}, {"why": s.TEXT})
+VARIABLE = s.fields(
+    {"column": s.TEXT, "low": s.NUMBER, "high": s.NUMBER},
+    {"transform": s.maybe(s.TEXT), "resolution": s.HOLE, "label": s.TEXT, "unit": s.TEXT},
 )
-NULL = fields(
-    {"quantiles": OPEN},
-    {"histogram": maybe(fields({"edges": listed(NUMBER), "counts": listed(COUNT)}))},
+NULL = s.fields(
+    {"quantiles": s.OPEN},
+    {"histogram": s.maybe(s.fields({"edges": s.listed(s.NUMBER), "counts": s.listed(s.COUNT)}))},
 )
-POINT = fields(
-    {"strength": NUMBER, "median_z": HOLE, "error": HOLE, "power": HOLE},
-    {"power_error": HOLE, "ideal": OPEN, "q0_l1": OPEN},
+POINT = s.fields(
+    {"strength": s.NUMBER, "median_z": s.HOLE, "error": s.HOLE, "power": s.HOLE},
+    {"power_error": s.HOLE, "ideal": s.OPEN, "q0_l1": s.OPEN},
 )
-SHAPE = LearnResult.SHAPE = fields(
-    {"provenance": OPEN, "kind": {"enum": list(KINDS_OF_LEARNING)}, "statistic": TEXT},
+SHAPE = LearnResult.SHAPE = s.fields(
+    {"provenance": s.OPEN, "kind": {"enum": list(KINDS_OF_LEARNING)}, "statistic": s.TEXT},
     {
-        "t": HOLE, "p": PROBABILITY, "p_interval": maybe(listed(NUMBER, minItems=2, maxItems=2)),
-        "z": HOLE, "redraws": COUNT, "p_law": PROBABILITY,
-        "significance": maybe(fields({"p": PROBABILITY, "z": HOLE, "from": TEXT})),
-        "effective_dof": HOLE, "law": maybe(OPEN), "chi2_12": maybe(CHI2),
-        "members": listed(MEMBER), "labels": maybe(LABELS), "variables": listed(VARIABLE),
-        "pairing": maybe(PAIRING), "nuisances": listed(fields({"name": TEXT, "source": TEXT})),
-        "treatment": maybe(fields({"prior": OPEN, "profiled": OPEN})), "null": maybe(NULL),
-        "network": maybe(OPEN), "curve": maybe(OPEN), "study": maybe(OPEN),
-        "power": maybe(
-            fields({"points": listed(POINT)}, {"signal": OPEN, "toys": COUNT, "level": NUMBER})
+        "t": s.HOLE, "p": s.PROBABILITY,
+        "p_interval": s.maybe(s.listed(s.NUMBER, minItems=2, maxItems=2)),
+        "z": s.HOLE, "redraws": s.COUNT, "p_law": s.PROBABILITY,
+        "significance": s.maybe(s.fields({"p": s.PROBABILITY, "z": s.HOLE, "from": s.TEXT})),
+        "effective_dof": s.HOLE, "law": s.maybe(s.OPEN), "chi2_12": s.maybe(CHI2),
+        "members": s.listed(MEMBER), "labels": s.maybe(LABELS), "variables": s.listed(VARIABLE),
+        "pairing": s.maybe(s.PAIRING), "nuisances": s.listed(s.fields({"name": s.TEXT,
+        "source": s.TEXT})),
+        "treatment": s.maybe(s.fields({"prior": s.OPEN, "profiled": s.OPEN})),
+        "null": s.maybe(NULL),
+        "network": s.maybe(s.OPEN), "curve": s.maybe(s.OPEN), "study": s.maybe(s.OPEN),
+        "power": s.maybe(
+            s.fields({"points": s.listed(POINT)}, {"signal": s.OPEN, "toys": s.COUNT,
+            "level": s.NUMBER})
         ),
-        "left_out": listed(TEXT), "seed": {"type": ["integer", "null"]},
-        "data_digest": maybe(TEXT),
-        "analysis": maybe(fields({"file": maybe(TEXT), "digest": maybe(TEXT)})),
-        **WARNINGS,
+        "left_out": s.listed(s.TEXT), "seed": {"type": ["integer", "null"]},
+        "data_digest": s.maybe(s.TEXT),
+        "analysis": s.maybe(s.fields({"file": s.maybe(s.TEXT), "digest": s.maybe(s.TEXT)})),
+        **s.WARNINGS,
     },
 )  # fmt: skip
 
@@ -159,6 +156,27 @@ def describe_p(record: dict[str, Any]) -> str:
     low, high = record["p_interval"]
     z = "" if record["z"] is None else f", {record['z']:.2f} sigma"
     return f"p = {record['p']:.3g} ({low:.3g} to {high:.3g}){z}, from {record['redraws']} redraws"
+
+
+def describe_band(record: Mapping[str, Any]) -> str | None:
+    """Return the published band of a classifier's largest score in words; None without one.
+
+    Example:
+        >>> ends = {"0.025": 0.5, "0.16": 0.75, "0.84": 1.5, "0.975": 2.0}
+        >>> found = {"observed": 1.25, "samples": 40, "quantiles": ends}
+        >>> describe_band({"network": {"bootstrap": found}})
+        'largest score 1.25; in 40 bootstrap samples 0.75 to 1.5 (68 %), 0.5 to 2 (95 %): the \
+published band; events are there twice, so it is no p-value'
+    """
+    band = (record.get("network") or {}).get("bootstrap")
+    if band is None:
+        return None
+    q = band["quantiles"]
+    return (
+        f"largest score {band['observed']:.3g}; in {band['samples']} bootstrap samples "
+        f"{q['0.16']:.3g} to {q['0.84']:.3g} (68 %), {q['0.025']:.3g} to {q['0.975']:.3g} (95 %): "
+        "the published band; events are there twice, so it is no p-value"
+    )
 
 
 def misfits(record: dict[str, Any]) -> Iterator[str]:
@@ -178,5 +196,17 @@ def misfits(record: dict[str, Any]) -> Iterator[str]:
 
 def summarize(record: dict[str, Any]) -> Spec:
     """Return what results.json of a bundle repeats."""
-    keys = ("kind", "statistic", "t", "p", "p_interval", "z", "redraws", "p_law", "members")
-    return {key: record.get(key) for key in keys}
+    keys = ("kind", "statistic", "t", "p", "p_interval", "z", "redraws", "p_law", "members",
+            "labels")  # fmt: skip
+    return {**{key: record.get(key) for key in keys}, "events": events_file(record)}
+
+
+def events_file(record: Mapping[str, Any]) -> str:
+    """Return the name of the events of a record in a bundle: records of the same events share it.
+
+    Example:
+        >>> events_file({"provenance": {"events_digest": "sha256:0123456789abcdef"}})
+        'events_0123456789ab_0.npz'
+    """
+    digest = str(record["provenance"].get("events_digest")).removeprefix("sha256:")
+    return f"events_{digest[:12]}_{len(record.get('nuisances') or ())}.npz"

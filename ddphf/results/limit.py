@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from ddphf.arrays import Array, Spec
+from ddphf.arrays import Array, Hole, Spec
 from ddphf.results import shapes
 from ddphf.results.agreement import Stated, allowed
 from ddphf.results.growth import Written
@@ -22,8 +22,32 @@ __all__ = [
 ]  # fmt: skip
 
 
+CURVES = {
+    "mu": "mu", "observed": "scan_observed", "observed_error": "scan_error",
+    "expected": "scan_expected",
+}  # fmt: skip
+"""Attributes of a limit by their keys in the record's ``scan``."""
+
+
+class _Scanned:
+    """Base of limits that are read off curves, which stand in the record as ``scan``."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        own = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+        scan = {key: own.pop(name).tolist() for key, name in CURVES.items() if name in own}
+        return {**{k: list(v) if isinstance(v, tuple) else v for k, v in own.items()}, "scan": scan}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Read what :meth:`to_dict` wrote."""
+        scan = {CURVES[k]: np.array(values, dtype=float) for k, values in data["scan"].items()}
+        own = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items() if k != "scan"}
+        return cls(**own, **scan)
+
+
 @dataclass(frozen=True)
-class AsymptoticLimit:
+class AsymptoticLimit(_Scanned):
     """Upper limits at one confidence level.
 
     Attributes:
@@ -34,36 +58,15 @@ class AsymptoticLimit:
         scan_expected: Expected CLs, shape (5, n).
     """
 
-    observed: float | None
+    observed: Hole
     expected: tuple[float | None, ...]
     mu: Array
     scan_observed: Array
     scan_expected: Array
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form."""
-        return {
-            "observed": self.observed,
-            "expected": list(self.expected),
-            "scan": {
-                "mu": self.mu.tolist(),
-                "observed": self.scan_observed.tolist(),
-                "expected": self.scan_expected.tolist(),
-            },
-        }
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> AsymptoticLimit:
-        """Read what :meth:`to_dict` wrote."""
-        scan = {key: np.array(values, dtype=float) for key, values in data["scan"].items()}
-        return cls(
-            data["observed"], tuple(data["expected"]), scan["mu"], scan["observed"],
-            scan["expected"],
-        )  # fmt: skip
-
 
 @dataclass(frozen=True)
-class ToyLimit:
+class ToyLimit(_Scanned):
     """Upper limits by toys at one confidence level.
 
     Attributes:
@@ -80,8 +83,8 @@ class ToyLimit:
         scan_expected: Expected CLs, shape (5, k).
     """
 
-    observed: float | None
-    observed_error: float | None
+    observed: Hole
+    observed_error: Hole
     expected: tuple[float | None, ...]
     expected_error: tuple[float | None, ...]
     n: int
@@ -91,39 +94,6 @@ class ToyLimit:
     scan_observed: Array
     scan_error: Array
     scan_expected: Array
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the JSON form."""
-        return {
-            "observed": self.observed,
-            "observed_error": self.observed_error,
-            "expected": list(self.expected),
-            "expected_error": list(self.expected_error),
-            "n": self.n,
-            "n_failed": self.n_failed,
-            "seed": self.seed,
-            "scan": {
-                "mu": self.mu.tolist(),
-                "observed": self.scan_observed.tolist(),
-                "observed_error": self.scan_error.tolist(),
-                "expected": self.scan_expected.tolist(),
-            },
-        }
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> ToyLimit:
-        """Read what :meth:`to_dict` wrote."""
-        scan = {key: np.array(values, dtype=float) for key, values in data["scan"].items()}
-        keys = ("observed", "observed_error", "n", "n_failed", "seed")
-        return cls(
-            **{key: data[key] for key in keys},
-            expected=tuple(data["expected"]),
-            expected_error=tuple(data["expected_error"]),
-            mu=scan["mu"],
-            scan_observed=scan["observed"],
-            scan_error=scan["observed_error"],
-            scan_expected=scan["expected"],
-        )
 
 
 @dataclass(frozen=True)
@@ -147,12 +117,12 @@ class IntervalResult:
 
     level: float
     method: str
-    lower: float | None
-    upper: float | None
+    lower: Hole
+    upper: Hole
     at_lower_bound: bool
     at_upper_bound: bool
-    lower_error: float | None = None
-    upper_error: float | None = None
+    lower_error: Hole = None
+    upper_error: Hole = None
     n: int | None = None
     n_failed: int | None = None
     seed: int | None = None
@@ -188,10 +158,10 @@ class LimitResult(Written):
     poi: str
     level: float
     mu_hat: float
-    mu_error: float | None
-    asymptotic: AsymptoticLimit | None
-    toys: ToyLimit | None
-    intervals: tuple[IntervalResult, ...]
+    mu_error: Hole
+    asymptotic: AsymptoticLimit | None = None
+    toys: ToyLimit | None = None
+    intervals: tuple[IntervalResult, ...] = ()
     warnings: tuple[str, ...] = ()
     provenance: dict[str, Any] = field(default_factory=dict)
 

@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from ddphf.arrays import Spec
-from ddphf.results.growth import Flat
-from ddphf.results.shapes import (
-    ANY,
-    BANDS,
-    COUNT,
-    HOLE,
-    NUMBER,
-    OPEN,
-    PROBABILITY,
-    TEXT,
-    WARNINGS,
-    fields,
-    increases,
-    listed,
-    maybe,
-)
+from ddphf.arrays import Numbers, Part, Spec
+from ddphf.results import shapes as s
+from ddphf.results.growth import Warned
 
 __all__ = ["SHAPE", "MassesResult", "misfits", "summarize"]
 
 
 @dataclass(frozen=True, repr=False)
-class MassesResult(Flat):
+class MassesResult(Warned):
     """What ``ddphf masses`` writes: a row per hypothesis, and what looking at all of them costs.
 
     Attributes:
@@ -50,85 +36,83 @@ class MassesResult(Flat):
             of some hypotheses by pyhf.
         interpolation: Errors of leaving simulated hypotheses out; None without interpolation.
         seed: Of everything drawn; None where nothing was.
-        warnings: Sentences for the user.
-        provenance: Versions and the digest of the arrays.
     """
 
     name: str
     parameter: Spec
     poi: Spec
-    values: tuple[float, ...]
-    levels: tuple[float, ...]
+    values: Numbers
+    levels: Numbers
     hypotheses: tuple[Spec, ...]
-    overall: Spec | None = None
-    empty_bins: Spec | None = None
-    fits: Spec | None = None
-    interpolation: Spec | None = None
+    overall: Part = None
+    empty_bins: Part = None
+    fits: Part = None
+    interpolation: Part = None
     seed: int | None = None
-    warnings: tuple[str, ...] = ()
-    provenance: dict[str, Any] = field(default_factory=dict)
 
     SCHEMA = "ddphf/masses/1"
 
 
-INTERVAL = listed(NUMBER, minItems=2, maxItems=2)
-ASYMPTOTIC = fields({"observed": HOLE, "expected": BANDS})
-TOYS = fields(
-    {"observed": HOLE, "expected": BANDS, "error": HOLE},
-    {"expected_error": BANDS, "n": COUNT, "n_failed": COUNT, "points": listed(NUMBER)},
+INTERVAL = s.listed(s.NUMBER, minItems=2, maxItems=2)
+ASYMPTOTIC = s.fields({"observed": s.HOLE, "expected": s.BANDS})
+TOYS = s.fields(
+    {"observed": s.HOLE, "expected": s.BANDS, "error": s.HOLE},
+    {"expected_error": s.BANDS, "n": s.COUNT, "n_failed": s.COUNT, "points": s.listed(s.NUMBER)},
 )
-LIMIT = fields({}, {"level": NUMBER, "asymptotic": maybe(ASYMPTOTIC), "toys": maybe(TOYS)})
-HYPOTHESIS = fields(
+LIMIT = s.fields({}, {"level": s.NUMBER, "asymptotic": s.maybe(ASYMPTOTIC), "toys": s.maybe(TOYS)})
+HYPOTHESIS = s.fields(
     {
-        "mu_hat": HOLE,
-        "mu_error": HOLE,
-        "q0": HOLE,
-        "z0": HOLE,
-        "p0": PROBABILITY,
+        "mu_hat": s.HOLE,
+        "mu_error": s.HOLE,
+        "q0": s.HOLE,
+        "z0": s.HOLE,
+        "p0": s.PROBABILITY,
         "limit": LIMIT,
-        "empty_bins": fields({"n": COUNT, "with_events": COUNT}, {"bins": listed(COUNT)}),
-        "status": TEXT,
+        "empty_bins": s.fields({"n": s.COUNT, "with_events": s.COUNT}, {"bins": s.listed(s.COUNT)}),
+        "status": s.TEXT,
     },
     {
-        "limits": listed(LIMIT), "interpolated": {"type": "boolean"}, "between": INTERVAL,
-        "name": TEXT,
+        "limits": s.listed(LIMIT), "interpolated": {"type": "boolean"}, "between": INTERVAL,
+        "name": s.TEXT,
     },
 )  # fmt: skip
-GROSS_VITELLS = fields(
-    {"u0": NUMBER, "crossings": NUMBER, "error": HOLE, "p": PROBABILITY}, {"toys": COUNT}
+GROSS_VITELLS = s.fields(
+    {"u0": s.NUMBER, "crossings": s.NUMBER, "error": s.HOLE, "p": s.PROBABILITY}, {"toys": s.COUNT}
 )
-GLOBAL = fields(
-    {"value": NUMBER, "z0": HOLE, "p": PROBABILITY, "p_interval": INTERVAL, "toys": COUNT},
+GLOBAL = s.fields(
+    {"value": s.NUMBER, "z0": s.HOLE, "p": s.PROBABILITY, "p_interval": INTERVAL, "toys": s.COUNT},
     {
-        "p0": PROBABILITY, "z": HOLE, "error": HOLE, "n_failed": COUNT, "n_ge": COUNT,
-        "p_interval_level": NUMBER, "gross_vitells": maybe(GROSS_VITELLS),
-        "thresholds": listed(
-            fields(
-                {"z": NUMBER, "p": PROBABILITY, "gross_vitells": HOLE}, {"error": HOLE}
+        "p0": s.PROBABILITY, "z": s.HOLE, "error": s.HOLE, "n_failed": s.COUNT, "n_ge": s.COUNT,
+        "p_interval_level": s.NUMBER, "gross_vitells": s.maybe(GROSS_VITELLS),
+        "thresholds": s.listed(
+            s.fields(
+                {"z": s.NUMBER, "p": s.PROBABILITY, "gross_vitells": s.HOLE}, {"error": s.HOLE}
             )
         ),
-        "method": TEXT,
+        "method": s.TEXT,
     },
 )  # fmt: skip
-SHAPE = MassesResult.SHAPE = fields(
+SHAPE = MassesResult.SHAPE = s.fields(
     {
-        "provenance": OPEN,
-        "name": TEXT,
-        "parameter": fields({"name": TEXT, "unit": TEXT}),
-        "poi": fields({"name": TEXT, "unit": TEXT, "bounds": INTERVAL}),
-        "values": listed(NUMBER, minItems=1),
-        "levels": listed(NUMBER),
-        "hypotheses": listed(HYPOTHESIS, minItems=1),
-        "global": maybe(GLOBAL),
+        "provenance": s.OPEN,
+        "name": s.TEXT,
+        "parameter": s.fields({"name": s.TEXT, "unit": s.TEXT}),
+        "poi": s.fields({"name": s.TEXT, "unit": s.TEXT, "bounds": INTERVAL}),
+        "values": s.listed(s.NUMBER, minItems=1),
+        "levels": s.listed(s.NUMBER),
+        "hypotheses": s.listed(HYPOTHESIS, minItems=1),
+        "global": s.maybe(GLOBAL),
     },
     {
-        **WARNINGS,
-        "empty_bins": maybe(
-            fields({"policy": TEXT, "n": COUNT, "hypotheses": COUNT}, {"with_events": COUNT})
+        **s.WARNINGS,
+        "empty_bins": s.maybe(
+            s.fields(
+                {"policy": s.TEXT, "n": s.COUNT, "hypotheses": s.COUNT}, {"with_events": s.COUNT}
+            )
         ),
-        "fits": maybe(fields({"careful": COUNT, "failed": COUNT}, {"checked": ANY})),
-        "interpolation": ANY,
-        "seed": maybe(COUNT),
+        "fits": s.maybe(s.fields({"careful": s.COUNT, "failed": s.COUNT}, {"checked": s.ANY})),
+        "interpolation": s.ANY,
+        "seed": s.maybe(s.COUNT),
     },
 )
 
@@ -138,7 +122,7 @@ def misfits(record: dict[str, Any]) -> Iterator[str]:
     n = len(record["values"])
     if len(record["hypotheses"]) != n:
         yield f"at hypotheses: {len(record['hypotheses'])} for {n} values"
-    if not increases(record["values"]):
+    if not s.increases(record["values"]):
         yield "at values: values that do not increase"
 
 

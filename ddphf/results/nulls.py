@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from ddphf.arrays import Numbers, Places
 from ddphf.results.shapes import ANY, COUNT, HOLE, NUMBER, TEXT, fields, listed
 
 __all__ = ["COMPARISON", "IMPORTANCE", "ImportanceResult", "NullComparison"]
@@ -82,13 +83,13 @@ class NullComparison:
     sd: float
     ks_distance: float
     ks_p_value: float
-    edges: tuple[float, ...]
-    counts: tuple[int, ...]
+    edges: Numbers
+    counts: Places
     below: int
     above: int
-    probability: tuple[float, ...]
-    asymptotic: tuple[float, ...]
-    toys: tuple[float, ...]
+    probability: Numbers
+    asymptotic: Numbers
+    toys: Numbers
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ddphf.arrays import Spec
+from ddphf.arrays import Hole, Numbers, Rows, Spec
 from ddphf.results.agreement import STALE, Stated, allowed
 from ddphf.results.fit import ParameterResult
 from ddphf.results.growth import Written
@@ -32,9 +32,6 @@ __all__ = [
     "LEADING", "SHAPE", "CorrelationsResult", "GroupResult", "ImpactResult", "RankResult", "stated",
     "summarize",
 ]  # fmt: skip
-
-LEADING = 20
-"""Parameters of a ranking that results.json names; rank.json has all of them."""
 
 
 @dataclass(frozen=True)
@@ -63,21 +60,21 @@ class ImpactResult:
 
     name: str
     value: float
-    error: float | None
+    error: Hole
     at_bound: bool = False
     constrained: bool = False
-    nominal: float | None = None
-    prior_width: float | None = None
-    pull: float | None = None
-    constraint: float | None = None
+    nominal: Hole = None
+    prior_width: Hole = None
+    pull: Hole = None
+    constraint: Hole = None
     clipped: bool = False
-    prefit_up: float | None = None
-    prefit_down: float | None = None
-    postfit_up: float | None = None
-    postfit_down: float | None = None
-    covariance: float | None = None
-    auxiliary_up: float | None = None
-    auxiliary_down: float | None = None
+    prefit_up: Hole = None
+    prefit_down: Hole = None
+    postfit_up: Hole = None
+    postfit_down: Hole = None
+    covariance: Hole = None
+    auxiliary_up: Hole = None
+    auxiliary_down: Hole = None
 
     @property
     def size(self) -> float:
@@ -116,9 +113,9 @@ class CorrelationsResult:
     """
 
     names: tuple[str, ...]
-    values: tuple[float, ...]
-    errors: tuple[float, ...]
-    matrix: tuple[tuple[float, ...], ...]
+    values: Numbers
+    errors: Numbers
+    matrix: Rows
 
 
 @dataclass(frozen=True, repr=False)
@@ -267,6 +264,10 @@ def stated(record: dict[str, Any], results: PublishedResults) -> Iterator[Stated
         near = allowed(own.error)
         yield entry["name"], entry["value"], own.value, near
         yield f"the error of {entry['name']}", entry["error"] or 0.0, own.error or 0.0, near
+
+
+LEADING = 20
+"""Parameters of a ranking that results.json names; rank.json has all of them."""
 
 
 def summarize(record: dict[str, Any]) -> Spec:

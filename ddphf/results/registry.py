@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import jsonschema
 
 from ddphf.arrays import Spec
+from ddphf.exceptions import InputError
+from ddphf.files import read_json
 from ddphf.results import (
     birman,
     bumps,
@@ -30,7 +32,7 @@ from ddphf.results import (
     yields,
 )
 from ddphf.results.agreement import Stated
-from ddphf.results.growth import describe_unknown, split_known
+from ddphf.results.growth import Written, describe_unknown, split_known
 
 if TYPE_CHECKING:
     from ddphf.results.published import PublishedResults
@@ -44,7 +46,10 @@ __all__ = [
     "kind_of",
     "known_part",
     "load_function",
+    "read_record",
 ]
+
+R = TypeVar("R", bound=Written)
 
 
 class Record(Protocol):
@@ -84,6 +89,9 @@ class Published:
         refit: ``(bundle, name, record, say) -> checks`` of level 5.
         refit_by_toys: ``(bundle, name, record, say, progress) -> checks`` of level 5 by toys.
         redraw: The same for level 6.
+        attach: ``(record, path) -> bytes`` of the file beside it that results.json names as its
+            ``events``.
+        inspect: ``(record, bytes) -> sentence`` of what is wrong with that file, for level 0.
     """
 
     included: bool = True
@@ -95,6 +103,8 @@ class Published:
     refit: str = ""
     refit_by_toys: str = ""
     redraw: str = ""
+    attach: str = ""
+    inspect: str = ""
 
 
 @dataclass(frozen=True)
@@ -133,6 +143,7 @@ class RecordKind:
 RERUN = "ddphf.publish.rerun_records"
 RERUN_TOYS = "ddphf.publish.rerun_toys"
 LINES = "ddphf.publish.record_lines"
+LEARNED = "ddphf.publish.learned"
 
 KINDS: tuple[RecordKind, ...] = (
     RecordKind(
@@ -181,6 +192,12 @@ KINDS: tuple[RecordKind, ...] = (
     ),
     RecordKind(
         learn.LearnResult, learn.SHAPE, "learn test", learn.misfits, chapter="learn", several=True,
+        published=Published(
+            about="what was learned from the labels of the events", summarize=learn.summarize,
+            digests=("data_digest",), lines=f"{LEARNED}:lines_of_learned",
+            refit=f"{LEARNED}:check_learned", redraw=f"{LEARNED}:check_trained",
+            attach=f"{LEARNED}:attach_events", inspect=f"{LEARNED}:inspect_events",
+        ),
     ),
     RecordKind(
         documents.SidecarDocument, documents.SidecarDocument.SHAPE, "build",
@@ -202,6 +219,8 @@ KINDS: tuple[RecordKind, ...] = (
     RecordKind(published.PublishedResults, published.SHAPE, "publish"),
     RecordKind(documents.ForeignDocument, documents.ForeignDocument.SHAPE, "publish"),
     RecordKind(documents.CovarianceDocument, documents.CovarianceDocument.SHAPE, "publish"),
+    RecordKind(documents.ScanArraysDocument, documents.ScanArraysDocument.SHAPE, "publish"),
+    RecordKind(documents.ScanPointsDocument, documents.ScanPointsDocument.SHAPE, "publish"),
     RecordKind(verified.VerifyResult, verified.SHAPE, "verify"),
 )  # fmt: skip
 
@@ -241,6 +260,26 @@ def check_record(record: dict[str, Any]) -> str | None:
     path = ".".join(map(str, error.absolute_path)) or "the top"
     message = error.message if len(error.message) < 160 else f"... {error.message[-120:]}"
     return f"at {path}: {message}"
+
+
+def read_record(name: str, record: type[R], command: str) -> R:
+    """Return the record of one kind that a file holds.
+
+    Args:
+        name: Of the file; ``-`` is standard input.
+        record: Its class.
+        command: That writes such records, for the messages.
+
+    Raises:
+        InputError: It is no such record, or is damaged.
+    """
+    data = read_json(name)
+    kind = kind_of(data)
+    if kind is None or kind.schema != record.SCHEMA:
+        raise InputError(f"{name}: is no record of '{command}'")
+    if (wrong := check_record(data)) is not None:
+        raise InputError(f"{name}: is no whole record of '{command}' ({wrong})")
+    return record.from_dict(data)
 
 
 def known_part(record: dict[str, Any]) -> tuple[dict[str, Any], str]:

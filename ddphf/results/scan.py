@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ddphf.arrays import Numbers
 from ddphf.results.agreement import Stated, allowed
 from ddphf.results.growth import Written
 from ddphf.results.shapes import (
@@ -44,7 +45,7 @@ class ScanAxis:
     name: str
     best: float
     error: float | None
-    values: tuple[float, ...]
+    values: Numbers
 
 
 @dataclass(frozen=True, repr=False)

@@ -3,31 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from scipy.stats import norm
 
-from ddphf.arrays import Spec
-from ddphf.results.data_directed import describe_global
-from ddphf.results.growth import Flat
-from ddphf.results.shapes import (
-    ANY,
-    AXIS,
-    COUNT,
-    HOLE,
-    HOLES,
-    NUMBER,
-    OPEN,
-    PAIRING,
-    PROBABILITY,
-    TEXT,
-    WARNINGS,
-    fields,
-    listed,
-    maybe,
-    misfits_of_axes,
-)
+from ddphf.arrays import Part, Spec
+from ddphf.results import shapes as s
+from ddphf.results.growth import Found
+from ddphf.results.provenance import describe_global
 
 __all__ = ["KINDS_OF_SEARCH", "SHAPE", "SearchResult", "misfits", "summarize"]
 
@@ -41,7 +25,7 @@ SUMMARIZED = 5
 
 
 @dataclass(frozen=True, repr=False)
-class SearchResult(Flat):
+class SearchResult(Found):
     """What ``ddphf search`` writes. A local significance never stands without the global one.
 
     Attributes:
@@ -70,130 +54,131 @@ class SearchResult(Flat):
             windows: ``statistic``, ``value``, and ``p``, ``error``, ``z`` among the ``samples`` of
             its own null.
         kernel: What scanned the null's fields.
-        seed: Of everything drawn.
-        data_digest: Of both histograms with their binning.
-        analysis: ``file``, relative to where the record is written, and ``digest`` of the analysis.
-        warnings: Sentences for the user.
-        provenance: Versions.
     """
 
     kind: str
     windows: Spec
     direction: str
     best: tuple[Spec, ...] = ()
-    overall: Spec | None = None
+    overall: Part = None
     table: tuple[Spec, ...] = ()
-    null: Spec | None = None
+    null: Part = None
     nuisances: tuple[Spec, ...] = ()
     left_out: tuple[str, ...] = ()
     axes: tuple[Spec, ...] = ()
-    pairing: Spec | None = None
-    maps: Spec | None = None
+    pairing: Part = None
+    maps: Part = None
     size_curve: tuple[Spec, ...] = ()
     selections: tuple[Spec, ...] = ()
     comparison: tuple[Spec, ...] = ()
     kernel: str = ""
-    seed: int | None = None
-    data_digest: str | None = None
-    analysis: Spec | None = None
-    warnings: tuple[str, ...] = ()
-    provenance: dict[str, Any] = field(default_factory=dict)
 
     SCHEMA = "ddphf/search/1"
 
 
-LOCAL = fields(
-    {"z": HOLE},
+LOCAL = s.fields(
+    {"z": s.HOLE},
     {
-        "n_sigma": HOLE,
-        "p": PROBABILITY,
-        "z_exact": HOLE,
-        "method": TEXT,
-        "statistic": TEXT,
-        "value": HOLE,
+        "n_sigma": s.HOLE,
+        "p": s.PROBABILITY,
+        "z_exact": s.HOLE,
+        "method": s.TEXT,
+        "statistic": s.TEXT,
+        "value": s.HOLE,
     },
 )
-GLOBAL = fields(
-    {"p": PROBABILITY, "error": HOLE, "z": HOLE, "method": TEXT, "samples": maybe(COUNT)},
-    {"p_interval": maybe(listed(NUMBER, minItems=2, maxItems=2)), "why": TEXT},
-)
-WINDOW = fields(
+GLOBAL = s.fields(
     {
-        "start": listed(COUNT, minItems=1),
-        "size": listed({**COUNT, "minimum": 1}, minItems=1),
-        "edges": listed(listed(NUMBER, minItems=2, maxItems=2)),
-        "tested": NUMBER,
-        "partner": NUMBER,
+        "p": s.PROBABILITY,
+        "error": s.HOLE,
+        "z": s.HOLE,
+        "method": s.TEXT,
+        "samples": s.maybe(s.COUNT),
+    },
+    {"p_interval": s.maybe(s.listed(s.NUMBER, minItems=2, maxItems=2)), "why": s.TEXT},
+)
+WINDOW = s.fields(
+    {
+        "start": s.listed(s.COUNT, minItems=1),
+        "size": s.listed({**s.COUNT, "minimum": 1}, minItems=1),
+        "edges": s.listed(s.listed(s.NUMBER, minItems=2, maxItems=2)),
+        "tested": s.NUMBER,
+        "partner": s.NUMBER,
         "local": LOCAL,
         "global": GLOBAL,
     },
     {
-        "rank": COUNT, "expected": HOLE, "n_bins": COUNT, "variance": HOLE, "merged": COUNT,
-        "selection": TEXT, "observable": TEXT,
+        "rank": s.COUNT, "expected": s.HOLE, "n_bins": s.COUNT, "variance": s.HOLE,
+        "merged": s.COUNT,
+        "selection": s.TEXT, "observable": s.TEXT,
     },
 )  # fmt: skip
-NUISANCE = fields(
-    {"name": TEXT, "source": TEXT},
-    {"acts_on": TEXT, "size": HOLE, "pull": HOLE, "free": {"type": "boolean"}},
+NUISANCE = s.fields(
+    {"name": s.TEXT, "source": s.TEXT},
+    {"acts_on": s.TEXT, "size": s.HOLE, "pull": s.HOLE, "free": {"type": "boolean"}},
 )
-SELECTION = fields(
-    {"name": TEXT, "observable": TEXT, "local": maybe(LOCAL), "p_adjusted": PROBABILITY},
+SELECTION = s.fields(
+    {"name": s.TEXT, "observable": s.TEXT, "local": s.maybe(LOCAL), "p_adjusted": s.PROBABILITY},
     {
-        "window": maybe(WINDOW), "cut": ANY, "tested": HOLE, "partner": HOLE, "p_error": HOLE,
-        "p_alone": PROBABILITY, "events": COUNT, "n_windows": COUNT, "start": listed(COUNT),
-        "size": listed(COUNT), "units": listed(TEXT),
-        "edges": listed(listed(NUMBER, minItems=2, maxItems=2)),
+        "window": s.maybe(WINDOW), "cut": s.ANY, "tested": s.HOLE, "partner": s.HOLE,
+        "p_error": s.HOLE,
+        "p_alone": s.PROBABILITY, "events": s.COUNT, "n_windows": s.COUNT,
+        "start": s.listed(s.COUNT),
+        "size": s.listed(s.COUNT), "units": s.listed(s.TEXT),
+        "edges": s.listed(s.listed(s.NUMBER, minItems=2, maxItems=2)),
     },
 )  # fmt: skip
-COMPARED = fields(
+COMPARED = s.fields(
     {
-        "statistic": TEXT, "value": NUMBER, "p": PROBABILITY, "error": HOLE, "z": HOLE,
-        "samples": COUNT,
+        "statistic": s.TEXT, "value": s.NUMBER, "p": s.PROBABILITY, "error": s.HOLE, "z": s.HOLE,
+        "samples": s.COUNT,
     },
-    {"method": TEXT},
+    {"method": s.TEXT},
 )  # fmt: skip
-HISTOGRAM = fields({"edges": listed(NUMBER, minItems=2), "counts": listed(NUMBER, minItems=1)})
-SHAPE = SearchResult.SHAPE = fields(
+HISTOGRAM = s.fields(
+    {"edges": s.listed(s.NUMBER, minItems=2), "counts": s.listed(s.NUMBER, minItems=1)}
+)
+SHAPE = SearchResult.SHAPE = s.fields(
     {
-        "provenance": OPEN,
+        "provenance": s.OPEN,
         "kind": {"enum": list(KINDS_OF_SEARCH)},
-        "windows": fields(
-            {"rule": TEXT, "n": COUNT},
+        "windows": s.fields(
+            {"rule": s.TEXT, "n": s.COUNT},
             {
-                "shape": listed(COUNT),
-                "left_out": ANY,
-                "sizes": COUNT,
-                "all": COUNT,
-                "histograms": COUNT,
-                "selections": COUNT,
-                "observables": COUNT,
+                "shape": s.listed(s.COUNT),
+                "left_out": s.ANY,
+                "sizes": s.COUNT,
+                "all": s.COUNT,
+                "histograms": s.COUNT,
+                "selections": s.COUNT,
+                "observables": s.COUNT,
             },
         ),
         "direction": {"enum": ["excess", "deficit", "both"]},
-        "best": listed(WINDOW),
-        "global": maybe(GLOBAL),
+        "best": s.listed(WINDOW),
+        "global": s.maybe(GLOBAL),
     },
     {
-        **WARNINGS,
-        "table": listed(fields({"local": LOCAL, "global": GLOBAL})),
-        "null": maybe(
-            fields(
-                {"method": TEXT, "quantiles": {"type": "object", "additionalProperties": HOLE}},
-                {"why": TEXT, "samples": maybe(COUNT), "histogram": maybe(HISTOGRAM)},
+        **s.WARNINGS,
+        "table": s.listed(s.fields({"local": LOCAL, "global": GLOBAL})),
+        "null": s.maybe(
+            s.fields(
+                {"method": s.TEXT, "quantiles": {"type": "object", "additionalProperties": s.HOLE}},
+                {"why": s.TEXT, "samples": s.maybe(s.COUNT), "histogram": s.maybe(HISTOGRAM)},
             )
         ),
-        "nuisances": listed(NUISANCE),
-        "left_out": listed(TEXT),
-        "axes": listed(AXIS),
-        "pairing": maybe(PAIRING),
-        "maps": maybe(fields({"z": HOLES, "profiled": HOLES})),
-        "size_curve": listed(fields({"size": listed(COUNT, minItems=1), "z": HOLE})),
-        "selections": listed(SELECTION),
-        "comparison": listed(COMPARED),
-        "kernel": TEXT,
-        "seed": maybe(COUNT),
-        "data_digest": maybe(TEXT),
-        "analysis": maybe(fields({"file": maybe(TEXT), "digest": maybe(TEXT)})),
+        "nuisances": s.listed(NUISANCE),
+        "left_out": s.listed(s.TEXT),
+        "axes": s.listed(s.AXIS),
+        "pairing": s.maybe(s.PAIRING),
+        "maps": s.maybe(s.fields({"z": s.HOLES, "profiled": s.HOLES})),
+        "size_curve": s.listed(s.fields({"size": s.listed(s.COUNT, minItems=1), "z": s.HOLE})),
+        "selections": s.listed(SELECTION),
+        "comparison": s.listed(COMPARED),
+        "kernel": s.TEXT,
+        "seed": s.maybe(s.COUNT),
+        "data_digest": s.maybe(s.TEXT),
+        "analysis": s.maybe(s.fields({"file": s.maybe(s.TEXT), "digest": s.maybe(s.TEXT)})),
     },
 )
 
@@ -215,7 +200,7 @@ def describe_compared(entry: Mapping[str, Any]) -> str:
 def misfits(record: dict[str, Any]) -> Iterator[str]:
     """Yield windows outside the axes, maps of another length, p-values without a significance."""
     axes = record.get("axes") or []
-    yield from misfits_of_axes(axes, "axes")
+    yield from s.misfits_of_axes(axes, "axes")
     bins = [len(axis["edges"]) - 1 for axis in axes]
     for number, window in enumerate(record["best"] if axes else ()):
         ends = zip(window["start"], window["size"], bins, strict=False)

@@ -7,24 +7,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from ddphf.arrays import Spec
+from ddphf.arrays import Numbers, Spec
+from ddphf.results import shapes as s
 from ddphf.results.growth import Written
-from ddphf.results.shapes import (
-    ANY,
-    AXIS,
-    COMMON,
-    COUNT,
-    HOLE,
-    HOLES,
-    NUMBER,
-    PAIRING,
-    TEXT,
-    WARNINGS,
-    fields,
-    listed,
-    maybe,
-    misfits_of_axes,
-)
 from ddphf.results.shown import Shown, find_named
 
 __all__ = [
@@ -35,8 +20,6 @@ __all__ = [
     "YieldResult",
     "YieldsResult",
 ]
-
-Numbers = tuple[float, ...]
 
 TITLES = {"prefit": "pre-fit", "postfit": "post-fit", "null": "fit at mu = 0"}
 
@@ -254,61 +237,70 @@ def _asymmetry(data: dict[str, Any]) -> AsymmetryResult:
 
 
 def _by_prediction(schema: Spec) -> Spec:
-    return fields({}, dict.fromkeys(TITLES, schema))
+    return s.fields({}, dict.fromkeys(TITLES, schema))
 
 
-YIELD = fields(
-    {"expected": listed(NUMBER), "error": listed(NUMBER), "sum": NUMBER, "sum_error": NUMBER}
+YIELD = s.fields(
+    {
+        "expected": s.listed(s.NUMBER),
+        "error": s.listed(s.NUMBER),
+        "sum": s.NUMBER,
+        "sum_error": s.NUMBER,
+    }
 )
-PREDICTION = fields(
+PREDICTION = s.fields(
     {
         "samples": {"type": "object", "additionalProperties": YIELD},
         "total": YIELD,
-        "axis_errors": listed(listed(NUMBER)),
+        "axis_errors": s.listed(s.listed(s.NUMBER)),
     }
 )
-CHANNEL = fields(
+CHANNEL = s.fields(
     {
-        "name": TEXT,
-        "observed": listed({**NUMBER, "minimum": 0}, minItems=1),
-        "predictions": fields({"prefit": PREDICTION, "postfit": PREDICTION}, {"null": PREDICTION}),
+        "name": s.TEXT,
+        "observed": s.listed({**s.NUMBER, "minimum": 0}, minItems=1),
+        "predictions": s.fields(
+            {"prefit": PREDICTION, "postfit": PREDICTION}, {"null": PREDICTION}
+        ),
     }
 )
-ASYMMETRY = fields(
+ASYMMETRY = s.fields(
     {
-        "axis": COUNT,
-        "observed": HOLES,
-        "observed_error": HOLES,
-        "expected": _by_prediction(HOLES),
-        "expected_error": _by_prediction(HOLES),
+        "axis": s.COUNT,
+        "observed": s.HOLES,
+        "observed_error": s.HOLES,
+        "expected": _by_prediction(s.HOLES),
+        "expected_error": _by_prediction(s.HOLES),
     }
 )
-PULL = fields(
+PULL = s.fields(
     {
-        "name": TEXT,
-        "value": NUMBER,
-        "error": HOLE,
-        "nominal": NUMBER,
-        "width": {**NUMBER, "exclusiveMinimum": 0},
+        "name": s.TEXT,
+        "value": s.NUMBER,
+        "error": s.HOLE,
+        "nominal": s.NUMBER,
+        "width": {**s.NUMBER, "exclusiveMinimum": 0},
     }
 )
-SHAPE = YieldsResult.SHAPE = fields(
+SHAPE = YieldsResult.SHAPE = s.fields(
     {
-        **COMMON,
-        "channels": listed(CHANNEL, minItems=1),
-        "axes": listed(AXIS),
-        "pairing": maybe(PAIRING),
-        "asymmetry": listed(ASYMMETRY),
-        "correlations": maybe(fields({"names": listed(TEXT), "matrix": listed(listed(NUMBER))})),
-        "pulls": listed(PULL),
+        **s.COMMON,
+        "channels": s.listed(CHANNEL, minItems=1),
+        "axes": s.listed(s.AXIS),
+        "pairing": s.maybe(s.PAIRING),
+        "asymmetry": s.listed(ASYMMETRY),
+        "correlations": s.maybe(
+            s.fields({"names": s.listed(s.TEXT), "matrix": s.listed(s.listed(s.NUMBER))})
+        ),
+        "pulls": s.listed(PULL),
     },
-    {**WARNINGS, "prefit_strength": ANY},
+    {**s.WARNINGS, "prefit_strength": s.ANY},
 )
 
 
 def misfits(record: dict[str, Any]) -> Iterator[str]:
     """Yield lengths and names that do not agree."""
-    yield from misfits_of_axes(record["axes"], "axes")
+    yield from s.misfits_of_axes(record["axes"], "axes")
     shape = [len(axis["edges"]) - 1 for axis in record["axes"]]
     names = {channel["name"] for channel in record["channels"]}
     kinds = set(record["channels"][0]["predictions"])

@@ -19,10 +19,9 @@ from scipy.stats import norm
 
 from ddphf.arrays import AnyArray, Array, IntArray, Mask
 from ddphf.compute.blas import ONE_BLAS_THREAD, one_blas_thread
-from ddphf.compute.blocks import Runner
 from ddphf.compute.streams import SEARCH, block_generator
 from ddphf.compute.tasks import Task
-from ddphf.progress import Count
+from ddphf.compute.work import HERE, Work
 from ddphf.search.flip_blocks import run_flips
 from ddphf.search.flips import AIMED, Draw, FlippedEvents, draw_labels, draw_pulls
 from ddphf.search.histograms import Corners
@@ -30,12 +29,6 @@ from ddphf.search.lines import LANES
 from ddphf.search.many import NEAR, ManyHistograms, MemberScans
 
 __all__ = ["AimedBlocks", "AimedP", "aim_flips"]
-
-BEYOND = 0.2
-"""The tilted mean of Z_W lies this far above the threshold."""
-
-TARGET = 0.1
-"""Relative error at which drawing ends."""
 
 
 @dataclass(frozen=True)
@@ -55,14 +48,20 @@ class AimedP:
     flips: int
 
 
+BEYOND = 0.2
+"""The tilted mean of Z_W lies this far above the threshold."""
+
+TARGET = 0.1
+"""Relative error at which drawing ends."""
+
+
 def aim_flips(
     many: ManyHistograms,
     threshold: float,
     flips: int,
     *,
     seed: int,
-    runner: Runner | None = None,
-    progress: Count | None = None,
+    work: Work = HERE,
 ) -> AimedP:
     """Return the probability that the largest statistic of all members reaches a threshold.
 
@@ -71,8 +70,7 @@ def aim_flips(
         threshold: Largest statistic of the data.
         flips: At most so many, in blocks of 128.
         seed: Of the search.
-        runner: Where blocks are done; in this thread by default.
-        progress: Called with (done, total) flips.
+        work: Where blocks are done, in this thread by default; counts flips.
     """
     blocks = -(-flips // LANES)
     SEARCH.start(AIMED, blocks)  # has room for them
@@ -81,11 +79,8 @@ def aim_flips(
     values = np.zeros(0)
     mean = error = 0.0
 
-    def say(done: int, total: int) -> None:
-        if progress is not None:
-            progress(done * LANES, total * LANES)
-
-    with one_blas_thread(), closing(run_flips(task, range(blocks), runner, say)) as pieces:
+    numbered = run_flips(task, range(blocks), work.of(LANES))
+    with one_blas_thread(), closing(numbered) as pieces:
         for block, piece in enumerate(pieces):
             values = np.concatenate([values, piece])
             mean, error = float(values.mean()), float(values.std()) / math.sqrt(len(values))

@@ -23,15 +23,6 @@ __all__ = ["GAUSSIAN_BELOW", "BinomialNull", "Distortion", "find_distortion", "r
 GAUSSIAN_BELOW = 0.05
 """Relative error of a local p-value that a Gaussian field may make, in its leading orders."""
 
-BEYOND = 0.2
-"""A tilted window is on average so far above the threshold."""
-
-CANDIDATES = 8
-"""Contents of a window from which one is chosen."""
-
-MAX_TILT = 60.0
-"""exp of it times a probability is a number in double precision."""
-
 
 @dataclass(frozen=True)
 class Distortion:
@@ -53,6 +44,16 @@ class Distortion:
     def is_small(self) -> bool:
         """Whether a Gaussian field will do: not where it alone reaches the threshold."""
         return self.n_windows > 0 and max(self.skewness, self.kurtosis) < GAUSSIAN_BELOW
+
+
+BEYOND = 0.2
+"""A tilted window is on average so far above the threshold."""
+
+CANDIDATES = 8
+"""Contents of a window from which one is chosen."""
+
+MAX_TILT = 60.0
+"""exp of it times a probability is a number in double precision."""
 
 
 def find_distortion(field: Field, table: WindowTable, z: float, direction: Direction) -> Distortion:

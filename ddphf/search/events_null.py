@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from scipy.stats import norm
 
-from ddphf.arrays import AnyArray, Spec
-from ddphf.compute.blocks import Runner
-from ddphf.progress import Count, Stage
+from ddphf.arrays import AnyArray, Array, Spec
+from ddphf.compute.work import Work
 from ddphf.search.aimed_flips import aim_flips
 from ddphf.search.flip_blocks import flip_maxima
 from ddphf.search.many import NEAR, ManyHistograms, count_p
@@ -23,21 +22,20 @@ RARE = 1e-2
 class WindowFlips:
     """The largest window of every histogram under flips."""
 
+    near = NEAR
+
     def __init__(
-        self,
-        many: ManyHistograms,
-        statistic: str,
-        flips: int,
-        seed: int,
-        runner: Runner | None,
-        progress: Count | None,
+        self, many: ManyHistograms, statistic: str, flips: int, seed: int, work: Work
     ) -> None:
-        del statistic
-        self.many, self.flips, self.seed, self.runner = many, flips, seed, runner
-        self.statistics = many.statistics
-        self.near = NEAR
-        self.flipped = flip_maxima(many, flips, seed=seed, runner=runner, progress=progress)
+        self.many, self.statistic, self.flips = many, statistic, flips
+        self.seed, self.work = seed, work
+        self.statistics, self.flipped = self.draw()
         self.highest: AnyArray = self.flipped.max(axis=0)
+
+    def draw(self) -> tuple[Array, AnyArray]:
+        """Return the statistic of every histogram, (members,), and in every flip."""
+        flipped = flip_maxima(self.many, self.flips, seed=self.seed, work=self.work)
+        return self.many.statistics, flipped
 
     def p_alone(self, member: int) -> float:
         """Return the p-value of a histogram for looking at it alone."""
@@ -59,16 +57,15 @@ class WindowFlips:
         method = "label flips, counted"
         return {"p": p, "error": error, "z": z, "method": method, "samples": self.flips}
 
-    def globals(self, member: int, stage: Stage, progress: Count | None) -> Spec:
+    def globals(self, member: int) -> Spec:
         """Return the same of the best histogram, by aimed flips where it is small."""
         found = self.counted(member)
         if found["p"] >= RARE:
             return found
-        stage("flips aimed at windows")
+        self.work.say("flips aimed at windows")
         aimed = aim_flips(
-            self.many, float(self.statistics[member]), self.flips, seed=self.seed,
-            runner=self.runner, progress=progress,
-        )  # fmt: skip
+            self.many, float(self.statistics[member]), self.flips, seed=self.seed, work=self.work
+        )
         if aimed.p is None:
             return found
         method = "label flips, aimed at windows"
@@ -89,23 +86,15 @@ class WindowFlips:
 class WholeFlips(WindowFlips):
     """A statistic of whole histograms: they are compared by their p-values among the flips."""
 
-    def __init__(
-        self,
-        many: ManyHistograms,
-        statistic: str,
-        flips: int,
-        seed: int,
-        runner: Runner | None,
-        progress: Count | None,
-    ) -> None:
-        which = next(w for w in WHOLE if w == statistic)
-        self.many, self.flips, self.which = many, flips, which
-        self.near = 0.25 / (flips + 1)  # p-values are whole multiples of 1 / (flips + 1)
+    def draw(self) -> tuple[Array, AnyArray]:
+        """Return minus the p-value of every histogram, (members,), and in every flip."""
+        which = next(w for w in WHOLE if w == self.statistic)
+        self.near = 0.25 / (self.flips + 1)  # p-values are whole multiples of 1 / (flips + 1)
         self.values, values = whole_flips(
-            many, which, flips, seed=seed, runner=runner, progress=progress
+            self.many, which, self.flips, seed=self.seed, work=self.work
         )
-        self.statistics, self.flipped, self._p_alone = rank_values(self.values, values)
-        self.highest = self.flipped.max(axis=0)
+        statistics, flipped, self._p_alone = rank_values(self.values, values)
+        return statistics, flipped
 
     def p_alone(self, member: int) -> float:
         """Return the p-value of a histogram for looking at it alone."""
@@ -117,17 +106,16 @@ class WholeFlips(WindowFlips):
         p = self.p_alone(member)
         return {
             "z": float(norm.isf(p)) if p < 1 else None, "p": p, "method": "label flips",
-            "statistic": self.which, "value": float(self.values[member]),
+            "statistic": self.statistic, "value": float(self.values[member]),
         }  # fmt: skip
 
-    def globals(self, member: int, stage: Stage, progress: Count | None) -> Spec:
+    def globals(self, member: int) -> Spec:
         """Return how often the smallest p of all histograms is as small in a flip."""
-        del stage, progress
         return self.counted(member)
 
     def describe(self) -> Spec:
         """Return the null of the smallest p-value; quantiles are those of minus it."""
         return {
             **super().describe(),
-            "why": f"{self.which} of each histogram among its own flips; the largest of -p",
+            "why": f"{self.statistic} of each histogram among its own flips; the largest of -p",
         }

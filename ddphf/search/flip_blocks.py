@@ -10,25 +10,25 @@ import numpy as np
 
 from ddphf.arrays import AnyArray, IntArray
 from ddphf.compute.blas import ONE_BLAS_THREAD, one_blas_thread
-from ddphf.compute.blocks import Runner, run_blocks
+from ddphf.compute.blocks import run_blocks
 from ddphf.compute.streams import SEARCH
 from ddphf.compute.tasks import Task
+from ddphf.compute.work import HERE, Work
 from ddphf.exceptions import InputError
-from ddphf.progress import Count
 from ddphf.search.flips import FLIPS
 from ddphf.search.latest import Latest
 from ddphf.search.lines import LANES
 from ddphf.search.many import ManyHistograms, MemberScans
 
-__all__ = ["LargestWindows", "draw_flips", "flip_maxima", "run_flips"]
+__all__ = ["FlipBlocks", "LargestWindows", "draw_flips", "flip_maxima", "run_flips"]
 
 MOST_NUMBERS = 1 << 28
 """Of 4 bytes that are kept, one of each histogram and flip: 1 GB."""
 
 
 @dataclass(frozen=True)
-class LargestWindows:
-    """The largest statistic of some members in a block of flips.
+class FlipBlocks:
+    """Base of what gives a number of some members in each flip of a block.
 
     Attributes:
         many: The histograms.
@@ -39,19 +39,32 @@ class LargestWindows:
     many: ManyHistograms
     seed: int
     blocks: int
-    _scans: Latest[MemberScans] = field(default_factory=Latest, repr=False, compare=False)
 
     def __call__(self, items: IntArray) -> AnyArray:
-        """Return the maxima, float32, shape (items, LANES).
+        """Return the numbers, float32, shape (items, LANES).
 
         Args:
             items: Member times blocks plus block, of members of one batch and of one block.
         """
-        many, members = self.many, (items // self.blocks).tolist()
-        observable = many.members[members[0]].observable
+        return self.values((items // self.blocks).tolist(), int(items[0] % self.blocks))
+
+    def values(self, members: list[int], block: int) -> AnyArray:
+        """Return the numbers of members of one batch."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class LargestWindows(FlipBlocks):
+    """The largest statistic of some members in a block of flips."""
+
+    _scans: Latest[MemberScans] = field(default_factory=Latest, repr=False, compare=False)
+
+    def values(self, members: list[int], block: int) -> AnyArray:
+        """Return the maxima."""
+        many, observable = self.many, self.many.members[members[0]].observable
         scans = self._scans((observable, members[0]), lambda: MemberScans(many, observable))
         selections = [many.members[m].selection for m in members]
-        differences, pulls = scans.events.flip(self.seed, int(items[0] % self.blocks), selections)
+        differences, pulls = scans.events.flip(self.seed, block, selections)
         out = np.empty((len(members), LANES), dtype=np.float32)
         for row, member in enumerate(members):
             terms = scans.events.terms(selections[row], differences[row], pulls)
@@ -64,8 +77,7 @@ def flip_maxima(
     flips: int,
     *,
     seed: int,
-    runner: Runner | None = None,
-    progress: Count | None = None,
+    work: Work = HERE,
 ) -> AnyArray:
     """Return the largest statistic of every member in every flip, float32 (members, flips).
 
@@ -75,21 +87,19 @@ def flip_maxima(
         many: The histograms.
         flips: How many.
         seed: Of the search.
-        runner: Where blocks are done; in this thread by default.
-        progress: Called with (done, total) scanned histograms.
+        work: Where blocks are done, in this thread by default; counts scanned histograms.
 
     Raises:
         InputError: No flip is asked for.
     """
-    return draw_flips(LargestWindows, {"many": many, "seed": seed}, flips, runner, progress)
+    return draw_flips(LargestWindows, {"many": many, "seed": seed}, flips, work)
 
 
 def draw_flips(
     kind: type,
     settings: Mapping[str, object],
     flips: int,
-    runner: Runner | None = None,
-    progress: Count | None = None,
+    work: Work = HERE,
 ) -> AnyArray:
     """Return a number of every member in every flip, float32 (members, flips).
 
@@ -97,8 +107,7 @@ def draw_flips(
         kind: What is drawn, a class such as :class:`LargestWindows`.
         settings: Its fields but ``blocks``; ``many`` is one of them.
         flips: How many.
-        runner: Where blocks are done; in this thread by default.
-        progress: Called with (done, total) histograms.
+        work: Where blocks are done, in this thread by default; counts histograms.
 
     Raises:
         InputError: No flip is asked for, or more than memory is meant for.
@@ -122,14 +131,12 @@ def draw_flips(
     )
     out = np.empty((len(many.members), blocks, LANES), dtype=np.float32)
     with one_blas_thread():
-        for piece, items in zip(run_flips(task, units, runner, progress), units, strict=True):
+        for piece, items in zip(run_flips(task, units, work), units, strict=True):
             out[items // blocks, items % blocks] = piece
     return out.reshape(len(many.members), -1)[:, :flips]
 
 
-def run_flips(
-    task: Task, blocks: Sequence[Any], runner: Runner | None, progress: Count | None
-) -> Generator[Any, None, None]:
+def run_flips(task: Task, blocks: Sequence[Any], work: Work) -> Generator[Any, None, None]:
     """Do blocks of flips: :func:`~ddphf.compute.blocks.run_blocks`, in this thread by default.
 
     Two blocks of a large table at a time are .2 GB more, and even one on a thread of its own takes
@@ -138,18 +145,17 @@ def run_flips(
     Args:
         task: What is done.
         blocks: What each call of it takes.
-        runner: Where; in this thread by default, a block when its piece is asked for.
-        progress: Called with (items done, items in all).
+        work: Where; in this thread by default, a block when its piece is asked for; counts items.
 
     Yields:
         The pieces, in the order of the blocks.
     """
-    if runner is not None:
-        yield from run_blocks(task, blocks, runner=runner, progress=progress)
+    if work.runner is not None:
+        yield from run_blocks(task, blocks, runner=work.runner, progress=work.count)
         return
-    work, done, total = task.make(), 0, sum(int(np.size(block)) for block in blocks)
+    function, done, total = task.make(), 0, sum(int(np.size(block)) for block in blocks)
     for block in blocks:
-        piece, done = work(block), done + int(np.size(block))
-        if progress is not None:
-            progress(done, total)
+        piece, done = function(block), done + int(np.size(block))
+        if work.count is not None:
+            work.count(done, total)
         yield piece

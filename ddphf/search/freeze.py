@@ -10,7 +10,7 @@ import numpy as np
 
 from ddphf.arrays import Array, Spec
 from ddphf.exceptions import InputError
-from ddphf.results.data_directed import data_digest, seal_of
+from ddphf.results.provenance import data_digest, seal_of
 from ddphf.results.search import SearchResult
 from ddphf.search.field import Field
 from ddphf.search.pair import SearchPair

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Required, TypedDict
 
 import numpy as np
 from scipy.special import log_ndtr, ndtri_exp
 
 from ddphf.arrays import AnyArray
-from ddphf.compute.blocks import Runner
-from ddphf.compute.chunks import told
 from ddphf.compute.streams import check_seed
+from ddphf.compute.work import HERE, Work
 from ddphf.exceptions import InputError
-from ddphf.progress import Count
 from ddphf.search.kernels import Scanner
 from ddphf.search.lines import LANES
 from ddphf.search.nulls import LATTICE, Null, NullName, Targets
 from ddphf.search.samples import AIMED, COUNTED, Aimed, Counted, Kind, Maxima, draw_samples
 
-__all__ = ["GlobalP", "Method", "draw_maxima", "estimate_global_p"]
+__all__ = ["Drawing", "GlobalP", "Method", "draw_maxima", "estimate_global_p"]
 
 Method = Literal["aimed", "counted"]
 
@@ -66,15 +64,17 @@ class GlobalP:
         return None if self.p is None or self.error is None else self.error / self.p
 
 
-def draw_maxima(
-    null: Null,
-    scanner: Scanner,
-    n: int,
-    *,
-    seed: int,
-    runner: Runner | None = None,
-    progress: Count | None = None,
-) -> AnyArray:
+class Drawing(TypedDict, total=False):
+    """The keywords of :func:`estimate_global_p` that say how p is found, ``seed`` among them."""
+
+    seed: Required[int]
+    target: float
+    max_samples: int
+    method: Literal["auto", "aimed", "counted"]
+    work: Work
+
+
+def draw_maxima(null: Null, scanner: Scanner, n: int, *, seed: int, work: Work = HERE) -> AnyArray:
     """Return the largest statistic of n fields without a signal, float32, shape (n,).
 
     Field i of a seed is the same whatever n is, and however the work is divided.
@@ -84,15 +84,11 @@ def draw_maxima(
         scanner: Of the same windows.
         n: Fields.
         seed: Of the draws.
-        runner: Where fields are drawn and scanned; on threads by default.
-        progress: Called with (done, total) fields.
+        work: Where fields are drawn and scanned, on threads by default; counts fields.
 
     Example:
-        >>> from ddphf.search.boxes import make_boxes
-        >>> from ddphf.search.nulls import GaussianNull
-        >>> from ddphf.search.table import make_table
-        >>> table = make_table(make_boxes((28, 28), "6x6"))
-        >>> found = draw_maxima(GaussianNull(table), Scanner(table), 1024, seed=1)
+        >>> from ddphf.search.examples import many_events
+        >>> found = draw_maxima(*many_events(), 1024, seed=1)
         >>> bool(abs(np.median(found) - 2.656) < 0.1)  # the median of the maximum
         True
     """
@@ -100,7 +96,7 @@ def draw_maxima(
         raise InputError(f"null of the maximum: {n} fields, expected one or more")
 
     settings = {"null": null, "scanner": scanner, "seed": seed}
-    found = draw_samples(Maxima, settings, 0, -(-n // LANES), runner=runner, progress=progress)
+    found = draw_samples(Maxima, settings, 0, -(-n // LANES), work=work)
     return np.asarray(found[:n])
 
 
@@ -114,8 +110,7 @@ def estimate_global_p(
     max_samples: int = 2_000_000,
     method: Literal["auto", "aimed", "counted"] = "auto",
     targets: Targets | None = None,
-    runner: Runner | None = None,
-    progress: Count | None = None,
+    work: Work = HERE,
 ) -> GlobalP:
     """Return the probability that some window reaches a threshold without a signal.
 
@@ -128,18 +123,14 @@ def estimate_global_p(
         max_samples: Fields after which it ends all the same.
         method: By default what needs fewer fields, from the first 1 024: counting where p is large.
         targets: Windows that may be aimed at; by default all that are searched.
-        runner: Where fields are drawn and scanned; on threads by default.
-        progress: Called with (done, total) fields.
+        work: Where fields are drawn and scanned, on threads by default; counts fields.
 
     Raises:
         InputError: A number makes no sense.
 
     Example:
-        >>> from ddphf.search.boxes import make_boxes
-        >>> from ddphf.search.nulls import GaussianNull
-        >>> from ddphf.search.table import make_table
-        >>> table = make_table(make_boxes((28, 28), "6x6"))
-        >>> found = estimate_global_p(GaussianNull(table), Scanner(table), 5.0, seed=1)
+        >>> from ddphf.search.examples import many_events
+        >>> found = estimate_global_p(*many_events(), 5.0, seed=1)
         >>> abs(found.p - 1.165e-4) < 4 * found.error, found.method
         (True, 'aimed')
     """
@@ -151,7 +142,7 @@ def estimate_global_p(
     if max_samples < 1:
         raise InputError(f"global p-value: {max_samples} samples, expected one or more")
     targets = targets or Targets(null.table, threshold)
-    sampler = _Sampler(null, scanner, threshold, seed, targets, runner, progress)
+    sampler = _Sampler(null, scanner, threshold, seed, targets, work)
     most = -(-max_samples // LANES)
     pilot = min(PILOT, most)
     if method != "counted":
@@ -176,11 +167,10 @@ class _Sampler:
         threshold: float,
         seed: int,
         targets: Targets,
-        runner: Runner | None,
-        progress: Count | None,
+        work: Work,
     ) -> None:
         self.null, self.scanner, self.threshold = null, scanner, threshold
-        self.runner, self.progress = runner, progress
+        self.work = work
         self.log_scale = float(log_ndtr(-threshold))
         # A lattice has windows exactly at the threshold of the data.
         cut = threshold - (LATTICE if null.name == "binomial" else 0.0)
@@ -197,9 +187,9 @@ class _Sampler:
     def extend(self, kind: int, blocks: int, most: int) -> None:
         """Draw until there are so many blocks."""
         first, done = self.blocks(kind), sum(len(v) for v in self.values)
-        say = told(self.progress, done, done + (blocks - first) * LANES)
+        work = self.work.part(done, done + (blocks - first) * LANES)
         function, settings = self.samples[kind]
-        new = draw_samples(function, settings, first, blocks, runner=self.runner, progress=say)
+        new = draw_samples(function, settings, first, blocks, work=work)
         self.values[kind] = np.concatenate([self.values[kind], new])
 
     def counting_is_better(self) -> bool:

@@ -22,9 +22,12 @@ from ddphf.arrays import AnyArray, Array, IntArray, Mask
 from ddphf.search.lines import LANES
 from ddphf.search.table import WindowTable
 
-__all__ = ["LATTICE", "GaussianNull", "Null", "NullName", "Targets", "Tilted"]
+__all__ = ["LATTICE", "GaussianNull", "Null", "NullChoice", "NullName", "Targets", "Tilted"]
 
 NullName = Literal["gaussian", "binomial"]
+
+NullChoice = Literal["auto", "gaussian", "binomial"]
+"""``auto`` takes what the counts allow."""
 
 LOW_Z = 3.6
 """Below, many windows reach z together, and small ones should be aimed at more often."""

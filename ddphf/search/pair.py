@@ -11,7 +11,7 @@ from ddphf.arrays import Array, Spec
 from ddphf.config.analysis import Analysis
 from ddphf.exceptions import InputError
 from ddphf.inputs.histogram import Axis
-from ddphf.results.data_directed import data_digest
+from ddphf.results.provenance import data_digest
 from ddphf.search.field import Field, make_field
 from ddphf.search.nuisances import Nuisances
 from ddphf.symmetry.pair import Pair

@@ -5,18 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 from scipy.stats import norm
 
 from ddphf.arrays import AnyArray, Spec
-from ddphf.compute.blocks import Runner
-from ddphf.progress import Count
-from ddphf.search.global_p import GlobalP, draw_maxima, estimate_global_p
+from ddphf.compute.work import HERE, Work
+from ddphf.search.global_p import GlobalP, draw_maxima
 from ddphf.search.kernels import Scanner
 from ddphf.search.maximum import describe_maxima
-from ddphf.search.nulls import Targets
-from ddphf.search.trials import ChosenNull
+from ddphf.search.trials import ChosenNull, find_global_p
 
 __all__ = ["Trials"]
 
@@ -39,16 +38,14 @@ class Trials:
         scanner: Of the same windows.
         seed: Of the draws.
         counting: Count plain fields, whatever p is.
-        runner: Where fields are drawn and scanned; on threads by default.
-        progress: Called with (done, total) fields.
+        work: Where fields are drawn and scanned, on threads by default; counts fields.
     """
 
     chosen: ChosenNull
     scanner: Scanner
     seed: int
     counting: bool = False
-    runner: Runner | None = None
-    progress: Count | None = None
+    work: Work = HERE
 
     @cached_property
     def maxima(self) -> AnyArray:
@@ -58,8 +55,7 @@ class Trials:
             self.scanner,
             MAXIMA,
             seed=self.seed,
-            runner=self.runner,
-            progress=self.progress,
+            work=self.work,
         )
 
     def find(self, threshold: float, target: float) -> Spec:
@@ -69,17 +65,11 @@ class Trials:
             threshold: Of the statistic.
             target: Relative error at which drawing ends.
         """
-        found = estimate_global_p(
-            self.chosen.null,
-            self.scanner,
-            threshold,
-            seed=self.seed,
-            target=target,
-            method="counted" if self.counting else "auto",
-            targets=Targets(self.chosen.null.table, threshold, self.chosen.reachable),
-            runner=self.runner,
-            progress=self.progress,
-        )
+        method: Literal["counted", "auto"] = "counted" if self.counting else "auto"
+        found = find_global_p(
+            self.chosen, self.scanner, threshold, seed=self.seed, target=target, method=method,
+            work=self.work,
+        )  # fmt: skip
         return _describe_global(found)
 
     def find_behind(self, threshold: float) -> Spec:

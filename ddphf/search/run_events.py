@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from typing import Unpack
 
 import numpy as np
 
 from ddphf.arrays import Array, Spec
-from ddphf.compute.blocks import Runner
 from ddphf.config.analysis import Analysis
 from ddphf.exceptions import InputError
-from ddphf.progress import Count, Stage, silent
 from ddphf.results.provenance import make_provenance
 from ddphf.results.search import SearchResult
-from ddphf.search.boxes import MAX_WINDOWS
 from ddphf.search.events_null import WholeFlips, WindowFlips
+from ddphf.search.looking import Look, Looking
 from ddphf.search.many import ManyHistograms, Member, step_down
 from ddphf.search.read_events import SearchEvents, read_search_events
 from ddphf.search.whole_statistics import STATISTICS
@@ -26,37 +25,24 @@ __all__ = ["search_events"]
 def search_events(
     analysis: Analysis,
     *,
-    windows: str = "all",
-    direction: str = "excess",
     statistic: str = "n_sigma",
     flips: int = 1000,
     nuisances: bool = True,
     top: int = 10,
-    max_windows: int = MAX_WINDOWS,
-    kernel: str = "auto",
-    seed: int = 0,
-    stage: Stage = silent,
-    runner: Runner | None = None,
-    progress: Count | None = None,
+    **looking: Unpack[Looking],
 ) -> SearchResult:
     """Search every observable of every selection of an analysis's events.
 
     Args:
         analysis: With a section ``events``; its section ``search`` names selections and
             observables.
-        windows: See :func:`~ddphf.search.boxes.make_boxes`; of every observable.
-        direction: ``excess`` of the tested sample, ``deficit`` or ``both``.
         statistic: ``n_sigma``, the best window; or ``t``, ``ks``, ``chi2``, ``g`` of the whole
             histogram.
         flips: Label flips of the null.
         nuisances: Whether errors of efficiencies and fakes are taken into account.
         top: Histograms of the list of the best.
-        max_windows: Of one observable; more are refused.
-        kernel: ``auto``, ``numba`` or ``numpy``.
-        seed: Of everything drawn.
-        stage: Called with a line at each stage.
-        runner: Where flips are drawn and scanned; in this thread by default.
-        progress: Called with (done, total) histograms of flips.
+        looking: See :class:`~ddphf.search.looking.Look`; windows are those of every observable.
+            Counts histograms of flips.
 
     Raises:
         InputError: The events cannot be used, or no selection has enough of them.
@@ -65,12 +51,14 @@ def search_events(
         raise InputError(f"statistic '{statistic}' is unknown; expected {', '.join(STATISTICS)}")
     if top < 1 or flips < 1:
         raise InputError(f"{top} best of {flips} flips: expected one or more of each")
-    stage("events")
+    look = Look(**looking)
+    direction, windows, work = look.direction, look.windows, look.work
+    work.say("events")
     events = read_search_events(
-        analysis, windows=windows, nuisances=nuisances, max_windows=max_windows
+        analysis, windows=windows, nuisances=nuisances, max_windows=look.max_windows
     )
     many = ManyHistograms(
-        events.rows, events.cells, events.observables, direction=direction, kernel=kernel
+        events.rows, events.cells, events.observables, direction=direction, kernel=look.kernel
     )
     # What was read in its own order is held no longer.
     events = replace(events, rows=events.rows.take(np.zeros(0, dtype=np.int64)))
@@ -80,13 +68,13 @@ def search_events(
             "no efficiency ratio is stated and no maps are given: both samples are taken to be "
             "selected with equal efficiency; a ratio that is 1 % off is found as a signal"
         )
-    stage("label flips")
+    work.say("label flips")
     made = WindowFlips if statistic == "n_sigma" else WholeFlips
-    null = made(many, statistic, flips, seed, runner, progress)
-    stage("ranking")
+    null = made(many, statistic, flips, look.seed, work)
+    work.say("ranking")
     order = sorted(range(len(many.members)), key=lambda i: (-null.statistics[i], i))
     locals_ = [null.local(i, rank < top) for rank, i in enumerate(order)]
-    overall = null.globals(order[0], stage, progress)
+    overall = null.globals(order[0])
     adjusted = step_down(null.statistics, null.flipped, null.near)
     if overall["p"] is not None:  # an aimed one is finer than counting
         adjusted[order[0]] = overall["p"]
@@ -122,7 +110,7 @@ def search_events(
         pairing={"tested": analysis.tested.label, "partner": analysis.partner.label},
         selections=tuple(selections),
         kernel=many.kernel,
-        seed=seed,
+        seed=look.seed,
         data_digest=digest,
         warnings=tuple(dict.fromkeys(warnings)),
         provenance={**make_provenance(), "data_digest": digest},

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Unpack
 
 from scipy.stats import norm
 
-from ddphf.compute.blocks import Runner
 from ddphf.exceptions import InputError
-from ddphf.progress import Count, Stage, silent
 from ddphf.results.provenance import make_provenance
 from ddphf.results.search import SearchResult
-from ddphf.search.boxes import MAX_WINDOWS, make_boxes
+from ddphf.search.boxes import make_boxes
 from ddphf.search.kernels import Scanner
+from ddphf.search.looking import Look, Looking
 from ddphf.search.pair_trials import Trials
-from ddphf.search.scan import check_direction
 from ddphf.search.table import make_table
 from ddphf.search.trials import MAX_Z, choose_null
 
@@ -25,30 +24,16 @@ def search_null(
     shape: Sequence[int],
     thresholds: Sequence[float],
     *,
-    windows: str = "all",
-    direction: str = "excess",
     precision: float = 0.01,
-    max_windows: int = MAX_WINDOWS,
-    kernel: str = "auto",
-    seed: int = 0,
-    stage: Stage = silent,
-    runner: Runner | None = None,
-    progress: Count | None = None,
+    **looking: Unpack[Looking],
 ) -> SearchResult:
     """Return how often the best of all windows is as good without a signal, by a Gaussian field.
 
     Args:
         shape: Bins of the histogram along each axis.
         thresholds: Local significances, at most 37.
-        windows: See :func:`~ddphf.search.boxes.make_boxes`.
-        direction: ``excess``, ``deficit`` or ``both``.
         precision: Relative error of each p-value.
-        max_windows: More are refused.
-        kernel: ``auto``, ``numba`` or ``numpy``.
-        seed: Of everything drawn.
-        stage: Called with a line at each stage.
-        runner: Where fields are drawn and scanned; on threads by default.
-        progress: Called with (done, total) fields drawn.
+        looking: See :class:`~ddphf.search.looking.Look`. Counts fields.
 
     Raises:
         InputError: No threshold, one that no p-value belongs to, or no window.
@@ -63,24 +48,25 @@ def search_null(
     for z in thresholds:
         if not -MAX_Z <= z <= MAX_Z:
             raise InputError(f"local Z = {z:g}: expected a number from -{MAX_Z:g} to {MAX_Z:g}")
-    wanted = check_direction(direction)
-    stage("windows")
-    table = make_table(make_boxes(shape, windows, max_windows=max_windows))
-    scanner = Scanner(table, wanted, kernel)
+    look = Look(**looking)
+    wanted, work = look.wanted, look.work
+    work.say("windows")
+    table = make_table(make_boxes(shape, look.windows, max_windows=look.max_windows))
+    scanner = Scanner(table, wanted, look.kernel)
     chosen = choose_null(None, table, max(thresholds), direction=wanted)
-    trials = Trials(chosen, scanner, seed, runner=runner, progress=progress)
-    stage("null of the maximum")
+    trials = Trials(chosen, scanner, look.seed, work=work)
+    work.say("null of the maximum")
     law = trials.describe()
     rows = []
     for z in thresholds:
-        stage(f"global p at z = {z:g}")
+        work.say(f"global p at z = {z:g}")
         sides = 2 if wanted == "both" else 1
         local = {"z": float(z), "p": min(sides * float(norm.sf(z)), 1.0)}
         rows.append({"local": local, "global": trials.find(z, precision)})
     return SearchResult(
         kind="null",
         windows={
-            "rule": windows,
+            "rule": look.windows,
             "n": table.n_windows,
             "sizes": len(table.boxes.sizes),
             "shape": [int(n) for n in shape],
@@ -90,6 +76,6 @@ def search_null(
         table=tuple(rows),
         null=law,
         kernel=scanner.kernel,
-        seed=seed,
+        seed=look.seed,
         provenance=make_provenance(),
     )

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, Unpack
 
-from ddphf.compute.blocks import Runner
 from ddphf.exceptions import InputError
-from ddphf.progress import Count, Stage, silent
 from ddphf.results.provenance import make_provenance
 from ddphf.results.search import SearchResult
-from ddphf.search.boxes import MAX_WINDOWS, make_boxes
+from ddphf.search.boxes import make_boxes
 from ddphf.search.field import Field
 from ddphf.search.kernels import Scanner
+from ddphf.search.looking import Look, Looking
 from ddphf.search.pair import SearchPair
 from ddphf.search.pair_statistic import compare_pair
 from ddphf.search.pair_table import make_pair_table
 from ddphf.search.pair_trials import Trials
 from ddphf.search.pair_windows import describe_axes, describe_maps, describe_window
-from ddphf.search.scan import Direction, Scan, check_direction, scan_field
+from ddphf.search.scan import Direction, Scan, scan_terms
 from ddphf.search.trials import ChosenNull, NullChoice, choose_null
 
 __all__ = ["NULLS", "search_pair"]
@@ -32,36 +31,22 @@ NULLS: tuple[NullOption, ...] = ("auto", "gaussian", "binomial", "counting")
 def search_pair(
     pair: SearchPair,
     *,
-    windows: str = "all",
-    direction: str = "excess",
     statistic: str = "n_sigma",
     null: str = "auto",
     precision: float = 0.01,
     top: int = 10,
-    max_windows: int = MAX_WINDOWS,
-    kernel: str = "auto",
-    seed: int = 0,
-    stage: Stage = silent,
-    runner: Runner | None = None,
-    progress: Count | None = None,
+    **looking: Unpack[Looking],
 ) -> SearchResult:
     """Search a pair for windows where the two samples differ.
 
     Args:
         pair: From :func:`~ddphf.search.pair.prepare_pair`.
-        windows: See :func:`~ddphf.search.boxes.make_boxes`.
-        direction: ``excess`` of the tested sample, ``deficit`` or ``both``.
         statistic: ``t``, ``ks``, ``chi2`` or ``g`` of the whole histogram is compared beside the
             windows; ``n_sigma`` is the windows alone.
         null: Law of fields without a signal: ``auto``, ``gaussian``, ``binomial`` or ``counting``.
         precision: Relative error of the global p-value of the best window.
         top: Windows of the list, none of which shares a bin with another.
-        max_windows: More are refused.
-        kernel: ``auto``, ``numba`` or ``numpy``.
-        seed: Of everything drawn.
-        stage: Called with a line at each stage.
-        runner: Where fields are drawn and scanned; on threads by default.
-        progress: Called with (done, total) fields drawn.
+        looking: See :class:`~ddphf.search.looking.Look`. Counts fields.
 
     Raises:
         InputError: No window can be searched, or the null or the statistic asked for cannot be
@@ -75,28 +60,27 @@ def search_pair(
         >>> found.best[0]["start"], found.best[0]["size"], found.windows["n"]
         ([1], [2], 10)
     """
-    wanted = check_direction(direction)
+    look = Look(**looking)
+    wanted, seed, work = look.wanted, look.seed, look.work
     if null not in NULLS:
         raise InputError(f"null '{null}' is unknown; expected {', '.join(NULLS)}")
     if top < 1:
         raise InputError(f"best windows: {top} wanted, expected one or more")
     field = pair.field()
-    comparison = compare_pair(pair, field, statistic, direction=wanted, seed=seed, stage=stage)
-    stage("windows")
+    comparison = compare_pair(pair, field, statistic, direction=wanted, seed=seed, stage=work.say)
+    work.say("windows")
     table = make_pair_table(
-        make_boxes(pair.shape, windows, max_windows=max_windows), field, pair.n_correlated
+        make_boxes(pair.shape, look.windows, max_windows=look.max_windows), field, pair.n_correlated
     )
-    scan = scan_field(field, table, direction=wanted, most=top)
+    scan = scan_terms(field.profiled, table, direction=wanted, most=top)
     chosen = _choose(pair, field, scan, null)
-    scanner = Scanner(table, wanted, kernel)
-    trials = Trials(
-        chosen, scanner, seed, counting=null == "counting", runner=runner, progress=progress
-    )
-    stage("null of the maximum")
+    scanner = Scanner(table, wanted, look.kernel)
+    trials = Trials(chosen, scanner, seed, counting=null == "counting", work=work)
+    work.say("null of the maximum")
     law = trials.describe()
     best = []
     for rank, found in enumerate(scan.best, start=1):
-        stage(f"global p of window {rank}")
+        work.say(f"global p of window {rank}")
         threshold = _threshold(found.z, wanted)
         overall = trials.find(threshold, precision) if rank == 1 else trials.find_behind(threshold)
         best.append({"rank": rank, **describe_window(pair, field, found), "global": overall})
@@ -111,7 +95,7 @@ def search_pair(
     return SearchResult(
         kind="pair",
         windows={
-            "rule": windows,
+            "rule": look.windows,
             "n": table.n_windows,
             "all": table.boxes.count,
             "sizes": len(table.boxes.sizes),

@@ -9,11 +9,11 @@ import numpy as np
 
 from ddphf.arrays import AnyArray, Array, IntArray
 from ddphf.compute.blas import ONE_BLAS_THREAD, one_blas_thread
-from ddphf.compute.blocks import Runner, run_blocks
+from ddphf.compute.blocks import run_blocks
 from ddphf.compute.chunks import chunks_of
 from ddphf.compute.streams import SEARCH, block_generator
 from ddphf.compute.tasks import Task
-from ddphf.progress import Count
+from ddphf.compute.work import HERE, Work
 from ddphf.search.kernels import Scanner
 from ddphf.search.lines import LANES
 from ddphf.search.nulls import Null, Targets
@@ -128,8 +128,7 @@ def draw_samples(
     first: int,
     last: int,
     *,
-    runner: Runner | None = None,
-    progress: Count | None = None,
+    work: Work = HERE,
 ) -> AnyArray:
     """Return what numbered blocks give, in their order, shape ((last - first) * LANES,).
 
@@ -138,22 +137,17 @@ def draw_samples(
         settings: Its fields.
         first: First block.
         last: Block behind the last one.
-        runner: Where blocks are done; on threads by default.
-        progress: Called with (done, total) fields.
+        work: Where blocks are done, on threads by default; counts fields.
 
     Raises:
         UsageError: There are not so many blocks.
     """
     SEARCH.start(AIMED if kind is Aimed else COUNTED, last)  # has room for them
-
-    def say(done: int, total: int) -> None:
-        if progress is not None:
-            progress(done * LANES, total * LANES)
-
     blocks = [first + chunk for chunk in chunks_of(last - first, CHUNK)]
     task = Task(f"{__name__}:{kind.__name__}", settings, begin=ONE_BLAS_THREAD)
+    here = work.of(LANES)
     with one_blas_thread():
-        return np.concatenate([*run_blocks(task, blocks, runner=runner, progress=say)])
+        return np.concatenate([*run_blocks(task, blocks, runner=here.runner, progress=here.count)])
 
 
 def _generators(kind: int, seed: int, blocks: IntArray) -> list[np.random.Generator]:

@@ -9,11 +9,10 @@ import numpy as np
 
 from ddphf.arrays import Array
 from ddphf.exceptions import InputError
-from ddphf.search.field import Field
 from ddphf.search.table import WindowTable
 from ddphf.statistics.windows import Window
 
-__all__ = ["Direction", "Found", "Scan", "check_direction", "scan_field", "scan_terms"]
+__all__ = ["Direction", "Found", "Scan", "check_direction", "scan_terms"]
 
 Direction = Literal["excess", "deficit", "both"]
 
@@ -44,7 +43,7 @@ class Found:
         n_bins: Its bins that are not empty.
         variance: v_W, what profiling leaves of its variance.
         merged: Windows that overlap with it, are less significant than it and reach at least
-            ``Scan.lowest``: they are not listed for themselves.
+            :data:`LOWEST`: they are not listed for themselves.
     """
 
     window: Window
@@ -85,35 +84,12 @@ def statistic(z: Array | float, direction: Direction) -> Array:
     return np.asarray(sign[direction])
 
 
-def scan_field(
-    field: Field,
-    table: WindowTable,
-    *,
-    direction: str = "excess",
-    most: int = 10,
-    lowest: float = 2.0,
-) -> Scan:
-    """Return Z of every window of a field, and the list of the best: :func:`scan_terms` of t'.
-
-    Example:
-        >>> from ddphf.search.boxes import make_boxes
-        >>> from ddphf.search.field import make_field
-        >>> from ddphf.search.table import make_table
-        >>> field = make_field([[100.0, 130.0, 130.0, 100.0]], [[100.0] * 4])
-        >>> scan = scan_field(field, make_table(make_boxes((1, 4)), field))
-        >>> scan.best[0].window.slices, round(scan.best[0].z, 4)
-        ((slice(0, 1, None), slice(1, 3, None)), 2.7975)
-    """
-    return scan_terms(field.profiled, table, direction=direction, most=most, lowest=lowest)
+LOWEST = 2.0
+"""Beside the best, only windows are listed whose statistic reaches it."""
 
 
 def scan_terms(
-    terms: Array,
-    table: WindowTable,
-    *,
-    direction: str = "excess",
-    most: int = 10,
-    lowest: float = 2.0,
+    terms: Array, table: WindowTable, *, direction: str = "excess", most: int = 10
 ) -> Scan:
     """Return Z of every window, and the list of the best.
 
@@ -125,7 +101,6 @@ def scan_terms(
         table: From :func:`~ddphf.search.table.make_table` for the same data.
         direction: ``excess``, ``deficit`` or ``both``.
         most: Windows of the list.
-        lowest: Beside the first, only windows are listed that reach it.
 
     Raises:
         InputError: The direction is unknown.
@@ -147,17 +122,15 @@ def scan_terms(
     values = statistic(z, wanted)
     values = np.where(np.isnan(values), -np.inf, values)
     by_size = np.maximum.reduceat(values, boxes.first[:-1])
-    best = _list_best(table, z, values, most, lowest)
+    best = _list_best(table, z, values, most)
     return Scan(table, wanted, z, best, np.where(np.isinf(by_size), np.nan, by_size))
 
 
-def _list_best(
-    table: WindowTable, z: Array, values: Array, most: int, lowest: float
-) -> tuple[Found, ...]:
+def _list_best(table: WindowTable, z: Array, values: Array, most: int) -> tuple[Found, ...]:
     """Return the best windows that share no bin."""
     number = int(np.argmax(values >= values.max() - TIE))
     # Of the rest only what reaches the mark can be listed or merged: few of millions.
-    left = np.flatnonzero(values >= min(lowest, float(values[number])))
+    left = np.flatnonzero(values >= min(LOWEST, float(values[number])))
     found: list[Found] = []
     while len(left) and len(found) < max(most, 1):
         high = values[left]

@@ -5,30 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Unpack
 
 from ddphf.arrays import Mask
-from ddphf.compute.blocks import Runner
 from ddphf.exceptions import InputError
-from ddphf.progress import Count
-from ddphf.search.binomial import (
-    GAUSSIAN_BELOW,
-    BinomialNull,
-    Distortion,
-    find_distortion,
-    reachable,
-)
+from ddphf.search import binomial
 from ddphf.search.boxes import make_boxes
 from ddphf.search.field import Field
-from ddphf.search.global_p import GlobalP, estimate_global_p
+from ddphf.search.global_p import Drawing, GlobalP, estimate_global_p
 from ddphf.search.kernels import Scanner
-from ddphf.search.nulls import GaussianNull, Null, NullName, Targets
+from ddphf.search.nulls import GaussianNull, Null, NullChoice, NullName, Targets
 from ddphf.search.scan import Direction
 from ddphf.search.table import WindowTable, make_table
 
 __all__ = ["ChosenNull", "NullChoice", "choose_null", "find_global_p", "global_p_value"]
-
-NullChoice = Literal["auto", "gaussian", "binomial"]
 
 FEW = 10_000
 """Events up to which the exact law is taken whatever the leading orders are: its draws cost little,
@@ -50,7 +40,7 @@ class ChosenNull:
     """
 
     null: Null
-    distortion: Distortion | None
+    distortion: binomial.Distortion | None
     reachable: Mask | None
     few: bool = False
 
@@ -98,33 +88,25 @@ def choose_null(
         if null == "binomial":
             raise InputError("null 'binomial': needs the counts of a pair; without them: gaussian")
         return ChosenNull(GaussianNull(table), None, None)
-    distortion = find_distortion(field, table, threshold, direction)
+    distortion = binomial.find_distortion(field, table, threshold, direction)
     fraction = field.first_fraction()
     few = null == "auto" and fraction is None and float(field.total.sum()) <= FEW
     if null == "gaussian" or (null == "auto" and distortion.is_small and not few):
         return ChosenNull(GaussianNull(table), distortion, None)
     if null == "auto" and fraction is not None:
         raise InputError(
-            f"null of the maximum: a Gaussian field is wrong by more than {GAUSSIAN_BELOW:.0%} at "
-            f"z = {threshold:g} (skewness {distortion.skewness:.2g}, kurtosis "
-            f"{distortion.kurtosis:.2g}), and the exact null is for counts: bin {fraction[0]} "
-            f"holds {fraction[1]:g}; give counts, or larger windows or bins, or ask for the "
-            "Gaussian null"
+            "null of the maximum: a Gaussian field is wrong by more than "
+            f"{binomial.GAUSSIAN_BELOW:.0%} at z = {threshold:g} (skewness "
+            f"{distortion.skewness:.2g}, kurtosis {distortion.kurtosis:.2g}), and the exact null "
+            f"is for counts: bin {fraction[0]} holds {fraction[1]:g}; give counts, or larger "
+            "windows or bins, or ask for the Gaussian null"
         )
-    can = reachable(field, table, threshold, direction)
-    return ChosenNull(BinomialNull(field, table), distortion, can, few)
+    can = binomial.reachable(field, table, threshold, direction)
+    return ChosenNull(binomial.BinomialNull(field, table), distortion, can, few)
 
 
 def find_global_p(
-    chosen: ChosenNull,
-    scanner: Scanner,
-    threshold: float,
-    *,
-    seed: int,
-    target: float = 0.01,
-    max_samples: int = 2_000_000,
-    runner: Runner | None = None,
-    progress: Count | None = None,
+    chosen: ChosenNull, scanner: Scanner, threshold: float, **drawing: Unpack[Drawing]
 ) -> GlobalP:
     """Return how often some window reaches a threshold under a chosen null.
 
@@ -132,11 +114,7 @@ def find_global_p(
         chosen: From :func:`choose_null` for this threshold and direction.
         scanner: Of the same windows.
         threshold: The statistic of the best window of the data.
-        seed: Of the draws.
-        target: Relative error of p.
-        max_samples: Fields, at most.
-        runner: Where fields are drawn and scanned; on threads by default.
-        progress: Called with (done, total) fields.
+        drawing: See :class:`~ddphf.search.global_p.Drawing`.
 
     Example:
         >>> table = make_table(make_boxes((12, 12)))
@@ -145,10 +123,7 @@ def find_global_p(
         ('gaussian', 'aimed', True)
     """
     targets = Targets(chosen.null.table, threshold, chosen.reachable)
-    return estimate_global_p(
-        chosen.null, scanner, threshold, seed=seed, target=target, max_samples=max_samples,
-        targets=targets, runner=runner, progress=progress,
-    )  # fmt: skip
+    return estimate_global_p(chosen.null, scanner, threshold, targets=targets, **drawing)
 
 
 def global_p_value(

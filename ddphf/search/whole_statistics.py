@@ -17,11 +17,10 @@ from typing import Literal, get_args
 import numpy as np
 from scipy.special import xlogy
 
-from ddphf.arrays import AnyArray, Array, IntArray
-from ddphf.compute.blocks import Runner
+from ddphf.arrays import AnyArray, Array
+from ddphf.compute.work import HERE, Work
 from ddphf.exceptions import InputError
-from ddphf.progress import Count
-from ddphf.search.flip_blocks import draw_flips
+from ddphf.search.flip_blocks import FlipBlocks, draw_flips
 from ddphf.search.flips import FlippedEvents
 from ddphf.search.histograms import SelectedHistogram
 from ddphf.search.latest import Latest
@@ -124,30 +123,19 @@ class _Counting:
 
 
 @dataclass(frozen=True)
-class WholeStatistics:
+class WholeStatistics(FlipBlocks):
     """A statistic of some members in a block of flips.
 
     Attributes:
-        many: The histograms.
         which: ``t``, ``ks``, ``chi2`` or ``g``.
-        seed: Of the search.
-        blocks: How many there are.
     """
 
-    many: ManyHistograms
     which: Whole
-    seed: int
-    blocks: int
     _counting: Latest[_Counting] = field(default_factory=Latest, repr=False, compare=False)
 
-    def __call__(self, items: IntArray) -> AnyArray:
-        """Return the statistic, float32, shape (items, LANES).
-
-        Args:
-            items: Member times blocks plus block, of members of one batch and of one block.
-        """
-        many, members = self.many, (items // self.blocks).tolist()
-        block, number = int(items[0] % self.blocks), many.members[members[0]].observable
+    def values(self, members: list[int], block: int) -> AnyArray:
+        """Return the statistic."""
+        many, number = self.many, self.many.members[members[0]].observable
         found = self._counting(number, lambda: _count(many, number))
         selections = [many.members[m].selection for m in members]
         differences, pulls = found.events.flip(self.seed, block, selections)
@@ -168,8 +156,7 @@ def whole_flips(
     flips: int,
     *,
     seed: int,
-    runner: Runner | None = None,
-    progress: Count | None = None,
+    work: Work = HERE,
 ) -> tuple[Array, AnyArray]:
     """Return a statistic of every member in the data and in every flip.
 
@@ -178,8 +165,7 @@ def whole_flips(
         which: ``t``, ``ks``, ``chi2`` or ``g``.
         flips: How many; the labels are those of the windows' flips.
         seed: Of the search.
-        runner: Where blocks are done; in this thread by default.
-        progress: Called with (done, total) histograms.
+        work: Where blocks are done, in this thread by default; counts histograms.
 
     Returns:
         Shapes (members,) and (members, flips).
@@ -194,7 +180,7 @@ def whole_flips(
                 "and cumulative shares need one; give one axis, or take another statistic"
             )
     settings = {"many": many, "which": which, "seed": seed}
-    drawn = draw_flips(WholeStatistics, settings, flips, runner, progress)
+    drawn = draw_flips(WholeStatistics, settings, flips, work)
     observed, expected = np.zeros(len(many.members)), {}
     for i, member in enumerate(many.members):
         if member.observable not in expected:

@@ -7,21 +7,19 @@ with A.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy.stats import norm
 
-from ddphf.arrays import AnyArray, Array
-from ddphf.compute.blocks import Runner
+from ddphf.arrays import AnyArray, Array, Numbers, Places
 from ddphf.compute.streams import seed_of_part
+from ddphf.compute.work import HERE, Work
 from ddphf.exceptions import InputError
 from ddphf.inference.toys.blocks import Block, draw_block, map_toys
 from ddphf.inference.toys.fits import ToyFitter
 from ddphf.inference.toys.source import ToySource
-from ddphf.progress import Count, Stage
 from ddphf.results.birman import BirmanResult, SetupResult, StatisticResult
 from ddphf.results.provenance import make_provenance
 from ddphf.search.trials import global_p_value
@@ -86,9 +84,7 @@ def run_study(
     sample: Setup | None = None,
     setups: list[Setup] | None = None,
     window: int = 6,
-    say: Stage | None = None,
-    progress: Count | None = None,
-    runner: Runner | None = None,
+    work: Work = HERE,
 ) -> BirmanResult:
     """Run the study.
 
@@ -98,9 +94,7 @@ def run_study(
         sample: A simulated sample to run beside the flat backgrounds.
         setups: Instead of the four flat ones.
         window: Bins along each axis of the window whose N_sigma is followed.
-        say: Called with a line for each stage.
-        progress: Called with (toys done, toys in all).
-        runner: Where toys are drawn and fitted; on threads by default.
+        work: Where toys are drawn and fitted, on threads by default; counts toys.
 
     Raises:
         InputError: No toys, or a window larger than a histogram.
@@ -124,15 +118,9 @@ def run_study(
         )
     results = []
     for index, setup in enumerate(chosen):
-        if say is not None:
-            say(f"{setup.title}: workspaces")
-
-        def count(done: int, index: int = index) -> None:
-            if progress is not None:
-                progress(index * toys + done, len(chosen) * toys)
-
-        stream = seed_of_part(seed, index)
-        results.append(_run_setup(setup, toys, stream, window, count, runner))
+        work.say(f"{setup.title}: workspaces")
+        part = work.part(index * toys, len(chosen) * toys)
+        results.append(_run_setup(setup, toys, seed_of_part(seed, index), window, part))
     return BirmanResult(
         toys=toys,
         seed=seed,
@@ -142,14 +130,7 @@ def run_study(
     )
 
 
-def _run_setup(
-    setup: Setup,
-    toys: int,
-    seed: int,
-    side: int,
-    count: Callable[[int], None],
-    runner: Runner | None,
-) -> SetupResult:
+def _run_setup(setup: Setup, toys: int, seed: int, side: int, work: Work) -> SetupResult:
     models = build_models(setup)
     t, s, shape = setup.background, models.signal, setup.background.shape
     asimov = n_sigma_terms(t + s, t, form="published")
@@ -172,13 +153,9 @@ def _run_setup(
         n_curve=min(toys, max(toys // CURVE_PART, 50)),
         where=(pair_slices["CR_A"], pair_slices["SR_B"]),
     )
-    pieces, done = [], 0
     settings = {"plan": plan, "source": models.pair.source(0.0), "seed": seed}
     function = "ddphf.studies.birman:StudyToys"
-    for piece in map_toys(function, settings, np.arange(toys), runner=runner):
-        pieces.append(piece)
-        done += piece.values.shape[1]
-        count(done)
+    pieces = list(map_toys(function, settings, np.arange(toys), work=work))
     values = np.concatenate([p.values for p in pieces], axis=1)
     curve = np.concatenate([p.curve for p in pieces], axis=1)
     bands = np.concatenate([p.windows for p in pieces], axis=1)
@@ -338,7 +315,7 @@ def _summarize(
     )
 
 
-def _row(shape: tuple[int, ...], window: Window) -> Array:
+def _row(shape: Places, window: Window) -> Array:
     """Return the weights that make N_sigma of a window of the bins' terms."""
     mask = np.zeros(shape)
     mask[window.slices] = 1.0 / np.sqrt(np.prod(window.size))
@@ -353,5 +330,5 @@ def _best(best: BestWindow) -> dict[str, Any]:
     }
 
 
-def _numbers(values: Any) -> tuple[float, ...]:
+def _numbers(values: Any) -> Numbers:
     return tuple(float(x) for x in np.ravel(values))

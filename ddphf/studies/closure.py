@@ -48,10 +48,8 @@ def restore_workspace(spec: Workspace, pairing: Mapping[str, str]) -> Restored:
     restored = restore_expectation(
         pair.partner,
         pair.ratio,
-        fakes_partner=pair.fakes_partner,
-        fakes_tested=pair.fakes_tested,
-        fakes_partner_error=pair.fakes_partner_error,
-        fakes_tested_error=pair.fakes_tested_error,
+        fakes_partner=(pair.fakes_partner, pair.fakes_partner_error),
+        fakes_tested=(pair.fakes_tested, pair.fakes_tested_error),
     )
     clean = pair.partner - pair.fakes_partner
     independent = restored.independent + (clean * pair.ratio) ** 2 * pair.residual

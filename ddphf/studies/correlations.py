@@ -6,22 +6,24 @@ that the model's errors are too small. Source: Feichtinger, Belle II pyhf talk; 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypedDict
 
 import numpy as np
 
-from ddphf.arrays import Array
-from ddphf.compute.blocks import Runner, run_blocks
+from ddphf.arrays import Array, Rows, Spec
+from ddphf.compute.blocks import run_blocks
 from ddphf.compute.streams import generator
 from ddphf.compute.tasks import Task
+from ddphf.compute.work import HERE, Work
 from ddphf.exceptions import ModelError
 from ddphf.likelihood.batch import BLOCK, minimize_batch
 from ddphf.likelihood.cache import CACHE
 from ddphf.likelihood.compiled import CompiledModel
-from ddphf.progress import Count
+from ddphf.results.correlations import CorrelationResult
 from ddphf.statistics.tails import FAILED, refuse_failures
 
-__all__ = ["RHOS", "advise", "closed_widths", "toy_widths"]
+__all__ = ["RHOS", "Comparing", "advise", "closed_widths", "compare_widths", "toy_widths"]
 
 IRRELEVANT = 0.005
 """Pull widths this close to 1 everywhere: the assumption does not matter."""
@@ -75,8 +77,7 @@ def toy_widths(
     *,
     n_toys: int,
     seed: int,
-    progress: Count | None = None,
-    runner: Runner | None = None,
+    work: Work = HERE,
 ) -> tuple[Array, Array, int]:
     """Return pull widths by toys, their standard errors, and the number of failed fits.
 
@@ -89,8 +90,7 @@ def toy_widths(
             parameter of interest at its null value, everything else at its nominal one.
         n_toys: Per row.
         seed: Toys of row i come from the stream (seed, i).
-        progress: Called with (fits done, fits in all), from the start.
-        runner: Where the cells of the table are done; on threads by default.
+        work: Where the cells of the table are done, on threads by default; counts fits.
 
     Returns:
         Widths and errors, each of shape (n, n), rows the data's assumption; failed fits.
@@ -102,16 +102,13 @@ def toy_widths(
     if n_toys < 2:
         raise ModelError(f"toys: got {n_toys}, expected 2 or more: a width needs a spread")
     n, failed = len(models), 0
-
-    def say(done: int, total: int) -> None:
-        if progress is not None:
-            progress(done * n_toys, total * n_toys)
-
-    say(0, n * n)
+    work = work.of(n_toys)
+    if work.count is not None:
+        work.count(0, n * n)
     settings = {"models": list(models), "n_toys": n_toys, "seed": seed}
     task = Task("ddphf.studies.correlations:Pulls", settings, begin=CACHE)
     widths, errors = np.empty((n, n)), np.empty((n, n))
-    pieces = run_blocks(task, range(n * n), runner=runner, progress=say)
+    pieces = run_blocks(task, range(n * n), runner=work.runner, progress=work.count)
     for cell, found in enumerate(pieces):
         row, column = divmod(cell, n)
         good = found[np.isfinite(found)]
@@ -125,6 +122,62 @@ def toy_widths(
         excess = np.mean(centred**4) / np.mean(centred**2) ** 2 - 1
         errors[row, column] = widths[row, column] * np.sqrt(excess / (4 * len(good)))
     return widths, errors, failed
+
+
+class Comparing(TypedDict, total=False):
+    """The keywords of every study of correlations.
+
+    Attributes:
+        n_toys: Per rho; 0, the default, for the closed form alone.
+        seed: Of the toys; 0.
+        work: Where toys are fitted, on threads by default; counts fits.
+    """
+
+    n_toys: int
+    seed: int
+    work: Work
+
+
+def compare_widths(
+    rho: Sequence[float], closed: Array, models: Callable[[], Sequence[CompiledModel]], poi: str, *,
+    provenance: Spec, uncorrelated: float = 0.0, n_toys: int = 0, seed: int = 0, work: Work = HERE,
+) -> CorrelationResult:  # fmt: skip
+    """Return the record of a study: its closed form, toys where any are wanted, and its advice.
+
+    Args:
+        rho: Correlations that are compared.
+        closed: Pull widths, of :func:`closed_widths`.
+        models: Returns what toys are fitted with; called where there are toys.
+        poi: Whose pulls.
+        provenance: For the record.
+        uncorrelated: Relative error per bin that was added.
+        n_toys: As in :class:`Comparing`, and so on.
+        seed: The same.
+        work: The same.
+    """
+    best, advice = advise(rho, closed)
+    toys = errors = None
+    failed = 0
+    if n_toys:
+        toys, errors, failed = toy_widths(models(), n_toys=n_toys, seed=seed, work=work)
+
+    def rows(table: Array) -> Rows:
+        return tuple(tuple(float(x) for x in row) for row in table)
+
+    return CorrelationResult(
+        rho=tuple(map(float, rho)),
+        poi=poi,
+        closed=rows(closed),
+        toys=None if toys is None else rows(toys),
+        toy_errors=None if errors is None else rows(errors),
+        n_toys=n_toys,
+        n_failed=failed,
+        seed=seed if n_toys else None,
+        uncorrelated=uncorrelated,
+        conservative=best,
+        advice=advice,
+        provenance=provenance,
+    )
 
 
 class Pulls:

@@ -5,19 +5,17 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
-from ddphf.compute.blocks import Runner
 from ddphf.config.analysis import Analysis
 from ddphf.config.sections import MapConfig
 from ddphf.exceptions import ConfigError, ModelError
 from ddphf.inputs.covariance import Covariance
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.reference import ReferenceModel
-from ddphf.progress import Count
 from ddphf.results.correlations import CorrelationResult
 from ddphf.results.provenance import make_provenance
-from ddphf.studies.correlations import RHOS, advise, closed_widths, toy_widths
+from ddphf.studies.correlations import RHOS, Comparing, closed_widths, compare_widths
 from ddphf.studies.ratio import RATIO, add_uncorrelated, measure_ratio
 from ddphf.symmetry.load import load_pair
 from ddphf.symmetry.load_events import EventSamples
@@ -34,17 +32,25 @@ __all__ = ["study_analysis", "study_pair"]
 Poi = Literal["mu", "ratio"]
 
 
+class Varied(Comparing, total=False):
+    """What a study of a pair is asked beside its correlations.
+
+    Attributes:
+        poi: Whose pulls: ``"mu"``, the default, or ``"ratio"``: a factor R of the tested channel's
+            symmetric background, without a signal.
+        uncorrelated: Relative error per bin of that background, added to data and models; 0.
+    """
+
+    poi: Poi
+    uncorrelated: float
+
+
 def study_analysis(
     analysis: Analysis,
     *,
     axis: str = "pt",
     rho: Sequence[float] = RHOS,
-    poi: Poi = "mu",
-    uncorrelated: float = 0.0,
-    n_toys: int = 0,
-    seed: int = 0,
-    progress: Count | None = None,
-    runner: Runner | None = None,
+    **varied: Unpack[Varied],
 ) -> CorrelationResult:
     """Vary the correlation of every map's systematic error along one axis.
 
@@ -56,13 +62,7 @@ def study_analysis(
         analysis: With a section ``lepton_id`` whose maps have sources, not matrices.
         axis: Of the maps.
         rho: Correlations to compare.
-        poi: Whose pulls: ``"mu"``, or ``"ratio"``: a factor R of the tested channel's symmetric
-            background, without a signal.
-        uncorrelated: Relative error per bin of that background, added to data and models.
-        n_toys: Per rho; 0 for the closed form alone.
-        seed: Of the toys.
-        progress: Called with (fits done, fits in all).
-        runner: Where toys are fitted; on threads by default.
+        varied: See :class:`Varied`.
 
     Raises:
         ConfigError: There is no such section, or nothing in it depends on rho.
@@ -99,13 +99,8 @@ def study_analysis(
         load_pair(analysis),
         list(covariances()),
         rho=rho,
-        poi=poi,
-        uncorrelated=uncorrelated,
-        n_toys=n_toys,
-        seed=seed,
-        progress=progress,
-        runner=runner,
         provenance=make_provenance(analysis=analysis.name, axis=axis),
+        **varied,
     )
 
 
@@ -116,11 +111,8 @@ def study_pair(
     rho: Sequence[float],
     poi: Poi = "mu",
     uncorrelated: float = 0.0,
-    n_toys: int = 0,
-    seed: int = 0,
-    progress: Count | None = None,
-    runner: Runner | None = None,
     provenance: dict[str, Any] | None = None,
+    **comparing: Unpack[Comparing],
 ) -> CorrelationResult:
     """Compare correlation assumptions for a pair: each covariance as truth and as model.
 
@@ -128,13 +120,10 @@ def study_pair(
         pair: With a ``lepton_id``, whose composition is used.
         covariances: Of the calibration bins, one per assumption.
         rho: What they are called.
-        poi: See :func:`study_analysis`.
-        uncorrelated: Relative error per bin of the tested channel's symmetric background.
-        n_toys: Per assumption; 0 for the closed form alone.
-        seed: Of the toys.
-        progress: Called with (fits done, fits in all).
-        runner: Where toys are fitted; on threads by default.
+        poi: See :class:`Varied`.
+        uncorrelated: The same.
         provenance: For the record; versions by default.
+        comparing: See :class:`~ddphf.studies.correlations.Comparing`.
 
     Raises:
         ModelError: The pair has no lepton-ID composition, or cannot be built.
@@ -159,15 +148,15 @@ def study_pair(
         raise ModelError(f"uncorrelated error: got {uncorrelated:g}, expected a number in [0, 1)")
     factors, specs = [], []
     for covariance in covariances:
-        varied = replace(
+        changed = replace(
             lepton_id, covariance=covariance, retained=1.0, at_most=None, residual="drop",
             rounding=None,
         )  # fmt: skip
         # The closed form with every variation; toys with those that move the result.
-        linear = linear_pair(resolve_pair(replace(pair, lepton_id=varied)))
+        linear = linear_pair(resolve_pair(replace(pair, lepton_id=changed)))
         factors.append(linear.shapes)
-        if n_toys:
-            built = build_workspace(replace(pair, lepton_id=replace(varied, retained=None)))
+        if comparing.get("n_toys"):
+            built = build_workspace(replace(pair, lepton_id=replace(changed, retained=None)))
             tested, spec = built.metadata["pairing"]["tested"], built.workspace
             if poi == RATIO:
                 spec = measure_ratio(spec, tested)
@@ -175,32 +164,14 @@ def study_pair(
     design = linear.symmetric if poi == RATIO else linear.signal
     variance = linear.variance + (uncorrelated * linear.symmetric) ** 2
     closed = closed_widths(design, variance, factors)
-    best, advice = advise(rho, closed)
-    toys = errors = None
-    failed = 0
-    if n_toys:
-        models = [CompiledModel.from_reference(ReferenceModel(spec)) for spec in _alike(specs)]
-        toys, errors, failed = toy_widths(
-            models, n_toys=n_toys, seed=seed, progress=progress, runner=runner
-        )
 
-    def rows(table: Any) -> tuple[tuple[float, ...], ...]:
-        return tuple(tuple(float(x) for x in row) for row in table)
+    def models() -> list[CompiledModel]:
+        return [CompiledModel.from_reference(ReferenceModel(spec)) for spec in _alike(specs)]
 
-    return CorrelationResult(
-        rho=tuple(map(float, rho)),
-        poi=poi,
-        closed=rows(closed),
-        toys=None if toys is None else rows(toys),
-        toy_errors=None if errors is None else rows(errors),
-        n_toys=n_toys,
-        n_failed=failed,
-        seed=seed if n_toys else None,
-        uncorrelated=uncorrelated,
-        conservative=best,
-        advice=advice,
-        provenance=make_provenance() if provenance is None else provenance,
-    )
+    return compare_widths(
+        rho, closed, models, poi, uncorrelated=uncorrelated,
+        provenance=make_provenance() if provenance is None else provenance, **comparing,
+    )  # fmt: skip
 
 
 def _alike(specs: Sequence[Workspace]) -> list[Workspace]:

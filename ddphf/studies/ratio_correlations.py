@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from ddphf.arrays import Array
-from ddphf.compute.blocks import Runner
 from ddphf.exceptions import ModelError
 from ddphf.inference.fit import fit_workspace
 from ddphf.likelihood.compiled import CompiledModel
@@ -19,11 +18,10 @@ from ddphf.measurement.recalibrate import (
     find_calibrations,
     recalibrate,
 )
-from ddphf.progress import Count
 from ddphf.results.correlations import CorrelationResult
 from ddphf.results.measured import Declared
 from ddphf.results.provenance import json_digest, make_provenance
-from ddphf.studies.correlations import RHOS, advise, closed_widths, toy_widths
+from ddphf.studies.correlations import RHOS, Comparing, closed_widths, compare_widths
 from ddphf.workspace_json import Workspace
 
 __all__ = ["study_ratio"]
@@ -39,10 +37,7 @@ def study_ratio(
     *,
     rho: Sequence[float] = RHOS,
     at: float | None = None,
-    n_toys: int = 0,
-    seed: int = 0,
-    progress: Count | None = None,
-    runner: Runner | None = None,
+    **comparing: Unpack[Comparing],
 ) -> CorrelationResult:
     """Compare correlation assumptions of the lepton-identification errors of a ratio.
 
@@ -54,10 +49,7 @@ def study_ratio(
         sidecar: Of ``ddphf build``; without one the names ``NAME_eig00`` tell the calibrations.
         rho: Correlations to compare.
         at: Value of the POI; its best fit by default.
-        n_toys: Per rho; 0 for the closed form alone.
-        seed: Of the toys.
-        progress: Called with (fits done, fits in all).
-        runner: Where toys are fitted; on threads by default.
+        comparing: See :class:`~ddphf.studies.correlations.Comparing`.
 
     Raises:
         ModelError: There is no free POI, or no calibration to vary.
@@ -86,29 +78,8 @@ def study_ratio(
     linear = [_linear(model) for model in models]
     design, variance, _ = linear[0]
     closed = closed_widths(design, variance, [factors for _, _, factors in linear])
-    best, advice = advise(rho, closed)
-    toys = errors = None
-    failed = 0
-    if n_toys:
-        toys, errors, failed = toy_widths(
-            models, n_toys=n_toys, seed=seed, progress=progress, runner=runner
-        )
-
-    def rows(table: Any) -> tuple[tuple[float, ...], ...]:
-        return tuple(tuple(float(x) for x in row) for row in table)
-
-    return CorrelationResult(
-        rho=tuple(map(float, rho)),
-        poi=poi,
-        closed=rows(closed),
-        toys=None if toys is None else rows(toys),
-        toy_errors=None if errors is None else rows(errors),
-        n_toys=n_toys,
-        n_failed=failed,
-        seed=seed if n_toys else None,
-        uncorrelated=0.0,
-        conservative=best,
-        advice=advice,
+    return compare_widths(
+        rho, closed, lambda: models, poi,
         provenance=make_provenance(
             workspace_digest=json_digest(workspace),
             measurement=first["name"],
@@ -116,7 +87,8 @@ def study_ratio(
             calibrations=[c.name for c in calibrations],
             calibration_bins="of the sidecar" if told else "template bins of equal variations",
         ),
-    )
+        **comparing,
+    )  # fmt: skip
 
 
 def _started(workspace: Workspace, poi: str, at: float) -> Workspace:

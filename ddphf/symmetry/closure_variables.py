@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ddphf.arrays import Array, IntArray, Mask
+from ddphf.arrays import AnyArray, Array, IntArray, Mask
 from ddphf.config.sections import ClosureConfig
 from ddphf.exceptions import InputError
 from ddphf.inputs.alignment import align
@@ -50,10 +50,7 @@ class VariableEvents:
         """Return the events where ``mask``, shape (n,), is true."""
         eff, loose = self.efficiencies, self.loose
         if eff is not None:
-            kept: dict[str, Any] = {
-                name: None if array is None else array[mask] for name, array in vars(eff).items()
-            }
-            eff = EventEfficiencies(**kept)
+            eff = EventEfficiencies(**{name: values[mask] for name, values in vars(eff).items()})
         return replace(
             self,
             bins=self.bins[mask],
@@ -257,11 +254,11 @@ def _join(parts: Sequence[VariableEvents], stated: Array) -> EventEfficiencies:
     n = len(stated)
     if any(item is None for item in found):
         cells = np.full((n, 1), -1)
-        return EventEfficiencies(stated, np.ones(n), cells, cells, np.zeros(n, dtype=bool))
+        whole, inside = np.ones(cells.shape), np.zeros(n, dtype=bool)
+        return EventEfficiencies(stated, np.ones(n), cells, cells, inside, whole, whole)
 
-    def join(name: str) -> Any:
-        arrays = [getattr(item, name) for item in found]
-        return None if any(array is None for array in arrays) else np.concatenate(arrays)
+    def join(name: str) -> AnyArray:
+        return np.concatenate([getattr(item, name) for item in found])
 
     joined = {name: join(name) for name in EventEfficiencies.__dataclass_fields__}
     return EventEfficiencies(**{**joined, "tested": joined["tested"] * stated})

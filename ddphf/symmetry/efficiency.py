@@ -72,8 +72,7 @@ class EventEfficiencies:
             leptons.
         partner_bins: The same with the labels exchanged.
         outside: Events with a lepton outside a map under either assignment, shape (n,).
-        tested_shares: How much the leptons take part in these bins, of the shape of the bins; None
-            means 1.
+        tested_shares: How much the leptons take part in these bins, of the shape of the bins.
         partner_shares: The same with the labels exchanged.
     """
 
@@ -82,14 +81,8 @@ class EventEfficiencies:
     tested_bins: IntArray
     partner_bins: IntArray
     outside: Mask
-    tested_shares: Array | None = None
-    partner_shares: Array | None = None
-
-    def __post_init__(self) -> None:
-        for role in ("tested", "partner"):  # so that every attribute is one array per event
-            if getattr(self, f"{role}_shares") is None:
-                ones = np.ones(getattr(self, f"{role}_bins").shape)
-                object.__setattr__(self, f"{role}_shares", ones)
+    tested_shares: Array
+    partner_shares: Array
 
     def count(
         self,
@@ -306,8 +299,9 @@ def compose(
 
     Example:
         >>> import numpy as np
+        >>> whole = np.ones((1, 2))
         >>> one = EventEfficiencies(np.array([0.9]), np.array([0.6]), np.array([[0, 1]]),
-        ...                         np.array([[2, 3]]), np.array([False]))
+        ...                         np.array([[2, 3]]), np.array([False]), whole, whole)
         >>> made = compose(one, np.array([0]), 1, 4)
         >>> round(float(made.ratio[0]), 12), made.tested.tolist(), made.partner.tolist()
         (1.5, [[1.0, 1.0, 0.0, 0.0]], [[0.0, 0.0, 1.0, 1.0]])

@@ -11,12 +11,10 @@ import numpy as np
 from ddphf.arrays import Array, IntArray
 from ddphf.exceptions import InputError
 from ddphf.inputs.histogram import Histogram
+from ddphf.statistics.positive import N_SIGMA_POSITIVE
 from ddphf.symmetry.pair import Systematic
 
 __all__ = ["Rule", "keep_positive", "mend_negative"]
-
-N_SIGMA_POSITIVE = 5.0
-"""Shapes that add up must leave the fakes positive this many sigma from the nominal."""
 
 HELPFUL = 0.5
 """A factor must leave no more than this part of a shape; else it is the shape of no factor."""

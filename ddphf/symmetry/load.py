@@ -125,6 +125,7 @@ def load_pair(analysis: Analysis) -> Pair:
         warnings=tuple(samples.reading),
         closure=_closure_events(analysis, samples, ratio_beside_maps),
         data_directed=analysis.data_directed,
+        learned=None if analysis.learned is None else analysis.learned.section,
     )
 
 

@@ -106,6 +106,7 @@ class Pair:
         warnings: Sentences for the user, from reading the input.
         closure: Events for the closure in variables that the histograms do not have, or None.
         data_directed: How a search found the signal, as the analysis file says; or None.
+        learned: From which events the signal was learned, as the analysis file says; or None.
 
     Example:
         >>> pair = Pair(Channel("mue", [18, 33], signal=Template([1.0, 2.0])),
@@ -126,6 +127,7 @@ class Pair:
     warnings: tuple[str, ...] = ()
     closure: ClosureEvents | None = None
     data_directed: Mapping[str, Any] | None = None
+    learned: Mapping[str, Any] | None = None
     binning: tuple[Axis, ...] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -15,6 +15,11 @@ from ddphf.exceptions import InputError
 
 __all__ = ["Restored", "restore_expectation"]
 
+Estimate = tuple[Any, Any]
+"""Expected events and their error, numbers or shape (M,)."""
+
+NONE: Estimate = (0.0, 0.0)
+
 
 @dataclass(frozen=True)
 class Restored:
@@ -49,10 +54,8 @@ def restore_expectation(
     partner: Any,
     ratio: Any,
     *,
-    fakes_partner: Any = 0.0,
-    fakes_tested: Any = 0.0,
-    fakes_partner_error: Any = 0.0,
-    fakes_tested_error: Any = 0.0,
+    fakes_partner: Estimate = NONE,
+    fakes_tested: Estimate = NONE,
     ratio_error: Any = 0.0,
     ratio_factor: Any = None,
 ) -> Restored:
@@ -63,10 +66,8 @@ def restore_expectation(
     Args:
         partner: N_A, raw counts, shape (M,).
         ratio: R, shape (M,) or a number.
-        fakes_partner: f_A.
-        fakes_tested: f_B.
-        fakes_partner_error: s_fA, uncorrelated.
-        fakes_tested_error: s_fB, uncorrelated.
+        fakes_partner: f_A and its error s_fA, uncorrelated.
+        fakes_tested: f_B and s_fB.
         ratio_error: s_R, taken as fully correlated between the bins.
         ratio_factor: Instead of ``ratio_error``, shape (M, n): column j is the change of R by its
             j-th independent source, such as R (G_B - G_A) of the eigen-variations.
@@ -75,18 +76,18 @@ def restore_expectation(
         InputError: A negative count, a ratio that is not a number > 0, or shapes that do not fit.
 
     Example:
-        >>> restored = restore_expectation([10000], 0.85, fakes_partner=200, fakes_tested=350,
-        ...     fakes_partner_error=20, fakes_tested_error=35, ratio_error=0.01)
+        >>> restored = restore_expectation(
+        ...     [10000], 0.85, fakes_partner=(200, 20), fakes_tested=(350, 35), ratio_error=0.01)
         >>> float(restored.expected[0]), round(float(restored.variance[0] ** 0.5), 6)
         (8680.0, 135.436332)
     """
     counts = np.atleast_1d(np.asarray(partner, dtype=float)).ravel()
     terms = {
         "ratio": ratio,
-        "fakes_partner": fakes_partner,
-        "fakes_tested": fakes_tested,
-        "fakes_partner_error": fakes_partner_error,
-        "fakes_tested_error": fakes_tested_error,
+        "fakes_partner": fakes_partner[0],
+        "fakes_tested": fakes_tested[0],
+        "fakes_partner_error": fakes_partner[1],
+        "fakes_tested_error": fakes_tested[1],
         "ratio_error": ratio_error,
     }
     flat: dict[str, Array] = {}

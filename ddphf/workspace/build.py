@@ -14,24 +14,12 @@ from typing import Literal
 import numpy as np
 
 from ddphf.arrays import Array, Spec
-from ddphf.results.data_directed import data_digest, make_mark
+from ddphf.results.provenance import data_digest, make_mark
 from ddphf.symmetry.closure_variables import close_variables
 from ddphf.symmetry.pair import Pair
+from ddphf.workspace import emit
 from ddphf.workspace.channels import ChannelYields, PairYields, SampleYields, Variation
 from ddphf.workspace.closure import state_closure, warn_of_closure
-from ddphf.workspace.emit import (
-    FACTOR_FLOOR,
-    Channel,
-    Sample,
-    emit_measurement,
-    emit_workspace,
-    factor,
-    floats,
-    nuisance_parameters,
-    per_bin_error,
-    round_up,
-    varied,
-)
 from ddphf.workspace.metadata import make_metadata
 from ddphf.workspace.naming import LUMI, MU, SHAPE, residual_name, stat_name
 from ddphf.workspace.scaling import asimov_sigma, choose_scale, largest_mu
@@ -97,10 +85,12 @@ def build_workspace(
     if mark is not None:
         for measurement in measurements:
             measurement["config"]["parameters"].append({"name": mark.name})
-    workspace = emit_workspace(channels, measurements)
+    workspace = emit.emit_workspace(channels, measurements)
     metadata = make_metadata(name, yields, workspace, scale=scale, sigma=sigma / scale)
     if chosen is not None:
         metadata["data_directed"] = {**chosen, "on_the_choosing_data": local}
+    if pair.learned is not None:
+        metadata["learned"] = dict(pair.learned)
     closure, side = state_closure(workspace, metadata["pairing"])
     if pair.closure is not None:
         closure["variables"] = close_variables(pair, side)
@@ -119,63 +109,65 @@ def digest_of(pair: PairYields) -> str:
     return data_digest(pair.tested.counts, pair.partner.counts, edges)
 
 
-def _channel(channel: ChannelYields, pair: PairYields, scale: float) -> Channel:
+def _channel(channel: ChannelYields, pair: PairYields, scale: float) -> emit.Channel:
     samples = []
     if channel.fakes is not None:
         samples.append(_sample(channel.fakes, channel.name, []))
     if channel.signal is not None:
-        extra = [factor(MU)]
+        extra = [emit.factor(MU)]
         if pair.luminosity_error is not None:
-            extra.append(factor(LUMI, "lumi"))
+            extra.append(emit.factor(LUMI, "lumi"))
         samples.append(_sample(channel.signal, channel.name, extra, scale))
     background = channel.ratio * pair.background
-    modifiers = [factor(SHAPE, "shapefactor"), *_variations(channel.variations, background)]
+    modifiers = [emit.factor(SHAPE, "shapefactor"), *_variations(channel.variations, background)]
     if channel.residual is not None and pair.lepton_id is not None:
         # pyhf cannot share a shapesys between channels: one each, of the same relative size.
         name = residual_name(pair.lepton_id.metadata["source"], channel.name)
-        modifiers.append(per_bin_error(name, "shapesys", channel.residual * background))
-    samples.append(Sample("symmetric", background, tuple(modifiers)))
-    return Channel(channel.name, channel.counts, tuple(samples))
+        modifiers.append(emit.per_bin_error(name, "shapesys", channel.residual * background))
+    samples.append(emit.Sample("symmetric", background, tuple(modifiers)))
+    return emit.Channel(channel.name, channel.counts, tuple(samples))
 
 
 def _sample(
     sample: SampleYields, channel: str, modifiers: list[ModifierDocument], scale: float = 1.0
-) -> Sample:
+) -> emit.Sample:
     nominal = sample.yields * scale
     modifiers = [*modifiers, *_variations(sample.variations, nominal)]
     if sample.error is not None:
         name = stat_name(sample.name, channel)
-        modifiers.append(per_bin_error(name, sample.error_kind, sample.error * scale))
-    return Sample(sample.name, nominal, tuple(modifiers))
+        modifiers.append(emit.per_bin_error(name, sample.error_kind, sample.error * scale))
+    return emit.Sample(sample.name, nominal, tuple(modifiers))
 
 
 def _variations(variations: tuple[Variation, ...], nominal: Array) -> list[ModifierDocument]:
     ordered = sorted(variations, key=lambda v: (v.name, v.kind))
-    return [varied(v.name, v.kind, nominal, v.up, v.down) for v in ordered]
+    return [emit.varied(v.name, v.kind, nominal, v.up, v.down) for v in ordered]
 
 
 def _measurements(
-    channels: list[Channel], pair: PairYields, sigma: float, mu: float
+    channels: list[emit.Channel], pair: PairYields, sigma: float, mu: float
 ) -> list[MeasurementDocument]:
     nuisances = _nuisance_parameters(channels, pair)
-    bound = round_up(max(10.0, 20.0 * sigma, 3.0 * mu))
+    bound = emit.round_up(max(10.0, 20.0 * sigma, 3.0 * mu))
     poi: ParameterDocument = {"name": MU, "inits": [0.0], "bounds": [[-bound, bound]]}
     null: ParameterDocument = {**poi, "fixed": True}
     shape = _shape_parameter(pair)
     measurements = [
-        emit_measurement("discovery", MU, [poi, shape, *nuisances]),
-        emit_measurement("discovery_null", MU, [null, shape, *nuisances]),
+        emit.emit_measurement("discovery", MU, [poi, shape, *nuisances]),
+        emit.emit_measurement("discovery_null", MU, [null, shape, *nuisances]),
     ]
     if pair.known_background is not None:
         known: ParameterDocument = {
             "name": SHAPE,
-            "inits": floats(np.maximum(pair.known_background / pair.background, FACTOR_FLOOR)),
+            "inits": emit.floats(
+                np.maximum(pair.known_background / pair.background, emit.FACTOR_FLOOR)
+            ),
             "bounds": shape["bounds"],
             "fixed": True,
         }
         measurements += [
-            emit_measurement("known_background", MU, [poi, known, *nuisances]),
-            emit_measurement("known_background_null", MU, [null, known, *nuisances]),
+            emit.emit_measurement("known_background", MU, [poi, known, *nuisances]),
+            emit.emit_measurement("known_background_null", MU, [null, known, *nuisances]),
         ]
     return measurements
 
@@ -185,21 +177,14 @@ def _shape_parameter(pair: PairYields) -> ParameterDocument:
     largest = np.maximum(tested.counts / tested.ratio, partner.counts)
     if pair.known_background is not None:
         largest = np.maximum(largest, pair.known_background)
-    bound = round_up(10.0 * max(1.0, float(np.max(largest / pair.background))))
+    bound = emit.round_up(10.0 * max(1.0, float(np.max(largest / pair.background))))
     n_bins = len(pair.background)
-    return {"name": SHAPE, "inits": [1.0] * n_bins, "bounds": [[FACTOR_FLOOR, bound]] * n_bins}
+    return {"name": SHAPE, "inits": [1.0] * n_bins, "bounds": [[emit.FACTOR_FLOOR, bound]] * n_bins}
 
 
-def _nuisance_parameters(channels: list[Channel], pair: PairYields) -> list[ParameterDocument]:
+def _nuisance_parameters(channels: list[emit.Channel], pair: PairYields) -> list[ParameterDocument]:
     """Return explicit inits and bounds of every other parameter, sorted by name."""
-    settings = nuisance_parameters(sorted(channels, key=lambda channel: channel.name))
+    settings = emit.nuisance_parameters(sorted(channels, key=lambda channel: channel.name))
     if pair.luminosity_error is not None:
-        error = pair.luminosity_error
-        settings[LUMI] = {
-            "name": LUMI,
-            "auxdata": [1.0],
-            "sigmas": [error],
-            "inits": [1.0],
-            "bounds": [[max(FACTOR_FLOOR, 1 - 5 * error), 1 + 5 * error]],
-        }
+        settings[LUMI] = emit.lumi_parameter(LUMI, pair.luminosity_error)
     return [settings[name] for name in sorted(settings)]

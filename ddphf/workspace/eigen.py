@@ -30,18 +30,6 @@ __all__ = [
     "turn_degenerate",
 ]
 
-PSD_TOLERANCE = 1e-10
-"""Negative eigenvalues down to -this times the largest are rounding of the input."""
-
-RANK_TOLERANCE = 1e-14
-"""Eigenvalues below this part of the largest are rounding: their columns are noise."""
-
-DEGENERACY = 1e-10
-"""Neighbouring eigenvalues closer than this part of the largest span one subspace."""
-
-TIE = 1e-9
-"""Components this close to the largest count as equal, so that rounding does not pick one."""
-
 
 @dataclass(frozen=True)
 class EigenVariations:
@@ -68,6 +56,19 @@ class EigenVariations:
     def trace(self) -> float:
         """Trace of C."""
         return float(self.eigenvalues.sum())
+
+
+PSD_TOLERANCE = 1e-10
+"""Negative eigenvalues down to -this times the largest are rounding of the input."""
+
+RANK_TOLERANCE = 1e-14
+"""Eigenvalues below this part of the largest are rounding: their columns are noise."""
+
+DEGENERACY = 1e-10
+"""Neighbouring eigenvalues closer than this part of the largest span one subspace."""
+
+TIE = 1e-9
+"""Components this close to the largest count as equal, so that rounding does not pick one."""
 
 
 def psd_factor(

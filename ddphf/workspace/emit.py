@@ -29,6 +29,7 @@ __all__ = [
     "emit_workspace",
     "factor",
     "floats",
+    "lumi_parameter",
     "nuisance_parameters",
     "per_bin_error",
     "round_up",
@@ -37,6 +38,17 @@ __all__ = [
 
 FACTOR_FLOOR = 1e-10
 """Lower bound of every multiplicative per-bin parameter: pyhf's logarithms need a rate > 0."""
+
+
+def lumi_parameter(name: str, error: float) -> ParameterDocument:
+    """Return the parameter of a luminosity: constrained around 1 by its relative error."""
+    return {
+        "name": name,
+        "auxdata": [1.0],
+        "sigmas": [error],
+        "inits": [1.0],
+        "bounds": [[max(FACTOR_FLOOR, 1 - 5 * error), 1 + 5 * error]],
+    }
 
 
 @dataclass(frozen=True)

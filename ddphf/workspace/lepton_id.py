@@ -12,6 +12,7 @@ import numpy as np
 from ddphf.arrays import Array
 from ddphf.exceptions import ModelError
 from ddphf.inputs.histogram import describe_bin
+from ddphf.statistics.positive import N_SIGMA_POSITIVE
 from ddphf.symmetry.efficiency import LeptonId
 from ddphf.symmetry.pair import Channel, Pair, Systematic
 from ddphf.workspace.eigen import EigenVariations, column_signs, decompose, round_columns
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from ddphf.workspace.channels import PairYields
 
 __all__ = ["LeptonIdYields", "attach_lepton_id"]
-
-N_SIGMA_POSITIVE = 5.0
-"""The background must stay positive when its variations reach this many sigma together."""
 
 SMALLEST_RESIDUAL = 3e-4
 """Relative error below which a bin has no residual: its auxiliary count would pass 1e7, whose

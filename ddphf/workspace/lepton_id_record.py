@@ -20,6 +20,10 @@ ALLOWED = 0.01
 """Part of sigma(mu) that a user's choice may lose without being told that it does."""
 
 
+Columns = Mapping[str, Array]
+"""Directions by role."""
+
+
 @dataclass(frozen=True)
 class Pruned:
     """Which directions stay, and what that does.
@@ -41,8 +45,8 @@ class Pruned:
     count: int
     by_user: str
     sigma_kept: float
-    kept: Mapping[str, Array]
-    dropped: Mapping[str, Array]
+    kept: Columns
+    dropped: Columns
     rounding: float
     residual: bool
     bins_without_residual: int

@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pyhf
 
 from ddphf import __version__
+from ddphf.arrays import Spec
+from ddphf.inputs.histogram import Axis
 from ddphf.results.documents import SidecarDocument
 from ddphf.results.provenance import json_digest
 from ddphf.workspace.channels import PairYields
 from ddphf.workspace.naming import residual_name, stat_name
 from ddphf.workspace_json import Workspace
 
-__all__ = ["make_metadata"]
+__all__ = ["describe_binning", "make_metadata"]
+
+
+def describe_binning(axes: Sequence[Axis]) -> Spec:
+    """Return the entry ``binning`` of a sidecar."""
+    return {
+        "order": "flattened in C order, the last axis fastest",
+        "axes": [
+            {
+                "name": axis.name,
+                "label": axis.label or axis.name,
+                "unit": axis.unit,
+                "edges": list(axis.edges),
+            }
+            for axis in axes
+        ],
+    }
 
 
 def make_metadata(
@@ -48,18 +67,7 @@ def make_metadata(
         "schema": SidecarDocument.SCHEMA,
         "name": name,
         "workspace_digest": json_digest(workspace),
-        "binning": {
-            "order": "flattened in C order, the last axis fastest",
-            "axes": [
-                {
-                    "name": axis.name,
-                    "label": axis.label or axis.name,
-                    "unit": axis.unit,
-                    "edges": list(axis.edges),
-                }
-                for axis in pair.axes
-            ],
-        },
+        "binning": describe_binning(pair.axes),
         "pairing": {"tested": tested.name, "partner": partner.name},
         "efficiency_ratio": {
             "min": float(np.min(tested.ratio)),

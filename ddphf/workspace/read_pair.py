@@ -15,6 +15,10 @@ from ddphf.workspace_json import SampleDocument, Workspace
 __all__ = ["EmittedPair", "read_pair"]
 
 
+Columns = Mapping[str, Array]
+"""By nuisance."""
+
+
 @dataclass(frozen=True)
 class EmittedPair:
     """What a workspace of ``ddphf build`` says of its pair, every array of shape (M,).
@@ -39,8 +43,8 @@ class EmittedPair:
     fakes_tested: Array
     fakes_partner: Array
     signal: Array
-    of_ratio: dict[str, Array]
-    of_fakes: dict[str, Array]
+    of_ratio: Columns
+    of_fakes: Columns
     fakes_tested_error: Array
     fakes_partner_error: Array
     residual: Array

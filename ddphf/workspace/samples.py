@@ -14,6 +14,7 @@ from ddphf.exceptions import DdphfError, InputError, ModelError
 from ddphf.inputs.alignment import align
 from ddphf.inputs.histogram import describe_bin, error_from_variances
 from ddphf.statistics.one_sided import say_one_sided
+from ddphf.statistics.positive import describe_negative
 from ddphf.symmetry.pair import Pair, Systematic, Template
 from ddphf.workspace.channels import SampleYields, Variation
 from ddphf.workspace.naming import RESERVED, partner_channel, stat_name, tested_channel
@@ -30,9 +31,6 @@ NO_ERROR = "none"
 
 LARGEST = 1e30
 """No yield: a larger number is damage, and its powers overflow."""
-
-N_SIGMA_POSITIVE = 5.0
-"""A template must stay positive when its nuisances reach this many sigma together."""
 
 
 def flatten(pair: Pair, data: Any, where: str, *, events: bool = True) -> tuple[Array, list[str]]:
@@ -221,28 +219,12 @@ def check_variations(
                 down = np.where(nominal > 0, down / safe, 1.0)
         variations.append(Variation(systematic.name, systematic.kind, up, down, systematic.source))
         warnings += say_one_sided(up, down, nominal, place)
-    _refuse_turning_negative(pair, variations, nominal, where)
+    found = describe_negative(variations, nominal, "merge or exclude the bin, or use a normsys")
+    if found is not None:
+        raise ModelError(f"{where}, {describe_bin(pair.binning, found[0])}: {found[1]}")
     return tuple(variations), warnings
 
 
 def _stat_names(pair: Pair) -> set[str]:
     channels = (tested_channel(pair.tested.label), partner_channel(pair.partner.label))
     return {stat_name(sample, channel) for sample in ("signal", "fakes") for channel in channels}
-
-
-def _refuse_turning_negative(
-    pair: Pair, variations: list[Variation], nominal: Array, where: str
-) -> None:
-    total = np.zeros_like(nominal)
-    for variation in variations:
-        if variation.kind == "histosys":
-            total += np.maximum(np.abs(variation.up - 1), np.abs(variation.down - 1)) ** 2
-    reach = N_SIGMA_POSITIVE * np.sqrt(total)
-    bad = np.flatnonzero((reach >= 1) & (nominal > 0))
-    if bad.size:
-        index = int(bad[np.argmax(reach[bad])])
-        raise ModelError(
-            f"{where}, {describe_bin(pair.binning, index)}: relative variations add up to "
-            f"{np.sqrt(total[index]):.3g} in quadrature, so the template turns negative within "
-            f"{N_SIGMA_POSITIVE:g} sigma; merge or exclude the bin, or use a normsys"
-        )

@@ -19,6 +19,7 @@ import numpy as np
 import psutil
 
 from ddphf.compute.runners import open_runner
+from ddphf.compute.work import Work
 from ddphf.inference.fitter import Fitter
 from ddphf.inference.toys.ensembles import toy_ensemble
 from ddphf.inference.toys.source import ToySource
@@ -48,9 +49,9 @@ def measure(source, where, n):
     all_cpu, begin = ended_seconds(), time.perf_counter()
     with open_runner(where) as runner:
         for _ in range(4):  # until every worker has done a block
-            toy_ensemble(source, 1024 * runner.width, seed=2, runner=runner)
+            toy_ensemble(source, 1024 * runner.width, seed=2, work=Work(runner=runner))
         ready, cpu = time.perf_counter(), seconds_now()
-        toys = toy_ensemble(source, n, seed=1, runner=runner)
+        toys = toy_ensemble(source, n, seed=1, work=Work(runner=runner))
         done, cpu = time.perf_counter(), seconds_now() - cpu
     return toys, {
         "start_s": ready - begin,

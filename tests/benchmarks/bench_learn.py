@@ -10,8 +10,9 @@ import time
 import numpy as np
 
 from ddphf.compute.blas import one_blas_thread
+from ddphf.learning.groups import group_events
 from ddphf.learning.labels import make_labels
-from ddphf.learning.network import NetworkTest, group_events
+from ddphf.learning.network import NetworkTest
 from ddphf.learning.nplm import AdamTest
 from ddphf.learning.pool import make_pool
 from ddphf.learning.redraws import redraw_pool
@@ -57,6 +58,12 @@ def main():
         adam = cpu(lambda made=made, one=one: AdamTest(made).fit(one))[0]
         print(f"{name:58s} {adam:10.2f}  {adam / network:6.0f} networks, "
               f"{adam / 1e5 * 1e6:.0f} us an epoch of one fit")  # fmt: skip
+    made = group_events(8 * x, labels)
+    many = made.sums((np.random.default_rng(2).random((4000, 16)) < 0.5).astype(float))
+    AdamTest(made, epochs=10).fit(many)
+    adam = cpu(lambda: AdamTest(made).fit(many))[0] / 16
+    print(f"{'the same of 16 labellings at once, each, 400 groups':58s} {adam:10.2f}  "
+          f"{adam / network:6.0f} networks")  # fmt: skip
     if "--large" in sys.argv:
         rng = np.random.default_rng(1)
         x, y = rng.normal(size=(800_000, 3)), rng.random(800_000) < 0.5

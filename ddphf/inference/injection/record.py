@@ -6,14 +6,14 @@ import copy
 from collections.abc import Mapping, Sequence
 
 from ddphf.compute.blocks import Runner
-from ddphf.compute.work import HERE, Work, work_of
+from ddphf.compute.work import HERE, Work
 from ddphf.exceptions import UsageError
 from ddphf.inference.fit import make_discovery
 from ddphf.inference.fitter import Fitter
 from ddphf.inference.injection.scan import scan_strengths
 from ddphf.inference.injection.signals import Background, DataKind, Injection
 from ddphf.likelihood.reference import ReferenceModel
-from ddphf.progress import Count, Stage
+from ddphf.progress import Count, Stage, silent
 from ddphf.results.injection import InjectionResult, StrengthResult
 from ddphf.results.provenance import json_digest, made_of
 from ddphf.workspace_json import Workspace
@@ -71,7 +71,8 @@ def inject_signal(
     """
     written, found = inject_model(
         Fitter(ReferenceModel(workspace, measurement)), z=z, mu=mu, background=background,
-        kind=kind, scan=scan, toys=toys, seed=seed, work=work_of(progress, toy_progress, runner),
+        kind=kind, scan=scan, toys=toys, seed=seed,
+        work=Work(progress or silent, toy_progress, runner),
     )  # fmt: skip
     return written, made_of(found, workspace)
 
@@ -136,8 +137,7 @@ def inject_model(
             toys=toys,
             kind=kind,
             seed=seed,
-            progress=work.count,
-            runner=work.runner,
+            work=work,
         )
     warnings = list(fitter.warnings)
     warnings += [line for line in with_signal.warnings if line not in warnings]

@@ -8,14 +8,12 @@ import numpy as np
 from scipy.stats import chi2, norm
 
 from ddphf.arrays import AnyArray, Array
-from ddphf.compute.blocks import Runner
-from ddphf.compute.chunks import told
 from ddphf.compute.streams import seed_of_part
+from ddphf.compute.work import HERE, Work
 from ddphf.exceptions import UsageError
 from ddphf.inference.injection.signals import DataKind, Injection
 from ddphf.inference.toys.blocks import draw_block, map_toys
 from ddphf.likelihood.batch import minimize_batch
-from ddphf.progress import Count
 from ddphf.results.injection import StrengthResult
 from ddphf.statistics.signed import BELOW_FREE, sign_difference, signed_z
 from ddphf.statistics.tails import FAILED, refuse_failures
@@ -35,8 +33,7 @@ def scan_strengths(
     toys: int,
     kind: DataKind = "poisson",
     seed: int = 0,
-    progress: Count | None = None,
-    runner: Runner | None = None,
+    work: Work = HERE,
 ) -> tuple[StrengthResult, ...]:
     """Draw and fit toys of several strengths.
 
@@ -47,8 +44,7 @@ def scan_strengths(
         kind: ``"shift"``: background toys plus mu S, not integers (Birman et al.); otherwise main
             and auxiliary data are drawn at mu.
         seed: Strength j takes the stream (seed, j).
-        progress: Called with (toys done, toys in all).
-        runner: Where toys are drawn and fitted; threads of this process by default.
+        work: Where toys are drawn and fitted, threads of this process by default; counts toys.
 
     Raises:
         UsageError: Fewer than two toys.
@@ -76,7 +72,7 @@ def scan_strengths(
         }  # fmt: skip
         pieces = map_toys(
             "ddphf.inference.injection.scan:StrengthToys", settings, np.arange(toys),
-            runner=runner, progress=told(progress, index * toys, len(strengths) * toys),
+            work=work.part(index * toys, len(strengths) * toys),
         )  # fmt: skip
         columns = tuple(np.concatenate(c) for c in zip(*pieces, strict=True))
         rows.append(_summarize(injection, mu, *columns))

@@ -9,18 +9,20 @@ from typing import Any
 import numpy as np
 from scipy.stats import chi2
 
-from ddphf.arrays import Array
-from ddphf.compute.blocks import Runner, run_blocks
+from ddphf.arrays import Array, Numbers
+from ddphf.compute.blocks import run_blocks
 from ddphf.compute.streams import COVERAGE
 from ddphf.compute.tasks import Task
 from ddphf.compute.threads import Threads
+from ddphf.compute.work import HERE, Work
 from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.statistics import toy_statistics
 from ddphf.likelihood.cache import CACHE
-from ddphf.progress import Count
 from ddphf.statistics.tails import TIE
 
 __all__ = ["CoverageResult", "coverage_asymptotic", "coverage_calibrated"]
+
+LEVELS = (0.6827, 0.95)
 
 CALIBRATION_TOYS = 255
 """Toys per data set: p-values are multiples of 1/256."""
@@ -44,9 +46,9 @@ class CoverageResult:
     method: str
     n: int
     n_failed: int
-    levels: tuple[float, ...]
-    coverage: tuple[float, ...]
-    error: tuple[float, ...]
+    levels: Numbers
+    coverage: Numbers
+    error: Numbers
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON form."""
@@ -57,12 +59,7 @@ class CoverageResult:
 
 
 def coverage_asymptotic(
-    truth: ToySource,
-    n: int,
-    *,
-    seed: int,
-    levels: Sequence[float] = (0.6827, 0.95),
-    runner: Runner | None = None,
+    truth: ToySource, n: int, *, seed: int, levels: Sequence[float] = LEVELS, work: Work = HERE
 ) -> CoverageResult:
     """Return how often t(mu) of the true mu is below the chi-square quantile.
 
@@ -73,7 +70,7 @@ def coverage_asymptotic(
         n: Data sets.
         seed: Their seed.
         levels: Nominal levels.
-        runner: Where they are fitted; on threads by default.
+        work: Where they are fitted, on threads by default.
 
     Raises:
         FitError: Too many data sets have no certificate.
@@ -86,19 +83,13 @@ def coverage_asymptotic(
         >>> abs(found.coverage[0] - 0.6827) < 3 * found.error[0]
         True
     """
-    toys = toy_statistics(truth, [truth.mu], n, seed=seed, runner=runner)
+    toys = toy_statistics(truth, [truth.mu], n, seed=seed, work=Work(runner=work.runner))
     held = [toys.t[:, 0] <= chi2.ppf(level, 1) for level in levels]
     return _result(truth, "asymptotic", np.array(held), toys.n_failed, levels)
 
 
 def coverage_calibrated(
-    truth: ToySource,
-    n: int,
-    *,
-    seed: int,
-    levels: Sequence[float] = (0.6827, 0.95),
-    progress: Count | None = None,
-    runner: Runner | None = None,
+    truth: ToySource, n: int, *, seed: int, levels: Sequence[float] = LEVELS, work: Work = HERE
 ) -> CoverageResult:
     """Return how often intervals with thresholds from toys hold the true mu.
 
@@ -110,16 +101,15 @@ def coverage_calibrated(
         n: Data sets.
         seed: Their seed.
         levels: Nominal levels.
-        progress: Called with (done, n).
-        runner: Where data sets are calibrated; on threads by default.
+        work: Where data sets are calibrated, on threads by default; counts them.
 
     Raises:
         FitError: Too many toys have no certificate.
     """
-    observed = toy_statistics(truth, [truth.mu], n, seed=seed, runner=runner)
+    observed = toy_statistics(truth, [truth.mu], n, seed=seed, work=Work(runner=work.runner))
     settings = {"truth": truth, "seed": seed}
     task = Task("ddphf.inference.limits.coverage:Calibration", settings, begin=CACHE)
-    pieces = run_blocks(task, observed.numbers.tolist(), runner=runner, progress=progress)
+    pieces = run_blocks(task, observed.numbers.tolist(), runner=work.runner, progress=work.count)
     rows = []
     for t, toys in zip(observed.t[:, 0], pieces, strict=True):
         # The data set itself counts as one: exact where it and its toys are exchangeable.
@@ -142,7 +132,12 @@ class Calibration:
         first = COVERAGE.start(number, CALIBRATION_TOYS)
         with Threads(1) as here:
             toys = toy_statistics(
-                source, [truth.mu], CALIBRATION_TOYS, seed=self.seed, first=first, runner=here
+                source,
+                [truth.mu],
+                CALIBRATION_TOYS,
+                seed=self.seed,
+                first=first,
+                work=Work(runner=here),
             )
         return np.asarray(toys.t[:, 0])
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq
@@ -97,26 +96,18 @@ def intervals_by_toys(
     points = [_points(scan, asymptotic, side) for side in (0, 1)]
     sides: list[list[Array]] = [[], []]
     bounds = (scan.lower, scan.upper)
-    total, done, failed, which = n * sum(map(len, points)), 0, 0, 0
-
-    def count(some: int) -> None:
-        nonlocal done
-        done += some
-        if work.count is not None:
-            work.count(done, total)
+    failed = which = 0
 
     def draw(side: int, mu: float) -> None:
         nonlocal failed, which
         source = ToySource.conditional(scan.model, mu)
         first = INTERVALS.start(which, n)
-        options: dict[str, Any] = {
-            "seed": seed, "first": first, "progress": count, "runner": work.runner,
-        }  # fmt: skip
+        part = work.part(n * which, n * sum(map(len, points)))
         if has_null:
-            toys = toy_statistics(source, [mu], n, **options)
+            toys = toy_statistics(source, [mu], n, seed=seed, first=first, work=part)
             t, n_failed = toys.t[:, 0], toys.n_failed
         else:
-            t, n_failed = toy_rises(source, n, **options)
+            t, n_failed = toy_rises(source, n, seed=seed, first=first, work=part)
         failed, which = failed + n_failed, which + 1
         sides[side].append(np.sort(t))
 
@@ -133,7 +124,6 @@ def intervals_by_toys(
                 break
             mu = scan.mu_hat + FURTHER * (points[side][-1] - scan.mu_hat)
             points[side].append(float(np.clip(mu, scan.lower, scan.upper)))
-            total += n
             draw(side, points[side][-1])
     out = []
     for interval in asymptotic:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ddphf.compute.blocks import Runner
-from ddphf.compute.work import HERE, Work, work_of
+from ddphf.compute.work import HERE, Work
 from ddphf.exceptions import FitError, InputError, ModelError
 from ddphf.inference.fitter import Fitter
 from ddphf.inference.limits.cls import asimov_unit, limit_asymptotic
@@ -18,7 +18,7 @@ from ddphf.inference.limits.toy_cls import limit_by_toys
 from ddphf.inference.toys.source import ToySource
 from ddphf.likelihood.fits import minimize
 from ddphf.likelihood.reference import ReferenceModel
-from ddphf.progress import Count, Stage
+from ddphf.progress import Count, Stage, silent
 from ddphf.results.limit import AsymptoticLimit, IntervalResult, LimitResult
 from ddphf.results.measured import PLAIN, Declared
 from ddphf.results.provenance import made_of, poi_bounds_stated
@@ -95,7 +95,7 @@ def limit_workspace(
     found = limit_model(
         Fitter(ReferenceModel(workspace, measurement, poi_bounds), declared=declared), level=level,
         methods=methods, interval=interval, toys=toys, seed=seed,
-        work=work_of(progress, toy_progress, runner),
+        work=Work(progress or silent, toy_progress, runner),
     )  # fmt: skip
     return made_of(found, workspace)
 
@@ -229,8 +229,6 @@ def _intervals_alone(
         level=level,
         mu_hat=observed.mu_hat,
         mu_error=error,
-        asymptotic=None,
-        toys=None,
         intervals=intervals,
         warnings=(*fits.warnings, *missing),
         provenance=poi_bounds_stated(fitter.reference.poi_bounds),

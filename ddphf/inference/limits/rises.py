@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from ddphf.arrays import AnyArray, Array
-from ddphf.compute.blocks import Runner
 from ddphf.compute.chunks import chunks_of
+from ddphf.compute.work import HERE, Work
 from ddphf.inference.toys.blocks import draw_block, map_toys
 from ddphf.inference.toys.source import ToySource
 from ddphf.likelihood.batch import BLOCK, minimize_batch
@@ -19,32 +17,17 @@ __all__ = ["toy_rises"]
 
 
 def toy_rises(
-    source: ToySource,
-    n: int,
-    *,
-    seed: int,
-    first: int = 0,
-    progress: Callable[[int], None] | None = None,
-    runner: Runner | None = None,
+    source: ToySource, n: int, *, seed: int, first: int = 0, work: Work = HERE
 ) -> tuple[Array, int]:
     """Draw toys and return t(mu) of each at the POI that they were drawn with.
 
     Unlike :func:`ddphf.inference.toys.statistics.toy_statistics` nothing is fitted at mu = 0, which
     is no value of such a POI.
 
-    Args:
-        source: Where they are drawn from.
-        n: Number of toys.
-        seed: Non-negative integer.
-        first: Number of the first toy.
-        progress: Called with the number of toys done since the last call.
-        runner: Where; threads of this process by default.
+    The arguments are those of that function, and so is what is refused.
 
     Returns:
         t of the certified toys, >= 0, and how many have no certificate.
-
-    Raises:
-        FitError: More than one in a thousand toys have no certificate.
 
     Example:
         >>> from ddphf.likelihood.compiled import CompiledModel
@@ -54,18 +37,9 @@ def toy_rises(
         >>> bool(0.3 < np.mean(t < 1) < 0.95), failed
         (True, 0)
     """
-    before = 0
-
-    def count(done: int, total: int) -> None:
-        nonlocal before
-        del total
-        if progress is not None:
-            progress(done - before)
-        before = done
-
     pieces = map_toys(
         "ddphf.inference.limits.rises:Rises", {"source": source, "seed": seed},
-        np.arange(first, first + n), runner=runner, progress=count,
+        np.arange(first, first + n), work=work,
     )  # fmt: skip
     t = np.concatenate(list(pieces))
     good = t > -BELOW_FREE  # NaN is not

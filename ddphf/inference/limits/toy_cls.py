@@ -22,10 +22,6 @@ from ddphf.results.limit import ToyLimit
 __all__ = ["limit_by_toys", "value_and_error"]
 
 
-MAX_LOST = 0.2
-"""Share of them that may have no crossing; beyond it the limit is not known."""
-
-
 def limit_by_toys(
     observed: ProfileScan,
     asimov: ProfileScan,
@@ -54,20 +50,11 @@ def limit_by_toys(
         FitError: A fit has no certificate, or too many toys failed.
     """
     tests = [float(x) for x in mu]
-    total, done = n * (len(tests) + 1), 0
-
-    def count(some: int) -> None:
-        nonlocal done
-        done += some
-        if work.count is not None:
-            work.count(done, total)
 
     def draw(poi: float, which: int, at: list[float]) -> ToyStatistics:
         source = ToySource.conditional(observed.model, poi)
-        first = LIMITS.start(which, n)
-        return toy_statistics(
-            source, at, n, seed=seed, first=first, progress=count, runner=work.runner
-        )
+        part = work.part(n * which, n * (len(tests) + 1))
+        return toy_statistics(source, at, n, seed=seed, first=LIMITS.start(which, n), work=part)
 
     background = draw(0.0, 0, tests)
     signals = [draw(test, j + 1, [test]) for j, test in enumerate(tests)]
@@ -98,6 +85,10 @@ def limit_by_toys(
         scan_error=found.cls_error[0],
         scan_expected=np.sort(found.cls[1:], axis=0),
     )
+
+
+MAX_LOST = 0.2
+"""Share of bootstraps that may have no crossing; beyond it the limit is not known."""
 
 
 def value_and_error(row: Array) -> tuple[float | None, float | None]:

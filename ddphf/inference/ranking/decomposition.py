@@ -13,7 +13,7 @@ from ddphf.arrays import Mask
 from ddphf.inference.ranking.priors import Priors
 from ddphf.likelihood.certificate import Minimum
 from ddphf.likelihood.compiled import CompiledModel
-from ddphf.likelihood.errors.propagation import Propagation, propagate
+from ddphf.likelihood.errors.edges import Propagation, propagate
 from ddphf.results.rank import GroupResult
 
 __all__ = ["Decomposition", "decompose", "statistical_variance"]

@@ -11,7 +11,7 @@ import numpy as np
 
 from ddphf.arrays import Array, Mask
 from ddphf.compute.blocks import Runner
-from ddphf.compute.work import HERE, Work, work_of
+from ddphf.compute.work import HERE, Work
 from ddphf.exceptions import ModelError
 from ddphf.inference.fitter import Fitter
 from ddphf.inference.ranking.decomposition import decompose
@@ -20,9 +20,9 @@ from ddphf.inference.refits import compiled_meanwhile, refit_all
 from ddphf.inference.selection import match_globs, require_poi, split_groups
 from ddphf.likelihood.certificate import Minimum
 from ddphf.likelihood.compiled import CompiledModel
-from ddphf.likelihood.errors.propagation import Propagation, held_by_data, propagate
+from ddphf.likelihood.errors.edges import Propagation, held_by_data, propagate
 from ddphf.likelihood.reference import ParameterTable, ReferenceModel
-from ddphf.progress import Count, Stage
+from ddphf.progress import Count, Stage, silent
 from ddphf.results.fit import ParameterResult
 from ddphf.results.measured import PLAIN, Declared
 from ddphf.results.provenance import made_of
@@ -84,7 +84,7 @@ def rank_parameters(
     """
     ranked = rank_model(
         Fitter(ReferenceModel(workspace, measurement), declared=declared), parameters=parameters,
-        groups=groups, work=work_of(progress, refit_progress, runner), cold=True,
+        groups=groups, work=Work(progress or silent, refit_progress, runner), cold=True,
     )  # fmt: skip
     return made_of(replace(ranked, parameters=ranked.parameters[:top]), workspace)
 

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from ddphf.arrays import AnyArray, Array
-from ddphf.compute.blocks import Runner, run_blocks
+from ddphf.compute.blocks import run_blocks
 from ddphf.compute.tasks import Task
+from ddphf.compute.work import HERE, Work
 from ddphf.inference.toys.source import ToySource
 from ddphf.likelihood.batch import BLOCK
 from ddphf.likelihood.cache import CACHE
-from ddphf.progress import Count
 
 __all__ = ["FIT_BLOCK", "Block", "draw_block", "map_toys"]
 
@@ -64,8 +64,7 @@ def map_toys(
     wanted: AnyArray,
     *,
     size: int = FIT_BLOCK,
-    runner: Runner | None = None,
-    progress: Count | None = None,
+    work: Work = HERE,
 ) -> Generator[Any, None, None]:
     """Do something with toys block by block.
 
@@ -75,8 +74,7 @@ def map_toys(
         settings: Its settings.
         wanted: Numbers of the toys, rising.
         size: Toys per block.
-        runner: Where; threads of this process by default.
-        progress: Called with (done, wanted).
+        work: Where, threads of this process by default; counts toys.
 
     Yields:
         The pieces in the order of the toys.
@@ -84,4 +82,4 @@ def map_toys(
     cuts = np.flatnonzero(np.diff(wanted // size)) + 1
     blocks = np.split(wanted, cuts) if len(wanted) else []
     task = Task(function, settings, begin=CACHE)
-    yield from run_blocks(task, blocks, runner=runner, progress=progress)
+    yield from run_blocks(task, blocks, runner=work.runner, progress=work.count)

@@ -10,19 +10,22 @@ from pathlib import Path
 import numpy as np
 
 from ddphf.arrays import AnyArray
-from ddphf.compute.blocks import Runner
-from ddphf.compute.chunks import told
 from ddphf.compute.streams import check_seed
+from ddphf.compute.work import HERE, Work
 from ddphf.exceptions import UsageError
 from ddphf.inference.toys.blocks import FIT_BLOCK, draw_block, map_toys
 from ddphf.inference.toys.fits import ToyFitter
 from ddphf.inference.toys.source import ToySource
-from ddphf.inference.toys.store import Shard, ToySample, add_toys, load_toys, merge_toys
-from ddphf.progress import Count
+from ddphf.inference.toys.store import (
+    SAVE_SECONDS,
+    Shard,
+    ToySample,
+    add_toys,
+    load_toys,
+    merge_toys,
+)
 
 __all__ = ["Ensemble", "toy_ensemble"]
-
-SAVE_SECONDS = 10.0
 
 
 def toy_ensemble(
@@ -34,9 +37,8 @@ def toy_ensemble(
     store: Path | None = None,
     workspace_digest: str = "",
     shard: Shard | None = None,
-    progress: Count | None = None,
+    work: Work = HERE,
     fit_block_size: int = FIT_BLOCK,
-    runner: Runner | None = None,
 ) -> ToySample:
     """Draw and fit toys first, ..., first + n - 1 of a seed.
 
@@ -49,9 +51,8 @@ def toy_ensemble(
             processes may add to one file.
         workspace_digest: Kept in the file.
         shard: Kept in the file, where the toys are one.
-        progress: Called with (done, n).
+        work: Where they are drawn and fitted, threads of this process by default; counts toys.
         fit_block_size: Toys per compiled call.
-        runner: Where they are drawn and fitted; threads of this process by default.
 
     Returns:
         All toys of the range (and any others that the store held), by seed and number.
@@ -86,7 +87,7 @@ def toy_ensemble(
     found = map_toys(
         "ddphf.inference.toys.ensembles:Ensemble",
         {"source": source, "seed": seed, "size": fit_block_size},
-        wanted, size=fit_block_size, runner=runner, progress=told(progress, n - len(wanted), n),
+        wanted, size=fit_block_size, work=work.part(n - len(wanted), n),
     )  # fmt: skip
     try:
         with closing(found):

@@ -18,7 +18,6 @@ import numpy as np
 from scipy.stats import norm
 
 from ddphf.arrays import AnyArray, Array
-from ddphf.compute.chunks import told
 from ddphf.compute.streams import IMPORTANCE
 from ddphf.compute.work import HERE, Work
 from ddphf.exceptions import FitError, InputError, ModelError
@@ -111,7 +110,7 @@ def sample_importance(
         }  # fmt: skip
         columns += map_toys(
             "ddphf.inference.toys.importance:WeightedToys", settings,
-            np.arange(first, first + size), runner=work.runner, progress=told(work.count, done, n),
+            np.arange(first, first + size), work=work.part(done, n),
         )  # fmt: skip
         done += size
         strata.append(slice(first - begin, first - begin + size))

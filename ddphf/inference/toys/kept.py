@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TypedDict, Unpack
 
-from ddphf.compute.blocks import Runner
-from ddphf.compute.work import HERE, Work, work_of
+from ddphf.compute.work import HERE, Work
 from ddphf.exceptions import InputError, UsageError
 from ddphf.inference.fitter import Fitter
 from ddphf.inference.toys.ensembles import toy_ensemble
@@ -15,44 +15,45 @@ from ddphf.inference.toys.shards import check_shard, join_shards
 from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.store import ToySample, add_toys, load_toys, merge_toys
 from ddphf.likelihood.reference import ReferenceModel
-from ddphf.progress import Count, Stage
 from ddphf.results.provenance import json_digest
 
 __all__ = ["toys_model", "toys_workspace"]
 
 
+class Wanted(TypedDict, total=False):
+    """Which toys a file shall hold.
+
+    Attributes:
+        toys: How many to draw, 20 000 by default; none where 0.
+        mu: POI to draw them with; 0.
+        seed: Their seed; 0.
+        merge: Files whose toys are added; shards of one run among themselves. What they lack is
+            refused, unless ``toys`` and ``seed`` are theirs: then it is drawn.
+        shard: (i, n): draw part i of n of the toys.
+        replace: Whether the toys of an existing file give way to the new ones, once there are
+            some; otherwise they are kept, and only missing ones drawn.
+    """
+
+    toys: int
+    mu: float
+    seed: int
+    merge: Sequence[Path]
+    shard: tuple[int, int] | None
+    replace: bool
+
+
 def toys_workspace(
-    workspace: Mapping[str, object],
-    path: Path,
-    *,
-    measurement: str | None = None,
-    toys: int = 20_000,
-    mu: float = 0.0,
-    seed: int = 0,
-    merge: Sequence[Path] = (),
-    shard: tuple[int, int] | None = None,
-    replace: bool = False,
-    progress: Stage | None = None,
-    toy_progress: Count | None = None,
-    runner: Runner | None = None,
-) -> tuple[ToySample, tuple[str, ...]]:
+    workspace: Mapping[str, object], path: Path, *, measurement: str | None = None,
+    work: Work = HERE, **wanted: Unpack[Wanted],
+) -> tuple[ToySample, tuple[str, ...]]:  # fmt: skip
     """Draw and fit toys of a workspace into a file, and merge others into it.
 
     Args:
         workspace: Any pyhf JSON workspace.
         path: The npz file.
         measurement: Name of the measurement; the first one by default.
-        toys: How many to draw; none where 0.
-        mu: POI to draw them with.
-        seed: Their seed.
-        merge: Files whose toys are added; shards of one run among themselves. What they lack is
-            refused, unless ``toys`` and ``seed`` are theirs: then it is drawn.
-        shard: (i, n): draw part i of n of the toys.
-        replace: Whether the toys of an existing file give way to the new ones, once there are
-            some; otherwise they are kept, and only missing ones drawn.
-        progress: Called with a line for each stage.
-        toy_progress: Called with (done, toys).
-        runner: Where long work is done; threads of this process by default.
+        work: Where long work is done; counts toys.
+        wanted: See :class:`Wanted`.
 
     Returns:
         All toys of the file, and what is unusual about the workspace.
@@ -66,49 +67,19 @@ def toys_workspace(
             that merged shards lack would be drawn.
     """
     fitter = Fitter(ReferenceModel(workspace, measurement))
-    sample, said = toys_model(
-        fitter, path, toys=toys, mu=mu, seed=seed, merge=merge, shard=shard,
-        replace=replace, workspace_digest=json_digest(workspace),
-        work=work_of(progress, toy_progress, runner),
-    )  # fmt: skip
+    digest = json_digest(workspace)
+    sample, said = toys_model(fitter, path, workspace_digest=digest, work=work, **wanted)
     return sample, (*fitter.reference.warnings, *said)
 
 
 def toys_model(
-    fitter: Fitter,
-    path: Path,
-    *,
-    toys: int = 20_000,
-    mu: float = 0.0,
-    seed: int = 0,
-    merge: Sequence[Path] = (),
-    shard: tuple[int, int] | None = None,
-    replace: bool = False,
-    workspace_digest: str = "",
-    work: Work = HERE,
-) -> tuple[ToySample, tuple[str, ...]]:
+    fitter: Fitter, path: Path, *, toys: int = 20_000, mu: float = 0.0, seed: int = 0,
+    merge: Sequence[Path] = (), shard: tuple[int, int] | None = None, replace: bool = False,
+    workspace_digest: str = "", work: Work = HERE,
+) -> tuple[ToySample, tuple[str, ...]]:  # fmt: skip
     """Draw and keep toys of a model that is already built; see :func:`toys_workspace`.
 
-    Args:
-        fitter: Of one measurement.
-        path: The npz file.
-        toys: How many to draw; none where 0.
-        mu: POI to draw them with.
-        seed: Their seed.
-        merge: Files whose toys are added.
-        shard: (i, n): draw part i of n of the toys.
-        replace: Whether the toys of an existing file give way to the new ones.
-        workspace_digest: Kept in the file.
-        work: How long work is done.
-
-    Returns:
-        All toys of the file, and what is to be said of the free fit.
-
-    Raises:
-        InputError: A file of other toys.
-        ModelError: There is no null, the model is not compiled, or ``mu`` is out of bounds.
-        FitError: A fit has no certificate.
-        UsageError: The file cannot be written.
+    The keywords are those of :class:`Wanted`, the digest that is kept in the file, and the work.
     """
     say = work.say
     own = None if shard is None else check_shard(*shard, toys)
@@ -146,7 +117,7 @@ def toys_model(
             part = range(toys) if own is None else own.toys
             toy_ensemble(
                 source, len(part), seed=seed, first=part.start, store=store, shard=own,
-                workspace_digest=workspace_digest, progress=work.count, runner=work.runner,
+                workspace_digest=workspace_digest, work=work,
             )  # fmt: skip
     finally:
         if store != path and store.exists():

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from ddphf.arrays import AnyArray, Array
-from ddphf.compute.blocks import Runner
+from ddphf.compute.work import HERE, Work
 from ddphf.inference.toys.blocks import FIT_BLOCK, draw_block, map_toys
 from ddphf.inference.toys.fits import ToyFitter
 from ddphf.inference.toys.source import ToySource
@@ -56,8 +56,7 @@ def toy_statistics(
     *,
     seed: int,
     first: int = 0,
-    progress: Callable[[int], None] | None = None,
-    runner: Runner | None = None,
+    work: Work = HERE,
 ) -> ToyStatistics:
     """Draw toys and fit them free and at every tested POI.
 
@@ -67,8 +66,7 @@ def toy_statistics(
         n: Number of toys.
         seed: Non-negative integer.
         first: Number of the first toy.
-        progress: Called with the number of toys done since the last call.
-        runner: Where they are drawn and fitted; threads of this process by default.
+        work: Where they are drawn and fitted, threads of this process by default; counts toys.
 
     Raises:
         FitError: More than one in a thousand toys have no certificate.
@@ -81,20 +79,11 @@ def toy_statistics(
         >>> toys.t.shape, bool(0.3 < np.mean(toys.t < 1) < 0.95)
         ((64, 1), True)
     """
-    before = 0
-
-    def count(done: int, total: int) -> None:
-        nonlocal before
-        del total
-        if progress is not None:
-            progress(done - before)
-        before = done
-
     pieces = list(
         map_toys(
             "ddphf.inference.toys.statistics:Statistics",
             {"source": source, "tests": tuple(tests), "seed": seed},
-            np.arange(first, first + n), runner=runner, progress=count,
+            np.arange(first, first + n), work=work,
         )
     )  # fmt: skip
     mu_hat, t, t_zero, failed = (np.concatenate([p[i] for p in pieces]) for i in range(4))

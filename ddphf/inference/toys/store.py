@@ -23,6 +23,7 @@ from ddphf.statistics.signed import signed_z
 from ddphf.statistics.tails import FAILED, TIE, tail_interval
 
 __all__ = [
+    "SAVE_SECONDS",
     "Shard",
     "ToySample",
     "add_toys",
@@ -34,6 +35,9 @@ __all__ = [
 ]
 
 VERSION = 1
+
+SAVE_SECONDS = 10.0
+"""Between two writes of a file that toys are added to."""
 
 COLUMNS = ("seed", "index", "q0", "mu_hat", "status", "at_zero")
 """Of a file, and attributes of a sample: one entry per toy."""

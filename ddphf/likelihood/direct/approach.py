@@ -18,7 +18,7 @@ import numpy as np
 
 from ddphf.arrays import Array, Float, IntArray, Mask
 from ddphf.likelihood.descent import ENOUGH, SLACK
-from ddphf.likelihood.direct.matrix import Factored, factorise
+from ddphf.likelihood.direct.model import Factored, factorise
 from ddphf.likelihood.direct.newton import Problem, is_physical, look
 
 __all__ = ["approach"]

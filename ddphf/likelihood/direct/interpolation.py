@@ -52,11 +52,11 @@ class NormsysFactors:
     Args:
         parameter: The parameter of each entry, shape (entries,).
         coefficients: Shape (entries, 8), see ``normsys_coefficients`` of
-            :mod:`ddphf.likelihood.interpolation`.
+            :mod:`ddphf.likelihood.general.layout`.
         code: ``"code1"`` or ``"code4"``.
 
     Example:
-        >>> from ddphf.likelihood.interpolation import normsys_coefficients
+        >>> from ddphf.likelihood.general.layout import normsys_coefficients
         >>> table = normsys_coefficients([0.9], [1.2], "code1")
         >>> factors = NormsysFactors(np.array([0]), table, "code1")
         >>> [round(float(x[0, 0]), 6) for x in factors(np.array([[1.0]]))]

@@ -21,8 +21,14 @@ from ddphf.likelihood.descent import (
     SLACK,
 )
 from ddphf.likelihood.direct.first_order import Points
-from ddphf.likelihood.direct.matrix import Arrowhead, Factored, factorise, factorise_raised
-from ddphf.likelihood.direct.model import Curvature, DirectModel
+from ddphf.likelihood.direct.model import (
+    Arrowhead,
+    Curvature,
+    DirectModel,
+    Factored,
+    factorise,
+    factorise_raised,
+)
 from ddphf.likelihood.general.bending import MAX_TURNS
 from ddphf.likelihood.general.newton import FAIR, FIRST_DAMPING, GOOD, TENFOLD
 

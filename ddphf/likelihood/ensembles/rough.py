@@ -9,12 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from ddphf.arrays import Bool, Float, JaxArray
-from ddphf.likelihood.ensembles.points import (
-    Reference,
-    deviation_gradient,
-    evaluate,
-    in_rows,
-)
+from ddphf.likelihood.ensembles.points import Reference, deviation_gradient, evaluate, in_rows
 from ddphf.likelihood.paired.model import PairArrays, PairStructure
 from ddphf.likelihood.paired.profile import PairData
 

@@ -20,8 +20,7 @@ import numpy as np
 
 from ddphf.arrays import Array, IntArray, Mask
 from ddphf.likelihood.compiled import CompiledModel
-from ddphf.likelihood.direct.matrix import factorise
-from ddphf.likelihood.direct.model import DirectModel
+from ddphf.likelihood.direct.model import DirectModel, factorise
 from ddphf.likelihood.errors.edges import edge_terms
 from ddphf.likelihood.reference import ReferenceModel
 

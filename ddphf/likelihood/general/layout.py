@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ddphf.arrays import AnyArray, IntArray, JaxArray, for_programs
+from ddphf.arrays import AnyArray, Array, Float, IntArray, JaxArray, for_programs
 from ddphf.likelihood.expansion import CannotCompileError, Expansion
-from ddphf.likelihood.interpolation import is_symmetric, normsys_coefficients
+from ddphf.likelihood.interpolation import is_symmetric
 
-__all__ = ["Cells", "Codes", "ModelArrays", "build_arrays", "find_cells"]
+__all__ = ["Cells", "Codes", "ModelArrays", "build_arrays", "find_cells", "normsys_coefficients"]
 
 MAX_LOCALS = 8
 
@@ -228,3 +228,41 @@ def _find_factors(
     row[arrays.histosys] = np.arange(len(arrays.histosys))
     tables: list[AnyArray] = [global_, local, of_bin, global_factor, local_factor, row[global_]]
     return Cells(*map(for_programs, tables))
+
+
+# Rows: coefficients a_1..a_6 of code4's polynomial from value, slope and curvature at +-1.
+_CODE4 = np.array(
+    [
+        [15 / 16, -15 / 16, -7 / 16, -7 / 16, 1 / 16, -1 / 16],
+        [3 / 2, 3 / 2, -9 / 16, 9 / 16, 1 / 16, 1 / 16],
+        [-5 / 8, 5 / 8, 5 / 8, 5 / 8, -1 / 8, 1 / 8],
+        [-3 / 2, -3 / 2, 7 / 8, -7 / 8, -1 / 8, -1 / 8],
+        [3 / 16, -3 / 16, -3 / 16, -3 / 16, 1 / 16, -1 / 16],
+        [1 / 2, 1 / 2, -5 / 16, 5 / 16, 1 / 16, 1 / 16],
+    ]
+)
+
+
+def normsys_coefficients(
+    low: Float[Array, "entries"], high: Float[Array, "entries"], code: str
+) -> Float[Array, "entries 8"]:
+    """Return what :func:`~ddphf.likelihood.interpolation.normsys_factor` needs.
+
+    Shape (entries, 8), from the factors at -1, +1.
+    """
+    low, high = np.asarray(low, dtype=float), np.asarray(high, dtype=float)
+    log_low, log_high = np.log(low), np.log(high)
+    polynomial = np.zeros((low.size, 6))
+    if code == "code4":
+        conditions = np.stack(
+            [
+                high - 1.0,
+                low - 1.0,
+                log_high * high,
+                -log_low * low,
+                log_high**2 * high,
+                log_low**2 * low,
+            ]
+        )
+        polynomial = (_CODE4 @ conditions).T
+    return np.concatenate([log_low[:, None], log_high[:, None], polynomial], axis=1)

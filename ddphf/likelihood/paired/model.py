@@ -19,10 +19,10 @@ import numpy as np
 
 from ddphf.arrays import AnyArray, Float, JaxArray, for_programs
 from ddphf.likelihood.expansion import CannotCompileError, Expansion
+from ddphf.likelihood.general.layout import normsys_coefficients
 from ddphf.likelihood.interpolation import (
     histosys_weights,
     is_symmetric,
-    normsys_coefficients,
     normsys_factor,
 )
 

@@ -38,6 +38,10 @@ FIRST_DAMPING, LAST_DAMPING, TENFOLD = 1e-3, 1e-4, 10.0
 dropped; each rejection makes it ten times as large, each success a tenth."""
 
 
+Both = tuple[JaxArray, JaxArray]
+"""For B and A."""
+
+
 class NewtonResult(NamedTuple):
     """Where Newton stopped, and its own certificate (2NLL units); leading axes if batched.
 
@@ -62,10 +66,10 @@ class NewtonResult(NamedTuple):
     projected: JaxArray
     steps: JaxArray
     b: JaxArray
-    gamma: tuple[JaxArray, JaxArray]
-    rates: tuple[JaxArray, JaxArray]
+    gamma: Both
+    rates: Both
     hessian: JaxArray
-    weights: tuple[JaxArray, JaxArray]
+    weights: Both
 
 
 class _Own(NamedTuple):

@@ -14,14 +14,7 @@ import jax.numpy as jnp
 
 from ddphf.arrays import Float, JaxArray
 from ddphf.likelihood.deviance import deviance
-from ddphf.likelihood.paired.cells import (
-    TINY,
-    Cell,
-    Side,
-    SideSolution,
-    solve_plain,
-    solve_side,
-)
+from ddphf.likelihood.paired.cells import TINY, Cell, Side, SideSolution, solve_plain, solve_side
 from ddphf.likelihood.paired.curvature import curvature
 from ddphf.likelihood.paired.model import PairArrays, PairStructure, features
 

@@ -9,14 +9,17 @@ import numpy as np
 from ddphf.arrays import AnyArray, Array, Float, IntArray, Mask
 from ddphf.likelihood.certificate import EDM_ROUNDING, EDM_TOLERANCE, free_directions
 from ddphf.likelihood.descent import ENOUGH, QUARTER, SLACK
-from ddphf.likelihood.rows.kernel import Sums, derivatives, evaluate
+from ddphf.likelihood.rows.kernel import Sums, definite, derivatives, evaluate
 from ddphf.likelihood.rows.model import RowData, RowModel
 from ddphf.statistics.tails import CONVERGED_FAST, FAILED
 
 __all__ = ["TOGETHER", "RowFits", "fit_rows"]
 
-TOGETHER = 256
+TOGETHER = 128
 """Rows in step: their arrays stay in the processor's cache."""
+
+MOST = 1_000_000
+"""Numbers of the shifts of rows in step."""
 
 MAX_STEPS = 60
 SHORTEST = 1e-9
@@ -71,11 +74,12 @@ def fit_rows(
     Returns:
         A fit that fails is a row that says so, never an exception.
     """
-    held = np.broadcast_to(held, start.shape)
+    held = np.broadcast_to(held | model.held, start.shape)
     which = np.arange(len(start)) if row is None else np.asarray(row)
     parts = []
-    for first in range(0, len(start), TOGETHER):
-        some = slice(first, first + TOGETHER)
+    together = max(min(TOGETHER, MOST // max(int(np.prod(model.shifts.up.shape[1:])), 1)), 1)
+    for first in range(0, len(start), together):
+        some = slice(first, first + together)
         own = model.take(which[some] if which.ndim else which[None])
         parts.append(_fit(own, data.take(some), start[some], held[some]))
     if not parts:
@@ -131,17 +135,20 @@ def _newton(
     model: RowModel, data: RowData, theta: Array, sums: Sums, held: Mask
 ) -> tuple[Array, Array, Array]:
     """Return the step, its EDM and the errors of the parameters."""
-    gradient, hessian, safe = derivatives(model, data, theta, sums)
+    gradient, hessian = derivatives(model, data, theta, sums)
     free = free_directions(theta, gradient, held, model.lower, model.upper)
     gradient = np.where(free, gradient, 0.0)
-    inverse, definite = _invert(hessian, free)
-    if not definite.all():
-        other, fine = _invert(safe[~definite], free[~definite])
-        inverse[~definite] = np.where(fine[:, None, None], other, 0.0)
+    inverse, convex = _invert(hessian, free)
+    if not convex.all():
+        some = ~convex
+        own = model if len(model) == 1 else model.take(np.flatnonzero(some))
+        safe = definite(own, data.take(some), theta[some])
+        other, fine = _invert(safe, free[some])
+        inverse[some] = np.where(fine[:, None, None], other, 0.0)
     step: Array = -np.einsum("rkl,rl->rk", inverse, gradient)
-    edm = np.where(definite, -np.sum(step * gradient, axis=1), np.inf)
+    edm = np.where(convex, -np.sum(step * gradient, axis=1), np.inf)
     variance: Array = np.einsum("rkk->rk", inverse)
-    return step, edm, np.sqrt(np.where(definite[:, None] & free, variance, 0.0))
+    return step, edm, np.sqrt(np.where(convex[:, None] & free, variance, 0.0))
 
 
 def _invert(matrix: Array, free: Mask) -> tuple[Array, Mask]:

@@ -1,0 +1,1 @@
+"""Statistical models to and from the formats of other tools, each conversion evaluated."""

@@ -1,0 +1,259 @@
+"""HistFactory XML by anybody as a pyhf workspace: read by pyhf, after its files were looked at.
+
+XML can name other files, define entities that grow without end, and ask for histograms of any
+size; pyhf takes it as it is, and passes over what it does not know.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+from xml.parsers import expat
+
+from ddphf.arrays import Spec
+from ddphf.exceptions import InputError
+from ddphf.files import read_input
+from ddphf.guards import check_decoded, within
+from ddphf.inputs.root_file import open_root
+from ddphf.text import clean_line, list_names
+
+__all__ = ["read_xml"]
+
+LARGEST_XML = 10_000_000
+"""Bytes of one XML file."""
+
+MOST_XML = 200_000
+"""Elements of all XML files of a model together."""
+
+KNOWN = {
+    "Combination": {"Input", "Measurement"},
+    "Measurement": {"POI", "ParamSetting"},
+    "Channel": {"Data", "StatErrorConfig", "Sample"},
+    "Sample": {
+        "StatError", "HistoSys", "OverallSys", "ShapeSys", "NormFactor", "ShapeFactor",
+    },
+}  # fmt: skip
+"""Elements that pyhf understands, by where they stand."""
+
+FILES = ("InputFile", "HistoFile", "HistoFileHigh", "HistoFileLow")
+"""Attributes that name a ROOT file."""
+
+STAT_DEFAULT = "Poisson"
+"""ROOT's constraint of a StatError where the channel does not say."""
+
+
+def read_xml(path: str | Path, basedir: str | Path | None = None) -> tuple[Spec, list[str]]:
+    """Return the workspace of HistFactory XML, and what pyhf reads otherwise than ROOT.
+
+    Args:
+        path: The top file.
+        basedir: What the paths in it are relative to, and the only folder that is read; the
+            folder of the top file by default.
+
+    Raises:
+        InputError: Damaged, too large, a path that leads out of the folder, an entity, or an
+            element that pyhf passes over.
+    """
+    base = Path(path).parent if basedir is None else Path(basedir)
+    reader = _Reader(base)
+    reader.look_at(Path(path))
+    return reader.parse(Path(path)), reader.warnings
+
+
+class _Reader:
+    def __init__(self, base: Path) -> None:
+        self._base, self._elements = base, 0
+        self.warnings: list[str] = []
+
+    def look_at(self, top: Path) -> None:
+        """Look at every file that the top one names.
+
+        Raises:
+            InputError: One of them is refused.
+        """
+        combination = self._read(top, "Combination", str(top))
+        inputs = [str(entry.text or "").strip() for entry in combination.findall("Input")]
+        if not inputs:
+            raise InputError(f"{top}: no Input; is this the top file of HistFactory XML?")
+        if len(set(inputs)) < len(inputs):
+            raise InputError(f"{top}: the same Input twice")
+        for name in inputs:
+            self._look_at_channel(self._inside(name, str(top)), name)
+
+    def _inside(self, name: str, where: str) -> Path:
+        """Return the path of a file, which is in the folder."""
+        base = self._base.resolve()
+        try:
+            found = (self._base / name).resolve()
+        except (OSError, ValueError, RuntimeError) as error:
+            raise InputError(f"{where}: names the file '{name}' ({error})") from None
+        if not found.is_relative_to(base):
+            raise InputError(
+                f"{where}: names '{name}', outside of the folder '{self._base}'; give the folder "
+                "that paths are relative to by --basedir"
+            )
+        return found
+
+    def _read(self, path: Path, root: str, name: str) -> ET.Element:
+        raw = read_input(path, name, LARGEST_XML)
+        self._count(raw, name)
+        try:
+            element = ET.fromstring(raw)
+        except ET.ParseError as error:
+            raise InputError(f"{name}: cannot be read as XML ({error})") from None
+        if element.tag != root:
+            raise InputError(f"{name}: is a {element.tag!r:.40}, expected a {root}")
+        return element
+
+    def _count(self, raw: bytes, name: str) -> None:
+        """Refuse entities and more elements than are read, before a tree is built."""
+        parser = expat.ParserCreate()
+
+        def refuse(*_: Any) -> NoReturn:
+            raise InputError(
+                f"{name}: defines entities, which HistFactory XML has not; remove its DOCTYPE"
+            )
+
+        def count(*_: Any) -> None:
+            self._elements += 1
+            within(name, "elements", self._elements, MOST_XML)
+
+        parser.EntityDeclHandler = refuse
+        parser.StartElementHandler = count
+        try:
+            parser.Parse(raw, True)
+        except expat.ExpatError as error:
+            raise InputError(f"{name}: cannot be read as XML ({error})") from None
+
+    def _look_at_channel(self, path: Path, name: str) -> None:
+        channel = self._read(path, "Channel", name)
+        for parent in channel.iter():
+            for child in parent:
+                if child.tag not in KNOWN.get(parent.tag, set()):
+                    raise InputError(
+                        f"{name}: the element '{child.tag}' in '{parent.tag}', which pyhf would "
+                        "pass over; remove it"
+                    )
+        for element in channel.iter("ShapeSys"):
+            if element.attrib.get("ConstraintType", "Gaussian") != "Poisson":
+                raise InputError(
+                    f"{name}: ShapeSys '{element.attrib.get('Name')}' is Gaussian (ROOT's "
+                    "default); pyhf's shapesys is Poisson"
+                )
+        if channel.find("Sample/StatError") is not None:
+            self._look_at_errors(channel.find("StatErrorConfig"), name)
+        silent = [
+            str(sample.attrib.get("Name"))
+            for sample in channel.iter("Sample")
+            if "NormalizeByTheory" not in sample.attrib
+        ]
+        if silent:
+            self.warnings.append(
+                f"{name}: whether the luminosity scales them is not said of {list_names(silent)}; "
+                "pyhf takes no"
+            )
+        files = {
+            element.attrib[key]: self._inside(element.attrib[key], name)
+            for element in channel.iter()
+            for key in FILES
+            if key in element.attrib
+        }
+        for given, file in sorted(files.items()):
+            _check_root(file, given)
+
+    def _look_at_errors(self, config: ET.Element | None, name: str) -> None:
+        attributes = {} if config is None else config.attrib
+        kind = attributes.get("ConstraintType", STAT_DEFAULT)
+        if kind.lower() not in ("gaussian", "gauss"):
+            self.warnings.append(
+                f"{name}: StatError with {kind} constraints in ROOT; pyhf's are Gaussian"
+            )
+        threshold = attributes.get("RelErrorThreshold", "0.05")
+        if threshold not in ("0", "0.", "0.0"):
+            self.warnings.append(
+                f"{name}: ROOT holds bins of relative errors below {threshold}; pyhf takes all"
+            )
+
+    def parse(self, top: Path) -> Spec:
+        """Let pyhf read.
+
+        Raises:
+            InputError: It refuses, in whatever way.
+        """
+        from pyhf import readxml
+
+        with _closed_files(), _listening() as said:
+            try:
+                workspace: Spec = readxml.parse(str(top), str(self._base))
+            except InputError:
+                raise
+            except Exception as error:  # pyhf and uproot raise many kinds on damaged files
+                what = clean_line(f"{type(error).__name__}: {error}")
+                raise InputError(f"{top}: pyhf cannot read it ({what:.300})") from None
+        self.warnings += [f"pyhf: {line}" for line in dict.fromkeys(said.lines)]
+        return workspace
+
+
+class _Said(logging.Handler):
+    """Keeps what pyhf logs."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep one line."""
+        self.lines.append(clean_line(record.getMessage()))
+
+
+@contextlib.contextmanager
+def _listening() -> Iterator[_Said]:
+    """Keep what pyhf's reader logs, and print nothing of it."""
+    said, logger = _Said(), logging.getLogger("pyhf.readxml")
+    level, propagate = logger.level, logger.propagate
+    logger.setLevel(logging.WARNING)
+    logger.propagate = False
+    logger.addHandler(said)
+    try:
+        yield said
+    finally:
+        logger.removeHandler(said)
+        logger.setLevel(level)
+        logger.propagate = propagate
+
+
+@contextlib.contextmanager
+def _closed_files() -> Iterator[None]:
+    """Close the ROOT files that pyhf keeps open between calls (its own cache, by path)."""
+    from pyhf import readxml
+
+    readxml.clear_filecache()
+    try:
+        yield
+    finally:
+        for file, _ in vars(readxml)["__FILECACHE__"].values():
+            file.close()
+        readxml.clear_filecache()
+
+
+def _check_root(path: Path, name: str) -> None:
+    """Refuse a ROOT file whose histograms unpack to more than is read."""
+    try:
+        size = path.stat().st_size
+        with open_root(path) as file:
+            total = 0
+            for key, kind in file.classnames().items():
+                if kind.startswith("TH"):
+                    total += file.key(key).data_uncompressed_bytes
+                    check_decoded(total, size, name)
+    except InputError:
+        raise
+    except FileNotFoundError:
+        raise InputError(f"{name}: no such file") from None
+    except Exception as error:  # uproot raises many kinds on damaged files
+        what = clean_line(f"{type(error).__name__}: {error}")
+        raise InputError(f"{name}: cannot be read as ROOT ({what:.200})") from None

@@ -1,0 +1,251 @@
+"""HistFactory XML: what is written and read again, and XML by strangers."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import uproot
+from conftest import invoke
+from hypothesis import HealthCheck, given, settings
+from interchange_models import every_modifier, plain, points, pyhf_differences
+from model_zoo import zoo
+from pyhf import readxml
+
+from ddphf.exceptions import InputError, ModelError
+from ddphf.interchange import xml_read
+from ddphf.interchange.agreement import all_measurements, compare
+from ddphf.interchange.convert import to_root
+from ddphf.interchange.xml_read import read_xml
+from ddphf.interchange.xml_write import write_xml
+from ddphf.likelihood.reference import ReferenceModel
+
+WORKSPACES = Path(__file__).parent.parent / "workspaces"
+ZOO = settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+
+
+def put(workspace, folder, stem="model"):
+    """Write a workspace as XML into a folder, and return its top file."""
+    files = write_xml(all_measurements(workspace), stem).files
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+    return folder / f"{stem}.xml"
+
+
+def test_every_modifier_is_the_same_likelihood_when_read_again(tmp_path):
+    again, said = read_xml(put(every_modifier(), tmp_path))
+    assert said == []
+    for name in ("free", "null"):
+        one, other = ReferenceModel(every_modifier(), name), ReferenceModel(again, name)
+        assert one.parameters.names == other.parameters.names
+        np.testing.assert_array_equal(one.parameters.fixed, other.parameters.fixed)
+        where = points(one, 5)
+        np.testing.assert_allclose(
+            pyhf_differences(other, where), pyhf_differences(one, where), atol=1e-9
+        )
+    assert other.parameters.init[other.parameters.poi] == 0.0
+
+
+@ZOO
+@given(workspace=zoo())
+def test_generated_models(workspace):
+    workspace = plain(workspace)
+    for measurement in workspace["measurements"]:
+        measurement["config"]["poi"] = "mu"
+    _, difference, _ = to_root(workspace, "model")
+    assert difference < 1e-6
+
+
+@pytest.mark.parametrize("name", ["higgs_lfv_window", "tau_ratio"])
+def test_shipped_workspaces(name):
+    workspace = json.loads((WORKSPACES / name / "workspace.json").read_text())
+    _, difference, said = to_root(workspace, "model")
+    assert difference < 1e-6
+    left_out = [line for line in said if "known_background" in line]
+    assert len(left_out) == (2 if name == "higgs_lfv_window" else 0)
+
+
+def test_stock_pyhf_reads_it_too(tmp_path):
+    put(every_modifier(), tmp_path)
+    program = [sys.executable, "-c", "from pyhf.cli import cli; cli()"]
+    subprocess.run(
+        [*program, "xml2json", "model.xml", "--basedir", ".", "--output-file", "w.json",
+         "--hide-progress"],
+        cwd=tmp_path, check=True, capture_output=True, timeout=600,
+    )  # fmt: skip
+    again = json.loads((tmp_path / "w.json").read_text())
+    assert compare(all_measurements(every_modifier()), again) < 1e-9
+
+
+def test_a_luminosity_that_is_not_1_keeps_its_error(tmp_path):
+    """pyhf 0.7.6 writes sigma itself as LumiRelErr, and its reader multiplies it by the value."""
+    workspace = every_modifier()
+    for measurement in workspace["measurements"]:
+        measurement["config"]["parameters"][0] |= {
+            "auxdata": [36.1], "sigmas": [0.7], "inits": [36.1], "bounds": [[1.0, 80.0]],
+        }  # fmt: skip
+    again, _ = read_xml(put(workspace, tmp_path))
+    lumi = again["measurements"][0]["config"]["parameters"][0]
+    assert lumi["sigmas"] == [pytest.approx(0.7)]
+
+
+def test_names_are_no_paths(tmp_path):
+    text = json.dumps(every_modifier()).replace('"SR"', '"../../SR x"').replace('"bkg"', '"b/k"')
+    files = write_xml(all_measurements(json.loads(text)), "model")
+    assert set(files.files) == {
+        "model.xml", "model_n______SR_x.xml", "model_CR.xml", "model.root", "model.dtd",
+    }  # fmt: skip
+    assert any("../../SR x -> n______SR_x" in note for note in files.notes)
+
+
+def test_no_file_stays_open(tmp_path):
+    top = put(every_modifier(), tmp_path)
+    read_xml(top)
+    assert vars(readxml)["__FILECACHE__"] == {}
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda w: w["measurements"][0]["config"].update(poi=""), "it has no POI"),
+        (lambda w: w["measurements"][0]["config"]["parameters"].append(
+            {"name": "sf", "fixed": True}), "'sf' .shapefactor. is held"),
+        (lambda w: w["measurements"][0]["config"]["parameters"].append(
+            {"name": "id", "auxdata": [0.5]}), "auxdata or sigmas of its own"),
+        (lambda w: w["channels"][0]["samples"][1]["modifiers"][1].update(name="other"),
+         "XML has one per channel"),
+        (lambda w: w["channels"][0]["samples"][0].update(data=[0.0, 5.0, 3.0]),
+         "error of a yield that is not positive"),
+    ],
+)  # fmt: skip
+def test_what_xml_cannot_say_is_refused(edit, message):
+    workspace = every_modifier()
+    edit(workspace)
+    with pytest.raises(ModelError, match=message):
+        write_xml(all_measurements(workspace), "model")
+
+
+def damaged(folder, name, old, new):
+    """Write the model with one text replaced in one file."""
+    top = put(every_modifier(), folder)
+    path = folder / name
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    return top
+
+
+LAUGHS = (
+    "<!DOCTYPE Combination [<!ENTITY a 'aaaaaaaaaa'>"
+    + "".join(
+        f"<!ENTITY {b} '{10 * f'&{a};'}'>" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
+    )
+    + "]><Combination OutputFilePrefix='x'><Input>&i;</Input></Combination>"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "message"),
+    [
+        ("model.xml", "<Input>model_SR.xml", "<Input>../secret.xml", "outside of the folder"),
+        ("model.xml", "<Input>model_SR.xml", "<Input>/etc/passwd", "outside of the folder"),
+        ("model.xml", "model_SR.xml", "absent.xml", "no such file"),
+        ("model.xml", "model_SR.xml", "model_CR.xml", "the same Input twice"),
+        ("model.xml", "model_SR.xml", "model.xml", "is a 'Combination', expected a Channel"),
+        ("model_SR.xml", 'InputFile="model.root"', 'InputFile="../../x.root"', "outside"),
+        ("model_SR.xml", 'InputFile="model.root"', 'InputFile="absent.root"', "no such file"),
+        ("model_SR.xml", 'InputFile="model.root"', 'InputFile="model.xml"', "cannot be read as R"),
+        ("model_SR.xml", 'HistoName="histSR_bkg"', 'HistoName="absent"', "pyhf cannot read it"),
+        ("model_SR.xml", "<ShapeFactor", "<HistoFactor", "'HistoFactor' in 'Sample'"),
+        ("model_SR.xml", 'ConstraintType="Poisson"', 'ConstraintType="Gaussian"', "is Gaussian"),
+        ("model_SR.xml", "<Channel", "<Channel <", "cannot be read as XML"),
+        ("model_SR.xml", 'High="1.1"', 'High="x"', "pyhf cannot read it"),
+    ],
+)
+def test_hostile_and_damaged_files_are_refused(tmp_path, name, old, new, message):
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "secret.xml").write_text("<Channel Name='x'/>")
+    with pytest.raises(InputError, match=message):
+        read_xml(damaged(tmp_path / "inner", name, old, new))
+
+
+def test_a_link_out_of_the_folder_is_refused(tmp_path):
+    (tmp_path / "inner").mkdir()
+    top = put(every_modifier(), tmp_path / "inner")
+    (tmp_path / "inner/model.root").rename(tmp_path / "model.root")
+    (tmp_path / "inner/model.root").symlink_to(tmp_path / "model.root")
+    with pytest.raises(InputError, match="outside of the folder"):
+        read_xml(top)
+    for path in (tmp_path / "inner").glob("*.xml"):  # as `pyhf xml2json --basedir` has it
+        text = re.sub(r"(>|\")(model\S*?\.(xml|root))", r"\1inner/\2", path.read_text())
+        path.write_text(text)
+    again, _ = read_xml(top, tmp_path)
+    assert again["channels"][0]["name"] == "SR"
+
+
+@pytest.mark.parametrize("name", ["model.xml", "model_SR.xml"])
+def test_entities_are_refused(tmp_path, name):
+    top = put(every_modifier(), tmp_path)
+    (tmp_path / name).write_text(LAUGHS)
+    with pytest.raises(InputError, match="defines entities"):
+        read_xml(top)
+    (tmp_path / name).write_text(
+        "<!DOCTYPE x [<!ENTITY s SYSTEM 'file:///etc/passwd'>]><Combination>&s;</Combination>"
+    )
+    with pytest.raises(InputError, match="defines entities"):
+        read_xml(top)
+
+
+def test_sizes_are_limited(tmp_path, monkeypatch):
+    top = put(every_modifier(), tmp_path)
+    monkeypatch.setattr(xml_read, "MOST_XML", 10)
+    with pytest.raises(InputError, match="11 elements, more than the 10"):
+        read_xml(top)
+    monkeypatch.setattr(xml_read, "LARGEST_XML", 100)
+    with pytest.raises(InputError, match="more than the 0 that are read"):
+        read_xml(top)
+
+
+def test_a_histogram_that_unpacks_to_gigabytes_is_refused(tmp_path, monkeypatch):
+    top = put(every_modifier(), tmp_path)
+    with uproot.recreate(tmp_path / "model.root", compression=uproot.ZLIB(9)) as file:
+        file["h"] = (np.zeros(1_000_000), np.arange(1_000_001.0))
+    monkeypatch.setattr("ddphf.guards.FREE", 1e5)
+    with pytest.raises(InputError, match="MB of numbers from so small a file"):
+        read_xml(top)
+
+
+def test_what_pyhf_reads_otherwise_than_root_is_said(tmp_path):
+    config = '<StatErrorConfig RelErrorThreshold="0.0" ConstraintType="Gaussian" />'
+    top = damaged(tmp_path, "model_SR.xml", config, "")
+    path = tmp_path / "model_SR.xml"
+    path.write_text(path.read_text().replace(' NormalizeByTheory="False"', ""))
+    _, said = read_xml(top)
+    assert any("StatError with Poisson constraints in ROOT" in line for line in said)
+    assert any("relative errors below 0.05" in line for line in said)
+    assert any("is not said of bkg, fake" in line for line in said)
+
+
+def test_the_command_goes_both_ways(folder):
+    Path("w.json").write_text(json.dumps(every_modifier()))
+    done = invoke("convert", "w.json", "--to", "root", "-o", "out/m.xml")
+    assert done.code == 0, done.err
+    assert sorted(p.name for p in Path("out").iterdir()) == [
+        "m.dtd", "m.root", "m.xml", "m_CR.xml", "m_SR.xml",
+    ]  # fmt: skip
+    again = invoke("convert", "out/m.xml", "--to", "root", "-o", "out/m.xml")
+    assert again.code == 2
+    for target in ("pyhf", "hs3"):
+        done = invoke("convert", "out/m.xml", "--to", target, "-o", f"{target}.json")
+        assert done.code == 0, done.err
+    assert (
+        compare(all_measurements(every_modifier()), json.loads(Path("pyhf.json").read_text()))
+        < 1e-9
+    )
+    Path("out/m_SR.xml").write_text("x")
+    blocked = invoke("convert", "w.json", "--to", "root", "-o", "out/m.xml")
+    assert blocked.code == 2
+    assert Path("out/m_SR.xml").read_text() == "x"
