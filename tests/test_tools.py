@@ -112,6 +112,21 @@ def test_the_matrix_finds_what_runs_and_no_other(tmp_path, monkeypatch):
     ]  # fmt: skip
 
 
+def test_every_command_of_the_first_minute_has_its_budget():
+    cold = load("tests/benchmarks/bench_cold.py")
+    page = (
+        (ROOT / "docs/performance.md").read_text().split("## The first minute")[1].split("\n## ")[0]
+    )
+    rows = re.findall(r"^\| `(?:ddphf )?([\w -]+)`.*?\|(.*)\|$", page, re.M)
+    budgets = {name: [float(cell) for cell in cells.split("|")] for name, cells in rows}
+    asked = {name.split(",")[0] for name in cold.COMMANDS}
+    assert set(budgets) == asked | {"import ddphf"}
+    for empty, full, most_empty, most_full in budgets.values():
+        assert full <= empty
+        assert empty <= most_empty
+        assert full <= most_full
+
+
 def test_the_wheel_runs_every_command():
     from ddphf.cli.main import COMMANDS
 

@@ -230,8 +230,12 @@ class _Counts(ProgressColumn):
 
 
 @contextlib.contextmanager
-def progress_line() -> Iterator[Stages]:
-    """Show the running stage and its time on stderr, when that is a terminal."""
+def progress_line(*, compiles: bool = True) -> Iterator[Stages]:
+    """Show the running stage and its time on stderr, when that is a terminal.
+
+    Args:
+        compiles: Whether programs may be compiled, which are then kept; jax is a second of import.
+    """
     logging.getLogger("pyhf").setLevel(logging.CRITICAL)
     columns = [SpinnerColumn(), TextColumn("{task.description}", markup=False), _Counts()]
     # rich would still print an empty line without a terminal, and in a notebook takes it for one
@@ -240,9 +244,10 @@ def progress_line() -> Iterator[Stages]:
     with Progress(*columns, console=stderr, transient=True, disable=hidden) as bar:
         stages = Stages(bar, log)
         stages("loading")
-        from ddphf.likelihood.cache import enable_compilation_cache  # jax: a second of import
+        if compiles:
+            from ddphf.likelihood.cache import enable_compilation_cache
 
-        enable_compilation_cache()
+            enable_compilation_cache()
         yield stages
 
 

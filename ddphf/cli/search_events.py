@@ -54,7 +54,7 @@ def command(
     Example: ddphf search events analysis.yml --flips 1000 --seed 1 -o search.json
     """
     figures, outputs = open_outputs(asked, FIGURES, [analysis])
-    with progress_line() as say, runner_at(asked["where"], say) as runner:
+    with progress_line(compiles=False) as say, runner_at(asked["where"], say) as runner:
         say("reading")
         from ddphf.search.run_events import search_events
 

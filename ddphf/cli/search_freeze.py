@@ -51,7 +51,7 @@ def command(
     Example: ddphf search freeze search.json --rank 1 -o hypothesis.yml
     """
     outputs = Outputs([output], inputs=[search, analysis], force=force)
-    with common.progress_line() as say:
+    with common.progress_line(compiles=False) as say:
         say("reading")
         text, said = _freeze(search, rank, template, analysis, output, outputs)
     common.print_warnings(said[1:])

@@ -54,7 +54,7 @@ def command(
     Example: ddphf search null --shape 28,28 --windows 6x6 --z 5 -o n.json
     """
     figures, outputs = open_outputs(asked, ("search_null",))
-    with progress_line() as say, runner_at(asked["where"], say) as runner:
+    with progress_line(compiles=False) as say, runner_at(asked["where"], say) as runner:
         from ddphf.search.run_null import search_null
 
         result = search_null(

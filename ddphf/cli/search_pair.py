@@ -59,7 +59,7 @@ def command(
     Example: ddphf search pair analysis.yml --seed 1 -o search.json
     """
     figures, outputs = open_outputs(asked, FIGURES, [analysis])
-    with progress_line() as say, runner_at(asked["where"], say) as runner:
+    with progress_line(compiles=False) as say, runner_at(asked["where"], say) as runner:
         say("reading")
         from ddphf.search.run_pair import search_pair
 

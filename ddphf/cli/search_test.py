@@ -33,7 +33,7 @@ def command(hypothesis: str, new: str, nuisances: str, output: str, force: bool)
     Example: ddphf search test hypothesis.yml new.yml -o test.json
     """
     outputs = Outputs([output], inputs=[hypothesis, new], force=force)
-    with progress_line() as say:
+    with progress_line(compiles=False) as say:
         say("reading")
         from ddphf.config.analysis import read_analysis
         from ddphf.search.run_test import run_test

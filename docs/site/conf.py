@@ -45,7 +45,6 @@ python_maximum_signature_line_length = 60
 myst_enable_extensions = ["dollarmath", "amsmath", "attrs_inline"]
 myst_heading_anchors = 4
 nb_execution_mode = "off"  # `tutorials.py` has run them
-nb_merge_streams = True
 nb_mime_priority_overrides = [("html", "text/html", 5)]
 
 toc_object_entries = False

@@ -47,7 +47,9 @@ def execute(page: Path) -> float:
     notebook = jupytext.read(page)
     notebook.cells.insert(0, nbformat.v4.new_code_cell(PLAIN))
     notebook.cells.append(nbformat.v4.new_code_cell(TIMER))
-    client = NotebookClient(notebook, timeout=600, startup_timeout=300, kernel_name="python3")
+    client = NotebookClient(
+        notebook, timeout=600, startup_timeout=300, kernel_name="python3", coalesce_streams=True
+    )
     try:
         client.execute(cwd=str(page.parent.resolve()))
     except CellExecutionError as error:
