@@ -116,7 +116,7 @@ def train_network(
         off = net(seen, mask[..., None]) - target
         return jnp.sum(weight * (jnp.sqrt(1 + off**2) - 1)) / jnp.sum(weight)
 
-    plan = optax.warmup_cosine_decay_schedule(0.0, RATE, max(1, steps // 100), steps)
+    plan = optax.warmup_cosine_decay_schedule(0.0, RATE, max(1, steps // 100), max(steps, 2))
     chain = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(plan))
 
     slope_of: Any = eqx.filter_value_and_grad(loss)
