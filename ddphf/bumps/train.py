@@ -121,7 +121,7 @@ def train_network(
 
     slope_of: Any = eqx.filter_value_and_grad(loss)
 
-    @eqx.filter_jit
+    @jax.jit
     def step(net: Any, state: Any, *data: Any) -> tuple[Any, Any, Any]:
         value, slopes = slope_of(net, *data)
         updates, state = chain.update(slopes, state)
