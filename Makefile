@@ -108,7 +108,7 @@ report: $(VENV)/run.stamp
 # fifteen minutes.
 PUBLISHED := workspaces/published
 RANKED_higgs_lfv_window := --parameters 'symmetric_shape*' --top 20
-bundles: $(VENV)/test.stamp ratio-tau_ratio \
+bundles: $(VENV)/test.stamp ratio-tau_ratio scan-zprime_scan \
   $(addprefix bundle-,flat_reference higgs_lfv_window higgs_lfv_asymmetric)
 
 # A measurement has no null: no toys of it, no significance.
@@ -123,6 +123,14 @@ ratio-%: $(VENV)/test.stamp
 	  --seed 4 -o $(MADE)/limit.json --force
 	$(BIN)/ddphf publish workspaces/$*/ratio.yml $(MADE)/fit.json $(MADE)/rank.json \
 	  $(MADE)/scan.json $(MADE)/limit.json -o $(PUBLISHED)/$*.tar.gz --force
+
+# A mass scan makes a bundle of all its hypotheses.
+scan-%: MADE = build/published/$*
+scan-%: $(VENV)/test.stamp
+	mkdir -p $(MADE)
+	$(BIN)/ddphf masses workspaces/$*/scan.yml --cl 0.9,0.95 --method asymptotic,toys --toys 1000 \
+	  --global-toys 300 --seed 5 -o $(MADE)/masses.json --force
+	$(BIN)/ddphf publish workspaces/$*/scan.yml $(MADE)/masses.json -o $(PUBLISHED)/$*.tar.gz --force
 
 # The flat reference has nothing to rank: all its parameters but mu are the shared background.
 bundle-%: MADE = build/published/$*

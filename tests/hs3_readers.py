@@ -63,9 +63,7 @@ def by_pyhs3(path, analysis, points):
     sys.setrecursionlimit(100_000)
     model = pyhs3.Workspace.load(path).model(analysis, progress=False)
     inputs = list(explicit_graph_inputs([model.log_prob]))
-    function = pytensor.function(
-        inputs, model.log_prob, on_unused_input="ignore", mode="FAST_COMPILE"
-    )
+    function = pytensor.function(inputs, model.log_prob, on_unused_input="ignore", mode="FAST_RUN")
     start = {**model.nominal_params, **model.data}
     for point in points:
         values = {**start, **point}

@@ -135,6 +135,7 @@ CONVERT = {
     "an error of no yield in XML": workspace(
         "root", lambda w: w["channels"][0]["samples"][0].update(data=[0.0, 5.0, 3.0]), "m.xml"
     ),
+    "HS3 that does not say so": document(lambda d: d["metadata"].pop("hs3_version")),
     "an HS3 component that is unknown": document(lambda d: d.update(extra=[])),
     "an HS3 distribution that pyhf has not": document(unknown_term),
     "an HS3 modifier that pyhf has not": document(

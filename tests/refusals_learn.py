@@ -78,6 +78,8 @@ LEARN = {
     "a variable that is no number for some event": learn("sqrt(mass - 30)"),
     "a variable with one value": learn("0 * mass + 1"),
     "a variable of whole numbers": learn("floor(mass / 10)"),
+    "a resolution beyond all values": learn({"column": "mass", "resolution": 100.0}),
+    "values whose squares are no numbers": learn("mass * 1e300"),
     "a logarithm of what has none": learn({"column": "mass - 40", "transform": "log"}),
     "a variable that knows the label": learn("(f1 == 13) * pt1 + (f2 == 13) * pt2"),
     "fewer events than labels can tell": edited(lambda a: a["events"].update(select="mass > 74.9")),

@@ -53,6 +53,13 @@ PATCHSETS = {
         change=lambda p: p["metadata"]["digests"].update(sha256="0" * 64)
     ),
     "a patchset that is none": patched(change=lambda p: p.pop("version")),
+    "two equal labels of a patchset": patched(
+        change=lambda p: (
+            p["metadata"].update(labels=["m", "m"]),
+            [e["metadata"].update(values=2 * e["metadata"]["values"]) for e in p["patches"]],
+        ),
+    ),
+    "a list where one bin is meant": masses(observed=[3, 5]),
     "two patches of one mass": patched(change=labelled(2)),
     "a mass that is no number": patched(change=labelled("heavy")),
     "a patch with values of no label": patched(

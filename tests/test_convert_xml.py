@@ -111,6 +111,8 @@ def test_no_file_stays_open(tmp_path):
     ("edit", "message"),
     [
         (lambda w: w["measurements"][0]["config"].update(poi=""), "it has no POI"),
+        (lambda w: w["measurements"][0]["config"]["parameters"][0].update(auxdata=[0.0]),
+         "its luminosity is 0"),
         (lambda w: w["measurements"][0]["config"]["parameters"].append(
             {"name": "sf", "fixed": True}), "'sf' .shapefactor. is held"),
         (lambda w: w["measurements"][0]["config"]["parameters"].append(

@@ -10,6 +10,7 @@ import pytest
 from ddphf import guards
 from ddphf.compute import threads
 from ddphf.inference.toys import blocks, ensembles, source
+from ddphf.interchange import xml_read
 from ddphf.likelihood import batch, certificate
 from ddphf.likelihood.ensembles import rough
 from ddphf.publish import archive
@@ -70,6 +71,7 @@ def test_limits_of_the_security_page_are_those_of_the_code():
         f"npz file | {number(guards.MOST_ARRAYS)}, {guards.LARGEST_ARRAYS // 10**9} GB together",
         f"branches, histograms | {guards.LARGEST_ARRAYS // 10**9} GB",
         f"| {guards.EXPANSION} times the file, where that is more than {guards.FREE // 10**6} MB",
+        f"files of a model | {xml_read.LARGEST_XML // 10**6} MB; {number(xml_read.MOST_XML)}",
         f"samples x bins of a model | {number(guards.MOST_CELLS)}",
         f"`verify` draws again | {number(guards.MOST_TOYS)}",
         f"an archive | {archive.LARGEST_PACKED // 10**6} MB, {archive.MOST_FILES} files, "

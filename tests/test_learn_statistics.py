@@ -146,6 +146,26 @@ def test_a_law_that_rare_labels_break_tells_no_significance():
     assert any("longer tails than its closed law" in line for line in found["warnings"])
 
 
+@pytest.mark.parametrize("values", [2, 3, 13, 40])
+def test_few_values_leave_windows_that_tell_something(values):
+    """A window of all cells holds all events; of two cells each is a window, by hand."""
+    rng = np.random.default_rng(14)
+    x, y = rng.integers(0, values, 600) * 1.0, rng.random(600) < 0.4
+    labels = make_labels(y)
+    pool = make_pool(x[:, None], labels, ("scan",), resolution=np.array([1.0]))
+    assert np.isfinite(redraw_pool(pool, 100, seed=1)).all()
+    residual, share = labels.residual, y.mean()
+    counts = np.bincount(x.astype(int), minlength=values)
+    sums = np.bincount(x.astype(int), residual, values)
+    z = []
+    for size in range(1 if values <= 12 else 2, min(12, values - 1) + 1):
+        for start in range(values - size + 1):
+            n = counts[start : start + size].sum()
+            variance = share * (1 - share) * n * (1 - n / 600)
+            z.append(abs(sums[start : start + size].sum()) / np.sqrt(variance))
+    assert pool.observed[0, 0] == pytest.approx(max(z), rel=1e-5)
+
+
 def test_redraws_are_the_same_in_whatever_number():
     points, labels = labelled(np.random.default_rng(10), size=200)
     pool = make_pool(points, labels)

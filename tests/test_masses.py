@@ -393,3 +393,19 @@ def test_arrays_alone(tmp_path):
         records.append(json.loads((tmp_path / f"{name}.json").read_text()))
     assert records[0]["hypotheses"] == records[1]["hypotheses"]
     assert records[0]["parameter"]["name"] == "m"
+
+
+def test_toys_of_an_excess_are_drawn_where_they_tell():
+    """Up to the best fit CLs is 1 whatever the limit; the observed limit needs points above it."""
+    scan = small_scan()
+    counts = scan.counts.copy()
+    counts[0] = np.round(scan.background[0] + 5.0 * scan.signal.yields[0])
+    scan = treat_empty_bins(replace(scan, counts=counts), "keep").take(np.array([0]))
+    result = run_scan(scan, levels=(0.9,), methods=("asymptotic", "toys"), toys=400, seed=1)
+    limit = result.hypotheses[0]["limit"]
+    assert result.hypotheses[0]["mu_hat"] > 3
+    assert len(limit["toys"]["points"]) > 8
+    assert limit["toys"]["observed"] == pytest.approx(limit["asymptotic"]["observed"], rel=0.15)
+    bands = limit["toys"]["expected"]
+    said = [line for line in result.warnings if "limits by toys at 90 % are null" in line]
+    assert len(said) == (None in [limit["toys"]["observed"], *bands])

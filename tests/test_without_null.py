@@ -13,8 +13,10 @@ from ddphf.inference.discovery import discover_workspace
 from ddphf.inference.limits.profile import ProfileScan
 from ddphf.inference.toys.source import ToySource
 from ddphf.inference.toys.statistics import toy_statistics
+from ddphf.inference.toys.store import load_toys
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.reference import ReferenceModel
+from ddphf.statistics.tails import FAILED
 
 SIGNAL, BACKGROUND = np.array([2.0, 1.0, 0.5]), np.array([6.0, 3.0, 0.0])
 OBSERVED = np.array([7.0, 2.0, 1.0])
@@ -80,7 +82,7 @@ def test_limits_are_those_of_a_plain_calculation(lower):
     assert found.asymptotic.observed == pytest.approx(brentq(cls, 1.5, 20), rel=1e-5)
     median = brentq(lambda mu: np.sqrt(asimov_value(mu)) - norm.isf(0.025), 0.1, 20)
     assert found.asymptotic.expected[2] == pytest.approx(median, rel=1e-6)
-    assert any("channel 'c', bin 2 has events, but only samples" in w for w in found.warnings)
+    assert any("explains the events of channel 'c', bin 2, so" in w for w in found.warnings)
 
 
 def test_all_bins_are_named():
@@ -89,7 +91,7 @@ def test_all_bins_are_named():
         sample["data"] += [0.5, 0.5] if sample["name"] == "signal" else [0.0, 0.0]
     workspace["observations"][0]["data"] += [0.0, 2.0]
     found = limit_workspace(workspace)
-    assert any("channel 'c', bins 2, 4 have events, but only" in w for w in found.warnings)
+    assert any("explains the events of channel 'c', bins 2, 4, so" in w for w in found.warnings)
 
 
 def test_toys_with_events_of_signal_alone_are_no_failures():
@@ -137,4 +139,24 @@ def test_limits_by_toys(tmp_path):
     line = f"limit {tmp_path}/w.json --method asymptotic,toys --toys 400 -o {out}"
     outcome = invoke(*line.split())
     assert outcome.code == 0, outcome.err
-    assert "mu = 0 is impossible" in outcome.err
+    (warning,) = [line for line in outcome.err.splitlines() if "impossible" in line]
+    assert warning.endswith(
+        "no null and no discovery statement: only 'mu' explains the events of channel 'c', bin 2, "
+        "so mu = 0 is impossible"
+    )
+
+
+def test_toys_of_a_signal_have_an_infinite_q0_there(tmp_path):
+    """Data without an event in the bin have a null; toys of a signal with one there rule it out."""
+    workspace = dark_workspace()
+    workspace["observations"][0]["data"][2] = 0.0
+    (tmp_path / "w.json").write_text(to_json(workspace))
+    line = f"toys {tmp_path}/w.json --mu 1.5 --toys 96 --seed 3 -o {tmp_path}/t.npz"
+    outcome = invoke(*line.split())
+    assert outcome.code == 0, outcome.err
+    toys = load_toys(tmp_path / "t.npz")
+    model = CompiledModel.from_reference(ReferenceModel(workspace))
+    counts = ToySource.conditional(model, 1.5).draw_toys(3, np.arange(96))[:, :3]
+    assert np.array_equal(np.isinf(toys.q0), counts[:, 2] > 0)
+    assert np.all(toys.status != FAILED)
+    assert np.all(np.isfinite(toys.mu_hat))

@@ -56,7 +56,7 @@ def _read_levels(context: click.Context, option: click.Parameter, text: str) -> 
     "--method", "LIST", "Of the limits: asymptotic, toys, or both with a comma.", "asymptotic"
 )
 @common.count_option(
-    "--toys", "Toys per ensemble of limits by toys; nine ensembles per hypothesis.  "
+    "--toys", "Toys per ensemble of limits by toys; up to twelve ensembles per hypothesis.  "
     "[default: 1000]", least=1,
 )  # fmt: skip
 @common.count_option("--global-toys", "Toys of all hypotheses, for the global p-value.", default=0)

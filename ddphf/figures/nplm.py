@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ddphf.figures.style import BLUE, FONT, GREY, ORANGE
@@ -42,12 +43,21 @@ def _draw_null(study: Mapping[str, Any]) -> Figure:
             fmt="o-", color=color, ms=4, capsize=2, label=unit,
         )  # fmt: skip
     panel.axhline(12, color=GREY, ls="--", lw=1, label="chi2 of 12 degrees of freedom")
+    epochs = sorted({row["epochs"] for row in study["epochs"]})
     panel.set_xscale("log")
+    panel.set_xticks(epochs, [f"{n}" for n in epochs])
+    panel.minorticks_off()
     panel.set_ylim(bottom=0)
-    panel.set_xlabel("epochs of Adam")
-    panel.set_ylabel("mean t without a signal")
+    _say(panel, "epochs of Adam", "mean t without a signal")
     panel.legend(frameon=False, fontsize=8)
     return figure
+
+
+def _say(panel: Axes, x: str, y: str) -> None:
+    """Label both axes; what is drawn is above 0."""
+    panel.set_xlabel(x)
+    panel.set_ylabel(y)
+    panel.set_ylim(bottom=0)
 
 
 def _draw_luminosity(study: Mapping[str, Any]) -> Figure:
@@ -67,13 +77,9 @@ def _draw_luminosity(study: Mapping[str, Any]) -> Figure:
         panel.plot(x, [r["z_known_shape"] for r in rows], color=color, ls=":", lw=1,
                    label=f"{signal}: shape known")  # fmt: skip
     first = study["luminosity"][0]
-    panel.set_xlabel("background events per sample")
-    panel.set_ylabel("median Z")
-    panel.set_ylim(bottom=0)
-    panel.set_title(
-        f"signal {first['events'] / first['background']:.1%} of the background", loc="left",
-        fontsize=9,
-    )  # fmt: skip
+    _say(panel, "background events per sample", "median Z")
+    part = first["events"] / first["background"]
+    panel.set_title(f"signal {part:.1%} of the background", loc="left", fontsize=9)
     panel.legend(frameon=False, fontsize=7)
     return figure
 
@@ -92,9 +98,7 @@ def _draw_permutation(study: Mapping[str, Any]) -> Figure:
         ]
         panel.errorbar(x, part, errors, fmt="o-", color=color, ms=4, capsize=2, label=name)
     panel.axhline(0.05, color=GREY, lw=0.8)
-    panel.set_xlabel("events of both samples")
-    panel.set_ylabel("experiments with p < .05")
-    panel.set_ylim(bottom=0)
+    _say(panel, "events of both samples", "experiments with p < .05")
     panel.set_title(
         f"no signal; efficiencies {rows[0]['difference']:.0%} apart at low pT", loc="left",
         fontsize=9,

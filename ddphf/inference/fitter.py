@@ -243,6 +243,16 @@ class Fitter:
             and find_signal_only(self.reference, name, self.reference.data)
         )
 
+    def _impossible_null(self) -> str:
+        """Return a short sentence that names the bins with events of the signal alone, if any."""
+        if self.has_null or not self.has_limits:
+            return ""
+        table = self.reference.parameters
+        assert table.poi is not None
+        name = table.names[table.poi]
+        place = find_signal_only(self.reference, name, self.reference.data)
+        return f"only '{name}' explains the events of {place}, so {name} = 0 is impossible"
+
     @cached_property
     def no_null(self) -> str | None:
         """Why mu = 0 is no hypothesis of this measurement; None where it is one."""
@@ -277,7 +287,8 @@ class Fitter:
         free = self._fit_free(say).require()
         if self.no_null is not None:
             if self.has_free_poi and not self.declared.measurement:  # others state none
-                free = free.warned(f"no null and no discovery statement: {self.no_null}")
+                why = self._impossible_null() or self.no_null
+                free = free.warned(f"no null and no discovery statement: {why}")
             return self._state(free.minimum, None, free.warnings)
         lowest, null = self._fit_null(free.minimum, say)
         null.require()

@@ -44,13 +44,14 @@ class Converted:
 
 
 def recognise(document: Any) -> Source:
-    """Return the format of a JSON document: HS3 says so itself, anything else is taken for pyhf.
+    """Return the format of a JSON document: what has distributions is HS3, anything else pyhf.
 
     Example:
         >>> recognise({"metadata": {"hs3_version": "0.2"}})
         'hs3'
     """
-    return "hs3" if is_hs3(document) else "pyhf"
+    other = isinstance(document, dict) and "distributions" in document
+    return "hs3" if is_hs3(document) or other else "pyhf"
 
 
 def document_as_workspace(

@@ -95,6 +95,9 @@ def _unwritable(reference: ReferenceModel) -> str | None:
         held = [component.fixed for component in own]
         if own[0].kind in PER_BIN and all(held) and len(held) > 0 and _is_set(reference, name):
             return f"'{name}' ({own[0].kind}) is held, which XML can say of no parameter per bin"
+        term = own[0].constraint
+        if own[0].kind == "lumi" and term is not None and not term.centre > 0:
+            return f"its luminosity is {term.centre:g}, and XML has a relative error of it"
         if _moved(reference, name):
             return f"'{name}' has auxdata or sigmas of its own, which XML has for Lumi alone"
     if reference.parameters.poi is None:

@@ -198,8 +198,8 @@ def quick_again(record: Mapping[str, Any], events: LabelledEvents) -> Spec:
         return {
             "power": {
                 "points": [
-                    {"q0_l1": {"q0": limit_of(events, signal, float(p["strength"]))}}
-                    for p in stated
+                    {"q0_l1": {"q0": limit_of(events, signal, s) if s > 0 else 0.0}}
+                    for s in (float(p["strength"]) for p in stated)
                 ]
             }
         }

@@ -52,6 +52,7 @@ HOPE = 2.0
 """A fit may gain so many times (in -ln L) its estimated distance (in t, which is twice that)."""
 
 NULL_STEP = 1e-12
+"""A step of the nuisances alone, in standard deviations, below which their fit has ended."""
 
 AGREE = 0.02
 """In t: starts that end so near to the best have found the same minimum, or one as good."""

@@ -205,8 +205,13 @@ def make_pool(
 
 
 def _sizes(cells: Cells) -> list[tuple[int, ...]]:
+    """Return the windows' cells along each axis; all cells together hold all events, and tell none.
+
+    Where a resolution leaves few cells, each alone is a window too.
+    """
     if len(cells.shape) == 1:
-        return [(k,) for k in SCAN_SIZES if k <= cells.shape[0]] or [(1,)]
+        first = 1 if cells.shape[0] <= SCAN_SIZES[-1] else SCAN_SIZES[0]
+        return [(k,) for k in range(first, SCAN_SIZES[-1] + 1) if k < cells.shape[0]]
     steps = [[k for k in LADDER if k <= 2 * n // 3] or [1] for n in cells.shape]
     return list(itertools.product(*steps))
 

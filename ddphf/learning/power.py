@@ -35,6 +35,9 @@ LEVEL = 0.05
 TOYS_ENSEMBLE = 1
 """Blocks of the toys' random numbers."""
 
+ROUNDING = 1e-9
+"""An error of a median below it is that of equal numbers."""
+
 CELLS = 400
 """Of the limit of the ideal test, along all axes together."""
 
@@ -154,7 +157,8 @@ def median_z(p: Array, seed: int = 0) -> tuple[float, float]:
     z = norm.isf(np.minimum(p, 1 - 1e-9))
     rng = generator(seed)
     draws = np.median(z[rng.integers(len(z), size=(200, len(z)))], axis=1)
-    return float(np.median(z)), float(draws.std())
+    error = float(draws.std())
+    return float(np.median(z)), error if error > ROUNDING else 0.0
 
 
 def learn_power(
@@ -223,7 +227,7 @@ def power_of_events(
     for strength, column in zip(strengths, p.T, strict=True):
         z, error = median_z(column, seed)
         reached = float(np.mean(column <= LEVEL))
-        t = limit_of(events, signal, float(strength))
+        t = limit_of(events, signal, float(strength)) if strength > 0 else 0.0
         points.append(
             {
                 "strength": float(strength), "median_z": z, "error": error, "power": reached,

@@ -19,6 +19,9 @@ __all__ = ["far_events", "make_points", "resolutions", "transform_values"]
 TIED = 10
 """Events per distinct value from which on values are rounded, and say so or are refused."""
 
+TINIEST = 1e-140
+"""Of a standard deviation: its square, and those of distances in its units, are numbers."""
+
 NEAR_TOGETHER = 0.1
 """Part of its range in which 98 % of the events shall not lie: 5 of the 50 cells of a scan."""
 
@@ -48,6 +51,19 @@ def make_points(table: EventTable, variables: Sequence[VariableConfig], rows: In
             )
         if np.ptp(values) <= 0:
             raise InputError(f"{where} is {values[0]:g} for every event; leave it out")
+        with np.errstate(over="ignore", under="ignore"):
+            spread = float(np.std(values))
+        if not TINIEST < spread < 1 / TINIEST:
+            raise InputError(
+                f"{where} has values from {values.min():g} to {values.max():g}, whose squares are "
+                "beyond the numbers of a computer; write it in another unit"
+            )
+        if variable.resolution is not None and np.ptp(values) < 0.999 * variable.resolution:
+            raise InputError(
+                f"{where} has values from {values.min():g} to {values.max():g}, all within its "
+                f"'resolution' of {variable.resolution:g}; state what values are rounded to, or "
+                "leave the variable out"
+            )
         distinct = len(np.unique(values))
         if distinct * TIED < len(values) and variable.resolution is None:
             raise InputError(

@@ -40,9 +40,7 @@ def recognise_other(document: Any) -> str | None:
     if isinstance(kind, str) and kind.startswith("ddphf/"):
         return f"a record of ddphf ({kind}), no workspace; give the workspace that it is about"
     if "distributions" in document:
-        return (
-            "a likelihood in HS3, no pyhf workspace; export it from its source as HistFactory JSON"
-        )
+        return "a likelihood in HS3, no pyhf workspace; make one with ddphf convert FILE --to pyhf"
     channels = document.get("channels")
     if isinstance(channels, list) and all(isinstance(channel, dict) for channel in channels):
         return (

@@ -225,11 +225,13 @@ class _Reader:
         values = self.tables.read(given, where)
         if values.ndim == 1 and self.n == 1:
             values = values[None]
+        if values.shape == (self.n,) and isinstance(given, str) and split_address(given)[1] == "":
+            values = values[:, None]  # a line per hypothesis, of one bin
         expected = f"({self.n}, {'bins' if self.bins is None else self.bins})"
         if values.ndim != 2 or len(values) != self.n or values.shape[1] < 1:
             raise InputError(
                 f"at {where}: shape {values.shape}, expected {expected}: a row for each value of "
-                f"'{self.parameter}'"
+                f"'{self.parameter}'{'' if values.ndim == 2 else ', of one number for one bin'}"
             )
         if self.bins is not None and values.shape[1] != self.bins:
             raise InputError(f"at {where}: shape {values.shape}, expected {expected} as observed")

@@ -74,13 +74,17 @@ class ScanEngine:
         model = self._null if np.all(mu == 0) else self.model
         return self._careful(fit_rows(model, data, begin, mask, row=row), data, row, mask)
 
-    def free(self, data: RowData, row: AnyArray | int, start: Array | None = None) -> RowFits:
+    def free(
+        self, data: RowData, row: AnyArray | int, start: Array | None = None, *,
+        at_null: Mask | None = None,
+    ) -> RowFits:  # fmt: skip
         """Fit with everything free.
 
         Args:
             data: One per fit.
             row: Hypothesis of each, shape (fits,), or one number.
             start: Nuisances to begin at; the POI begins where the events are enough.
+            at_null: Fits whose POI begins at 0.
         """
         begin = np.tile(self.model.start, (len(data), 1)) if start is None else start.copy()
         signal = np.where(self._signal[row] > 0, self._signal[row], 1.0)
@@ -90,13 +94,17 @@ class ScanEngine:
             events - self._others[row], np.maximum(FEWEST * np.sqrt(events), needed)
         )
         begin[:, 0] = np.maximum(wanted, FEWEST) / signal
+        if at_null is not None:
+            begin[at_null, 0] = 0.0
         mask = np.zeros(begin.shape[1], dtype=bool)
         return self._careful(fit_rows(self.model, data, begin, mask, row=row), data, row, mask)
 
     def both(self, data: RowData, row: AnyArray | int) -> tuple[RowFits, RowFits]:
         """Fit free and at 0; a null below the free fit is where that begins again."""
         null = self.held(data, np.zeros(len(data)), row)
-        free = self.free(data, row, null.theta)
+        # Where more signal makes the null worse it is the free fit too, which one look tells.
+        there = null.ok & ~self._dark(data, row)
+        free = self.free(data, row, null.theta, at_null=there)
         below = np.flatnonzero(2 * (null.value - free.value) < -BELOW_FREE)
         below = below[~self._dark(data, row)[below]]
         if len(below):

@@ -129,6 +129,11 @@ def _check_digests(background: Workspace, digests: dict[str, str]) -> None:
 
 
 def _choose(labels: Sequence[str], parameter: str | None) -> tuple[str, int]:
+    if twice := [label for label in labels if labels.count(label) > 1]:
+        raise InputError(
+            f"patchset: at metadata.labels: '{twice[0]}' is there twice, so it is not known which "
+            "value is meant; rename one of them"
+        )
     if parameter is None:
         if len(labels) > 1:
             raise InputError(

@@ -97,7 +97,7 @@ def run_scan(
         scan: The scan.
         levels: Confidence levels of the limits.
         methods: ``"asymptotic"``, ``"toys"``: of limits.
-        toys: Toys of each ensemble of limits by toys; nine of them per hypothesis and level.
+        toys: Toys of each ensemble of limits by toys; nine to twelve per hypothesis and level.
         global_toys: Toys of all hypotheses for the global p-value; none where 0.
         folder: Where pieces of the toys are kept, and taken from; None for nowhere.
         seed: Of everything drawn.
@@ -130,7 +130,9 @@ def run_scan(
     by_toys: list[list[Spec | None]] = [[None] * len(scan) for _ in levels]
     if "toys" in methods:
         work.say("limits by toys")
-        by_toys = toy_limits(scan, limits, toys, seed=seed, folder=folder, work=work)
+        by_toys = toy_limits(
+            scan, limits, fitted.free.theta[:, 0], toys, seed=seed, folder=folder, work=work
+        )
     overall = None
     if global_toys:
         work.say("global p-value")
@@ -161,7 +163,7 @@ def run_scan(
         },
         interpolation=scan.interpolation,
         seed=seed if global_toys or "toys" in methods else None,
-        warnings=(*said, *scan.warnings, *_warn(fitted, limits)),
+        warnings=(*said, *scan.warnings, *_warn(fitted, limits), *_unresolved(by_toys, levels)),
         provenance=make_provenance(data_digest=digest_of(scan)),
     )
 
@@ -234,6 +236,28 @@ def _limit(limit: RowLimits, i: int) -> Spec:
             "expected": [_number(x) for x in limit.expected[i]],
         },
     }
+
+
+BANDS = ("observed", "-2 sigma", "-1 sigma", "median", "+1 sigma", "+2 sigma")
+
+
+def _unresolved(by_toys: Sequence[Sequence[Spec | None]], levels: Sequence[float]) -> list[str]:
+    """Return which limits by toys are null because there are too few of them."""
+    out = []
+    for level, rows in zip(levels, by_toys, strict=True):
+        drawn = [row for row in rows if row is not None]
+        missing = [
+            f"{band} of {n} hypotheses"
+            for i, band in enumerate(BANDS)
+            if (n := sum([row["observed"], *row["expected"]][i] is None for row in drawn))
+        ]
+        if missing:
+            out.append(
+                f"limits by toys at {100 * level:g} % are null ({', '.join(missing)}): "
+                f"{drawn[0]['n']} toys per ensemble do not resolve CLs = {1 - level:.2g} there, or "
+                "it is reached beyond the tested values; ask for more toys"
+            )
+    return out
 
 
 def _number(value: Any) -> float | None:

@@ -31,21 +31,41 @@ __all__ = ["POINTS", "LimitToys", "redo_toys", "toy_limits"]
 POINTS = 8
 """Tested signal strengths per hypothesis, from below the -2 sigma limit to beyond the largest."""
 
-BELOW, ABOVE = 0.65, 1.25
+BELOW, ABOVE = 0.65, 1.6
 """Of the lowest and of the highest asymptotic limit: low counts have higher limits by toys."""
 
-ENSEMBLES = POINTS + 1
+NEAR, FEWEST = (0.6, 1.0, 1.4), 4
+"""Where fewer points than these lie between the best fit and far beyond the observed limit, three
+more are tested: CLs is 1 up to the best fit, and says nothing there."""
+
+INSIDE = (0.35, 2.0)
+"""What is between, in units of the distance from the best fit to the limit."""
+
+ENSEMBLES = POINTS + len(NEAR) + 1
 """Toys without a signal, and at each point."""
 
 
-def scan_points(limits: RowLimits, index: int, upper: float) -> Array:
-    """Return where toys of a hypothesis are drawn, rising; empty where it has no limits."""
+def scan_points(limits: RowLimits, index: int, upper: float, mu_hat: float) -> Array:
+    """Return where toys of a hypothesis are drawn, rising; empty where it has no limits.
+
+    Args:
+        limits: Asymptotic ones.
+        index: Of the hypothesis.
+        upper: Bound of the POI.
+        mu_hat: Its best fit.
+    """
     ends = np.append(limits.expected[index], limits.observed[index])
     ends = ends[np.isfinite(ends) & (ends > 0)]
     if not len(ends) or not np.isfinite(limits.observed[index]):
         return np.zeros(0)
     low, high = BELOW * float(ends.min()), min(ABOVE * float(ends.max()), upper)
-    return np.unique(np.geomspace(low, high, POINTS))
+    points = np.geomspace(low, high, POINTS)
+    start = max(mu_hat, 0.0)
+    distance = float(limits.observed[index]) - start
+    far = (points - start) / distance
+    if np.sum((far > INSIDE[0]) & (far < INSIDE[1])) < FEWEST:
+        points = np.append(points, np.minimum(start + distance * np.array(NEAR), upper))
+    return np.unique(points)
 
 
 @dataclass(frozen=True)
@@ -84,7 +104,7 @@ class LimitToys:
             found, more = self._draw(engine, one, job.ensemble + 1 + j, mu[j : j + 1])
             signals.append(found[0])
             lost += more
-        total = self.n * ENSEMBLES
+        total = self.n * (1 + len(mu))
         ok = lost <= MAX_FAILED * total and bool(starts.ok.all())
         limits, errors = np.full(6, np.nan), np.full(6, np.nan)
         if ok:
@@ -163,6 +183,7 @@ class LimitToys:
 def toy_limits(
     scan: MassScan,
     limits: Sequence[RowLimits],
+    mu_hat: Array,
     n: int,
     *,
     seed: int,
@@ -174,6 +195,7 @@ def toy_limits(
     Args:
         scan: The scan.
         limits: By asymptotic formulas, at each level: toys are drawn around them.
+        mu_hat: The best fits.
         n: Toys of each ensemble; there is one without a signal and one per point.
         seed: Of them.
         folder: Where pieces are kept, or None.
@@ -187,7 +209,7 @@ def toy_limits(
     jobs, places = [], []
     for k, limit in enumerate(limits):
         for i in range(len(scan)):
-            points = scan_points(limit, i, scan.poi.upper)
+            points = scan_points(limit, i, scan.poi.upper, float(mu_hat[i]))
             if len(points) >= POINTS:
                 jobs.append(LimitJob(i, limit.level, points, _ensemble(scan, k, i)))
                 places.append((k, i))
@@ -200,7 +222,7 @@ def toy_limits(
         jobs,
         name=f"limits_{digest}",
         folder=folder,
-        sizes=[n * ENSEMBLES] * len(jobs),
+        sizes=[n * (1 + len(job.points)) for job in jobs],
         work=work,
     )
     out: list[list[Spec | None]] = [[None] * len(scan) for _ in limits]

@@ -38,7 +38,7 @@ from ddphf.results.verified import FAIL, PASS, Check
 from ddphf.workspace_json import Workspace
 
 __all__ = [
-    "DAMAGE", "OPTIONAL", "PNG", "REQUIRED", "SUMS", "Bundle", "answer_of",
+    "DAMAGE", "OPTIONAL", "PNG", "REQUIRED", "SUMS", "Bundle", "asking",
     "check_contents", "is_named", "is_text", "make_sums", "measure_files", "other_requirements",
     "stock_script", "wrong_sums",
 ]  # fmt: skip
@@ -151,15 +151,21 @@ def make_sums(files: dict[str, bytes]) -> bytes:
     return "".join(lines).encode()
 
 
-def answer_of(what: str, question: Callable[[], str]) -> Check:
-    """Return the answer to a question of level 0: nothing for yes, a sentence for no."""
-    try:
-        trouble = question()
-    except DdphfError as error:
-        trouble = str(error)
-    except DAMAGE as error:
-        trouble = f"{type(error).__name__}: {error}"
-    return Check(0, what, FAIL if trouble else PASS, trouble)
+def asking() -> tuple[list[Check], Callable[[str, Callable[[], str]], bool]]:
+    """Return the answers of level 0, and what asks for one: empty for yes, a sentence for no."""
+    checks: list[Check] = []
+
+    def ask(what: str, question: Callable[[], str]) -> bool:
+        try:
+            trouble = question()
+        except DdphfError as error:
+            trouble = str(error)
+        except DAMAGE as error:
+            trouble = f"{type(error).__name__}: {error}"
+        checks.append(Check(0, what, FAIL if trouble else PASS, trouble))
+        return not trouble
+
+    return checks, ask
 
 
 def check_contents(files: dict[str, bytes]) -> tuple[list[Check], Bundle | None]:
@@ -171,12 +177,7 @@ def check_contents(files: dict[str, bytes]) -> tuple[list[Check], Bundle | None]
     Returns:
         The checks, and the bundle where all of them pass.
     """
-    checks: list[Check] = []
-
-    def ask(what: str, question: Callable[[], str]) -> bool:
-        checks.append(answer_of(what, question))
-        return checks[-1].passed
-
+    checks, ask = asking()
     loaded: dict[str, Any] = {}
 
     def load() -> str:

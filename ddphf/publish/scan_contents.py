@@ -20,7 +20,7 @@ from ddphf.masses.repeat import Repeatable
 from ddphf.publish.contents import (
     PNG,
     SUMS,
-    answer_of,
+    asking,
     is_text,
     measure_files,
     other_requirements,
@@ -80,20 +80,8 @@ def scan_script() -> bytes:
 
 
 def check_scan_contents(files: dict[str, bytes]) -> tuple[list[Check], ScanBundle | None]:
-    """Run level 0.
-
-    Args:
-        files: Content by name.
-
-    Returns:
-        The checks, and the bundle where all of them pass.
-    """
-    checks: list[Check] = []
-
-    def ask(what: str, question: Callable[[], str]) -> bool:
-        checks.append(answer_of(what, question))
-        return checks[-1].passed
-
+    """Run level 0 of a scan's bundle; arguments and results are as of ``check_contents``."""
+    checks, ask = asking()
     loaded: dict[str, Any] = {}
     made: list[Repeatable] = []
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from ddphf.figures.learn import draw_learned_curve, draw_learned_null, draw_learned_power
@@ -63,8 +63,9 @@ def learn_parts(record: Record) -> list[str]:
     parts += [draw(figure, alt, f"{alt}.") for figure, alt in figures if figure is not None]
     if record.get("power"):
         parts.append(_power(record["power"]).to_html())
-    if rows := (record.get("study") or {}).get("table"):
-        parts.append(_paper(rows).to_html())
+    for row in (record.get("study") or {}).get("table") or ():
+        paper = "" if row["paper"] is None else f"paper: {row['paper']}; "
+        parts.append(text(f"{row['quantity']}: {paper}ours: {row['ours']}. {row['why']}."))
     return parts + [text(line) for line in record.get("left_out") or ()]
 
 
@@ -74,12 +75,6 @@ def _members(record: Record) -> Table:
         for m in record["members"]
     )
     return Table("statistics", ("", "t", "p by redraws", "p by the closed law"), rows)
-
-
-def _paper(rows: Sequence[Record]) -> Table:
-    columns = ("quantity", "paper", "ours", "why different")
-    cells = tuple((r["quantity"], r["paper"] or "-", r["ours"], r["why"]) for r in rows)
-    return Table("arXiv:2401.09530", columns, cells)
 
 
 def _power(power: Record) -> Table:

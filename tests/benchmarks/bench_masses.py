@@ -98,7 +98,9 @@ def main():
     few = fit_scan(some)
     few_limits = find_limits(few.engine, few.free, few.null, few.asimov, LEVEL)
     _, cpu = spend(
-        lambda: toy_limits(some, [few_limits], args.toys, seed=1, folder=None, work=HERE)
+        lambda: toy_limits(
+            some, [few_limits], few.free.theta[:, 0], args.toys, seed=1, folder=None, work=HERE
+        )
     )
     out["toy_limits"] = {"hypotheses": len(some), "toys": args.toys, "each_s": cpu / len(some)}
     with pyhf_backend("jax", "scipy"):

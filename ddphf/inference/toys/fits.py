@@ -99,10 +99,13 @@ class ToyFitter:
         return difference, result.free[:, pair.poi], good, result.at_zero
 
     def fit(self, data: Array, n: int) -> Columns:
-        """Return signed q0, mu_hat, status, at_zero of the first n rows; the test is mu = 0."""
+        """Return signed q0, mu_hat, status, at_zero of the first n rows; the test is mu = 0.
+
+        q0 is inf where a toy has events in a bin in which the signal alone is expected.
+        """
         q0, mu_hat, status, at_zero = self.fit_with_nulls(data, n)[0]
-        dark = self.without_null(data[:n])  # their q0 is inf, which is no number
-        q0[dark], mu_hat[dark], status[dark] = np.nan, np.nan, FAILED
+        dark = self.without_null(data[:n]) & (status != FAILED)
+        q0[dark] = np.inf
         return q0, mu_hat, status, at_zero & ~dark
 
     def fit_with_nulls(self, data: Array, n: int) -> tuple[Columns, list[BatchResult]]:
