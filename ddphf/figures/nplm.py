@@ -38,7 +38,7 @@ def _draw_null(study: Mapping[str, Any]) -> Figure:
     units = dict.fromkeys(row["unit"] for row in study["epochs"])
     for unit, color in zip(units, (BLUE, ORANGE), strict=True):
         rows = [row for row in study["epochs"] if row["unit"] == unit]
-        _points(panel, [r["epochs"] for r in rows], rows, "mean", color=color, label=unit)
+        _points(panel, [r["epochs"] for r in rows], rows, "mean", color, unit)
     panel.axhline(12, color=GREY, ls="--", lw=1, label="chi2 of 12 degrees of freedom")
     epochs = sorted({row["epochs"] for row in study["epochs"]})
     panel.set_xscale("log")
@@ -51,11 +51,12 @@ def _draw_null(study: Mapping[str, Any]) -> Figure:
 
 
 def _points(
-    panel: Axes, x: Sequence[float], rows: Sequence[Mapping[str, Any]], key: str, **style: str
-) -> None:
+    panel: Axes, x: Sequence[float], rows: Sequence[Mapping[str, Any]], key: str, color: str,
+    label: str,
+) -> None:  # fmt: skip
     """Draw what stands under the key of each row, with its error."""
     y, error = ([row[name] for row in rows] for name in (key, "error"))
-    panel.errorbar(x, y, error, fmt="o-", ms=4, capsize=2, **style)
+    panel.errorbar(x, y, error, fmt="o-", color=color, ms=4, capsize=2, label=label)
 
 
 def _say(panel: Axes, x: str, y: str) -> None:
@@ -74,7 +75,7 @@ def _draw_luminosity(study: Mapping[str, Any]) -> Figure:
         rows = [row for row in study["luminosity"] if row["signal"] == signal]
         x = [r["background"] for r in rows]
         found = [r["default"] for r in rows]
-        _points(panel, x, found, "median_z", color=color, label=f"{signal}: default")
+        _points(panel, x, found, "median_z", color, f"{signal}: default")
         panel.plot(x, [r["z_ideal"] for r in rows], color=color, ls="--", lw=1,
                    label=f"{signal}: ideal, 12 degrees of freedom")  # fmt: skip
         panel.plot(x, [r["z_known_shape"] for r in rows], color=color, ls=":", lw=1,
