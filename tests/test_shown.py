@@ -45,6 +45,13 @@ def test_a_record_is_one_line_and_a_table(make):
     assert "<b>" not in page
 
 
+def test_parts_of_a_record_are_tables_too():
+    result = fit_workspace(plain_workspace())
+    for part in (result.discovery, result.fit, result.fit.certificate, result.goodness_of_fit):
+        assert part._repr_html_().startswith("<table>")
+        assert "\n" not in repr(part)
+
+
 def test_long_records_are_cut():
     @dataclasses.dataclass(frozen=True, repr=False)
     class Item(Shown):

@@ -29,6 +29,21 @@ PAIRS_FROM = 1 << 30
 LEVEL = 0.6827
 
 
+def _block(
+    item: int, toys: int, seed: int, first: int = 0
+) -> tuple[int, slice, np.random.Generator]:
+    """Return the spectrum of a block, which of the toys drawn are kept, and the generator."""
+    blocks = -(-toys // TOYS_PER_BLOCK)
+    number, block = divmod(item, blocks)
+    rng = block_generator(seed, BUMPS.start(first + number, blocks) + block)
+    return number, slice(toys - block * TOYS_PER_BLOCK), rng
+
+
+def _poisson(rng: np.random.Generator, expected: Array) -> Array:
+    """Return the counts of a whole block, so that toy i is the same however many are kept."""
+    return rng.poisson(expected, size=(TOYS_PER_BLOCK, len(expected))).astype(float)
+
+
 @dataclass(frozen=True, eq=False)
 class Toys:
     """The best bump of each toy in a block.
@@ -47,13 +62,9 @@ class Toys:
 
     def __call__(self, item: int) -> Array:
         """Return the largest stated z of each toy; -inf where none is stated, NaN for a failure."""
-        blocks = -(-self.toys // TOYS_PER_BLOCK)
-        number, block = divmod(item, blocks)
-        background, binning = self.backgrounds[number], self.binnings[number]
-        rng = block_generator(self.seed, BUMPS.start(number, blocks) + block)
-        drawn = rng.poisson(background, size=(TOYS_PER_BLOCK, len(background))).astype(float)
-        drawn = drawn[: self.toys - block * TOYS_PER_BLOCK]
-        found = hunt(binning, drawn, best_alone=True)
+        number, kept, rng = _block(item, self.toys, self.seed)
+        drawn = _poisson(rng, self.backgrounds[number])[kept]
+        found = hunt(self.binnings[number], drawn, best_alone=True)
         return np.array([np.nan if one.failed else one.z for one in found])
 
 
@@ -127,13 +138,9 @@ class PairToys:
 
     def __call__(self, item: int) -> Array:
         """Return the largest z of each toy; NaN for a failure."""
-        blocks = -(-self.toys // TOYS_PER_BLOCK)
-        number, block = divmod(item, blocks)
+        number, kept, rng = _block(item, self.toys, self.seed, PAIRS_FROM)
         b, r = self.backgrounds[number], self.ratios[number]
-        rng = block_generator(self.seed, BUMPS.start(PAIRS_FROM + number, blocks) + block)
-        n = rng.poisson(b, size=(TOYS_PER_BLOCK, len(b))).astype(float)
-        a = rng.poisson(b / r, size=(TOYS_PER_BLOCK, len(b))).astype(float)
-        kept = slice(self.toys - block * TOYS_PER_BLOCK)
+        n, a = _poisson(rng, b), _poisson(rng, b / r)
         return largest_z(Binning(*self.binnings[number]), n[kept], a[kept], r)
 
 

@@ -6,7 +6,10 @@ the steps are compiled once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -116,12 +119,12 @@ def train_network(
         off = net(seen, mask[..., None]) - target
         return jnp.sum(weight * (jnp.sqrt(1 + off**2) - 1)) / jnp.sum(weight)
 
-    plan = optax.warmup_cosine_decay_schedule(0.0, RATE, max(1, steps // 100), steps)
+    plan = optax.warmup_cosine_decay_schedule(0.0, RATE, max(1, steps // 100), max(steps, 2))
     chain = optax.chain(optax.clip_by_global_norm(1.0), optax.adam(plan))
 
     slope_of: Any = eqx.filter_value_and_grad(loss)
 
-    @eqx.filter_jit
+    @jax.jit
     def step(net: Any, state: Any, *data: Any) -> tuple[Any, Any, Any]:
         value, slopes = slope_of(net, *data)
         updates, state = chain.update(slopes, state)
@@ -132,8 +135,9 @@ def train_network(
     values = []
     for number in range(steps):
         data = draw_batch(seed, number, batch)
-        net, state, value = step(net, state, *(jnp.asarray(d, dtype=jnp.float32) for d in data))
-        values.append(float(value))
+        with _whole():
+            net, state, value = step(net, state, *(jnp.asarray(d, dtype=jnp.float32) for d in data))
+            values.append(float(value))
         if say is not None:
             say(number + 1, steps)
     weights: dict[str, Any] = {name: np.asarray(jax.device_get(w), dtype=np.float32)
@@ -144,6 +148,24 @@ def train_network(
         "loss": round(float(np.mean(values[-max(1, steps // 20) :])), 6),
     }  # fmt: skip
     return Network(weights, about)
+
+
+@contextmanager
+def _whole() -> Iterator[None]:
+    """Let signals wait for the end of a compiled step, which ends the process where they do not."""
+    came: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    both = (signal.SIGINT, signal.SIGTERM)
+    old = [signal.signal(one, lambda number, _: came.append(number)) for one in both]
+    try:
+        yield
+    finally:
+        for one, handler in zip(both, old, strict=True):
+            signal.signal(one, handler)
+        for number in came[:1]:
+            signal.raise_signal(number)
 
 
 def _first(seed: int, channels: int) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -38,10 +38,7 @@ def _draw_null(study: Mapping[str, Any]) -> Figure:
     units = dict.fromkeys(row["unit"] for row in study["epochs"])
     for unit, color in zip(units, (BLUE, ORANGE), strict=True):
         rows = [row for row in study["epochs"] if row["unit"] == unit]
-        panel.errorbar(
-            [r["epochs"] for r in rows], [r["mean"] for r in rows], [r["error"] for r in rows],
-            fmt="o-", color=color, ms=4, capsize=2, label=unit,
-        )  # fmt: skip
+        _points(panel, [r["epochs"] for r in rows], rows, "mean", color, unit)
     panel.axhline(12, color=GREY, ls="--", lw=1, label="chi2 of 12 degrees of freedom")
     epochs = sorted({row["epochs"] for row in study["epochs"]})
     panel.set_xscale("log")
@@ -51,6 +48,15 @@ def _draw_null(study: Mapping[str, Any]) -> Figure:
     _say(panel, "epochs of Adam", "mean t without a signal")
     panel.legend(frameon=False, fontsize=8)
     return figure
+
+
+def _points(
+    panel: Axes, x: Sequence[float], rows: Sequence[Mapping[str, Any]], key: str, color: str,
+    label: str,
+) -> None:  # fmt: skip
+    """Draw what stands under the key of each row, with its error."""
+    y, error = ([row[name] for row in rows] for name in (key, "error"))
+    panel.errorbar(x, y, error, fmt="o-", color=color, ms=4, capsize=2, label=label)
 
 
 def _say(panel: Axes, x: str, y: str) -> None:
@@ -68,10 +74,8 @@ def _draw_luminosity(study: Mapping[str, Any]) -> Figure:
     for signal, color in zip(signals, (BLUE, ORANGE), strict=True):
         rows = [row for row in study["luminosity"] if row["signal"] == signal]
         x = [r["background"] for r in rows]
-        panel.errorbar(
-            x, [r["default"]["median_z"] for r in rows], [r["default"]["error"] for r in rows],
-            fmt="o-", color=color, ms=4, capsize=2, label=f"{signal}: default",
-        )  # fmt: skip
+        found = [r["default"] for r in rows]
+        _points(panel, x, found, "median_z", color, f"{signal}: default")
         panel.plot(x, [r["z_ideal"] for r in rows], color=color, ls="--", lw=1,
                    label=f"{signal}: ideal, 12 degrees of freedom")  # fmt: skip
         panel.plot(x, [r["z_known_shape"] for r in rows], color=color, ls=":", lw=1,

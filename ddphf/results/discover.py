@@ -31,6 +31,7 @@ from ddphf.results.shapes import (
     listed,
     maybe,
 )
+from ddphf.results.shown import Shown
 
 if TYPE_CHECKING:
     from ddphf.results.published import PublishedResults
@@ -44,8 +45,8 @@ N_SIGMA = (-2, -1, 0, 1, 2)
 """Bands of an expectation."""
 
 
-@dataclass(frozen=True)
-class ExpectedResult:
+@dataclass(frozen=True, repr=False)
+class ExpectedResult(Shown):
     """What would be seen of a signal.
 
     Attributes:
@@ -88,8 +89,8 @@ class ExpectedResult:
         return cls(mu=data["mu"], **data["asimov"], z0_asymptotic=bands, toys=data.get("toys"))
 
 
-@dataclass(frozen=True)
-class StatementResult:
+@dataclass(frozen=True, repr=False)
+class StatementResult(Shown):
     """What one measurement says.
 
     Attributes:

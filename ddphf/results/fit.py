@@ -73,8 +73,8 @@ class ParameterResult:
         )
 
 
-@dataclass(frozen=True)
-class CertificateResult:
+@dataclass(frozen=True, repr=False)
+class CertificateResult(Shown):
     """Why a point is accepted as the minimum.
 
     Attributes:
@@ -118,8 +118,8 @@ class MinimumResult(Shown):
         return find_named(self.parameters, name)
 
 
-@dataclass(frozen=True)
-class DiscoveryResult:
+@dataclass(frozen=True, repr=False)
+class DiscoveryResult(Shown):
     """How significant the signal is.
 
     Attributes:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ddphf.arrays import Numbers
 from ddphf.results.shapes import ANY, COUNT, HOLE, HOLES, NUMBER, TEXT, fields, listed, maybe
+from ddphf.results.shown import Shown
 
 __all__ = ["GOODNESS", "ChannelPulls", "GoodnessResult"]
 
@@ -29,8 +30,8 @@ class ChannelPulls:
     pulls: Numbers
 
 
-@dataclass(frozen=True)
-class GoodnessResult:
+@dataclass(frozen=True, repr=False)
+class GoodnessResult(Shown):
     """How well the fitted model describes the data.
 
     Attributes:

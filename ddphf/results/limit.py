@@ -12,6 +12,7 @@ from ddphf.arrays import Array, Hole, Spec
 from ddphf.results import shapes
 from ddphf.results.agreement import Stated, allowed
 from ddphf.results.growth import Written
+from ddphf.results.shown import Shown
 
 if TYPE_CHECKING:
     from ddphf.results.published import PublishedResults
@@ -29,7 +30,7 @@ CURVES = {
 """Attributes of a limit by their keys in the record's ``scan``."""
 
 
-class _Scanned:
+class _Scanned(Shown):
     """Base of limits that are read off curves, which stand in the record as ``scan``."""
 
     def to_dict(self) -> dict[str, Any]:
@@ -46,7 +47,7 @@ class _Scanned:
         return cls(**own, **scan)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AsymptoticLimit(_Scanned):
     """Upper limits at one confidence level.
 
@@ -65,7 +66,7 @@ class AsymptoticLimit(_Scanned):
     scan_expected: Array
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ToyLimit(_Scanned):
     """Upper limits by toys at one confidence level.
 
@@ -96,8 +97,8 @@ class ToyLimit(_Scanned):
     scan_expected: Array
 
 
-@dataclass(frozen=True)
-class IntervalResult:
+@dataclass(frozen=True, repr=False)
+class IntervalResult(Shown):
     """One interval of the POI.
 
     Attributes:

@@ -12,6 +12,7 @@ from typing import Any
 
 from ddphf.arrays import Spec
 from ddphf.results.shapes import ANY, HOLE, NUMBER, OPEN, TEXT, fields, listed, maybe
+from ddphf.results.shown import Shown
 from ddphf.statistics.couplings import phase_space_ratio
 
 __all__ = [
@@ -134,8 +135,8 @@ class Declared:
 PLAIN = Declared()
 
 
-@dataclass(frozen=True)
-class ValueTest:
+@dataclass(frozen=True, repr=False)
+class ValueTest(Shown):
     """A value of the POI against the data.
 
     Attributes:
@@ -155,8 +156,8 @@ class ValueTest:
     p_two_sided_tilde: float | None
 
 
-@dataclass(frozen=True)
-class DerivedResult:
+@dataclass(frozen=True, repr=False)
+class DerivedResult(Shown):
     """A function of the POI.
 
     Attributes:
@@ -176,8 +177,8 @@ class DerivedResult:
     inputs: dict[str, Any]
 
 
-@dataclass(frozen=True)
-class MeasurementStatement:
+@dataclass(frozen=True, repr=False)
+class MeasurementStatement(Shown):
     """What a measurement without a null states of its POI.
 
     Attributes:

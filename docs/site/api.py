@@ -36,6 +36,28 @@ def packages(product: Path) -> dict[str, dict[str, list[str]]]:
     return found
 
 
+def inner(product: Path) -> list[str]:
+    """Return the full names of types and classes that modules keep for themselves.
+
+    Annotations of public names may speak of them; the reference has no entry for them.
+    """
+    found = []
+    for path in sorted(product.rglob("*.py")):
+        module = ".".join(("ddphf", *path.relative_to(product).with_suffix("").parts))
+        own, others = exported(path)
+        for node in ast.parse(path.read_text()).body:
+            match node:
+                case ast.Assign(targets=[ast.Name(id=name)]) | ast.ClassDef(name=name):
+                    pass
+                case ast.AnnAssign(target=ast.Name(id=name)):
+                    pass
+                case _:
+                    continue
+            if name not in (*own, *others):
+                found.append(f"{module}.{name}")
+    return found
+
+
 def summary(path: Path) -> str:
     """Return the first line of what a package says of itself."""
     text = ast.get_docstring(ast.parse(path.read_text())) or ""

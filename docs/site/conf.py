@@ -8,6 +8,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1])]
 
+import api  # noqa: E402
+
 from ddphf import __version__  # noqa: E402
 
 project, author, copyright = "ddphf", "The ddphf developers", "The ddphf developers"
@@ -26,9 +28,11 @@ root_doc = "index"
 language = "en"
 highlight_language = "none"
 nitpicky = True
-nitpick_ignore_regex = [
-    (r"py:.*", r"(?!ddphf[._]).*"),  # names of other packages: their pages are elsewhere
-    (r"py:.*", r"ddphf\.(\w+\.)+(X|T|\w+T|Either|PairPlaces|Record|Document|\w+Modifier)"),  # types
+nitpick_ignore_regex = [(r"py:.*", r"(?!ddphf[._]).*")]  # other packages have pages elsewhere
+nitpick_ignore = [
+    (role, name)
+    for name in api.inner(HERE.parents[1] / "ddphf")
+    for role in ("py:class", "py:obj", "py:data")
 ]
 suppress_warnings = ["ref.python"]  # short names of annotations that several rooms have
 
