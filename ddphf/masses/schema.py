@@ -113,6 +113,15 @@ def check_scan_file(data: Any) -> None:
     """
     if not isinstance(data, Mapping):
         raise ConfigError(f"expected a scan file: 'schema: {SCHEMA}' and what docs/masses.md has")
+    if "schema" not in data and "channels" in data:
+        raise ConfigError(
+            "is a workspace, no scan file; where patches give its signals: --patchset FILE"
+        )
+    if "schema" not in data and "patches" in data:
+        raise ConfigError(
+            "is a patchset, no scan file; give its background: ddphf masses BkgOnly.json "
+            "--patchset FILE"
+        )
     schema = _pick(data)
     error = jsonschema.exceptions.best_match(
         jsonschema.Draft202012Validator(schema).iter_errors(data)
