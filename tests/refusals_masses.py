@@ -3,6 +3,8 @@
 import copy
 import json
 
+from ddphf.masses.examples import small_patchset
+
 SCAN = {
     "schema": "ddphf/masses/1",
     "name": "scan",
@@ -57,6 +59,17 @@ MASSES = {
     "half an event in a mass scan": masses(observed=[[3, 5], [4, 6.5]]),
     "a negative background of a mass scan": masses(background__yields=[[3.0, 4.0], [-4.0, 5.0]]),
     "a mass hypothesis without signal": masses(signal__yields=[[1.0, 2.0], [0.0, 0.0]]),
+    "a workspace for a scan file": {
+        "files": {"w.json": json.dumps(small_patchset()[0])},
+        "arguments": ["masses", "w.json", "-o", "masses.json"],
+    },
+    "a patchset for a scan file": {
+        "files": {"p.json": json.dumps(small_patchset()[1])},
+        "arguments": ["masses", "p.json", "-o", "masses.json"],
+    },
+    "a mass scan whose POI has one bound": masses(poi__bounds=[0]),
+    "a unit of several lines": masses(parameter__unit="G\neV"),
+    "yields of a mass scan that are text": masses(background__yields=[["a", 4.0], [4.0, 5.0]]),
     "a mass scan whose POI excludes 0": masses(poi__bounds=[1, 50]),
     "a table of a file that is not there": masses(observed="absent.npz:data"),
     "edges of windows that do not fit": masses(edges=[[0, 1, 2, 3], [1, 2, 3, 4]]),

@@ -77,6 +77,8 @@ RATIO = {
     "a channel without a signal": build(put("background", "denominator", "samples", 0, "role")),
     "an expected ratio outside the bounds": build(put(1.7, "ratio", "expected")),
     "bounds of a ratio in the wrong order": build(put([1.5, 0.5], "ratio", "bounds")),
+    "bounds of a ratio that are three": build(put([0.5, 1.0, 1.5], "ratio", "bounds")),
+    "another schema of a ratio": build(put("ddphf/ratio/2", "schema")),
     "a reference that is not known": build(put(0.5, "reference", "error")),
     "a negative error of lepton identification": build(fill("statistical", [0.1, -0.1, 0.1])),
     "a shapesys of 0": build(fill("muon_fake_error", [0.0, 0.0, 0.0])),

@@ -10,7 +10,8 @@ from conftest import invoke
 
 from ddphf import fit_workspace, limit_workspace
 from ddphf.compute.work import HERE
-from ddphf.exceptions import InputError
+from ddphf.exceptions import ConfigError, InputError
+from ddphf.figures.masses import draw_masses
 from ddphf.masses.config import read_arrays, read_scan
 from ddphf.masses.empty_bins import treat_empty_bins
 from ddphf.masses.engine import ScanEngine
@@ -19,6 +20,7 @@ from ddphf.masses.global_p import global_p
 from ddphf.masses.patchset import read_hypotheses
 from ddphf.masses.run import fit_scan, run_scan
 from ddphf.masses.scan import Norm
+from ddphf.masses.schema import check_scan_file
 
 
 def faint(stated):
@@ -60,8 +62,8 @@ def test_a_best_fit_at_the_upper_bound_is_said():
 class Astray(ScanEngine):
     """Free fits of which two have ended far above the null."""
 
-    def free(self, data, row, start=None):
-        fits, some = super().free(data, row, start), np.array([0, 2])
+    def free(self, data, row, start=None, *, at_null=None):
+        fits, some = super().free(data, row, start, at_null=at_null), np.array([0, 2])
         null = self.held(data, np.zeros(len(data)), row)
         fits.theta[some, 0], fits.edm[some] = 40.0, 9.0
         fits.value[some] = null.value[some] + 1.0
@@ -196,3 +198,53 @@ def test_a_nuisance_at_its_bound_is_said_as_by_fit():
             assert any(said) == any(stated)
     assert not any("its bound" in w for w in run_scan(scan).warnings)
     assert result.hypotheses[0]["q0"] == pytest.approx(fit.discovery.q0, rel=1e-8)
+
+
+def record_of(n, **columns):
+    """Return what figures read of a record; columns are of each hypothesis."""
+    rows = [{"limit": {}, **{key: column[i] for key, column in columns.items()}} for i in range(n)]
+    return {
+        "name": "scan", "parameter": {"name": "m", "unit": ""}, "poi": {"name": "mu", "unit": ""},
+        "levels": [0.95], "values": list(range(n)), "hypotheses": rows,
+    }  # fmt: skip
+
+
+def heights(panel):
+    """Return lowest and highest value of every filled strip that is drawn."""
+    paths = [path for strip in panel.collections for path in strip.get_paths()]
+    return [(path.vertices[:, 1].min(), path.vertices[:, 1].max()) for path in paths]
+
+
+def test_the_band_of_toys_is_drawn_as_far_as_it_is_resolved():
+    toys = {"observed": 2.0, "expected": [None, 1.0, 1.5, 2.5, 4.0], "error": 0.1,
+            "expected_error": [None, 0.1, 0.1, 0.1, 0.2]}  # fmt: skip
+    asymptotic = {"observed": 1.8, "expected": [0.5, 1.0, 1.2, 2.0, 3.0]}
+    figures = draw_masses(record_of(3, limit=[{"toys": toys, "asymptotic": asymptotic}] * 3))
+    (panel,) = figures["masses_limits"].axes
+    assert heights(panel) == [(1.0, 1.5), (1.5, 2.5), (2.5, 4.0)]
+    labels = panel.get_legend_handles_labels()[1]
+    assert "expected, toys; bands incomplete at 3 of 3" in labels
+    # The errors of toys are those of the ratio: 1.8 / 2 * .1 / 2, and 1.2 / 1.5 * .1 / 1.5.
+    (panel,) = figures["masses_toys"].axes
+    bars = [container.lines[2][0].get_segments()[0][:, 1] for container in panel.containers]
+    assert np.concatenate(bars) == pytest.approx([0.855, 0.945, 0.8 * 14 / 15, 0.8 * 16 / 15])
+
+
+def test_a_fit_at_its_bound_is_drawn_without_an_error():
+    record = record_of(4, mu_hat=[1.0, 1.0, 0.0, None], mu_error=[0.5, 0.5, 0.0, None])
+    (panel,) = draw_masses(record)["masses_mu"].axes
+    assert heights(panel)[0] == (0.5, 1.5)
+    (points,) = [line for line in panel.lines if line.get_label() == "at a bound, without an error"]
+    assert points.get_xdata().tolist() == [2]
+
+
+def test_a_unit_is_one_line():
+    for unit in ("G\neV", "fb\x07", "a" * 61):
+        document = {"schema": "ddphf/masses/1", "name": "s", "observed": [[1]],
+                    "parameter": {"name": "m", "values": [1.0], "unit": unit},
+                    "background": {"yields": [[1.0]]}, "signal": {"yields": [[1.0]]},
+                    "poi": {"name": "mu"}}  # fmt: skip
+        with pytest.raises(ConfigError, match=r"at parameter.unit: .*up to 60 characters in one"):
+            check_scan_file(document)
+    document["parameter"]["unit"] = "GeV$^2$ / c²"
+    check_scan_file(document)

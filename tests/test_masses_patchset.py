@@ -11,6 +11,7 @@ import pytest
 from conftest import invoke
 
 from ddphf import fit_workspace, limit_workspace
+from ddphf.exceptions import ModelError
 from ddphf.masses.config import read_scan
 from ddphf.masses.examples import small_patchset
 from ddphf.masses.patched_rows import NoRows, make_rows
@@ -225,3 +226,43 @@ def test_other_backgrounds_are_written_as_arrays_with_a_script(tmp_path):
     limit = limit_of(tmp_path, workspace)
     stated = record["hypotheses"][2]["limit"]["asymptotic"]
     assert stated["observed"] == pytest.approx(limit["observed"], rel=1e-6)
+
+
+def signal_of(patchset):
+    return patchset["patches"][0]["patch"][0]["value"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda b, p: signal_of(p)["data"].append(1.0), "patch 'm_3': .* 4 bins, expected 3"),
+        (
+            lambda b, p: signal_of(p)["modifiers"].append(
+                {"name": "h", "type": "histosys", "data": {"hi_data": [1.0], "lo_data": [1.0]}}
+            ),
+            "patch 'm_3': .*'h' .histosys.: hi_data has 1 bins, expected 3",
+        ),
+        (
+            lambda b, p: signal_of(p)["modifiers"].append(
+                {"name": "e", "type": "staterror", "data": [0.1]}
+            ),
+            "patch 'm_3': .*'e' .staterror.: data has 1 bins, expected 3",
+        ),
+        (
+            lambda b, p: p["patches"][0]["patch"].append(p["patches"][0]["patch"][0]),
+            "patch 'm_3': .*sample 'signal_3' appears 2 times",
+        ),
+        (lambda b, p: b["observations"][0].update(name="z"), "'SR': no observation with this name"),
+        (
+            lambda b, p: b["channels"][0]["samples"].append(
+                {"name": "x", "data": [1.0], "modifiers": []}
+            ),
+            "channel 'SR', sample 'x': 1 bins, expected 3",
+        ),
+    ],
+)
+def test_patches_of_other_bins_and_samples_there_twice_are_refused(change, message):
+    background, patchset = small_patchset()
+    change(background, patchset)
+    with pytest.raises(ModelError, match=message):
+        of(background, patchset)

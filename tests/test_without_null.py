@@ -127,6 +127,21 @@ def test_t_is_infinite_at_zero_and_the_interval_excludes_it():
         assert twice_nll(end, OBSERVED) - best == pytest.approx(1.0, abs=2e-4)
 
 
+def test_profile_errors_and_intervals_of_a_fit_stop_before_zero():
+    """The likelihood falls to 0 at mu = 0, where the interval at two errors would reach."""
+    found = fit_workspace(dark_workspace())
+    statement = found.measurement_statement
+    best = twice_nll(statement.value, OBSERVED)
+    assert len(statement.intervals) == 2
+    ends = [(statement.value + statement.error_down, 1.0)]
+    for interval, rise in zip(statement.intervals, (1.0, 4.0), strict=True):
+        ends += [(interval["low"], rise), (interval["high"], rise)]
+    for end, rise in ends:
+        assert end > 0
+        assert twice_nll(end, OBSERVED) - best == pytest.approx(rise, abs=1e-3)
+    assert not any("missing" in line for line in found.warnings)
+
+
 def test_there_is_still_no_discovery_statement():
     with pytest.raises(ModelError, match="bin 2 has events, but only samples with the POI"):
         discover_workspace(dark_workspace())

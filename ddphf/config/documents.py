@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from ddphf.config.analysis import Analysis, parse_analysis, read_text
@@ -23,8 +24,13 @@ def read_document(path: str | Path) -> Analysis | RatioConfig:
     folder = Path(".") if standard else Path(path).parent
     try:
         data = parse_yaml(text)
-        if isinstance(data, dict) and data.get("schema") == SCHEMA:
+        schema = data.get("schema") if isinstance(data, dict) else None
+        if schema == SCHEMA:
             return parse_ratio(text, folder=folder)
+        if isinstance(schema, str) and not schema.startswith("ddphf/analysis/"):
+            raise ConfigError(
+                f"at schema: got {json.dumps(schema)}, expected 'ddphf/analysis/1' or '{SCHEMA}'"
+            )
         return parse_analysis(text, folder=folder)
     except ConfigError as error:
         if standard:

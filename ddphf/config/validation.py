@@ -98,6 +98,7 @@ def _validate(data: Any, kind: str) -> None:
         "maximum": lambda v: f"a number <= {v}",
         "minLength": lambda _: "FILE:NAME",
         "minItems": lambda v: f"{v} or more entries",
+        "maxItems": lambda v: f"{v} entries",
         "minProperties": lambda v: f"{v} or more entries",
         "oneOf": lambda _: error.schema["description"],
     }

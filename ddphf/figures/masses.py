@@ -55,10 +55,10 @@ def _column(record: Record, *path: str) -> Array:
     return numbers(out)
 
 
-def _bands(record: Record, method: str) -> Array:
-    """Return the expected limits at -2 to 2 sigma, shape (n, 5)."""
+def _bands(record: Record, method: str, key: str = "expected") -> Array:
+    """Return the expected limits at -2 to 2 sigma, or their errors, shape (n, 5)."""
     none = [None] * 5
-    rows = [(found["limit"].get(method) or {}).get("expected") or none
+    rows = [(found["limit"].get(method) or {}).get(key) or none
             for found in record["hypotheses"]]  # fmt: skip
     return numbers(rows)
 
@@ -93,10 +93,15 @@ def _draw_limits(record: Record, x: Array) -> Figure | None:
     if not np.isfinite(observed[method]).any() and not np.isfinite(bands).any():
         return None
     figure, panel = _frame(record, f"{_levels(record)}upper limit of {_poi(record)}")
-    panel.fill_between(x, bands[:, 0], bands[:, 4], color=BANDS[0], lw=0, label="expected, 2 sigma")
-    panel.fill_between(x, bands[:, 1], bands[:, 3], color=BANDS[1], lw=0, label="expected, 1 sigma")
-    panel.plot(x, bands[:, 2], "k--", lw=1, label="expected")
-    panel.plot(x, observed[method], "k-", lw=1, label=f"observed, {method}")
+    # Toys may not resolve one edge: each strip is drawn where both of its own are known.
+    for low, colour, label in ((0, 0, "expected, 2 sigma"), (1, 1, "expected, 1 sigma"),
+                               (2, 1, ""), (3, 0, "")):  # fmt: skip
+        panel.fill_between(x, bands[:, low], bands[:, low + 1], color=BANDS[colour], lw=0,
+                           label=label or None)  # fmt: skip
+    unresolved = int((~np.isfinite(bands)).any(axis=1).sum())
+    missing = f"; bands incomplete at {unresolved} of {len(x)}" if unresolved else ""
+    panel.plot(x, bands[:, 2], "k.--", lw=1, ms=2, label=f"expected, {method}{missing}")
+    panel.plot(x, observed[method], "k.-", lw=1, ms=3, label=f"observed, {method}")
     if method == "toys":
         panel.plot(x, observed["asymptotic"], color=BLUE, lw=0.8, label="observed, asymptotic")
     log_scale(panel.yaxis)
@@ -142,9 +147,14 @@ def _draw_mu(record: Record, x: Array) -> Figure | None:
     if not np.isfinite(mu).any():
         return None
     figure, panel = _frame(record, f"fitted {_poi(record)}")
-    width = np.where(np.isfinite(error), error, 0.0)
-    panel.fill_between(x, mu - width, mu + width, color=BLUE, alpha=0.3, lw=0, label="error")
+    inside = error > 0  # at a bound the Hessian says nothing of the error
+    width = np.where(inside, error, np.nan)
+    panel.fill_between(x, mu - width, mu + width, color=BLUE, alpha=0.3, lw=0)
+    panel.errorbar(x, mu, width, fmt="none", ecolor=BLUE, elinewidth=0.6, alpha=0.6, label="error")
     panel.plot(x, mu, color=BLUE, lw=0.8, label=f"fitted {short_name(record['poi']['name'])}")
+    bound = np.isfinite(mu) & ~inside
+    if bound.any():
+        panel.plot(x[bound], mu[bound], ".", color=GREY, ms=3, label="at a bound, without an error")
     panel.axhline(0.0, color=GREY, lw=0.6)
     panel.legend(fontsize=8, frameon=False)
     return figure
@@ -161,8 +171,14 @@ def _draw_toys(record: Record, x: Array) -> Figure | None:
     if not any(np.isfinite(ratio).any() for ratio in ratios):
         return None
     figure, panel = _frame(record, f"{_levels(record)}limit, asymptotic / toys")
-    for ratio, colour, name in zip(ratios, ("k", BLUE), ("observed", "expected"), strict=True):
-        panel.plot(x, ratio, ".", color=colour, ms=3, label=name)
+    of_median = _bands(record, "toys", "expected_error")[:, 2]
+    errors = (_column(record, "limit", "toys", "error"), of_median)
+    tops = (observed["toys"], median["toys"])
+    for ratio, error, top, colour, name in zip(
+        ratios, errors, tops, ("k", BLUE), ("observed", "expected"), strict=True
+    ):
+        panel.errorbar(x, ratio, ratio * error / top, fmt=".", color=colour, ms=3, elinewidth=0.5,
+                       label=name)  # fmt: skip
     panel.axhline(1.0, color=GREY, lw=0.6)
     panel.legend(fontsize=8, frameon=False)
     return figure

@@ -67,9 +67,15 @@ def state_measurement(
     else:
         try:
             down, up = profile_errors(model, free, poi)
-            intervals = [_interval(model, free, poi, level) for level in LEVELS]
         except FitError as failure:
             warnings.append(f"profile errors of '{name}' are missing: {failure}")
+        for level in LEVELS:
+            try:
+                intervals.append(_interval(model, free, poi, level))
+            except FitError as failure:
+                warnings.append(
+                    f"the interval of '{name}' at {100 * level:g} % is missing: {failure}"
+                )
         if error:
             statistical, frozen = _split(model, free, poi, error)
             systematic = float(np.sqrt(max(error**2 - statistical**2, 0.0)))

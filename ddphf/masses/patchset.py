@@ -12,6 +12,7 @@ import pyhf
 from ddphf.arrays import Array
 from ddphf.exceptions import InputError, ModelError
 from ddphf.guards import within
+from ddphf.likelihood.checks import check_workspace
 from ddphf.likelihood.patches import Patch, apply_patch, split_signal
 from ddphf.likelihood.schemas import check_schema, validate
 from ddphf.text import did_you_mean, list_names
@@ -82,6 +83,7 @@ def read_hypotheses(background: Any, patchset: Any, parameter: str | None = None
         ) from None
     within("patchset", "patches", len(patchset["patches"]), MOST)
     _check_digests(background, patchset["metadata"]["digests"])
+    check_workspace(background)
     label, column = _choose(patchset["metadata"]["labels"], parameter)
     entries: dict[float, tuple[str, Patch]] = {}
     for entry in patchset["patches"]:
@@ -155,6 +157,7 @@ def _check_patched(found: Hypotheses, index: int) -> None:
     patched = found.workspace(index)
     try:
         check_schema(patched)
+        check_workspace(patched)
     except ModelError as error:
         raise ModelError(f"patch '{name}': {error}") from None
     poi = base["measurements"][0]["config"]["poi"]

@@ -18,7 +18,7 @@ __all__ = ["SCHEMA", "check_scan_file"]
 SCHEMA = MassesResult.SCHEMA
 
 NAME: Spec = {"type": "string", "pattern": "^[A-Za-z0-9_]{1,60}$"}
-TEXT: Spec = {"type": "string", "maxLength": 60}
+TEXT: Spec = {"type": "string", "pattern": "^[^\\x00-\\x1f\\x7f-\\x9f]{0,60}$"}
 TABLE: Spec = {"anyOf": [{"type": "string", "minLength": 1}, {"type": "array"}]}
 NUMBERS: Spec = {"anyOf": [*TABLE["anyOf"], {"type": "number"}]}
 
@@ -98,6 +98,10 @@ SCAN = _object(
     },
 )  # fmt: skip
 
+PATTERNS = {
+    NAME["pattern"]: "up to 60 letters, digits and underscores",
+    TEXT["pattern"]: "up to 60 characters in one line",
+}
 WORDS = {"object": "a section", "array": "a list", "number": "a number", "string": "text"}
 
 
@@ -109,6 +113,15 @@ def check_scan_file(data: Any) -> None:
     """
     if not isinstance(data, Mapping):
         raise ConfigError(f"expected a scan file: 'schema: {SCHEMA}' and what docs/masses.md has")
+    if "schema" not in data and "channels" in data:
+        raise ConfigError(
+            "is a workspace, no scan file; where patches give its signals: --patchset FILE"
+        )
+    if "schema" not in data and "patches" in data:
+        raise ConfigError(
+            "is a patchset, no scan file; give its background: ddphf masses BkgOnly.json "
+            "--patchset FILE"
+        )
     schema = _pick(data)
     error = jsonschema.exceptions.best_match(
         jsonschema.Draft202012Validator(schema).iter_errors(data)
@@ -167,7 +180,9 @@ def _refuse(error: Any, start: str) -> None:
         "type": lambda v: WORDS.get(str(v), str(v)),
         "enum": lambda v: "one of " + ", ".join(map(str, v)),
         "const": lambda v: repr(v),
-        "pattern": lambda _: "up to 60 letters, digits and underscores",
+        "pattern": PATTERNS.__getitem__,
+        "minItems": lambda v: f"{v} or more entries",
+        "maxItems": lambda v: f"{v} entries",
         "anyOf": lambda _: "a table (FILE.npz:NAME), a list of numbers, or events",
     }
     say = expected.get(str(error.validator), lambda _: str(error.message))

@@ -95,7 +95,10 @@ class Tables:
         except ValueError:
             raise InputError(f"at {where}: rows of different length") from None
         if raw.dtype.kind not in "iuf":
-            raise InputError(f"at {where}: expected numbers, got {raw.dtype}")
+            text = {"U": "text", "O": "entries that are none", "b": "true or false"}
+            raise InputError(
+                f"at {where}: expected numbers, got {text.get(raw.dtype.kind, raw.dtype)}"
+            )
         values = np.array(raw, dtype=float)
         bad = np.argwhere(~(np.abs(values) <= LARGEST))
         if len(bad):

@@ -44,7 +44,8 @@ def profile_errors(
 
     Returns:
         None on a side where the rise is not reached inside the parameter's bounds, nor before a
-        rate would become negative: the likelihood ends there.
+        rate would become negative: the likelihood ends there. Where it falls to 0, because events
+        are where nothing would be expected, the rise is reached before.
 
     Raises:
         FitError: A fit on the way has no certificate.
@@ -55,6 +56,7 @@ def profile_errors(
     best = float(near[parameter])
     scale = float(minimum.errors[parameter])
     scale = scale if scale > 0 else max(abs(best), 1.0) * FIRST_STEP
+    seen = model.data[: model.n_main] > 0
 
     def above(value: float) -> float:
         nonlocal near
@@ -62,7 +64,8 @@ def profile_errors(
         values[parameter] = value
         fit = minimize(model, start=values, fixed=held)
         if not fit.converged:
-            if np.any(model.rates(fit.parameters) < 0):  # no probability at this value
+            rates = model.rates(fit.parameters)
+            if np.any(rates < 0) or np.any(rates[seen] == 0):  # no probability at this value
                 return float("inf")
             raise FitError(
                 f"profile of '{model.parameters.names[parameter]}' at {value:.6g}: {fit.status}"
@@ -88,7 +91,7 @@ def _crossing(
         if abs(outside - inside) <= NO_ROOM * max(1.0, abs(inside)):
             return None
         rise = above(outside)
-        if np.isinf(rise):  # some rate would be negative: come closer
+        if np.isinf(rise):  # some rate would be negative, or 0 under events: come closer
             at_edge, step = True, 0.5 * (outside - inside)
             continue
         if rise >= 0:
