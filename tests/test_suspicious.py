@@ -247,7 +247,7 @@ def test_a_null_that_is_impossible():
     result = fit_workspace(spec)
     assert (result.null, result.discovery) == (None, None)
     assert result.mu_hat.value == pytest.approx(0.5)  # 7 events for 14 mu
-    assert any("channel 'c', bin 1 has events" in line for line in result.warnings)
+    assert any("channel 'c', bin 1, so mu = 0 is impossible" in line for line in result.warnings)
 
 
 def test_other_starts_without_a_null():

@@ -12,6 +12,9 @@ from ddphf.yaml_text import parse_yaml
 
 __all__ = ["read_document"]
 
+ANALYSIS = "ddphf/analysis/"
+"""Schemas of analysis files, before their version."""
+
 
 def read_document(path: str | Path) -> Analysis | RatioConfig:
     """Read and validate a file; ``-`` reads standard input.
@@ -27,9 +30,9 @@ def read_document(path: str | Path) -> Analysis | RatioConfig:
         schema = data.get("schema") if isinstance(data, dict) else None
         if schema == SCHEMA:
             return parse_ratio(text, folder=folder)
-        if isinstance(schema, str) and not schema.startswith("ddphf/analysis/"):
+        if isinstance(schema, str) and not schema.startswith(ANALYSIS):
             raise ConfigError(
-                f"at schema: got {json.dumps(schema)}, expected 'ddphf/analysis/1' or '{SCHEMA}'"
+                f"at schema: got {json.dumps(schema)}, expected '{ANALYSIS}1' or '{SCHEMA}'"
             )
         return parse_analysis(text, folder=folder)
     except ConfigError as error:
