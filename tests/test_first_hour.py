@@ -48,7 +48,7 @@ SAMPLES = {
     f"workspaces/{name}/README.md": name
     for name in ("flat_reference", "higgs_lfv_asymmetric", "tau_ratio", "zprime_scan", "published")
 }
-MINUTES = ("study birman", "verify", "pyhf", "correlations")
+MINUTES = ("study birman", "verify", "pyhf", "correlations", "bumps train")
 TOYS, WEIGHTED = 100, 1000
 """Of the fast replay; importance sampling asks for enough of them beyond the observed q0."""
 
@@ -119,8 +119,8 @@ def lay_out(page):
         rng = np.random.default_rng(11)
         with uproot.recreate("new.root") as file:
             for name, shape in zip("BA", shapes, strict=True):
-                drawn = rng.poisson(shape.values()).astype(float)
-                file[f"{name}_observed"] = (drawn, *(axis.edges for axis in shape.axes))
+                found = rng.poisson(shape.values()).astype(float)
+                file[f"{name}_observed"] = (found, *(axis.edges for axis in shape.axes))
         text = Path("analysis.yml").read_text().replace("histograms.root", "new.root")
         analysis = yaml.safe_load(text)
         del analysis["tested"]["signal"]
@@ -138,6 +138,12 @@ def lay_out(page):
         for path in Path("learned").iterdir():
             if path.suffix != ".yml":
                 shutil.copy(path, path.name)
+    if page == "docs/bumps.md":
+        pair = {"emu": drawn(with_bump(smooth(), 25, 300.0)), "mue": drawn(smooth(), seed=2)}
+        Path("spectra").mkdir()
+        for name, counts in pair.items():
+            write_spectrum(f"{name}.csv", {"observed": counts})
+            write_spectrum(f"spectra/{name}.csv", {"observed": counts})
     if page == "docs/inject.md":
         known = "background: {known: histograms.root:background}\n"
         Path("analysis.yml").write_text(Path("analysis.yml").read_text() + known)
