@@ -163,6 +163,16 @@ LAUGHS = (
         ("model_SR.xml", 'HistoName="histSR_bkg"', 'HistoName="absent"', "pyhf cannot read it"),
         ("model_SR.xml", "<ShapeFactor", "<HistoFactor", "'HistoFactor' in 'Sample'"),
         ("model_SR.xml", 'ConstraintType="Poisson"', 'ConstraintType="Gaussian"', "is Gaussian"),
+        (
+            "model.xml",
+            "</Measurement>",
+            "<ConstraintTerm Type='LogNormal'/></Measurement>",
+            "'ConstraintTerm' in 'Measurement'",
+        ),
+        ("model.xml", "</Combination>", "<Function Name='f'/></Combination>", "'Function' in 'C"),
+        ("model.xml", 'Const="True"', 'Const="true"', "Const='true' in 'ParamSetting'"),
+        ("model_SR.xml", 'Activate="True"', 'Activate="1"', "Activate='1' in 'StatError'"),
+        ("model_SR.xml", 'NormalizeByTheory="True"', 'NormalizeByTheory="yes"', "y.*='yes' in"),
         ("model_SR.xml", "<Channel", "<Channel <", "cannot be read as XML"),
         ("model_SR.xml", 'High="1.1"', 'High="x"', "pyhf cannot read it"),
     ],
@@ -208,6 +218,15 @@ def test_sizes_are_limited(tmp_path, monkeypatch):
         read_xml(top)
     monkeypatch.setattr(xml_read, "LARGEST_XML", 100)
     with pytest.raises(InputError, match="more than the 0 that are read"):
+        read_xml(top)
+
+
+def test_an_object_of_any_class_that_unpacks_to_gigabytes_is_refused(tmp_path, monkeypatch):
+    top = put(every_modifier(), tmp_path)
+    with uproot.recreate(tmp_path / "model.root", compression=uproot.ZLIB(9)) as file:
+        file["h"] = "x" * 2_000_000
+    monkeypatch.setattr("ddphf.guards.FREE", 1e5)
+    with pytest.raises(InputError, match="MB of numbers from so small a file"):
         read_xml(top)
 
 
