@@ -10,7 +10,15 @@ import pytest
 from conftest import invoke
 from hs3_formulas import twice_nll, values_of
 from hypothesis import HealthCheck, given, settings
-from interchange_models import differences, every_modifier, plain, points, pyhf_differences
+from interchange_models import (
+    MARK,
+    differences,
+    every_modifier,
+    marked,
+    plain,
+    points,
+    pyhf_differences,
+)
 from model_zoo import zoo
 
 from ddphf.exceptions import InputError, ModelError
@@ -96,13 +104,9 @@ def test_names_that_no_other_tool_takes_come_back():
 
 
 def test_a_mark_of_a_chosen_window_is_kept():
-    mark = "data_directed:global_p=0.0069:error=2e-05:local_z=5:windows=10:data=" + "0" * 16
-    workspace = every_modifier()
-    for measurement in workspace["measurements"]:
-        measurement["config"]["parameters"].append({"name": mark})
-    again, _ = read_hs3(write_hs3(all_measurements(workspace)))
+    again, _ = read_hs3(write_hs3(all_measurements(marked())))
     for measurement in again["measurements"]:
-        assert measurement["config"]["parameters"][-1] == {"name": mark}
+        assert measurement["config"]["parameters"][-1] == {"name": MARK}
 
 
 def test_a_nuisance_that_is_measured_otherwise_is_refused():

@@ -11,7 +11,7 @@ import pytest
 import uproot
 from conftest import invoke
 from hypothesis import HealthCheck, given, settings
-from interchange_models import every_modifier, plain, points, pyhf_differences
+from interchange_models import MARK, every_modifier, marked, plain, points, pyhf_differences
 from model_zoo import zoo
 from pyhf import readxml
 
@@ -90,6 +90,18 @@ def test_a_luminosity_that_is_not_1_keeps_its_error(tmp_path):
     again, _ = read_xml(put(workspace, tmp_path))
     lumi = again["measurements"][0]["config"]["parameters"][0]
     assert lumi["sigmas"] == [pytest.approx(0.7)]
+
+
+def test_what_a_later_measurement_or_a_mark_loses_is_said():
+    workspace = marked()
+    settings_ = workspace["measurements"][1]["config"]["parameters"]
+    settings_[1]["bounds"] = [[-1.0, 1.0]]
+    settings_.append({"name": "id", "bounds": [[-3.0, 3.0]]})
+    files = write_xml(all_measurements(workspace), "model")
+    assert f"<!--{MARK}-->" in files.files["model.xml"].decode()
+    assert any("chosen window is a comment" in note for note in files.notes)
+    (lost,) = [note for note in files.notes if note.startswith("bounds and starting values")]
+    assert lost.endswith("of id, lumi, mu")
 
 
 def test_names_are_no_paths(tmp_path):
