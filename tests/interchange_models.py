@@ -7,7 +7,17 @@ import numpy as np
 from ddphf.interchange.terms import read_components
 from ddphf.likelihood.reference import ReferenceModel
 
-__all__ = ["MARK", "differences", "every_modifier", "marked", "plain", "points", "pyhf_differences"]
+__all__ = [
+    "MARK",
+    "differences",
+    "every_modifier",
+    "marked",
+    "plain",
+    "points",
+    "pyhf_differences",
+    "stating",
+    "without_poi",
+]
 
 
 def plain(workspace):
@@ -73,6 +83,16 @@ def marked():
     for measurement in workspace["measurements"]:
         measurement["config"]["parameters"].append({"name": MARK})
     return workspace
+
+
+def without_poi(workspace):
+    """Take the POI of the first measurement away."""
+    workspace["measurements"][0]["config"]["poi"] = ""
+
+
+def stating(name, **what):
+    """Return an edit: the first measurement says this of a parameter."""
+    return lambda w: w["measurements"][0]["config"]["parameters"].append({"name": name, **what})
 
 
 def points(reference, n, seed=0, whole=False):

@@ -18,6 +18,8 @@ from interchange_models import (
     plain,
     points,
     pyhf_differences,
+    stating,
+    without_poi,
 )
 from model_zoo import zoo
 
@@ -164,13 +166,11 @@ def test_what_is_not_in_the_card_is_said():
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda w: w["measurements"][0]["config"].update(poi=""), "needs a POI"),
+        (without_poi, "needs a POI"),
         (lambda w: w["measurements"].reverse(), "needs a POI that is a free"),
         (lambda w: w["channels"][0]["samples"][1]["data"].__setitem__(0, -1.0), "cuts negative"),
-        (lambda w: w["measurements"][0]["config"]["parameters"].append(
-            {"name": "id", "fixed": True, "inits": [0.5]}), "held at 0.5"),
-        (lambda w: w["measurements"][0]["config"]["parameters"].append(
-            {"name": "id", "auxdata": [0.5]}), "Combine has 0 with 1"),
+        (stating("id", fixed=True, inits=[0.5]), "held at 0.5"),
+        (stating("id", auxdata=[0.5]), "Combine has 0 with 1"),
         (lambda w: w["channels"][0]["samples"][2].update(data=[0.0, 8.0, 6.0]),
          "varies a yield of 0"),
     ],

@@ -11,7 +11,16 @@ import pytest
 import uproot
 from conftest import invoke
 from hypothesis import HealthCheck, given, settings
-from interchange_models import MARK, every_modifier, marked, plain, points, pyhf_differences
+from interchange_models import (
+    MARK,
+    every_modifier,
+    marked,
+    plain,
+    points,
+    pyhf_differences,
+    stating,
+    without_poi,
+)
 from model_zoo import zoo
 from pyhf import readxml
 
@@ -122,13 +131,11 @@ def test_no_file_stays_open(tmp_path):
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda w: w["measurements"][0]["config"].update(poi=""), "it has no POI"),
+        (without_poi, "it has no POI"),
         (lambda w: w["measurements"][0]["config"]["parameters"][0].update(auxdata=[0.0]),
          "its luminosity is 0"),
-        (lambda w: w["measurements"][0]["config"]["parameters"].append(
-            {"name": "sf", "fixed": True}), "'sf' .shapefactor. is held"),
-        (lambda w: w["measurements"][0]["config"]["parameters"].append(
-            {"name": "id", "auxdata": [0.5]}), "auxdata or sigmas of its own"),
+        (stating("sf", fixed=True), "'sf' .shapefactor. is held"),
+        (stating("id", auxdata=[0.5]), "auxdata or sigmas of its own"),
         (lambda w: w["channels"][0]["samples"][1]["modifiers"][1].update(name="other"),
          "XML has one per channel"),
         (lambda w: w["channels"][0]["samples"][0].update(data=[0.0, 5.0, 3.0]),
