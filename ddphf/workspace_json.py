@@ -1,4 +1,4 @@
-"""Types of a pyhf workspace (JSON, schema 1.0.0), as its parts are passed around.
+"""Types of a pyhf workspace (JSON, schema 1.0.0) as its parts are passed around; its luminosity.
 
 They say what a workspace holds once it has passed pyhf's schema. What comes from a file is a plain
 mapping until then: ``likelihood/reference.py`` is where it is checked.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Literal, NotRequired, TypedDict
 
 __all__ = [
+    "FACTOR_FLOOR",
     "ChannelDocument",
     "FactorKind",
     "MeasurementConfig",
@@ -22,6 +23,7 @@ __all__ = [
     "Shapes",
     "VariedKind",
     "Workspace",
+    "lumi_parameter",
 ]
 
 
@@ -134,3 +136,18 @@ class Workspace(TypedDict):
     channels: list[ChannelDocument]
     observations: list[ObservationDocument]
     measurements: list[MeasurementDocument]
+
+
+FACTOR_FLOOR = 1e-10
+"""Lower bound of every parameter that multiplies yields: pyhf's logarithms need a rate > 0."""
+
+
+def lumi_parameter(name: str, error: float) -> ParameterDocument:
+    """Return the parameter of a luminosity: constrained around 1 by its relative error."""
+    return {
+        "name": name,
+        "auxdata": [1.0],
+        "sigmas": [error],
+        "inits": [1.0],
+        "bounds": [[max(FACTOR_FLOOR, 1 - 5 * error), 1 + 5 * error]],
+    }

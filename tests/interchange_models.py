@@ -7,7 +7,17 @@ import numpy as np
 from ddphf.interchange.terms import read_components
 from ddphf.likelihood.reference import ReferenceModel
 
-__all__ = ["differences", "every_modifier", "plain", "points", "pyhf_differences"]
+__all__ = [
+    "MARK",
+    "differences",
+    "every_modifier",
+    "marked",
+    "plain",
+    "points",
+    "pyhf_differences",
+    "stating",
+    "without_poi",
+]
 
 
 def plain(workspace):
@@ -62,6 +72,27 @@ def every_modifier():
                 lumi, {**mu, "fixed": True, "inits": [0.0]}]}},
         ],
     }  # fmt: skip
+
+
+MARK = "data_directed:global_p=0.0069:error=2e-05:local_z=5:windows=10:data=" + "0" * 16
+
+
+def marked():
+    """The same, its signal a window that was chosen on the data."""
+    workspace = every_modifier()
+    for measurement in workspace["measurements"]:
+        measurement["config"]["parameters"].append({"name": MARK})
+    return workspace
+
+
+def without_poi(workspace):
+    """Take the POI of the first measurement away."""
+    workspace["measurements"][0]["config"]["poi"] = ""
+
+
+def stating(name, **what):
+    """Return an edit: the first measurement says this of a parameter."""
+    return lambda w: w["measurements"][0]["config"]["parameters"].append({"name": name, **what})
 
 
 def points(reference, n, seed=0, whole=False):

@@ -95,6 +95,7 @@ CONVERT = {
     "what is in that format already": convert("workspace.json", "pyhf", "out.json"),
     "a datacard on standard output": convert("workspace.json", "combine", "-"),
     "XML that is not called so": convert("workspace.json", "root", "out.txt"),
+    "a datacard with a blank in its name": convert("workspace.json", "combine", "my card.txt"),
     "a datacard named as its histograms": convert("workspace.json", "combine", "card.root"),
     "an existing file of histograms": convert(
         "workspace.json", "combine", "card.txt", files={"card.root": "x"}
@@ -166,6 +167,10 @@ CONVERT = {
     "XML that names a file elsewhere": xml("m.xml", "m_SR.xml", "../m_SR.xml"),
     "XML that is damaged": xml("m_SR.xml", "<Channel", "<Channel <"),
     "an element that pyhf passes over": xml("m_SR.xml", "<ShapeFactor", "<HistoFactor"),
+    "a constraint term of XML": xml(
+        "m.xml", "</Measurement>", "<ConstraintTerm Type='Gamma'/></Measurement>"
+    ),
+    "a switch of XML that is neither": xml("m.xml", 'Const="True"', 'Const="true"'),
     "a Gaussian ShapeSys": xml(
         "m_SR.xml", 'ConstraintType="Poisson"', 'ConstraintType="Gaussian"'
     ),

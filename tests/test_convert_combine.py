@@ -10,7 +10,17 @@ import uproot
 from combine_formulas import CombineCard
 from conftest import invoke
 from hypothesis import HealthCheck, assume, given, settings
-from interchange_models import differences, every_modifier, plain, points, pyhf_differences
+from interchange_models import (
+    MARK,
+    differences,
+    every_modifier,
+    marked,
+    plain,
+    points,
+    pyhf_differences,
+    stating,
+    without_poi,
+)
 from model_zoo import zoo
 
 from ddphf.exceptions import InputError, ModelError
@@ -142,16 +152,25 @@ def test_names_that_combine_has_itself(tmp_path):
     assert any("renamed for Combine" in note and "r -> r_2" in note for note in card.notes)
 
 
+def test_what_is_not_in_the_card_is_said():
+    workspace = marked()
+    workspace["measurements"][0]["config"]["parameters"].append(
+        {"name": "id", "inits": [0.5], "bounds": [[-3.0, 3.0]]}
+    )
+    card = write_card(ReferenceModel(workspace), "card.root")
+    assert f"# {MARK}" in card.text.splitlines()
+    assert any(note.endswith("by --measurement): null") for note in card.notes)
+    assert "bounds and starting values are Combine's, of id" in card.notes
+
+
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda w: w["measurements"][0]["config"].update(poi=""), "needs a POI"),
+        (without_poi, "needs a POI"),
         (lambda w: w["measurements"].reverse(), "needs a POI that is a free"),
         (lambda w: w["channels"][0]["samples"][1]["data"].__setitem__(0, -1.0), "cuts negative"),
-        (lambda w: w["measurements"][0]["config"]["parameters"].append(
-            {"name": "id", "fixed": True, "inits": [0.5]}), "held at 0.5"),
-        (lambda w: w["measurements"][0]["config"]["parameters"].append(
-            {"name": "id", "auxdata": [0.5]}), "Combine has 0 with 1"),
+        (stating("id", fixed=True, inits=[0.5]), "held at 0.5"),
+        (stating("id", auxdata=[0.5]), "Combine has 0 with 1"),
         (lambda w: w["channels"][0]["samples"][2].update(data=[0.0, 8.0, 6.0]),
          "varies a yield of 0"),
     ],
@@ -177,3 +196,12 @@ def test_the_command_writes_both_files(folder):
     assert "shapes * * card.root $CHANNEL/$PROCESS" in Path("out/card.txt").read_text()
     with uproot.open("out/card.root") as file:
         assert file["SR_bin_0/data_obs"].values().tolist() == [65.0]
+
+
+@pytest.mark.parametrize(("target", "name"), [("combine", "a b.txt"), ("root", "it's.xml")])
+def test_files_that_name_each_other_have_plain_names(folder, target, name):
+    Path("w.json").write_text(json.dumps(every_modifier()))
+    done = invoke("convert", "w.json", "--to", target, "-o", f"new folder/{name}")
+    assert done.code == 2
+    assert "take letters, digits and . _ + -" in done.err
+    assert not Path("new folder").exists()

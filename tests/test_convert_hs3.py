@@ -10,13 +10,22 @@ import pytest
 from conftest import invoke
 from hs3_formulas import twice_nll, values_of
 from hypothesis import HealthCheck, given, settings
-from interchange_models import differences, every_modifier, plain, points, pyhf_differences
+from interchange_models import (
+    MARK,
+    differences,
+    every_modifier,
+    marked,
+    plain,
+    points,
+    pyhf_differences,
+)
 from model_zoo import zoo
 
 from ddphf.exceptions import InputError, ModelError
 from ddphf.interchange.agreement import all_measurements, compare
 from ddphf.interchange.hs3_read import read_hs3
 from ddphf.interchange.hs3_write import write_hs3
+from ddphf.interchange.names import Names
 from ddphf.likelihood.reference import ReferenceModel
 
 WORKSPACES = Path(__file__).parent.parent / "workspaces"
@@ -96,13 +105,9 @@ def test_names_that_no_other_tool_takes_come_back():
 
 
 def test_a_mark_of_a_chosen_window_is_kept():
-    mark = "data_directed:global_p=0.0069:error=2e-05:local_z=5:windows=10:data=" + "0" * 16
-    workspace = every_modifier()
-    for measurement in workspace["measurements"]:
-        measurement["config"]["parameters"].append({"name": mark})
-    again, _ = read_hs3(write_hs3(all_measurements(workspace)))
+    again, _ = read_hs3(write_hs3(all_measurements(marked())))
     for measurement in again["measurements"]:
-        assert measurement["config"]["parameters"][-1] == {"name": mark}
+        assert measurement["config"]["parameters"][-1] == {"name": MARK}
 
 
 def test_a_nuisance_that_is_measured_otherwise_is_refused():
@@ -119,6 +124,9 @@ def as_root_writes(workspace):
     gone = ("constraint_gamma_fk", "constraint_gamma_staterror")
     document["distributions"] = [
         d for d in document["distributions"] if not d["name"].startswith(gone)
+    ]
+    document["functions"] = [  # means of the terms that went
+        f for f in document["functions"] if not f["name"].startswith("expected_gamma_fk")
     ]
     (likelihood,) = document["likelihoods"]
     del likelihood["aux_distributions"]
@@ -251,11 +259,68 @@ def modifier_of(document, sample, name):
         (lambda d: d["distributions"][0]["axes"][0].update(nbins=10**12), "numbers for"),
         (lambda d: d["distributions"][0]["axes"][0].update(nbins=0), "expected nbins or edges"),
         (lambda d: d["distributions"][0].update(samples={}), "expected a list of objects"),
+        (lambda d: modifier_of(d, "signal", "id").update(constraint_type="Poisson"), "differ, and"),
+        (lambda d: modifier_of(d, "bkg", "sf").update(parameter="x"), "expected parameters, one"),
+        (lambda d: modifier_of(d, "bkg", "sf").update(constraint="Const"), "is Const, and its"),
+        (lambda d: d["data"][0]["axes"][0].update(max=30.0), "other bins than channel 'SR'"),
+        (lambda d: d["parameter_points"][0]["parameters"][0].update(const=1), "const true or f"),
+        (lambda d: d["parameter_points"][0]["parameters"].append(
+            {**d["parameter_points"][0]["parameters"][0], "value": 9.0}), "is there twice"),
+        (lambda d: [v.update(value=1e-300) for p in d["parameter_points"] for v in p["parameters"]
+                    if v["name"].startswith("width_gamma_fk")]
+         and d["functions"][0]["factors"].extend([1e-300]), "positive, finite width"),
     ],
 )  # fmt: skip
 def test_what_pyhf_has_not_is_refused(edit, message):
     with pytest.raises(InputError, match=message):
         read_hs3(changed(edit))
+
+
+@pytest.mark.parametrize("value", [5e-324, 1e-200, 1e200, 1.7e308])
+@pytest.mark.parametrize("meaning", [None, "relative", "absolute", "counts", "root-counts"])
+def test_errors_whose_squares_are_no_numbers_are_refused_or_read(value, meaning):
+    document = as_root_writes(every_modifier())
+    (fake,) = [s for s in document["distributions"][0]["samples"] if s["name"] == "fake"]
+    fake["modifiers"][0]["data"]["vals"][0] = value
+    with contextlib.suppress(InputError):
+        again, _ = read_hs3(document, shapesys=meaning)
+        (fake,) = [s for s in again["channels"][0]["samples"] if s["name"] == "fake"]
+        assert np.all(np.isfinite(fake["modifiers"][0]["data"]))
+
+
+@pytest.mark.parametrize(
+    ("edit", "said"),
+    [
+        (lambda d: d["metadata"].update(authors=[{"name": "A"}]), "keys of metadata authors"),
+        (lambda d: d["misc"].update(notes="x"), "keys of misc notes"),
+        (lambda d: d["distributions"].append({"name": "x", "type": "any"}), "distributions x"),
+        (lambda d: d["functions"].append({"name": "x", "type": "any"}), "functions x"),
+        (lambda d: d["domains"].append({"name": "x", "type": "any"}), "domains x"),
+        (lambda d: d["likelihoods"].append({"name": "x"}), "likelihoods x"),
+        (lambda d: d["parameter_points"][0]["parameters"][0].update(error=1.0),
+         "keys of parameter points error"),
+        (lambda d: [d[k][0].update(axes=[{"name": "m", "edges": [0, 1, 5, 9]}])
+                    for k in ("distributions", "data")], "bin edges of channels SR"),
+        (lambda d: d["distributions"][1]["samples"][0]["modifiers"].clear()
+         or d["distributions"][1]["samples"][0]["data"].update(errors=[1.0, 0.0, 0.0]),
+         "errors of samples without a modifier per bin CR/bkg"),
+    ],
+)  # fmt: skip
+def test_what_has_no_place_is_said(edit, said):
+    _, left_out = read_hs3(changed(edit))
+    assert left_out == [f"left out, since a pyhf workspace has no place for them: {said}"]
+
+
+def test_another_version_of_the_standard_is_said():
+    _, left_out = read_hs3(changed(lambda d: d["metadata"].update(hs3_version="1.0")))
+    assert left_out == ["metadata.hs3_version is '1.0', it is read as 0.2"]
+
+
+def test_many_names_that_become_one_are_made_in_linear_time():
+    names = Names()
+    made = [names.make(chr(0x4E00 + index)) for index in range(20_000)]
+    assert made[:2] == ["n_", "n__2"]
+    assert len(set(made)) == len(made)
 
 
 def leaves(node, path=()):

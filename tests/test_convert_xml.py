@@ -11,7 +11,16 @@ import pytest
 import uproot
 from conftest import invoke
 from hypothesis import HealthCheck, given, settings
-from interchange_models import every_modifier, plain, points, pyhf_differences
+from interchange_models import (
+    MARK,
+    every_modifier,
+    marked,
+    plain,
+    points,
+    pyhf_differences,
+    stating,
+    without_poi,
+)
 from model_zoo import zoo
 from pyhf import readxml
 
@@ -92,6 +101,18 @@ def test_a_luminosity_that_is_not_1_keeps_its_error(tmp_path):
     assert lumi["sigmas"] == [pytest.approx(0.7)]
 
 
+def test_what_a_later_measurement_or_a_mark_loses_is_said():
+    workspace = marked()
+    settings_ = workspace["measurements"][1]["config"]["parameters"]
+    settings_[1]["bounds"] = [[-1.0, 1.0]]
+    settings_.append({"name": "id", "bounds": [[-3.0, 3.0]]})
+    files = write_xml(all_measurements(workspace), "model")
+    assert f"<!--{MARK}-->" in files.files["model.xml"].decode()
+    assert any("chosen window is a comment" in note for note in files.notes)
+    (lost,) = [note for note in files.notes if note.startswith("bounds and starting values")]
+    assert lost.endswith("of id, lumi, mu")
+
+
 def test_names_are_no_paths(tmp_path):
     text = json.dumps(every_modifier()).replace('"SR"', '"../../SR x"').replace('"bkg"', '"b/k"')
     files = write_xml(all_measurements(json.loads(text)), "model")
@@ -110,13 +131,11 @@ def test_no_file_stays_open(tmp_path):
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda w: w["measurements"][0]["config"].update(poi=""), "it has no POI"),
+        (without_poi, "it has no POI"),
         (lambda w: w["measurements"][0]["config"]["parameters"][0].update(auxdata=[0.0]),
          "its luminosity is 0"),
-        (lambda w: w["measurements"][0]["config"]["parameters"].append(
-            {"name": "sf", "fixed": True}), "'sf' .shapefactor. is held"),
-        (lambda w: w["measurements"][0]["config"]["parameters"].append(
-            {"name": "id", "auxdata": [0.5]}), "auxdata or sigmas of its own"),
+        (stating("sf", fixed=True), "'sf' .shapefactor. is held"),
+        (stating("id", auxdata=[0.5]), "auxdata or sigmas of its own"),
         (lambda w: w["channels"][0]["samples"][1]["modifiers"][1].update(name="other"),
          "XML has one per channel"),
         (lambda w: w["channels"][0]["samples"][0].update(data=[0.0, 5.0, 3.0]),
@@ -163,6 +182,16 @@ LAUGHS = (
         ("model_SR.xml", 'HistoName="histSR_bkg"', 'HistoName="absent"', "pyhf cannot read it"),
         ("model_SR.xml", "<ShapeFactor", "<HistoFactor", "'HistoFactor' in 'Sample'"),
         ("model_SR.xml", 'ConstraintType="Poisson"', 'ConstraintType="Gaussian"', "is Gaussian"),
+        (
+            "model.xml",
+            "</Measurement>",
+            "<ConstraintTerm Type='LogNormal'/></Measurement>",
+            "'ConstraintTerm' in 'Measurement'",
+        ),
+        ("model.xml", "</Combination>", "<Function Name='f'/></Combination>", "'Function' in 'C"),
+        ("model.xml", 'Const="True"', 'Const="true"', "Const='true' in 'ParamSetting'"),
+        ("model_SR.xml", 'Activate="True"', 'Activate="1"', "Activate='1' in 'StatError'"),
+        ("model_SR.xml", 'NormalizeByTheory="True"', 'NormalizeByTheory="yes"', "y.*='yes' in"),
         ("model_SR.xml", "<Channel", "<Channel <", "cannot be read as XML"),
         ("model_SR.xml", 'High="1.1"', 'High="x"', "pyhf cannot read it"),
     ],
@@ -208,6 +237,15 @@ def test_sizes_are_limited(tmp_path, monkeypatch):
         read_xml(top)
     monkeypatch.setattr(xml_read, "LARGEST_XML", 100)
     with pytest.raises(InputError, match="more than the 0 that are read"):
+        read_xml(top)
+
+
+def test_an_object_of_any_class_that_unpacks_to_gigabytes_is_refused(tmp_path, monkeypatch):
+    top = put(every_modifier(), tmp_path)
+    with uproot.recreate(tmp_path / "model.root", compression=uproot.ZLIB(9)) as file:
+        file["h"] = "x" * 2_000_000
+    monkeypatch.setattr("ddphf.guards.FREE", 1e5)
+    with pytest.raises(InputError, match="MB of numbers from so small a file"):
         read_xml(top)
 
 

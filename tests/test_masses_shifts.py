@@ -23,7 +23,7 @@ from ddphf.masses.portable import array_files, read_array_files
 from ddphf.masses.run import fit_scan, run_scan
 from ddphf.masses.run_patchset import run_patchset
 from ddphf.masses.scan import Norm, Sample, Scale, Shift
-from ddphf.masses.stated import lumi_entry
+from ddphf.workspace_json import lumi_parameter
 
 
 def shifted_scan():
@@ -50,7 +50,7 @@ def shifted_scan():
         scan.signal, shifts=(shift("scale", scan.signal, 0.2),), scales=(Scale("lumi", "lumi"),)
     )
     stated = (
-        lumi_entry(0.03),
+        lumi_parameter("lumi", 0.03),
         {"name": "free", "inits": [1.3], "bounds": [[0.0, 5.0]], "fixed": True},
         {"name": "scale", "bounds": [[-1.5, 1.5]], "auxdata": [0.2], "inits": [0.1]},
     )

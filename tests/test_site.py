@@ -146,6 +146,30 @@ def test_every_page_of_a_command_links_to_the_statistics():
         assert "(statistics.md" in (ROOT / names[guide]).read_text(), guide
 
 
+def numbers_of(text):
+    """Return every number of a text, thousands with blanks or commas as one."""
+    found = re.findall(r"(?<![\w.])(?:\d{1,3}(?:[ ,]\d{3})+|\d*)(?:\.\d+)?(?:e-?\d+)?(?!\w)", text)
+    return {float(re.sub("[ ,]", "", number)) for number in found if re.search(r"\d", number)}
+
+
+def test_measured_rows_of_the_comparison_are_those_of_the_pages():
+    """A row is measured again on the page that it comes from, and follows it."""
+    measured = (DOCS / "comparison.md").read_text().split("## Measured: fits")[1]
+    rows = [
+        line for line in measured.split("## Not measured")[0].splitlines()
+        if line.startswith("|") and re.search(r"\d", line.split("|", 2)[2])
+    ]  # fmt: skip
+    assert len(rows) >= 11
+    pages = ("performance", "rank", "ratio", "learn")
+    known = numbers_of(" ".join((DOCS / f"{page}.md").read_text() for page in pages))
+    strange = {}
+    for row in rows:
+        cells = re.sub(r"\]\(\S+\)", "]", row.split("|", 2)[2])
+        if left := numbers_of(cells) - known - {0.0}:
+            strange[row] = left
+    assert not strange
+
+
 def test_every_public_name_is_in_the_reference():
     found = api.packages(ROOT / "ddphf")
     modules = {module for package in found.values() for module in package}

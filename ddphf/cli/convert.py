@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, cast
 
@@ -72,6 +73,11 @@ def command(
     path = Path(output)
     if target in ("combine", "root") and output == "-":
         raise UsageError(f"--to {target}: writes several files; give the first one by -o FILE")
+    if target in ("combine", "root") and not re.fullmatch(r"[\w.+-]+", path.name, re.ASCII):
+        raise UsageError(
+            f"{output}: files of --to {target} name each other, and their readers end names at "
+            "blanks and quotes; take letters, digits and . _ + -"
+        )
     if target == "root" and path.suffix != ".xml":
         raise UsageError(f"{output}: the top file of HistFactory XML is called NAME.xml")
     histograms = path.with_suffix(".root") if target == "combine" else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,14 +13,18 @@ from ddphf.exceptions import ModelError
 from ddphf.interchange.combine_norms import code4_formula, largest_difference
 from ddphf.interchange.combine_parts import Card, split_channels
 from ddphf.interchange.names import Names
-from ddphf.interchange.terms import read_components
+from ddphf.interchange.terms import Component, read_components
 from ddphf.likelihood.reference import ReferenceModel
+from ddphf.results.provenance import read_mark
 from ddphf.text import clean_text, list_names
 
 __all__ = ["Datacard", "write_card", "write_histograms"]
 
 RESERVED = ("r", "data_obs", "channelCat", "CMS_th1x", "CMS_channel", "MH")
 """What Combine calls something itself."""
+
+UNIT_BOUNDS = (-5.0, 5.0)
+"""pyhf's own of a unit Gaussian nuisance."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,8 @@ def write_card(reference: ReferenceModel, root_file: str, *, exact: bool = False
     )
     shaped = {n for b in card.bins for p in b.processes for n in p.shapes}
     text = "\n".join(_Lines(card, names, shaped, exact).lines(reference, root_file, poi))
-    return Datacard(f"{text}\n", _histograms(card), tuple(_notes(card, names, shaped, exact)))
+    notes = (*_left_out(reference, components, exact), *_notes(card, names, shaped, exact))
+    return Datacard(f"{text}\n", _histograms(card), notes)
 
 
 def write_histograms(histograms: Mapping[str, Array], path: str | Path) -> None:
@@ -107,20 +112,37 @@ def _histograms(card: Card) -> dict[str, Array]:
     return out
 
 
+def _left_out(
+    reference: ReferenceModel, components: Sequence[Component], exact: bool
+) -> Iterator[str]:
+    """Say what of the workspace is not in the card."""
+    others = [m["name"] for m in reference.workspace["measurements"]]
+    others.remove(str(reference.measurement))
+    if others:
+        yield (
+            f"a card has one measurement, here '{reference.measurement}'; left out (choose by "
+            f"--measurement): {list_names(others)}"
+        )
+    lost = [
+        c.modifier
+        for c in components
+        if c.kind in ("normsys", "histosys") and not c.fixed
+        and (c.init != 0 or (not exact and (c.low, c.high) != UNIT_BOUNDS))
+    ]  # fmt: skip
+    if lost:
+        yield f"bounds and starting values are Combine's, of {list_names(lost)}"
+
+
 def _notes(card: Card, names: Names, shaped: set[str], exact: bool) -> Iterator[str]:
     """Say where the card's likelihood is not pyhf's, and by how much."""
-    worst = {
-        nuisance: max(
-            largest_difference(*p.norms[nuisance])
-            for b in card.bins
-            for p in b.processes
-            if nuisance in p.norms
-        )
-        for nuisance in {n for b in card.bins for p in b.processes for n in p.norms}
-        if not exact and nuisance not in shaped
-    }
+    # the bins of a channel have the same ones, so each is looked at once
+    norms = {item for b in card.bins for p in b.processes for item in p.norms.items()}
+    worst: dict[str, float] = {}
+    for nuisance, norm in norms:
+        if not exact and nuisance not in shaped:
+            worst[nuisance] = max(worst.get(nuisance, 0.0), largest_difference(*norm))
     if worst:
-        name = max(worst, key=lambda n: worst[n])
+        name = max(sorted(worst), key=lambda n: worst[n])
         yield (
             f"{len(worst)} lnN: between -1 and +1 sigma their factors differ from pyhf's by up to "
             f"{worst[name]:.2g} ('{name}'); --exact writes pyhf's formula"
@@ -144,6 +166,8 @@ class _Lines:
             f"# r is {_comment(component.modifier)}: --setParameterRanges "
             f"r={component.low!r},{component.high!r} --setParameters r={component.init!r}"
         )
+        if (mark := read_mark({"measurements": reference.workspace["measurements"]})) is not None:
+            yield f"# {mark.name}"
         signals = list(dict.fromkeys(p.name for _, p in self._columns if p.signal))
         others = list(dict.fromkeys(p.name for _, p in self._columns if not p.signal))
         yield f"imax {len(card.bins)}"

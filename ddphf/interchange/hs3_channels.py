@@ -12,7 +12,7 @@ from ddphf.exceptions import InputError
 from ddphf.interchange.hs3_document import entries, number, numbers, refuse_unknown, text
 
 __all__ = [
-    "PER_BIN", "SCALAR", "Channel", "Modifier", "Sample", "read_channel", "size_of_axes",
+    "PER_BIN", "SCALAR", "Axes", "Channel", "Modifier", "Sample", "read_axes", "read_channel",
 ]  # fmt: skip
 
 MODIFIER = {
@@ -41,6 +41,7 @@ class Modifier:
         high: Of a normsys (one number) or a histosys (per bin) at +1.
         low: At -1.
         vals: Of a shapesys.
+        constant: Whether it says that its parameters are constant.
     """
 
     kind: str
@@ -51,6 +52,28 @@ class Modifier:
     high: tuple[float, ...] = ()
     low: tuple[float, ...] = ()
     vals: tuple[float, ...] = ()
+    constant: bool = False
+
+
+@dataclass(frozen=True)
+class Axes:
+    """The axes of a histogram.
+
+    Attributes:
+        size: Number of bins of all of them together.
+        edges: Of each axis, or its ends and number of bins; None where it has neither.
+        plain: Whether they say no more than the number of bins, as ddphf writes them.
+    """
+
+    size: int
+    edges: tuple[tuple[float, ...] | None, ...]
+    plain: bool
+
+    def differ(self, other: Axes | None) -> bool:
+        """Return whether both have edges, and others."""
+        if other is None or None in self.edges or None in other.edges:
+            return False
+        return self.edges != other.edges
 
 
 @dataclass(frozen=True)
@@ -70,19 +93,26 @@ class Channel:
     name: str
     size: int
     samples: tuple[Sample, ...] = field(default_factory=tuple)
+    axes: Axes | None = None
+
+    @property
+    def has_edges(self) -> bool:
+        """Whether its axes say more than the number of bins."""
+        return self.axes is not None and not self.axes.plain
 
 
-def size_of_axes(node: Any, what: str) -> int:
-    """Return the number of bins of a list of axes.
+def read_axes(node: Any, what: str) -> Axes:
+    """Read a list of axes.
 
     Raises:
         InputError: An axis without bins.
 
     Example:
-        >>> size_of_axes([{"name": "x", "nbins": 3}, {"name": "y", "edges": [0, 1, 5]}], "h")
+        >>> read_axes([{"name": "x", "nbins": 3}, {"name": "y", "edges": [0, 1, 5]}], "h").size
         6
     """
-    size = 1
+    size, plain = 1, True
+    all_edges: list[tuple[float, ...] | None] = []
     for axis in entries(node, f"{what}: axes"):
         edges = axis.get("edges", axis.get("bounds"))  # ROOT's older word
         if edges is not None:
@@ -90,12 +120,20 @@ def size_of_axes(node: Any, what: str) -> int:
             if len(found) < 2 or any(a >= b for a, b in itertools.pairwise(found)):
                 raise InputError(f"HS3 {what}: expected bin edges that rise")
             size *= len(found) - 1
+            all_edges.append(tuple(found))
+            plain = False
             continue
         bins = axis.get("nbins")
         if isinstance(bins, bool) or not isinstance(bins, int) or bins < 1:
             raise InputError(f"HS3 {what}: expected nbins or edges of each axis")
         size *= bins
-    return size
+        if "min" in axis and "max" in axis:
+            ends = tuple(number(axis[key], f"{what}: {key}") for key in ("min", "max"))
+            all_edges.append((*ends, number(bins, f"{what}: nbins")))
+            plain &= ends == (0.0, bins)
+        else:
+            all_edges.append(None)
+    return Axes(size, tuple(all_edges), plain and len(all_edges) == 1)
 
 
 def read_channel(spec: Mapping[str, Any]) -> Channel:
@@ -109,7 +147,8 @@ def read_channel(spec: Mapping[str, Any]) -> Channel:
     refuse_unknown(dict(spec), ("name", "type", "axes", "samples", "barlow_beeston_method"), what)
     if spec.get("barlow_beeston_method", "lite") != "lite":  # pyhs3's word
         raise InputError(f"HS3 {what}: a staterror per sample (full), pyhf has one per channel")
-    declared = size_of_axes(spec.get("axes", []), what) if spec.get("axes") else None
+    axes = read_axes(spec["axes"], what) if spec.get("axes") else None
+    declared = None if axes is None else axes.size
     samples: list[Sample] = []
     for index, entry in enumerate(entries(spec.get("samples"), f"{what}: samples")):
         sample = text(entry.get("name", f"sample_{index}"), f"{what}: sample name")
@@ -135,7 +174,7 @@ def read_channel(spec: Mapping[str, Any]) -> Channel:
         )
     if not samples:
         raise InputError(f"HS3 {what}: no samples")
-    return Channel(name, len(samples[0].contents), tuple(samples))
+    return Channel(name, len(samples[0].contents), tuple(samples), axes)
 
 
 def _read_modifier(spec: Spec, channel: str, size: int, where: str) -> Modifier:
@@ -158,6 +197,11 @@ def _read_modifier(spec: Spec, channel: str, size: int, where: str) -> Modifier:
             "(polynomial, linear beyond)"
         )
     implied = spec.get("constraint", spec.get("constraint_type"))
+    if "constraint_type" in spec and implied != spec["constraint_type"]:
+        raise InputError(
+            f"HS3 {where}: constraint and constraint_type differ, and readers take one or the "
+            "other; remove one"
+        )
     if implied not in (None, "Gauss", "Poisson", "Const"):
         raise InputError(
             f"HS3 {where}: the constraint {implied!r:.40}; pyhf has Gauss, and Poisson per bin"
@@ -168,6 +212,7 @@ def _read_modifier(spec: Spec, channel: str, size: int, where: str) -> Modifier:
         name=name,
         parameters=parameters,
         implied=None if implied == "Const" else implied,
+        constant=implied == "Const",
         named=None if named is None else text(named, f"{where}: constraint_name"),
     )
     data = spec.get("data")
@@ -202,6 +247,8 @@ def _read_parameters(spec: Spec, kind: str, channel: str, size: int, where: str)
             raise InputError(f"HS3 {where}: has parameters, expected one parameter")
         name = spec.get("parameter", spec.get("name"))
         return (text(name, f"{where}: parameter"),)
+    if "parameter" in spec:
+        raise InputError(f"HS3 {where}: has one parameter, expected parameters, one per bin")
     given = spec.get("parameters")
     if given is None:
         # pyhs3's default for a staterror; ROOT's for the others

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -171,7 +171,7 @@ def implied_term(
         relative = size / total
         if modifier.implied == "Gauss":
             return Constraint("gaussian", 1.0, relative)
-        return Constraint("poisson", relative**-2, relative**-2)
+        return _counted(lambda: relative**-2, f"{where}: staterror '{modifier.name}'")
     if modifier.implied is None:
         return None
     if modifier.kind == "shapefactor":  # of unit width, says the standard
@@ -182,32 +182,47 @@ def implied_term(
     value = modifier.vals[index]
     if value == 0:
         return None
+    if value < 0:
+        raise InputError(f"HS3 {where}: shapesys '{modifier.name}' has the error {value:g}")
     if modifier.implied == "Gauss":
         return Constraint("gaussian", 1.0, value)
-    count = _count_of(use, index, meaning, nominal)
-    return Constraint("poisson", count, count)
+    return _counted(
+        lambda: _count_of(use, index, meaning, nominal), f"{where}: shapesys '{modifier.name}'"
+    )
+
+
+def _counted(count: Callable[[], float], what: str) -> Constraint:
+    """Return the term of an auxiliary count; powers of tiny and huge errors have no number."""
+    try:
+        value = count()
+    except (OverflowError, ZeroDivisionError):
+        value = math.inf
+    if not 0 < value < math.inf:
+        raise InputError(f"HS3 {what}: its error is of no auxiliary count above 0 and finite")
+    return Constraint("poisson", value, value)
 
 
 def _count_of(use: Use, index: int, meaning: ShapesysVals | None, nominal: float | None) -> float:
     """Return the auxiliary count that a value of a shapesys means."""
     value, content = use.modifier.vals[index], use.sample.contents[index]
     where = f"channel '{use.channel.name}', sample '{use.sample.name}'"
-    if value < 0:
-        raise InputError(f"HS3 {where}: shapesys '{use.modifier.name}' has the error {value:g}")
-    counts = {
-        "relative": value**-2,
-        "absolute": (content / value) ** 2,
-        "counts": value,
-        "root-counts": value**2,
+    counts: dict[ShapesysVals, Callable[[], float]] = {
+        "relative": lambda: value**-2,
+        "absolute": lambda: (content / value) ** 2,
+        "counts": lambda: value,
+        "root-counts": lambda: value**2,
     }
     if meaning is not None:
-        return counts[meaning]
+        return counts[meaning]()
     if nominal is None:
         raise InputError(
             f"HS3 {where}: what the vals of shapesys '{use.modifier.name}' mean is not said, and "
             f"readers differ; say it by --shapesys: {', '.join(SHAPESYS)}"
         )
-    if not any(math.isclose(counts[key], nominal, rel_tol=1e-6) for key in ("relative", "counts")):
+    if not (
+        math.isclose(value * value * nominal, 1, rel_tol=1e-6)
+        or math.isclose(value, nominal, rel_tol=1e-6)
+    ):
         raise InputError(
             f"HS3 {where}: the vals of shapesys '{use.modifier.name}' are neither relative errors "
             f"nor counts of the datum {nominal:g}; say by --shapesys what they are"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,11 +13,12 @@ from ddphf.interchange.hs3_channels import (
     PER_BIN,
     SCALAR,
     Channel,
+    read_axes,
     read_channel,
-    size_of_axes,
 )
 from ddphf.interchange.hs3_document import Document, entries, number, numbers, refuse_unknown, text
 from ddphf.interchange.hs3_emit import Point, emit
+from ddphf.interchange.hs3_left_out import say_left_out
 from ddphf.interchange.hs3_per_bin import ShapesysVals, Use, implied_term
 from ddphf.interchange.hs3_terms import read_terms
 from ddphf.interchange.terms import Constraint
@@ -84,10 +85,11 @@ class _Reader:
                     f"HS3: parameter '{name}' stands in two different lists of parameters; pyhf "
                     "shares whole modifiers"
                 )
-        points = [self._point(entry, parameters) for entry in analyses]
+        points = [self._point(entry, set(parameters)) for entry in analyses]
+        self._check_constants(uses, points)
         for point in points:
             point.terms.update(self._terms(likelihood, paired, uses, point))
-        self._say_unused(analyses, likelihood)
+        self.warnings += say_left_out(self.document, analyses, likelihood, channels, READ_ANYWAY)
         workspace, said = emit(channels, observed, dict(uses), points, self._own())
         return workspace, [*self.warnings, *said]
 
@@ -169,11 +171,27 @@ class _Reader:
                 f"HS3 {what}: {spec.get('type')!r:.40} data, a pyhf channel needs binned ones"
             )
         refuse_unknown(spec, ("name", "type", "axes", "contents"), what)
-        if spec.get("axes") and size_of_axes(spec["axes"], what) != channel.size:
-            raise InputError(f"HS3 {what}: other bins than channel '{channel.name}'")
+        if spec.get("axes"):
+            axes = read_axes(spec["axes"], what)
+            if axes.size != channel.size or axes.differ(channel.axes):
+                raise InputError(f"HS3 {what}: other bins than channel '{channel.name}'")
         return numbers(spec.get("contents"), f"{what}: contents", channel.size)
 
-    def _point(self, analysis: Spec, parameters: Sequence[str]) -> Point:
+    def _check_constants(
+        self, uses: dict[tuple[str, ...], list[Use]], points: Sequence[Point]
+    ) -> None:
+        """Refuse a modifier that says Const of a parameter that is free."""
+        for use in (use for group in uses.values() for use in group):
+            if use.modifier.constant:
+                free = [n for n in use.modifier.parameters for p in points if not p.holds(n)]
+                if free:
+                    raise InputError(
+                        f"HS3 channel '{use.channel.name}', sample '{use.sample.name}': "
+                        f"{use.modifier.kind} '{use.modifier.name}' is Const, and its parameter "
+                        f"'{free[0]}' is not; write const: true in the parameter point"
+                    )
+
+    def _point(self, analysis: Spec, parameters: Collection[str]) -> Point:
         """Read starting values, bounds and constants of an analysis."""
         document, what = self.document, f"analysis '{analysis['name']}'"
         init = analysis.get("init")
@@ -185,11 +203,17 @@ class _Reader:
         held: dict[str, bool] = {}
         for name in dict.fromkeys(name for name in order if name in document.points):
             where = f"parameter point '{name}'"
+            here: set[str] = set()
             for entry in entries(document.points[name].get("parameters", []), where):
                 parameter = text(entry.get("name"), f"{where}: name")
+                if parameter in here:
+                    raise InputError(f"HS3 {where}: '{parameter}' is there twice")
+                here.add(parameter)
+                if not isinstance(entry.get("const", False), bool):
+                    raise InputError(f"HS3 {where}: '{parameter}': expected const true or false")
                 if parameter not in values:
                     values[parameter] = number(entry.get("value"), f"{where}: '{parameter}'")
-                    held[parameter] = entry.get("const", False) is True
+                    held[parameter] = entry.get("const", False)
         bounds: dict[str, list[float]] = {}
         domains = analysis.get("domains", analysis.get("domain")) or []
         for name in domains if isinstance(domains, list) else [domains]:
@@ -205,7 +229,9 @@ class _Reader:
                 if bounds.setdefault(parameter, ends) != ends:
                     raise InputError(f"HS3 {what}: two domains have other bounds of '{parameter}'")
         pois = analysis.get("parameters_of_interest") or []
-        if not isinstance(pois, list) or any(poi not in parameters for poi in pois):
+        if not isinstance(pois, list) or not all(
+            isinstance(poi, str) and poi in parameters for poi in pois
+        ):
             raise InputError(f"HS3 {what}: a parameter of interest that no modifier has; remove it")
         if len(pois) > 1:
             self.warnings.append(
@@ -257,21 +283,3 @@ class _Reader:
                 f"'{modifier.name}' has a Poisson constraint, pyhf's is Gaussian"
             )
         return Constraint("gaussian", 1.0 if modifier.kind == "normfactor" else 0.0, 1.0)
-
-    def _say_unused(self, analyses: Sequence[Spec], likelihood: Spec) -> None:
-        """Say what the document has and the workspace has not."""
-        document = self.document
-        used = {a.get("init") for a in analyses}
-        left = {
-            "analyses": [n for n in document.analyses if n not in {a["name"] for a in analyses}],
-            "data": [n for n in document.data if n not in likelihood["data"]],
-            "parameter points": [
-                n for n in document.points if n not in used and n not in READ_ANYWAY
-            ],
-            "priors": [str(a["prior"]) for a in analyses if a.get("prior") is not None],
-        }
-        self.warnings += [
-            f"left out, since a pyhf workspace has no place for them: {what} {list_names(names)}"
-            for what, names in left.items()
-            if names
-        ]

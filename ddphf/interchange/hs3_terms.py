@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -77,8 +78,8 @@ class _Reader:
         )
 
     def _positive(self, term: Constraint) -> Constraint:
-        if not term.width > 0:
-            self._refuse("has a positive width")
+        if not 0 < term.width < math.inf:
+            self._refuse("has a positive, finite width")
         return term
 
     def _refuse(self, expected: str) -> None:

@@ -28,6 +28,7 @@ class Names:
         self.changed: dict[str, str] = {}
         self._made: dict[tuple[str, str], str] = {}
         self._taken: set[str] = set(reserved)
+        self._numbers: dict[str, int] = {}
 
     def make(self, original: str, kind: str = "") -> str:
         """Return the name for an original, always the same one; each kind has names of its own."""
@@ -36,11 +37,14 @@ class Names:
             plain = re.sub(r"[^A-Za-z0-9_]", "_", original) or "n"
             if not plain[0].isalpha():
                 plain = f"n{plain}"
-            name, number = plain, 1
+            # from the last number on: foreign names may all become the same one
+            number = self._numbers.get(plain, 1)
+            name = plain if number == 1 else f"{plain}_{number}"
             while name in self._taken:
                 number += 1
                 name = f"{plain}_{number}"
             self._taken.add(name)
+            self._numbers[plain] = number
             self._made[key] = name
             if name != original:
                 self.changed[name] = original

@@ -42,6 +42,9 @@ KNOWN = {
 FILES = ("InputFile", "HistoFile", "HistoFileHigh", "HistoFileLow")
 """Attributes that name a ROOT file."""
 
+SWITCHES = ("Activate", "Const", "NormalizeByTheory")
+"""Attributes that say yes or no."""
+
 STAT_DEFAULT = "Poisson"
 """ROOT's constraint of a StatError where the channel does not say."""
 
@@ -76,6 +79,7 @@ class _Reader:
             InputError: One of them is refused.
         """
         combination = self._read(top, "Combination", str(top))
+        self._look_at_elements(combination, str(top))
         inputs = [str(entry.text or "").strip() for entry in combination.findall("Input")]
         if not inputs:
             raise InputError(f"{top}: no Input; is this the top file of HistFactory XML?")
@@ -129,15 +133,25 @@ class _Reader:
         except expat.ExpatError as error:
             raise InputError(f"{name}: cannot be read as XML ({error})") from None
 
-    def _look_at_channel(self, path: Path, name: str) -> None:
-        channel = self._read(path, "Channel", name)
-        for parent in channel.iter():
+    def _look_at_elements(self, root: ET.Element, name: str) -> None:
+        """Refuse what pyhf would pass over, or take for something else."""
+        for parent in root.iter():
             for child in parent:
                 if child.tag not in KNOWN.get(parent.tag, set()):
                     raise InputError(
                         f"{name}: the element '{child.tag}' in '{parent.tag}', which pyhf would "
                         "pass over; remove it"
                     )
+            for key in SWITCHES:
+                if parent.attrib.get(key, "True") not in ("True", "False"):
+                    raise InputError(
+                        f"{name}: {key}='{parent.attrib[key]}' in '{parent.tag}'; write True or "
+                        "False, pyhf takes anything else for False"
+                    )
+
+    def _look_at_channel(self, path: Path, name: str) -> None:
+        channel = self._read(path, "Channel", name)
+        self._look_at_elements(channel, name)
         for element in channel.iter("ShapeSys"):
             if element.attrib.get("ConstraintType", "Gaussian") != "Poisson":
                 raise InputError(
@@ -160,7 +174,7 @@ class _Reader:
             element.attrib[key]: self._inside(element.attrib[key], name)
             for element in channel.iter()
             for key in FILES
-            if key in element.attrib
+            if element.attrib.get(key)  # empty: that of the channel, or none
         }
         for given, file in sorted(files.items()):
             _check_root(file, given)
@@ -241,15 +255,14 @@ def _closed_files() -> Iterator[None]:
 
 
 def _check_root(path: Path, name: str) -> None:
-    """Refuse a ROOT file whose histograms unpack to more than is read."""
+    """Refuse a ROOT file whose objects unpack to more than is read: any may be named."""
     try:
         size = path.stat().st_size
         with open_root(path) as file:
             total = 0
-            for key, kind in file.classnames().items():
-                if kind.startswith("TH"):
-                    total += file.key(key).data_uncompressed_bytes
-                    check_decoded(total, size, name)
+            for key in file.keys():  # noqa: SIM118 - a directory of uproot, with its cycles
+                total += file.key(key).data_uncompressed_bytes
+                check_decoded(total, size, name)
     except InputError:
         raise
     except FileNotFoundError:

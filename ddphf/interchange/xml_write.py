@@ -13,6 +13,7 @@ from ddphf.exceptions import ModelError
 from ddphf.interchange.names import Names
 from ddphf.interchange.terms import Component, read_components
 from ddphf.likelihood.reference import ReferenceModel
+from ddphf.results.provenance import read_mark
 from ddphf.text import list_names
 from ddphf.workspace_json import ChannelDocument, Workspace
 
@@ -62,7 +63,7 @@ def write_xml(references: Sequence[ReferenceModel], stem: str) -> XmlFiles:
     workspace = _renamed(references[0].workspace, kept, names)
     if renamed := [f"{original} -> {name}" for name, original in names.changed.items()]:
         notes.append(f"renamed: {list_names(renamed)}")
-    notes += _lost(kept[0])
+    notes += _lost(kept)
     with tempfile.TemporaryDirectory() as folder:
         files = _Writer(workspace, kept, names, stem, Path(folder)).files()
     return XmlFiles(files, workspace, tuple(notes))
@@ -123,19 +124,26 @@ def _settings(reference: ReferenceModel) -> list[dict[str, object]]:
     return []
 
 
-def _lost(reference: ReferenceModel) -> list[str]:
-    """Say which bounds and starting values a reader replaces by its own."""
-    names = [
-        str(p["name"])
-        for p in _settings(reference)
-        if ("bounds" in p or "inits" in p)
-        and not any(
-            c.modifier == p["name"] and c.kind == "normfactor" for c in read_components(reference)
+def _lost(kept: Sequence[ReferenceModel]) -> list[str]:
+    """Say which bounds, starting values and marks a reader does not find."""
+    bounds = {(c.modifier, c.bin): (c.low, c.high) for c in read_components(kept[0])}
+    lost: set[str] = set()
+    for reference in kept:
+        stated = {str(p["name"]) for p in _settings(reference) if "bounds" in p or "inits" in p}
+        for c in read_components(reference):
+            if c.kind == "normfactor":  # XML has the bounds of the first measurement
+                missing = (c.low, c.high) != bounds[c.modifier, c.bin]
+            else:
+                missing = c.modifier in stated
+            if missing:
+                lost.add(c.modifier)
+    notes = [f"bounds and starting values are the reader's, of {list_names(sorted(lost))}"]
+    out = notes if lost else []
+    if read_mark({"measurements": kept[0].workspace["measurements"]}) is not None:
+        out.append(
+            "that the signal is a chosen window is a comment of the XML, which no tool reads"
         )
-    ]
-    if not names:
-        return []
-    return [f"bounds and starting values are the reader's, of {list_names(names)}"]
+    return out
 
 
 def _renamed(workspace: Workspace, kept: Sequence[ReferenceModel], names: Names) -> Workspace:
@@ -219,6 +227,9 @@ class _Writer:
             for channel in self._workspace["channels"]
         }
         top.attrib["OutputFilePrefix"] = self._stem
+        measurements = self._references[0].workspace["measurements"]
+        if (mark := read_mark({"measurements": measurements})) is not None:
+            top.insert(0, ET.Comment(mark.name))
         for entry, name in zip(top.findall("Input"), channels, strict=True):
             entry.text = name
         for entry, reference in zip(top.findall("Measurement"), self._references, strict=True):

@@ -17,10 +17,11 @@ from ddphf.masses.empty_bins import treat_empty_bins
 from ddphf.masses.morphing import Morphed, morph_signal
 from ddphf.masses.scan import UNSTATED, MassScan, Norm, Parameter, Poi, Sample, Scale, Shift
 from ddphf.masses.schema import SCHEMA, check_scan_file
-from ddphf.masses.stated import LUMI, lumi_entry
+from ddphf.masses.stated import LUMI
 from ddphf.masses.tables import Tables, split_address
 from ddphf.masses.windows import fill_windows
 from ddphf.text import list_names
+from ddphf.workspace_json import lumi_parameter
 from ddphf.yaml_text import parse_yaml
 
 __all__ = ["read_arrays", "read_scan"]
@@ -149,7 +150,7 @@ def _make(data: Mapping[str, Any], tables: Tables) -> MassScan:
     if LUMI in used:
         raise InputError(f"at systematics: '{LUMI}' is the name of type lumi alone; rename it")
     measured = any(s.scales for s in (*backgrounds, signal))
-    stated = (lumi_entry(data["luminosity"]["relative_error"]),) if measured else ()
+    stated = ({**lumi_parameter(LUMI, data["luminosity"]["relative_error"])},) if measured else ()
     if "luminosity" in data and not measured:
         raise InputError(
             "at luminosity: no sample has a systematic of type lumi; add '- {type: lumi}', or "

@@ -10,13 +10,10 @@ import numpy as np
 
 from ddphf.arrays import Array, Mask, Spec
 
-__all__ = ["KEYS", "LUMI", "Globals", "lumi_entry", "set_globals"]
+__all__ = ["KEYS", "LUMI", "Globals", "set_globals"]
 
 LUMI = "lumi"
 """Name of the parameter of the luminosity."""
-
-LOWEST = 1e-3
-"""Of its bounds: it multiplies yields."""
 
 KEYS = ("auxdata", "bounds", "fixed", "inits", "name", "sigmas")
 """Of an entry of a measurement."""
@@ -50,17 +47,6 @@ class Globals:
     centre: Array
     width: Array
     held: Mask
-
-
-def lumi_entry(error: float) -> Spec:
-    """Return what a measurement says of a luminosity of this relative error."""
-    return {
-        "name": LUMI,
-        "auxdata": [1.0],
-        "sigmas": [error],
-        "inits": [1.0],
-        "bounds": [[max(LOWEST, 1.0 - 5.0 * error), 1.0 + 5.0 * error]],
-    }
 
 
 def set_globals(

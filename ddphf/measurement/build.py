@@ -34,13 +34,12 @@ from ddphf.workspace.emit import (
     emit_measurement,
     emit_workspace,
     factor,
-    lumi_parameter,
     nuisance_parameters,
     per_bin_error,
     varied,
 )
 from ddphf.workspace.metadata import describe_binning
-from ddphf.workspace_json import ModifierDocument, ParameterDocument, Workspace
+from ddphf.workspace_json import ModifierDocument, ParameterDocument, Workspace, lumi_parameter
 
 __all__ = ["BuiltRatio", "build_ratio"]
 

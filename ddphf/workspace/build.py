@@ -24,7 +24,14 @@ from ddphf.workspace.metadata import make_metadata
 from ddphf.workspace.naming import LUMI, MU, SHAPE, residual_name, stat_name
 from ddphf.workspace.scaling import asimov_sigma, choose_scale, largest_mu
 from ddphf.workspace.yields import resolve_pair
-from ddphf.workspace_json import MeasurementDocument, ModifierDocument, ParameterDocument, Workspace
+from ddphf.workspace_json import (
+    FACTOR_FLOOR,
+    MeasurementDocument,
+    ModifierDocument,
+    ParameterDocument,
+    Workspace,
+    lumi_parameter,
+)
 
 __all__ = ["BuiltWorkspace", "build_workspace"]
 
@@ -159,9 +166,7 @@ def _measurements(
     if pair.known_background is not None:
         known: ParameterDocument = {
             "name": SHAPE,
-            "inits": emit.floats(
-                np.maximum(pair.known_background / pair.background, emit.FACTOR_FLOOR)
-            ),
+            "inits": emit.floats(np.maximum(pair.known_background / pair.background, FACTOR_FLOOR)),
             "bounds": shape["bounds"],
             "fixed": True,
         }
@@ -179,12 +184,12 @@ def _shape_parameter(pair: PairYields) -> ParameterDocument:
         largest = np.maximum(largest, pair.known_background)
     bound = emit.round_up(10.0 * max(1.0, float(np.max(largest / pair.background))))
     n_bins = len(pair.background)
-    return {"name": SHAPE, "inits": [1.0] * n_bins, "bounds": [[emit.FACTOR_FLOOR, bound]] * n_bins}
+    return {"name": SHAPE, "inits": [1.0] * n_bins, "bounds": [[FACTOR_FLOOR, bound]] * n_bins}
 
 
 def _nuisance_parameters(channels: list[emit.Channel], pair: PairYields) -> list[ParameterDocument]:
     """Return explicit inits and bounds of every other parameter, sorted by name."""
     settings = emit.nuisance_parameters(sorted(channels, key=lambda channel: channel.name))
     if pair.luminosity_error is not None:
-        settings[LUMI] = emit.lumi_parameter(LUMI, pair.luminosity_error)
+        settings[LUMI] = lumi_parameter(LUMI, pair.luminosity_error)
     return [settings[name] for name in sorted(settings)]

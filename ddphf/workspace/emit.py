@@ -10,6 +10,7 @@ import numpy as np
 
 from ddphf.arrays import Array
 from ddphf.workspace_json import (
+    FACTOR_FLOOR,
     FactorKind,
     MeasurementDocument,
     ModifierDocument,
@@ -22,33 +23,17 @@ from ddphf.workspace_json import (
 )
 
 __all__ = [
-    "FACTOR_FLOOR",
     "Channel",
     "Sample",
     "emit_measurement",
     "emit_workspace",
     "factor",
     "floats",
-    "lumi_parameter",
     "nuisance_parameters",
     "per_bin_error",
     "round_up",
     "varied",
 ]
-
-FACTOR_FLOOR = 1e-10
-"""Lower bound of every multiplicative per-bin parameter: pyhf's logarithms need a rate > 0."""
-
-
-def lumi_parameter(name: str, error: float) -> ParameterDocument:
-    """Return the parameter of a luminosity: constrained around 1 by its relative error."""
-    return {
-        "name": name,
-        "auxdata": [1.0],
-        "sigmas": [error],
-        "inits": [1.0],
-        "bounds": [[max(FACTOR_FLOOR, 1 - 5 * error), 1 + 5 * error]],
-    }
 
 
 @dataclass(frozen=True)

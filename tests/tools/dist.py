@@ -133,10 +133,8 @@ def use(programs: Path) -> None:
         matrix.run(programs / "python", "-c", EXTRA_FILES, folder=place)
         inside = "import ddphf, sys; sys.exit(ddphf.__file__.startswith(sys.argv[1]))"
         matrix.run(programs / "python", "-c", inside, f"{ROOT}/ddphf", folder=place)
-        known = matrix.output(programs / "ddphf", "--help", folder=place)
         for line in LINES:
-            if f"  {line.split()[0]} " in known:
-                matrix.run(programs / "ddphf", *shlex.split(line), "-q", folder=place)
+            matrix.run(programs / "ddphf", *shlex.split(line), "-q", folder=place)
 
 
 def main(folder: Path, names: list[str]) -> None:

@@ -49,14 +49,6 @@ def run(*command: str | Path, folder: Path = ROOT) -> None:
         raise SystemExit(f"{Path(command[0]).name} {' '.join(map(str, command[1:]))}: failed")
 
 
-def output(*command: str | Path, folder: Path) -> str:
-    """Return what a command prints."""
-    done = subprocess.run(
-        list(map(str, command)), cwd=folder, capture_output=True, text=True, check=False
-    )
-    return done.stdout
-
-
 def interpreter(version: str) -> str | None:
     """Return an interpreter of this version that runs, or None.
 
