@@ -12,6 +12,7 @@ from test_masses_patchset import check, of, two_channels
 
 from ddphf import fit_workspace, limit_workspace
 from ddphf.likelihood.reference import ReferenceModel
+from ddphf.likelihood.rows.fits import fit_rows
 from ddphf.likelihood.rows.kernel import definite, derivatives, evaluate
 from ddphf.masses.check import point_of
 from ddphf.masses.config import read_scan
@@ -296,3 +297,58 @@ def test_deep_copies_do_not_matter():
     one = make_rows(of(copy.deepcopy(base), copy.deepcopy(patchset)))
     two = make_rows(of(base, patchset))
     assert one.workspace(0) == two.workspace(0)
+
+
+# Several minima.
+
+
+def one_sided_scan(n=100, bins=7):
+    """Up and down of all correlated errors are drawn apart, so that many move bins the same way."""
+    rng = np.random.default_rng(3)
+    background, signal = rng.uniform(0.3, 12.0, (n, bins)), rng.uniform(0.0, 3.0, (n, bins))
+
+    def shift(name, y):
+        up, down = np.maximum(y * (1 + 0.3 * rng.normal(size=(2, *y.shape))), 0.0)
+        return Shift(name, up, down)
+
+    one = Sample(
+        "background", background, 0.2 * background,
+        norms=(Norm("norm", *np.exp(0.2 * rng.normal(size=(2, n)))),),
+        shifts=(shift("tilt", background), shift("scale", background)),
+    )  # fmt: skip
+    scan = small_scan(n=n, bins=bins)
+    counts = rng.poisson(background + signal * rng.choice([0.0, 1.0, 3.0], (n, 1))).astype(float)
+    return replace(
+        scan, backgrounds=(one,), counts=counts,
+        signal=Sample("signal", signal, shifts=(shift("scale", signal),)),
+    )  # fmt: skip
+
+
+def test_the_lowest_of_several_minima_is_found():
+    """No start of thirty leads lower; single workspaces, which look around too, say the same."""
+    scan = one_sided_scan()
+    fitted = fit_scan(scan)
+    engine, rng = fitted.engine, np.random.default_rng(1)
+    model, n = engine.model, len(scan)
+    assert set(engine.sides) == {"norm", "tilt", "scale"}
+    lowest = fitted.free.value.copy()
+    missed = np.zeros(n, dtype=bool)
+    for _ in range(30):
+        start = np.tile(model.start, (n, 1)) + 1.5 * rng.normal(size=(n, len(model.names)))
+        start[:, 0] = rng.choice([0.0, 0.3, 1.0, 3.0], n)
+        found = fit_rows(model, model.observed, start, model.held)
+        lowest = np.where(found.ok, np.minimum(lowest, found.value), lowest)
+        missed |= found.ok & (found.value > fitted.free.value + 0.01)
+    assert fitted.free.ok.all()
+    assert 2 * (fitted.free.value - lowest) == pytest.approx(0.0, abs=1e-6)
+    assert missed.sum() > 10  # one start is not enough here
+    for index in np.flatnonzero(missed)[:2].tolist():
+        fit = fit_workspace(scan.workspace(index))
+        assert fitted.free.theta[index, 0] == pytest.approx(fit.mu_hat.value, abs=1e-5)
+        assert fitted.q0[index] == pytest.approx(fit.discovery.q0, abs=1e-6)
+
+
+def test_several_minima_are_said():
+    result = run_scan(one_sided_scan(n=20), levels=(0.9,))
+    said = {line.split(":")[0] for line in result.warnings if "several minima" in line}
+    assert said == {f"systematic {x}" for x in ("'norm' of 'background'", "'tilt'", "'scale'")}

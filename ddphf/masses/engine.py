@@ -15,6 +15,7 @@ from ddphf.likelihood.rows.fits import RowFits, fit_rows
 from ddphf.likelihood.rows.kernel import evaluate, profile
 from ddphf.likelihood.rows.model import RowData, RowModel
 from ddphf.masses.scan import MassScan
+from ddphf.masses.several_minima import find_sides, fit_lowest
 from ddphf.statistics.signed import BELOW_FREE
 from ddphf.statistics.tails import CAREFUL, FAILED
 
@@ -34,6 +35,7 @@ class ScanEngine:
         scan: The same.
         model: Its rows.
         signal_only: Bins where nothing but the signal is expected, shape (n, bins).
+        sides: Hypotheses by correlated error that may make several minima there.
     """
 
     def __init__(self, scan: MassScan) -> None:
@@ -41,6 +43,9 @@ class ScanEngine:
         self.model: RowModel = scan.rows()
         self._null = self.model.null()
         self.signal_only: Mask = self.model.without_signal()
+        self.sides = find_sides(scan)
+        free = zip(self.model.names, self.model.held, strict=True)
+        self._sides = [k for k, (name, held) in enumerate(free) if name in self.sides and not held]
         self._signal = self.model.yields[:, self.model.linear[:, 0] > 0].sum(axis=(1, 2))
         self._others = self.model.yields[:, self.model.linear[:, 0] == 0].sum(axis=(1, 2))
         self._compiled: dict[int, CompiledModel] = {}
@@ -72,7 +77,8 @@ class ScanEngine:
         mask = np.zeros(begin.shape[1], dtype=bool)
         mask[0] = True
         model = self._null if np.all(mu == 0) else self.model
-        return self._careful(fit_rows(model, data, begin, mask, row=row), data, row, mask)
+        fits = fit_lowest(model, data, begin, mask, self._sides, row=row)
+        return self._careful(fits, data, row, mask)
 
     def free(
         self, data: RowData, row: AnyArray | int, start: Array | None = None, *,
@@ -97,15 +103,18 @@ class ScanEngine:
         if at_null is not None:
             begin[at_null, 0] = 0.0
         mask = np.zeros(begin.shape[1], dtype=bool)
-        return self._careful(fit_rows(self.model, data, begin, mask, row=row), data, row, mask)
+        fits = fit_lowest(self.model, data, begin, mask, self._sides, row=row)
+        return self._careful(fits, data, row, mask)
 
     def both(self, data: RowData, row: AnyArray | int) -> tuple[RowFits, RowFits]:
         """Fit free and at 0; a null below the free fit is where that begins again."""
         null = self.held(data, np.zeros(len(data)), row)
         # Where more signal makes the null worse it is the free fit too, which one look tells.
-        there = null.ok & ~self._dark(data, row)
+        # Where there may be several minima it may be one of them.
+        there = null.ok & ~self._dark(data, row) & (not self._sides)
         free = self.free(data, row, null.theta, at_null=there)
-        below = np.flatnonzero(2 * (null.value - free.value) < -BELOW_FREE)
+        with np.errstate(invalid="ignore"):  # of two that failed
+            below = np.flatnonzero(2 * (null.value - free.value) < -BELOW_FREE)
         below = below[~self._dark(data, row)[below]]
         if len(below):
             some = row if isinstance(row, int) else row[below]
@@ -123,7 +132,8 @@ class ScanEngine:
 
     def statistic(self, data: RowData, row: AnyArray | int, null: RowFits, free: RowFits) -> Array:
         """Return 2NLL(0) - 2NLL(free), inf where mu = 0 is impossible, shape (fits,)."""
-        q = 2.0 * (null.value - free.value)
+        with np.errstate(invalid="ignore"):
+            q = 2.0 * (null.value - free.value)
         return np.where(self._dark(data, row), np.inf, np.maximum(q, 0.0))
 
     def expected(self, theta: Array, data: RowData, row: AnyArray | int) -> tuple[Array, Array]:
@@ -156,13 +166,13 @@ class ScanEngine:
             )
             if not fit.converged:
                 continue
-            fits.theta[j], fits.errors[j] = fit.parameters[places], fit.errors[places]
-            fits.edm[j], fits.status[j] = fit.edm, CAREFUL
-            own = self.model.take(np.array([which]))
+            own, theta = self.model.take(np.array([which])), fit.parameters[places]
             with np.errstate(all="ignore"):
-                fits.value[j] = evaluate(
-                    own, data.take(slice(j, j + 1)), fits.theta[j : j + 1]
-                ).value[0]
+                value = evaluate(own, data.take(slice(j, j + 1)), theta[None]).value[0]
+            if not np.isfinite(value):  # at an edge where a rate is 0, which has no row
+                continue
+            fits.theta[j], fits.errors[j], fits.value[j] = theta, fit.errors[places], value
+            fits.edm[j], fits.status[j] = fit.edm, CAREFUL
         return fits
 
     def compile(self, index: int) -> CompiledModel:

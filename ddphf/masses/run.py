@@ -307,15 +307,7 @@ def _warn(fitted: Fitted, limits: Sequence[RowLimits]) -> list[str]:
             held = np.flatnonzero(fits.ok & ends[:, k])
             if len(held):
                 out.append(f"{what}: '{name}' is at its bound at {_name(scan, held)}")
-    for sample in scan.samples:
-        for entry in sample.norms:
-            bent = np.flatnonzero(is_one_sided(entry.up, entry.down))
-            if len(bent):
-                out.append(
-                    f"systematic '{entry.name}' of '{sample.name}': up and down change the yields "
-                    f"the same way at {_name(scan, bent)}; such a one-sided variation makes "
-                    "several minima, of which one start finds one, so check it"
-                )
+    out += _say_one_sided(fitted.engine)
     failed = np.flatnonzero(~(fitted.free.ok & fitted.null.ok))
     if len(failed):
         out.append(
@@ -337,3 +329,21 @@ def _warn(fitted: Fitted, limits: Sequence[RowLimits]) -> list[str]:
                 f"{scan.poi.upper:g} of '{scan.poi.name}' are null: {_name(scan, lost)}"
             )
     return out
+
+
+def _say_one_sided(engine: ScanEngine) -> list[str]:
+    scan, found = engine.scan, dict(engine.sides)
+    places = {name: f"'{name}'" for name in found}
+    for sample in scan.samples:
+        for entry in sample.norms:
+            bent = is_one_sided(entry.up, entry.down)
+            if bent.any():
+                found[entry.name] = found.get(entry.name, bent) | bent
+                places[entry.name] = f"'{entry.name}' of '{sample.name}'"
+    return [
+        f"systematic {places[name]}: up and down change yields the same way at "
+        f"{_name(scan, np.flatnonzero(bent))}; such a one-sided variation makes several minima: "
+        "where it is not small fits begin on either side of it, and the lowest is reported, so "
+        "check it"
+        for name, bent in found.items()
+    ]
