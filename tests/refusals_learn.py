@@ -109,6 +109,7 @@ LEARN = {
         lambda d: d["events"].update(file="events.npz")
     ),
     "a training half that was edited": learned(lambda d: d["learned"].update(coincidences=2000)),
+    "a learned template without its section": learned(lambda d: d.pop("learned")),
     "a template learned for a learned one": learned(
         lambda d: None, ("learn", "template", "again.yml", "-o", "out/h.yml")
     ),

@@ -161,6 +161,52 @@ def test_a_changed_section_of_the_training_half_is_refused(tmp_path, monkeypatch
     assert "at learned: was changed since 'ddphf learn template' wrote it" in found.err
 
 
+@pytest.mark.parametrize(
+    ("identifier", "kept", "copied"),
+    [
+        (["number"], lambda t: {"number": (t["number"] + 2**60).astype(np.uint64)},
+         lambda t: {"number": t["number"].astype(np.int64)}),
+        (None, lambda t: {}, lambda t: {k: v.astype(np.float32) for k, v in t.items()}),
+    ],
+)  # fmt: skip
+def test_training_events_in_another_type_are_known(tmp_path, monkeypatch, identifier, kept, copied):
+    """Large numbers of events with another sign bit, and everything in single precision."""
+    path = make_events(tmp_path, size=200)
+    table = dict(np.load(tmp_path / "events.npz"))
+    table |= kept(table)
+    np.savez(tmp_path / "events.npz", **table)
+    np.savez(tmp_path / "copies.npz", **{**table, **copied(table)})
+    document = yaml.safe_load(path.read_text())
+    document["events"].pop("identifier")
+    document["events"] |= {} if identifier is None else {"identifier": identifier}
+    path.write_text(yaml.safe_dump(document))
+    monkeypatch.chdir(tmp_path)
+    assert invoke("learn", "template", "analysis.yml", "-o", "h.yml").code == 0
+    assert invoke("build", "h.yml", "-o", "w.json").code == 0
+    learned = yaml.safe_load((tmp_path / "h.yml").read_text())
+    learned["events"]["file"] = "copies.npz"
+    (tmp_path / "again.yml").write_text(yaml.safe_dump(learned))
+    found = invoke("build", "again.yml", "-o", "v.json")
+    assert found.code == 3
+    assert "200 of 400 events are among those" in found.err
+
+
+def test_a_learned_template_is_known_without_its_section(tmp_path, monkeypatch):
+    """In an analysis file of one's own, and beside the section of the other half."""
+    make_events(tmp_path, size=200)
+    monkeypatch.chdir(tmp_path)
+    invoke("learn", "template", "analysis.yml", "--folds", "2", "-o", "h.yml")
+    documents = [yaml.safe_load((tmp_path / f"{n}.yml").read_text()) for n in ("h", "h_2")]
+    bare = {k: v for k, v in documents[0].items() if k != "learned"}
+    bare["events"] = {**bare["events"], "file": "events.npz"}
+    swapped = {**documents[0], "tested": documents[1]["tested"], "partner": documents[1]["partner"]}
+    for document, words in ((bare, "no section 'learned'"), (swapped, "the section 'learned' of")):
+        (tmp_path / "own.yml").write_text(yaml.safe_dump(document))
+        found = invoke("build", "own.yml", "-o", "w.json")
+        assert found.code == 3
+        assert words in found.err
+
+
 def test_the_sidecar_says_what_was_learned_from(tmp_path, monkeypatch):
     make_events(tmp_path, strength=100, size=200)
     monkeypatch.chdir(tmp_path)
