@@ -97,6 +97,11 @@ LEARN = {
         lambda a: None,
         arguments=["learn", "power", "analysis.yml", "--inject", "50:2,3:1", "-o", "p.json"],
     ),
+    "more signal than a pool holds": edited(
+        lambda a: None,
+        arguments=["learn", "power", "analysis.yml", "--inject", "50:2", "--strengths", "1e12",
+                   "-o", "p.json"],
+    ),
     "a signal that is no Gaussian": edited(
         lambda a: None, arguments=["learn", "power", "analysis.yml", "--inject", "50", "-o", "p"]
     ),

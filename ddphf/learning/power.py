@@ -27,7 +27,10 @@ from ddphf.learning.run_test import DEFAULT, describe_events, provenance_of
 from ddphf.learning.variables import resolutions
 from ddphf.results.learn import LearnResult
 
-__all__ = ["PowerToys", "Signal", "learn_power", "limit_of", "median_z", "power_of_events"]
+__all__ = [
+    "PowerToys", "Signal", "check_signal", "learn_power", "limit_of", "median_z",
+    "power_of_events",
+]  # fmt: skip
 
 LEVEL = 0.05
 """Of a test whose power is told."""
@@ -43,6 +46,10 @@ CELLS = 400
 
 MOST_GRID = 3
 """Variables whose cells of equally many events still tell something."""
+
+
+MOST_SIGNAL = 10
+"""Expected signal events over those of the pool: all are kept, with their features."""
 
 
 @dataclass(frozen=True)
@@ -207,7 +214,7 @@ def power_of_events(
             f"learn power: the statistic '{which}' takes a training for every redraw of every toy; "
             f"take default, {', '.join(LINEAR)}"
         )
-    _check_signal(events, signal, strengths, toys)
+    check_signal(events, signal, strengths, toys)
     variables = events.config.variables
     settings = {
         "raw": events.raw, "points": events.points,
@@ -251,9 +258,14 @@ def power_of_events(
     )  # fmt: skip
 
 
-def _check_signal(
+def check_signal(
     events: LabelledEvents, signal: Signal, strengths: Sequence[float], toys: int
 ) -> None:
+    """Refuse a signal that fits no events, and strengths or toys that are none.
+
+    Raises:
+        InputError: Says which.
+    """
     d = events.raw.shape[1]
     if not len(signal.means) == len(signal.widths) == d:
         raise InputError(
@@ -264,6 +276,11 @@ def _check_signal(
         raise InputError("learn power: means must be numbers, and widths numbers > 0")
     if not strengths or not all(0 <= s < np.inf for s in strengths):
         raise InputError("learn power: strengths are expected events, numbers >= 0")
+    if max(strengths) > MOST_SIGNAL * len(events.raw):
+        raise InputError(
+            f"learn power: a strength of {max(strengths):g} events in a pool of {len(events.raw)}; "
+            f"expected at most {MOST_SIGNAL} times as many as there are"
+        )
     if toys < 2:
         raise InputError(f"learn power: {toys} toys, expected 2 or more")
 
