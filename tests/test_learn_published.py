@@ -203,7 +203,7 @@ def test_records_of_other_events_are_not_packed(made, tmp_path):
 
 
 ASKED = {
-    "redraws": ("learn.json", lambda r: r.update(redraws=10**9), "1,000,000,000 redraws, more than"),
+    "redraws": ("learn.json", lambda r: r.update(redraws=10**9), "1,000,000,000 redraws, more"),
     "labels": ("learn.json", lambda r: r.update(redraws=9_999_999), "redrawn labels, more than"),
     "strengths": (
         "power.json", lambda r: r["power"]["points"].extend(1001 * r["power"]["points"][:1]),
