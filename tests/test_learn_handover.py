@@ -14,7 +14,7 @@ from test_lepton_id_build import write_event_analysis
 
 from ddphf.config.analysis import read_analysis
 from ddphf.learning.calibration import count_redraws, smallest_p
-from ddphf.learning.curve import learn_curve, learn_ratio
+from ddphf.learning.curve import _largest_pulls, learn_curve, learn_ratio
 from ddphf.learning.ideal import ideal_t, ideal_z, known_background_z, toy_densities
 from ddphf.learning.labels import make_labels
 from ddphf.learning.pool import make_pool
@@ -92,6 +92,24 @@ def test_bands_hold_without_a_difference(tmp_path):
     assert np.mean(pulls > 1.96) < 0.35
     wide = np.array(curve["pointwise"]) / curve["standard_deviation"]
     assert np.median(wide) == pytest.approx(1.96, abs=0.15)
+
+
+def test_one_redraw_has_no_band_of_width_zero():
+    assert _largest_pulls(np.array([[2.0], [0.5]])).tolist() == [1.0]
+
+
+@pytest.mark.parametrize("redraws", [10, 40])
+def test_p_of_a_curve_is_uniform_with_few_redraws(redraws):
+    """The data's curve is no part of its sd, so that no redraw's is part of its own."""
+    rng = np.random.default_rng(21)
+    p = []
+    for _ in range(2000):
+        values, null = rng.normal(size=12), rng.normal(size=(12, redraws))
+        largest = float(np.max(np.abs(values) / np.sqrt(np.mean(null**2, axis=1))))
+        p.append(count_redraws(largest, _largest_pulls(null, values)).p)
+    for level in (0.1, 0.5):
+        exact = np.floor(level * (redraws + 1)) / (redraws + 1)
+        assert np.mean(np.array(p) <= exact + 1e-9) == pytest.approx(exact, abs=0.035)
 
 
 def test_the_map_of_two_variables(tmp_path):
