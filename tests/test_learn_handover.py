@@ -18,7 +18,7 @@ from ddphf.learning.curve import _largest_pulls, learn_curve, learn_ratio
 from ddphf.learning.ideal import ideal_t, ideal_z, known_background_z, toy_densities
 from ddphf.learning.labels import make_labels
 from ddphf.learning.pool import make_pool
-from ddphf.learning.power import Signal, learn_power, limit_of
+from ddphf.learning.power import Injected, Signal, learn_power, limit_of
 from ddphf.learning.redraws import redraw_pool
 from ddphf.learning.run_test import DEFAULT, learn_test
 from ddphf.learning.template import held_out_z, split_halves
@@ -255,8 +255,8 @@ def test_halves_are_those_of_the_seed():
 def test_power_grows_with_the_signal(tmp_path):
     path = make_events(tmp_path, size=500)
     found = learn_power(
-        read_analysis(path, needs_signal=False), Signal((0.2,), (0.02,)), [0.0, 100.0],
-        toys=12, redraws=99, seed=1,
+        read_analysis(path, needs_signal=False),
+        Injected(Signal((0.2,), (0.02,)), [0.0, 100.0], toys=12), redraws=99, seed=1,
     )  # fmt: skip
     none, much = found.power["points"]
     assert much["median_z"] > none["median_z"] + 1

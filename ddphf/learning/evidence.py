@@ -20,7 +20,7 @@ from ddphf.exceptions import InputError
 from ddphf.guards import MOST_TOYS, MOST_VALUES, within
 from ddphf.learning.curve import curve_of_events
 from ddphf.learning.labels import Labels
-from ddphf.learning.power import Signal, check_signal, limit_of, power_of_events
+from ddphf.learning.power import Injected, Signal, check_injected, limit_of, power_of_events
 from ddphf.learning.read_labels import LabelledEvents, digest_events, read_labelled_events
 from ddphf.learning.run_test import judge_events
 from ddphf.learning.trained import TRAINED, TrainedStatistics
@@ -213,8 +213,8 @@ def quick_again(record: Mapping[str, Any], events: LabelledEvents) -> Spec:
     Where it takes them, that is t of the data's training, and the limits beside a power.
     """
     if record["kind"] == "power":
-        signal, strengths, _ = _injected(record, events)
-        limits = [limit_of(events, signal, s) if s > 0 else 0.0 for s in strengths]
+        asked = _injected(record, events)
+        limits = [limit_of(events, asked.signal, s) if s > 0 else 0.0 for s in asked.strengths]
         return {"power": {"points": [{"q0_l1": {"q0": q0}} for q0 in limits]}}
     if record["statistic"] in TRAINED:
         seed = int(record["seed"])
@@ -248,11 +248,7 @@ def again(record: Mapping[str, Any], events: LabelledEvents, progress: Count | N
     elif kind == "curve":
         found = curve_of_events(events, redraws, seed, work)
     else:
-        signal, strengths, toys = _injected(record, events)
-        found = power_of_events(
-            events, redraws, seed, work, signal, strengths,
-            statistic=record["statistic"], toys=toys,
-        )  # fmt: skip
+        found = power_of_events(events, redraws, seed, work, _injected(record, events))
     told = found.to_dict()
     return {key: told[key] for key in TOLD[kind]}
 
@@ -268,21 +264,22 @@ def _check_asked(record: Mapping[str, Any], n: int, most_labels: float) -> None:
     within(WHO, "redrawn labels", redraws * n, most_labels)
 
 
-def _injected(record: Mapping[str, Any], events: LabelledEvents) -> tuple[Signal, list[float], int]:
+def _injected(record: Mapping[str, Any], events: LabelledEvents) -> Injected:
     """Return the signal of a record, its strengths and the toys of each.
 
     Raises:
         InputError: They are none.
     """
-    stated, power = record["power"]["signal"], record["power"]
+    power, stated = record["power"], record["power"]["signal"]
     signal = Signal(
         tuple(map(float, stated["means"])), tuple(map(float, stated["widths"])),
         bool(stated["tested"]),
     )  # fmt: skip
-    strengths, toys = [float(p["strength"]) for p in power["points"]], int(power["toys"])
+    strengths = [float(p["strength"]) for p in power["points"]]
     within(WHO, "strengths", len(strengths), MOST_STRENGTHS)
-    check_signal(events, signal, strengths, toys)
-    return signal, strengths, toys
+    injected = Injected(signal, strengths, record["statistic"], int(power["toys"]))
+    check_injected(events, injected)
+    return injected
 
 
 def compare(
