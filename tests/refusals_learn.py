@@ -97,6 +97,11 @@ LEARN = {
         lambda a: None,
         arguments=["learn", "power", "analysis.yml", "--inject", "50:2,3:1", "-o", "p.json"],
     ),
+    "more signal than a pool holds": edited(
+        lambda a: None,
+        arguments=["learn", "power", "analysis.yml", "--inject", "50:2", "--strengths", "1e12",
+                   "-o", "p.json"],
+    ),
     "a signal that is no Gaussian": edited(
         lambda a: None, arguments=["learn", "power", "analysis.yml", "--inject", "50", "-o", "p"]
     ),
@@ -109,6 +114,7 @@ LEARN = {
         lambda d: d["events"].update(file="events.npz")
     ),
     "a training half that was edited": learned(lambda d: d["learned"].update(coincidences=2000)),
+    "a learned template without its section": learned(lambda d: d.pop("learned")),
     "a template learned for a learned one": learned(
         lambda d: None, ("learn", "template", "again.yml", "-o", "out/h.yml")
     ),

@@ -14,11 +14,11 @@ from test_lepton_id_build import write_event_analysis
 
 from ddphf.config.analysis import read_analysis
 from ddphf.learning.calibration import count_redraws, smallest_p
-from ddphf.learning.curve import learn_curve, learn_ratio
+from ddphf.learning.curve import _largest_pulls, learn_curve, learn_ratio
 from ddphf.learning.ideal import ideal_t, ideal_z, known_background_z, toy_densities
 from ddphf.learning.labels import make_labels
 from ddphf.learning.pool import make_pool
-from ddphf.learning.power import Signal, learn_power, limit_of
+from ddphf.learning.power import Injected, Signal, learn_power, limit_of
 from ddphf.learning.redraws import redraw_pool
 from ddphf.learning.run_test import DEFAULT, learn_test
 from ddphf.learning.template import held_out_z, split_halves
@@ -94,6 +94,24 @@ def test_bands_hold_without_a_difference(tmp_path):
     assert np.median(wide) == pytest.approx(1.96, abs=0.15)
 
 
+def test_one_redraw_has_no_band_of_width_zero():
+    assert _largest_pulls(np.array([[2.0], [0.5]])).tolist() == [1.0]
+
+
+@pytest.mark.parametrize("redraws", [10, 40])
+def test_p_of_a_curve_is_uniform_with_few_redraws(redraws):
+    """The data's curve is no part of its sd, so that no redraw's is part of its own."""
+    rng = np.random.default_rng(21)
+    p = []
+    for _ in range(2000):
+        values, null = rng.normal(size=12), rng.normal(size=(12, redraws))
+        largest = float(np.max(np.abs(values) / np.sqrt(np.mean(null**2, axis=1))))
+        p.append(count_redraws(largest, _largest_pulls(null, values)).p)
+    for level in (0.1, 0.5):
+        exact = np.floor(level * (redraws + 1)) / (redraws + 1)
+        assert np.mean(np.array(p) <= exact + 1e-9) == pytest.approx(exact, abs=0.035)
+
+
 def test_the_map_of_two_variables(tmp_path):
     path = make_events(tmp_path, strength=300, variables=[{"column": "x"}, {"column": "y"}])
     curve = learn_curve(read_analysis(path, needs_signal=False), redraws=128, seed=1).curve
@@ -161,6 +179,52 @@ def test_a_changed_section_of_the_training_half_is_refused(tmp_path, monkeypatch
     assert "at learned: was changed since 'ddphf learn template' wrote it" in found.err
 
 
+@pytest.mark.parametrize(
+    ("identifier", "kept", "copied"),
+    [
+        (["number"], lambda t: {"number": (t["number"] + 2**60).astype(np.uint64)},
+         lambda t: {"number": t["number"].astype(np.int64)}),
+        (None, lambda t: {}, lambda t: {k: v.astype(np.float32) for k, v in t.items()}),
+    ],
+)  # fmt: skip
+def test_training_events_in_another_type_are_known(tmp_path, monkeypatch, identifier, kept, copied):
+    """Large numbers of events with another sign bit, and everything in single precision."""
+    path = make_events(tmp_path, size=200)
+    table = dict(np.load(tmp_path / "events.npz"))
+    table |= kept(table)
+    np.savez(tmp_path / "events.npz", **table)
+    np.savez(tmp_path / "copies.npz", **{**table, **copied(table)})
+    document = yaml.safe_load(path.read_text())
+    document["events"].pop("identifier")
+    document["events"] |= {} if identifier is None else {"identifier": identifier}
+    path.write_text(yaml.safe_dump(document))
+    monkeypatch.chdir(tmp_path)
+    assert invoke("learn", "template", "analysis.yml", "-o", "h.yml").code == 0
+    assert invoke("build", "h.yml", "-o", "w.json").code == 0
+    learned = yaml.safe_load((tmp_path / "h.yml").read_text())
+    learned["events"]["file"] = "copies.npz"
+    (tmp_path / "again.yml").write_text(yaml.safe_dump(learned))
+    found = invoke("build", "again.yml", "-o", "v.json")
+    assert found.code == 3
+    assert "200 of 400 events are among those" in found.err
+
+
+def test_a_learned_template_is_known_without_its_section(tmp_path, monkeypatch):
+    """In an analysis file of one's own, and beside the section of the other half."""
+    make_events(tmp_path, size=200)
+    monkeypatch.chdir(tmp_path)
+    invoke("learn", "template", "analysis.yml", "--folds", "2", "-o", "h.yml")
+    documents = [yaml.safe_load((tmp_path / f"{n}.yml").read_text()) for n in ("h", "h_2")]
+    bare = {k: v for k, v in documents[0].items() if k != "learned"}
+    bare["events"] = {**bare["events"], "file": "events.npz"}
+    swapped = {**documents[0], "tested": documents[1]["tested"], "partner": documents[1]["partner"]}
+    for document, words in ((bare, "no section 'learned'"), (swapped, "the section 'learned' of")):
+        (tmp_path / "own.yml").write_text(yaml.safe_dump(document))
+        found = invoke("build", "own.yml", "-o", "w.json")
+        assert found.code == 3
+        assert words in found.err
+
+
 def test_the_sidecar_says_what_was_learned_from(tmp_path, monkeypatch):
     make_events(tmp_path, strength=100, size=200)
     monkeypatch.chdir(tmp_path)
@@ -191,8 +255,8 @@ def test_halves_are_those_of_the_seed():
 def test_power_grows_with_the_signal(tmp_path):
     path = make_events(tmp_path, size=500)
     found = learn_power(
-        read_analysis(path, needs_signal=False), Signal((0.2,), (0.02,)), [0.0, 100.0],
-        toys=12, redraws=99, seed=1,
+        read_analysis(path, needs_signal=False),
+        Injected(Signal((0.2,), (0.02,)), [0.0, 100.0], toys=12), redraws=99, seed=1,
     )  # fmt: skip
     none, much = found.power["points"]
     assert much["median_z"] > none["median_z"] + 1

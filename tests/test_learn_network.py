@@ -165,6 +165,23 @@ def test_adam_is_the_published_formula():
     assert test.fit(y[:, None])[0] == pytest.approx(t, abs=5e-3)
 
 
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [("nplm", {"epochs": 300}), ("network", {}), ("classifier", {"layers": (8,), "epochs": 2})],
+)
+def test_the_data_are_trained_as_every_redraw_is(kind, options):
+    """Whatever is chosen or drawn on the way to t is the same for the same labels: p is exact."""
+    points, y = toy(np.random.default_rng(14), "bulk", 30, size=150)
+    found = TrainedStatistics(points, make_labels(y), kind, 1, options)
+    alone, _ = found.evaluate(y[:, None])
+    between = np.random.default_rng(15).random((len(y), 16)) < 0.5
+    between[:, [0, 7, 15]] = y[:, None]
+    together, _ = found.evaluate(between)
+    near = 1e-3 * np.abs(alone)
+    assert np.all(np.abs(together[:, [0, 7, 15]] - alone) < near)
+    assert np.ptp(together[-1]) > 100 * near[-1]
+
+
 def test_clipped_weights_reach_less():
     _, labels, events = small(np.random.default_rng(9))
     y = labels.tested[:, None].astype(float)

@@ -202,6 +202,61 @@ def test_records_of_other_events_are_not_packed(made, tmp_path):
         pack_events(record, str(tmp_path / "learn.json"))
 
 
+ASKED = {
+    "redraws": ("learn.json", lambda r: r.update(redraws=10**9), "1,000,000,000 redraws, more"),
+    "labels": ("learn.json", lambda r: r.update(redraws=9_999_999), "redrawn labels, more than"),
+    "strengths": (
+        "power.json", lambda r: r["power"]["points"].extend(1001 * r["power"]["points"][:1]),
+        "1,003 strengths, more than",
+    ),
+    "signal": (
+        "power.json", lambda r: r["power"]["points"][1].update(strength=1e12), "at most 10 times",
+    ),
+    "width": (
+        "power.json", lambda r: r["power"]["signal"].update(widths=[-1.0]), "widths numbers > 0",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ASKED)
+def test_what_takes_days_is_not_done_for_a_stranger(files, case, monkeypatch):
+    monkeypatch.setattr("ddphf.learning.evidence.MOST_LABELS", 1e8)
+    name, change, message = ASKED[case]
+    _, failure = verify(forge(files, name, change), level=1, records=True)
+    assert failure is not None
+    assert failure.level == 5
+    assert message in failure.detail
+
+
+@pytest.mark.parametrize(("redraws", "message"), [(100_001, "100,001 trainings, more than"),
+                                                  (10**9, "1,000,000,000 trainings")])  # fmt: skip
+def test_trainings_are_bounded(made, redraws, message):
+    record = json.loads((made / "network.json").read_text())
+    events = unpack_events(pack_events(record, str(made / "network.json")), record, "events")
+    with pytest.raises(InputError, match=message):
+        again({**record, "redraws": redraws}, events)
+
+
+def many_bins(arrays):
+    arrays.update({f"edges_{i}": np.arange(1001.0) for i in range(3)})
+
+
+def test_a_bundle_of_more_bins_than_memory_is_refused(files):
+    _, failure = verify(other_events(files, many_bins), level=0)
+    assert "1,000,000,000 bins, more than" in failure.detail
+
+
+def test_more_nuisances_or_another_transform_than_there_are_is_refused(made):
+    record = json.loads((made / "learn.json").read_text())
+    content = pack_events(record, str(made / "learn.json"))
+    many = {**record, "nuisances": 1001 * record["nuisances"]}
+    with pytest.raises(InputError, match="2,002 nuisances, more than"):
+        unpack_events(content, many, "events")
+    other = {**record, "variables": [{**record["variables"][0], "transform": "exp"}]}
+    with pytest.raises(InputError, match="'exp' is no transform"):
+        unpack_events(content, other, "events")
+
+
 def test_a_record_of_other_data_is_refused(made, monkeypatch):
     monkeypatch.chdir(made)
     invoke("learn", "template", "analysis.yml", "--seed", "2", "--folds", "2", "-o", "o.yml")

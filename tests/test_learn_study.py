@@ -47,6 +47,7 @@ def test_the_study_with_a_sample(sample, tmp_path, monkeypatch):
     )
     assert all(row["why"] and row["ours"] for row in study["table"])
     assert any(row["paper"] == "2 sigma where Z_id is 5" for row in study["table"])
+    assert [row["where"] for row in study["permutation"]] == list(nplm.DIFFERENCES)
     text = nplm_text(study, 1)
     for part in (
         "| quantity | paper | ours | why different |", "collinear mass of from_events",
@@ -62,6 +63,21 @@ def test_the_study_with_a_sample(sample, tmp_path, monkeypatch):
     (tmp_path / "study.json").write_text(to_json(record))
     assert invoke("report", "study.json", "-o", "page.html").code == 0
     assert "the loss has no minimum to reach" in (tmp_path / "page.html").read_text()
+
+
+def test_permutation_fails_by_how_much_efficiencies_move():
+    """A turn-on moves few events, a step half of them: p < .05 in some and in most experiments."""
+    step, fading = (
+        nplm._permutation(np.random.default_rng(2), where, 4_000, 12, 99, 1)
+        for where in nplm.DIFFERENCES
+    )
+    assert step["permutation"] > fading["permutation"] + 0.15
+    assert fading["redraws"] < 0.2
+    assert step["redraws"] < 0.2
+    pt = np.array([20.0, 30.0, 1e4])
+    ratios = [ratio(pt).tolist() for ratio in nplm.DIFFERENCES.values()]
+    assert ratios[0] == [0.8, 0.8, 1.0]
+    assert ratios[1] == pytest.approx([0.8, 1 - 0.2 / np.e, 1.0])
 
 
 def test_few_directions_of_the_fakes_are_those_of_the_whole_table(sample):

@@ -49,13 +49,14 @@ def command(
         )
     with common.progress_line() as say, common.runner_at(asked["where"], say) as runner:
         say("reading")
-        from ddphf.learning.power import Signal, learn_power
+        from ddphf.learning.power import Injected, Signal, learn_power
 
         config = read_unsigned(analysis, outputs)
         means, widths = zip(*pairs, strict=True)
+        signal = Signal(means, widths, into == "tested")
         result = learn_power(
-            config, Signal(means, widths, into == "tested"), events, statistic=asked["statistic"],
-            toys=toys, redraws=asked["redraws"], nuisances=asked["nuisances"] == "analysis",
+            config, Injected(signal, events, asked["statistic"], toys),
+            redraws=asked["redraws"], nuisances=asked["nuisances"] == "analysis",
             seed=asked["seed"], work=say.work("toys", runner),
         )  # fmt: skip
     record = write_found(result, analysis, asked["output"], outputs, figures)

@@ -20,10 +20,13 @@ from ddphf.inputs.histogram import LABEL_WITH_UNIT, Axis, Histogram, make_histog
 from ddphf.inputs.root_file import open_root
 from ddphf.text import did_you_mean, short_error
 
-__all__ = ["histogram_names", "read_histogram"]
+__all__ = ["histogram_names", "read_histogram", "read_note"]
 
 DEEPEST = 10
 """Folders inside folders of a file, which no name needs."""
+
+LONGEST_NOTE = 1000
+"""Characters of a comment that are looked at."""
 
 HISTOGRAM_CLASS = re.compile(r"TH[123][CSIFDL]")
 
@@ -69,6 +72,21 @@ def read_histogram(address: str, *, folder: str | Path = ".") -> Histogram:
     if not histogram.values.size:
         raise InputError(f"{address}: has no bins")
     return histogram
+
+
+def read_note(address: str, *, folder: str | Path = ".") -> str:
+    """Return the comment in the first line of a CSV table, empty where it has none.
+
+    Args:
+        address: Of one of its histograms; other files have no comments.
+        folder: What a relative path is relative to.
+    """
+    file = Path(folder) / _split_address(address)[0]
+    if file.suffix.lower() != ".csv" or not is_file(file):
+        return ""
+    with open(file, encoding="utf-8-sig", errors="replace") as stream:
+        line = stream.readline(LONGEST_NOTE)
+    return line.removeprefix("#").strip() if line.startswith("#") else ""
 
 
 def histogram_names(file: str | Path) -> list[str]:

@@ -123,11 +123,11 @@ def curve_of_events(events: LabelledEvents, n: int, seed: int, work: Work = HERE
             work.count(min((block + 1) * LANES, n), n)
     null = np.concatenate(drawn, axis=1)[:, :n]
     deviation = np.sqrt(np.mean(null**2, axis=1))
-    pulls, flipped = np.abs(values) / deviation, np.abs(null) / deviation[:, None]
+    pulls = np.abs(values) / deviation
     best = int(np.argmax(pulls))
-    counted = count_redraws(float(pulls[best]), flipped.max(axis=0))
+    counted = count_redraws(float(pulls[best]), _largest_pulls(null, values))
     pointwise = np.quantile(np.abs(null), BAND, axis=1)
-    threshold = float(np.quantile(flipped.max(axis=0), BAND))
+    threshold = float(np.quantile(_largest_pulls(null), BAND))
     outside = pulls > threshold
     warnings = list(events.warnings)
     if n < BAND_REDRAWS:
@@ -154,6 +154,32 @@ def curve_of_events(events: LabelledEvents, n: int, seed: int, work: Work = HERE
         seed=seed, warnings=tuple(warnings),
         provenance=provenance_of(events),
     )  # fmt: skip
+
+
+def _largest_pulls(null: Array, values: Array | None = None) -> Array:
+    """Return the largest |f| / sd of each redraw, its sd that of all others, (redraws,).
+
+    So it is of the data, whose curve is not in the sd; with its own curve in it a redraw's pull
+    would be smaller, and p too small.
+
+    Args:
+        null: Curves of redraws, (points, redraws).
+        values: Curve of the data, which is one of the others for a p-value; (points,).
+
+    Example:
+        >>> _largest_pulls(np.array([[3.0, 4.0, 0.0]]), np.array([5.0])).round(3).tolist()
+        [0.812, 1.188, 0.0]
+    """
+    square = null**2
+    others = square.sum(axis=1, keepdims=True) - square
+    count = null.shape[1] - 1
+    if values is not None:
+        others, count = others + values[:, None] ** 2, count + 1
+    if count == 0:
+        return np.ones(1)  # one alone has no sd but its own
+    sd = np.sqrt(np.maximum(others, 0.0) / count)
+    pulls = np.divide(np.abs(null), sd, out=np.zeros_like(null), where=sd > 0)
+    return np.asarray(pulls.max(axis=0))
 
 
 def _grid(events: LabelledEvents) -> tuple[Array, list[Array]]:

@@ -15,12 +15,12 @@ from ddphf.arrays import AnyArray, Spec
 from ddphf.compute.blas import one_blas_thread
 from ddphf.compute.work import Work
 from ddphf.config.analysis import read_analysis
-from ddphf.config.learn import LearnConfig, VariableConfig
+from ddphf.config.learn import MAX_VARIABLES, LearnConfig, VariableConfig
 from ddphf.exceptions import InputError
-from ddphf.guards import MOST_TOYS, within
+from ddphf.guards import MOST_TOYS, MOST_VALUES, within
 from ddphf.learning.curve import curve_of_events
 from ddphf.learning.labels import Labels
-from ddphf.learning.power import Signal, limit_of, power_of_events
+from ddphf.learning.power import Injected, Signal, check_injected, limit_of, power_of_events
 from ddphf.learning.read_labels import LabelledEvents, digest_events, read_labelled_events
 from ddphf.learning.run_test import judge_events
 from ddphf.learning.trained import TRAINED, TrainedStatistics
@@ -32,6 +32,8 @@ __all__ = ["Difference", "again", "compare", "pack_events", "quick_again", "unpa
 
 COLUMNS = {"raw": 2, "share": 1, "slope": 1, "changes": 2, "tested": 1, "bins": 1}
 """Arrays of the events and their dimensions; beside them ``edges_0`` and so on."""
+
+TRANSFORMS = (None, "log", "rank")
 
 NEAR = 1e-6
 """Relative: numbers that one and the same program gives in one and the same environment."""
@@ -45,6 +47,19 @@ NEAR_TRAINED = 2e-2
 FEW = 2
 """Redraws by which a p-value may differ elsewhere: those whose t is that of the data within
 rounding."""
+
+MOST_NUISANCES = 2_000
+"""Of events that anybody may have packed: they are profiled by a matrix of that many rows."""
+
+MOST_LABELS = 1e11
+"""Redrawn labels of a record that level 5 finds again: half an hour; level 6 takes ten times."""
+
+MOST_TRAININGS = 100_000
+"""Of a record with one for every redraw: half a day of the slowest ones."""
+
+MOST_STRENGTHS = 1_000
+
+WHO = "a record of 'ddphf learn'"
 
 TOLD = {
     "test": ("t", "p", "p_interval", "z", "p_law", "significance", "effective_dof", "law",
@@ -139,6 +154,7 @@ def unpack_events(content: bytes, record: Mapping[str, Any], name: str) -> Label
     edges = tuple(tuple(arrays[f"edges_{i}"].tolist()) for i in range(_axes(arrays)))
     bins = arrays["bins"].astype(np.int64)
     size = math.prod(len(e) - 1 for e in edges)
+    within(name, "bins", size, MOST_VALUES)
     inside = bins >= 0
     if np.any(bins >= size):
         raise InputError(f"{name}: an event lies in no bin of its axes")
@@ -176,6 +192,11 @@ def _check_columns(arrays: Mapping[str, AnyArray], record: Mapping[str, Any], na
             raise InputError(f"{name}: '{key}' is no column of {n} events")
         if not np.all(np.isfinite(values)):
             raise InputError(f"{name}: '{key}' is no number for some event")
+    within(name, "variables", len(record["variables"]), MAX_VARIABLES)
+    within(name, "nuisances", len(record.get("nuisances") or ()), MOST_NUISANCES)
+    for variable in record["variables"]:
+        if variable.get("transform") not in TRANSFORMS:
+            raise InputError(f"{name}: '{variable['transform'][:40]}' is no transform")
     share = arrays["share"]
     wide = (arrays["raw"].shape[1], arrays["changes"].shape[1])
     if wide != (len(record["variables"]), len(record.get("nuisances") or ())):
@@ -191,18 +212,10 @@ def quick_again(record: Mapping[str, Any], events: LabelledEvents) -> Spec:
 
     Where it takes them, that is t of the data's training, and the limits beside a power.
     """
-    kind = record["kind"]
-    if kind == "power":
-        signal = _signal(record)
-        stated = record["power"]["points"]
-        return {
-            "power": {
-                "points": [
-                    {"q0_l1": {"q0": limit_of(events, signal, s) if s > 0 else 0.0}}
-                    for s in (float(p["strength"]) for p in stated)
-                ]
-            }
-        }
+    if record["kind"] == "power":
+        asked = _injected(record, events)
+        limits = [limit_of(events, asked.signal, s) if s > 0 else 0.0 for s in asked.strengths]
+        return {"power": {"points": [{"q0_l1": {"q0": q0}} for q0 in limits]}}
     if record["statistic"] in TRAINED:
         seed = int(record["seed"])
         with one_blas_thread():
@@ -212,6 +225,7 @@ def quick_again(record: Mapping[str, Any], events: LabelledEvents) -> Spec:
             values, _ = settings.evaluate(events.labels.tested[:, None])
         members = zip(settings.names, values[:, 0], strict=True)
         return {"members": [{"statistic": name, "t": float(t)} for name, t in members]}
+    _check_asked(record, events.labels.n, MOST_LABELS)
     return again(record, events)
 
 
@@ -228,29 +242,44 @@ def again(record: Mapping[str, Any], events: LabelledEvents, progress: Count | N
     """
     kind, seed, redraws = record["kind"], int(record["seed"]), int(record["redraws"])
     work = Work(count=progress)
-    within("a record of 'ddphf learn'", "redraws", redraws, MOST_TOYS)
+    _check_asked(record, events.labels.n, 10 * MOST_LABELS)
     if kind == "test":
         found = judge_events(events, redraws, seed, work, statistic=record["statistic"])
     elif kind == "curve":
         found = curve_of_events(events, redraws, seed, work)
     else:
-        power = record["power"]
-        within("a record of 'ddphf learn'", "toys", int(power["toys"]) * redraws, MOST_TOYS)
-        strengths = [float(p["strength"]) for p in power["points"]]
-        found = power_of_events(
-            events, redraws, seed, work, _signal(record), strengths,
-            statistic=record["statistic"], toys=int(power["toys"]),
-        )  # fmt: skip
+        found = power_of_events(events, redraws, seed, work, _injected(record, events))
     told = found.to_dict()
     return {key: told[key] for key in TOLD[kind]}
 
 
-def _signal(record: Mapping[str, Any]) -> Signal:
-    stated = record["power"]["signal"]
-    return Signal(
+def _check_asked(record: Mapping[str, Any], n: int, most_labels: float) -> None:
+    """Refuse a record that asks for more redraws of n labels than anybody draws again."""
+    redraws = int(record["redraws"])
+    if record["kind"] == "power":
+        redraws *= int(record["power"]["toys"]) * len(record["power"]["points"])
+    elif record["statistic"] in TRAINED:
+        within(WHO, "trainings", redraws, MOST_TRAININGS)
+    within(WHO, "redraws", redraws, MOST_TOYS)
+    within(WHO, "redrawn labels", redraws * n, most_labels)
+
+
+def _injected(record: Mapping[str, Any], events: LabelledEvents) -> Injected:
+    """Return the signal of a record, its strengths and the toys of each.
+
+    Raises:
+        InputError: They are none.
+    """
+    power, stated = record["power"], record["power"]["signal"]
+    signal = Signal(
         tuple(map(float, stated["means"])), tuple(map(float, stated["widths"])),
         bool(stated["tested"]),
     )  # fmt: skip
+    strengths = [float(p["strength"]) for p in power["points"]]
+    within(WHO, "strengths", len(strengths), MOST_STRENGTHS)
+    injected = Injected(signal, strengths, record["statistic"], int(power["toys"]))
+    check_injected(events, injected)
+    return injected
 
 
 def compare(

@@ -75,12 +75,19 @@ class AdamTest:
         return total
 
     def _begin(self, rng: np.random.Generator, m: int) -> Weights:
-        """Return initial weights, uniform as Glorot and Bengio have them, of each labelling."""
+        """Return initial weights, uniform as Glorot and Bengio have them, for each labelling.
+
+        They are the same for all: t of the data is one of those of redraws only where the way from
+        labels to t is one and the same, and where a training ends depends on where it began.
+        """
         d, h = self.events.points.shape[1], self.hidden
         first, second = np.sqrt(6 / (d + h)), np.sqrt(6 / (h + 1))
-        w, a = rng.uniform(-first, first, (m, d, h)), rng.uniform(-second, second, (m, h))
-        every = {"w": w, "b": np.zeros((m, h)), "a": a, "c": np.zeros(m)}
-        return {name: for_programs(values.astype(np.float32)) for name, values in every.items()}
+        w, a = rng.uniform(-first, first, (d, h)), rng.uniform(-second, second, h)
+        one = {"w": w, "b": np.zeros(h), "a": a, "c": np.zeros(())}
+        return {
+            name: for_programs(np.repeat(values[None].astype(np.float32), m, axis=0))
+            for name, values in one.items()
+        }
 
 
 def _single(*arrays: Array) -> Data:

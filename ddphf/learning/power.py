@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Unpack
 
 import numpy as np
+from scipy.spatial import cKDTree
 from scipy.stats import chi2, ncx2, norm
 
 from ddphf.arrays import AnyArray, Array, Mask
@@ -27,7 +29,10 @@ from ddphf.learning.run_test import DEFAULT, describe_events, provenance_of
 from ddphf.learning.variables import resolutions
 from ddphf.results.learn import LearnResult
 
-__all__ = ["PowerToys", "Signal", "learn_power", "limit_of", "median_z", "power_of_events"]
+__all__ = [
+    "Injected", "PowerToys", "Signal", "check_injected", "learn_power", "limit_of", "median_z",
+    "power_of_events",
+]  # fmt: skip
 
 LEVEL = 0.05
 """Of a test whose power is told."""
@@ -43,6 +48,10 @@ CELLS = 400
 
 MOST_GRID = 3
 """Variables whose cells of equally many events still tell something."""
+
+
+MOST_SIGNAL = 10
+"""Expected signal events over those of the pool: all are kept, with their features."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,23 @@ class Signal:
     def draw(self, rng: np.random.Generator, n: int) -> Array:
         """Return n events, (n, d)."""
         return rng.normal(self.means, self.widths, (n, len(self.means)))
+
+
+@dataclass(frozen=True)
+class Injected:
+    """What is injected, and what is to find it.
+
+    Attributes:
+        signal: The signal.
+        strengths: Its expected events.
+        statistic: ``default``, ``kernel``, ``scan`` or ``energy``; None for the analysis's.
+        toys: Of each strength.
+    """
+
+    signal: Signal
+    strengths: Sequence[float]
+    statistic: str | None = None
+    toys: int = 200
 
 
 @dataclass(frozen=True)
@@ -129,13 +155,14 @@ class PowerToys:
 
     def _nearest(self, extra: Array) -> AnyArray:
         """Return the event of the pool nearest to each signal event, in standard deviations."""
-        from scipy.spatial import cKDTree
-
-        deviation = self.raw.std(axis=0)
-        tree = cKDTree(self.raw / deviation)
         if not len(extra):
             return np.zeros(0, dtype=np.int64)
-        return np.asarray(tree.query(extra / deviation)[1])
+        return np.asarray(self._tree.query(extra / self.raw.std(axis=0))[1])
+
+    @cached_property
+    def _tree(self) -> cKDTree:
+        """The events of the pool by their places, for all toys."""
+        return cKDTree(self.raw / self.raw.std(axis=0))
 
     def _transform(self, extra: Array) -> Array:
         columns = []
@@ -161,23 +188,12 @@ def median_z(p: Array, seed: int = 0) -> tuple[float, float]:
     return float(np.median(z)), error if error > ROUNDING else 0.0
 
 
-def learn_power(
-    analysis: Analysis,
-    signal: Signal,
-    strengths: Sequence[float],
-    *,
-    statistic: str | None = None,
-    toys: int = 200,
-    **how: Unpack[Redrawing],
-) -> LearnResult:
+def learn_power(analysis: Analysis, injected: Injected, **how: Unpack[Redrawing]) -> LearnResult:
     """Measure the sensitivity of a statistic to a signal in the events of an analysis.
 
     Args:
         analysis: With sections ``events`` and ``learn``.
-        signal: What is injected.
-        strengths: Expected signal events.
-        statistic: ``default``, ``kernel``, ``scan`` or ``energy``; the analysis's by default.
-        toys: Of each strength.
+        injected: The signal and its strengths.
         how: See :class:`~ddphf.learning.read_labels.Redrawing`; the redraws are those of each toy.
             Counts toys.
 
@@ -185,29 +201,21 @@ def learn_power(
         InputError: A signal of another number of variables, or a statistic that is trained anew for
             each redraw.
     """
-    begun = begin(analysis, **how)
-    return power_of_events(*begun, signal, strengths, statistic=statistic, toys=toys)
+    return power_of_events(*begin(analysis, **how), injected)
 
 
 def power_of_events(
-    events: LabelledEvents,
-    n: int,
-    seed: int,
-    work: Work,
-    signal: Signal,
-    strengths: Sequence[float],
-    *,
-    statistic: str | None = None,
-    toys: int = 200,
+    events: LabelledEvents, n: int, seed: int, work: Work, injected: Injected
 ) -> LearnResult:
     """Measure sensitivity in labelled events, with n redraws; errors as of :func:`learn_power`."""
-    which = events.config.statistic if statistic is None else statistic
+    signal, strengths, toys = injected.signal, injected.strengths, injected.toys
+    which = injected.statistic or events.config.statistic
     if which not in ("default", *LINEAR):
         raise InputError(
             f"learn power: the statistic '{which}' takes a training for every redraw of every toy; "
             f"take default, {', '.join(LINEAR)}"
         )
-    _check_signal(events, signal, strengths, toys)
+    check_injected(events, injected)
     variables = events.config.variables
     settings = {
         "raw": events.raw, "points": events.points,
@@ -251,9 +259,13 @@ def power_of_events(
     )  # fmt: skip
 
 
-def _check_signal(
-    events: LabelledEvents, signal: Signal, strengths: Sequence[float], toys: int
-) -> None:
+def check_injected(events: LabelledEvents, injected: Injected) -> None:
+    """Refuse a signal that fits no events, and strengths or toys that are none.
+
+    Raises:
+        InputError: Says which.
+    """
+    signal, strengths, toys = injected.signal, injected.strengths, injected.toys
     d = events.raw.shape[1]
     if not len(signal.means) == len(signal.widths) == d:
         raise InputError(
@@ -264,6 +276,11 @@ def _check_signal(
         raise InputError("learn power: means must be numbers, and widths numbers > 0")
     if not strengths or not all(0 <= s < np.inf for s in strengths):
         raise InputError("learn power: strengths are expected events, numbers >= 0")
+    if max(strengths) > MOST_SIGNAL * len(events.raw):
+        raise InputError(
+            f"learn power: a strength of {max(strengths):g} events in a pool of {len(events.raw)}; "
+            f"expected at most {MOST_SIGNAL} times as many as there are"
+        )
     if toys < 2:
         raise InputError(f"learn power: {toys} toys, expected 2 or more")
 

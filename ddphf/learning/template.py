@@ -27,7 +27,7 @@ from ddphf.learning.read_labels import LabelledEvents, read_labelled_events
 from ddphf.learning.variables import resolutions
 from ddphf.search.read_events import check_flippable
 from ddphf.symmetry.event_tables import PLAIN, read_table
-from ddphf.symmetry.learned import digest_numbers, event_numbers
+from ddphf.symmetry.learned import COLUMN, digest_numbers, event_numbers, note_of
 from ddphf.symmetry.load_events import make_axes
 
 __all__ = ["Fold", "held_out_z", "learn_templates", "split_halves"]
@@ -252,8 +252,9 @@ def _fold(
     }
     out["learned"]["seal"] = seal_learned(out["learned"])
     return Fold(
-        document=out, held_out=_npz(_plain(other)), training=_npz({"contents": numbers}),
-        template=_csv(histograms, axes), learned_from=half.n_events, tested_on=other.n_events,
+        document=out, held_out=_npz(_plain(other)), training=_npz({COLUMN: numbers}),
+        template=f"# {note_of(out['learned']['seal'])}\n{_csv(histograms, axes)}",
+        learned_from=half.n_events, tested_on=other.n_events,
         events={role: float(values.sum()) for role, values in histograms.items()},
         warnings=read.warnings,
     )  # fmt: skip

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,16 @@ FRACTION = 0.025
 
 PERMUTED = (4_000, 20_000)
 """Events of both samples where permutation is tried."""
+
+FADING = 10.0
+"""GeV of pT in which the difference of a turn-on falls to 1 / e."""
+
+DIFFERENCES: dict[str, Callable[[Array], Array]] = {
+    "below 40 GeV": lambda pt: np.where(pt < 40, 0.8, 1.0),
+    f"at 20 GeV, fading by e in {FADING:g} GeV": lambda pt: 1 - 0.2 * np.exp((20 - pt) / FADING),
+}
+"""Ratio of the efficiencies by pT, 20 % apart at the threshold of 20 GeV: a step has half of all
+events below it, a turn-on of a trigger moves few."""
 
 UNSTATED = (
     "the unit of x that the null belongs to: the scripts have e^-x, with the tail's signal at 6.4, "
@@ -135,9 +146,10 @@ def run_nplm_study(
                 _signal(rng, signal, events, size, toys, redraws, seed, network=False)
             )
     permutation = []
-    for number, size in enumerate(PERMUTED):
-        stage(f"permutation where efficiencies differ, {size} events")
-        permutation.append(_permutation(generator(seed, 30 + number), size, toys, redraws, seed))
+    for number, (where, size) in enumerate(itertools.product(DIFFERENCES, PERMUTED)):
+        stage(f"permutation where efficiencies differ {where}, {size} events")
+        rng = generator(seed, 30 + number)
+        permutation.append(_permutation(rng, where, size, toys, redraws, seed))
     mass = None
     if sample is not None:
         mass = study_sample(
@@ -221,18 +233,20 @@ def _median(values: Sequence[float]) -> Spec:
     return {"median_z": float(np.median(values)), "error": float(spread)}
 
 
-def _permutation(rng: np.random.Generator, size: int, toys: int, redraws: int, seed: int) -> Spec:
+def _permutation(
+    rng: np.random.Generator, where: str, size: int, toys: int, redraws: int, seed: int
+) -> Spec:
     """Return how often p < .05 without a signal, efficiencies differing by 20 % at low pT."""
     rates: dict[str, list[float]] = {"redraws": [], "permutation": []}
     for number in range(4 * toys):
         n = rng.poisson(size)
         pt = 20 + rng.exponential(30.0, n)
         points: AnyArray = np.stack([rng.normal(90.0, 20.0, n), pt], axis=1)
-        ratio = np.where(pt < 40, 0.8, 1.0)
+        ratio = DIFFERENCES[where](pt)
         y = rng.random(n) < ratio / (1 + ratio)
         for name, r in (("redraws", ratio), ("permutation", np.ones(n))):
             pool = make_pool(points, make_labels(y, r), ("kernel",))
             drawn = redraw_pool(pool, redraws, seed=seed_of_part(seed, number))
             rates[name].append(count_redraws(float(pool.observed[0, 0]), drawn[0, 0]).p)
     out: dict[str, Any] = {name: float(np.mean(np.array(p) < 0.05)) for name, p in rates.items()}
-    return {"events": size, "experiments": 4 * toys, "difference": 0.2, **out}
+    return {"events": size, "experiments": 4 * toys, "difference": 0.2, "where": where, **out}

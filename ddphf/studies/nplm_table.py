@@ -102,8 +102,8 @@ def _luminosity_rows(study: Spec) -> list[Spec]:
 def _permutation_rows(study: Spec) -> list[Spec]:
     return [
         _row(
-            f"no signal, efficiencies {row['difference']:.0%} apart at low pT, {row['events']} "
-            "events: part of experiments with p < .05 by permutation",
+            f"no signal, efficiencies {row['difference']:.0%} apart {row['where']}, "
+            f"{row['events']} events: part of experiments with p < .05 by permutation",
             None, f"{row['permutation']:.1%}",
             f"labels are not exchangeable there; redrawn with their probabilities: "
             f"{row['redraws']:.1%}",

@@ -18,6 +18,7 @@ from ddphf.symmetry.closure_variables import ClosureEvents, VariableEvents
 from ddphf.symmetry.expressions import column_names
 from ddphf.symmetry.fake_templates import keep_positive, mend_negative
 from ddphf.symmetry.fakes import fake_normalisation, fake_shapes
+from ddphf.symmetry.learned import refuse_other_templates
 from ddphf.symmetry.load_events import EventSamples, read_samples
 from ddphf.symmetry.load_lepton_id import load_lepton_id
 from ddphf.symmetry.pair import Channel, Pair, Systematic, Template
@@ -50,6 +51,7 @@ def load_pair(analysis: Analysis) -> Pair:
         >>> ddphf.load_pair(analysis).tested.observed.values.shape
         (28, 28)
     """
+    refuse_other_templates(analysis)
     samples = read_samples(analysis)
 
     def read(address: str) -> Histogram:
