@@ -6,6 +6,8 @@ import numpy as np
 from bump_data import EDGES, drawn, smooth, with_bump, write_spectrum
 from conftest import invoke
 
+from ddphf.bumps.network import Network, shipped_network
+
 __all__ = ["BUMPS"]
 
 
@@ -75,6 +77,13 @@ def paired(folder):
     write_spectrum(folder / "partner.csv", {"x": FALLING, "y": FALLING})
 
 
+def huge(folder):
+    paired(folder)
+    network = shipped_network()
+    weights = {name: values * np.float32(1e36) for name, values in network.weights.items()}
+    (folder / "huge.npz").write_bytes(Network(weights, network.about).to_bytes())
+
+
 def scanned_pair(folder):
     write_spectrum(folder / "s.csv", {"observed": FALLING, "partner": drawn(smooth(), 2)})
     run("bumps scan s.csv --width-bins 1.5 -o b.json")
@@ -129,6 +138,9 @@ BUMPS = {
     ),
     "weights that are none": line(
         "bumps scan s.csv --width-bins 1.5 --method network --weights s.csv -o b.json", paired
+    ),
+    "weights that give no number": line(
+        "bumps scan s.csv --width-bins 1.5 --method network --weights huge.npz -o b.json", huge
     ),
     "weights for splines": scan(FALLING, "--weights", "network.npz"),
     "weights that are not there": scan(
