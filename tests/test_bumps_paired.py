@@ -1,6 +1,7 @@
 """Bumps over the partner sample of a symmetry: closed forms, other minimizers, the command."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from scipy.stats import kstest
 
 from ddphf.bumps.binning import Binning
 from ddphf.bumps.global_p import pair_maxima
+from ddphf.bumps.neighbours import add_neighbours
 from ddphf.bumps.paired import fit_pairs, hunt_pair, largest_z
 from ddphf.bumps.prepare import Width
 from ddphf.bumps.run_scan import scan_spectra
@@ -206,3 +208,37 @@ def test_sums_of_neighbours_keep_their_partners(folder):
     rows = {s["name"]: s for s in json.loads(Path("b.json").read_text())["spectra"]}
     both = rows["j_2+3jets.csv:observed"]
     assert both["partner"] == (partners[0] + partners[1]).tolist()
+
+
+def test_a_sum_of_neighbours_has_a_partner_that_both_share_once():
+    """Twice the same counts are no Poisson counts: the sum's ratio is that of both."""
+    (two, a), (three, _) = pair(0.0, 1), pair(0.0, 2)
+    spectra = [
+        Spectrum("ee_2jets", EDGES, two, partner=a, ratio=np.full(50, RATIO)),
+        Spectrum("ee_3jets", EDGES, three, partner=a, ratio=np.full(50, 0.4)),
+    ]
+    (*_, both), said = add_neighbours(spectra, "jets")
+    assert said == []
+    assert both.counts.tolist() == (two + three).tolist()
+    assert both.partner.tolist() == a.tolist()
+    assert both.ratios == pytest.approx(np.full(50, RATIO + 0.4))
+    other = replace(spectra[1], partner=a + 1)  # another sample, of another ratio
+    assert (
+        "have no partner samples with one ratio"
+        in add_neighbours([spectra[0], other], "jets")[1][0]
+    )
+
+
+def test_z_of_sums_with_a_shared_partner_is_that_of_counts():
+    """One place of sums without a bump: a standard normal, 1.22 as wide with the partner twice."""
+    rng, b = np.random.default_rng(8), smooth()
+    template = Binning(EDGES, np.full(50, 3.0)).templates[25]
+    z = []
+    for _ in range(600):
+        two, three, a = (rng.poisson(b).astype(float) for _ in range(3))
+        named = zip(("2jets", "3jets"), (two, three), strict=True)
+        spectra = [Spectrum(name, EDGES, n, partner=a) for name, n in named]
+        both = add_neighbours(spectra, "jets")[0][2]
+        z.append(float(fit_pairs(both.counts, both.partner, both.ratios, template).z))
+    assert kstest(z, "norm").pvalue > 1e-3
+    assert np.std(z) == pytest.approx(1.0, abs=0.1)
