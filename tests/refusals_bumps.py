@@ -125,6 +125,7 @@ BUMPS = {
     "a partner twice": scan(
         FALLING, "--partner", "spectrum.csv:partner", more={"partner": drawn(smooth(), 2)}
     ),
+    "a sample that is its own partner": scan(FALLING, more={"partner": FALLING}),
     "a ratio without a partner": scan(FALLING, more={"ratio": np.ones(50)}),
     "partner and spectrum of other bins": line(
         "bumps scan s.csv --partner short.csv --width-bins 1.5 -o b.json",

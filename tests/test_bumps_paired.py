@@ -242,3 +242,52 @@ def test_z_of_sums_with_a_shared_partner_is_that_of_counts():
         z.append(float(fit_pairs(both.counts, both.partner, both.ratios, template).z))
     assert kstest(z, "norm").pvalue > 1e-3
     assert np.std(z) == pytest.approx(1.0, abs=0.1)
+
+
+def test_errors_of_a_ratio_and_of_a_background_are_said_to_be_unused(folder):
+    counts, partner = pair()
+    arrays = {"observed": counts, "partner": partner, "edges_0": EDGES, "ratio": np.full(50, RATIO)}
+    for name, more, said in (
+        ("exact.npz", {}, []),
+        ("ratio.npz", {"ratio_variances": np.full(50, 1e-4)}, ["the errors of its ratio are not"]),
+        ("known.npz", {"background": smooth(), "background_variances": smooth() / 10},
+         ["the errors of its background are not used: z_known takes it as exact"]),
+    ):  # fmt: skip
+        np.savez(name, **arrays, **more)
+        done = invoke("bumps", "scan", name, "--width-bins", "1.5", "-o", "b.json", "--force")
+        assert done.code == 0, done.err
+        found = [w for w in json.loads(Path("b.json").read_text())["warnings"] if "errors" in w]
+        assert len(found) == len(said)
+        assert all(part in line for part, line in zip(said, found, strict=True))
+        assert all(part in done.err.replace("\n", " ") for part in said)
+    lines = ["mass_low,mass_high,partner,ratio,ratio stat +,ratio stat -"]
+    lines += [f"{a},{b},{n},.9,.01,-.01"
+              for a, b, n in zip(EDGES[:-1], EDGES[1:], partner, strict=True)]  # fmt: skip
+    Path("partner.csv").write_text("\n".join(lines))
+    write_spectrum("s.csv", {"observed": counts})
+    (found,), _ = read_spectra(["s.csv"], "partner.csv")
+    assert found.held == ("ratio",)
+
+
+def test_a_sample_is_no_partner_of_itself_and_weights_are_none(folder):
+    counts, partner = pair()
+    write_spectrum("s.csv", {"observed": counts})
+    (found,), _ = read_spectra(["s.csv"], "s.csv:observed")
+    with pytest.raises(InputError, match="its partner sample holds its own counts"):
+        scan_spectra([found], Width(bins=1.5))
+    np.savez("w.npz", partner=partner, partner_variances=2 * partner, edges_0=EDGES)
+    (found,), _ = read_spectra(["s.csv"], "w.npz")
+    with pytest.raises(InputError, match="its errors or its partner's are not those of counts"):
+        scan_spectra([found], Width(bins=1.5))
+
+
+def test_a_partner_without_an_event_is_refused():
+    """Counts that nothing predicts are described by no ratio."""
+    counts = pair()[0]
+    with pytest.raises(InputError, match="its partner sample does not describe it"):
+        scan_spectra([spectrum(partner=np.zeros(50))], Width(bins=1.5))
+    holes = spectrum().partner.copy()
+    holes[30:33] = 0
+    assert counts[30:33].min() > 50
+    with pytest.raises(InputError, match="its partner sample does not describe it"):
+        scan_spectra([spectrum(partner=holes)], Width(bins=1.5))

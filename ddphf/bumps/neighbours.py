@@ -63,6 +63,7 @@ def add_neighbours(spectra: Sequence[Spectrum], word: str) -> tuple[list[Spectru
                 one, name=f"{head}{n}+{n + 1}{tail}", counts=one.counts + other.counts,
                 background=background, weighted=one.weighted or other.weighted,
                 sources=(one.name, other.name), partner=pair[0], ratio=pair[1],
+                held=tuple(dict.fromkeys((*one.held, *other.held))),
             )
         )  # fmt: skip
     if not sums and not said:

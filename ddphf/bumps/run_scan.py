@@ -17,7 +17,7 @@ from ddphf.bumps.network import Network, estimate_all
 from ddphf.bumps.paired import hunt_pair
 from ddphf.bumps.prepare import Prepared, Width, prepare
 from ddphf.bumps.scan_rows import EXCLUDED, SCANNED, SILENT, UNDESCRIBED, Entry, finite, row_of
-from ddphf.bumps.spectra import Spectrum
+from ddphf.bumps.spectra import BACKGROUND, RATIO, Spectrum
 from ddphf.bumps.starts import fit_rises
 from ddphf.bumps.strengths import FREEDOMS
 from ddphf.compute.work import HERE, Work
@@ -26,6 +26,12 @@ from ddphf.results.bumps import BumpsResult
 from ddphf.results.provenance import make_provenance
 
 __all__ = ["scan_spectra"]
+
+HELD = {
+    BACKGROUND: "z_known takes it as exact",
+    RATIO: "Z and p take it as exact; an analysis file of the pair ('ddphf build') has them",
+}
+"""What is said of errors that are not used."""
 
 CANDIDATES = len(PAIRS) * len(FREEDOMS)
 """Backgrounds of splines that a spectrum may have."""
@@ -247,6 +253,11 @@ def _warnings(entries: list[Entry], *, asked: bool) -> tuple[str, ...]:
             lines.append(
                 f"{name}: rises over its first {entry.prepared.start} bins, which are left out"
             )
+        if found is not None:
+            lines += [
+                f"{name}: the errors of its {what} are not used: {HELD[what]}"
+                for what in entry.prepared.spectrum.held
+            ]
         if found is not None and found.failed:
             lines.append(f"{name}: {found.failed} fits have no certificate and are left out")
         if found is not None and found.failed_candidates:

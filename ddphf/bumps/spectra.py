@@ -52,6 +52,7 @@ class Spectrum:
         sources: Spectra that it is the sum of.
         partner: Counts of the partner sample of a symmetry, or None.
         ratio: Of the efficiencies, spectrum over partner, shape (n,); None for 1.
+        held: What stands beside it with errors that are not used.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Spectrum:
     sources: tuple[str, ...] = ()
     partner: Array | None = None
     ratio: Array | None = None
+    held: tuple[str, ...] = ()
 
     @property
     def ratios(self) -> Array:
@@ -199,14 +201,19 @@ def _spectrum(file: str, name: str, found: Histogram, beside: dict[str, Histogra
         values[what] = other.flat
         if what != PARTNER and not (np.all(np.isfinite(other.flat)) and np.all(other.flat > 0)):
             raise InputError(f"{file}: '{what}' must be above 0 in every bin")
+    held = tuple(n for n in (BACKGROUND, RATIO) if n in values and _has_errors(beside[n]))
     partner = beside.get(PARTNER) if PARTNER in values else None
     if RATIO in values and partner is None:
         raise InputError(f"{file}: holds a '{RATIO}' of efficiencies and no '{PARTNER}'")
     return Spectrum(
         label, np.array(axis.edges), found.flat, values.get(BACKGROUND), axis.unit,
         _is_weighted(found) or (partner is not None and _is_weighted(partner)),
-        partner=values.get(PARTNER), ratio=values.get(RATIO),
+        partner=values.get(PARTNER), ratio=values.get(RATIO), held=held,
     )  # fmt: skip
+
+
+def _has_errors(found: Histogram) -> bool:
+    return found.variances is not None or bool(found.error_columns)
 
 
 def _is_weighted(found: Histogram) -> bool:
@@ -234,7 +241,10 @@ def check_counts(spectrum: Spectrum) -> str | None:
     if wrong is not None:
         return wrong
     if spectrum.weighted:
-        return "its errors are not those of counts: weighted events have no Poisson law"
+        whose = "its errors" if spectrum.partner is None else "its errors or its partner's"
+        return f"{whose} are not those of counts: weighted events have no Poisson law"
+    if spectrum.partner is not None and np.array_equal(counts, spectrum.partner):
+        return "its partner sample holds its own counts; name the sample of the other side"
     if counts.sum() < FEWEST_EVENTS:
         return f"{counts.sum():g} events; expected at least {FEWEST_EVENTS}"
     return None
