@@ -157,6 +157,16 @@ def test_neighbouring_multiplicities_are_combined(folder):
     assert "have different bins" in add_neighbours([two, three], "jets")[1][0]
 
 
+def test_neighbours_without_a_sum_are_in_the_record(folder):
+    write_spectrum("ee_2jets.csv", {"observed": drawn(smooth(), 2)})
+    write_spectrum("ee_3jets.csv", {"observed": drawn(smooth(40), 1)}, EDGES[:41])
+    record, done = scan("ee_2jets.csv", "ee_3jets.csv", "--width-bins", "1.5", "--combine", "jets",
+                        "--page", "p.html")  # fmt: skip
+    assert "have different bins, so no sum is scanned" in record["warnings"][0]
+    assert "have different bins, so no sum is scanned" in done.err.replace("\n", " ")
+    assert "have different bins, so no sum is scanned" in Path("p.html").read_text()
+
+
 def test_a_turn_on_is_left_out_and_said(folder):
     i = np.arange(80)
     counts = drawn(smooth(80, falls=25) / (1 + np.exp(-(i - 15) / 2.5)))
