@@ -304,7 +304,15 @@ def test_training_is_the_same_again_and_another_with_another_seed(folder):
 def test_the_network_in_family_and_out_of_it():
     sets = ["talk", "dijet", "bernstein", "two exponentials"]
     found = evaluate_bumps(sets, signals=400, backgrounds=400, network=shipped_network(), seed=1)
-    talk = found.sets[0]
-    assert talk["delta_z_all"]["half_range"] < 0.8
-    assert talk["auc"]["value"] > 0.93
+    assert found.sets[0]["delta_z_all"]["half_range"] < 0.8
+    assert found.sets[0]["auc"]["value"] > 0.93
+    # of the table in docs/bumps.md; out of what it was trained on wider than the splines' 1.0
+    for one, wanted in zip(
+        found.sets,
+        [(-0.11, 0.64, 0.957), (-0.19, 1.12, 0.942), (-0.08, 0.81, 0.948), (-0.10, 0.92, 0.946)],
+        strict=True,
+    ):
+        d = one["delta_z_all"]
+        seen = (d["bias"], d["half_range"], one["auc"]["value"])
+        assert seen == pytest.approx(wanted, abs=0.006)
     assert replace(found, sets=()).network["digest"] == shipped_network().digest

@@ -269,6 +269,27 @@ def test_errors_of_a_ratio_and_of_a_background_are_said_to_be_unused(folder):
     assert found.held == ("ratio",)
 
 
+def test_errors_of_counts_are_said_to_be_unused(folder):
+    counts, _ = pair()
+    lines = ["mass_low,mass_high,observed,observed stat +,observed stat -"]
+    lines += [f"{a},{b},{n},7,-7" for a, b, n in zip(EDGES[:-1], EDGES[1:], counts, strict=True)]
+    Path("s.csv").write_text("\n".join(lines))
+    done = invoke("bumps", "scan", "s.csv", "--width-bins", "1.5", "-o", "b.json")
+    assert done.code == 0, done.err
+    said = "the errors of its counts are not used: those of whole counts are Poisson's"
+    assert said in json.loads(Path("b.json").read_text())["warnings"][0]
+
+
+def test_one_spectrum_with_and_without_partner_is_refused(folder):
+    """The same counts, by two names, count once whatever stands beside them."""
+    counts, partner = pair()
+    counts[-1] = 0
+    write_spectrum("one.csv", {"observed": counts, "partner": partner})
+    write_spectrum("other.csv", {"observed": np.where(counts == 0, -0.0, counts)})
+    with pytest.raises(InputError, match=r"other\.csv:observed: has the bins and counts of one"):
+        read_spectra(["one.csv", "other.csv"])
+
+
 def test_a_sample_is_no_partner_of_itself_and_weights_are_none(folder):
     counts, partner = pair()
     write_spectrum("s.csv", {"observed": counts})

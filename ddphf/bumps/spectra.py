@@ -17,8 +17,8 @@ from ddphf.inputs.histogram import Histogram
 from ddphf.inputs.readers import histogram_names, read_histogram
 
 __all__ = [
-    "BACKGROUND", "FEWEST_BINS", "MOST_BINS", "PARTNER", "RATIO", "Spectrum", "check_counts",
-    "read_spectra",
+    "BACKGROUND", "COUNTS", "FEWEST_BINS", "MOST_BINS", "PARTNER", "RATIO", "Spectrum",
+    "check_counts", "read_spectra",
 ]  # fmt: skip
 
 BACKGROUND = "background"
@@ -27,6 +27,9 @@ BACKGROUND = "background"
 PARTNER, RATIO = "partner", "ratio"
 """Those that are counts of the partner sample of a symmetry, and the ratio of its efficiencies
 (that of the spectrum over that of the partner)."""
+
+COUNTS = "counts"
+"""The word for those of spectrum and partner."""
 
 BESIDE = (BACKGROUND, PARTNER, RATIO)
 
@@ -118,9 +121,10 @@ def read_spectra(
 
 def _refuse_copies(spectra: Sequence[Spectrum]) -> None:
     """Refuse the same counts by two names: they would count twice in what is said of all."""
-    known: dict[str, Spectrum] = {}
+    known: dict[bytes, Spectrum] = {}
     for spectrum in spectra:
-        other = known.setdefault(spectrum.digest, spectrum)
+        key = np.concatenate([spectrum.edges, spectrum.counts + 0.0]).tobytes()  # 0 for -0
+        other = known.setdefault(key, spectrum)
         if other is not spectrum and spectrum.counts.any():
             raise InputError(
                 f"{spectrum.name}: has the bins and counts of {other.name}; one spectrum counts "
@@ -201,8 +205,10 @@ def _spectrum(file: str, name: str, found: Histogram, beside: dict[str, Histogra
         values[what] = other.flat
         if what != PARTNER and not (np.all(np.isfinite(other.flat)) and np.all(other.flat > 0)):
             raise InputError(f"{file}: '{what}' must be above 0 in every bin")
-    held = tuple(n for n in (BACKGROUND, RATIO) if n in values and _has_errors(beside[n]))
     partner = beside.get(PARTNER) if PARTNER in values else None
+    held = tuple(n for n in (BACKGROUND, RATIO) if n in values and _has_errors(beside[n]))
+    if found.error_columns or (partner is not None and partner.error_columns):
+        held = (COUNTS, *held)
     if RATIO in values and partner is None:
         raise InputError(f"{file}: holds a '{RATIO}' of efficiencies and no '{PARTNER}'")
     return Spectrum(
