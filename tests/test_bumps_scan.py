@@ -292,7 +292,7 @@ def test_published_spectra():
     (atlas,), _ = read_spectra([str(place / "atlas_diphoton_2012.csv")])
     found = scan_spectra([atlas], Width(mass=1.656), toys=200, seed=1).spectra[0]
     assert 126 <= found["best"]["mass"] <= 127
-    assert found["best"]["z"] == pytest.approx(3.34, abs=0.05)
+    assert found["best"]["z"] == pytest.approx(3.349, abs=0.001)
     assert found["background"]["p"] > 0.05
     for name, width in (("cms_diphoton", Width(bins=1.5)), ("cms_dimuon", Width(bins=1.0))):
         (cms,), _ = read_spectra([str(place / f"{name}.csv")])
