@@ -72,6 +72,12 @@ def copied(folder):
         write_spectrum(folder / name, {"observed": FALLING})
 
 
+def in_mev(folder):
+    file = write_spectrum(folder / "s.csv", {"observed": FALLING}, 1000 * EDGES)
+    text = file.read_text()
+    file.write_text(text.replace("mass_low,mass_high", "mass [MeV]_low,mass [MeV]_high"))
+
+
 def paired(folder):
     write_spectrum(folder / "s.csv", {"observed": FALLING})
     write_spectrum(folder / "partner.csv", {"x": FALLING, "y": FALLING})
@@ -109,6 +115,9 @@ BUMPS = {
     "a width twice": scan(FALLING, "--width", "3"),
     "no width of a bump": scan(FALLING, width=()),
     "a resolution of nothing": scan(FALLING, width=("--resolution", "muon+pion")),
+    "a resolution of masses that are not in GeV": line(
+        "bumps scan s.csv --resolution muon+muon -o b.json", in_mev
+    ),
     "a spectrum that no smooth background describes": scan(np.round(KINK)),
     "a spectrum of one peak alone": scan(np.where(np.arange(50) == 20, 500.0, 0.0)),
     "a known background of nothing": scan(FALLING, more={"background": np.zeros(50)}),

@@ -267,6 +267,16 @@ def test_resolutions_of_objects():
     assert sigma / np.diff(edges) == pytest.approx(np.full(len(edges) - 1, 2.0))
 
 
+@pytest.mark.parametrize("unit", ["GeV", "GEV", "GeV/c^2", ""])
+def test_resolutions_are_of_masses_in_gev(unit):
+    width, spectrum = Width(objects="electron+electron"), Spectrum("s", EDGES, BUMP)
+    assert prepare(replace(spectrum, unit=unit), width).why == ""
+    other = replace(spectrum, edges=EDGES * 1000, unit="MeV")
+    why = "masses in MeV, and a resolution of objects is one in GeV: give --width in MeV"
+    assert prepare(other, width).why == why
+    assert prepare(other, Width(mass=3000.0)).why == ""
+
+
 def test_weights_of_a_histogram_are_told_by_its_errors():
     h = hist.Hist(hist.axis.Variable(EDGES, name="mass"), storage=hist.storage.Weight())
     h.view().value, h.view().variance = BUMP, 2 * BUMP
