@@ -33,8 +33,7 @@ def draw_nplm(study: Mapping[str, Any]) -> Iterator[tuple[str, Figure]]:
 
 def _draw_null(study: Mapping[str, Any]) -> Figure:
     """Mean of t_sym by Adam against epochs, in both units."""
-    figure = Figure(figsize=SIZE, layout="constrained")
-    panel = figure.subplots()
+    figure, panel = _open()
     units = dict.fromkeys(row["unit"] for row in study["epochs"])
     for unit, color in zip(units, (BLUE, ORANGE), strict=True):
         rows = [row for row in study["epochs"] if row["unit"] == unit]
@@ -44,10 +43,14 @@ def _draw_null(study: Mapping[str, Any]) -> Figure:
     panel.set_xscale("log")
     panel.set_xticks(epochs, [f"{n}" for n in epochs])
     panel.minorticks_off()
-    panel.set_ylim(bottom=0)
     _say(panel, "epochs of Adam", "mean t without a signal")
     panel.legend(frameon=False, fontsize=8)
     return figure
+
+
+def _open() -> tuple[Figure, Axes]:
+    figure = Figure(figsize=SIZE, layout="constrained")
+    return figure, figure.subplots()
 
 
 def _points(
@@ -68,8 +71,7 @@ def _say(panel: Axes, x: str, y: str) -> None:
 
 def _draw_luminosity(study: Mapping[str, Any]) -> Figure:
     """Median Z of the default against the events, beside what is possible."""
-    figure = Figure(figsize=SIZE, layout="constrained")
-    panel = figure.subplots()
+    figure, panel = _open()
     signals = dict.fromkeys(row["signal"] for row in study["luminosity"])
     for signal, color in zip(signals, (BLUE, ORANGE), strict=True):
         rows = [row for row in study["luminosity"] if row["signal"] == signal]
@@ -90,8 +92,7 @@ def _draw_luminosity(study: Mapping[str, Any]) -> Figure:
 
 def _draw_permutation(study: Mapping[str, Any]) -> Figure:
     """Part of experiments without a signal with p < .05, by permutation and by redraws."""
-    figure = Figure(figsize=SIZE, layout="constrained")
-    panel = figure.subplots()
+    figure, panel = _open()
     rows = study["permutation"]
     x = [r["events"] for r in rows]
     for name, color in (("permutation", ORANGE), ("redraws", BLUE)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,7 +28,7 @@ MOST_NUMBERS = 1 << 28
 
 
 @dataclass(frozen=True)
-class FlipBlocks:
+class FlipBlocks(ABC):
     """Base of what gives a number of some members in each flip of a block.
 
     Attributes:
@@ -48,9 +49,9 @@ class FlipBlocks:
         """
         return self.values((items // self.blocks).tolist(), int(items[0] % self.blocks))
 
+    @abstractmethod
     def values(self, members: list[int], block: int) -> AnyArray:
         """Return the numbers of members of one batch."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

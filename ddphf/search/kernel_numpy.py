@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 import numpy as np
@@ -12,7 +13,7 @@ from ddphf.search.table import WindowTable
 __all__ = ["BoxKernel", "Kernel", "sum_from_lower_edges"]
 
 
-class Kernel:
+class Kernel(ABC):
     """One kernel on one set of windows."""
 
     def __init__(self, table: WindowTable) -> None:
@@ -25,11 +26,11 @@ class Kernel:
         """Return scales by the windows' numbers in the order of the kernel."""
         return scales
 
+    @abstractmethod
     def run(
         self, fields: AnyArray, z: float, weights: Array, scales: AnyArray | None = None
     ) -> tuple[AnyArray, Array]:
         """Return the largest Z of each field, and the weight at or above z."""
-        raise NotImplementedError
 
 
 class BoxKernel(Kernel):
