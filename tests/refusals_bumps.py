@@ -6,6 +6,8 @@ import numpy as np
 from bump_data import EDGES, drawn, smooth, with_bump, write_spectrum
 from conftest import invoke
 
+from ddphf.bumps.network import Network, shipped_network
+
 __all__ = ["BUMPS"]
 
 
@@ -70,9 +72,22 @@ def copied(folder):
         write_spectrum(folder / name, {"observed": FALLING})
 
 
+def in_mev(folder):
+    file = write_spectrum(folder / "s.csv", {"observed": FALLING}, 1000 * EDGES)
+    text = file.read_text()
+    file.write_text(text.replace("mass_low,mass_high", "mass [MeV]_low,mass [MeV]_high"))
+
+
 def paired(folder):
     write_spectrum(folder / "s.csv", {"observed": FALLING})
     write_spectrum(folder / "partner.csv", {"x": FALLING, "y": FALLING})
+
+
+def huge(folder):
+    paired(folder)
+    network = shipped_network()
+    weights = {name: values * np.float32(1e36) for name, values in network.weights.items()}
+    (folder / "huge.npz").write_bytes(Network(weights, network.about).to_bytes())
 
 
 def scanned_pair(folder):
@@ -100,6 +115,9 @@ BUMPS = {
     "a width twice": scan(FALLING, "--width", "3"),
     "no width of a bump": scan(FALLING, width=()),
     "a resolution of nothing": scan(FALLING, width=("--resolution", "muon+pion")),
+    "a resolution of masses that are not in GeV": line(
+        "bumps scan s.csv --resolution muon+muon -o b.json", in_mev
+    ),
     "a spectrum that no smooth background describes": scan(np.round(KINK)),
     "a spectrum of one peak alone": scan(np.where(np.arange(50) == 20, 500.0, 0.0)),
     "a known background of nothing": scan(FALLING, more={"background": np.zeros(50)}),
@@ -116,6 +134,7 @@ BUMPS = {
     "a partner twice": scan(
         FALLING, "--partner", "spectrum.csv:partner", more={"partner": drawn(smooth(), 2)}
     ),
+    "a sample that is its own partner": scan(FALLING, more={"partner": FALLING}),
     "a ratio without a partner": scan(FALLING, more={"ratio": np.ones(50)}),
     "partner and spectrum of other bins": line(
         "bumps scan s.csv --partner short.csv --width-bins 1.5 -o b.json",
@@ -129,6 +148,9 @@ BUMPS = {
     ),
     "weights that are none": line(
         "bumps scan s.csv --width-bins 1.5 --method network --weights s.csv -o b.json", paired
+    ),
+    "weights that give no number": line(
+        "bumps scan s.csv --width-bins 1.5 --method network --weights huge.npz -o b.json", huge
     ),
     "weights for splines": scan(FALLING, "--weights", "network.npz"),
     "weights that are not there": scan(

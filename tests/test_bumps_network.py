@@ -1,6 +1,8 @@
 """The network that ranks spectra: its weights, its use, its training, and what is said of it."""
 
+import io
 import json
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from ddphf.bumps.network import Network, apply_network, estimate_all, read_netwo
 from ddphf.bumps.prepare import Width
 from ddphf.bumps.run_scan import scan_spectra
 from ddphf.bumps.spectra import Spectrum
+from ddphf.cli.bumps_train import STEPS
 from ddphf.exceptions import InputError, UsageError
 from ddphf.results.bumps import BumpsResult
 from ddphf.results.registry import check_record
@@ -45,6 +48,19 @@ def test_shipped_weights_are_small_and_those_of_their_digest(folder):
     assert network.describe()["digest"].startswith("sha256:")
     assert again.to_bytes() == content
     assert shifted(network).digest != network.digest
+
+
+def test_the_page_names_the_weights_that_are_shipped():
+    """What 'ddphf bumps train --seed 1' makes again is told by these."""
+    about = shipped_network().describe()
+    assert about == {
+        "version": "1", "channels": 24, "steps": STEPS, "batch": 128, "seed": 1,
+        "functions": "talk", "widths": [0.7, 3.0], "loss": 0.210194, "parameters": 20481,
+        "digest": "sha256:c891724d7924c5efd6a2407e5e1c8a9d24c2e42194655c44d2cacb87080bd01e",
+    }  # fmt: skip
+    page = (Path(__file__).parents[1] / "docs/bumps.md").read_text()
+    assert f"`{about['digest'][:15]}...`" in page
+    assert "20 481 parameters" in page
 
 
 @pytest.mark.parametrize("n", [12, 13, 47, 100, 211, 300])
@@ -146,6 +162,59 @@ def test_files_that_are_no_weights_are_refused(folder):
             read_network(name)
 
 
+def packed(name, members, **how):
+    with zipfile.ZipFile(name, "w", **how) as archive:
+        for member, content in members.items():
+            archive.writestr(member, content)
+
+
+def exaggerated(numbers):
+    head = io.BytesIO()
+    shape = {"descr": "<f4", "fortran_order": False, "shape": (numbers,)}
+    np.lib.format.write_array_header_1_0(head, shape)
+    return head.getvalue()
+
+
+def test_hostile_files_of_weights_are_refused(folder):
+    """Numbers that no file holds, bombs, passwords, texts that are no settings: no traceback."""
+    network = shipped_network()
+    for name, about in (
+        ("infinite.npz", json.dumps({**network.about, "channels": float("inf")})),
+        ("deep.npz", "[" * 100_000), ("list.npz", "[]"), ("text.npz", "no JSON"),
+        ("wide.npz", json.dumps({**network.about, "widths": [0.7, 1.5, 3.0]})),
+    ):  # fmt: skip
+        np.savez(name, about=np.array(about), digest=np.array(network.digest), **network.weights)
+    nan = Network(network.weights, {**network.about, "loss": float("nan")})  # no record has NaN
+    Path("nan.npz").write_bytes(nan.to_bytes())
+    packed("header.npz", {"k0.npy": exaggerated(10**13)})
+    packed("bomb.npz", {"k0.npy": bytes(50_000_000)}, compression=zipfile.ZIP_DEFLATED)
+    packed("secret.npz", {"k0.npy": exaggerated(1)})
+    secret = bytearray(Path("secret.npz").read_bytes())
+    secret[6] |= 1
+    secret[secret.index(b"PK\x01\x02") + 8] |= 1
+    Path("secret.npz").write_bytes(bytes(secret))
+    files = sorted(folder.glob("*.npz"))
+    assert len(files) == 9
+    for file in files:
+        with pytest.raises(InputError, match=r"is no file of weights of 'ddphf bumps train'"):
+            read_network(file)
+    later = Network(network.weights, {**network.about, "version": "x" * 5000})
+    Path("later.npz").write_bytes(later.to_bytes())
+    with pytest.raises(InputError, match=r"^later.npz: weights of version x{58}\.\.\.x{58};"):
+        read_network("later.npz")
+
+
+def test_a_digest_is_no_signature_and_weights_of_no_number_are_refused(folder):
+    """Anybody can make a file with its digest: what it gives is looked at."""
+    network = shipped_network()
+    huge = {name: (values * np.float32(1e36)) for name, values in network.weights.items()}
+    Path("huge.npz").write_bytes(Network(huge, network.about).to_bytes())
+    other = read_network("huge.npz")
+    assert other.digest != network.digest
+    with pytest.raises(InputError, match="--weights: give no finite z of these spectra"):
+        other.z(inputs(), drawn(smooth())[None])
+
+
 SPECTRA = [
     Spectrum(f"s{i}", EDGES, drawn(with_bump(smooth(), 25, 60.0 * i), 7 + i)) for i in range(4)
 ]
@@ -235,7 +304,15 @@ def test_training_is_the_same_again_and_another_with_another_seed(folder):
 def test_the_network_in_family_and_out_of_it():
     sets = ["talk", "dijet", "bernstein", "two exponentials"]
     found = evaluate_bumps(sets, signals=400, backgrounds=400, network=shipped_network(), seed=1)
-    talk = found.sets[0]
-    assert talk["delta_z_all"]["half_range"] < 0.8
-    assert talk["auc"]["value"] > 0.93
+    assert found.sets[0]["delta_z_all"]["half_range"] < 0.8
+    assert found.sets[0]["auc"]["value"] > 0.93
+    # of the table in docs/bumps.md; out of what it was trained on wider than the splines' 1.0
+    for one, wanted in zip(
+        found.sets,
+        [(-0.11, 0.64, 0.957), (-0.19, 1.12, 0.942), (-0.08, 0.81, 0.948), (-0.10, 0.92, 0.946)],
+        strict=True,
+    ):
+        d = one["delta_z_all"]
+        seen = (d["bias"], d["half_range"], one["auc"]["value"])
+        assert seen == pytest.approx(wanted, abs=0.006)
     assert replace(found, sets=()).network["digest"] == shipped_network().digest

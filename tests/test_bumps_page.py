@@ -47,7 +47,7 @@ def test_foreign_strings_are_text():
     spectrum = record["spectra"][0]
     for key in ("name", "status", "why", "unit"):
         spectrum[key] = HOSTILE
-    record["left_out"] = [HOSTILE]
+    spectrum["warnings"] = record["left_out"] = record["warnings"] = [HOSTILE]
     page = bumps_page(record)
     tags = parse(page)
     assert tags.found.count("script") == 1
@@ -55,6 +55,55 @@ def test_foreign_strings_are_text():
     assert "\x1b" not in page
     assert "\u202e" not in page
     assert "<script>alert" not in "".join(bumps_parts(record))
+
+
+def test_every_attribute_is_the_name_and_opens_no_other():
+    """A name that ends its attribute, in double quotes, single ones and none."""
+    names = [
+        'a" onmouseover="x',
+        "a' onmouseover='x",
+        "a onmouseover=x",
+        "a`b",
+        "&quot; on=x",
+        "</td>",
+    ]
+    record = copy.deepcopy(RECORD)
+    first = record["spectra"][0]
+    record["spectra"] = [{**first, "name": name, "status": name} for name in names]
+    seen = []
+
+    class Attributes(HTMLParser):
+        def handle_starttag(self, tag, attributes):
+            if tag == "td" and ("class", "name") in attributes:
+                seen.append(dict(attributes))
+
+    Attributes().feed(bumps_page(record))
+    assert [sorted(one) for one in seen] == [["class", "data-key", "title"]] * 2 * len(names)
+    assert [one["data-key"] for one in seen[::2]] == names
+    assert [one["title"] for one in seen[1::2]] == names
+
+
+def test_the_page_has_the_warnings_of_the_scan():
+    """Backgrounds that could not be chosen, fits that have no certificate, a larger z at an end."""
+    record = copy.deepcopy(RECORD)
+    record["warnings"] = ["s: 3 of 25 backgrounds have no certified fit and could not be chosen"]
+    record["spectra"][0]["warnings"] = ["z = 4.20 at 103 is larger than that of the best bump"]
+    page, report = bumps_page(record), "".join(bumps_parts(record))
+    assert "Warning: s: 3 of 25 backgrounds have no certified fit" in page
+    for shown in (page, report):
+        assert "z = 4.20 at 103 is larger than that of the best bump" in shown
+    record["warnings"] = [f"w{i}" for i in range(1000)]
+    page = bumps_page(record)
+    assert page.count("Warning: ") == 51
+    assert "Warning: 950 more are in the record." in page
+
+
+def test_thumbnails_tell_what_is_stated():
+    spectrum = copy.deepcopy(RECORD["spectra"][0])
+    whole, stated = re.findall(r'stroke="#(?:999|D55E00)" points="([^"]*)"', thumbnail(spectrum))
+    assert len(whole.split()) == sum(z is not None for z in spectrum["z_profiled"])
+    assert len(stated.split()) == spectrum["excluded"].count(None)
+    assert set(stated.split()) < set(whole.split())
 
 
 def test_long_names_are_cut_where_they_are_shown():

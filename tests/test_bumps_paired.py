@@ -1,6 +1,7 @@
 """Bumps over the partner sample of a symmetry: closed forms, other minimizers, the command."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from scipy.stats import kstest
 
 from ddphf.bumps.binning import Binning
 from ddphf.bumps.global_p import pair_maxima
+from ddphf.bumps.neighbours import add_neighbours
 from ddphf.bumps.paired import fit_pairs, hunt_pair, largest_z
 from ddphf.bumps.prepare import Width
 from ddphf.bumps.run_scan import scan_spectra
@@ -206,3 +208,107 @@ def test_sums_of_neighbours_keep_their_partners(folder):
     rows = {s["name"]: s for s in json.loads(Path("b.json").read_text())["spectra"]}
     both = rows["j_2+3jets.csv:observed"]
     assert both["partner"] == (partners[0] + partners[1]).tolist()
+
+
+def test_a_sum_of_neighbours_has_a_partner_that_both_share_once():
+    """Twice the same counts are no Poisson counts: the sum's ratio is that of both."""
+    (two, a), (three, _) = pair(0.0, 1), pair(0.0, 2)
+    spectra = [
+        Spectrum("ee_2jets", EDGES, two, partner=a, ratio=np.full(50, RATIO)),
+        Spectrum("ee_3jets", EDGES, three, partner=a, ratio=np.full(50, 0.4)),
+    ]
+    (*_, both), said = add_neighbours(spectra, "jets")
+    assert said == []
+    assert both.counts.tolist() == (two + three).tolist()
+    assert both.partner.tolist() == a.tolist()
+    assert both.ratios == pytest.approx(np.full(50, RATIO + 0.4))
+    other = replace(spectra[1], partner=a + 1)  # another sample, of another ratio
+    assert (
+        "have no partner samples with one ratio"
+        in add_neighbours([spectra[0], other], "jets")[1][0]
+    )
+
+
+def test_z_of_sums_with_a_shared_partner_is_that_of_counts():
+    """One place of sums without a bump: a standard normal, 1.22 as wide with the partner twice."""
+    rng, b = np.random.default_rng(8), smooth()
+    template = Binning(EDGES, np.full(50, 3.0)).templates[25]
+    z = []
+    for _ in range(600):
+        two, three, a = (rng.poisson(b).astype(float) for _ in range(3))
+        named = zip(("2jets", "3jets"), (two, three), strict=True)
+        spectra = [Spectrum(name, EDGES, n, partner=a) for name, n in named]
+        both = add_neighbours(spectra, "jets")[0][2]
+        z.append(float(fit_pairs(both.counts, both.partner, both.ratios, template).z))
+    assert kstest(z, "norm").pvalue > 1e-3
+    assert np.std(z) == pytest.approx(1.0, abs=0.1)
+
+
+def test_errors_of_a_ratio_and_of_a_background_are_said_to_be_unused(folder):
+    counts, partner = pair()
+    arrays = {"observed": counts, "partner": partner, "edges_0": EDGES, "ratio": np.full(50, RATIO)}
+    for name, more, said in (
+        ("exact.npz", {}, []),
+        ("ratio.npz", {"ratio_variances": np.full(50, 1e-4)}, ["the errors of its ratio are not"]),
+        ("known.npz", {"background": smooth(), "background_variances": smooth() / 10},
+         ["the errors of its background are not used: z_known takes it as exact"]),
+    ):  # fmt: skip
+        np.savez(name, **arrays, **more)
+        done = invoke("bumps", "scan", name, "--width-bins", "1.5", "-o", "b.json", "--force")
+        assert done.code == 0, done.err
+        found = [w for w in json.loads(Path("b.json").read_text())["warnings"] if "errors" in w]
+        assert len(found) == len(said)
+        assert all(part in line for part, line in zip(said, found, strict=True))
+        assert all(part in done.err.replace("\n", " ") for part in said)
+    lines = ["mass_low,mass_high,partner,ratio,ratio stat +,ratio stat -"]
+    lines += [f"{a},{b},{n},.9,.01,-.01"
+              for a, b, n in zip(EDGES[:-1], EDGES[1:], partner, strict=True)]  # fmt: skip
+    Path("partner.csv").write_text("\n".join(lines))
+    write_spectrum("s.csv", {"observed": counts})
+    (found,), _ = read_spectra(["s.csv"], "partner.csv")
+    assert found.held == ("ratio",)
+
+
+def test_errors_of_counts_are_said_to_be_unused(folder):
+    counts, _ = pair()
+    lines = ["mass_low,mass_high,observed,observed stat +,observed stat -"]
+    lines += [f"{a},{b},{n},7,-7" for a, b, n in zip(EDGES[:-1], EDGES[1:], counts, strict=True)]
+    Path("s.csv").write_text("\n".join(lines))
+    done = invoke("bumps", "scan", "s.csv", "--width-bins", "1.5", "-o", "b.json")
+    assert done.code == 0, done.err
+    said = "the errors of its counts are not used: those of whole counts are Poisson's"
+    assert said in json.loads(Path("b.json").read_text())["warnings"][0]
+
+
+def test_one_spectrum_with_and_without_partner_is_refused(folder):
+    """The same counts, by two names, count once whatever stands beside them."""
+    counts, partner = pair()
+    counts[-1] = 0
+    write_spectrum("one.csv", {"observed": counts, "partner": partner})
+    write_spectrum("other.csv", {"observed": np.where(counts == 0, -0.0, counts)})
+    with pytest.raises(InputError, match=r"other\.csv:observed: has the bins and counts of one"):
+        read_spectra(["one.csv", "other.csv"])
+
+
+def test_a_sample_is_no_partner_of_itself_and_weights_are_none(folder):
+    counts, partner = pair()
+    write_spectrum("s.csv", {"observed": counts})
+    (found,), _ = read_spectra(["s.csv"], "s.csv:observed")
+    with pytest.raises(InputError, match="its partner sample holds its own counts"):
+        scan_spectra([found], Width(bins=1.5))
+    np.savez("w.npz", partner=partner, partner_variances=2 * partner, edges_0=EDGES)
+    (found,), _ = read_spectra(["s.csv"], "w.npz")
+    with pytest.raises(InputError, match="its errors or its partner's are not those of counts"):
+        scan_spectra([found], Width(bins=1.5))
+
+
+def test_a_partner_without_an_event_is_refused():
+    """Counts that nothing predicts are described by no ratio."""
+    counts = pair()[0]
+    with pytest.raises(InputError, match="its partner sample does not describe it"):
+        scan_spectra([spectrum(partner=np.zeros(50))], Width(bins=1.5))
+    holes = spectrum().partner.copy()
+    holes[30:33] = 0
+    assert counts[30:33].min() > 50
+    with pytest.raises(InputError, match="its partner sample does not describe it"):
+        scan_spectra([spectrum(partner=holes)], Width(bins=1.5))

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ddphf.arrays import Array
 from ddphf.bumps.spectra import Spectrum
 from ddphf.exceptions import InputError
 
@@ -48,9 +49,8 @@ def add_neighbours(spectra: Sequence[Spectrum], word: str) -> tuple[list[Spectru
         if not np.array_equal(one.edges, other.edges):
             said.append(f"{one.name} and {other.name} have different bins, so no sum is scanned")
             continue
-        if (one.partner is None) != (other.partner is None) or not np.array_equal(
-            one.ratios, other.ratios
-        ):
+        pair = _join_partners(one, other)
+        if pair is None:
             said.append(
                 f"{one.name} and {other.name} have no partner samples with one ratio of "
                 "efficiencies, so no sum is scanned"
@@ -62,9 +62,8 @@ def add_neighbours(spectra: Sequence[Spectrum], word: str) -> tuple[list[Spectru
             replace(
                 one, name=f"{head}{n}+{n + 1}{tail}", counts=one.counts + other.counts,
                 background=background, weighted=one.weighted or other.weighted,
-                sources=(one.name, other.name),
-                partner=None if one.partner is None or other.partner is None
-                else one.partner + other.partner,
+                sources=(one.name, other.name), partner=pair[0], ratio=pair[1],
+                held=tuple(dict.fromkeys((*one.held, *other.held))),
             )
         )  # fmt: skip
     if not sums and not said:
@@ -72,3 +71,17 @@ def add_neighbours(spectra: Sequence[Spectrum], word: str) -> tuple[list[Spectru
             f"--combine {word}: no two names differ by one in the number before '{word}'"
         )
     return [*spectra, *sums], said
+
+
+def _join_partners(one: Spectrum, other: Spectrum) -> tuple[Array | None, Array | None] | None:
+    """Return the partner sample of a sum with its ratio; None where there is none.
+
+    A sample that both share is there once, and predicts the sum of both: added to itself it would
+    have twice the variance of counts.
+    """
+    a, b = one.partner, other.partner
+    if a is None or b is None:
+        return (None, None) if a is b else None
+    if np.array_equal(a, b) and a.any():
+        return a, one.ratios + other.ratios
+    return (a + b, one.ratio) if np.array_equal(one.ratios, other.ratios) else None

@@ -9,20 +9,21 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
+from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ddphf.array_guards import check_arrays, load_arrays
 from ddphf.arrays import Array, Spec
 from ddphf.bumps.binning import Binning
 from ddphf.bumps.net_inputs import CHANNELS, CURVES, NetInputs
 from ddphf.exceptions import InputError
+from ddphf.text import cut_middle
 
 __all__ = [
     "VERSION", "Network", "apply_network", "estimate_all", "read_network", "shapes",
@@ -143,13 +144,22 @@ class Network:
 
         Returns:
             Shape (H, n).
+
+        Raises:
+            InputError: The weights give something that is no finite number.
         """
         out = np.empty(counts.shape)
         for first in range(0, len(counts), TOGETHER):
             some = slice(first, first + TOGETHER)
             seen = inputs(counts[some]).astype(np.float32)
             mask = np.ones((*seen.shape[:2], 1), dtype=np.float32)
-            out[some] = apply_network(np, self.weights, seen, mask)
+            with np.errstate(over="ignore", invalid="ignore"):
+                out[some] = apply_network(np, self.weights, seen, mask)
+        if not np.all(np.isfinite(out)):
+            raise InputError(
+                "--weights: give no finite z of these spectra; train others with 'ddphf bumps "
+                "train', or leave the option out"
+            )
         return out
 
     def to_bytes(self) -> bytes:
@@ -164,40 +174,39 @@ class Network:
 def read_network(path: str | Path) -> Network:
     """Return a network from the file that ``ddphf bumps train`` wrote.
 
+    The digest tells damage, and which weights they are; whoever makes a file makes its digest too,
+    so nothing that a file holds is trusted: numbers alone, of the shapes of the network.
+
     Raises:
         InputError: It is none, is damaged, or is of another version.
     """
-    where = Path(path)
+    where, name = Path(path), str(path)
     if not where.is_file():
-        raise InputError(f"{path}: there is no such file")
+        raise InputError(f"{name}: there is no such file")
     if where.stat().st_size > LARGEST:
-        raise InputError(f"{path}: is larger than {LARGEST} bytes, so no weights of a network")
-    return _read(where.read_bytes(), str(path))
-
-
-def _read(content: bytes, path: str) -> Network:
+        raise InputError(f"{name}: is larger than {LARGEST} bytes, so no weights of a network")
     try:
-        with zipfile.ZipFile(io.BytesIO(content)) as packed:
-            if sum(one.file_size for one in packed.infolist()) > LARGEST:
-                raise ValueError("is larger unpacked")
-        with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            arrays = {name: np.asarray(file[name]) for name in file.files}
+        if check_arrays(where, name) > LARGEST:
+            raise ValueError("is larger unpacked")
+        arrays = load_arrays(where, name)
         about = json.loads(str(arrays.pop("about")))
+        json.dumps(about, allow_nan=False)  # it goes into records, which have no NaN
         digest = str(arrays.pop("digest"))
         channels = int(about["channels"])
         low, high = (float(x) for x in about["widths"])
         version = about["version"]
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
-        raise InputError(f"{path}: is no file of weights of 'ddphf bumps train'") from None
+    except (InputError, OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError):
+        raise InputError(f"{name}: is no file of weights of 'ddphf bumps train'") from None
     if version != VERSION:
-        raise InputError(f"{path}: weights of version {version}; expected {VERSION}: train again")
+        said = cut_middle(str(version))
+        raise InputError(f"{name}: weights of version {said}; expected {VERSION}: train again")
     wanted = shapes(channels) if 0 < channels <= 256 else {}
-    fine = {name: values.shape for name, values in arrays.items()} == wanted and all(
+    fine = {key: values.shape for key, values in arrays.items()} == wanted and all(
         values.dtype == np.float32 and np.all(np.isfinite(values)) for values in arrays.values()
     )
     network = Network(arrays, about)
     if not fine or network.digest != digest or not 0 < low <= high:
-        raise InputError(f"{path}: the weights are not those of their digest: the file is damaged")
+        raise InputError(f"{name}: the weights are not those of their digest: the file is damaged")
     return network
 
 
@@ -227,5 +236,5 @@ def estimate_all(
 @cache
 def shipped_network() -> Network:
     """Return the network that comes with ddphf."""
-    place = files("ddphf.bumps").joinpath(SHIPPED)
-    return _read(place.read_bytes(), SHIPPED)
+    with as_file(files("ddphf.bumps").joinpath(SHIPPED)) as place:
+        return read_network(place)

@@ -101,6 +101,11 @@ def prepare(spectrum: Spectrum, width: Width) -> Prepared:
     wide = np.diff(spectrum.edges)
     if width.objects is not None and spectrum.edges[0] <= 0:
         return exclude("masses of 0 and below have no resolution")
+    unit = spectrum.unit.strip()
+    if width.objects is not None and unit and not unit.casefold().startswith("gev"):
+        return exclude(
+            f"masses in {unit}, and a resolution of objects is one in GeV: give --width in {unit}"
+        )
     widths = width.at(spectrum.edges)
     in_bins = widths / wide
     for number in (int(in_bins.argmin()), int(in_bins.argmax())):

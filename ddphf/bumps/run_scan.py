@@ -17,7 +17,7 @@ from ddphf.bumps.network import Network, estimate_all
 from ddphf.bumps.paired import hunt_pair
 from ddphf.bumps.prepare import Prepared, Width, prepare
 from ddphf.bumps.scan_rows import EXCLUDED, SCANNED, SILENT, UNDESCRIBED, Entry, finite, row_of
-from ddphf.bumps.spectra import Spectrum
+from ddphf.bumps.spectra import BACKGROUND, COUNTS, RATIO, Spectrum
 from ddphf.bumps.starts import fit_rises
 from ddphf.bumps.strengths import FREEDOMS
 from ddphf.compute.work import HERE, Work
@@ -26,6 +26,13 @@ from ddphf.results.bumps import BumpsResult
 from ddphf.results.provenance import make_provenance
 
 __all__ = ["scan_spectra"]
+
+HELD = {
+    COUNTS: "those of whole counts are Poisson's",
+    BACKGROUND: "z_known takes it as exact",
+    RATIO: "Z and p take it as exact; an analysis file of the pair ('ddphf build') has them",
+}
+"""What is said of errors that are not used."""
 
 CANDIDATES = len(PAIRS) * len(FREEDOMS)
 """Backgrounds of splines that a spectrum may have."""
@@ -144,7 +151,8 @@ def _judge(entry: Entry) -> None:
         entry.status = UNDESCRIBED
         entry.why = (
             f"no smooth background describes it: deviance {deviance:.1f}, {expected:.1f} expected, "
-            f"p = {p:.1g}; a kink, a turn-on or several bumps"
+            f"p = {p:.1g}; a kink, a turn-on, several bumps, or one next to an end or where rho is "
+            f"below {LEAST_RHO:g}"
         )
     elif found.best is None:
         entry.status = SILENT
@@ -247,6 +255,11 @@ def _warnings(entries: list[Entry], *, asked: bool) -> tuple[str, ...]:
             lines.append(
                 f"{name}: rises over its first {entry.prepared.start} bins, which are left out"
             )
+        if found is not None:
+            lines += [
+                f"{name}: the errors of its {what} are not used: {HELD[what]}"
+                for what in entry.prepared.spectrum.held
+            ]
         if found is not None and found.failed:
             lines.append(f"{name}: {found.failed} fits have no certificate and are left out")
         if found is not None and found.failed_candidates:

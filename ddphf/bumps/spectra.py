@@ -17,8 +17,8 @@ from ddphf.inputs.histogram import Histogram
 from ddphf.inputs.readers import histogram_names, read_histogram
 
 __all__ = [
-    "BACKGROUND", "FEWEST_BINS", "MOST_BINS", "PARTNER", "RATIO", "Spectrum", "check_counts",
-    "read_spectra",
+    "BACKGROUND", "COUNTS", "FEWEST_BINS", "MOST_BINS", "PARTNER", "RATIO", "Spectrum",
+    "check_counts", "read_spectra",
 ]  # fmt: skip
 
 BACKGROUND = "background"
@@ -27,6 +27,9 @@ BACKGROUND = "background"
 PARTNER, RATIO = "partner", "ratio"
 """Those that are counts of the partner sample of a symmetry, and the ratio of its efficiencies
 (that of the spectrum over that of the partner)."""
+
+COUNTS = "counts"
+"""The word for those of spectrum and partner."""
 
 BESIDE = (BACKGROUND, PARTNER, RATIO)
 
@@ -52,6 +55,7 @@ class Spectrum:
         sources: Spectra that it is the sum of.
         partner: Counts of the partner sample of a symmetry, or None.
         ratio: Of the efficiencies, spectrum over partner, shape (n,); None for 1.
+        held: What stands beside it with errors that are not used.
     """
 
     name: str
@@ -63,6 +67,7 @@ class Spectrum:
     sources: tuple[str, ...] = ()
     partner: Array | None = None
     ratio: Array | None = None
+    held: tuple[str, ...] = ()
 
     @property
     def ratios(self) -> Array:
@@ -116,9 +121,10 @@ def read_spectra(
 
 def _refuse_copies(spectra: Sequence[Spectrum]) -> None:
     """Refuse the same counts by two names: they would count twice in what is said of all."""
-    known: dict[str, Spectrum] = {}
+    known: dict[bytes, Spectrum] = {}
     for spectrum in spectra:
-        other = known.setdefault(spectrum.digest, spectrum)
+        key = np.concatenate([spectrum.edges, spectrum.counts + 0.0]).tobytes()  # 0 for -0
+        other = known.setdefault(key, spectrum)
         if other is not spectrum and spectrum.counts.any():
             raise InputError(
                 f"{spectrum.name}: has the bins and counts of {other.name}; one spectrum counts "
@@ -200,13 +206,20 @@ def _spectrum(file: str, name: str, found: Histogram, beside: dict[str, Histogra
         if what != PARTNER and not (np.all(np.isfinite(other.flat)) and np.all(other.flat > 0)):
             raise InputError(f"{file}: '{what}' must be above 0 in every bin")
     partner = beside.get(PARTNER) if PARTNER in values else None
+    held = tuple(n for n in (BACKGROUND, RATIO) if n in values and _has_errors(beside[n]))
+    if found.error_columns or (partner is not None and partner.error_columns):
+        held = (COUNTS, *held)
     if RATIO in values and partner is None:
         raise InputError(f"{file}: holds a '{RATIO}' of efficiencies and no '{PARTNER}'")
     return Spectrum(
         label, np.array(axis.edges), found.flat, values.get(BACKGROUND), axis.unit,
         _is_weighted(found) or (partner is not None and _is_weighted(partner)),
-        partner=values.get(PARTNER), ratio=values.get(RATIO),
+        partner=values.get(PARTNER), ratio=values.get(RATIO), held=held,
     )  # fmt: skip
+
+
+def _has_errors(found: Histogram) -> bool:
+    return found.variances is not None or bool(found.error_columns)
 
 
 def _is_weighted(found: Histogram) -> bool:
@@ -234,7 +247,10 @@ def check_counts(spectrum: Spectrum) -> str | None:
     if wrong is not None:
         return wrong
     if spectrum.weighted:
-        return "its errors are not those of counts: weighted events have no Poisson law"
+        whose = "its errors" if spectrum.partner is None else "its errors or its partner's"
+        return f"{whose} are not those of counts: weighted events have no Poisson law"
+    if spectrum.partner is not None and np.array_equal(counts, spectrum.partner):
+        return "its partner sample holds its own counts; name the sample of the other side"
     if counts.sum() < FEWEST_EVENTS:
         return f"{counts.sum():g} events; expected at least {FEWEST_EVENTS}"
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -88,8 +89,9 @@ def command(
             read, wanted, toys=toys, first=first, mass=mass, network=network,
             seed=asked["seed"], work=say.work("blocks", runner),
         )  # fmt: skip
+    result = replace(result, warnings=(*said, *result.warnings))
     record = result.to_dict()
-    common.print_warnings([*said, *result.warnings])
+    common.print_warnings(result.warnings)
 
     with outputs:
         outputs.write(asked["output"], to_json(record))

@@ -46,6 +46,11 @@ def bumps_parts(record: Record) -> list[str]:
             )
             parts.append(draw(figure, f"Spectrum {spectrum['name']} with its best bump", caption))
     parts += [text(f"{s['name']}: {s['why']}.") for s in spectra[:MOST_ROWS] if s.get("why")]
+    parts += [
+        text(f"{s['name']}: {line}.")
+        for s in spectra[:MOST_ROWS]
+        for line in s.get("warnings") or ()
+    ]
     parts += [text(f"{line}.") for line in record.get("left_out") or ()]
     return parts
 

@@ -20,6 +20,9 @@ Record = Mapping[str, Any]
 WIDE, HIGH = 150, 44
 """Points of a thumbnail."""
 
+MOST_WARNINGS = 50
+"""Above the table, which is what the page is for."""
+
 STYLE = """
 :root { color-scheme: light; --ink: #1a1a1a; --soft: #595959; --line: #c9c9c9; }
 body { margin: 0 auto; max-width: 86rem; padding: 1rem 1.25rem 3rem; color: var(--ink);
@@ -121,7 +124,8 @@ def _lead(record: Record) -> str:
         lines.append(f"The best of {overall['spectra']} spectra: global {said}.")
     lines.append(
         "Sorted by global p, then by local Z; a click on a heading sorts by it. A local Z is that "
-        "of one bin as if no other had been looked at; p global counts all bins of its spectrum."
+        "of one bin as if no other had been looked at; p global counts all bins of its spectrum. Z "
+        "is grey in the thumbnails where none is stated."
     )
     if any(spectrum.get("network") for spectrum in record["spectra"]):
         lines.append(
@@ -129,7 +133,15 @@ def _lead(record: Record) -> str:
             "more than 2 apart it is marked with !."
         )
     lines += [f"{line}." for line in record.get("left_out") or ()]
+    lines += [f"Warning: {line}." for line in _warnings(record)]
     return "\n".join(f'<p class="soft">{html.escape(line)}</p>' for line in lines)
+
+
+def _warnings(record: Record) -> list[str]:
+    """Return what the terminal warns of, for the first of very many."""
+    found = list(record.get("warnings") or ())
+    more = len(found) - MOST_WARNINGS
+    return found[:MOST_WARNINGS] + ([f"{more} more are in the record"] if more > 0 else [])
 
 
 def _cell(value: float | None, form: str) -> str:
@@ -138,8 +150,8 @@ def _cell(value: float | None, form: str) -> str:
     return f'<td data-key="{value:.9g}">{value:{form}}</td>'
 
 
-def _text(value: str, more: str = "") -> str:
-    why = f'<br><span class="soft">{html.escape(more)}</span>' if more else ""
+def _text(value: str, *more: str) -> str:
+    why = "".join(f'<br><span class="soft">{html.escape(line)}</span>' for line in more if line)
     whole, shown = html.escape(value), html.escape(cut_middle(value))
     return f'<td class="name" data-key="{whole}" title="{whole}">{shown}{why}</td>'
 
@@ -160,9 +172,10 @@ def _row(spectrum: Record, place: int, asked: bool) -> str:
     interval = best.get("p_global_interval")
     key = p if p is not None else interval[0] if interval else None
     stated = describe_p(best) if best else "-"
+    said = (spectrum.get("why", ""), *(spectrum.get("warnings") or ()))
     return (
         f'<tr><td data-key="{place}">{spectrum.get("rank", "-")}</td>'
-        f"{_text(spectrum['name'])}{_text(spectrum['status'], spectrum.get('why', ''))}"
+        f"{_text(spectrum['name'])}{_text(spectrum['status'], *said)}"
         f"{_cell(best.get('mass'), '.5g')}{_cell(best.get('events'), '.4g')}"
         f"{_cell(best.get('z'), '.2f')}{_cell(best.get('z_known'), '.2f')}"
         f"{_cell(best.get('rho'), '.2f')}{_cell(best.get('p_local'), '.2g')}"
@@ -187,7 +200,10 @@ def _points(
 
 
 def thumbnail(spectrum: Record) -> str:
-    """Return counts (as roots), background, and Z of a spectrum as a small SVG; empty without."""
+    """Return counts (as roots), background, and Z of a spectrum as a small SVG; empty without.
+
+    Z is grey where it is not stated.
+    """
     background = spectrum["background"]
     if background is None or not background.get("expected") or not spectrum.get("observed"):
         return ""
@@ -195,6 +211,8 @@ def thumbnail(spectrum: Record) -> str:
     model = [None if b is None else max(b, 0.0) ** 0.5 for b in background["expected"]]
     known = [v for v in (*roots, *model) if v is not None]
     z = spectrum["z_profiled"]
+    why = [*spectrum["excluded"], *[None] * len(z)]
+    stated = [None if why[i] else v for i, v in enumerate(z)]
     top = max([3.0, *(abs(v) for v in z if v is not None)])
     upper, lower = 0.6 * HIGH, 0.36 * HIGH
     marks = _points(roots, min(known), max(known), 1.0, upper)
@@ -207,6 +225,8 @@ def thumbnail(spectrum: Record) -> str:
         f'aria-label="counts, background and Z">'
         f'<polyline fill="none" stroke="#0072B2" points="'
         f'{_points(model, min(known), max(known), 1.0, upper)}"/>{dots}'
+        f'<polyline fill="none" stroke="#999" points="'
+        f'{_points(z, -top, top, HIGH - lower, lower - 1)}"/>'
         f'<polyline fill="none" stroke="#D55E00" points="'
-        f'{_points(z, -top, top, HIGH - lower, lower - 1)}"/></svg>'
+        f'{_points(stated, -top, top, HIGH - lower, lower - 1)}"/></svg>'
     )
