@@ -31,6 +31,7 @@ __all__ = [
     "MOST_ARRAYS",
     "MOST_CELLS",
     "MOST_CONTAINERS",
+    "MOST_NUMBERS",
     "MOST_TOYS",
     "MOST_VALUES",
     "MOST_YAML_NODES",
@@ -77,6 +78,10 @@ LONGEST_NAME = 1000
 
 MOST_CELLS = 20_000_000
 """Modifiers times samples times bins of a model: pyhf keeps them all, 100 to 200 bytes each."""
+
+MOST_NUMBERS = 100_000_000
+"""Numbers of a scan of masses: hypotheses times bins times tables (yields, errors, both ends of
+each shift) of all samples. One table may be named many times, and few of many bins be filled."""
 
 MOST_TOYS = 10_000_000
 """Toys of one ensemble that a bundle may ask to draw again."""

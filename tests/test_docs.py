@@ -73,6 +73,7 @@ def test_limits_of_the_security_page_are_those_of_the_code():
         f"| {guards.EXPANSION} times the file, where that is more than {guards.FREE // 10**6} MB",
         f"files of a model | {xml_read.LARGEST_XML // 10**6} MB; {number(xml_read.MOST_XML)}",
         f"samples x bins of a model | {number(guards.MOST_CELLS)}",
+        f"a patchset beyond is fitted one by one | {number(guards.MOST_NUMBERS)}",
         f"`verify` draws again | {number(guards.MOST_TOYS)}",
         f"an archive | {archive.LARGEST_PACKED // 10**6} MB, {archive.MOST_FILES} files, "
         f"{archive.LARGEST_UNPACKED // 10**6} MB unpacked",

@@ -1,10 +1,12 @@
 """Mass scans of inputs at their edges: bounds, empty bins, tables, kept pieces."""
 
+import io
 import json
 import re
 from dataclasses import replace
 
 import numpy as np
+import pyhf
 import pytest
 from conftest import invoke
 
@@ -17,7 +19,9 @@ from ddphf.masses.empty_bins import treat_empty_bins
 from ddphf.masses.engine import ScanEngine
 from ddphf.masses.examples import small_patchset, small_scan
 from ddphf.masses.global_p import global_p
+from ddphf.masses.patched_rows import NoRows, make_rows
 from ddphf.masses.patchset import read_hypotheses
+from ddphf.masses.portable import array_files, read_array_files
 from ddphf.masses.run import fit_scan, run_scan
 from ddphf.masses.scan import Norm
 from ddphf.masses.schema import check_scan_file
@@ -248,3 +252,39 @@ def test_a_unit_is_one_line():
             check_scan_file(document)
     document["parameter"]["unit"] = "GeV$^2$ / c²"
     check_scan_file(document)
+
+
+def test_one_table_named_many_times_is_counted_each_time(tmp_path):
+    np.savez(tmp_path / "t.npz", n=np.ones((500, 500)), m=np.arange(500.0))
+    sample = "  - {name: b%d, yields: 't.npz:n'}\n"
+    (tmp_path / "scan.yml").write_text(
+        "schema: ddphf/masses/1\nname: s\nparameter: {name: m, values: 't.npz:m'}\n"
+        "observed: 't.npz:n'\nsignal: {yields: 't.npz:n'}\npoi: {name: mu}\nbackground:\n"
+        + "".join(sample % i for i in range(400))
+    )
+    with pytest.raises(InputError, match=r"numbers of all tables, more than the 100,000,000 that"):
+        read_scan(str(tmp_path / "scan.yml"))
+
+
+@pytest.mark.parametrize(("key", "times"), [("shifts", 60), ("norms", 60_000)])
+def test_one_array_of_a_bundle_named_many_times_is_counted_each_time(key, times):
+    files = array_files(small_scan())
+    form = json.loads(files["scan.json"])
+    table, stream = np.ones((1000, 1000)), io.BytesIO()
+    np.savez_compressed(stream, values=np.arange(1000.0), counts=table, live=table, all=table)
+    form["samples"][0][key] = [{"name": "s", "up": "all", "down": "all"}] * times
+    with pytest.raises(InputError, match=r"scan.json: \d+,.* numbers of all tables, more than"):
+        read_array_files({**files, "scan.npz": stream.getvalue()}, form)
+
+
+def test_a_patchset_of_many_short_channels_makes_no_rows():
+    background, patchset = small_patchset(2)
+    control, seen = background["channels"][1], background["observations"][1]
+    background["channels"][1:] = [{**control, "name": f"CR{i}"} for i in range(200)]
+    background["observations"][1:] = [{**seen, "name": f"CR{i}"} for i in range(200)]
+    patchset["metadata"]["digests"] = {"sha256": pyhf.utils.digest(background)}
+    few = read_hypotheses(background, patchset)
+    assert len(make_rows(few).backgrounds) == 201
+    many = replace(few, patches=few.patches * 2000, names=few.names * 2000, values=np.arange(4e3))
+    with pytest.raises(NoRows, match="numbers, more than the 100,000,000 that are read"):
+        make_rows(many)

@@ -254,6 +254,7 @@ class _Reader:
             raise InputError(
                 f"at {where}: shape {values.shape}, expected a number or {self.n} of them"
             )
+        self.tables.count(self.n, where)
         return np.broadcast_to(values, (self.n,)).copy()
 
     def sample(self, entry: Mapping[str, Any], where: str, name: str) -> Sample:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypedDict, cast
 
 import numpy as np
 
@@ -21,9 +21,29 @@ from ddphf.results.limit import LimitResult
 from ddphf.results.masses import MassesResult
 from ddphf.results.provenance import json_digest, make_provenance
 
-__all__ = ["OneByOne", "digest_of", "hypothesis_of", "run_one_by_one"]
+__all__ = ["OneByOne", "Stated", "digest_of", "hypothesis_of", "run_one_by_one"]
 
 FITTED = ("mu_hat", "mu_error", "q0", "z0", "p0")
+
+
+class Stated(TypedDict, total=False):
+    """What is stated of hypotheses, rows of one scan or one by one.
+
+    Attributes:
+        levels: Confidence levels of the limits, the first one in ``limit``; .95 by default.
+        methods: Of limits: ``"asymptotic"`` (the default), ``"toys"``.
+        toys: Of each ensemble of limits by toys, 1000 by default.
+        seed: Of them.
+        folder: Where finished work is kept, and taken from; None for nowhere.
+        work: How long work is done.
+    """
+
+    levels: Sequence[float]
+    methods: Collection[str]
+    toys: int
+    seed: int
+    folder: Path | None
+    work: Work
 
 
 class OneByOne:
@@ -102,27 +122,11 @@ def digest_of(found: Hypotheses) -> str:
 
 
 def run_one_by_one(
-    found: Hypotheses,
-    reason: str,
-    *,
-    levels: Sequence[float] = (0.95,),
-    methods: Collection[str] = ("asymptotic",),
-    toys: int = 1000,
-    seed: int = 0,
-    folder: Path | None = None,
-    work: Work = HERE,
-) -> MassesResult:
-    """Fit hypotheses one by one.
-
-    Args:
-        found: The hypotheses.
-        reason: Why they are no rows.
-        levels: Confidence levels of the limits, the first one in ``limit``.
-        methods: ``"asymptotic"``, ``"toys"``.
-        toys: Of each ensemble.
-        seed: Of them.
-        folder: Where finished hypotheses are kept, and taken from; None for nowhere.
-        work: How long work is done.
+    found: Hypotheses, reason: str, *, levels: Sequence[float] = (0.95,),
+    methods: Collection[str] = ("asymptotic",), toys: int = 1000, seed: int = 0,
+    folder: Path | None = None, work: Work = HERE,
+) -> MassesResult:  # fmt: skip
+    """Fit hypotheses that are no rows, for a reason; the keywords are those of :class:`Stated`.
 
     Raises:
         InputError: Too few toys.

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from ddphf.arrays import Array, Spec
+from ddphf.exceptions import InputError
+from ddphf.guards import MOST_NUMBERS, within
 from ddphf.likelihood.patches import split_signal
 from ddphf.masses.patchset import Hypotheses
 from ddphf.masses.scan import (
@@ -24,6 +26,10 @@ from ddphf.masses.scan import (
 from ddphf.masses.stated import KEYS
 
 __all__ = ["NoRows", "make_rows", "poi_of"]
+
+
+_TABLES = {"histosys": ("up", "down"), "staterror": ("error",), "shapesys": ("error",)}
+"""Of modifiers that have a number per bin."""
 
 
 class NoRows(Exception):
@@ -88,13 +94,14 @@ def make_rows(found: Hypotheses) -> MassScan:
     if len(base["measurements"]) > 1:
         raise NoRows("there are several measurements")
     layout = _Layout(base, poi.name)
-    backgrounds = []
+    read = []
     for channel in base["channels"]:
         for sample in channel["samples"]:
             name = sample["name"] if layout.single else f"{channel['name']}.{sample['name']}"
-            part = layout.read(channel["name"], dict(sample), signal=False)
-            backgrounds.append(_sample(name, [part] * n))
+            part = layout.read(channel["name"], dict(sample), signal=False, times=n)
+            read.append((name, part))
     signals = _signals(found, layout)
+    backgrounds = [_sample(name, [part] * n) for name, part in read]
     names = [sample.name for sample in (*backgrounds, *signals)]
     if len(set(names)) < len(names):
         raise NoRows("a background sample is called 'signal', or two samples have one name")
@@ -158,10 +165,22 @@ class _Layout:
         self.of_bins: dict[str, str] = {}
         self.shapesys: frozenset[str] = frozenset()
         self.kinds: dict[str, str] = {poi: "normfactor"}
+        self.numbers = 0
 
-    def read(self, channel: str, sample: Spec, *, signal: bool) -> _Part:
-        """Read a sample of a channel."""
+    def read(self, channel: str, sample: Spec, *, signal: bool, times: int = 1) -> _Part:
+        """Read a sample of a channel, which will stand in so many rows.
+
+        Raises:
+            NoRows: It has what rows have not, or all rows are too long: each has the bins of all
+                channels.
+        """
         place = self.places[channel]
+        tables = 1 + sum(len(_TABLES.get(m["type"], ())) for m in sample["modifiers"])
+        self.numbers += times * self.n * tables
+        try:
+            within("rows of all hypotheses", "numbers", self.numbers, MOST_NUMBERS)
+        except InputError as error:
+            raise NoRows(str(error)) from None
         data = np.array(sample["data"], dtype=float)
         if np.any(data < 0):
             raise NoRows(f"sample '{sample['name']}' has negative yields")

@@ -14,6 +14,7 @@ from ddphf.array_guards import check_arrays
 from ddphf.arrays import AnyArray, Array, Spec
 from ddphf.exceptions import InputError
 from ddphf.files import parse_json, to_json
+from ddphf.guards import MOST_NUMBERS, within
 from ddphf.masses.empty_bins import POLICIES
 from ddphf.masses.scan import CHANNEL, MassScan, Norm, Parameter, Poi, Sample, Scale, Shift
 from ddphf.results.documents import ScanArraysDocument
@@ -185,6 +186,10 @@ class _Tables:
         shape = self.read(f"{start}counts").shape
         if len(shape) != 2:
             raise InputError("scan.npz: 'counts' is no table")
+        tables = sum(1 + bool(s["error"]) + 2 * len(s["shifts"]) for s in form["samples"])
+        norms = sum(len(s["norms"]) for s in form["samples"])
+        numbers = shape[0] * (shape[1] * tables + 2 * norms)
+        within("scan.json", "numbers of all tables", numbers, MOST_NUMBERS)
         counts = self.positive(f"{start}counts", shape)
         samples = [self._sample(entry, start, shape) for entry in form["samples"]]
         kinds = [bool(entry["signal"]) for entry in form["samples"]]

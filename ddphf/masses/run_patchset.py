@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 
 from ddphf.exceptions import InputError
 from ddphf.masses.empty_bins import treat_empty_bins
-from ddphf.masses.one_by_one import run_one_by_one
+from ddphf.masses.one_by_one import Stated, run_one_by_one
 from ddphf.masses.patched_rows import NoRows, make_rows
 from ddphf.masses.patchset import Hypotheses
 from ddphf.masses.run import run_scan
@@ -20,15 +20,14 @@ __all__ = ["run_patchset"]
 
 
 def run_patchset(
-    found: Hypotheses, *, empty_bins: str | None = None, **settings: Any
+    found: Hypotheses, *, empty_bins: str | None = None, **stated: Unpack[Stated]
 ) -> MassesResult:
     """Fit all hypotheses and set limits.
 
     Args:
         found: The hypotheses.
         empty_bins: What is done to bins without background; must be said where there are some.
-        **settings: Levels, methods, toys, seed, folder and work, as of
-            :func:`ddphf.masses.run.run_scan`.
+        **stated: See :class:`ddphf.masses.one_by_one.Stated`.
 
     Raises:
         InputError: Empty bins of which nothing is said, or something that cannot be done.
@@ -46,8 +45,8 @@ def run_patchset(
     try:
         scan = make_rows(found)
     except NoRows as reason:
-        return run_one_by_one(found, str(reason), **settings)
-    result = run_scan(treat_empty_bins(scan, empty_bins), **settings)
+        return run_one_by_one(found, str(reason), **stated)
+    result = run_scan(treat_empty_bins(scan, empty_bins), **stated)
     named = zip(result.hypotheses, found.names, strict=True)
     return replace(result, hypotheses=tuple({**h, "name": name} for h, name in named))
 

@@ -12,6 +12,7 @@ from ddphf.array_guards import load_arrays
 from ddphf.arrays import Array
 from ddphf.exceptions import InputError
 from ddphf.files import is_file, parse_json, read_input
+from ddphf.guards import MOST_NUMBERS, within
 from ddphf.text import did_you_mean, is_number, list_names
 
 __all__ = ["Tables", "split_address"]
@@ -49,6 +50,16 @@ class Tables:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.files: dict[Path, dict[str, Any]] = {}
+        self.numbers = 0
+
+    def count(self, numbers: int, where: str) -> None:
+        """Count numbers that will be held, all together.
+
+        Raises:
+            InputError: They are too many.
+        """
+        self.numbers += numbers
+        within(where, "numbers of all tables", self.numbers, MOST_NUMBERS)
 
     def has(self, address: str) -> bool:
         """Return whether a file that was read holds a name."""
@@ -99,6 +110,7 @@ class Tables:
             raise InputError(
                 f"at {where}: expected numbers, got {text.get(raw.dtype.kind, raw.dtype)}"
             )
+        self.count(raw.size, where)
         values = np.array(raw, dtype=float)
         bad = np.argwhere(~(np.abs(values) <= LARGEST))
         if len(bad):
