@@ -117,3 +117,13 @@ def eigen_variations(k, m, rng, size=0.02):
         return amplitude[:, None] * np.cos(np.outer(np.arange(k) + 1, np.linspace(0, 3, m)) + phase)
 
     return one(), one()
+
+
+def small_pair(k=2, n=3, t=400.0, seed=3, size=0.03, **options):
+    """A fluctuated pair of n x n bins with k eigen-variations of a relative size."""
+    rng, m = np.random.default_rng(seed), n * n
+    flat = np.full(m, t)
+    signal = gaussian_signal(n, n / 4) * 10 * np.sqrt(t)
+    variations = eigen_variations(k, m, rng, size) if k else None
+    a, b = rng.poisson(flat), rng.poisson(flat + signal)
+    return make_pair(flat, a, b, signal, variations=variations, **options)

@@ -10,11 +10,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from cost_models import foreign
+from engine_models import small_pair
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 from model_zoo import random_point, size_of_terms, zoo
 
-from ddphf.likelihood import batch
+from ddphf.likelihood import batch, fits
 from ddphf.likelihood.batch import MANY, minimize_batch
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.direct import newton
@@ -22,7 +23,7 @@ from ddphf.likelihood.direct.approach import approach
 from ddphf.likelihood.direct.first_order import Factors
 from ddphf.likelihood.direct.interpolation import NormsysFactors, histosys_weights
 from ddphf.likelihood.direct.model import factorise
-from ddphf.likelihood.fits import minimize, minimize_starts
+from ddphf.likelihood.fits import has_corners, minimize, minimize_starts
 from ddphf.likelihood.general.layout import normsys_coefficients
 from ddphf.likelihood.interpolation import normsys_factor
 from ddphf.likelihood.reference import ReferenceModel
@@ -182,10 +183,13 @@ def test_steps_with_a_known_hessian_end_in_the_same_minima(model):
 
 
 @pytest.mark.compiles
-def test_nothing_is_compiled(tmp_path):
+@pytest.mark.parametrize(
+    "workspace", [foreign(2, 4, 4, 3, one_sided=2), small_pair()], ids=["general", "pair"]
+)
+def test_nothing_is_compiled(tmp_path, workspace):
     """A fit and a ranking, with other starts, in a process of their own: no program of XLA."""
     path = tmp_path / "workspace.json"
-    path.write_text(json.dumps(foreign(2, 4, 4, 3, one_sided=2)))
+    path.write_text(json.dumps(workspace))
     code = (
         "import jax, sys\n"
         "from ddphf.cli.main import group\n"
@@ -328,3 +332,31 @@ def test_batches_of_large_models_are_those_of_the_compiled_program(large, monkey
         other = minimize_batch(large, data, fixed=fixed)
         np.testing.assert_allclose(mine.twice_nll, other.twice_nll, atol=1e-9)
         np.testing.assert_allclose(mine.errors, other.errors, rtol=1e-5, atol=1e-12)
+
+
+@pytest.mark.parametrize("events", [8.0, 40.0, 4000.0])
+def test_joint_steps_end_where_a_pair_with_its_cells_eliminated_does(events):
+    """Many data sets of one pair, by both ways: the point, its errors and what is at a bound."""
+    model = CompiledModel.from_reference(ReferenceModel(small_pair(k=3, size=0.1)))
+    table, rng = model.parameters, np.random.default_rng(int(events))
+    rates = model.rates(table.init) * events / model.rates(table.init).mean()
+    compared = 0
+    for mu in (None, 0.0, 0.7):
+        held, start = table.fixed.copy(), table.init.copy()
+        if mu is not None:
+            held[table.poi], start[table.poi] = True, mu
+        for _ in range(8):
+            data = model.data.copy()
+            data[: model.n_main] = rng.poisson(rates)
+            if has_corners(model, data):
+                continue
+            joint = fits._newton(model, start, data, held)
+            if not joint.converged or fits._is_odd(model, joint):
+                continue
+            apart = fits._fit_pair(model, model.pair, data, start, held)
+            assert apart.converged
+            assert joint.twice_nll == pytest.approx(apart.twice_nll, abs=1e-7)
+            assert joint.errors == pytest.approx(apart.errors, rel=1e-4, abs=1e-7)
+            assert abs(joint.parameters - apart.parameters) == pytest.approx(0, abs=1e-4)
+            compared += 1
+    assert compared > 8

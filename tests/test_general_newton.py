@@ -120,7 +120,7 @@ def test_compiled_programs_are_kept(tmp_path, monkeypatch):
 
 def test_the_second_process_compiles_nothing(tmp_path):
     path = tmp_path / "workspace.json"
-    path.write_text(json.dumps(make_pair([20.0] * 3, [18, 22, 25], [30, 21, 19], [1.0] * 3)))
+    path.write_text(json.dumps(make_pair([20.0] * 3, [0, 22, 25], [0, 21, 19], [1.0] * 3)))
     command = [sys.executable, "-m", "ddphf", "fit", str(path), "-o", str(tmp_path / "fit.json")]
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
     kept = []

@@ -7,9 +7,10 @@ import numpy as np
 import pyhf
 import pytest
 from conftest import invoke, plain_workspace
+from engine_models import small_pair
 from scipy.optimize import minimize_scalar
 from scipy.stats import poisson
-from test_ranking import small_pair, with_fakes
+from test_ranking import with_fakes
 
 from ddphf.inference.scan import scan_parameters
 from ddphf.likelihood.compiled import CompiledModel

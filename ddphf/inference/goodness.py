@@ -262,7 +262,7 @@ class DevianceToys:
         block = draw_block(self.source, self.seed, numbers)
         data = block.data[: block.n]
         start = np.broadcast_to(best, (len(data), len(best)))
-        refits = refit_all(model, start=start, fixed=self.fixed, data=data)
+        refits = refit_all(model, start=start, fixed=self.fixed, data=data, many=True)
         least = saturated_twice_nll(
             model.expansion.constraints, model.parameters.fixed, best, model.n_main, data
         )

@@ -18,7 +18,7 @@ from ddphf.compute.work import HERE, Work
 from ddphf.likelihood.batch import minimize_batch
 from ddphf.likelihood.cache import CACHE
 from ddphf.likelihood.compiled import CompiledModel
-from ddphf.likelihood.fits import minimize_starts
+from ddphf.likelihood.fits import has_corners, minimize_starts
 
 __all__ = ["Refits", "compiled_meanwhile", "refit_all"]
 
@@ -26,8 +26,8 @@ __all__ = ["Refits", "compiled_meanwhile", "refit_all"]
 BLOCK = 32
 """Refits per compiled call: a ranking has tens, and the last call is padded to as many."""
 
-FEW = 4000
-"""So many refits of a general model take numpy less time than the compilation of a batch."""
+FEW, FEW_OF_A_PAIR = 4000, 600
+"""So many refits take numpy less time than the compilation of a batch."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ def refit_all(
     fixed: Mask,
     data: Array | None = None,
     near: Array | None = None,
+    many: bool = False,
     work: Work = HERE,
 ) -> Refits:
     """Fit many data sets, starting points and sets of held parameters.
@@ -62,6 +63,7 @@ def refit_all(
         fixed: Held parameters, shape (n, parameters) or (parameters,).
         data: Shape (n, n_main + n_aux) or (n_main + n_aux,); the observed by default.
         near: A minimum near which the refits may end, shape (parameters,).
+        many: Whether these are a part of many, for which a pair is compiled.
         work: Where, one after the other in this process by default; and who hears (done, n).
 
     Example:
@@ -75,7 +77,7 @@ def refit_all(
     n = len(start)
     settings: dict[str, Any] = {
         "model": model, "start": start, "fixed": fixed, "near": near,
-        "data": model.data if data is None else data,
+        "data": model.data if data is None else data, "many": many,
     }  # fmt: skip
     out = Refits(np.full(start.shape, np.nan), np.full(n, np.nan), {})
     blocks = list(chunks_of(n, BLOCK))
@@ -96,17 +98,20 @@ class Refitting:
     """The work of :func:`refit_all`, whose arguments it takes."""
 
     def __init__(
-        self, model: CompiledModel, start: Array, fixed: Mask, data: Array, near: Array | None
-    ) -> None:
+        self, model: CompiledModel, start: Array, fixed: Mask, data: Array, near: Array | None,
+        many: bool,
+    ) -> None:  # fmt: skip
         self.model, self.start, self.fixed = model, start, fixed
         self.data, self.near = data, near
+        few = FEW if model.pair is None else 0 if many else FEW_OF_A_PAIR
+        self.compiled = len(start) > few or has_corners(model, data)
 
     def __call__(self, some: AnyArray) -> Refits:
         """Refit some rows, BLOCK at most."""
         start = self.start[some]
         fixed = self.fixed[some] if self.fixed.ndim == 2 else self.fixed
         data = self.data[some] if self.data.ndim == 2 else self.data
-        if self.model.pair is not None or len(self.start) > FEW:
+        if self.compiled:
             found = minimize_batch(self.model, data, start=start, fixed=fixed, block=BLOCK)
             return Refits(found.points, found.twice_nll, found.reasons)
         out = Refits(np.full(start.shape, np.nan), np.full(len(some), np.nan), {})
@@ -124,12 +129,12 @@ def compiled_meanwhile(model: CompiledModel) -> Iterator[None]:
     """Compile the batch of refits while the body, a single fit, compiles its own programs.
 
     A refit with everything held stops where it starts, so that this costs next to nothing where
-    all is compiled already. The few refits of a general model need no compilation.
+    all is compiled already. Without corners a ranking's refits need no compilation.
 
     Args:
         model: The model.
     """
-    if model.pair is None:
+    if not has_corners(model, model.data):
         yield
         return
     start = model.parameters.init[None]

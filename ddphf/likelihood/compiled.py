@@ -88,7 +88,7 @@ class CompiledModel:
         stated, table = table, replace(table, fixed=table.fixed | idle)
         pair, reason = None, ""
         try:
-            pair = find_pair(expansion, table)
+            pair = find_pair(expansion, table, direct.rates)
         except CannotCompileError as error:
             reason = str(error)
         values = np.asarray(data, dtype=float)

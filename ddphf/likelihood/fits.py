@@ -1,7 +1,8 @@
 """Fits of a compiled model: from the fastest way to the most careful one, each certified.
 
-A pair (docs/workspace.md) has its cells eliminated in closed form, any other model goes to the
-arrowhead Newton. Both end in the same certificate, taken from the exact joint gradient and Hessian.
+Single fits are joint Newton steps in numpy: nothing is compiled. A pair (docs/workspace.md)
+with empty bins has its cells eliminated in closed form, where rates of 0 and corners are cases of
+their own. All end in the same certificate, taken from the exact joint gradient and Hessian.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from ddphf.likelihood.general.newton import GeneralResult
 from ddphf.likelihood.general.zero_rates import minimize_at_zero
 from ddphf.likelihood.paired.likelihood import PairFit, PairLikelihood
 
-__all__ = ["minimize", "minimize_starts"]
+__all__ = ["has_corners", "minimize", "minimize_starts"]
 
 
 def minimize(
@@ -62,14 +63,18 @@ def minimize(
     if values is not None:
         x = np.where(held, values, x)
     _check_shapes(model, data, x, held)
+    if not has_corners(model, data):
+        minimum = _newton(model, x, data, held)
+        if minimum.converged and not _is_odd(model, minimum):
+            return minimum
     if model.pair is not None:
         minimum = _fit_pair(model, model.pair, data, x, held)
         if minimum.converged:
             return minimum
         x = minimum.parameters if np.all(np.isfinite(minimum.parameters)) else x
-    minimum = _newton(model, x, data, held)
-    if minimum.converged:
-        return minimum
+        minimum = _newton(model, x, data, held)
+        if minimum.converged:
+            return minimum
     # An empty bin's rate may be best at 0, where no bound of a parameter stops the fit; and
     # the shorter steps of that method follow narrow, curved valleys.
     problem = Problem.of(model.on_device, for_programs(data), held, table.lower, table.upper)
@@ -115,7 +120,7 @@ def _minimize_some(
     model: CompiledModel, starts: Array, held: Mask, data: Array, near: Array | None
 ) -> Iterator[Minimum]:
     items = list(zip(starts, held, data, strict=True))
-    if model.pair is not None:
+    if has_corners(model, data):
         yield from (minimize(model, start=x, fixed=h, data=d) for x, h, d in items)
         return
     problems = [model.problem(d, h) for _, h, d in items]
@@ -123,7 +128,22 @@ def _minimize_some(
     found = newton.minimize_many(problems, better, errors=False)
     for (x, h, d), result in zip(items, found, strict=True):
         minimum = _judge(model, result, d, h)
-        yield minimum if minimum.converged else minimize(model, start=x, fixed=h, data=d)
+        good = minimum.converged and not _is_odd(model, minimum)
+        yield minimum if good else minimize(model, start=x, fixed=h, data=d)
+
+
+def has_corners(model: CompiledModel, data: Array) -> bool:
+    """Return whether a pair may be best where a rate is 0, or on a corner of its profile."""
+    return model.pair is not None and bool(np.any(data[..., : model.n_main] <= 0))
+
+
+def _is_odd(model: CompiledModel, minimum: Minimum) -> bool:
+    """Return whether a pair's cells had better be eliminated: joint steps end at a bound.
+
+    Steps in one cell's rate and in what multiplies it may end where one of both is 0, though
+    there is a lower minimum inside.
+    """
+    return model.pair is not None and bool(np.any(minimum.at_bound | minimum.at_edge))
 
 
 def _check_shapes(model: CompiledModel, data: Array, x: Array, held: Mask) -> None:

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ddphf.arrays import Array, JaxArray, Mask, for_programs, on_host
+from ddphf.arrays import Array, Mask, for_programs, on_host
 from ddphf.likelihood.certificate import EDM_TOLERANCE, free_directions
 from ddphf.likelihood.descent import Problem
 from ddphf.likelihood.expansion import CannotCompileError, Expansion
@@ -24,7 +23,6 @@ from ddphf.likelihood.paired.model import (
     PairPlaces,
     PairStructure,
     build_pair,
-    features,
 )
 from ddphf.likelihood.paired.newton import NewtonResult, minimize_one
 from ddphf.likelihood.paired.profile import PairData
@@ -309,25 +307,27 @@ class PairLikelihood:
         return np.asarray(scale * np.sqrt(np.maximum(variance, 0.0)))
 
 
-@partial(jax.jit, static_argnums=0)
-def _has_background(structure: PairStructure, arrays: PairArrays, theta: JaxArray) -> JaxArray:
-    one, other = features(structure, arrays.coefficients, theta)[:2]
-    to_one, to_other = arrays.matrices[:2]
-    assert one is not None
-    assert other is not None
-    assert to_one is not None
-    assert to_other is not None
-    return jnp.all((one @ to_one > 0) & (other @ to_other > 0))
+BRIGHT = 1e100
+"""Of shared factors: beside it nothing counts in a rate but the background that is shared."""
 
 
-def find_pair(expansion: Expansion, table: ParameterTable) -> PairLikelihood:
+def find_pair(
+    expansion: Expansion, table: ParameterTable, rates: Callable[[Array], Array]
+) -> PairLikelihood:
     """Recognise a pair.
+
+    Args:
+        expansion: The model taken apart.
+        table: Its parameters.
+        rates: The expected main data at points of shape (m, n).
 
     Raises:
         CannotCompileError: Says why the model is not one.
     """
     structure, arrays, places = build_pair(expansion, table.lower, table.upper)
-    if not _has_background(structure, arrays, table.init[places.global_]):
+    bright = table.init.copy()
+    bright[places.b] = BRIGHT
+    if not np.all(rates(bright[None])[0, np.concatenate(places.bins)] > BRIGHT**0.5):
         raise CannotCompileError("an expectation of the shared background is not positive")
     where: Any = np.flatnonzero(places.global_ == table.poi) if table.poi is not None else []
     return PairLikelihood(
