@@ -118,13 +118,11 @@ def test_every_command_of_the_first_minute_has_its_budget():
         (ROOT / "docs/performance.md").read_text().split("## The first minute")[1].split("\n## ")[0]
     )
     rows = re.findall(r"^\| `(?:ddphf )?([\w -]+)`.*?\|(.*)\|$", page, re.M)
-    budgets = {name: [float(cell) for cell in cells.split("|")] for name, cells in rows}
+    budgets = {name: [float(cell) for cell in cells.split("|")[1:]] for name, cells in rows}
     asked = {name.split(",")[0] for name in cold.COMMANDS}
     assert set(budgets) == asked | {"import ddphf"}
-    for empty, full, most_empty, most_full in budgets.values():
-        assert full <= empty
-        assert empty <= most_empty
-        assert full <= most_full
+    for empty, full, most in budgets.values():
+        assert max(empty, full) <= most
 
 
 def test_the_wheel_runs_every_command():

@@ -22,6 +22,8 @@ WINDOW = "workspaces/higgs_lfv_window"
 COMMANDS = {
     "--help": "--help",
     "fit, 65 parameters": f"fit {WINDOW}/workspace.json -o {{0}}/fit.json",
+    "rank, 2 362 parameters": "rank workspaces/higgs_lfv_asymmetric/workspace.json "
+    "-o {0}/rank.json",
     "report": f"report {WINDOW}/workspace.json {{0}}/fit.json -o {{0}}/report.html",
     "publish": f"publish {WINDOW}/analysis.yml {{0}}/fit.json -o {{0}}/pair.tar.gz",
     "verify": "verify {0}/pair.tar.gz",
