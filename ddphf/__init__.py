@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from ddphf.symmetry.pair import Template as Template
     from ddphf.workspace.build import build_workspace as build_workspace
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 _HOMES = {
     "AsymmetryTest": "learning.estimator",

@@ -14,7 +14,7 @@ from ddphf.figures.bumps import draw_bumps
 from ddphf.report.bumps_chapter import bumps_parts
 from ddphf.report.bumps_page import bumps_page, thumbnail
 
-RECORD = json.loads((Path(__file__).parent / "records/0.1.0/bumps.json").read_text())
+RECORD = json.loads((Path(__file__).parent / "records/1.0.0/bumps.json").read_text())
 HOSTILE = '<script>alert(1)</script>"><img src=x onerror=y>\x1b[31m\u202e'
 
 

@@ -105,7 +105,7 @@ def test_the_table_of_trials_is_drawn_with_its_thresholds():
 
 
 def test_deficits_and_whole_histograms_are_drawn_as_what_they_are():
-    path = Path(__file__).parent / "records" / "0.1.0" / "search_events.json"
+    path = Path(__file__).parent / "records" / "1.0.0" / "search_events.json"
     record = json.loads(path.read_text())
     for entry in record["selections"]:
         entry["local"] |= {"z": -2.5, "p": 0.0062}
@@ -122,7 +122,7 @@ def test_deficits_and_whole_histograms_are_drawn_as_what_they_are():
 
 @pytest.mark.parametrize("name", ["search", "search_null", "search_events"])
 def test_records_of_a_release_are_drawn(name):
-    path = Path(__file__).parent / "records" / "0.1.0" / f"{name}.json"
+    path = Path(__file__).parent / "records" / "1.0.0" / f"{name}.json"
     for figure in draw_search(json.loads(path.read_text())).values():
         if figure is not None:
             assert figure_bytes(figure, "png").startswith(b"\x89PNG")
