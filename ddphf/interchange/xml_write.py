@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import tempfile
+import warnings
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -219,7 +220,10 @@ class _Writer:
         spec, data = self._folder / "spec", self._folder / "data"
         for folder in (spec, data):
             folder.mkdir()
-        top = ET.fromstring(writexml.writexml(self._workspace, str(spec), str(data), self._stem))
+        with warnings.catch_warnings():  # pyhf 0.7.6 with Python 3.12 and later
+            warnings.filterwarnings("ignore", "Testing an element's truth", DeprecationWarning)
+            text = writexml.writexml(self._workspace, str(spec), str(data), self._stem)
+        top = ET.fromstring(text)
         channels = {
             f"{self._stem}_{channel['name']}.xml": self._channel(
                 spec / f"{self._stem}_{channel['name']}.xml"
