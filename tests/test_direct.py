@@ -360,3 +360,18 @@ def test_joint_steps_end_where_a_pair_with_its_cells_eliminated_does(events):
             assert abs(joint.parameters - apart.parameters) == pytest.approx(0, abs=1e-4)
             compared += 1
     assert compared > 8
+
+
+def test_refits_of_a_pair_are_done_once():
+    """Those of a batch have no errors; one that is fitted again alone has."""
+    model = CompiledModel.from_reference(ReferenceModel(small_pair(k=3)))
+    table = model.parameters
+    starts = np.repeat(table.init[None], 4, axis=0)
+    starts[:, table.poi] = [-0.5, 0.0, 0.5, 1.0]
+    held = table.fixed.copy()
+    held[table.poi] = True
+    for start, found in zip(starts, minimize_starts(model, starts, fixed=held), strict=True):
+        alone = minimize(model, start=start, fixed=held)
+        assert alone.errors.any()
+        assert not found.errors.any()
+        assert found.twice_nll == pytest.approx(alone.twice_nll, abs=1e-9)

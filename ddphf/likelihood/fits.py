@@ -128,7 +128,8 @@ def _minimize_some(
     found = newton.minimize_many(problems, better, errors=False)
     for (x, h, d), result in zip(items, found, strict=True):
         minimum = _judge(model, result, d, h)
-        good = minimum.converged and not _is_odd(model, minimum)
+        # Without errors nothing is known of edges.
+        good = minimum.converged and not _is_odd(model, replace(minimum, at_edge=minimum.at_bound))
         yield minimum if good else minimize(model, start=x, fixed=h, data=d)
 
 

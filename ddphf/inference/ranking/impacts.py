@@ -104,8 +104,8 @@ def rank_model(
         parameters: Globs of the parameters to rank.
         groups: (name, globs joined by commas).
         work: How long work is done.
-        cold: Compile the refits while the first fit runs; in a process that has ranked such a
-            model before there is nothing to compile.
+        cold: For one ranking in a process: a pair's refits are compiled only where they must be,
+            while the first fit runs. Else they are one compiled batch, for the next ranking too.
 
     Returns:
         The ranking, all of it, without provenance.
@@ -128,7 +128,7 @@ def rank_model(
         say(f"{len(plan.items)} refits")
         refits = refit_all(
             model, start=plan.start, fixed=plan.fixed, data=plan.data, near=free.parameters,
-            work=work,
+            many=not cold, work=work,
         )  # fmt: skip
         found = refits.points[:, poi] - free.parameters[poi]
         shifts, reasons = dict(zip(plan.items, found, strict=True)), refits.reasons
