@@ -13,7 +13,7 @@ from ddphf.inference.fit import fit_workspace
 from ddphf.inference.fitter import Fitter
 from ddphf.inference.injection.record import inject_model, inject_signal
 from ddphf.inference.limits.limits import limit_model, limit_workspace
-from ddphf.inference.ranking.impacts import rank_model, rank_parameters
+from ddphf.inference.ranking.impacts import SHIFTS, rank_model, rank_parameters
 from ddphf.inference.scan import scan_model, scan_parameters
 from ddphf.inference.toys.kept import toys_model, toys_workspace
 from ddphf.inference.toys.store import load_toys
@@ -66,7 +66,7 @@ def test_statements_of_one_fitter_are_those_of_the_workspace(workspace, fitter):
 
 
 def test_rankings_yields_and_injections_too(workspace, plain):
-    assert written(rank_model(plain)) == written(rank_parameters(workspace))
+    assert written(rank_model(plain, cold=True)) == written(rank_parameters(workspace))
     fit = fit_workspace(workspace)
     assert written(predict_model(plain, fit)) == written(predict_yields(workspace, fit))
     (data, made), (other, direct) = inject_model(plain, z=2.0), inject_signal(workspace, z=2.0)
@@ -138,3 +138,13 @@ def test_a_limit_is_done_where_one_asks_its_intervals_too(workspace):
             )
         asked.append(runner.tasks)
     assert 0 < asked[0] < asked[1]
+
+
+def test_rankings_in_numpy_and_by_a_compiled_batch_agree(plain):
+    """Fits end where 2NLL is right to 1e-14, which is 1e-7 of an error."""
+    cold, warm = rank_model(plain, cold=True), rank_model(plain)
+    for one, other in zip(cold.parameters, warm.parameters, strict=True):
+        assert one.name == other.name
+        for shift in SHIFTS:
+            found = getattr(one, shift), getattr(other, shift)
+            assert found[0] == pytest.approx(found[1], rel=0, abs=2e-7 * warm.poi.error)
