@@ -285,7 +285,7 @@ def _check_target(name: str | Path, *, force: bool) -> Path:
         if target.exists() and not target.is_file():
             raise UsageError(f"{name}: is not a regular file; - writes to standard output")
         if target.exists() and not force:
-            raise UsageError(f"{name}: exists; give --force to replace it, or another --output")
+            raise UsageError(f"{name}: exists; give --force to replace it, or write elsewhere")
         folder = next(p for p in target.parents if p.exists())
         if not (folder.is_dir() and os.access(folder, os.W_OK)):
             raise UsageError(f"{name}: cannot be written, '{folder.name}' is no writable folder")

@@ -10,7 +10,7 @@ import numpy as np
 from bump_data import drawn, smooth, with_bump, write_spectrum
 from conftest import invoke
 
-from ddphf.figures.bumps import draw_bumps
+from ddphf.figures.bumps import draw_bump, draw_bumps
 from ddphf.report.bumps_chapter import bumps_parts
 from ddphf.report.bumps_page import bumps_page, thumbnail
 
@@ -136,6 +136,11 @@ def test_the_figure_shows_the_record():
     shown = counts.containers[0].lines[0].get_ydata()
     assert np.allclose(shown, RECORD["spectra"][0]["observed"])
     assert z.get_ylabel() == "local Z"
+    assert [text.get_text() for text in z.get_legend().get_texts()][-1] == "not stated"
+    few = copy.deepcopy(RECORD["spectra"][0])
+    for least, bottom in ((0, 0.5), (9, 0.5), (23, 5.0)):  # half of the last decade with counts
+        few["observed"] = [1000.0 + least] * (len(shown) - 1) + [float(least)]
+        assert draw_bump(few).axes[0].get_ylim()[0] == bottom
     assert draw_bumps({**RECORD, "spectra": []})["bump"] is None
 
 

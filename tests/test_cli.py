@@ -107,7 +107,7 @@ def test_existing_output_is_refused_before_any_work(workspace):
     workspace.write_text("not even JSON")
     outcome = invoke("fit", workspace, "-o", "fit.json")
     assert outcome.code == 2
-    assert outcome.message == "fit.json: exists; give --force to replace it, or another --output"
+    assert outcome.message == "fit.json: exists; give --force to replace it, or write elsewhere"
     assert (workspace.parent / "fit.json").read_text() == "mine"
 
 

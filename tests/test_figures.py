@@ -146,6 +146,18 @@ def test_an_impact_that_is_not_known_is_no_zero():
     assert left.get_yticklabels()[0].get_text() == "jet_energy_scale_of_..._component_"
 
 
+def test_parameters_without_constraints_have_no_panel_of_pulls():
+    free = [{"name": f"shape[{i}]", "postfit_up": -0.1, "postfit_down": 0.1} for i in range(3)]
+    figure = draw_ranking({"poi": {"name": "mu"}, "parameters": free})
+    (panel,) = figure.axes
+    assert panel.get_xlabel() == "shift of mu"
+    assert [label.get_text() for label in panel.get_yticklabels()] == [e["name"] for e in free]
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["post-fit, up", "post-fit, down"]
+    one = {"name": "jes", "pull": 0.3, "constraint": 1.0, "prefit_up": 0.2, "prefit_down": -0.2}
+    assert len(draw_ranking({"poi": {"name": "mu"}, "parameters": [*free, one]}).axes) == 2
+
+
 def test_small_correlations_are_not_written():
     matrix = [[1.0, -0.001, 0.7], [-0.001, 1.0, 0.0], [0.7, 0.0, 1.0]]
     panel = draw_correlations({"names": ["a", "b", LONG], "matrix": matrix}).axes[0]

@@ -84,6 +84,7 @@ seed_option = click.option(
     type=click.IntRange(0, LARGEST_SEED),
     default=0,
     show_default=True,
+    metavar="N",
     help="Seed of everything drawn.",
 )
 

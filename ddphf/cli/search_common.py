@@ -181,8 +181,9 @@ def window_table(record: Mapping[str, Any]) -> Table:
     units = [f" {axis['unit']}" if axis["unit"] else "" for axis in record["axes"]]
     names = [axis["label"] for axis in record["axes"]]
     n = record["windows"]["n"]
+    looked = "1 window" if n == 1 else f"{n} windows"
     table = Table(
-        title=Text(f"{record['direction']} in {record['pairing']['tested']}, {n} windows"),
+        title=Text(f"{record['direction']} in {record['pairing']['tested']}, {looked}"),
         title_justify="left",
     )
     shown = ("tested", "expected", "Z local", "p local", "p global", "Z global")

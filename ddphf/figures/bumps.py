@@ -99,7 +99,8 @@ def _draw_counts(panel: Axes, edges: Array, observed: Array, spectrum: Record) -
         panel.axvspan(float(edges[0]), float(edges[start]), color=GREY, alpha=0.25, lw=0)
     if observed.max() > 30 * max(float(np.min(observed)), 0.5):
         log_scale(panel.yaxis)
-        panel.set_ylim(bottom=0.5)
+        decade = np.floor(np.log10(max(float(np.min(observed / wide)), 1.0)))
+        panel.set_ylim(bottom=0.5 * 10.0**decade)
     panel.set_xlim(float(edges[0]), float(edges[-1]))
     panel.set_ylabel("counts / mean bin" if is_uneven(edges) else "counts")
     panel.legend(fontsize=8, frameon=False)
@@ -114,10 +115,11 @@ def _draw_z(panel: Axes, edges: Array, spectrum: Record) -> None:
     asked = spectrum.get("network")
     if asked:
         _step(panel, edges, numbers(asked["z"]), color=GREEN, lw=1.0, label="network, an estimate")
-    excluded = spectrum.get("excluded") or []
-    for i, why in enumerate(excluded):
-        if why is not None:
-            panel.axvspan(float(edges[i]), float(edges[i + 1]), color=GREY, alpha=0.25, lw=0)
+    excluded = [i for i, why in enumerate(spectrum.get("excluded") or []) if why is not None]
+    for i in excluded:
+        label = "not stated" if i == excluded[0] else ""
+        ends = float(edges[i]), float(edges[i + 1])
+        panel.axvspan(*ends, color=GREY, alpha=0.25, lw=0, label=label)
     if spectrum["best"] is not None:
         panel.axvline(spectrum["best"]["mass"], color=ORANGE, lw=1.2, ls="--")
     panel.axhline(0, color="k", lw=0.6)
@@ -125,4 +127,4 @@ def _draw_z(panel: Axes, edges: Array, spectrum: Record) -> None:
     reach = max(LEAST_Z, 1.15 * float(most))
     panel.set_ylim(-1.4 * reach, reach)  # the legend is below
     panel.set_ylabel("local Z")
-    panel.legend(fontsize=7, frameon=False, ncols=2, loc="lower left")
+    panel.legend(fontsize=7, frameon=False, ncols=3, loc="lower left")

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from ddphf.figures.style import BLUE, FONT, GREY, ORANGE, numbers, panels_of, short_name
 from ddphf.results.yields import PullResult
 
-__all__ = ["draw_correlations", "draw_pulls", "draw_ranking"]
+__all__ = ["SHOWN_IMPACTS", "draw_correlations", "draw_pulls", "draw_ranking"]
 
 SHOWN_PULLS = 60
 SHOWN_CORRELATIONS = 40
@@ -96,6 +96,7 @@ def draw_ranking(ranking: Mapping[str, Any]) -> Figure:
     """Draw the impacts on the parameter of interest, with the pulls.
 
     A question mark stands where a post-fit impact is null: a refit failed, or none is defined.
+    Without constraints there are no pulls and no pre-fit impacts, and no panel and legend of them.
 
     Args:
         ranking: Record of a ranking: ``poi`` and ``parameters`` in falling impact.
@@ -106,15 +107,18 @@ def draw_ranking(ranking: Mapping[str, Any]) -> Figure:
     place = np.arange(len(entries))
     with mpl.rc_context(FONT):
         figure = Figure(figsize=(7.2, 1.2 + 0.22 * max(len(entries), 3)), layout="constrained")
-        left, right = panels_of(figure, 1, 2, sharey=True, width_ratios=(1.0, 1.6))[0]
-        left.axvspan(-1, 1, color=GREY, alpha=0.3, lw=0)
-        left.axvline(0.0, color="k", lw=0.6)
         pulls, errors = (numbers([e.get(k) for e in entries]) for k in ("pull", "constraint"))
         known, errors = ~np.isnan(pulls), np.fmax(errors, 0.0)  # no bar where there is no error
-        left.errorbar(pulls[known], place[known], xerr=errors[known], fmt="k.", ms=5, lw=1.0)
-        left.set_xlabel("pull")
-        reach = max([1.6, *(1.1 * (np.abs(pulls[known]) + errors[known]))])
-        left.set_xlim(-reach, reach)
+        widths = (1.0, 1.6) if known.any() else (1.6,)
+        panels = panels_of(figure, 1, len(widths), sharey=True, width_ratios=widths)[0]
+        left, right = panels[0], panels[-1]
+        if known.any():
+            left.axvspan(-1, 1, color=GREY, alpha=0.3, lw=0)
+            left.axvline(0.0, color="k", lw=0.6)
+            left.errorbar(pulls[known], place[known], xerr=errors[known], fmt="k.", ms=5, lw=1.0)
+            left.set_xlabel("pull")
+            reach = max([1.6, *(1.1 * (np.abs(pulls[known]) + errors[known]))])
+            left.set_xlim(-reach, reach)
         right.axvline(0.0, color="k", lw=0.6)
         for side, colour, sign in (("up", ORANGE, 1), ("down", BLUE, -1)):
             found = {
@@ -122,8 +126,9 @@ def draw_ranking(ranking: Mapping[str, Any]) -> Figure:
                 for kind in ("prefit", "postfit")
             }
             hollow, solid = map(np.nan_to_num, found.values())
-            right.barh(place, hollow, height=0.8, facecolor="none", edgecolor=colour, lw=0.9,
-                       label=f"pre-fit, {side}")  # fmt: skip
+            if not np.isnan(found["prefit"]).all():
+                right.barh(place, hollow, height=0.8, facecolor="none", edgecolor=colour, lw=0.9,
+                           label=f"pre-fit, {side}")  # fmt: skip
             right.barh(place, solid, height=0.8, facecolor=colour, alpha=0.6, lw=0,
                        label=f"post-fit, {side}")  # fmt: skip
             for row in np.flatnonzero(np.isnan(found["postfit"])):

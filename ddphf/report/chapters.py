@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ddphf.figures.limit import draw_limit
-from ddphf.figures.parameters import draw_ranking
+from ddphf.figures.parameters import SHOWN_IMPACTS, draw_ranking
 from ddphf.figures.scan import draw_scan
 from ddphf.report.page import draw, note, text
 from ddphf.report.tables import Table, number, with_error
@@ -138,12 +138,14 @@ def ranking_parts(r: Record | None) -> list[str]:
         leading = r["parameters"][0]["name"]
         sides = [p.get(side) for p in r["parameters"] for side in ("postfit_up", "postfit_down")]
         holes = " ?: a refit failed, or no impact is defined." if None in sides else ""
+        beside = ""
+        if any(p.get("pull") is not None for p in r["parameters"][:SHOWN_IMPACTS]):
+            beside = "; outlined: pre-fit. Left: pulls in units of the prior width"
         parts.append(
             draw(
                 draw_ranking(r),
                 f"Impacts of the leading parameters on {poi['name']}; {leading} is the largest",
-                "Filled: post-fit impact; outlined: pre-fit. Left: pulls in units of the prior "
-                f"width.{holes}",
+                f"Filled: post-fit impact{beside}.{holes}",
             )
         )
     if r.get("groups"):

@@ -43,9 +43,10 @@ def n_sigma_terms(
 
     The difference is (B - f_B) - r (A - f_A). Its variance is
 
-    - ``"published"``: var_B + r^2 var_A, by default with the counts (Eq. 2) or with the given
-      sums of squared weights. Biased for r != 1: about -.22 sigma over 784 bins at 25 events and
-      r = .9. A bin without events counts 0, also where fakes were expected;
+    - ``"published"``: var_B + r^2 var_A, by default with the counts (Birman et al., Eur. Phys. J.
+      C 82 (2022) 508, Eq. 2) or with the given sums of squared weights. Biased for r != 1: about
+      -.22 sigma over 784 bins at 25 events and r = .9. A bin without events counts 0, also where
+      fakes were expected;
     - ``"null"``: (r b + f_B) + r^2 (b + f_A) with b profiled under the null. Without fakes this is
       r (A + B), and mean and variance are exactly 0 and 1 for bins that are not empty.
 

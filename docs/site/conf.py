@@ -27,6 +27,7 @@ exclude_patterns = ["workspaces"]
 root_doc = "index"
 language = "en"
 highlight_language = "none"
+smartquotes_action = "qe"  # no dashes: --interval stays an option
 nitpicky = True
 nitpick_ignore_regex = [(r"py:.*", r"(?!ddphf[._]).*")]  # other packages have pages elsewhere
 nitpick_ignore = [

@@ -141,7 +141,8 @@ def write(folder: Path) -> None:
         works = list(pool.map(lambda n: run(place / str(n), ENTRIES[n]), range(len(ENTRIES))))
     lines = [
         "# Gallery", "",
-        "Drawn by the commands above them, from the shipped samples, when this site was built.", "",
+        "Drawn by the commands above them, when this site was built, from the shipped samples; "
+        "the last from a spectrum that `docs/site/gallery.py` draws, with a bump at 145.", "",
     ]  # fmt: skip
     for number, (entry, work) in enumerate(zip(ENTRIES, works, strict=True)):
         how = f"[How it is used]({entry.page})."

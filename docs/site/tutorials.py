@@ -60,6 +60,8 @@ def execute(page: Path) -> float:
         for output in cell.get("outputs", []):
             if output.output_type == "stream":
                 output.text = LOG.sub("", output.text)
+        if "outputs" in cell:
+            cell.outputs = [output for output in cell.outputs if output.get("text", " ")]
     nbformat.write(notebook, page.with_suffix(".ipynb"))
     page.unlink()
     return seconds

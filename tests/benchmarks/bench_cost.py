@@ -128,7 +128,7 @@ def draw(found, path):
     )
     for place, (label, titles) in zip(places, panels, strict=True):
         for i, title in enumerate(titles):
-            for tree, style in (("before", "--"), ("now", "-"), ("cabinetry", ":")):
+            for tree, style in (("before", "o--"), ("now", "o-"), ("cabinetry", "s:")):
                 rows = {
                     int(size): row[tree]["cold"].get("cpu_s")
                     for size, row in found[title].items()
@@ -139,14 +139,14 @@ def draw(found, path):
                     short = title.split(", ", 1)[-1] if ", " in title else "fit"
                     short = {"general": "fit", "general, ranked": "rank"}.get(short, short)
                     place.plot(
-                        rows.keys(), rows.values(), style, color=f"C{i}", marker="o",
+                        rows.keys(), rows.values(), style, color=f"C{i}", markersize=4,
                         label=f"{short}, {tree}",
                     )  # fmt: skip
         place.set(xscale="log", yscale="log", xlabel=label)
         for axis in (place.xaxis, place.yaxis):
             axis.set_major_formatter("{x:g}")
             axis.set_minor_formatter("")
-        place.legend(fontsize=7, loc="upper left")
+        place.legend(fontsize=7, loc="upper left", handlelength=3.5)  # dashes to be seen
     places[0].set(ylim=(1, 400), yticks=[1, 2, 5, 10, 20, 50, 100])  # shared
     places[0].set_ylabel("processor seconds, cold process")
     figure.savefig(path, dpi=130)
