@@ -57,6 +57,12 @@ def setting(name, **what):
     return edit
 
 
+def silence(sample):
+    """Take its yields and their errors."""
+    sample["data"] = [0.0] * len(sample["data"])
+    sample["modifiers"][2]["data"] = sample["data"]
+
+
 def modifier(made, sample, name):
     (found,) = [s for s in made["distributions"][0]["samples"] if s["name"] == sample]
     return next(m for m in found["modifiers"] if m["name"] == name)
@@ -123,6 +129,12 @@ CONVERT = {
     "a shape of nothing in Combine": workspace(
         "combine", lambda w: w["channels"][0]["samples"][2].update(data=[0.0, 8.0, 6.0]),
         "card.txt",
+    ),
+    "two histograms of one name in Combine": workspace(
+        "combine", lambda w: w["channels"][0]["samples"][1].update(name="fake_idUp"), "card.txt"
+    ),
+    "no signal for Combine": workspace(
+        "combine", lambda w: silence(w["channels"][0]["samples"][0]), "card.txt"
     ),
     "a nuisance that is held in Combine": workspace(
         "combine", setting("id", fixed=True, inits=[0.5]), "card.txt"

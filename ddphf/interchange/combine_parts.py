@@ -139,7 +139,9 @@ class _Splitter:
         return self._card
 
     def _add_bin(self, channel: ChannelDocument, data: Array, piece: slice, per_bin: bool) -> None:
-        name = f"{channel['name']}_bin_{piece.start}" if per_bin else channel["name"]
+        name, kind = channel["name"], "channel"
+        if per_bin:  # a channel x_bin_0 beside a channel x is another one
+            name, kind = f"{name}_bin_{piece.start}", "bin"
         processes = []
         for sample in channel["samples"]:
             where = f"channel '{channel['name']}', sample '{sample['name']}'"
@@ -147,7 +149,7 @@ class _Splitter:
             if process is not None:
                 processes.append(process)
         if processes:  # else nothing is expected, and pyhf has refused data there
-            self._card.bins.append(Bin(self._names.make(name, "bin"), data, processes))
+            self._card.bins.append(Bin(self._names.make(name, kind), data, processes))
 
     def _process(self, sample: SampleDocument, piece: slice, where: str) -> Process | None:
         yields = np.array(sample["data"][piece], dtype=float)
@@ -157,10 +159,11 @@ class _Splitter:
                 f"{yields.min():g}; Combine cuts negative ones off, so merge bins or samples"
             )
         signal = self._is_signal(sample)
-        name = sample["name"]
+        name, kind = sample["name"], "process"
         if name in self._both:  # Combine has a process as signal everywhere or nowhere
-            name = f"{name}_signal" if signal else f"{name}_background"
-        process = Process(self._names.make(name, "process"), signal, yields)
+            kind = "signal" if signal else "background"
+            name = f"{name}_{kind}"
+        process = Process(self._names.make(name, kind), signal, yields)
         held = 1.0
         for modifier in sample["modifiers"]:
             held *= self._apply(modifier, process, piece, where)
