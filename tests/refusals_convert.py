@@ -94,6 +94,10 @@ def two_lumis(made):
     modifier(made, "signal", "mu")["constraint"] = "Gauss"
 
 
+def moving_width(made):
+    next(d for d in made["distributions"] if d["type"] == "gaussian_dist")["sigma"] = "mu"
+
+
 ENTITY = "<!DOCTYPE x [<!ENTITY a 'aaaa'><!ENTITY b '&a;&a;'>]><Combination>&b;</Combination>"
 
 CONVERT = {
@@ -165,6 +169,7 @@ CONVERT = {
     ),
     "two constrained normfactors": document(two_lumis),
     "vals of a shapesys that may be anything": document(shapesys),
+    "a width that the fit moves": document(moving_width),
     "a parameter in two lists": document(
         lambda d: modifier(d, "bkg", "sf")["parameters"].reverse()
     ),
@@ -177,6 +182,14 @@ CONVERT = {
         **convert("m.xml", "pyhf", "out.json"), "files": {"m.xml": ENTITY},
     },
     "XML that names a file elsewhere": xml("m.xml", "m_SR.xml", "../m_SR.xml"),
+    "blanks around a file that XML names": xml("m.xml", "<Input>m_SR", "<Input> m_SR"),
+    "output over a file that XML names": {
+        **xml("m.xml", "m_SR", "m_SR"),
+        "arguments": ["convert", "m.xml", "--to", "pyhf", "-o", "m.root", "--force"],
+    },
+    "a parameter that XML sets twice": xml(
+        "m.xml", "</ParamSetting>", "</ParamSetting><ParamSetting>mu</ParamSetting>"
+    ),
     "XML that is damaged": xml("m_SR.xml", "<Channel", "<Channel <"),
     "an element that pyhf passes over": xml("m_SR.xml", "<ShapeFactor", "<HistoFactor"),
     "a constraint term of XML": xml(

@@ -25,7 +25,7 @@ from model_zoo import zoo
 from pyhf import readxml
 
 from ddphf.exceptions import InputError, ModelError
-from ddphf.interchange import xml_read
+from ddphf.interchange import xml_parse, xml_read
 from ddphf.interchange.agreement import all_measurements, compare
 from ddphf.interchange.convert import to_root
 from ddphf.interchange.xml_read import read_xml
@@ -149,6 +149,31 @@ def test_what_xml_cannot_say_is_refused(edit, message):
         write_xml(all_measurements(workspace), "model")
 
 
+@pytest.mark.parametrize("name", ["alpha_id", "gamma_x", "Lumi"])
+def test_a_factor_called_as_the_parameter_of_another_modifier(name):
+    """ROOT would take both for one parameter, and pyhf's reader holds the other one."""
+    workspace = every_modifier()
+    workspace["channels"][0]["samples"][1]["modifiers"].append(
+        {"name": name, "type": "normfactor", "data": None}
+    )
+    stating(name, fixed=True, inits=[1.5])(workspace)
+    written, difference, notes = to_root(workspace, "model")
+    assert difference < 1e-9
+    assert f"n{name}</ParamSetting>" in written.files["model.xml"].decode()
+    assert any(f"{name} -> n{name}" in note for note in notes)
+
+
+def test_two_histograms_of_one_name_are_refused():
+    workspace = every_modifier()
+    shape = {"hi_data": [3.0, 5.0, 4.0], "lo_data": [1.0, 5.0, 2.0]}
+    for sample, modifier in (("signal", "bkg_x"), ("signal_bkg", "x")):
+        workspace["channels"][0]["samples"].append({"name": sample, "data": [2.0, 5.0, 3.0],
+            "modifiers": [{"name": modifier, "type": "histosys", "data": shape}]})  # fmt: skip
+    workspace["channels"][0]["samples"][0]["name"] = "other"
+    with pytest.raises(ModelError, match=r"two histograms of XML .*SR_signal_bkg_x"):
+        write_xml(all_measurements(workspace), "model")
+
+
 def damaged(folder, name, old, new):
     """Write the model with one text replaced in one file."""
     top = put(every_modifier(), folder)
@@ -194,6 +219,15 @@ LAUGHS = (
         ("model_SR.xml", 'NormalizeByTheory="True"', 'NormalizeByTheory="yes"', "y.*='yes' in"),
         ("model_SR.xml", "<Channel", "<Channel <", "cannot be read as XML"),
         ("model_SR.xml", 'High="1.1"', 'High="x"', "pyhf cannot read it"),
+        # pyhf would open the file whose name has the blank, at which nobody looked
+        ("model.xml", "<Input>model_SR.xml", "<Input> model_SR.xml", "has blanks around it"),
+        (
+            "model.xml",
+            "</Measurement>",
+            "<ParamSetting Const='True'>mu</ParamSetting><ParamSetting>a mu</ParamSetting>"
+            "</Measurement>",
+            "'mu' is set twice",
+        ),
     ],
 )
 def test_hostile_and_damaged_files_are_refused(tmp_path, name, old, new, message):
@@ -258,6 +292,29 @@ def test_a_histogram_that_unpacks_to_gigabytes_is_refused(tmp_path, monkeypatch)
         read_xml(top)
 
 
+def test_a_histogram_that_is_named_again_and_again_is_read_so_often_alone(tmp_path, monkeypatch):
+    top = put(every_modifier(), tmp_path)
+    monkeypatch.setattr(xml_parse, "MOST_CELLS", 20)
+    original = readxml.import_root_histogram
+    with pytest.raises(InputError, match="21 numbers of histograms, more than the 20"):
+        read_xml(top)
+    assert readxml.import_root_histogram is original
+
+
+def test_a_histogram_that_pyhf_takes_for_the_named_one_is_refused(tmp_path):
+    """pyhf looks at the top of the file first, ROOT in the folder that HistoPath names."""
+    path = '<Channel Name="SR" HistoPath="SR" InputFile'
+    top = damaged(tmp_path, "model_SR.xml", '<Channel Name="SR" InputFile', path)
+    with uproot.open(tmp_path / "model.root") as file:
+        found = {key: file[key].to_numpy() for key in file.keys(cycle=False)}
+    with uproot.recreate(tmp_path / "model.root") as file:
+        for key, (contents, edges) in found.items():
+            file[f"SR/{key}"] = (contents, edges)
+            file[key] = (2 * contents, edges)
+    with pytest.raises(InputError, match="holds 'SR/histSR_data' and 'histSR_data'"):
+        read_xml(top)
+
+
 def test_what_pyhf_reads_otherwise_than_root_is_said(tmp_path):
     config = '<StatErrorConfig RelErrorThreshold="0.0" ConstraintType="Gaussian" />'
     top = damaged(tmp_path, "model_SR.xml", config, "")
@@ -267,6 +324,10 @@ def test_what_pyhf_reads_otherwise_than_root_is_said(tmp_path):
     assert any("StatError with Poisson constraints in ROOT" in line for line in said)
     assert any("relative errors below 0.05" in line for line in said)
     assert any("is not said of bkg, fake" in line for line in said)
+    path = tmp_path / "model.xml"
+    path.write_text(path.read_text().replace("<POI>mu</POI>", "<POI>mu</POI><POI>k</POI>", 1))
+    _, said = read_xml(top)
+    assert any("one parameter of interest, 'mu'; the others are free" in line for line in said)
 
 
 def test_the_command_goes_both_ways(folder):
@@ -289,3 +350,27 @@ def test_the_command_goes_both_ways(folder):
     blocked = invoke("convert", "w.json", "--to", "root", "-o", "out/m.xml")
     assert blocked.code == 2
     assert Path("out/m_SR.xml").read_text() == "x"
+
+
+@pytest.mark.parametrize(
+    ("target", "output"),
+    [("combine", "out/m.txt"), ("hs3", "out/m_SR.xml"), ("pyhf", "out/m.root")],
+)
+def test_no_file_of_the_model_is_overwritten(folder, target, output):
+    Path("w.json").write_text(json.dumps(every_modifier()))
+    assert invoke("convert", "w.json", "--to", "root", "-o", "out/m.xml").code == 0
+    before = {path: path.read_bytes() for path in Path("out").iterdir()}
+    done = invoke("convert", "out/m.xml", "--to", target, "-o", output, "--force")
+    assert done.code == 2
+    assert "of this command, which would be lost" in done.err
+    assert {path: path.read_bytes() for path in Path("out").iterdir()} == before
+
+
+def test_what_is_no_number_is_bad_input(folder):
+    Path("w.json").write_text(json.dumps(every_modifier()))
+    assert invoke("convert", "w.json", "--to", "root", "-o", "m.xml").code == 0
+    path = Path("m_SR.xml")
+    path.write_text(path.read_text().replace('High="1.1"', 'High="nan"'))
+    done = invoke("convert", "m.xml", "--to", "pyhf")
+    assert done.code == 3
+    assert "got nan, expected a finite number" in done.err

@@ -88,7 +88,9 @@ def command(
         say("reading")
         from ddphf.interchange.convert import to_combine, to_hs3, to_pyhf, to_root
 
-        workspace, kind, left_out = _read(model, source, analysis, shapesys, basedir)
+        read: list[Path] = []
+        workspace, kind, left_out = _read(model, source, analysis, shapesys, basedir, read)
+        outputs.protect(read)
         if kind == target:
             raise UsageError(f"{model}: is {kind} already, so there is nothing to convert")
         say("converting")
@@ -99,7 +101,8 @@ def command(
             files[output], said = to_json(converted.document), converted.warnings
             summary = _agree(converted.difference)
         elif target == "pyhf":
-            files[output], said = to_json(workspace), to_pyhf(workspace)
+            said = to_pyhf(workspace)  # first: what is no number becomes no JSON
+            files[output] = to_json(workspace)
             summary = "checked by pyhf"
         elif target == "combine":
             card, said = to_combine(
@@ -133,9 +136,13 @@ def _agree(difference: float) -> str:
 
 
 def _read(
-    model: str, source: str | None, analysis: str | None, shapesys: str | None, basedir: str | None
-) -> tuple[Any, str, list[str]]:
-    """Return the workspace of a model in any format, which it was, and what was left out."""
+    model: str, source: str | None, analysis: str | None, shapesys: str | None,
+    basedir: str | None, files: list[Path],
+) -> tuple[Any, str, list[str]]:  # fmt: skip
+    """Return the workspace of a model in any format, which it was, and what was left out.
+
+    ``files`` is given what is read beside the model itself.
+    """
     from ddphf.interchange.convert import Source, document_as_workspace, recognise
     from ddphf.interchange.hs3_per_bin import ShapesysVals
     from ddphf.interchange.xml_read import read_xml
@@ -147,7 +154,7 @@ def _read(
     if source == "root":
         if analysis is not None or shapesys is not None:
             raise UsageError("--analysis and --shapesys: are for HS3")
-        workspace, said = read_xml(model, basedir)
+        workspace, said = read_xml(model, basedir, files=files)
         return workspace, source, said
     document = read_json(model)
     kind = cast("Source", source or recognise(document))

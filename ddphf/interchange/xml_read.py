@@ -6,10 +6,8 @@ size; pyhf takes it as it is, and passes over what it does not know.
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
+from collections import Counter
 from pathlib import Path
 from typing import Any, NoReturn
 from xml.parsers import expat
@@ -19,6 +17,7 @@ from ddphf.exceptions import InputError
 from ddphf.files import read_input
 from ddphf.guards import check_decoded, within
 from ddphf.inputs.root_file import open_root
+from ddphf.interchange.xml_parse import parse_xml
 from ddphf.text import clean_line, list_names
 
 __all__ = ["read_xml"]
@@ -49,27 +48,31 @@ STAT_DEFAULT = "Poisson"
 """ROOT's constraint of a StatError where the channel does not say."""
 
 
-def read_xml(path: str | Path, basedir: str | Path | None = None) -> tuple[Spec, list[str]]:
+def read_xml(
+    path: str | Path, basedir: str | Path | None = None, *, files: list[Path] | None = None
+) -> tuple[Spec, list[str]]:
     """Return the workspace of HistFactory XML, and what pyhf reads otherwise than ROOT.
 
     Args:
         path: The top file.
         basedir: What the paths in it are relative to, and the only folder that is read; the
             folder of the top file by default.
+        files: Is given every file that is read beside the top one.
 
     Raises:
         InputError: Damaged, too large, a path that leads out of the folder, an entity, or an
             element that pyhf passes over.
     """
     base = Path(path).parent if basedir is None else Path(basedir)
-    reader = _Reader(base)
+    reader = _Reader(base, [] if files is None else files)
     reader.look_at(Path(path))
-    return reader.parse(Path(path)), reader.warnings
+    workspace, said = parse_xml(Path(path), base)
+    return workspace, [*reader.warnings, *said]
 
 
 class _Reader:
-    def __init__(self, base: Path) -> None:
-        self._base, self._elements = base, 0
+    def __init__(self, base: Path, files: list[Path]) -> None:
+        self._base, self._elements, self._files = base, 0, files
         self.warnings: list[str] = []
 
     def look_at(self, top: Path) -> None:
@@ -80,13 +83,18 @@ class _Reader:
         """
         combination = self._read(top, "Combination", str(top))
         self._look_at_elements(combination, str(top))
-        inputs = [str(entry.text or "").strip() for entry in combination.findall("Input")]
+        for measurement in combination.findall("Measurement"):
+            self._look_at_measurement(measurement, str(top))
+        inputs = [str(entry.text or "") for entry in combination.findall("Input")]
         if not inputs:
             raise InputError(f"{top}: no Input; is this the top file of HistFactory XML?")
         if len(set(inputs)) < len(inputs):
             raise InputError(f"{top}: the same Input twice")
         for name in inputs:
+            if name != name.strip():  # pyhf opens the name with its blanks, another file
+                raise InputError(f"{top}: Input {name!r:.80} has blanks around it; remove them")
             self._look_at_channel(self._inside(name, str(top)), name)
+            self._files.append(self._base / name)
 
     def _inside(self, name: str, where: str) -> Path:
         """Return the path of a file, which is in the folder."""
@@ -149,6 +157,23 @@ class _Reader:
                         "False, pyhf takes anything else for False"
                     )
 
+    def _look_at_measurement(self, measurement: ET.Element, name: str) -> None:
+        """Refuse what pyhf and ROOT settle otherwise, and say which POI is taken."""
+        where = f"{name}: measurement '{measurement.attrib.get('Name')}'"
+        pois = [str(entry.text or "").strip() for entry in measurement.findall("POI")]
+        if len(pois) > 1:
+            self.warnings.append(
+                f"{where}: pyhf has one parameter of interest, '{pois[0]}'; the others are free "
+                f"parameters: {list_names(pois[1:])}"
+            )
+        settings = [str(entry.text or "").split() for entry in measurement.findall("ParamSetting")]
+        for parameter, count in Counter(p for names in settings for p in names).items():
+            if count > 1:
+                raise InputError(
+                    f"{where}: '{parameter}' is set twice, pyhf takes the last and ROOT both; "
+                    "remove one"
+                )
+
     def _look_at_channel(self, path: Path, name: str) -> None:
         channel = self._read(path, "Channel", name)
         self._look_at_elements(channel, name)
@@ -178,6 +203,7 @@ class _Reader:
         }
         for given, file in sorted(files.items()):
             _check_root(file, given)
+            self._files.append(self._base / given)
 
     def _look_at_errors(self, config: ET.Element | None, name: str) -> None:
         attributes = {} if config is None else config.attrib
@@ -191,67 +217,6 @@ class _Reader:
             self.warnings.append(
                 f"{name}: ROOT holds bins of relative errors below {threshold}; pyhf takes all"
             )
-
-    def parse(self, top: Path) -> Spec:
-        """Let pyhf read.
-
-        Raises:
-            InputError: It refuses, in whatever way.
-        """
-        from pyhf import readxml
-
-        with _closed_files(), _listening() as said:
-            try:
-                workspace: Spec = readxml.parse(str(top), str(self._base))
-            except InputError:
-                raise
-            except Exception as error:  # pyhf and uproot raise many kinds on damaged files
-                what = clean_line(f"{type(error).__name__}: {error}")
-                raise InputError(f"{top}: pyhf cannot read it ({what:.300})") from None
-        self.warnings += [f"pyhf: {line}" for line in dict.fromkeys(said.lines)]
-        return workspace
-
-
-class _Said(logging.Handler):
-    """Keeps what pyhf logs."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.lines: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep one line."""
-        self.lines.append(clean_line(record.getMessage()))
-
-
-@contextlib.contextmanager
-def _listening() -> Iterator[_Said]:
-    """Keep what pyhf's reader logs, and print nothing of it."""
-    said, logger = _Said(), logging.getLogger("pyhf.readxml")
-    level, propagate = logger.level, logger.propagate
-    logger.setLevel(logging.WARNING)
-    logger.propagate = False
-    logger.addHandler(said)
-    try:
-        yield said
-    finally:
-        logger.removeHandler(said)
-        logger.setLevel(level)
-        logger.propagate = propagate
-
-
-@contextlib.contextmanager
-def _closed_files() -> Iterator[None]:
-    """Close the ROOT files that pyhf keeps open between calls (its own cache, by path)."""
-    from pyhf import readxml
-
-    readxml.clear_filecache()
-    try:
-        yield
-    finally:
-        for file, _ in vars(readxml)["__FILECACHE__"].values():
-            file.close()
-        readxml.clear_filecache()
 
 
 def _check_root(path: Path, name: str) -> None:
