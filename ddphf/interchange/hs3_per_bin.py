@@ -157,7 +157,8 @@ def implied_term(
         sharing = [
             sample
             for sample in use.channel.samples
-            if any(m.parameters == modifier.parameters for m in sample.modifiers)
+            # one parameter stands in one list, so the first tells lists apart
+            if any(m.parameters[0] == modifier.parameters[0] for m in sample.modifiers)
         ]
         total = sum(sample.contents[index] for sample in sharing)
         size = math.hypot(*(s.errors[index] for s in sharing if s.errors is not None))
