@@ -187,6 +187,12 @@ CONVERT = {
         **xml("m.xml", "m_SR", "m_SR"),
         "arguments": ["convert", "m.xml", "--to", "pyhf", "-o", "m.root", "--force"],
     },
+    "a folder of histograms that ROOT inherits": xml(
+        "m_SR.xml", '<Channel Name="SR"', '<Channel HistoPath="SR" Name="SR"'
+    ),
+    "a file of histograms that pyhf has no word for": xml(
+        "m_SR.xml", "<HistoSys", '<HistoSys InputFile="other.root"'
+    ),
     "a parameter that XML sets twice": xml(
         "m.xml", "</ParamSetting>", "</ParamSetting><ParamSetting>mu</ParamSetting>"
     ),

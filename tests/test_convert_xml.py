@@ -228,6 +228,15 @@ LAUGHS = (
             "</Measurement>",
             "'mu' is set twice",
         ),
+        # places of histograms that ROOT inherits, or that pyhf does not look for
+        (
+            "model_SR.xml",
+            '<Channel Name="SR"',
+            '<Channel HistoPath="SR" Name="SR"',
+            "no HistoPath.*takes 'SR' of the Channel",
+        ),
+        ("model_SR.xml", "<HistoSys", '<HistoSys InputFile="other.root"', "would pass over"),
+        ("model_SR.xml", "<StatError A", '<StatError InputFile="other.root" A', "pass over"),
     ],
 )
 def test_hostile_and_damaged_files_are_refused(tmp_path, name, old, new, message):
@@ -303,8 +312,7 @@ def test_a_histogram_that_is_named_again_and_again_is_read_so_often_alone(tmp_pa
 
 def test_a_histogram_that_pyhf_takes_for_the_named_one_is_refused(tmp_path):
     """pyhf looks at the top of the file first, ROOT in the folder that HistoPath names."""
-    path = '<Channel Name="SR" HistoPath="SR" InputFile'
-    top = damaged(tmp_path, "model_SR.xml", '<Channel Name="SR" InputFile', path)
+    top = damaged(tmp_path, "model_SR.xml", "<Data", '<Data HistoPath="SR"')
     with uproot.open(tmp_path / "model.root") as file:
         found = {key: file[key].to_numpy() for key in file.keys(cycle=False)}
     with uproot.recreate(tmp_path / "model.root") as file:
@@ -324,9 +332,11 @@ def test_what_pyhf_reads_otherwise_than_root_is_said(tmp_path):
     assert any("StatError with Poisson constraints in ROOT" in line for line in said)
     assert any("relative errors below 0.05" in line for line in said)
     assert any("is not said of bkg, fake" in line for line in said)
+    path.write_text(path.read_text().replace("<NormFactor", '<NormFactor Const="True"'))
     path = tmp_path / "model.xml"
     path.write_text(path.read_text().replace("<POI>mu</POI>", "<POI>mu</POI><POI>k</POI>", 1))
     _, said = read_xml(top)
+    assert any("which ROOT ignores, holds mu" in line for line in said)
     assert any("one parameter of interest, 'mu'; the others are free" in line for line in said)
 
 

@@ -44,6 +44,12 @@ FILES = ("InputFile", "HistoFile", "HistoFileHigh", "HistoFileLow")
 SWITCHES = ("Activate", "Const", "NormalizeByTheory")
 """Attributes that say yes or no."""
 
+PATHS = {
+    "HistoSys": ("HistoPathHigh", "HistoPathLow"), "ShapeSys": ("HistoPath",),
+    "StatError": ("HistoPath",),
+}  # fmt: skip
+"""Attributes that say where a histogram is, which ROOT takes from the Channel by default."""
+
 STAT_DEFAULT = "Poisson"
 """ROOT's constraint of a StatError where the channel does not say."""
 
@@ -160,7 +166,8 @@ class _Reader:
     def _look_at_measurement(self, measurement: ET.Element, name: str) -> None:
         """Refuse what pyhf and ROOT settle otherwise, and say which POI is taken."""
         where = f"{name}: measurement '{measurement.attrib.get('Name')}'"
-        pois = [str(entry.text or "").strip() for entry in measurement.findall("POI")]
+        stated = [str(entry.text or "").strip() for entry in measurement.findall("POI")]
+        pois = list(dict.fromkeys(stated))
         if len(pois) > 1:
             self.warnings.append(
                 f"{where}: pyhf has one parameter of interest, '{pois[0]}'; the others are free "
@@ -185,6 +192,15 @@ class _Reader:
                 )
         if channel.find("Sample/StatError") is not None:
             self._look_at_errors(channel.find("StatErrorConfig"), name)
+        for sample in channel.iter("Sample"):
+            self._look_at_places(sample, channel, name)
+        if held := [
+            str(element.attrib.get("Name"))
+            for element in channel.iter("NormFactor") if element.attrib.get("Const") == "True"
+        ]:  # fmt: skip
+            self.warnings.append(
+                f"{name}: Const of a NormFactor, which ROOT ignores, holds {list_names(held)}"
+            )
         silent = [
             str(sample.attrib.get("Name"))
             for sample in channel.iter("Sample")
@@ -204,6 +220,27 @@ class _Reader:
         for given, file in sorted(files.items()):
             _check_root(file, given)
             self._files.append(self._base / given)
+
+    def _look_at_places(self, sample: ET.Element, channel: ET.Element, name: str) -> None:
+        """Refuse a modifier whose histogram ROOT takes from another place than pyhf."""
+        file = sample.attrib.get("InputFile", channel.attrib.get("InputFile", ""))
+        path = channel.attrib.get("HistoPath", "")
+        for element in sample:
+            if element.tag == "StatError" and not element.attrib.get("HistoName"):
+                continue
+            where = f"{name}: {element.tag} of sample '{sample.attrib.get('Name')}'"
+            missing = [key for key in PATHS.get(element.tag, ()) if key not in element.attrib]
+            if path and missing:
+                raise InputError(
+                    f"{where}: no {missing[0]}, where ROOT takes '{path}' of the Channel and pyhf "
+                    "the top of the file; write it"
+                )
+            passed = element.attrib.get("InputFile") or file
+            if element.tag in ("HistoSys", "StatError") and passed != file:
+                raise InputError(
+                    f"{where}: InputFile='{passed}', which pyhf would pass over; put its "
+                    "histograms into the file of the sample"
+                )
 
     def _look_at_errors(self, config: ET.Element | None, name: str) -> None:
         attributes = {} if config is None else config.attrib
