@@ -203,6 +203,12 @@ def test_names_that_the_card_makes_are_nobody_elses(tmp_path, make):
     np.testing.assert_allclose(theirs, ours, atol=1e-6)
 
 
+def test_a_formula_that_gives_way_is_no_renamed_parameter():
+    card = write_card(ReferenceModel(parameter_called_as_a_formula()), "card.root", exact=True)
+    assert "\na_factor_0 rateParam" in card.text
+    assert card.notes == ()
+
+
 @pytest.mark.parametrize(
     ("sample", "nuisance"), [("sig_xUp", "x"), ("sig_bkg", "bkg_x"), ("sig_x", "x_xUp")]
 )

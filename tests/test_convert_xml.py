@@ -140,6 +140,8 @@ def test_no_file_stays_open(tmp_path):
          "XML has one per channel"),
         (lambda w: w["channels"][0]["samples"][0].update(data=[0.0, 5.0, 3.0]),
          "error of a yield that is not positive"),
+        (lambda w: [w[key][0].update(name="C" * 246) for key in ("channels", "observations")],
+         "a file whose name has 256 characters"),
     ],
 )  # fmt: skip
 def test_what_xml_cannot_say_is_refused(edit, message):

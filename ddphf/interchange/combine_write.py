@@ -86,8 +86,9 @@ def write_card(reference: ReferenceModel, root_file: str, *, exact: bool = False
             f"'{components[poi].modifier}' scales, and Combine needs a signal; give them yields"
         )
     shaped = {n for b in card.bins for p in b.processes for n in p.shapes}
-    text = "\n".join(_Lines(card, names, shaped, exact).lines(reference, root_file, poi))
+    # before the text, whose own formulas take the names that nobody has
     notes = (*_left_out(reference, components, exact), *_notes(card, names, shaped, exact))
+    text = "\n".join(_Lines(card, names, shaped, exact).lines(reference, root_file, poi))
     return Datacard(f"{text}\n", _histograms(card), notes)
 
 

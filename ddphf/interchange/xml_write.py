@@ -26,6 +26,10 @@ OTHERS = ("alpha_", "gamma_", "Lumi")
 """How HistFactory calls the parameters of other modifiers; a NormFactor's is called as itself."""
 
 
+LONGEST_FILE = 255
+"""Characters of a file's name: each channel is a file."""
+
+
 @dataclass(frozen=True)
 class XmlFiles:
     """The files of one model.
@@ -221,6 +225,12 @@ class _Writer:
     def files(self) -> dict[str, bytes]:
         from pyhf import schema, writexml
 
+        for channel in self._workspace["channels"]:
+            if len(name := f"{self._stem}_{channel['name']}.xml") > LONGEST_FILE:
+                raise ModelError(
+                    f"channel '{channel['name']:.40}...' would be a file whose name has "
+                    f"{len(name)} characters, at most {LONGEST_FILE}; rename it"
+                )
         spec, data = self._folder / "spec", self._folder / "data"
         for folder in (spec, data):
             folder.mkdir()
