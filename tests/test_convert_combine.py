@@ -203,6 +203,20 @@ def test_names_that_the_card_makes_are_nobody_elses(tmp_path, make):
     np.testing.assert_allclose(theirs, ours, atol=1e-6)
 
 
+def test_a_staterror_over_two_channels(tmp_path):
+    """Its bins are parameters of their own, in the order of the channels' names."""
+    workspace = small(background=[{"name": "mc", "type": "staterror", "data": [5.0, 9.0]}])
+    for name, errors in (("CR", [2.0, 3.0, 1.0]), ("VR", [4.0])):
+        data = [30.0, 20.0, 25.0][: len(errors)]
+        workspace["channels"].append({"name": name, "samples": [{"name": "bkg", "data": data,
+            "modifiers": [{"name": "mc", "type": "staterror", "data": errors}]}]})  # fmt: skip
+        workspace["observations"].append({"name": name, "data": data})
+    reference, card = written(workspace, tmp_path, exact=True)
+    theirs, ours = compared(reference, card, points(reference, 5))
+    np.testing.assert_allclose(theirs, ours, atol=1e-6)
+    assert len(card.param) == 6
+
+
 def test_a_formula_that_gives_way_is_no_renamed_parameter():
     card = write_card(ReferenceModel(parameter_called_as_a_formula()), "card.root", exact=True)
     assert "\na_factor_0 rateParam" in card.text
