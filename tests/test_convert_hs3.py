@@ -282,6 +282,26 @@ def test_what_pyhf_has_not_is_refused(edit, message):
         read_hs3(changed(edit))
 
 
+@pytest.mark.parametrize(
+    ("meaning", "vals"),
+    [("relative", [0.2, 0.125, 0.5]), ("absolute", [2.0, 1.0, 3.0]),
+     ("counts", [25.0, 64.0, 4.0]), ("root-counts", [5.0, 8.0, 2.0])],
+)  # fmt: skip
+def test_the_vals_of_a_gaussian_shapesys_are_what_the_user_says(meaning, vals):
+    document = as_root_writes(every_modifier())
+    (fake,) = [s for s in document["distributions"][0]["samples"] if s["name"] == "fake"]
+    fake["modifiers"][0] |= {"constraint": "Gauss", "data": {"vals": vals}}
+    fake["modifiers"][0].pop("constraint_type", None)
+    again, _ = read_hs3(document, shapesys=meaning)
+    (fake,) = [s for s in again["channels"][0]["samples"] if s["name"] == "fake"]
+    (errors,) = [m["data"] for m in fake["modifiers"] if m["name"] == "fk"]
+    np.testing.assert_allclose(errors, [2.0, 1.0, 3.0])
+    for point in document["parameter_points"]:
+        point["parameters"] = [p for p in point["parameters"] if "nom_gamma_fk" not in p["name"]]
+    with pytest.raises(InputError, match="what the vals of shapesys 'fk' mean is not said"):
+        read_hs3(document)
+
+
 def test_parameters_that_a_few_characters_stand_for_are_limited(monkeypatch):
     def edit(document):
         modifiers = document["distributions"][0]["samples"][1]["modifiers"]
