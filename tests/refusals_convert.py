@@ -57,6 +57,12 @@ def setting(name, **what):
     return edit
 
 
+def silence(sample):
+    """Take its yields and their errors."""
+    sample["data"] = [0.0] * len(sample["data"])
+    sample["modifiers"][2]["data"] = sample["data"]
+
+
 def modifier(made, sample, name):
     (found,) = [s for s in made["distributions"][0]["samples"] if s["name"] == sample]
     return next(m for m in found["modifiers"] if m["name"] == name)
@@ -86,6 +92,10 @@ def other_data(made):
 
 def two_lumis(made):
     modifier(made, "signal", "mu")["constraint"] = "Gauss"
+
+
+def moving_width(made):
+    next(d for d in made["distributions"] if d["type"] == "gaussian_dist")["sigma"] = "mu"
 
 
 ENTITY = "<!DOCTYPE x [<!ENTITY a 'aaaa'><!ENTITY b '&a;&a;'>]><Combination>&b;</Combination>"
@@ -124,6 +134,12 @@ CONVERT = {
         "combine", lambda w: w["channels"][0]["samples"][2].update(data=[0.0, 8.0, 6.0]),
         "card.txt",
     ),
+    "two histograms of one name in Combine": workspace(
+        "combine", lambda w: w["channels"][0]["samples"][1].update(name="fake_idUp"), "card.txt"
+    ),
+    "no signal for Combine": workspace(
+        "combine", lambda w: silence(w["channels"][0]["samples"][0]), "card.txt"
+    ),
     "a nuisance that is held in Combine": workspace(
         "combine", setting("id", fixed=True, inits=[0.5]), "card.txt"
     ),
@@ -153,6 +169,7 @@ CONVERT = {
     ),
     "two constrained normfactors": document(two_lumis),
     "vals of a shapesys that may be anything": document(shapesys),
+    "a width that the fit moves": document(moving_width),
     "a parameter in two lists": document(
         lambda d: modifier(d, "bkg", "sf")["parameters"].reverse()
     ),
@@ -165,6 +182,20 @@ CONVERT = {
         **convert("m.xml", "pyhf", "out.json"), "files": {"m.xml": ENTITY},
     },
     "XML that names a file elsewhere": xml("m.xml", "m_SR.xml", "../m_SR.xml"),
+    "blanks around a file that XML names": xml("m.xml", "<Input>m_SR", "<Input> m_SR"),
+    "output over a file that XML names": {
+        **xml("m.xml", "m_SR", "m_SR"),
+        "arguments": ["convert", "m.xml", "--to", "pyhf", "-o", "m.root", "--force"],
+    },
+    "a folder of histograms that ROOT inherits": xml(
+        "m_SR.xml", '<Channel Name="SR"', '<Channel HistoPath="SR" Name="SR"'
+    ),
+    "a file of histograms that pyhf has no word for": xml(
+        "m_SR.xml", "<HistoSys", '<HistoSys InputFile="other.root"'
+    ),
+    "a parameter that XML sets twice": xml(
+        "m.xml", "</ParamSetting>", "</ParamSetting><ParamSetting>mu</ParamSetting>"
+    ),
     "XML that is damaged": xml("m_SR.xml", "<Channel", "<Channel <"),
     "an element that pyhf passes over": xml("m_SR.xml", "<ShapeFactor", "<HistoFactor"),
     "a constraint term of XML": xml(

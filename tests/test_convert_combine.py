@@ -152,6 +152,102 @@ def test_names_that_combine_has_itself(tmp_path):
     assert any("renamed for Combine" in note and "r -> r_2" in note for note in card.notes)
 
 
+def small(signal=(), background=(), yields=(5.0, 4.0)):
+    """A signal and a background of two bins, with these modifiers."""
+    mu = {"name": "mu", "type": "normfactor", "data": None}
+    return {
+        "version": "1.0.0",
+        "channels": [{"name": "SR", "samples": [
+            {"name": "sig", "data": list(yields), "modifiers": [mu, *signal]},
+            {"name": "bkg", "data": [50.0, 60.0], "modifiers": [*background]}]}],
+        "observations": [{"name": "SR", "data": [56.0, 63.0]}],
+        "measurements": [{"name": "m", "config": {"poi": "mu", "parameters": []}}],
+    }  # fmt: skip
+
+
+def histosys(name, high, low):
+    return {"name": name, "type": "histosys", "data": {"hi_data": high, "lo_data": low}}
+
+
+def channel_called_as_a_bin():
+    workspace = every_modifier()
+    samples = [{**workspace["channels"][1]["samples"][0], "data": [5.0, 4.0, 3.0]}]
+    samples[0]["modifiers"] = samples[0]["modifiers"][1:]
+    workspace["channels"].append({"name": "SR_bin_1", "samples": samples})
+    workspace["observations"].append({"name": "SR_bin_1", "data": [5.0, 5.0, 2.0]})
+    return workspace
+
+
+def sample_called_as_half_of_another():
+    workspace = small(background=[{"name": "n", "type": "normsys", "data": {"hi": 1.1, "lo": 0.9}}])
+    workspace["channels"].append({"name": "CR", "samples": [
+        {"name": "sig", "data": [10.0], "modifiers": []},
+        {"name": "sig_background", "data": [20.0], "modifiers": [
+            {"name": "n", "type": "normsys", "data": {"hi": 1.2, "lo": 0.8}}]}]})  # fmt: skip
+    workspace["observations"].append({"name": "CR", "data": [31.0]})
+    return workspace
+
+
+def parameter_called_as_a_formula():
+    return small([{"name": "a", "type": "normsys", "data": {"hi": 1.1, "lo": 0.9}}],
+                 [{"name": "a_factor_0", "type": "normfactor", "data": None}])  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "make",
+    [channel_called_as_a_bin, sample_called_as_half_of_another, parameter_called_as_a_formula],
+)
+def test_names_that_the_card_makes_are_nobody_elses(tmp_path, make):
+    reference, card = written(make(), tmp_path, exact=True)
+    theirs, ours = compared(reference, card, points(reference, 5))
+    np.testing.assert_allclose(theirs, ours, atol=1e-6)
+
+
+def test_a_staterror_over_two_channels(tmp_path):
+    """Its bins are parameters of their own, in the order of the channels' names."""
+    workspace = small(background=[{"name": "mc", "type": "staterror", "data": [5.0, 9.0]}])
+    for name, errors in (("CR", [2.0, 3.0, 1.0]), ("VR", [4.0])):
+        data = [30.0, 20.0, 25.0][: len(errors)]
+        workspace["channels"].append({"name": name, "samples": [{"name": "bkg", "data": data,
+            "modifiers": [{"name": "mc", "type": "staterror", "data": errors}]}]})  # fmt: skip
+        workspace["observations"].append({"name": name, "data": data})
+    reference, card = written(workspace, tmp_path, exact=True)
+    theirs, ours = compared(reference, card, points(reference, 5))
+    np.testing.assert_allclose(theirs, ours, atol=1e-6)
+    assert len(card.param) == 6
+
+
+def test_a_formula_that_gives_way_is_no_renamed_parameter():
+    card = write_card(ReferenceModel(parameter_called_as_a_formula()), "card.root", exact=True)
+    assert "\na_factor_0 rateParam" in card.text
+    assert card.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("sample", "nuisance"), [("sig_xUp", "x"), ("sig_bkg", "bkg_x"), ("sig_x", "x_xUp")]
+)
+def test_two_histograms_of_one_name_are_refused(sample, nuisance):
+    """Combine joins sample and histosys by an underscore, which both may hold."""
+    workspace = small([histosys(nuisance, [6.0, 5.0], [4.0, 3.0])])
+    other = histosys("x" if nuisance != "x_xUp" else "xUp", [8.0, 9.5], [6.0, 8.0])
+    workspace["channels"][0]["samples"].append(
+        {"name": sample, "data": [7.0, 9.0], "modifiers": [other]}
+    )
+    with pytest.raises(ModelError, match="two histograms would be called 'SR/sig_"):
+        write_card(ReferenceModel(workspace), "card.root")
+
+
+def test_a_card_has_a_signal():
+    with pytest.raises(ModelError, match="samples that 'mu' scales, and Combine needs a signal"):
+        write_card(ReferenceModel(small(yields=[0.0, 0.0])), "card.root")
+
+
+def test_variations_below_zero_are_said():
+    workspace = small([histosys("x", [6.0, 9.0], [4.0, -1.0])])
+    (note,) = write_card(ReferenceModel(workspace), "card.root").notes
+    assert note.endswith("below 0 at one sigma: x")
+
+
 def test_what_is_not_in_the_card_is_said():
     workspace = marked()
     workspace["measurements"][0]["config"]["parameters"].append(

@@ -22,6 +22,7 @@ from interchange_models import (
 from model_zoo import zoo
 
 from ddphf.exceptions import InputError, ModelError
+from ddphf.interchange import hs3_read
 from ddphf.interchange.agreement import all_measurements, compare
 from ddphf.interchange.hs3_read import read_hs3
 from ddphf.interchange.hs3_write import write_hs3
@@ -269,10 +270,45 @@ def modifier_of(document, sample, name):
         (lambda d: [v.update(value=1e-300) for p in d["parameter_points"] for v in p["parameters"]
                     if v["name"].startswith("width_gamma_fk")]
          and d["functions"][0]["factors"].extend([1e-300]), "positive, finite width"),
+        # a width that the fit would move is no constant
+        (lambda d: next(t for t in d["distributions"] if t["type"] == "gaussian_dist")
+         .update(sigma="mu"), "a constant in the place of 'mu'"),
+        (lambda d: d["distributions"][0].update(axes=[{"name": "m", "nbins": 10**300}] * 20),
+         "more bins than any document"),
     ],
 )  # fmt: skip
 def test_what_pyhf_has_not_is_refused(edit, message):
     with pytest.raises(InputError, match=message):
+        read_hs3(changed(edit))
+
+
+@pytest.mark.parametrize(
+    ("meaning", "vals"),
+    [("relative", [0.2, 0.125, 0.5]), ("absolute", [2.0, 1.0, 3.0]),
+     ("counts", [25.0, 64.0, 4.0]), ("root-counts", [5.0, 8.0, 2.0])],
+)  # fmt: skip
+def test_the_vals_of_a_gaussian_shapesys_are_what_the_user_says(meaning, vals):
+    document = as_root_writes(every_modifier())
+    (fake,) = [s for s in document["distributions"][0]["samples"] if s["name"] == "fake"]
+    fake["modifiers"][0] |= {"constraint": "Gauss", "data": {"vals": vals}}
+    fake["modifiers"][0].pop("constraint_type", None)
+    again, _ = read_hs3(document, shapesys=meaning)
+    (fake,) = [s for s in again["channels"][0]["samples"] if s["name"] == "fake"]
+    (errors,) = [m["data"] for m in fake["modifiers"] if m["name"] == "fk"]
+    np.testing.assert_allclose(errors, [2.0, 1.0, 3.0])
+    for point in document["parameter_points"]:
+        point["parameters"] = [p for p in point["parameters"] if "nom_gamma_fk" not in p["name"]]
+    with pytest.raises(InputError, match="what the vals of shapesys 'fk' mean is not said"):
+        read_hs3(document)
+
+
+def test_parameters_that_a_few_characters_stand_for_are_limited(monkeypatch):
+    def edit(document):
+        modifiers = document["distributions"][0]["samples"][1]["modifiers"]
+        modifiers += [{"name": f"m{i}", "type": "shapefactor"} for i in range(4)]
+
+    monkeypatch.setattr(hs3_read, "MOST_CELLS", 11)
+    with pytest.raises(InputError, match="12 parameters that modifiers leave unnamed"):
         read_hs3(changed(edit))
 
 
@@ -304,6 +340,8 @@ def test_errors_whose_squares_are_no_numbers_are_refused_or_read(value, meaning)
         (lambda d: d["distributions"][1]["samples"][0]["modifiers"].clear()
          or d["distributions"][1]["samples"][0]["data"].update(errors=[1.0, 0.0, 0.0]),
          "errors of samples without a modifier per bin CR/bkg"),
+        (lambda d: modifier_of(d, "bkg", "shape")["data"]["hi"].update(errors=[1.0, 1.0, 1.0]),
+         "errors of variations of SR/bkg"),
     ],
 )  # fmt: skip
 def test_what_has_no_place_is_said(edit, said):

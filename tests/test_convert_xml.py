@@ -25,7 +25,7 @@ from model_zoo import zoo
 from pyhf import readxml
 
 from ddphf.exceptions import InputError, ModelError
-from ddphf.interchange import xml_read
+from ddphf.interchange import xml_parse, xml_read
 from ddphf.interchange.agreement import all_measurements, compare
 from ddphf.interchange.convert import to_root
 from ddphf.interchange.xml_read import read_xml
@@ -45,7 +45,7 @@ def put(workspace, folder, stem="model"):
 
 
 def test_every_modifier_is_the_same_likelihood_when_read_again(tmp_path):
-    again, said = read_xml(put(every_modifier(), tmp_path))
+    again, said, _ = read_xml(put(every_modifier(), tmp_path))
     assert said == []
     for name in ("free", "null"):
         one, other = ReferenceModel(every_modifier(), name), ReferenceModel(again, name)
@@ -96,7 +96,7 @@ def test_a_luminosity_that_is_not_1_keeps_its_error(tmp_path):
         measurement["config"]["parameters"][0] |= {
             "auxdata": [36.1], "sigmas": [0.7], "inits": [36.1], "bounds": [[1.0, 80.0]],
         }  # fmt: skip
-    again, _ = read_xml(put(workspace, tmp_path))
+    again, *_ = read_xml(put(workspace, tmp_path))
     lumi = again["measurements"][0]["config"]["parameters"][0]
     assert lumi["sigmas"] == [pytest.approx(0.7)]
 
@@ -140,12 +140,39 @@ def test_no_file_stays_open(tmp_path):
          "XML has one per channel"),
         (lambda w: w["channels"][0]["samples"][0].update(data=[0.0, 5.0, 3.0]),
          "error of a yield that is not positive"),
+        (lambda w: [w[key][0].update(name="C" * 246) for key in ("channels", "observations")],
+         "a file whose name has 256 characters"),
     ],
 )  # fmt: skip
 def test_what_xml_cannot_say_is_refused(edit, message):
     workspace = every_modifier()
     edit(workspace)
     with pytest.raises(ModelError, match=message):
+        write_xml(all_measurements(workspace), "model")
+
+
+@pytest.mark.parametrize("name", ["alpha_id", "gamma_x", "Lumi"])
+def test_a_factor_called_as_the_parameter_of_another_modifier(name):
+    """ROOT would take both for one parameter, and pyhf's reader holds the other one."""
+    workspace = every_modifier()
+    workspace["channels"][0]["samples"][1]["modifiers"].append(
+        {"name": name, "type": "normfactor", "data": None}
+    )
+    stating(name, fixed=True, inits=[1.5])(workspace)
+    written, difference, notes = to_root(workspace, "model")
+    assert difference < 1e-9
+    assert f"n{name}</ParamSetting>" in written.files["model.xml"].decode()
+    assert any(f"{name} -> n{name}" in note for note in notes)
+
+
+def test_two_histograms_of_one_name_are_refused():
+    workspace = every_modifier()
+    shape = {"hi_data": [3.0, 5.0, 4.0], "lo_data": [1.0, 5.0, 2.0]}
+    for sample, modifier in (("signal", "bkg_x"), ("signal_bkg", "x")):
+        workspace["channels"][0]["samples"].append({"name": sample, "data": [2.0, 5.0, 3.0],
+            "modifiers": [{"name": modifier, "type": "histosys", "data": shape}]})  # fmt: skip
+    workspace["channels"][0]["samples"][0]["name"] = "other"
+    with pytest.raises(ModelError, match=r"two histograms of XML .*SR_signal_bkg_x"):
         write_xml(all_measurements(workspace), "model")
 
 
@@ -194,6 +221,24 @@ LAUGHS = (
         ("model_SR.xml", 'NormalizeByTheory="True"', 'NormalizeByTheory="yes"', "y.*='yes' in"),
         ("model_SR.xml", "<Channel", "<Channel <", "cannot be read as XML"),
         ("model_SR.xml", 'High="1.1"', 'High="x"', "pyhf cannot read it"),
+        # pyhf would open the file whose name has the blank, at which nobody looked
+        ("model.xml", "<Input>model_SR.xml", "<Input> model_SR.xml", "has blanks around it"),
+        (
+            "model.xml",
+            "</Measurement>",
+            "<ParamSetting Const='True'>mu</ParamSetting><ParamSetting>a mu</ParamSetting>"
+            "</Measurement>",
+            "'mu' is set twice",
+        ),
+        # places of histograms that ROOT inherits, or that pyhf does not look for
+        (
+            "model_SR.xml",
+            '<Channel Name="SR"',
+            '<Channel HistoPath="SR" Name="SR"',
+            "no HistoPath.*takes 'SR' of the Channel",
+        ),
+        ("model_SR.xml", "<HistoSys", '<HistoSys InputFile="other.root"', "would pass over"),
+        ("model_SR.xml", "<StatError A", '<StatError InputFile="other.root" A', "pass over"),
     ],
 )
 def test_hostile_and_damaged_files_are_refused(tmp_path, name, old, new, message):
@@ -213,7 +258,7 @@ def test_a_link_out_of_the_folder_is_refused(tmp_path):
     for path in (tmp_path / "inner").glob("*.xml"):  # as `pyhf xml2json --basedir` has it
         text = re.sub(r"(>|\")(model\S*?\.(xml|root))", r"\1inner/\2", path.read_text())
         path.write_text(text)
-    again, _ = read_xml(top, tmp_path)
+    again, *_ = read_xml(top, tmp_path)
     assert again["channels"][0]["name"] == "SR"
 
 
@@ -258,15 +303,43 @@ def test_a_histogram_that_unpacks_to_gigabytes_is_refused(tmp_path, monkeypatch)
         read_xml(top)
 
 
+def test_a_histogram_that_is_named_again_and_again_is_read_so_often_alone(tmp_path, monkeypatch):
+    top = put(every_modifier(), tmp_path)
+    monkeypatch.setattr(xml_parse, "MOST_CELLS", 20)
+    original = readxml.import_root_histogram
+    with pytest.raises(InputError, match="21 numbers of histograms, more than the 20"):
+        read_xml(top)
+    assert readxml.import_root_histogram is original
+
+
+def test_a_histogram_that_pyhf_takes_for_the_named_one_is_refused(tmp_path):
+    """pyhf looks at the top of the file first, ROOT in the folder that HistoPath names."""
+    top = damaged(tmp_path, "model_SR.xml", "<Data", '<Data HistoPath="SR"')
+    with uproot.open(tmp_path / "model.root") as file:
+        found = {key: file[key].to_numpy() for key in file.keys(cycle=False)}
+    with uproot.recreate(tmp_path / "model.root") as file:
+        for key, (contents, edges) in found.items():
+            file[f"SR/{key}"] = (contents, edges)
+            file[key] = (2 * contents, edges)
+    with pytest.raises(InputError, match="holds 'SR/histSR_data' and 'histSR_data'"):
+        read_xml(top)
+
+
 def test_what_pyhf_reads_otherwise_than_root_is_said(tmp_path):
     config = '<StatErrorConfig RelErrorThreshold="0.0" ConstraintType="Gaussian" />'
     top = damaged(tmp_path, "model_SR.xml", config, "")
     path = tmp_path / "model_SR.xml"
     path.write_text(path.read_text().replace(' NormalizeByTheory="False"', ""))
-    _, said = read_xml(top)
+    _, said, _ = read_xml(top)
     assert any("StatError with Poisson constraints in ROOT" in line for line in said)
     assert any("relative errors below 0.05" in line for line in said)
     assert any("is not said of bkg, fake" in line for line in said)
+    path.write_text(path.read_text().replace("<NormFactor", '<NormFactor Const="True"'))
+    path = tmp_path / "model.xml"
+    path.write_text(path.read_text().replace("<POI>mu</POI>", "<POI>mu</POI><POI>k</POI>", 1))
+    _, said, _ = read_xml(top)
+    assert any("which ROOT ignores, holds mu" in line for line in said)
+    assert any("one parameter of interest, 'mu'; the others are free" in line for line in said)
 
 
 def test_the_command_goes_both_ways(folder):
@@ -289,3 +362,27 @@ def test_the_command_goes_both_ways(folder):
     blocked = invoke("convert", "w.json", "--to", "root", "-o", "out/m.xml")
     assert blocked.code == 2
     assert Path("out/m_SR.xml").read_text() == "x"
+
+
+@pytest.mark.parametrize(
+    ("target", "output"),
+    [("combine", "out/m.txt"), ("hs3", "out/m_SR.xml"), ("pyhf", "out/m.root")],
+)
+def test_no_file_of_the_model_is_overwritten(folder, target, output):
+    Path("w.json").write_text(json.dumps(every_modifier()))
+    assert invoke("convert", "w.json", "--to", "root", "-o", "out/m.xml").code == 0
+    before = {path: path.read_bytes() for path in Path("out").iterdir()}
+    done = invoke("convert", "out/m.xml", "--to", target, "-o", output, "--force")
+    assert done.code == 2
+    assert "of this command, which would be lost" in done.err
+    assert {path: path.read_bytes() for path in Path("out").iterdir()} == before
+
+
+def test_what_is_no_number_is_bad_input(folder):
+    Path("w.json").write_text(json.dumps(every_modifier()))
+    assert invoke("convert", "w.json", "--to", "root", "-o", "m.xml").code == 0
+    path = Path("m_SR.xml")
+    path.write_text(path.read_text().replace('High="1.1"', 'High="nan"'))
+    done = invoke("convert", "m.xml", "--to", "pyhf")
+    assert done.code == 3
+    assert "got nan, expected a finite number" in done.err

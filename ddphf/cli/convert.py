@@ -88,7 +88,8 @@ def command(
         say("reading")
         from ddphf.interchange.convert import to_combine, to_hs3, to_pyhf, to_root
 
-        workspace, kind, left_out = _read(model, source, analysis, shapesys, basedir)
+        workspace, kind, left_out, read = _read(model, source, analysis, shapesys, basedir)
+        outputs.protect(read)
         if kind == target:
             raise UsageError(f"{model}: is {kind} already, so there is nothing to convert")
         say("converting")
@@ -99,7 +100,8 @@ def command(
             files[output], said = to_json(converted.document), converted.warnings
             summary = _agree(converted.difference)
         elif target == "pyhf":
-            files[output], said = to_json(workspace), to_pyhf(workspace)
+            said = to_pyhf(workspace)  # first: what is no number becomes no JSON
+            files[output] = to_json(workspace)
             summary = "checked by pyhf"
         elif target == "combine":
             card, said = to_combine(
@@ -134,8 +136,8 @@ def _agree(difference: float) -> str:
 
 def _read(
     model: str, source: str | None, analysis: str | None, shapesys: str | None, basedir: str | None
-) -> tuple[Any, str, list[str]]:
-    """Return the workspace of a model in any format, which it was, and what was left out."""
+) -> tuple[Any, str, list[str], list[Path]]:
+    """Return the workspace of any model, its format, what was left out, which files it names."""
     from ddphf.interchange.convert import Source, document_as_workspace, recognise
     from ddphf.interchange.hs3_per_bin import ShapesysVals
     from ddphf.interchange.xml_read import read_xml
@@ -147,11 +149,11 @@ def _read(
     if source == "root":
         if analysis is not None or shapesys is not None:
             raise UsageError("--analysis and --shapesys: are for HS3")
-        workspace, said = read_xml(model, basedir)
-        return workspace, source, said
+        workspace, said, files = read_xml(model, basedir)
+        return workspace, source, said, files
     document = read_json(model)
     kind = cast("Source", source or recognise(document))
     workspace, said = document_as_workspace(
         document, kind, analysis=analysis, shapesys=cast("ShapesysVals | None", shapesys)
     )
-    return workspace, kind, said
+    return workspace, kind, said, []

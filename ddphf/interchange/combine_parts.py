@@ -7,6 +7,7 @@ the same rateParam scales. So both likelihoods are the same product of Poisson a
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -108,6 +109,7 @@ class _Splitter:
         self._names, self._poi = names, poi
         self._components = {(c.modifier, c.bin): c for c in components}
         self._card = Card()
+        self._first = _first_components(channels)
         roles: dict[str, set[bool]] = {}
         for channel in channels:
             for sample in channel["samples"]:
@@ -139,17 +141,21 @@ class _Splitter:
         return self._card
 
     def _add_bin(self, channel: ChannelDocument, data: Array, piece: slice, per_bin: bool) -> None:
-        name = f"{channel['name']}_bin_{piece.start}" if per_bin else channel["name"]
+        name, kind = channel["name"], "channel"
+        if per_bin:  # a channel x_bin_0 beside a channel x is another one
+            name, kind = f"{name}_bin_{piece.start}", "bin"
         processes = []
         for sample in channel["samples"]:
             where = f"channel '{channel['name']}', sample '{sample['name']}'"
-            process = self._process(sample, piece, where)
+            process = self._process(sample, piece, channel["name"], where)
             if process is not None:
                 processes.append(process)
         if processes:  # else nothing is expected, and pyhf has refused data there
-            self._card.bins.append(Bin(self._names.make(name, "bin"), data, processes))
+            self._card.bins.append(Bin(self._names.make(name, kind), data, processes))
 
-    def _process(self, sample: SampleDocument, piece: slice, where: str) -> Process | None:
+    def _process(
+        self, sample: SampleDocument, piece: slice, channel: str, where: str
+    ) -> Process | None:
         yields = np.array(sample["data"][piece], dtype=float)
         if np.any(yields < 0):
             raise ModelError(
@@ -157,13 +163,14 @@ class _Splitter:
                 f"{yields.min():g}; Combine cuts negative ones off, so merge bins or samples"
             )
         signal = self._is_signal(sample)
-        name = sample["name"]
+        name, kind = sample["name"], "process"
         if name in self._both:  # Combine has a process as signal everywhere or nowhere
-            name = f"{name}_signal" if signal else f"{name}_background"
-        process = Process(self._names.make(name, "process"), signal, yields)
+            kind = "signal" if signal else "background"
+            name = f"{name}_{kind}"
+        process = Process(self._names.make(name, kind), signal, yields)
         held = 1.0
         for modifier in sample["modifiers"]:
-            held *= self._apply(modifier, process, piece, where)
+            held *= self._apply(modifier, process, piece, channel, where)
         process.yields = yields * held
         process.shapes = {k: (u * held, d * held) for k, (u, d) in process.shapes.items()}
         if not np.any(process.yields > 0):
@@ -176,7 +183,7 @@ class _Splitter:
         return process
 
     def _apply(
-        self, modifier: ModifierDocument, process: Process, piece: slice, where: str
+        self, modifier: ModifierDocument, process: Process, piece: slice, channel: str, where: str
     ) -> float:
         """Add a modifier to a process; return the factor of one that is held."""
         name, kind = modifier["name"], modifier["type"]
@@ -200,7 +207,8 @@ class _Splitter:
             if np.any(up != nominal) or np.any(down != nominal):
                 process.shapes[nuisance] = (up, down)
             return 1.0
-        component = self._components[name, piece.start if kind in PER_BIN else None]
+        place = piece.start + self._first.get((name, channel), 0) if kind in PER_BIN else None
+        component = self._components[name, place]
         if component.fixed:
             return component.init
         process.factors.append(self._factor(component, where))
@@ -255,3 +263,18 @@ class _Splitter:
             )
         )
         return name
+
+
+def _first_components(channels: Sequence[ChannelDocument]) -> dict[tuple[str, str], int]:
+    """Return which component of a staterror is that of the first bin, by its name and channel.
+
+    pyhf lines up the bins of all channels of one staterror, by the names of the channels.
+    """
+    first: dict[tuple[str, str], int] = {}
+    sizes: Counter[str] = Counter()
+    for channel in sorted(channels, key=lambda c: c["name"]):
+        modifiers = [m for sample in channel["samples"] for m in sample["modifiers"]]
+        for name in {m["name"] for m in modifiers if m["type"] == "staterror"}:
+            first[name, channel["name"]] = sizes[name]
+            sizes[name] += len(channel["samples"][0]["data"])
+    return first

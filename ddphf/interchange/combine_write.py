@@ -55,7 +55,7 @@ def write_card(reference: ReferenceModel, root_file: str, *, exact: bool = False
         exact: Whether every ``normsys`` is written as a formula.
 
     Raises:
-        ModelError: The measurement has no free POI, or says what a card cannot.
+        ModelError: The measurement has no free POI or no signal, or says what a card cannot.
         InputError: It would take too many histograms.
 
     Source: https://cms-analysis.github.io/HiggsAnalysis-CombinedLimit (v10.2).
@@ -80,9 +80,15 @@ def write_card(reference: ReferenceModel, root_file: str, *, exact: bool = False
     card = split_channels(
         reference.workspace["channels"], observed, components, components[poi].modifier, names
     )
+    if not any(process.signal for channel in card.bins for process in channel.processes):
+        raise ModelError(
+            f"measurement '{reference.measurement}': nothing is expected of the samples that "
+            f"'{components[poi].modifier}' scales, and Combine needs a signal; give them yields"
+        )
     shaped = {n for b in card.bins for p in b.processes for n in p.shapes}
-    text = "\n".join(_Lines(card, names, shaped, exact).lines(reference, root_file, poi))
+    # before the text, whose own formulas take the names that nobody has
     notes = (*_left_out(reference, components, exact), *_notes(card, names, shaped, exact))
+    text = "\n".join(_Lines(card, names, shaped, exact).lines(reference, root_file, poi))
     return Datacard(f"{text}\n", _histograms(card), notes)
 
 
@@ -102,14 +108,25 @@ def write_histograms(histograms: Mapping[str, Array], path: str | Path) -> None:
 
 def _histograms(card: Card) -> dict[str, Array]:
     out: dict[str, Array] = {}
-    for channel in card.bins:
-        out[f"{channel.name}/data_obs"] = channel.data
-        for process in channel.processes:
-            out[f"{channel.name}/{process.name}"] = process.yields
-            for nuisance, (up, down) in process.shapes.items():
-                out[f"{channel.name}/{process.name}_{nuisance}Up"] = up
-                out[f"{channel.name}/{process.name}_{nuisance}Down"] = down
+    for path, contents in _named(card):
+        if path in out:  # a_b with c and a with b_c are one name to Combine
+            raise ModelError(
+                f"two histograms would be called '{path}', by sample and histosys; rename one of "
+                "the samples"
+            )
+        out[path] = contents
     return out
+
+
+def _named(card: Card) -> Iterator[tuple[str, Array]]:
+    """Give each histogram under the path where Combine looks for it."""
+    for channel in card.bins:
+        yield f"{channel.name}/data_obs", channel.data
+        for process in channel.processes:
+            yield f"{channel.name}/{process.name}", process.yields
+            for nuisance, (up, down) in process.shapes.items():
+                yield f"{channel.name}/{process.name}_{nuisance}Up", up
+                yield f"{channel.name}/{process.name}_{nuisance}Down", down
 
 
 def _left_out(
@@ -146,6 +163,15 @@ def _notes(card: Card, names: Names, shaped: set[str], exact: bool) -> Iterator[
         yield (
             f"{len(worst)} lnN: between -1 and +1 sigma their factors differ from pyhf's by up to "
             f"{worst[name]:.2g} ('{name}'); --exact writes pyhf's formula"
+        )
+    below = {
+        n for b in card.bins for p in b.processes for n, ends in p.shapes.items()
+        if np.min(ends) < 0
+    }  # fmt: skip
+    if below:
+        yield (
+            "Combine cuts processes off at 0 and pyhf does not, which differs where yields are "
+            f"below 0 at one sigma: {list_names(sorted(below))}"
         )
     if renamed := [f"{original} -> {name}" for name, original in names.changed.items()]:
         yield f"renamed for Combine: {list_names(renamed)}"
@@ -222,7 +248,7 @@ class _Lines:
             for nuisance, (high, low) in process.norms.items():
                 if not self._is_formula(nuisance):
                     continue
-                wanted = f"{nuisance}_factor_{len(known)}"
+                wanted = self._names.make(f"{nuisance}_factor_{len(known)}", "factor")
                 name = known.setdefault((nuisance, high, low), wanted)
                 yield (
                     f"{name} rateParam {channel.name} {process.name} "

@@ -120,7 +120,7 @@ def to_root(workspace: Any, stem: str) -> tuple[XmlFiles, float, tuple[str, ...]
     with tempfile.TemporaryDirectory() as folder:
         for name, content in written.files.items():
             (Path(folder) / name).write_bytes(content)
-        again, said = read_xml(Path(folder) / next(iter(written.files)))
+        again, said, _ = read_xml(Path(folder) / next(iter(written.files)))
     difference = compare(all_measurements(written.workspace), again)
     return written, difference, (*warnings_of(references), *said, *written.notes)
 

@@ -12,7 +12,8 @@ from ddphf.exceptions import InputError
 from ddphf.interchange.hs3_document import entries, number, numbers, refuse_unknown, text
 
 __all__ = [
-    "PER_BIN", "SCALAR", "Axes", "Channel", "Modifier", "Sample", "read_axes", "read_channel",
+    "PER_BIN", "SCALAR", "Axes", "Channel", "Modifier", "Sample", "count_implied", "read_axes",
+    "read_channel",
 ]  # fmt: skip
 
 MODIFIER = {
@@ -21,6 +22,8 @@ MODIFIER = {
 }  # fmt: skip
 SCALAR = ("normfactor", "normsys", "histosys")
 PER_BIN = ("shapefactor", "shapesys", "staterror")
+MOST_BINS = 10**15
+"""Of axes: no text holds a number for each, and their product would grow without end."""
 INTERPOLATIONS: dict[str, tuple[object, ...]] = {
     "normsys": (None, "code4", 4, 5),  # 5 is ROOT's number for what it does at 4
     "histosys": (None, "code4p", "poly6", 4),
@@ -114,6 +117,8 @@ def read_axes(node: Any, what: str) -> Axes:
     size, plain = 1, True
     all_edges: list[tuple[float, ...] | None] = []
     for axis in entries(node, f"{what}: axes"):
+        if size > MOST_BINS:
+            raise InputError(f"HS3 {what}: axes of more bins than any document has numbers")
         edges = axis.get("edges", axis.get("bounds"))  # ROOT's older word
         if edges is not None:
             found = numbers(edges, f"{what}: edges")
@@ -126,7 +131,7 @@ def read_axes(node: Any, what: str) -> Axes:
         bins = axis.get("nbins")
         if isinstance(bins, bool) or not isinstance(bins, int) or bins < 1:
             raise InputError(f"HS3 {what}: expected nbins or edges of each axis")
-        size *= bins
+        size *= min(bins, MOST_BINS + 1)
         if "min" in axis and "max" in axis:
             ends = tuple(number(axis[key], f"{what}: {key}") for key in ("min", "max"))
             all_edges.append((*ends, number(bins, f"{what}: nbins")))
@@ -134,6 +139,22 @@ def read_axes(node: Any, what: str) -> Axes:
         else:
             all_edges.append(None)
     return Axes(size, tuple(all_edges), plain and len(all_edges) == 1)
+
+
+def count_implied(spec: Mapping[str, Any]) -> int:
+    """Return how many parameters a ``histfactory_dist`` has without naming them.
+
+    A modifier per bin may leave its parameters to the reader: a few characters then stand for as
+    many names as the channel has bins.
+    """
+    total = 0
+    for sample in entries(spec.get("samples"), "samples"):
+        data = sample.get("data")
+        contents = data.get("contents") if isinstance(data, dict) else None
+        modifiers = entries(sample.get("modifiers", []), "modifiers")
+        silent = sum(m.get("type") in PER_BIN and m.get("parameters") is None for m in modifiers)
+        total += silent * (len(contents) if isinstance(contents, list) else 0)
+    return total
 
 
 def read_channel(spec: Mapping[str, Any]) -> Channel:

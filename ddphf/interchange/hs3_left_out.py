@@ -83,6 +83,12 @@ def say_left_out(
             - POINT
         ),
         "bin edges of channels": [c.name for c in channels if c.has_edges],
+        "errors of variations of": [
+            f"{c.name}/{sample.get('name')}"
+            for c in channels
+            for sample in _objects(document.distributions[c.name].get("samples"))
+            if any(_has_errors(m.get("data")) for m in _objects(sample.get("modifiers")))
+        ],
         "errors of samples without a modifier per bin": [
             f"{c.name}/{s.name}" for c in channels for s in c.samples
             if any(s.errors or ()) and not any(m.kind in PER_BIN for m in s.modifiers)
@@ -106,6 +112,13 @@ def _names(node: Any) -> set[str]:
 
 def _objects(node: Any) -> list[Spec]:
     return [entry for entry in node if isinstance(entry, dict)] if isinstance(node, list) else []
+
+
+def _has_errors(data: Any) -> bool:
+    """Return whether the ends of a variation have errors beside their contents."""
+    ends = [data.get(key) for key in ("hi", "lo")] if isinstance(data, dict) else []
+    stated = [end.get("errors") for end in ends if isinstance(end, dict)]
+    return any(any(e) if isinstance(e, list) else e is not None for e in stated)
 
 
 def _without(known: Iterable[str], used: set[str]) -> list[str]:

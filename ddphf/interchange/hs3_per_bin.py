@@ -157,7 +157,8 @@ def implied_term(
         sharing = [
             sample
             for sample in use.channel.samples
-            if any(m.parameters == modifier.parameters for m in sample.modifiers)
+            # one parameter stands in one list, so the first tells lists apart
+            if any(m.parameters[0] == modifier.parameters[0] for m in sample.modifiers)
         ]
         total = sum(sample.contents[index] for sample in sharing)
         size = math.hypot(*(s.errors[index] for s in sharing if s.errors is not None))
@@ -184,11 +185,14 @@ def implied_term(
         return None
     if value < 0:
         raise InputError(f"HS3 {where}: shapesys '{modifier.name}' has the error {value:g}")
-    if modifier.implied == "Gauss":
-        return Constraint("gaussian", 1.0, value)
-    return _counted(
+    if modifier.implied == "Gauss" and (meaning == "relative" or (not meaning and nominal)):
+        return Constraint("gaussian", 1.0, value)  # ROOT's vals are relative, and it has a datum
+    counted = _counted(
         lambda: _count_of(use, index, meaning, nominal), f"{where}: shapesys '{modifier.name}'"
     )
+    if modifier.implied == "Gauss":
+        return Constraint("gaussian", 1.0, 1 / math.sqrt(counted.width))
+    return counted
 
 
 def _counted(count: Callable[[], float], what: str) -> Constraint:

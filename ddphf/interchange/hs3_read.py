@@ -9,10 +9,12 @@ from typing import Any
 
 from ddphf.arrays import Spec
 from ddphf.exceptions import InputError
+from ddphf.guards import MOST_CELLS, within
 from ddphf.interchange.hs3_channels import (
     PER_BIN,
     SCALAR,
     Channel,
+    count_implied,
     read_axes,
     read_channel,
 )
@@ -146,6 +148,7 @@ class _Reader:
         channels: list[Channel] = []
         observed: dict[str, list[float]] = {}
         paired: dict[str, float] = {}
+        implied = 0
         for name, datum in zip(names, data, strict=True):
             spec = document.find("distributions", document.distributions, name)
             if spec.get("type") != "histfactory_dist":
@@ -154,6 +157,8 @@ class _Reader:
                     datum = found.get("value") if found.get("type") == "point" else None
                 paired[spec["name"]] = number(datum, f"{what}: datum of '{spec['name']}'")
                 continue
+            implied += count_implied(spec)
+            within("HS3", "parameters that modifiers leave unnamed", implied, MOST_CELLS)
             channel = read_channel(spec)
             if channel.name in observed:
                 raise InputError(f"HS3 {what}: distribution '{channel.name}' is there twice")

@@ -92,6 +92,8 @@ class _Reader:
 
     def _value(self, node: Any) -> float:
         if isinstance(node, str):
+            if self._is_parameter(node):
+                self._refuse(f"has a constant in the place of '{node}', which the fit moves")
             if node not in self._constants:
                 raise InputError(
                     f"HS3 {self._what}: '{node}' is no parameter of the model and has no value "

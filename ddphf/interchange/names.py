@@ -30,12 +30,18 @@ class Names:
         self._taken: set[str] = set(reserved)
         self._numbers: dict[str, int] = {}
 
-    def make(self, original: str, kind: str = "") -> str:
-        """Return the name for an original, always the same one; each kind has names of its own."""
+    def make(self, original: str, kind: str = "", avoid: tuple[str, ...] = ()) -> str:
+        """Return the name for an original, always the same one; each kind has names of its own.
+
+        Args:
+            original: The name as it is.
+            kind: What is named.
+            avoid: Beginnings that mean something else to the reader.
+        """
         key = (kind, original)
         if key not in self._made:
             plain = re.sub(r"[^A-Za-z0-9_]", "_", original) or "n"
-            if not plain[0].isalpha():
+            if not plain[0].isalpha() or plain.startswith(avoid):
                 plain = f"n{plain}"
             # from the last number on: foreign names may all become the same one
             number = self._numbers.get(plain, 1)

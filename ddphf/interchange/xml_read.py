@@ -6,12 +6,10 @@ size; pyhf takes it as it is, and passes over what it does not know.
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
+from collections import Counter
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 from xml.parsers import expat
 
 from ddphf.arrays import Spec
@@ -19,9 +17,10 @@ from ddphf.exceptions import InputError
 from ddphf.files import read_input
 from ddphf.guards import check_decoded, within
 from ddphf.inputs.root_file import open_root
+from ddphf.interchange.xml_parse import parse_xml
 from ddphf.text import clean_line, list_names
 
-__all__ = ["read_xml"]
+__all__ = ["XmlModel", "read_xml"]
 
 LARGEST_XML = 10_000_000
 """Bytes of one XML file."""
@@ -45,12 +44,32 @@ FILES = ("InputFile", "HistoFile", "HistoFileHigh", "HistoFileLow")
 SWITCHES = ("Activate", "Const", "NormalizeByTheory")
 """Attributes that say yes or no."""
 
+PATHS = {
+    "HistoSys": ("HistoPathHigh", "HistoPathLow"), "ShapeSys": ("HistoPath",),
+    "StatError": ("HistoPath",),
+}  # fmt: skip
+"""Attributes that say where a histogram is, which ROOT takes from the Channel by default."""
+
 STAT_DEFAULT = "Poisson"
 """ROOT's constraint of a StatError where the channel does not say."""
 
 
-def read_xml(path: str | Path, basedir: str | Path | None = None) -> tuple[Spec, list[str]]:
-    """Return the workspace of HistFactory XML, and what pyhf reads otherwise than ROOT.
+class XmlModel(NamedTuple):
+    """A model of HistFactory XML.
+
+    Attributes:
+        workspace: As pyhf reads it.
+        warnings: What pyhf reads otherwise than ROOT.
+        files: Every file that was read beside the top one.
+    """
+
+    workspace: Spec
+    warnings: list[str]
+    files: list[Path]
+
+
+def read_xml(path: str | Path, basedir: str | Path | None = None) -> XmlModel:
+    """Read HistFactory XML.
 
     Args:
         path: The top file.
@@ -64,13 +83,15 @@ def read_xml(path: str | Path, basedir: str | Path | None = None) -> tuple[Spec,
     base = Path(path).parent if basedir is None else Path(basedir)
     reader = _Reader(base)
     reader.look_at(Path(path))
-    return reader.parse(Path(path)), reader.warnings
+    workspace, said = parse_xml(Path(path), base)
+    return XmlModel(workspace, [*reader.warnings, *said], reader.files)
 
 
 class _Reader:
     def __init__(self, base: Path) -> None:
         self._base, self._elements = base, 0
         self.warnings: list[str] = []
+        self.files: list[Path] = []
 
     def look_at(self, top: Path) -> None:
         """Look at every file that the top one names.
@@ -80,13 +101,18 @@ class _Reader:
         """
         combination = self._read(top, "Combination", str(top))
         self._look_at_elements(combination, str(top))
-        inputs = [str(entry.text or "").strip() for entry in combination.findall("Input")]
+        for measurement in combination.findall("Measurement"):
+            self._look_at_measurement(measurement, str(top))
+        inputs = [str(entry.text or "") for entry in combination.findall("Input")]
         if not inputs:
             raise InputError(f"{top}: no Input; is this the top file of HistFactory XML?")
         if len(set(inputs)) < len(inputs):
             raise InputError(f"{top}: the same Input twice")
         for name in inputs:
+            if name != name.strip():  # pyhf opens the name with its blanks, another file
+                raise InputError(f"{top}: Input {name!r:.80} has blanks around it; remove them")
             self._look_at_channel(self._inside(name, str(top)), name)
+            self.files.append(self._base / name)
 
     def _inside(self, name: str, where: str) -> Path:
         """Return the path of a file, which is in the folder."""
@@ -149,6 +175,24 @@ class _Reader:
                         "False, pyhf takes anything else for False"
                     )
 
+    def _look_at_measurement(self, measurement: ET.Element, name: str) -> None:
+        """Refuse what pyhf and ROOT settle otherwise, and say which POI is taken."""
+        where = f"{name}: measurement '{measurement.attrib.get('Name')}'"
+        stated = [str(entry.text or "").strip() for entry in measurement.findall("POI")]
+        pois = list(dict.fromkeys(stated))
+        if len(pois) > 1:
+            self.warnings.append(
+                f"{where}: pyhf has one parameter of interest, '{pois[0]}'; the others are free "
+                f"parameters: {list_names(pois[1:])}"
+            )
+        settings = [str(entry.text or "").split() for entry in measurement.findall("ParamSetting")]
+        for parameter, count in Counter(p for names in settings for p in names).items():
+            if count > 1:
+                raise InputError(
+                    f"{where}: '{parameter}' is set twice, pyhf takes the last and ROOT both; "
+                    "remove one"
+                )
+
     def _look_at_channel(self, path: Path, name: str) -> None:
         channel = self._read(path, "Channel", name)
         self._look_at_elements(channel, name)
@@ -160,6 +204,15 @@ class _Reader:
                 )
         if channel.find("Sample/StatError") is not None:
             self._look_at_errors(channel.find("StatErrorConfig"), name)
+        for sample in channel.iter("Sample"):
+            self._look_at_places(sample, channel, name)
+        if held := [
+            str(element.attrib.get("Name"))
+            for element in channel.iter("NormFactor") if element.attrib.get("Const") == "True"
+        ]:  # fmt: skip
+            self.warnings.append(
+                f"{name}: Const of a NormFactor, which ROOT ignores, holds {list_names(held)}"
+            )
         silent = [
             str(sample.attrib.get("Name"))
             for sample in channel.iter("Sample")
@@ -178,6 +231,28 @@ class _Reader:
         }
         for given, file in sorted(files.items()):
             _check_root(file, given)
+            self.files.append(self._base / given)
+
+    def _look_at_places(self, sample: ET.Element, channel: ET.Element, name: str) -> None:
+        """Refuse a modifier whose histogram ROOT takes from another place than pyhf."""
+        file = sample.attrib.get("InputFile", channel.attrib.get("InputFile", ""))
+        path = channel.attrib.get("HistoPath", "")
+        for element in sample:
+            if element.tag == "StatError" and not element.attrib.get("HistoName"):
+                continue
+            where = f"{name}: {element.tag} of sample '{sample.attrib.get('Name')}'"
+            missing = [key for key in PATHS.get(element.tag, ()) if key not in element.attrib]
+            if path and missing:
+                raise InputError(
+                    f"{where}: no {missing[0]}, where ROOT takes '{path}' of the Channel and pyhf "
+                    "the top of the file; write it"
+                )
+            passed = element.attrib.get("InputFile") or file
+            if element.tag in ("HistoSys", "StatError") and passed != file:
+                raise InputError(
+                    f"{where}: InputFile='{passed}', which pyhf would pass over; put its "
+                    "histograms into the file of the sample"
+                )
 
     def _look_at_errors(self, config: ET.Element | None, name: str) -> None:
         attributes = {} if config is None else config.attrib
@@ -191,67 +266,6 @@ class _Reader:
             self.warnings.append(
                 f"{name}: ROOT holds bins of relative errors below {threshold}; pyhf takes all"
             )
-
-    def parse(self, top: Path) -> Spec:
-        """Let pyhf read.
-
-        Raises:
-            InputError: It refuses, in whatever way.
-        """
-        from pyhf import readxml
-
-        with _closed_files(), _listening() as said:
-            try:
-                workspace: Spec = readxml.parse(str(top), str(self._base))
-            except InputError:
-                raise
-            except Exception as error:  # pyhf and uproot raise many kinds on damaged files
-                what = clean_line(f"{type(error).__name__}: {error}")
-                raise InputError(f"{top}: pyhf cannot read it ({what:.300})") from None
-        self.warnings += [f"pyhf: {line}" for line in dict.fromkeys(said.lines)]
-        return workspace
-
-
-class _Said(logging.Handler):
-    """Keeps what pyhf logs."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.lines: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep one line."""
-        self.lines.append(clean_line(record.getMessage()))
-
-
-@contextlib.contextmanager
-def _listening() -> Iterator[_Said]:
-    """Keep what pyhf's reader logs, and print nothing of it."""
-    said, logger = _Said(), logging.getLogger("pyhf.readxml")
-    level, propagate = logger.level, logger.propagate
-    logger.setLevel(logging.WARNING)
-    logger.propagate = False
-    logger.addHandler(said)
-    try:
-        yield said
-    finally:
-        logger.removeHandler(said)
-        logger.setLevel(level)
-        logger.propagate = propagate
-
-
-@contextlib.contextmanager
-def _closed_files() -> Iterator[None]:
-    """Close the ROOT files that pyhf keeps open between calls (its own cache, by path)."""
-    from pyhf import readxml
-
-    readxml.clear_filecache()
-    try:
-        yield
-    finally:
-        for file, _ in vars(readxml)["__FILECACHE__"].values():
-            file.close()
-        readxml.clear_filecache()
 
 
 def _check_root(path: Path, name: str) -> None:

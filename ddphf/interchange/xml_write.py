@@ -22,6 +22,13 @@ __all__ = ["XmlFiles", "write_xml"]
 
 PER_BIN = ("shapefactor", "shapesys", "staterror")
 
+OTHERS = ("alpha_", "gamma_", "Lumi")
+"""How HistFactory calls the parameters of other modifiers; a NormFactor's is called as itself."""
+
+
+LONGEST_FILE = 255
+"""Characters of a file's name: each channel is a file."""
+
 
 @dataclass(frozen=True)
 class XmlFiles:
@@ -157,7 +164,8 @@ def _renamed(workspace: Workspace, kept: Sequence[ReferenceModel], names: Names)
                 if modifier["type"] == "staterror":  # XML has no name for it
                     modifier["name"] = f"staterror_{names.make(channel['name'], 'channel')}"
                 elif modifier["type"] != "lumi":
-                    modifier["name"] = names.make(modifier["name"], "modifier")
+                    avoid = OTHERS if modifier["type"] == "normfactor" else ()
+                    modifier["name"] = names.make(modifier["name"], "modifier", avoid)
             sample["name"] = names.make(sample["name"], "sample")
         channel["name"] = names.make(channel["name"], "channel")
     for observation in out["observations"]:
@@ -217,12 +225,24 @@ class _Writer:
     def files(self) -> dict[str, bytes]:
         from pyhf import schema, writexml
 
+        for channel in self._workspace["channels"]:
+            if len(name := f"{self._stem}_{channel['name']}.xml") > LONGEST_FILE:
+                raise ModelError(
+                    f"channel '{channel['name']:.40}...' would be a file whose name has "
+                    f"{len(name)} characters, at most {LONGEST_FILE}; rename it"
+                )
         spec, data = self._folder / "spec", self._folder / "data"
         for folder in (spec, data):
             folder.mkdir()
         with warnings.catch_warnings():  # pyhf 0.7.6 with Python 3.12 and later
             warnings.filterwarnings("ignore", "Testing an element's truth", DeprecationWarning)
-            text = writexml.writexml(self._workspace, str(spec), str(data), self._stem)
+            try:
+                text = writexml.writexml(self._workspace, str(spec), str(data), self._stem)
+            except KeyError as error:  # pyhf joins names by underscores, which they hold too
+                raise ModelError(
+                    "two histograms of XML would have one name, by channel, sample and modifier "
+                    f"({error.args[0]}); rename one of the samples"
+                ) from None
         top = ET.fromstring(text)
         channels = {
             f"{self._stem}_{channel['name']}.xml": self._channel(
