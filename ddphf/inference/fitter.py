@@ -16,6 +16,7 @@ from ddphf.likelihood.certificate import EPSILON, Minimum
 from ddphf.likelihood.compiled import CannotCompileError, CompiledModel
 from ddphf.likelihood.paired.closed_form import recognise_pair
 from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
+from ddphf.likelihood.sides import lowest_of_sides
 from ddphf.progress import Stage
 from ddphf.results.measured import PLAIN, Declared
 from ddphf.statistics.signed import BELOW_FREE
@@ -320,7 +321,7 @@ class Fitter:
         return self._state(lowest, null.minimum, said)
 
     def minimize(self, start: Array, fixed: Mask, what: str) -> Fit:
-        """Return one fit, certified.
+        """Return one fit, certified, the lowest of those that other sides lead to.
 
         Args:
             start: Shape (n,).
@@ -330,7 +331,10 @@ class Fitter:
         Raises:
             FitError: Says what was tried.
         """
-        return self._attempts.fit(start, fixed, what).require()
+        fit = self._attempts.fit(start, fixed, what).require()
+        if self.compiled is None:
+            return fit
+        return replace(fit, minimum=lowest_of_sides(self.compiled, fit.minimum, fixed))
 
     def _fit_free(self, say: Stage) -> Fit:
         table = self.reference.parameters

@@ -1,0 +1,107 @@
+"""A nuisance parameter with a minimum on either side: every held fit is the lowest."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from odd_models import STRENGTH, bounded, workspace
+
+from ddphf import discover_workspace, limit_workspace, scan_parameters
+from ddphf.inference.fitter import Fitter
+from ddphf.inference.limits.profile import ProfileScan
+from ddphf.inference.toys.source import ToySource
+from ddphf.likelihood.errors.profile import profile_errors
+from ddphf.likelihood.reference import ReferenceModel
+from ddphf.progress import silent
+
+GRID = np.linspace(-5.0, 5.0, 20_001)
+
+
+@pytest.fixture(scope="module")
+def two_sided():
+    """Both sides of a variation raise the first bin; which one fits depends on mu."""
+    variation = {
+        "name": "norm", "type": "histosys",
+        "data": {"hi_data": [134.0, 80.0, 127.0], "lo_data": [124.0, 109.0, 108.0]},
+    }  # fmt: skip
+    return workspace(
+        [("signal", [9.0, 6.0, 4.0], [STRENGTH]), ("background", [100.0] * 3, [variation])],
+        [139, 128, 126],
+        [bounded("mu", -20, 40)],
+    )
+
+
+@pytest.fixture(scope="module")
+def fitter(two_sided):
+    return Fitter(ReferenceModel(two_sided))
+
+
+def lowest(model, mu, data=None):
+    """Return the lowest 2NLL at mu, by all values of the only other parameter."""
+    points = np.empty((len(GRID), 2))
+    poi = model.parameters.poi
+    points[:, poi], points[:, 1 - poi] = mu, GRID
+    return np.nanmin(model.direct.twice_nll(points, model.data if data is None else data))
+
+
+def test_a_scan_takes_the_lowest_at_every_point(two_sided, fitter):
+    scan = scan_parameters(two_sided, ["mu"], points=15)
+    values = scan.parameters[0].values
+    expected = [lowest(fitter.compiled, mu) - scan.twice_nll for mu in values]
+    np.testing.assert_allclose(scan.delta_twice_nll, expected, atol=1e-4)
+    assert any("several minima (norm)" in warning for warning in scan.warnings)
+    for interval in scan.intervals:
+        for end in (interval["low"], interval["high"]):
+            rise = lowest(fitter.compiled, end) - scan.twice_nll
+            assert rise == pytest.approx(interval["rise"], abs=1e-4)
+
+
+def test_a_scan_in_two_parameters_has_no_other_sides(two_sided, fitter):
+    scan = scan_parameters(two_sided, ["mu", "norm"], points=5)
+    model = fitter.compiled
+    for mu, row in zip(scan.parameters[0].values, scan.delta_twice_nll, strict=True):
+        for norm, delta in zip(scan.parameters[1].values, row, strict=True):
+            point = np.empty(2)
+            point[model.parameters.poi], point[1 - model.parameters.poi] = mu, norm
+            assert delta == pytest.approx(model.twice_nll(point) - scan.twice_nll, abs=1e-8)
+
+
+def test_profiles_of_limits_and_errors_take_the_lowest(two_sided, fitter):
+    free, model = fitter.fit_free(silent).free, fitter.compiled
+    profile = ProfileScan(model, free=free)
+    best, error = profile.mu_hat, free.error(model.parameters.poi)
+    for k in (-3.0, 3.0, -2.0, 2.0, -1.0, 1.0, -0.3):
+        mu = best + k * error
+        assert profile.t(mu) == pytest.approx(lowest(model, mu) - free.twice_nll, abs=1e-4)
+    for rise in (1.0, 4.0, 9.0):
+        for size in profile_errors(model, free, model.parameters.poi, rise=rise):
+            found = lowest(model, best + size) - free.twice_nll
+            assert found == pytest.approx(rise, abs=1e-4)
+    for interval in limit_workspace(two_sided, interval=True).intervals:
+        rises = [lowest(model, end) - free.twice_nll for end in (interval.lower, interval.upper)]
+        assert rises[0] == pytest.approx(rises[1], abs=2e-4)
+
+
+def test_toys_and_asimov_data_come_from_the_lowest_null(two_sided, fitter):
+    null, model = fitter.fit_both(silent).null, fitter.compiled
+    source = ToySource.conditional(model)
+    assert null.twice_nll == pytest.approx(lowest(model, 0.0), abs=1e-4)
+    np.testing.assert_allclose(source.parameters, null.parameters, atol=1e-6)
+
+
+def test_the_expected_significance_is_that_of_the_lowest_null(two_sided, fitter):
+    model = fitter.compiled
+    expected = discover_workspace(two_sided).statements[0].expected
+    source = ToySource.conditional(model, expected.mu)
+    data = source.expected()
+    q0 = lowest(model, 0.0, data) - model.twice_nll(source.parameters, data=data)
+    assert abs(expected.q0) == pytest.approx(q0, abs=1e-4)
+
+
+def test_a_held_fit_is_the_lowest(fitter):
+    """Tested values of a measurement are fitted so."""
+    table, free = fitter.reference.parameters, fitter.fit_free(silent).free
+    start, held = free.parameters.copy(), table.fixed.copy()
+    start[table.poi], held[table.poi] = 0.0, True
+    found = fitter.minimize(start, held, "held").minimum
+    assert found.twice_nll == pytest.approx(lowest(fitter.compiled, 0.0), abs=1e-4)
