@@ -11,19 +11,21 @@ from ddphf.inference.fitter import Fitter
 from ddphf.inference.limits.profile import ProfileScan
 from ddphf.inference.toys.source import ToySource
 from ddphf.likelihood.errors.profile import profile_errors
+from ddphf.likelihood.fits import minimize_starts
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.progress import silent
 
 GRID = np.linspace(-5.0, 5.0, 20_001)
 
 
+def histosys(name, up, down):
+    return {"name": name, "type": "histosys", "data": {"hi_data": up, "lo_data": down}}
+
+
 @pytest.fixture(scope="module")
 def two_sided():
     """Both sides of a variation raise the first bin; which one fits depends on mu."""
-    variation = {
-        "name": "norm", "type": "histosys",
-        "data": {"hi_data": [134.0, 80.0, 127.0], "lo_data": [124.0, 109.0, 108.0]},
-    }  # fmt: skip
+    variation = histosys("norm", [134.0, 80.0, 127.0], [124.0, 109.0, 108.0])
     return workspace(
         [("signal", [9.0, 6.0, 4.0], [STRENGTH]), ("background", [100.0] * 3, [variation])],
         [139, 128, 126],
@@ -105,3 +107,19 @@ def test_a_held_fit_is_the_lowest(fitter):
     start[table.poi], held[table.poi] = 0.0, True
     found = fitter.minimize(start, held, "held").minimum
     assert found.twice_nll == pytest.approx(lowest(fitter.compiled, 0.0), abs=1e-4)
+
+
+def test_the_free_fit_starts_at_the_null_too():
+    """A start at the null finds the minimum that no single side leads to."""
+    variations = [
+        histosys("one", [92.0, 130.0, 89.0], [114.0, 102.0, 122.0]),
+        histosys("other", [91.0, 119.0, 110.0], [88.0, 101.0, 116.0]),
+    ]
+    samples = [("signal", [14.0, 3.0, 13.0], [STRENGTH]), ("background", [100.0] * 3, variations)]
+    document = workspace(samples, [63, 70, 155], [bounded("mu", -20, 40)])
+    fitter = Fitter(ReferenceModel(document))
+    found, model = fitter.fit_both(silent), fitter.compiled
+    others = np.stack(np.meshgrid(*[np.linspace(-4, 4, 5)] * 3), axis=-1).reshape(-1, 3)
+    ends = [m.twice_nll for m in minimize_starts(model, others) if m.converged]
+    assert found.free.twice_nll == pytest.approx(min(ends), abs=1e-7)
+    assert fitter.fit_free(silent).free.twice_nll == found.free.twice_nll
