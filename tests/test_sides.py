@@ -9,6 +9,8 @@ from odd_models import STRENGTH, bounded, workspace
 from ddphf import discover_workspace, limit_workspace, scan_parameters
 from ddphf.inference.fitter import Fitter
 from ddphf.inference.limits.profile import ProfileScan
+from ddphf.inference.ranking.impacts import rank_model
+from ddphf.inference.ranking.priors import read_priors
 from ddphf.inference.toys.source import ToySource
 from ddphf.likelihood.errors.profile import profile_errors
 from ddphf.likelihood.fits import minimize_starts
@@ -123,3 +125,17 @@ def test_the_free_fit_starts_at_the_null_too():
     ends = [m.twice_nll for m in minimize_starts(model, others) if m.converged]
     assert found.free.twice_nll == pytest.approx(min(ends), abs=1e-7)
     assert fitter.fit_free(silent).free.twice_nll == found.free.twice_nll
+
+
+def test_refits_of_a_ranking_are_the_lowest(fitter):
+    """Of the POI and one nuisance parameter: the POI is free at the shifted data."""
+    ranked, model = rank_model(fitter), fitter.compiled
+    (norm,) = ranked.parameters
+    poi, priors = model.parameters.poi, read_priors(model)
+    for sign, impact in ((1.0, norm.auxiliary_up), (-1.0, norm.auxiliary_down)):
+        data = priors.shifted(model.data, 1 - poi, sign)
+        starts = np.stack(np.meshgrid([-9.0, 0.0, 9.0], np.linspace(-3, 3, 7)), -1).reshape(-1, 2)
+        starts = starts[:, [0, 1] if poi == 0 else [1, 0]]
+        ends = [m for m in minimize_starts(model, starts, data=data) if m.converged]
+        best = min(ends, key=lambda m: m.twice_nll)
+        assert ranked.poi.value + impact == pytest.approx(best.parameters[poi], abs=1e-4)

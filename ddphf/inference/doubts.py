@@ -25,7 +25,7 @@ from ddphf.progress import Stage
 from ddphf.statistics.signed import BELOW_FREE
 from ddphf.text import list_names
 
-__all__ = ["try_other_starts", "warn_of_fits"]
+__all__ = ["leads_lower", "try_other_starts", "warn_of_fits"]
 
 Move = tuple[int, float, bool]
 """A parameter, where it starts, and whether all others start where they are best."""
@@ -109,6 +109,20 @@ def _descend(
         best = minimize(model, start=lowest.parameters, fixed=fixed)
         moves = [move for move in moves if move[2]]  # from there on
     return best
+
+
+def leads_lower(model: CompiledModel | None, null: Minimum, free: Minimum) -> bool:
+    """Return whether the free fit ends lower if it starts at the null.
+
+    That the null itself is lower tells it. With one-sided variations it may lie in another
+    minimum, which only is lower once the POI is free.
+    """
+    if null.twice_nll - free.twice_nll < -BELOW_FREE:
+        return True
+    if model is None or not model.one_sided:
+        return False
+    (again,) = minimize_starts(model, null.parameters[None])
+    return again.converged and again.twice_nll < free.twice_nll - BELOW_FREE
 
 
 def _find_stuck(reference: ReferenceModel, minimum: Minimum) -> list[int]:

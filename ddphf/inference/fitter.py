@@ -11,10 +11,9 @@ import numpy as np
 from ddphf.arrays import Array, Mask
 from ddphf.exceptions import ModelError
 from ddphf.inference.attempts import Attempts, Engine, Fit, Fits, moved_to
-from ddphf.inference.doubts import try_other_starts, warn_of_fits
+from ddphf.inference.doubts import leads_lower, try_other_starts, warn_of_fits
 from ddphf.likelihood.certificate import EPSILON, Minimum
 from ddphf.likelihood.compiled import CannotCompileError, CompiledModel
-from ddphf.likelihood.fits import minimize_starts
 from ddphf.likelihood.paired.closed_form import recognise_pair
 from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
 from ddphf.likelihood.sides import lowest_of_sides
@@ -360,7 +359,7 @@ class Fitter:
             null = self._step_to_null(free, held, table.poi, null.warnings)
         if not null.failure:
             null = try_other_starts(self._attempts, null, held, "null fit", say)
-        if null.failure or not self._leads_lower(null.minimum, free):
+        if null.failure or not leads_lower(self.compiled, null.minimum, free):
             return free, null
         # The null found a better point, so the free fit stopped in the wrong place.
         start = null.minimum.parameters
@@ -375,19 +374,6 @@ class Fitter:
                 "null one",
             )
         return again.minimum, null
-
-    def _leads_lower(self, null: Minimum, free: Minimum) -> bool:
-        """Whether the free fit ends lower if it starts at the null.
-
-        That the null itself is lower tells it. With one-sided variations it may lie in another
-        minimum, which only is lower once the POI is free.
-        """
-        if null.twice_nll - free.twice_nll < -BELOW_FREE:
-            return True
-        if self.compiled is None or not self.compiled.one_sided:
-            return False
-        (again,) = minimize_starts(self.compiled, null.parameters[None])
-        return again.converged and again.twice_nll < free.twice_nll - BELOW_FREE
 
     def _step_to_null(self, free: Minimum, held: Mask, poi: int, said: tuple[str, ...]) -> Fit:
         start, mu_hat = free.parameters, float(free.parameters[poi])
