@@ -23,6 +23,7 @@ from ddphf.inference.toys.store import ToySample, summarize_toys
 from ddphf.likelihood.certificate import Minimum
 from ddphf.likelihood.fits import minimize
 from ddphf.likelihood.reference import ReferenceModel
+from ddphf.likelihood.sides import lowest_of_sides
 from ddphf.progress import Count, Stage, silent
 from ddphf.results.discover import (
     N_SIGMA,
@@ -208,6 +209,7 @@ def expect_discovery(source: ToySource) -> ExpectedResult:
     for what, minimum in (("free", free), ("null", null)):
         if not minimum.converged:
             raise FitError(f"Asimov data at mu = {source.mu:g}, {what} fit: {minimum.status}")
+    null = lowest_of_sides(model, null, model.held_at(0.0), data)
     found = make_discovery(free, null, poi)
     return ExpectedResult(
         mu=source.mu,

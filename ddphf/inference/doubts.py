@@ -12,20 +12,20 @@ from dataclasses import replace
 
 import numpy as np
 
-from ddphf.arrays import Array, Mask
+from ddphf.arrays import Mask
 from ddphf.exceptions import FitError
 from ddphf.inference.attempts import Attempts, Fit, moved_to, refuse_flat
 from ddphf.likelihood.certificate import Minimum, measure_rounding
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.errors.edges import edge_terms
 from ddphf.likelihood.fits import minimize, minimize_starts
+from ddphf.likelihood.one_sided import find_one_sided
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.progress import Stage
 from ddphf.statistics.signed import BELOW_FREE
 from ddphf.text import list_names
-from ddphf.workspace_json import SampleDocument
 
-__all__ = ["try_other_starts", "warn_of_fits"]
+__all__ = ["leads_lower", "try_other_starts", "warn_of_fits"]
 
 Move = tuple[int, float, bool]
 """A parameter, where it starts, and whether all others start where they are best."""
@@ -47,15 +47,16 @@ def try_other_starts(attempts: Attempts, fit: Fit, fixed: Mask, what: str, say: 
     """
     reference, minimum = attempts.reference, fit.minimum
     table = reference.parameters
-    sides, stuck = _find_one_sided(reference), _find_stuck(reference, minimum)
+    stuck = _find_stuck(reference, minimum)
     if attempts.model is None:
+        sides = find_one_sided(reference)
         if not sides:
             return fit
         return fit.warned(
             "one-sided variations may make several minima, and one start was tried: "
             + list_names([table.names[i] for i in sides])
         )
-    middle = (table.lower + table.upper) / 2
+    sides, middle = attempts.model.one_sided, (table.lower + table.upper) / 2
     moves = [(i, side, own) for own in (False, True) for i in sides for side in (-1.0, 1.0)]
     moves += [(i, middle[i], False) for i in stuck]
     if not moves:
@@ -110,39 +111,18 @@ def _descend(
     return best
 
 
-def _find_one_sided(reference: ReferenceModel) -> list[int]:
-    """Return the free nuisance parameters that move a sample's bin the same way at +1 and -1 sigma.
+def leads_lower(model: CompiledModel | None, null: Minimum, free: Minimum) -> bool:
+    """Return whether the free fit ends lower if it starts at the null.
 
-    The likelihood may then have a minimum on either side.
+    That the null itself is lower tells it. With one-sided variations it may lie in another
+    minimum, which only is lower once the POI is free.
     """
-    table, seen = reference.parameters, set()
-    for channel in reference.workspace["channels"]:
-        for sample in channel["samples"]:
-            nominal = np.array(sample["data"], dtype=float)
-            for name, (up, down) in _variations(sample, nominal).items():
-                # A fifth of the bin's Poisson error: below it no minimum can hide.
-                size = np.minimum(np.abs(up), np.abs(down))
-                if np.any((up * down > 0) & (size > 0.2 * np.sqrt(np.maximum(nominal, 1.0)))):
-                    seen.add(name)
-    return [i for i, name in enumerate(table.names) if name in seen and not table.fixed[i]]
-
-
-def _variations(sample: SampleDocument, nominal: Array) -> dict[str, tuple[Array, Array]]:
-    """Return the change at +1 and -1 sigma by parameter; one name may be histosys and normsys."""
-    shapes: dict[str, list[Array]] = {}
-    norms: dict[str, list[float]] = {}
-    for modifier in sample["modifiers"]:
-        name = modifier["name"]
-        if modifier["type"] == "histosys":
-            both = modifier["data"]["hi_data"], modifier["data"]["lo_data"]
-            shapes[name] = [np.array(side, dtype=float) for side in both]
-        elif modifier["type"] == "normsys":
-            norms[name] = [modifier["data"]["hi"], modifier["data"]["lo"]]
-    out = {}
-    for name in {**shapes, **norms}:
-        yields, factors = shapes.get(name, [nominal, nominal]), norms.get(name, [1.0, 1.0])
-        out[name] = (yields[0] * factors[0] - nominal, yields[1] * factors[1] - nominal)
-    return out
+    if null.twice_nll - free.twice_nll < -BELOW_FREE:
+        return True
+    if model is None or not model.one_sided:
+        return False
+    (again,) = minimize_starts(model, null.parameters[None])
+    return again.converged and again.twice_nll < free.twice_nll - BELOW_FREE
 
 
 def _find_stuck(reference: ReferenceModel, minimum: Minimum) -> list[int]:

@@ -11,11 +11,12 @@ import numpy as np
 from ddphf.arrays import Array, Mask
 from ddphf.exceptions import ModelError
 from ddphf.inference.attempts import Attempts, Engine, Fit, Fits, moved_to
-from ddphf.inference.doubts import try_other_starts, warn_of_fits
+from ddphf.inference.doubts import leads_lower, try_other_starts, warn_of_fits
 from ddphf.likelihood.certificate import EPSILON, Minimum
 from ddphf.likelihood.compiled import CannotCompileError, CompiledModel
 from ddphf.likelihood.paired.closed_form import recognise_pair
 from ddphf.likelihood.reference import ReferenceModel, pyhf_backend
+from ddphf.likelihood.sides import lowest_of_sides
 from ddphf.progress import Stage
 from ddphf.results.measured import PLAIN, Declared
 from ddphf.statistics.signed import BELOW_FREE
@@ -320,7 +321,7 @@ class Fitter:
         return self._state(lowest, null.minimum, said)
 
     def minimize(self, start: Array, fixed: Mask, what: str) -> Fit:
-        """Return one fit, certified.
+        """Return one fit, certified, the lowest of those that other sides lead to.
 
         Args:
             start: Shape (n,).
@@ -330,7 +331,10 @@ class Fitter:
         Raises:
             FitError: Says what was tried.
         """
-        return self._attempts.fit(start, fixed, what).require()
+        fit = self._attempts.fit(start, fixed, what).require()
+        if self.compiled is None:
+            return fit
+        return replace(fit, minimum=lowest_of_sides(self.compiled, fit.minimum, fixed))
 
     def _fit_free(self, say: Stage) -> Fit:
         table = self.reference.parameters
@@ -355,7 +359,7 @@ class Fitter:
             null = self._step_to_null(free, held, table.poi, null.warnings)
         if not null.failure:
             null = try_other_starts(self._attempts, null, held, "null fit", say)
-        if null.failure or null.minimum.twice_nll - free.twice_nll >= -BELOW_FREE:
+        if null.failure or not leads_lower(self.compiled, null.minimum, free):
             return free, null
         # The null found a better point, so the free fit stopped in the wrong place.
         start = null.minimum.parameters

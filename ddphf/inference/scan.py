@@ -11,7 +11,7 @@ import numpy as np
 from scipy.interpolate import RectBivariateSpline
 from scipy.stats import chi2
 
-from ddphf.arrays import Array
+from ddphf.arrays import Array, Mask
 from ddphf.compute.blocks import Runner
 from ddphf.compute.chunks import chunks_of
 from ddphf.compute.work import HERE, Work
@@ -23,13 +23,15 @@ from ddphf.likelihood.certificate import Minimum
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.errors.edges import held_by_data
 from ddphf.likelihood.errors.profile import profile_errors
-from ddphf.likelihood.fits import minimize
+from ddphf.likelihood.fits import minimize, minimize_starts
 from ddphf.likelihood.reference import ReferenceModel
+from ddphf.likelihood.sides import on_other_sides
 from ddphf.progress import Count, Stage, silent
 from ddphf.results.measured import PLAIN, Declared
 from ddphf.results.provenance import made_of, poi_bounds_stated
 from ddphf.results.scan import ScanAxis, ScanResult
 from ddphf.statistics.signed import BELOW_FREE
+from ddphf.text import list_names
 
 __all__ = ["scan_model", "scan_parameters"]
 
@@ -146,8 +148,19 @@ def scan_model(
     ]  # fmt: skip
     say(f"{number ** len(names)} refits")
     values = np.stack([g.ravel() for g in np.meshgrid(*grids, indexing="ij")], axis=1)
-    refits = _refit(model, free, indices, values, work)
+    fixed = held_by_data(free, table.fixed)
+    # A background whose rate sits at 0 is free again elsewhere; what has no effect is not.
+    fixed &= table.fixed | ~model.expansion.per_bin
+    fixed[indices] = True
+    refits = _refit(model, free, fixed, indices, values, work)
+    shape = tuple(len(g) for g in grids)
     warnings = list(fits.warnings)
+    if lowered := _follow_other_sides(model, refits, fixed, indices, values, shape):
+        warnings.append(
+            "the likelihood has several minima "
+            f"({list_names([table.names[i] for i in model.one_sided])}): at {lowered} of "
+            f"{len(values)} points another start led lower; check these parameters"
+        )
     delta = refits.twice_nll - free.twice_nll
     if np.nanmin(delta, initial=0.0) < -BELOW_FREE:
         lowest = refits.points[int(np.nanargmin(delta))]
@@ -158,7 +171,6 @@ def scan_model(
             f"{free.twice_nll:.6f}; the scan is relative to the lower one"
         )
         free, delta = better, refits.twice_nll - better.twice_nll
-    shape = tuple(len(g) for g in grids)
     intervals: list[dict[str, Any]] = []
     contours: list[dict[str, Any]] = []
     if len(names) == 1:
@@ -242,16 +254,13 @@ def _risen_range(
 def _refit(
     model: CompiledModel,
     free: Minimum,
+    fixed: Mask,
     indices: Sequence[int],
     values: Array,
     work: Work,
 ) -> Refits:
     """Refit with the parameters held at each row of values."""
-    table, places, n = model.parameters, np.array(indices), len(values)
-    fixed = held_by_data(free, table.fixed)
-    # A background whose rate sits at 0 is free again elsewhere; what has no effect is not.
-    fixed &= table.fixed | ~model.expansion.per_bin
-    fixed[places] = True
+    places, n = np.array(indices), len(values)
     out = Refits(np.full((n, len(fixed)), np.nan), np.full(n, np.nan), {})
 
     def run(rows: Any, origins: Array, work: Work) -> None:
@@ -274,6 +283,59 @@ def _refit(
         near = [good[np.argmin(np.sum(((values[good] - values[j]) / scale) ** 2, 1))] for j in bad]
         run(bad, out.points[near], replace(work, count=None))
     return out
+
+
+def _follow_other_sides(
+    model: CompiledModel,
+    refits: Refits,
+    fixed: Mask,
+    indices: Sequence[int],
+    values: Array,
+    shape: tuple[int, ...],
+) -> int:
+    """Replace refits by lower ones that other sides lead to; return how many.
+
+    The sides are tried in the corners of the grid, far from the fit; a lower minimum is followed
+    from point to neighbour as long as it is lower there.
+
+    Args:
+        model: The model.
+        refits: In the order of ``values``.
+        fixed: What they held.
+        indices: The scanned parameters.
+        values: Shape (n, len(indices)).
+        shape: Of the grid.
+    """
+    if not model.one_sided or not values.size:
+        return 0
+    lowered: set[int] = set()
+
+    def try_from(starts: Array, row: int) -> bool:
+        starts = starts.copy()
+        starts[:, list(indices)] = values[row]
+        found = [m for m in minimize_starts(model, starts, fixed=fixed) if m.converged]
+        best = min(found, key=lambda m: m.twice_nll, default=None)
+        if best is None or best.twice_nll >= refits.twice_nll[row] - BELOW_FREE:
+            return False
+        refits.points[row], refits.twice_nll[row] = best.parameters, best.twice_nll
+        refits.reasons.pop(row, None)
+        lowered.add(row)
+        return True
+
+    ends = np.all((values == values.min(axis=0)) | (values == values.max(axis=0)), axis=1)
+    queue = [
+        row for row in map(int, np.flatnonzero(ends & np.isfinite(refits.twice_nll)))
+        if try_from(on_other_sides(model, refits.points[row], fixed), row)
+    ]  # fmt: skip
+    places = np.stack(np.unravel_index(np.arange(len(values)), shape), axis=1)
+    while queue:
+        row = queue.pop()
+        beside = np.sum(np.abs(places - places[row]), axis=1) == 1
+        queue += [
+            near for near in map(int, np.flatnonzero(beside))
+            if try_from(refits.points[row][None], near)
+        ]  # fmt: skip
+    return len(lowered)
 
 
 def _intervals(

@@ -16,6 +16,7 @@ from ddphf.likelihood.direct.model import DirectModel
 from ddphf.likelihood.expansion import CannotCompileError, Expansion, expand_model
 from ddphf.likelihood.general.derivatives import Model
 from ddphf.likelihood.general.layout import Cells, Codes, ModelArrays, build_arrays, find_cells
+from ddphf.likelihood.one_sided import find_one_sided
 from ddphf.likelihood.paired.likelihood import PairLikelihood, find_pair
 from ddphf.likelihood.reference import ParameterTable, ReferenceModel
 
@@ -46,6 +47,7 @@ class CompiledModel:
         pair: The pair, or None.
         not_a_pair: Why it is not a pair; empty if it is one.
         stated: The parameters as the measurement states them, nothing else held.
+        one_sided: Parameters on either side of which there may be a minimum.
 
     Example:
         >>> from ddphf.likelihood.examples import one_bin
@@ -65,6 +67,7 @@ class CompiledModel:
     pair: PairLikelihood | None = field(repr=False)
     not_a_pair: str
     stated: ParameterTable = field(repr=False)
+    one_sided: tuple[int, ...]
 
     @classmethod
     def from_reference(cls, reference: ReferenceModel) -> CompiledModel:
@@ -74,13 +77,15 @@ class CompiledModel:
             CannotCompileError: Says what is not compiled; fit with pyhf's own likelihood instead.
         """
         return cls._build(
-            expand_model(reference.model), reference.parameters, reference.data, reference.n_main
-        )
+            expand_model(reference.model), reference.parameters, reference.data, reference.n_main,
+            find_one_sided(reference),
+        )  # fmt: skip
 
     @classmethod
     def _build(
-        cls, expansion: Expansion, table: ParameterTable, data: Array, n_main: int
-    ) -> CompiledModel:
+        cls, expansion: Expansion, table: ParameterTable, data: Array, n_main: int,
+        one_sided: tuple[int, ...],
+    ) -> CompiledModel:  # fmt: skip
         arrays, codes = build_arrays(expansion)
         cells = find_cells(expansion, arrays)
         direct = DirectModel(len(table.names), codes, arrays, cells)
@@ -93,8 +98,9 @@ class CompiledModel:
             reason = str(error)
         values = np.asarray(data, dtype=float)
         return cls(
-            table, values, n_main, expansion, codes, arrays, cells, direct, pair, reason, stated
-        )
+            table, values, n_main, expansion, codes, arrays, cells, direct, pair, reason, stated,
+            one_sided,
+        )  # fmt: skip
 
     @cached_property
     def signal_only(self) -> Mask:
@@ -147,8 +153,9 @@ class CompiledModel:
         changed = self.expansion.nominal.copy()
         changed[sample] = nominal
         return self._build(
-            replace(self.expansion, nominal=changed), self.stated, self.data, self.n_main
-        )
+            replace(self.expansion, nominal=changed), self.stated, self.data, self.n_main,
+            self.one_sided,
+        )  # fmt: skip
 
     def without_effect(self, start: Array, fixed: Mask) -> Mask:
         """Return True for free unconstrained parameters that change no expected count, shape (n,).

@@ -16,6 +16,7 @@ from ddphf.inference.discovery import expect_discovery
 from ddphf.inference.toys.source import ToySource
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.fits import minimize
+from ddphf.likelihood.sides import lowest_of_sides
 from ddphf.progress import Count, Stage
 from ddphf.publish.contents import Bundle
 from ddphf.publish.measured import check_profiles
@@ -144,7 +145,8 @@ class _Profile:
         if poi is None:
             raise InputError(f"measurement '{measurement}' has no POI, so it has no limit")
         self.poi = poi
-        self.free = minimize(self.model)
+        fixed = self.model.parameters.fixed
+        self.free = lowest_of_sides(self.model, minimize(self.model), fixed)
 
     @cached_property
     def null(self) -> Any:
@@ -166,7 +168,8 @@ class _Profile:
         table = self.model.parameters
         held, values = table.fixed.copy(), table.init.copy()
         held[index], values[index] = True, value
-        return minimize(self.model, data=data, fixed=held, values=values, start=values)
+        found = minimize(self.model, data=data, fixed=held, values=values, start=values)
+        return lowest_of_sides(self.model, found, held, data) if index == self.poi else found
 
     def impact(self, index: int, value: float) -> float:
         table = self.model.parameters

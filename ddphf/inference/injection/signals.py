@@ -23,6 +23,7 @@ from ddphf.inference.toys.source import ToySource
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.fits import minimize
 from ddphf.likelihood.reference import ReferenceModel
+from ddphf.likelihood.sides import lowest_of_sides
 
 __all__ = ["Background", "DataKind", "Injection"]
 
@@ -131,11 +132,12 @@ class Injection:
         """
         if mu == 0:
             return 0.0
-        data = self.source(mu).expected()
-        null = minimize(self.model, data=data, start=self.point, fixed=self.model.held_at(0.0))
+        data, held = self.source(mu).expected(), self.model.held_at(0.0)
+        null = minimize(self.model, data=data, start=self.point, fixed=held)
         if not null.converged:
             raise FitError(f"null fit of the Asimov data with {self.poi_name} = {mu:g} failed: "
                            f"{null.status}")  # fmt: skip
+        null = lowest_of_sides(self.model, null, held, data)
         # Every term of the likelihood of Asimov data is largest at the point itself.
         q0 = null.twice_nll - self.model.twice_nll(self.at(mu), data=data)
         return float(np.sign(mu) * np.sqrt(max(q0, 0.0)))

@@ -12,6 +12,7 @@ from ddphf.exceptions import FitError, ModelError
 from ddphf.likelihood.certificate import Minimum
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.fits import minimize
+from ddphf.likelihood.sides import lowest_beside
 from ddphf.statistics.signed import BELOW_FREE
 
 __all__ = ["ProfileScan", "find_crossing"]
@@ -113,8 +114,13 @@ class ProfileScan:
             begin[self.poi] = mu
             minimum = minimize(self.model, data=self.data, start=begin, fixed=held)
             if minimum.converged:
-                self._known[mu] = minimum
-                return minimum
+                known = {other: fit.parameters for other, fit in self._known.items()}
+                known[self.mu_hat] = self.free.parameters
+                self._known[mu] = lowest_beside(
+                    self.model, minimum, self.poi, known,
+                    fixed=held, data=self.data,
+                )  # fmt: skip
+                return self._known[mu]
             status = minimum.status
         raise FitError(f"{self.what}, fit at mu = {mu:.6g}: {status}")
 

@@ -16,7 +16,7 @@ from ddphf.exceptions import ModelError
 from ddphf.inference.fitter import Fitter
 from ddphf.inference.ranking.decomposition import decompose
 from ddphf.inference.ranking.priors import Priors, read_priors
-from ddphf.inference.refits import compiled_meanwhile, refit_all
+from ddphf.inference.refits import compiled_meanwhile, refit_all, try_other_sides
 from ddphf.inference.selection import match_globs, require_poi, split_groups
 from ddphf.likelihood.certificate import Minimum
 from ddphf.likelihood.compiled import CompiledModel
@@ -130,6 +130,7 @@ def rank_model(
             model, start=plan.start, fixed=plan.fixed, data=plan.data, near=free.parameters,
             many=not cold, work=work,
         )  # fmt: skip
+        try_other_sides(model, refits, plan.fixed, plan.data)
         found = refits.points[:, poi] - free.parameters[poi]
         shifts, reasons = dict(zip(plan.items, found, strict=True)), refits.reasons
     impacts = [plan.describe(j, shifts, spread) for j in map(int, plan.chosen)]

@@ -20,6 +20,7 @@ from ddphf.likelihood.checks import LARGEST_COUNT
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.fits import minimize
 from ddphf.likelihood.reference import ParameterTable
+from ddphf.likelihood.sides import lowest_of_sides
 
 __all__ = ["DRAW_BLOCK", "ToySource", "check_strength", "rates_to_draw"]
 
@@ -99,6 +100,7 @@ class ToySource:
         fit = minimize(model, data=data, fixed=model.held_at(mu), values=values)
         if not fit.converged:
             raise FitError(f"the fit at mu = {mu:g} that toys are drawn from: {fit.status}")
+        fit = lowest_of_sides(model, fit, model.held_at(mu), data)
         return cls.at(model, fit.parameters)
 
     @classmethod

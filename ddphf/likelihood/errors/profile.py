@@ -11,6 +11,7 @@ from ddphf.exceptions import FitError
 from ddphf.likelihood.certificate import Minimum
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.fits import minimize
+from ddphf.likelihood.sides import lowest_beside
 
 __all__ = ["profile_errors"]
 
@@ -54,6 +55,7 @@ def profile_errors(
     held[parameter] = True
     near = minimum.parameters
     best = float(near[parameter])
+    known = {best: near}
     scale = float(minimum.errors[parameter])
     scale = scale if scale > 0 else max(abs(best), 1.0) * FIRST_STEP
     seen = model.data[: model.n_main] > 0
@@ -70,7 +72,8 @@ def profile_errors(
             raise FitError(
                 f"profile of '{model.parameters.names[parameter]}' at {value:.6g}: {fit.status}"
             )
-        near = fit.parameters
+        fit = lowest_beside(model, fit, parameter, known, fixed=held)
+        near = known[value] = fit.parameters
         return fit.twice_nll - minimum.twice_nll - rise
 
     step, table = scale * np.sqrt(rise), model.parameters
