@@ -19,10 +19,8 @@ from ddphf.likelihood.batch import minimize_batch
 from ddphf.likelihood.cache import CACHE
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.fits import has_corners, minimize_starts
-from ddphf.likelihood.sides import on_other_sides
-from ddphf.statistics.signed import BELOW_FREE
 
-__all__ = ["Refits", "compiled_meanwhile", "refit_all", "try_other_sides"]
+__all__ = ["Refits", "compiled_meanwhile", "refit_all"]
 
 
 BLOCK = 32
@@ -30,10 +28,6 @@ BLOCK = 32
 
 FEW, FEW_OF_A_PAIR = 4000, 600
 """So many refits take numpy less time than the compilation of a batch."""
-
-
-MOST_STARTS = 1000
-"""So many other starts of refits are tried; where there would be more, none is."""
 
 
 @dataclass(frozen=True)
@@ -128,28 +122,6 @@ class Refitting:
             else:
                 out.reasons[j] = minimum.status
         return out
-
-
-def try_other_sides(model: CompiledModel, refits: Refits, fixed: Mask, data: Array) -> None:
-    """Replace refits by lower ones on other sides: which one a start leads to is no impact.
-
-    Args:
-        model: The model.
-        refits: They are changed.
-        fixed: What they held, shape (n, parameters).
-        data: Shape (n, n_main + n_aux).
-    """
-    sides = [
-        point[None][:0] if i in refits.reasons else on_other_sides(model, point, held)
-        for i, (point, held) in enumerate(zip(refits.points, fixed, strict=True))
-    ]
-    rows = np.repeat(np.arange(len(sides)), [len(starts) for starts in sides])
-    if not 0 < len(rows) <= MOST_STARTS:
-        return
-    minima = minimize_starts(model, np.concatenate(sides), fixed=fixed[rows], data=data[rows])
-    for row, minimum in zip(map(int, rows), minima, strict=True):
-        if minimum.converged and minimum.twice_nll < refits.twice_nll[row] - BELOW_FREE:
-            refits.points[row], refits.twice_nll[row] = minimum.parameters, minimum.twice_nll
 
 
 @contextlib.contextmanager

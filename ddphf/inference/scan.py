@@ -17,15 +17,15 @@ from ddphf.compute.chunks import chunks_of
 from ddphf.compute.work import HERE, Work
 from ddphf.exceptions import FitError, ModelError, UsageError
 from ddphf.inference.fitter import Fitter
+from ddphf.inference.other_sides import lower_scan
 from ddphf.inference.refits import Refits, refit_all
 from ddphf.inference.selection import find_parameter
 from ddphf.likelihood.certificate import Minimum
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.errors.edges import held_by_data
 from ddphf.likelihood.errors.profile import profile_errors
-from ddphf.likelihood.fits import minimize, minimize_starts
+from ddphf.likelihood.fits import minimize
 from ddphf.likelihood.reference import ReferenceModel
-from ddphf.likelihood.sides import on_other_sides
 from ddphf.progress import Count, Stage, silent
 from ddphf.results.measured import PLAIN, Declared
 from ddphf.results.provenance import made_of, poi_bounds_stated
@@ -155,7 +155,8 @@ def scan_model(
     refits = _refit(model, free, fixed, indices, values, work)
     shape = tuple(len(g) for g in grids)
     warnings = list(fits.warnings)
-    if lowered := _follow_other_sides(model, refits, fixed, indices, values, shape):
+    refits, lowered = lower_scan(model, refits, fixed, indices, values, shape)
+    if lowered:
         warnings.append(
             "the likelihood has several minima "
             f"({list_names([table.names[i] for i in model.one_sided])}): at {lowered} of "
@@ -283,59 +284,6 @@ def _refit(
         near = [good[np.argmin(np.sum(((values[good] - values[j]) / scale) ** 2, 1))] for j in bad]
         run(bad, out.points[near], replace(work, count=None))
     return out
-
-
-def _follow_other_sides(
-    model: CompiledModel,
-    refits: Refits,
-    fixed: Mask,
-    indices: Sequence[int],
-    values: Array,
-    shape: tuple[int, ...],
-) -> int:
-    """Replace refits by lower ones that other sides lead to; return how many.
-
-    The sides are tried in the corners of the grid, far from the fit; a lower minimum is followed
-    from point to neighbour as long as it is lower there.
-
-    Args:
-        model: The model.
-        refits: In the order of ``values``.
-        fixed: What they held.
-        indices: The scanned parameters.
-        values: Shape (n, len(indices)).
-        shape: Of the grid.
-    """
-    if not model.one_sided or not values.size:
-        return 0
-    lowered: set[int] = set()
-
-    def try_from(starts: Array, row: int) -> bool:
-        starts = starts.copy()
-        starts[:, list(indices)] = values[row]
-        found = [m for m in minimize_starts(model, starts, fixed=fixed) if m.converged]
-        best = min(found, key=lambda m: m.twice_nll, default=None)
-        if best is None or best.twice_nll >= refits.twice_nll[row] - BELOW_FREE:
-            return False
-        refits.points[row], refits.twice_nll[row] = best.parameters, best.twice_nll
-        refits.reasons.pop(row, None)
-        lowered.add(row)
-        return True
-
-    ends = np.all((values == values.min(axis=0)) | (values == values.max(axis=0)), axis=1)
-    queue = [
-        row for row in map(int, np.flatnonzero(ends & np.isfinite(refits.twice_nll)))
-        if try_from(on_other_sides(model, refits.points[row], fixed), row)
-    ]  # fmt: skip
-    places = np.stack(np.unravel_index(np.arange(len(values)), shape), axis=1)
-    while queue:
-        row = queue.pop()
-        beside = np.sum(np.abs(places - places[row]), axis=1) == 1
-        queue += [
-            near for near in map(int, np.flatnonzero(beside))
-            if try_from(refits.points[row][None], near)
-        ]  # fmt: skip
-    return len(lowered)
 
 
 def _intervals(

@@ -1,4 +1,4 @@
-"""Profiles of a likelihood with several minima: the lowest fit at each held value.
+"""Several minima of one likelihood: the lowest that starts on other sides lead to.
 
 A nuisance parameter that moves some bin the same way at +1 and -1 sigma may have a minimum on
 either side. Which of them is lower changes along a profile, and a fit that starts at the best one
@@ -15,10 +15,18 @@ import numpy as np
 from ddphf.arrays import Array, Mask
 from ddphf.likelihood.certificate import Minimum
 from ddphf.likelihood.compiled import CompiledModel
-from ddphf.likelihood.fits import minimize, minimize_starts
+from ddphf.likelihood.direct.approach import approach
+from ddphf.likelihood.direct.newton import TOGETHER
+from ddphf.likelihood.fits import has_corners, minimize, minimize_starts
 from ddphf.statistics.signed import BELOW_FREE
 
-__all__ = ["lowest_beside", "lowest_of_sides", "on_other_sides"]
+__all__ = ["lowest_beside", "lowest_of_sides", "on_other_sides", "other_minima"]
+
+SAME_SIDE = 0.5
+"""So far out on a side, in sigma, a start at 1 leads back."""
+
+ELSEWHERE = 1e-3
+"""Of a parameter, or of 1: a cheap descent that ends nearer to a known minimum has found it."""
 
 
 def on_other_sides(model: CompiledModel, point: Array, fixed: Mask) -> Array:
@@ -29,11 +37,48 @@ def on_other_sides(model: CompiledModel, point: Array, fixed: Mask) -> Array:
         point: Shape (n,).
         fixed: Held parameters, shape (n,), which stay.
     """
-    moves = [(i, side) for i in model.one_sided if not fixed[i] for side in (-1.0, 1.0)]
+    moves = [
+        (i, side) for i in model.one_sided if not fixed[i]
+        for side in (-1.0, 1.0) if side * point[i] < SAME_SIDE
+    ]  # fmt: skip
     out = np.repeat(point[None], len(moves), axis=0)
     for row, (i, side) in zip(out, moves, strict=True):
         row[i] = side
     return out
+
+
+def other_minima(
+    model: CompiledModel, point: Array, starts: Array, fixed: Mask, data: Array | None = None
+) -> list[Minimum]:
+    """Return the minima that starts lead to, without errors, the lowest first.
+
+    Args:
+        model: The model.
+        point: A known minimum, shape (n,), which is left out.
+        starts: Shape (m, n).
+        fixed: What is held, shape (n,).
+        data: Main and auxiliary data, shape (n_main + n_aux,); the observed by default.
+
+    Example:
+        >>> from ddphf.likelihood.examples import one_bin
+        >>> model = CompiledModel.from_reference(one_bin())
+        >>> best = minimize(model).parameters
+        >>> other_minima(model, best, np.array([[0.5, 0.9]]), model.parameters.fixed)
+        []
+    """
+    data = model.data if data is None else data
+    held = fixed | model.without_effect(point, fixed)
+    if not has_corners(model, data):  # most come back, and need no certificate
+        problems = [model.problem(data, held)] * TOGETHER
+        parts = [
+            approach(problems[: len(some)], some, point, data)
+            for some in (starts[i : i + TOGETHER] for i in range(0, len(starts), TOGETHER))
+        ]
+        starts = np.concatenate([starts[:0], *parts])
+        starts = starts[_is_elsewhere(starts, point)]
+    found = minimize_starts(model, starts, fixed=held, data=data)
+    others = [m for m in found if m.converged and _is_elsewhere(m.parameters, point)]
+    return sorted(others, key=lambda m: m.twice_nll)
 
 
 def lowest_of_sides(
@@ -47,7 +92,12 @@ def lowest_of_sides(
         fixed: What it held, shape (n,).
         data: Main and auxiliary data; the observed by default.
     """
-    return _lowest(model, minimum, on_other_sides(model, minimum.parameters, fixed), fixed, data)
+    while True:  # from a lower one on: several parameters may have changed sides
+        starts = on_other_sides(model, minimum.parameters, fixed)
+        found = _lowest(model, minimum, starts, fixed, data)
+        if found is minimum:
+            return minimum
+        minimum = found
 
 
 def lowest_beside(
@@ -78,16 +128,19 @@ def lowest_beside(
     return _lowest(model, minimum, starts, fixed, data)
 
 
+def _is_elsewhere(points: Array, known: Array) -> Mask:
+    far = np.abs(points - known) > ELSEWHERE * np.maximum(1.0, np.abs(known))
+    return np.asarray(np.any(far, axis=-1))
+
+
 def _lowest(
     model: CompiledModel, minimum: Minimum, starts: Array, fixed: Mask, data: Array | None
 ) -> Minimum:
-    if not model.one_sided:
+    if not model.one_sided or not len(starts):
+        return minimum
+    others = other_minima(model, minimum.parameters, starts, fixed, data)
+    if not others or others[0].twice_nll >= minimum.twice_nll - BELOW_FREE:
         return minimum
     held = fixed | model.without_effect(minimum.parameters, fixed)
-    found = minimize_starts(model, starts, fixed=held, data=data)
-    lower = [m for m in found if m.converged and m.twice_nll < minimum.twice_nll - BELOW_FREE]
-    if not lower:
-        return minimum
-    best = min(lower, key=lambda m: m.twice_nll)
-    again = minimize(model, data=data, start=best.parameters, fixed=held)
+    again = minimize(model, data=data, start=others[0].parameters, fixed=held)
     return again if again.converged and again.twice_nll < minimum.twice_nll else minimum

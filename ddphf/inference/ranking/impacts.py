@@ -14,9 +14,10 @@ from ddphf.compute.blocks import Runner
 from ddphf.compute.work import HERE, Work
 from ddphf.exceptions import ModelError
 from ddphf.inference.fitter import Fitter
+from ddphf.inference.other_sides import lower_refits
 from ddphf.inference.ranking.decomposition import decompose
 from ddphf.inference.ranking.priors import Priors, read_priors
-from ddphf.inference.refits import compiled_meanwhile, refit_all, try_other_sides
+from ddphf.inference.refits import compiled_meanwhile, refit_all
 from ddphf.inference.selection import match_globs, require_poi, split_groups
 from ddphf.likelihood.certificate import Minimum
 from ddphf.likelihood.compiled import CompiledModel
@@ -27,6 +28,7 @@ from ddphf.results.fit import ParameterResult
 from ddphf.results.measured import PLAIN, Declared
 from ddphf.results.provenance import made_of
 from ddphf.results.rank import CorrelationsResult, ImpactResult, RankResult
+from ddphf.text import list_names
 
 __all__ = ["rank_model", "rank_parameters", "select_parameters"]
 
@@ -124,13 +126,14 @@ def rank_model(
     plan = _Plan(model, priors, free, held, np.flatnonzero(chosen & ~held))
     shifts: dict[tuple[int, str], float] = {}
     reasons: dict[int, str] = {}
+    lowered = 0
     if plan.items:
         say(f"{len(plan.items)} refits")
         refits = refit_all(
             model, start=plan.start, fixed=plan.fixed, data=plan.data, near=free.parameters,
             many=not cold, work=work,
         )  # fmt: skip
-        try_other_sides(model, refits, plan.fixed, plan.data)
+        refits, lowered = lower_refits(model, refits, free, held, plan.fixed, plan.data)
         found = refits.points[:, poi] - free.parameters[poi]
         shifts, reasons = dict(zip(plan.items, found, strict=True)), refits.reasons
     impacts = [plan.describe(j, shifts, spread) for j in map(int, plan.chosen)]
@@ -161,6 +164,16 @@ def rank_model(
         warnings=(
             *fits.warnings,
             *_warnings(impacts, failures, len(plan.items)),
+            *(
+                [
+                    "the likelihood has several minima "
+                    f"({list_names([table.names[i] for i in model.one_sided])}): {lowered} of "
+                    f"{len(plan.items)} refits are lower in another one than the fit is in, so "
+                    "these impacts are jumps; check these parameters"
+                ]
+                if lowered
+                else []
+            ),
             *(
                 []
                 if plan.defined
