@@ -28,6 +28,12 @@ SAME_SIDE = 0.5
 ELSEWHERE = 1e-3
 """Of a parameter, or of 1: a cheap descent that ends nearer to a known minimum has found it."""
 
+FEW = 8
+"""Starts that full steps serve as fast as cheap ones, which take a Hessian first."""
+
+ANOTHER = 0.2
+"""In sigma: minima on two sides are further apart, in a parameter that has two."""
+
 
 def on_other_sides(model: CompiledModel, point: Array, fixed: Mask) -> Array:
     """Return a point with one of the one-sided parameters at -1 or +1 sigma, shape (m, n).
@@ -68,7 +74,7 @@ def other_minima(
     """
     data = model.data if data is None else data
     held = fixed | model.without_effect(point, fixed)
-    if not has_corners(model, data):  # most come back, and need no certificate
+    if len(starts) > FEW and not has_corners(model, data):  # most come back, and need no certificate
         problems = [model.problem(data, held)] * TOGETHER
         parts = [
             approach(problems[: len(some)], some, point, data)
@@ -125,6 +131,9 @@ def lowest_beside(
         return lowest_of_sides(model, minimum, fixed, data)
     starts = np.stack([known[max(below)], known[min(above)]])
     starts[:, parameter] = value
+    sides = list(model.one_sided)
+    moved = np.abs(starts[:, sides] - minimum.parameters[sides])
+    starts = starts[np.any(moved > ANOTHER, axis=1)]
     return _lowest(model, minimum, starts, fixed, data)
 
 
