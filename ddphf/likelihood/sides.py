@@ -74,7 +74,8 @@ def other_minima(
     """
     data = model.data if data is None else data
     held = fixed | model.without_effect(point, fixed)
-    if len(starts) > FEW and not has_corners(model, data):  # most come back, and need no certificate
+    if len(starts) > FEW and not has_corners(model, data):
+        # Most come back, and what comes back needs no certificate.
         problems = [model.problem(data, held)] * TOGETHER
         parts = [
             approach(problems[: len(some)], some, point, data)
