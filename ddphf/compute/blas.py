@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import sys
 from contextlib import AbstractContextManager
 from typing import Any
 
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController, threadpool_limits
 
 __all__ = ["ONE_BLAS_THREAD", "keep_one_blas_thread", "one_blas_thread"]
 
@@ -17,13 +19,21 @@ def one_blas_thread() -> AbstractContextManager[Any]:
     """Return a context in which the products of this process's arrays take one thread.
 
     Workers have one, so that the bits of products over many bins are the same in either place.
+    Small matrices are many times slower where threads wait for each other.
 
     Example:
         >>> with one_blas_thread():
         ...     pass
     """
-    limits: AbstractContextManager[Any] = threadpool_limits(limits=1, user_api="blas")
+    controller = _find_libraries("scipy.linalg" in sys.modules)  # which has a BLAS of its own
+    limits: AbstractContextManager[Any] = controller.limit(limits=1, user_api="blas")
     return limits
+
+
+@functools.cache
+def _find_libraries(with_scipy: bool) -> ThreadpoolController:
+    """Return what is loaded; to look takes as long as a fit of 36 bins."""
+    return ThreadpoolController()
 
 
 def keep_one_blas_thread() -> None:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from ddphf.arrays import Array, Float, IntArray, Mask
+from ddphf.compute.blas import one_blas_thread
 from ddphf.likelihood.descent import ENOUGH, SLACK
 from ddphf.likelihood.direct.model import Factored, factorise
 from ddphf.likelihood.direct.newton import Problem, is_physical, look
@@ -66,9 +67,9 @@ def approach(
     x = np.where(fixed[rows], starts[rows], np.clip(starts[rows], lower, upper))
     held = np.where(extra.any(axis=1), extra.argmax(axis=1), -1)[rows]
     s = _Descents.begin(rows, x, sets, fixed[rows], held, metric, box)
-    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):  # a trial may be far out
+    with one_blas_thread(), np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         for _ in range(MAX_TRIALS):
-            trial, share = s.propose()
+            trial, share = s.propose()  # may be far out
             at = model.evaluate(trial, s.data)
             physical = is_physical(at.rate, s.data[:, : model.n_bins])
             s.take(trial, share, at.value, np.where(s.fixed, 0.0, at.gradient), physical)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ddphf.arrays import Array, Float, Mask
+from ddphf.compute.blas import one_blas_thread
 from ddphf.likelihood.certificate import EDM_ROUNDING, free_directions
 from ddphf.likelihood.descent import (
     ENOUGH,
@@ -113,7 +114,7 @@ def _in_step(problems: Sequence[Problem], starts: Array, errors: bool) -> list[D
     fits = [_fit(problem, x, errors) for problem, x in zip(problems, starts, strict=True)]
     out: dict[int, DirectResult] = {}
     # A trial may be far out, a start may be where no events are expected but some were seen.
-    with np.errstate(invalid="ignore", over="ignore", divide="ignore"):
+    with one_blas_thread(), np.errstate(invalid="ignore", over="ignore", divide="ignore"):
         trials = {i: next(fit) for i, fit in enumerate(fits)}
         while trials:
             rows = list(trials)
