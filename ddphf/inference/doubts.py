@@ -19,7 +19,6 @@ from ddphf.likelihood.certificate import Minimum, measure_rounding
 from ddphf.likelihood.compiled import CompiledModel
 from ddphf.likelihood.errors.edges import edge_terms
 from ddphf.likelihood.fits import minimize, minimize_starts
-from ddphf.likelihood.one_sided import find_one_sided
 from ddphf.likelihood.reference import ReferenceModel
 from ddphf.progress import Stage
 from ddphf.statistics.signed import BELOW_FREE
@@ -49,14 +48,13 @@ def try_other_starts(attempts: Attempts, fit: Fit, fixed: Mask, what: str, say: 
     table = reference.parameters
     stuck = _find_stuck(reference, minimum)
     if attempts.model is None:
-        sides = find_one_sided(reference)
-        if not sides:
+        if not reference.one_sided:
             return fit
         return fit.warned(
             "one-sided variations may make several minima, and one start was tried: "
-            + list_names([table.names[i] for i in sides])
+            + list_names([table.names[i] for i in reference.one_sided])
         )
-    sides, middle = attempts.model.one_sided, (table.lower + table.upper) / 2
+    sides, middle = reference.one_sided, (table.lower + table.upper) / 2
     moves = [(i, side, own) for own in (False, True) for i in sides for side in (-1.0, 1.0)]
     moves += [(i, middle[i], False) for i in stuck]
     if not moves:

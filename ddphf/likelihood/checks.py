@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ddphf.arrays import Array
 from ddphf.exceptions import ModelError
 from ddphf.guards import check_model
 from ddphf.likelihood.schemas import check_staterrors, warn_of_dropped
@@ -25,7 +26,7 @@ from ddphf.workspace_json import (
 )
 
 __all__ = [
-    "LARGEST_COUNT", "Content", "check_measurement", "check_workspace",
+    "LARGEST_COUNT", "Content", "check_measurement", "check_workspace", "find_one_sided",
     "select_measurement",
 ]  # fmt: skip
 
@@ -334,3 +335,38 @@ def _check_constraints(measurement: MeasurementDocument, kinds: dict[str, str]) 
                 f"{place}: sigmas {given['sigmas']}, expected numbers > 0; fix the "
                 "parameter instead of giving it no error"
             )
+
+
+def find_one_sided(workspace: Workspace) -> set[str]:
+    """Return the parameters that move a sample's bin the same way at +1 and -1 sigma.
+
+    That is legal, but the likelihood may have a minimum on either side.
+    """
+    seen = set()
+    for channel in workspace["channels"]:
+        for sample in channel["samples"]:
+            nominal = np.array(sample["data"], dtype=float)
+            for name, (up, down) in _variations(sample, nominal).items():
+                # A fifth of the bin's Poisson error: below it no minimum can hide.
+                size = np.minimum(np.abs(up), np.abs(down))
+                if np.any((up * down > 0) & (size > 0.2 * np.sqrt(np.maximum(nominal, 1.0)))):
+                    seen.add(name)
+    return seen
+
+
+def _variations(sample: SampleDocument, nominal: Array) -> dict[str, tuple[Array, Array]]:
+    """Return the change at +1 and -1 sigma by parameter; one name may be histosys and normsys."""
+    shapes: dict[str, list[Array]] = {}
+    norms: dict[str, list[float]] = {}
+    for modifier in sample["modifiers"]:
+        name = modifier["name"]
+        if modifier["type"] == "histosys":
+            both = modifier["data"]["hi_data"], modifier["data"]["lo_data"]
+            shapes[name] = [np.array(side, dtype=float) for side in both]
+        elif modifier["type"] == "normsys":
+            norms[name] = [modifier["data"]["hi"], modifier["data"]["lo"]]
+    out = {}
+    for name in {**shapes, **norms}:
+        yields, factors = shapes.get(name, [nominal, nominal]), norms.get(name, [1.0, 1.0])
+        out[name] = (yields[0] * factors[0] - nominal, yields[1] * factors[1] - nominal)
+    return out

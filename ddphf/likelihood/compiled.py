@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import jax
 import numpy as np
@@ -16,14 +17,17 @@ from ddphf.likelihood.direct.model import DirectModel
 from ddphf.likelihood.expansion import CannotCompileError, Expansion, expand_model
 from ddphf.likelihood.general.derivatives import Model
 from ddphf.likelihood.general.layout import Cells, Codes, ModelArrays, build_arrays, find_cells
-from ddphf.likelihood.one_sided import find_one_sided
-from ddphf.likelihood.paired.likelihood import PairLikelihood, find_pair
+from ddphf.likelihood.paired.likelihood import PairLikelihood
+from ddphf.likelihood.paired.model import build_pair
 from ddphf.likelihood.reference import ParameterTable, ReferenceModel
 
 __all__ = ["CannotCompileError", "CompiledModel"]
 
 GENERIC = 0.618
 """Where between its bounds a factor that starts at 0 is, to see what it multiplies."""
+
+BRIGHT = 1e100
+"""Of shared factors: beside it nothing counts in a rate but the background that is shared."""
 
 NO_EFFECT = 1e-90
 """Of an expected count by its parameter: no yield is as small, and what is multiplied by 0 has the
@@ -78,7 +82,7 @@ class CompiledModel:
         """
         return cls._build(
             expand_model(reference.model), reference.parameters, reference.data, reference.n_main,
-            find_one_sided(reference),
+            reference.one_sided,
         )  # fmt: skip
 
     @classmethod
@@ -93,7 +97,7 @@ class CompiledModel:
         stated, table = table, replace(table, fixed=table.fixed | idle)
         pair, reason = None, ""
         try:
-            pair = find_pair(expansion, table, direct.rates)
+            pair = _find_pair(expansion, table, direct)
         except CannotCompileError as error:
             reason = str(error)
         values = np.asarray(data, dtype=float)
@@ -270,3 +274,25 @@ def _without_effect(
     around = np.where((table.init == 0) & ~constrained, inside, table.init)
     slopes = direct.largest_slopes(np.where(fixed, start, around), data)
     return np.asarray(~fixed & ~constrained & (slopes < NO_EFFECT))
+
+
+def _find_pair(expansion: Expansion, table: ParameterTable, direct: DirectModel) -> PairLikelihood:
+    """Recognise a pair.
+
+    Raises:
+        CannotCompileError: Says why the model is not one.
+    """
+    structure, arrays, places = build_pair(expansion, table.lower, table.upper)
+    bright = table.init.copy()
+    bright[places.b] = BRIGHT
+    if not np.all(direct.rates(bright[None])[0, np.concatenate(places.bins)] > BRIGHT**0.5):
+        raise CannotCompileError("an expectation of the shared background is not positive")
+    where: Any = np.flatnonzero(places.global_ == table.poi) if table.poi is not None else []
+    return PairLikelihood(
+        structure=structure,
+        arrays=arrays,
+        places=places,
+        poi=int(where[0]) if len(where) else None,
+        n_main=len(expansion.channel),
+        init=table.init,
+    )

@@ -9,6 +9,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import jax
@@ -22,6 +23,7 @@ from ddphf.likelihood.checks import (
     Content,
     check_measurement,
     check_workspace,
+    find_one_sided,
     select_measurement,
 )
 from ddphf.likelihood.expansion import Constraints, read_constraints, warn_of_auxiliary_data
@@ -203,6 +205,12 @@ class ReferenceModel:
             self.model, self.constraints, self.data[self.n_main :], self.parameters
         )
         self._functions: dict[str, Callable[..., Any]] = {}
+
+    @cached_property
+    def one_sided(self) -> tuple[int, ...]:
+        """Free parameters on either side of which there may be a minimum, by index."""
+        found, table = find_one_sided(self.workspace), self.parameters
+        return tuple(i for i, n in enumerate(table.names) if n in found and not table.fixed[i])
 
     def sibling(
         self, measurement: str, poi_bounds: tuple[float, float] | None = None

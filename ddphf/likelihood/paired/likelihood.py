@@ -16,19 +16,16 @@ import numpy as np
 from ddphf.arrays import Array, Mask, for_programs, on_host
 from ddphf.likelihood.certificate import EDM_TOLERANCE, free_directions
 from ddphf.likelihood.descent import Problem
-from ddphf.likelihood.expansion import CannotCompileError, Expansion
 from ddphf.likelihood.paired.kinks import one_sided_scores
 from ddphf.likelihood.paired.model import (
     PairArrays,
     PairPlaces,
     PairStructure,
-    build_pair,
 )
 from ddphf.likelihood.paired.newton import NewtonResult, minimize_one
 from ddphf.likelihood.paired.profile import PairData
-from ddphf.likelihood.reference import ParameterTable
 
-__all__ = ["PairFit", "PairLikelihood", "find_pair", "fit_pair"]
+__all__ = ["PairFit", "PairLikelihood", "fit_pair"]
 
 BISECTIONS = 200
 """A bracket of doubles is halved no more often than some 1 100 times; it ends long before that."""
@@ -305,36 +302,3 @@ class PairLikelihood:
             return np.stack([self.errors(r, f) for r, f in zip(rows, fixed, strict=True)])
         variance = np.diagonal(inverse, axis1=-2, axis2=-1)
         return np.asarray(scale * np.sqrt(np.maximum(variance, 0.0)))
-
-
-BRIGHT = 1e100
-"""Of shared factors: beside it nothing counts in a rate but the background that is shared."""
-
-
-def find_pair(
-    expansion: Expansion, table: ParameterTable, rates: Callable[[Array], Array]
-) -> PairLikelihood:
-    """Recognise a pair.
-
-    Args:
-        expansion: The model taken apart.
-        table: Its parameters.
-        rates: The expected main data at points of shape (m, n).
-
-    Raises:
-        CannotCompileError: Says why the model is not one.
-    """
-    structure, arrays, places = build_pair(expansion, table.lower, table.upper)
-    bright = table.init.copy()
-    bright[places.b] = BRIGHT
-    if not np.all(rates(bright[None])[0, np.concatenate(places.bins)] > BRIGHT**0.5):
-        raise CannotCompileError("an expectation of the shared background is not positive")
-    where: Any = np.flatnonzero(places.global_ == table.poi) if table.poi is not None else []
-    return PairLikelihood(
-        structure=structure,
-        arrays=arrays,
-        places=places,
-        poi=int(where[0]) if len(where) else None,
-        n_main=len(expansion.channel),
-        init=table.init,
-    )
