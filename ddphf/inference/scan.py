@@ -148,9 +148,9 @@ def scan_model(
     ]  # fmt: skip
     say(f"{number ** len(names)} refits")
     values = np.stack([g.ravel() for g in np.meshgrid(*grids, indexing="ij")], axis=1)
-    fixed = held_by_data(free, table.fixed)
-    # A background whose rate sits at 0 is free again elsewhere; what has no effect is not.
-    fixed &= table.fixed | ~model.expansion.per_bin
+    always = model.parameters.fixed  # what has no effect too
+    # A background whose rate sits at 0 is free again elsewhere.
+    fixed = held_by_data(free, always) & (always | ~model.expansion.per_bin)
     fixed[indices] = True
     refits = _refit(model, free, fixed, indices, values, work)
     shape = tuple(len(g) for g in grids)
