@@ -108,14 +108,9 @@ def lowest_of_sides(
 
 
 def lowest_beside(
-    model: CompiledModel,
-    minimum: Minimum,
-    parameter: int,
-    known: Mapping[float, Array],
-    *,
-    fixed: Mask,
-    data: Array | None = None,
-) -> Minimum:
+    model: CompiledModel, minimum: Minimum, parameter: int, known: Mapping[float, Array],
+    *, fixed: Mask, data: Array | None = None,
+) -> Minimum:  # fmt: skip
     """Return the lowest minimum with one parameter held that is found beside known ones.
 
     Args:
