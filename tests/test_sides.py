@@ -139,3 +139,23 @@ def test_refits_of_a_ranking_are_the_lowest(fitter):
         ends = [m for m in minimize_starts(model, starts, data=data) if m.converged]
         best = min(ends, key=lambda m: m.twice_nll)
         assert ranked.poi.value + impact == pytest.approx(best.parameters[poi], abs=1e-4)
+
+
+def test_refits_that_jump_to_another_minimum_are_found_and_said():
+    """At shifted auxiliary data a minimum that two parameters lead to may be the lowest."""
+    variations = [
+        histosys("one", [129.0, 99.0, 98.0], [108.0, 129.0, 91.0]),
+        histosys("other", [97.0, 111.0, 97.0], [105.0, 102.0, 88.0]),
+    ]
+    samples = [("signal", [3.0, 4.0, 10.0], [STRENGTH]), ("background", [100.0] * 3, variations)]
+    fitter = Fitter(ReferenceModel(workspace(samples, [148, 144, 125], [bounded("mu", -20, 40)])))
+    ranked, model = rank_model(fitter), fitter.require_compiled("rankings")
+    assert any("refits are lower in another one" in line for line in ranked.warnings)
+    table, priors = model.parameters, read_priors(model)
+    starts = np.stack(np.meshgrid(*[np.linspace(-4, 4, 5)] * 3), axis=-1).reshape(-1, 3)
+    for found in ranked.parameters:
+        for sign, impact in ((1.0, found.auxiliary_up), (-1.0, found.auxiliary_down)):
+            data = priors.shifted(model.data, table.names.index(found.name), sign)
+            ends = [m for m in minimize_starts(model, starts, data=data) if m.converged]
+            best = min(ends, key=lambda m: m.twice_nll)
+            assert ranked.poi.value + impact == pytest.approx(best.parameters[table.poi], abs=1e-5)

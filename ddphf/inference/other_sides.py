@@ -20,6 +20,9 @@ __all__ = ["lower_refits", "lower_scan"]
 OUT_OF_REACH = 4.0
 """In 2NLL: so far above a refit no minimum of the unshifted fit becomes the lower one by it."""
 
+MOST_MINIMA = 32
+"""Of one fit; five parameters with two sides each have as many."""
+
 
 def lower_refits(
     model: CompiledModel, refits: Refits, free: Minimum, held: Mask, fixed: Mask, data: Array
@@ -38,8 +41,7 @@ def lower_refits(
     """
     points, values = refits.points.copy(), refits.twice_nll.copy()
     if model.one_sided:
-        starts = on_other_sides(model, free.parameters, held)
-        for other in _distinct(other_minima(model, free.parameters, starts, held)):
+        for other in _explore(model, free, held):
             rows = np.flatnonzero(other.twice_nll < values + OUT_OF_REACH)  # not where NaN
             starts = np.where(fixed[rows], points[rows], other.parameters)
             found = minimize_starts(
@@ -52,12 +54,17 @@ def lower_refits(
     return replace(refits, points=points, twice_nll=values), changed
 
 
-def _distinct(minima: Sequence[Minimum]) -> list[Minimum]:
-    """Return one of those that are equal, of minima sorted by 2NLL."""
-    return [
-        m for m, before in zip(minima, [None, *minima], strict=False)
-        if before is None or m.twice_nll > before.twice_nll + BELOW_FREE
-    ]  # fmt: skip
+def _explore(model: CompiledModel, free: Minimum, held: Mask) -> list[Minimum]:
+    """Return the other minima of a fit: on its sides, on theirs, and so on."""
+    found, left = [free], [free]
+    while left and len(found) <= MOST_MINIMA:
+        here = left.pop(0)
+        starts = on_other_sides(model, here.parameters, held)
+        for other in other_minima(model, here.parameters, starts, held):
+            if all(abs(other.twice_nll - m.twice_nll) > BELOW_FREE for m in found):
+                found.append(other)
+                left.append(other)
+    return found[1:]
 
 
 def lower_scan(
