@@ -136,8 +136,10 @@ def parse_json(text: str | bytes, name: str) -> Any:
     try:
         return json.loads(text, parse_constant=refuse, object_pairs_hook=unique)
     except json.JSONDecodeError as error:
+        xml = text.lstrip().startswith("<")
+        remedy = "; 'ddphf convert' reads HistFactory XML" if xml else ""
         raise InputError(
-            f"{name}: not JSON (line {error.lineno}, column {error.colno}: {error.msg})"
+            f"{name}: not JSON (line {error.lineno}, column {error.colno}: {error.msg}){remedy}"
         ) from None
     except RecursionError:
         raise InputError(f"{name}: not a workspace, nested too deeply") from None

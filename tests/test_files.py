@@ -49,6 +49,7 @@ def test_json_refuses_what_json_has_not(value, wrap):
     [
         (b"{", "not JSON"),
         (b"", "not JSON"),
+        (b"<?xml version='1.0'?>", "not JSON.*'ddphf convert' reads HistFactory XML"),
         (b"\xff", "cannot be read"),
         (b"[-Infinity]", "holds -Infinity"),
         (b'{"a": {"b": 1, "b": 2}}', "key 'b' appears twice in one object"),
